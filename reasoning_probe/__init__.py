@@ -1,0 +1,32 @@
+"""Reasoning questions for language models, and the attention heads that the answers depend on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reasoning_probe.items import Item
+
+if TYPE_CHECKING:
+    from reasoning_probe.errors import Judgement, judge
+    from reasoning_probe.marks import probe
+    from reasoning_probe.engine.api import sweep
+    from reasoning_probe.outcome import Outcome
+
+__all__ = ["Item", "Judgement", "Outcome", "judge", "probe", "sweep"]
+
+_HOMES = {
+    "Judgement": "reasoning_probe.errors",
+    "Outcome": "reasoning_probe.outcome",
+    "judge": "reasoning_probe.errors",
+    "probe": "reasoning_probe.marks",
+    "sweep": "reasoning_probe.engine.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a name needs when it is first used: pytest sessions without probes stay fast."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,107 @@
+"""Ablation: what is put in place of a head's output, and the hooks that put it there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reasoning_probe.heads import HeadError, HeadMap, HeadSite, hooks
+from reasoning_probe.targets import Target
+
+Replacement = Mapping[int, Tensor]
+"""By layer, what stands in for each head's output, ``(heads, head_dim)``; a layer that is missing gets zeros."""
+
+ZERO: Replacement = {}
+
+
+def head_mask(rows: Sequence[Target], site: HeadSite, device: Any) -> Tensor | None:
+    """Return which heads of *site* are off in which row, ``(rows, 1, heads, 1)`` bool; ``None`` where none is."""
+    mask = torch.zeros(len(rows), 1, site.heads, 1, dtype=torch.bool)
+    for row, target in enumerate(rows):
+        mask[row, 0, target.in_layer(site.layer)] = True
+    return mask.to(device) if bool(mask.any()) else None
+
+
+def switch_off(x: Tensor, mask: Tensor, site: HeadSite, values: Tensor | None) -> Tensor:
+    """Return the projection input *x*, ``(rows, tokens, heads * head_dim)``, with the masked heads replaced."""
+    split = x.view(*x.shape[:2], site.heads, site.head_dim)  # (rows, tokens, heads, head_dim)
+    split = split.masked_fill(mask, 0) if values is None else torch.where(mask, values.to(x.dtype), split)
+    return split.view(x.shape)
+
+
+@contextmanager
+def switched_off(
+    model: Any, head_map: HeadMap, rows: Sequence[Target], replacement: Replacement = ZERO
+) -> Iterator[None]:
+    """While open, row *i* of every batch that *model* runs has the heads of ``rows[i]`` replaced.
+
+    Raises :class:`~reasoning_probe.heads.HeadError` on a batch of another number of rows, rather than doing nothing.
+    """
+    handles = []
+    for site in head_map.sites:
+        mask = head_mask(rows, site, model.device)
+        if mask is not None:
+            hook = _hook(site, mask, replacement.get(site.layer))
+            handles.append(model.get_submodule(site.path).register_forward_pre_hook(hook))
+    with hooks(handles):
+        yield
+
+
+def _hook(site: HeadSite, mask: Tensor, values: Tensor | None) -> Any:
+    def replace(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        x = args[0]
+        if x.dim() != 3 or x.shape[0] != mask.shape[0]:
+            raise HeadError(f"{site.path} got an input of shape {tuple(x.shape)} for {mask.shape[0]} rows")
+        return (switch_off(x, mask.to(x.device), site, values), *args[1:])
+
+    return replace
+
+
+@contextmanager
+def recorded(model: Any, head_map: HeadMap) -> Iterator[dict[int, Tensor]]:
+    """While open, the last projection input of each layer is kept in the dict: ``(rows, tokens, heads, head_dim)``."""
+    seen: dict[int, Tensor] = {}
+
+    def keep(site: HeadSite) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+            x = args[0].detach()
+            seen[site.layer] = x.view(*x.shape[:2], site.heads, site.head_dim)
+
+        return hook
+
+    handles = [model.get_submodule(site.path).register_forward_pre_hook(keep(site)) for site in head_map.sites]
+    with hooks(handles):
+        yield seen
+
+
+def mean_output(model: Any, head_map: HeadMap, prompts: Sequence[Tensor]) -> Replacement:
+    """Return each head's output averaged over all positions of the reference *prompts*, each ``(1, tokens)`` ids.
+
+    The mean over positions and prompts is the "mean ablation" of Wang et al. 2022 ("Interpretability in the wild").
+    """
+    total = {site.layer: torch.zeros(site.heads, site.head_dim, dtype=torch.float64) for site in head_map.sites}
+    count = 0
+    for ids in prompts:
+        for layer, output in clean_output(model, head_map, ids).items():
+            total[layer] += output.sum(0).double().cpu()
+        count += ids.shape[1]
+    return {layer: (sums / count).to(model.device) for layer, sums in total.items()}
+
+
+def clean_output(model: Any, head_map: HeadMap, ids: Tensor) -> dict[int, Tensor]:
+    """Return every head's output on the prompt *ids*, ``(1, tokens)``, by layer: ``(tokens, heads, head_dim)``."""
+    with torch.no_grad(), recorded(model, head_map) as seen:
+        model(input_ids=ids, use_cache=False)
+    return {layer: output[0] for layer, output in seen.items()}
+
+
+def donor_output(model: Any, head_map: HeadMap, ids: Tensor) -> Replacement:
+    """Return every head's output at the last position of another item's prompt *ids*, ``(1, tokens)``.
+
+    It stands in at all positions of the row ("resample ablation", Chan et al. 2022, "Causal scrubbing").
+    """
+    return {layer: output[-1] for layer, output in clean_output(model, head_map, ids).items()}

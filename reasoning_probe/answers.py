@@ -1,0 +1,316 @@
+r"""Answers: what a careful reader would say that a response answered.
+
+Where several places could hold the answer, the first of these that does is taken:
+
+1. an explicit final answer: ``####``, ``\boxed{}``, "the answer is", then a calculation whose result ends the response;
+2. a reply that begins with its bare answer (``8``, ``$8.``, ``8 dollars``, ``No.``), whatever rambling follows;
+3. a conclusion ("So Alice has 6 dollars left"), or the question's own calculation with a result;
+4. the last result of a worked solution that came to its end; the first statement of any other reply.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from reasoning_probe.equations import RESULT, Equation, find_equations
+from reasoning_probe.labels import label_in, says_both
+from reasoning_probe.numerals import Numeral, find_numbers, parse_number, render_number
+from reasoning_probe.responses import Sentence, is_echo, is_loop, normalise_text, sentences, words
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An answer as it was read: the normal form of it, its ``value`` if it is a number, and the sentence it is from."""
+
+    answer: str
+    value: Fraction | None = None
+    source: str = ""
+
+
+BOTH = "yes and no"
+"""The answer of a reply that says both."""
+
+_ANSWER = re.compile(
+    r"\banswer\b(?:[^.\n:=]{0,80}?\b(?:is|was|equals|(?:would|will|should|must) be)\b(?! not \d)[ \t]*:?"
+    r"|[^.\n:=]{0,80}[:=])\s*",
+    re.IGNORECASE,
+)
+_HASHES = re.compile(r"####[ \t]*")
+_BOXED = re.compile(r"\\boxed\{([^{}]{1,100})\}")
+_FINAL = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|correct(?:ed)?|overall)\b", re.IGNORECASE)
+_CONCLUSION = re.compile(
+    r"(?:and )?(?:so|therefore|thus|hence|finally|in total|altogether|in conclusion|in all|overall|in the end|"
+    r"as a result|consequently|(?:this|that|which) means(?: that)?)\b",
+    re.IGNORECASE,
+)
+_STEP = re.compile(
+    r"(?:to (?:solve|find|calculate|determine|answer|add|subtract|multiply|divide|get|do|figure)|let's|let us|first|"
+    r"step|next|then|now|we (?:need|know|can|have to|start|are)|you (?:need|can)|given|start|here|since|if|"
+    r"the (?:question|problem))\b",
+    re.IGNORECASE,
+)
+_OPENING = re.compile(
+    r"(?:about|approximately|exactly|around|roughly|only|just|it is|it's|it would be|that is|there (?:are|is|were|will be)|"
+    r"i think(?: it is| it's)?|[=:~\"'(]|=>|->)\s*",
+    re.IGNORECASE,
+)
+_BARE_REST = re.compile(
+    r"[%\u00b0\u00a2\"')\]]*(?:[ -]?[^\W\d_]+(?:[ -][^\W\d_]+){0,3})?[)\"']*"
+    r"(?:[.!,;:)]|\s*$|\s+(?:because|since|as|so|which|that|is the|for|after|\()\b|\s*\()",
+    re.IGNORECASE,
+)
+_AT_END = re.compile(r"[%\u00b0\u00a2\"')\]}]*(?:[ -][^\W\d_]+){0,4}(?:/[^\W\d_]+)?[\s.!\"')\]}$]*")
+_MARKED = re.compile(
+    rf"(?:=|\N{{ALMOST EQUAL TO}}|\b(?:which|gives|total|make|get)\b.{{0,20}}?|{RESULT})[ \t(]*$", re.IGNORECASE
+)
+_SUBORDINATE = re.compile(
+    r"(?:^(?:if|after|since|when|because|given|with|as|for|out of|of|from)\b[^,]{1,200},)"
+    r"|\b(?:after|because|since|when|if|out of|from|per|than|at a rate)\b[^,]{1,200}$",
+    re.IGNORECASE,
+)
+_COMMON = set(
+    words(
+        "how many much what is are was were does do did will the a an of in to for and or he she it they his her their "
+        "if there that this have has had be at on by with from all would can"
+    )
+)
+"""Words that say nothing about what is asked."""
+
+
+# Labels
+
+
+def read_label(text: str, question: str) -> Reading | None:
+    """Return what a cleaned response answers to a yes/no question: explicitly, in its first words, or in a statement."""
+    label = None
+    for match in _ANSWER.finditer(text):
+        stated = _to_sentence_end(text, match.end())
+        found = BOTH if says_both(stated, question) else label_in(stated, question)
+        if found and (label is None or _FINAL.search(text[max(0, match.start() - 40) : match.end()])):
+            label = found
+    if label:
+        return Reading(label, source="an explicit answer")
+    said = [part.text for part in sentences(text) if not part.is_question and not _ANSWER.search(part.text)]
+    for index, sentence in enumerate(said):
+        if says_both(sentence, question):
+            return Reading(BOTH, source=sentence)
+        label = label_in(sentence, question)
+        following = label_in(said[index + 1], question) if label and index + 1 < len(said) else None
+        if label == "no" and following == "unknown":
+            return Reading("unknown", source=said[index + 1])
+        if label in ("yes", "no") and len(words(sentence)) == 1 and following and len(words(said[index + 1])) == 1:
+            return Reading(label if following == label else BOTH, source=sentence)
+        if label:
+            return Reading(label, source=sentence)
+    return None
+
+
+def explicit_statement(text: str) -> str:
+    """Return what stands after the first "the answer is" of a cleaned response; empty if there is none."""
+    match = _ANSWER.search(text)
+    return _to_sentence_end(text, match.end()) if match else ""
+
+
+# Text
+
+
+def read_text(text: str, question: str, truncated: bool) -> Reading | None:
+    """Return the words that a cleaned response gives as its answer: an explicit one, or its first sentence.
+
+    Where the sentence says the question again ("The capital of France is Paris"), the answer is what it adds.
+    """
+    stated = explicit_statement(text)
+    if not normalise_text(stated):
+        said = [part.text for part in sentences(text) if not part.is_question and not is_echo(part.text, question)]
+        if (
+            not said
+            or is_loop(text)
+            or (truncated and len(said) == 1 and not said[0].endswith((".", "!")) and "\n" not in text)
+        ):
+            return None
+        stated = said[0]
+    match = re.match(r"(.{1,200}?)\b(?:is|are|was|were|equals)\b\s*(?::\s*)?(.+)", stated, re.DOTALL)
+    if match and set(words(match[1])) <= set(words(question)) | {"the", "it", "this", "that", "answer", "he", "she"}:
+        stated = match[2]
+    stated = stated.strip().rstrip(".!").strip()
+    return Reading(stated, parse_number(stated), stated) if normalise_text(stated) else None
+
+
+# Numbers
+
+
+def read_number(text: str, question: str, truncated: bool) -> Reading | None:
+    """Return the number that a cleaned response gives as its answer, by the order in the module's docstring."""
+    own = {number.value for number in find_numbers(question[:20_000])}
+    explicit = _explicit_number(text, own)
+    if explicit is not None:
+        return explicit
+    said = [part for part in sentences(text) if not part.is_question and not is_echo(part.text, question)]
+    numeric = [part for part in said if pick_number(part.text, own)]
+    if not numeric:
+        return _nothing(said)
+    bare = _bare_number(numeric[0], said)
+    final = None if truncated else _final_result(numeric[-1], said[-1], bare, own)
+    if final or bare:
+        return final or bare
+    if is_loop(text) and truncated and len({part.text for part in said}) > 2:
+        return None
+    return _worked_number(numeric, said, question, own, truncated)
+
+
+def _reading(number: Numeral, source: str) -> Reading:
+    answer = number.text if "/" in number.text else render_number(number.value)
+    return Reading(answer.strip(), number.value, source)
+
+
+def _explicit_number(text: str, own: set[Fraction]) -> Reading | None:
+    """``#### 18`` (first), ``\\boxed{18}`` (last), "the answer is 18" (the first, or a later one after "so", "final")."""
+    for match in _HASHES.finditer(text):
+        line = text[match.end() : match.end() + 200].partition("\n")[0]
+        if number := pick_number(line, own):
+            return _reading(number, "#### " + line)
+    for inner in reversed(_BOXED.findall(text)):
+        if number := pick_number(inner, own):
+            return _reading(number, inner)
+    found = None
+    for match in _ANSWER.finditer(text):
+        stated = _to_sentence_end(text, match.end())
+        number = pick_number(stated, own)
+        line_start = text.rfind("\n", 0, match.start()) + 1
+        if number and (found is None or _FINAL.search(text[max(line_start, match.start() - 40) : match.end()])):
+            found = _reading(number, stated)
+    return found
+
+
+def _nothing(said: list[Sentence]) -> Reading | None:
+    """Read "None." and "Nothing." as zero; "None of them is red" is no number."""
+    first = normalise_text(said[0].text) if said else ""
+    return (
+        Reading("0", Fraction(0), said[0].text) if first in ("none", "nothing", "nothing left", "none left") else None
+    )
+
+
+def _bare_number(first: Sentence, said: list[Sentence]) -> Reading | None:
+    """``8``, ``$8.``, ``8 dollars``, ``Eight, because ...`` at the beginning; not ``8 + 3 = 11`` nor ``8 9 10 11``."""
+    if first is not said[0] and len(words(said[0].text)) > 2:
+        return None
+    opening = _OPENING.match(first.text)
+    start = opening.end() if opening else 0
+    numbers = find_numbers(first.text)
+    if numbers[0].start > start or any(found.start <= numbers[0].start for found in _calculations(first.text)):
+        return None
+    rest = first.text[numbers[0].end :]
+    if not _BARE_REST.match(rest) or (len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1):
+        return None
+    return _reading(numbers[0], first.text)
+
+
+def _final_result(last: Sentence, end: Sentence, bare: Reading | None, own: set[Fraction]) -> Reading | None:
+    """Return N where the whole response ends in "= N" (a unit may follow), unless a bare answer stands before rambling."""
+    numbers = find_numbers(last.text)
+    if last is not end or not _MARKED.search(last.text[max(0, numbers[-1].start - 60) : numbers[-1].start]):
+        return None
+    if not _AT_END.fullmatch(last.text, numbers[-1].end):
+        return None
+    found = _calculations(last.text)
+    if bare is not None and not (found and set(found[-1].operands) <= own):
+        return None
+    return _reading(numbers[-1], last.text)
+
+
+def _worked_number(
+    numeric: list[Sentence], said: list[Sentence], question: str, own: set[Fraction], truncated: bool
+) -> Reading | None:
+    """Return the number that a reply in sentences comes to, or ``None`` if it was cut off on its way there."""
+    stepwise = _STEP.match(said[0].text) is not None or said[0].listed
+    last_step = max((index for index, part in enumerate(said) if index and _STEP.match(part.text)), default=-1)
+    equations = {part: find_equations(part.text) for part in numeric}
+    results = [part for part in numeric if any(found.stated is not None for found in equations[part])]
+    asked = [found.tokens for found in _calculations(question)]
+
+    concluding = [
+        part
+        for part in numeric
+        if _CONCLUSION.match(part.text)
+        and not (truncated and (said.index(part) < last_step or not part.text.endswith((".", "!"))))
+        and not (truncated and not _answers(part.text, question))
+    ]
+    restated = [part for part in results if any(found.tokens in asked for found in equations[part])]
+    whole = [part for part in results if any(_covers(found, own) for found in equations[part])]
+    if truncated and stepwise:
+        whole = [part for part in whole if part is results[-1]]
+    over = not truncated or (said[-1].paragraph > numeric[-1].paragraph and not stepwise)
+    if concluding or restated or whole:
+        chosen = (concluding[-1:] or restated[-1:] or whole)[0]
+    elif not results and not stepwise and (len(own) <= 2 or len(numeric) == 1 or _answers(numeric[0].text, question)):
+        chosen = numeric[0]
+    elif over:
+        chosen = (results or numeric)[-1]
+    else:
+        return None
+    number = pick_number(chosen.text, own)
+    return _reading(number, chosen.text) if number else None
+
+
+def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
+    """Return the number that *statement* states, where *own* are those that the question gave.
+
+    A result ("= 6", "which is 6") first; never an operand of a calculation; then what stands at the beginning, outside
+    "after ..." and "if ...", what is not from the question; at last whatever comes last.
+
+    >>> own = {Fraction(10), Fraction(4)}
+    >>> texts = ("10 - 4 = 6 dollars", "Alice has 6 dollars left after spending 4.", "10 - 4", "it is 4")
+    >>> [number.text if (number := pick_number(text, own)) else None for text in texts]
+    ['6', '6', None, '4']
+    """
+    statement = statement[:2000]
+    calculations = _calculations(statement)
+    numbers = [
+        number
+        for number in find_numbers(statement)
+        if not any(found.start <= number.start < found.end and number.end != found.end for found in calculations)
+        and not any(found.stated is None and found.start <= number.start < found.end for found in calculations)
+    ]
+    numbers = [number for number in numbers if not number.is_word] or numbers
+    if not numbers:
+        return None
+    marked = [
+        number for number in numbers if statement[: number.start].rstrip(" $(").endswith(("=", "\N{ALMOST EQUAL TO}"))
+    ]
+    results = [number for number in numbers if any(found.end == number.end for found in calculations)]
+    if marked or results:
+        return (marked or results)[-1]
+    if not statement[: numbers[0].start].strip(" $\"'(:*"):
+        return numbers[0]
+    aside = [match.span() for match in _SUBORDINATE.finditer(statement)]
+    main = [number for number in numbers if not any(start <= number.start < end for start, end in aside)] or numbers
+    fresh = [number for number in main if number.value not in own]
+    return (fresh or main)[-1]
+
+
+def _calculations(text: str) -> list[Equation]:
+    """Return the equations of *text* that are more than a fraction such as ``1/8``."""
+    return [
+        found
+        for found in find_equations(text[:2000])
+        if found.stated is not None or found.operators != ("/",) or " " in text[found.start : found.end]
+    ]
+
+
+def _covers(found: Equation, own: set[Fraction]) -> bool:
+    """Whether a calculation with its result uses all numbers that the question gave, and two at least."""
+    return found.stated is not None and len(own) > 1 and own <= set(found.operands)
+
+
+def _answers(sentence: str, question: str) -> bool:
+    """Whether *sentence* shares a word that matters with what the question's last sentence asks."""
+    asked = set(words(re.split(r"[.!]\s", question.strip())[-1])) - _COMMON
+    return bool(asked & set(words(sentence)))
+
+
+def _to_sentence_end(text: str, start: int) -> str:
+    """Return *text* from *start* to the end of its sentence or line."""
+    line = text[start : start + 400].lstrip().partition("\n")[0]
+    return re.split(r"(?<=[.!?])\s", line, maxsplit=1)[0]

@@ -1,0 +1,10 @@
+"""The bundled model, ``tiny-reasoner``: its files, and the script that trains them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def path() -> Path:
+    """Return the folder of the bundled model's weights, config and tokenizer."""
+    return Path(__file__).parent / "tiny-reasoner"

@@ -1,0 +1,39 @@
+"""The bundled model's tokenizer: byte-level BPE in which a digit is always a token of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+END = "<|endoftext|>"
+
+# The frame of the prompt is one token each, a number's digits stand apart, and a word takes the space before it.
+_PIECES = r"Question:|\nAnswer:|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+"
+
+
+def train(texts: Iterable[str], size: int, context: int) -> Any:
+    """Return a tokenizer of at most *size* tokens learned from *texts*; any text can be encoded with it."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    core.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(vocab_size=size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False),
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token=END,
+        bos_token=END,
+        pad_token=END,
+        model_max_length=context,
+        clean_up_tokenization_spaces=False,
+    )

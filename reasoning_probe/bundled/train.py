@@ -1,0 +1,209 @@
+"""Train the bundled model: ``python -m reasoning_probe.bundled.train``.
+
+Seeded, on two threads of a CPU. The measured accuracies and the effect of each head go to ``measured.json`` and to
+``MODEL_CARD.md`` beside the weights. ``--out`` writes elsewhere; with ``--work`` an interrupted run goes on where its
+last checkpoint was made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from reasoning_probe import bundled
+from reasoning_probe.bundled import corpus, measure, tokenizer
+from reasoning_probe.prompts import PLAIN
+
+IGNORED = -100  # the label of tokens that carry no loss, as in cross_entropy
+REPORT_EVERY = 500  # steps
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the weights depend on, beside the corpus."""
+
+    seed: int = 0
+    steps: int = 5_000
+    learning_rate: float = 1.5e-3
+    warm_up: int = 150
+    weight_decay: float = 0.1
+    vocabulary: int = 1024  # at most; the corpus has merges for fewer
+    context: int = 512
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+
+
+# Kind: rows in a step, weight of its loss, every how many steps.
+MIX = {"arithmetic": (128, 1.0, 1), "logic": (24, 0.5, 1), "stories": (10, 0.3, 1), "long": (4, 0.1, 8)}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The encoded examples of one kind, right-padded."""
+
+    tokens: torch.Tensor  # (rows, longest)
+    labels: torch.Tensor  # (rows, longest): the next token where it belongs to the answer, else IGNORED
+    lengths: torch.Tensor  # (rows,)
+    weights: torch.Tensor  # (rows,)
+
+    def draw(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the tokens and labels of *n* rows drawn by weight."""
+        chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        longest = int(self.lengths[chosen].max())
+        return self.tokens[chosen, :longest].long(), self.labels[chosen, :longest].long()
+
+
+def encode(examples: tuple[corpus.Example, ...], coder: Any) -> Rows:
+    """Return *examples* as rows: "Question: ...\\nAnswer: ..." and the end token, with loss on the answer alone."""
+    prompts = coder([PLAIN.format(question=example.question) for example in examples])["input_ids"]
+    answers = coder([f" {example.answer}{tokenizer.END}" for example in examples])["input_ids"]
+    lengths = torch.tensor([len(p) + len(a) - 1 for p, a in zip(prompts, answers, strict=True)])
+    tokens = torch.full((len(examples), int(lengths.max())), coder.pad_token_id, dtype=torch.int16)
+    labels = torch.full_like(tokens, IGNORED)
+    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        whole = torch.tensor(prompt + answer, dtype=torch.int16)
+        tokens[row, : len(whole) - 1] = whole[:-1]
+        labels[row, len(prompt) - 1 : len(whole) - 1] = whole[len(prompt) :]
+    weights = torch.tensor([example.weight for example in examples], dtype=torch.float64)
+    return Rows(tokens, labels, lengths, weights / weights.sum())
+
+
+def loss_of(model: Any, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean loss over the answers' tokens; only these pass through the vocabulary projection."""
+    hidden = model.transformer(tokens, use_cache=False).last_hidden_state  # (rows, tokens, width)
+    asked = labels != IGNORED
+    return cross_entropy(model.lm_head(hidden[asked]), labels[asked])
+
+
+def build(recipe: Recipe, coder: Any) -> Any:
+    """Return the untrained model."""
+    config = GPT2Config(
+        vocab_size=len(coder),
+        n_positions=recipe.context,
+        n_embd=recipe.width,
+        n_layer=recipe.layers,
+        n_head=recipe.heads,
+        activation_function="gelu_pytorch_tanh",  # GPT-2's own, in one kernel
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=coder.eos_token_id,
+        eos_token_id=coder.eos_token_id,
+        pad_token_id=coder.pad_token_id,
+    )
+    return GPT2LMHeadModel(config)
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """Return the learning rate of *step*: a linear warm-up, then half a cosine down to a hundredth."""
+    if step < recipe.warm_up:
+        return recipe.learning_rate * (step + 1) / recipe.warm_up
+    done = (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up)
+    return recipe.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def optimizer_of(recipe: Recipe, model: Any) -> torch.optim.Optimizer:
+    """Return AdamW, with weight decay on matrices only."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() == 1]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.98),
+    )
+
+
+def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
+    """Train and return (model, tokenizer, seconds); checkpoints lie in *work*, if given, and are taken up from there."""
+    torch.manual_seed(recipe.seed)
+    data = corpus.examples(recipe.seed)
+    reserved = {item.question for item in corpus.reserved()}
+    assert not any(example.question in reserved for some in data.values() for example in some)
+    coder = tokenizer.train(
+        (PLAIN.format(question=e.question) + f" {e.answer}" for some in data.values() for e in some[:20_000]),
+        recipe.vocabulary,
+        recipe.context,
+    )
+    rows = {kind: encode(some, coder) for kind, some in data.items()}
+    model = build(recipe, coder).train()
+    optimizer = optimizer_of(recipe, model)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    saved = None if work is None else work / "checkpoint.pt"
+    first, spent = 0, 0.0
+    if saved is not None and saved.is_file():
+        state = torch.load(saved)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        generator.set_state(state["generator"])
+        first, spent = state["step"], state["seconds"]
+    began = time.monotonic() - spent
+    running = dict.fromkeys(rows, 0.0)
+    for step in range(first, recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(recipe, step)
+        optimizer.zero_grad(set_to_none=True)
+        for kind, (n, weight, every) in MIX.items():
+            if step % every == 0:
+                loss = loss_of(model, *rows[kind].draw(n, generator))
+                (weight * loss).backward()
+                running[kind] = 0.98 * running[kind] + 0.02 * loss.item() if step else loss.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        done = step + 1
+        if done % REPORT_EVERY == 0:
+            seconds = time.monotonic() - began
+            print(f"step {done}, {seconds:.0f} s, loss {_line(running)}, {_line(validate(model, coder))}", flush=True)
+            if saved is not None:
+                torch.save(
+                    {
+                        "model": model.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "generator": generator.get_state(),
+                        "step": done,
+                        "seconds": seconds,
+                    },
+                    saved,
+                )
+    return model.eval(), coder, time.monotonic() - began
+
+
+def validate(model: Any, coder: Any) -> dict[str, float]:
+    """Return the accuracy on the validation items of each generated dataset."""
+    model.eval()
+    accuracy = {name: measure.accuracy(model, coder, measure.validation_items(name)) for name in corpus.NAMES}
+    model.train()
+    return accuracy
+
+
+def _line(numbers: dict[str, float]) -> str:
+    return " ".join(f"{name} {number:.3f}" for name, number in numbers.items())
+
+
+def main() -> None:
+    """Train, measure and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=bundled.path(), help="folder of the model (default: the package's)")
+    parser.add_argument("--work", type=Path, help="folder for checkpoints (default: none are made)")
+    parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimizer steps (default: %(default)s)")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    if options.work is not None:
+        options.work.mkdir(parents=True, exist_ok=True)
+    recipe = Recipe(steps=options.steps)
+    model, coder, seconds = train(recipe, options.work)
+    model.save_pretrained(options.out)
+    coder.save_pretrained(options.out)
+    measure.write(model, coder, recipe, seconds, options.out)
+
+
+if __name__ == "__main__":
+    main()

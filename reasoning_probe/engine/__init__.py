@@ -1,0 +1,1 @@
+"""The engine: baseline answers, and the same answers with heads switched off."""

@@ -1,0 +1,53 @@
+"""The sweep as one call, for notebooks and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from reasoning_probe.datasets import from_items
+from reasoning_probe.engine.run import Engine, Work
+from reasoning_probe.heads import find_heads, prove_heads
+from reasoning_probe.items import Item
+from reasoning_probe.outcome import Outcome
+from reasoning_probe.prompts import Generation, query
+from reasoning_probe.targets import ABLATIONS, Target, every_head, parse_targets
+
+
+def sweep(
+    model: Any,
+    tokenizer: Any,
+    items: Iterable[Item],
+    targets: str | Sequence[str | Target] | None = None,
+    ablation: str = "zero",
+    max_new_tokens: int = 32,
+    *,
+    dataset: str = "items",
+    stop: tuple[str, ...] = Generation.stop,
+) -> list[Outcome]:
+    """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
+
+    *targets* is a spec such as ``"L3H7,L5,L8-L11"``, a sequence of specs or of :class:`~reasoning_probe.targets.Target`,
+    or ``None`` for every head one at a time; ``()`` asks for the baseline alone. *ablation* is ``zero``, ``mean`` or
+    ``resample``. An item whose prompt does not fit the model's context yields no outcomes. Items without an id are
+    called ``q1``, ``q2``, ... by their place.
+
+    Raises ``DatasetError``, ``TargetError`` or ``HeadError`` (all ``ValueError``) with one line that says what is wrong.
+    """
+    if ablation not in ABLATIONS:
+        raise ValueError(f"unknown ablation {ablation!r}: use {', '.join(ABLATIONS)}")
+    asked = from_items(dataset, items).items
+    head_map = None
+    chosen: list[Target] = []
+    if targets is None or len(targets):
+        head_map = find_heads(model)
+        prove_heads(model, head_map)
+        if targets is None:
+            chosen = every_head(head_map)
+        else:
+            for part in [targets] if isinstance(targets, str) else targets:
+                chosen += [part] if isinstance(part, Target) else parse_targets(part, head_map)
+    queries = [query(dataset, item, Generation(max_new_tokens, stop)) for item in asked]
+    engine = Engine(model.eval(), tokenizer, head_map, {dataset: [query.prompt for query in queries]})
+    plan = [Work(query, tuple((target, ablation) for target in chosen)) for query in queries]
+    return [outcome for batch in engine.run(plan) for outcome in batch]

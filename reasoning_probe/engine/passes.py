@@ -1,0 +1,145 @@
+"""Passes through a model in which the batch grows from layer to layer.
+
+Switching off a head of layer *l* changes nothing below *l*'s output projection. So a pass gets a dummy batch of one
+row, layers below the lowest target hand it on untouched, and where targets start, copies of the clean hidden state are
+appended. The mask and the rotary tables were made for the dummy row and broadcast. There is no code per family: the
+decoder layers' ``forward`` is wrapped, and hooks sit on the output projections and on the vocabulary projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reasoning_probe.ablation import Replacement
+from reasoning_probe.engine.slots import Slots
+from reasoning_probe.heads import HeadMap, HeadSite, hooks
+from reasoning_probe.targets import Target
+
+
+class Unsupported(RuntimeError):
+    """A model whose layers cannot be driven this way; the plain path takes over."""
+
+
+@dataclass(frozen=True)
+class Off:
+    """Which heads are off in one layer, pair by pair: row ``rows[i]``, head ``heads[i]``; ``values`` replaces them."""
+
+    rows: Tensor
+    heads: Tensor
+    values: Tensor | None
+
+
+@dataclass
+class Plan:
+    """What a pass does: ``joins`` rows are appended on entering each layer, ``off`` says what is replaced in it."""
+
+    start: int = 0
+    joins: dict[int, int] = field(default_factory=dict)
+    entries: dict[int, Tensor] = field(default_factory=dict)  # by joining layer, the clean (1, tokens, hidden) state
+    off: dict[int, Off] = field(default_factory=dict)
+    record: dict[int, Tensor] | None = None  # keeps the hidden state that enters each layer
+    logits_at: slice = field(default_factory=lambda: slice(None))
+    rows_at_head: int | None = None  # rows that go on to the vocabulary projection: all, or so many of the first
+
+
+class Driver:
+    """Runs passes on one model; raises :class:`Unsupported` if its layers are not one list of blocks."""
+
+    def __init__(self, model: Any, head_map: HeadMap) -> None:
+        containers = {site.block.rpartition(".")[0] for site in head_map.sites}
+        if len(containers) != 1:
+            raise Unsupported("its attention layers are not in one list")
+        blocks = model.get_submodule(containers.pop())
+        head = model.get_output_embeddings()
+        if not isinstance(blocks, nn.ModuleList) or head is None:
+            raise Unsupported("its layers or its vocabulary projection cannot be told apart")
+        self.model, self.head_map, self.head = model, head_map, head
+        self.blocks = list(blocks)
+        self.plan = Plan()
+        self._rest: dict[int, tuple[Any, ...] | None] = {}  # what a layer returns beside the hidden state
+
+    @contextmanager
+    def driving(self) -> Iterator[None]:
+        """While open, the model's layers follow ``plan``; afterwards they are as they were."""
+        before = [block.__dict__.get("forward") for block in self.blocks]
+        handles = [self.head.register_forward_pre_hook(self._before_head)]
+        for site in self.head_map.sites:
+            projection = self.model.get_submodule(site.path)
+            handles.append(projection.register_forward_pre_hook(self._before_projection(site)))
+        try:
+            for index, block in enumerate(self.blocks):
+                block.forward = self._wrapped(index, block.forward)
+            with hooks(handles):
+                yield
+        finally:
+            for block, old in zip(self.blocks, before, strict=True):
+                if old is None:
+                    block.__dict__.pop("forward", None)
+                else:
+                    block.forward = old
+
+    def run(self, ids: Tensor, slots: Slots, plan: Plan) -> Tensor:
+        """Run *ids*, ``(rows or 1, tokens)``, after the tokens in *slots*; return the logits that *plan* asks for.
+
+        The caller sets ``slots.length`` afterwards.
+        """
+        self.plan = plan
+        output = self.model(input_ids=ids, past_key_values=slots, use_cache=True)
+        logits: Tensor = output.logits
+        return logits
+
+    def _wrapped(self, index: int, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            plan = self.plan
+            hidden = args[0] if args else kwargs["hidden_states"]  # (rows, tokens, hidden)
+            if index < plan.start:
+                rest = self._rest.get(index)
+                return hidden if rest is None else (hidden, *rest)
+            joining = plan.joins.get(index, 0)
+            if joining:
+                clean = plan.entries[index].expand(joining, -1, -1)
+                hidden = clean if index == plan.start else torch.cat([hidden, clean])
+            if plan.record is not None:
+                plan.record[index] = hidden
+            if args:
+                output = forward(hidden, *args[1:], **kwargs)
+            else:
+                output = forward(**(kwargs | {"hidden_states": hidden}))
+            if plan.record is not None:
+                self._rest[index] = output[1:] if isinstance(output, tuple) else None
+            return output
+
+        return step
+
+    def _before_projection(self, site: HeadSite) -> Callable[..., Any]:
+        def replace(module: nn.Module, args: tuple[Any, ...]) -> Any:
+            off = self.plan.off.get(site.layer)
+            if off is None:
+                return None
+            split = args[0].clone().view(*args[0].shape[:2], site.heads, site.head_dim)
+            # (pairs, tokens, head_dim) in place of each pair's slice
+            split[off.rows, :, off.heads] = 0.0 if off.values is None else off.values[off.heads, None].to(split.dtype)
+            return (split.view(args[0].shape), *args[1:])
+
+        return replace
+
+    def _before_head(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
+        return (args[0][: self.plan.rows_at_head, self.plan.logits_at], *args[1:])
+
+
+def off_pairs(rows: Sequence[Target], head_map: HeadMap, replacement: Replacement, device: Any) -> dict[int, Off]:
+    """Return what is off in each layer for *rows* in their order; layers with nothing off are left out."""
+    pairs: dict[int, list[tuple[int, int]]] = {}
+    for row, target in enumerate(rows):
+        for layer, head in sorted(target.heads):
+            pairs.setdefault(layer, []).append((row, head))
+    return {
+        layer: Off(*torch.tensor(found, device=device).T, values=replacement.get(layer))
+        for layer, found in pairs.items()
+    }

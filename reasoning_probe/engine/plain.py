@@ -1,0 +1,183 @@
+"""The plain path: transformers' own ``generate`` over rows that differ only in what is switched off.
+
+All rows of a batch hold the same prompt, so there is no padding whose handling could differ between families. Every
+batch carries one row with nothing switched off, the canary. It must repeat the baseline, and how far its logits are
+from those of the baseline, which ran alone, is the noise of batching. Where a row's two best logits are closer than a
+multiple of that noise, the row is settled alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
+
+from reasoning_probe.ablation import ZERO, Replacement, switched_off
+from reasoning_probe.heads import HeadMap
+from reasoning_probe.engine.replies import Codec, Encoded, Reply
+from reasoning_probe.targets import Target
+
+CANARY = Target("baseline", frozenset())
+NOISE_MARGIN = 8.0
+"""A row whose two best logits are within this multiple of the noise is settled alone."""
+
+
+@dataclass
+class Counts:
+    """What the engine did: ablated rows, those verified against a known answer, those decoded, those settled alone."""
+
+    rows: int = 0
+    verified: int = 0
+    decoded: int = 0
+    settled_singly: int = 0
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The unablated reply to a query with the best logit of each step, against which noise is measured."""
+
+    reply: Reply
+    best: tuple[float, ...] = field(repr=False)
+
+
+class _Watch(LogitsProcessor):
+    """Keeps the two best logits of every row and step; changes nothing."""
+
+    def __init__(self) -> None:
+        self.best: list[Tensor] = []  # a (rows, 2) tensor a step
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        self.best.append(scores.topk(2, dim=-1).values.float())
+        return scores
+
+
+class _Stop(StoppingCriteria):
+    """Ends a row at a stop string; end-of-sequence tokens are ``generate``'s own business."""
+
+    def __init__(self, codec: Codec, stop: tuple[str, ...], prompt_length: int) -> None:
+        self.codec, self.stop, self.prompt_length = codec, stop, prompt_length
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        rows = input_ids[:, self.prompt_length :].tolist()
+        return torch.tensor([self.codec.ended(tuple(row), self.stop) for row in rows], device=input_ids.device)
+
+
+class Plain:
+    """Answers queries with ``generate``: any model that transformers can run, at the price of decoding every row."""
+
+    def __init__(self, model: Any, head_map: HeadMap | None, codec: Codec, rows: int = 32) -> None:
+        self.model, self.head_map, self.codec, self.rows = model, head_map, codec, rows
+        self.counts = Counts()
+        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    def baseline(self, encoded: Encoded, stop: tuple[str, ...]) -> Baseline:
+        """Return the model's own reply, from a batch of one row."""
+        (tokens,), best = self._generate(encoded, stop, [CANARY])
+        (logprob,) = self._logprobs(encoded, [CANARY], ZERO)
+        return Baseline(Reply(tokens, logprob), tuple(best[0, : len(tokens), 0].tolist()))
+
+    def replies(
+        self,
+        encoded: Encoded,
+        stop: tuple[str, ...],
+        baseline: Baseline,
+        targets: Sequence[Target],
+        replacement: Replacement = ZERO,
+    ) -> list[Reply]:
+        """Return the reply with each of *targets* switched off, in their order."""
+        replies: list[Reply] = []
+        for start in range(0, len(targets), self.rows):
+            chunk = list(targets[start : start + self.rows])
+            replies += self._chunk(encoded, stop, baseline, chunk, replacement)
+        self.counts.rows += len(targets)
+        self.counts.decoded += len(targets)
+        return replies
+
+    def alone(
+        self, encoded: Encoded, stop: tuple[str, ...], target: Target, replacement: Replacement = ZERO
+    ) -> tuple[int, ...]:
+        """Return the tokens of one target's reply from a batch of one row: the reference that settles near-ties."""
+        (tokens,), _ = self._generate(encoded, stop, [target], replacement)
+        return tokens
+
+    def _chunk(
+        self,
+        encoded: Encoded,
+        stop: tuple[str, ...],
+        baseline: Baseline,
+        targets: list[Target],
+        replacement: Replacement,
+    ) -> list[Reply]:
+        rows = [CANARY, *targets]
+        tokens, best = self._generate(encoded, stop, rows, replacement)
+        noise = canary_noise(baseline, best[0, :, 0])
+        logprobs = self._logprobs(encoded, rows, replacement)
+        replies = []
+        for row, target in enumerate(targets, start=1):
+            margins = best[row, : len(tokens[row]), 0] - best[row, : len(tokens[row]), 1]
+            if tokens[0] != baseline.reply.tokens or float(margins.min()) <= NOISE_MARGIN * noise:
+                self.counts.settled_singly += 1
+                replies.append(Reply(self.alone(encoded, stop, target, replacement), logprobs[row]))
+            else:
+                replies.append(Reply(tokens[row], logprobs[row]))
+        return replies
+
+    def _generate(
+        self, encoded: Encoded, stop: tuple[str, ...], rows: Sequence[Target], replacement: Replacement = ZERO
+    ) -> tuple[list[tuple[int, ...]], Tensor]:
+        """Return every row's new tokens and its two best logits a step, ``(rows, steps, 2)``."""
+        ids = encoded.prompt.expand(len(rows), -1)  # (rows, tokens)
+        watch = _Watch()
+        config = GenerationConfig(
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=encoded.limit,
+            eos_token_id=sorted(self.codec.eos) or None,
+            pad_token_id=self.codec.pad,
+        )
+        with torch.inference_mode(), self._off(rows, replacement):
+            out = self.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=config,
+                logits_processor=[watch],
+                stopping_criteria=[_Stop(self.codec, stop, ids.shape[1])] if stop else None,
+            )
+        new = out[:, ids.shape[1] :].tolist()
+        return [self._end(tuple(row), stop) for row in new], torch.stack(watch.best, dim=1).cpu()
+
+    def _end(self, tokens: tuple[int, ...], stop: tuple[str, ...]) -> tuple[int, ...]:
+        """Cut the padding that ``generate`` appends to rows which have ended."""
+        for length in range(1, len(tokens) + 1):
+            if self.codec.ended(tokens[:length], stop):
+                return tokens[:length]
+        return tokens
+
+    def _off(self, rows: Sequence[Target], replacement: Replacement) -> Any:
+        if self.head_map is None or all(not target.heads for target in rows):
+            return nullcontext()
+        return switched_off(self.model, self.head_map, rows, replacement)
+
+    def _logprobs(self, encoded: Encoded, rows: Sequence[Target], replacement: Replacement) -> list[float]:
+        """Return every row's log-probability of the expected answer, in nats."""
+        answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
+        ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1).expand(len(rows), -1)  # (rows, tokens)
+        keep = {"logits_to_keep": answer.shape[1]} if self._keeps_logits else {}
+        with torch.inference_mode(), self._off(rows, replacement):
+            logits = self.model(input_ids=ids, use_cache=False, **keep).logits[:, -answer.shape[1] :]
+        logs = logits.float().log_softmax(-1)  # (rows, answer, vocabulary)
+        return [float(value) for value in logs.gather(-1, answer.expand(len(rows), -1)[..., None]).sum((1, 2))]
+
+
+def canary_noise(baseline: Baseline, best: Tensor) -> float:
+    """Return how far the canary's best logits, ``(steps,)``, are from the baseline's, which ran alone."""
+    steps = min(len(baseline.best), len(best))
+    alone = torch.tensor(baseline.best[:steps])
+    floor = float(alone.abs().max()) * torch.finfo(torch.float32).eps
+    return max(float((best[:steps] - alone).abs().max()), floor)

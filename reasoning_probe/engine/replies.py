@@ -1,0 +1,107 @@
+"""Replies: the tokens a model answered with, where they end, and what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reasoning_probe.prompts import Query, cut_at_stop
+
+
+class ContextError(ValueError):
+    """A prompt that does not fit the model's context; its item is skipped with this line as the reason."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model answered: the new tokens (an end-of-sequence token included) and the expected answer's log-prob.
+
+    ``logprob`` is in nats, summed over the expected answer's tokens.
+    """
+
+    tokens: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A query in tokens: ``prompt`` is ``(1, tokens)``, ``answer`` the expected answer's ids, ``limit`` of new tokens."""
+
+    prompt: Tensor
+    answer: tuple[int, ...]
+    limit: int
+
+
+class Codec:
+    """Turns queries to tokens and replies to text, for one model and its tokenizer."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.device = model.device
+        self.eos = _eos_ids(model, tokenizer)
+        self.context = _context(model)
+        self._endings: dict[tuple[tuple[int, ...], tuple[str, ...]], bool] = {}
+
+    @property
+    def pad(self) -> int:
+        """The id that fills rows which have ended."""
+        return min(self.eos) if self.eos else 0
+
+    def encode(self, query: Query) -> Encoded:
+        """Return *query* in tokens; raises :class:`ContextError` if prompt and answer exceed the context."""
+        prompt = list(self.tokenizer(query.prompt)["input_ids"])
+        if not prompt:
+            raise ContextError("the tokenizer makes no tokens of the prompt")
+        answer = self._continuation(query.prompt, prompt, " " + query.item.answer)
+        room = query.generation.max_new_tokens
+        if self.context is not None:
+            room = min(room, self.context - len(prompt))
+            if room < 1 or len(prompt) + len(answer) > self.context:
+                raise ContextError(f"its prompt of {len(prompt)} tokens does not fit the context of {self.context}")
+        return Encoded(torch.tensor([prompt], device=self.device), answer, room)
+
+    def _continuation(self, prompt: str, ids: list[int], text: str) -> tuple[int, ...]:
+        whole = list(self.tokenizer(prompt + text)["input_ids"])
+        if whole[: len(ids)] == ids and len(whole) > len(ids):
+            return tuple(whole[len(ids) :])
+        # Prompt and answer merge into other tokens: the answer's own tokens continue the prompt instead.
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def ended(self, tokens: tuple[int, ...], stop: tuple[str, ...]) -> bool:
+        """Tell whether a reply of *tokens* has just ended: by an end-of-sequence token or a stop string."""
+        if tokens[-1] in self.eos:
+            return True
+        if not stop:
+            return False
+        tail = tokens[-(max(map(len, stop)) + 4) :]  # a stop string has at most as many tokens as bytes
+        key = (tail, stop)
+        if key not in self._endings:
+            text = self.tokenizer.decode(tail, skip_special_tokens=True)
+            self._endings[key] = any(word in text for word in stop)
+        return self._endings[key]
+
+    def text(self, tokens: tuple[int, ...], stop: tuple[str, ...]) -> str:
+        """Return what *tokens* say, without special tokens and cut before the first stop string."""
+        return cut_at_stop(self.tokenizer.decode(list(tokens), skip_special_tokens=True), stop)
+
+    def truncated(self, tokens: tuple[int, ...], stop: tuple[str, ...], limit: int) -> bool:
+        """Tell whether the token limit ended the reply."""
+        return len(tokens) >= limit and not self.ended(tokens, stop)
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    for holder in (getattr(model, "generation_config", None), model.config, tokenizer):
+        ids = getattr(holder, "eos_token_id", None)
+        if ids is not None:
+            return frozenset(ids if isinstance(ids, list | tuple) else [ids])
+    return frozenset()
+
+
+def _context(model: Any) -> int | None:
+    from reasoning_probe.heads import text_config
+
+    size = getattr(text_config(model.config), "max_position_embeddings", None)
+    return size if isinstance(size, int) and size > 0 else None

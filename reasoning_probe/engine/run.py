@@ -1,0 +1,140 @@
+"""The engine: runs a plan of queries and targets on one model, and judges every reply."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reasoning_probe.ablation import ZERO, Replacement, donor_output, mean_output
+from reasoning_probe.errors import judge
+from reasoning_probe.heads import HeadMap
+from reasoning_probe.prompts import Query
+from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.engine.plain import Baseline, Plain
+from reasoning_probe.engine.replies import Codec, ContextError, Encoded, Reply
+from reasoning_probe.targets import Target
+
+REFERENCE_PROMPTS = 64
+"""Mean ablation averages over at most so many prompts of the dataset, its first."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A query with the targets to switch off, each with its ablation."""
+
+    query: Query
+    ablated: tuple[tuple[Target, str], ...] = ()
+
+
+@dataclass
+class Timing:
+    """Seconds spent on the baseline answers and on the ablated ones."""
+
+    baseline_s: float = 0.0
+    sweep_s: float = 0.0
+
+
+@dataclass
+class Engine:
+    """Answers a plan on one model.
+
+    ``references`` holds, by dataset, the prompts that ``mean`` averages over and ``resample`` draws its donors from;
+    an outcome must not depend on which of a dataset's items were selected, so they are all of its prompts.
+    """
+
+    model: Any
+    tokenizer: Any
+    head_map: HeadMap | None
+    references: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    timing: Timing = field(default_factory=Timing)
+
+    def __post_init__(self) -> None:
+        self.codec = Codec(self.model, self.tokenizer)
+        self.plain = Plain(self.model, self.head_map, self.codec)
+        self.counts = self.plain.counts
+        self._means: dict[str, Replacement] = {}
+
+    def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of *plan*, a query at a time: its baseline first, then its targets in their order.
+
+        A query whose prompt does not fit the model's context yields nothing; ``skipped`` says why.
+        """
+        for work in plan:
+            try:
+                encoded = self.codec.encode(work.query)
+            except ContextError as problem:
+                self.skipped.append(
+                    {"dataset": work.query.dataset, "item": work.query.item_id, "reason": str(problem)}
+                )
+                continue
+            yield self._answer(work, encoded)
+
+    def _answer(self, work: Work, encoded: Encoded) -> list[Outcome]:
+        started = time.perf_counter()
+        stop = work.query.generation.stop
+        baseline = self.plain.baseline(encoded, stop)
+        self.timing.baseline_s += time.perf_counter() - started
+        started = time.perf_counter()
+        replies = self._ablated(work, encoded, baseline)
+        self.timing.sweep_s += time.perf_counter() - started
+        outcomes = [self._outcome(work.query, encoded, BASELINE, None, baseline.reply)]
+        for (target, ablation), reply in zip(work.ablated, replies, strict=True):
+            outcomes.append(self._outcome(work.query, encoded, target.name, ablation, reply))
+        return outcomes
+
+    def _ablated(self, work: Work, encoded: Encoded, baseline: Baseline) -> list[Reply]:
+        """Return the replies in the order of ``work.ablated``; the targets of one ablation share batches."""
+        replies: dict[tuple[Target, str], Reply] = {}
+        for ablation in dict.fromkeys(ablation for _, ablation in work.ablated):
+            targets = [target for target, using in work.ablated if using == ablation]
+            found = self.plain.replies(
+                encoded, work.query.generation.stop, baseline, targets, self._replacement(ablation, work.query)
+            )
+            replies |= {(target, ablation): reply for target, reply in zip(targets, found, strict=True)}
+        return [replies[key] for key in work.ablated]
+
+    def _replacement(self, ablation: str, query: Query) -> Replacement:
+        if ablation == "zero":
+            return ZERO
+        assert self.head_map is not None
+        prompts = list(self.references.get(query.dataset, ())) or [query.prompt]
+        if ablation == "mean":
+            if query.dataset not in self._means:
+                ids = [self._prompt_ids(prompt) for prompt in prompts[:REFERENCE_PROMPTS]]
+                self._means[query.dataset] = mean_output(self.model, self.head_map, ids)
+            return self._means[query.dataset]
+        others = [prompt for prompt in prompts if prompt != query.prompt] or prompts
+        donor = random.Random(query.prompt).choice(others)  # seeded by the prompt: the same donor in every run
+        return donor_output(self.model, self.head_map, self._prompt_ids(donor))
+
+    def _prompt_ids(self, prompt: str) -> Any:
+        return self.tokenizer(prompt, return_tensors="pt")["input_ids"].to(self.model.device)
+
+    def _outcome(
+        self, query: Query, encoded: Encoded, target: str, ablation: str | None, reply: Reply
+    ) -> Outcome:
+        stop = query.generation.stop
+        response = self.codec.text(reply.tokens, stop)
+        truncated = self.codec.truncated(reply.tokens, stop, encoded.limit)
+        judgement = judge(query.item, response, truncated)
+        return Outcome(
+            dataset=query.dataset,
+            item=query.item_id,
+            target=target,
+            ablation=ablation,
+            question=query.item.question,
+            prompt=query.prompt,
+            response=response,
+            expected=query.item.answer,
+            answer=judgement.answer,
+            correct=judgement.correct,
+            category=judgement.category,
+            kind=judgement.kind,
+            reason=judgement.reason,
+            answer_logprob=reply.logprob,
+            truncated=truncated,
+        )

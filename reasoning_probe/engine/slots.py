@@ -1,0 +1,83 @@
+"""Keys and values of rows that all have the same length, in buffers that are written in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+
+class _Slot(DynamicLayer):
+    """The keys and values of one layer: two ``(rows, heads, tokens, head_dim)`` buffers of fixed capacity."""
+
+    def __init__(self, owner: Slots) -> None:
+        super().__init__()
+        self.owner = owner
+        self.key_buffer: Tensor | None = None
+        self.value_buffer: Tensor | None = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write the new keys and values behind the old ones and return all of them."""
+        rows, start, new = key_states.shape[0], self.owner.length, key_states.shape[2]
+        if self.owner.branch is not None:
+            start = self.owner.branch
+            return (
+                torch.cat([self._buffer("key_buffer", key_states)[:rows, :, :start], key_states], dim=2),
+                torch.cat([self._buffer("value_buffer", value_states)[:rows, :, :start], value_states], dim=2),
+            )
+        keys, values = self._buffer("key_buffer", key_states), self._buffer("value_buffer", value_states)
+        keys[:rows, :, start : start + new] = key_states
+        values[:rows, :, start : start + new] = value_states
+        return keys[:rows, :, : start + new], values[:rows, :, : start + new]
+
+    def _buffer(self, name: str, like: Tensor) -> Tensor:
+        buffer: Tensor | None = getattr(self, name)
+        if buffer is None:
+            _, heads, _, size = like.shape
+            rows = self.owner.rows or like.shape[0]
+            buffer = like.new_empty(rows, heads, self.owner.capacity, size)
+            setattr(self, name, buffer)
+        return buffer
+
+    def get_seq_length(self) -> int:
+        """Return how many tokens the rows have; a layer that was passed over has as many as any other."""
+        return self.owner.length if self.owner.branch is None else self.owner.branch
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return length and offset of the keys once *query_length* tokens are added."""
+        return self.get_seq_length() + query_length, 0
+
+
+class Slots(Cache):  # type: ignore[misc]
+    """A key/value cache for transformers models in which ``length`` is set by the one who drives the passes.
+
+    ``capacity`` is the number of tokens that fit; ``rows`` the number of rows, or 0 for as many as each layer sees at
+    first. While ``branch`` is set, passes continue from that many tokens and leave the buffers as they are.
+    """
+
+    def __init__(self, layers: int, capacity: int, rows: int = 0) -> None:
+        self.length, self.capacity, self.rows = 0, capacity, rows
+        self.branch: int | None = None
+        super().__init__(layers=[_Slot(self) for _ in range(layers)])
+
+    def buffers(self) -> list[tuple[int, Tensor, Tensor]]:
+        """Return (layer, keys, values) of each layer that holds any."""
+        return [
+            (index, slot.key_buffer, slot.value_buffer)
+            for index, slot in enumerate(self.layers)
+            if slot.key_buffer is not None
+        ]
+
+    def keep(self, rows: dict[int, Tensor]) -> None:
+        """Keep only the rows whose indices are given by layer."""
+        for index, keys, values in self.buffers():
+            self.layers[index].key_buffer = keys[rows[index]]
+            self.layers[index].value_buffer = values[rows[index]]
+
+    def move(self, source: int, to: int) -> None:
+        """Copy row *source* over row *to*, up to the present length."""
+        for _, keys, values in self.buffers():
+            keys[to, :, : self.length] = keys[source, :, : self.length]
+            values[to, :, : self.length] = values[source, :, : self.length]

@@ -1,0 +1,207 @@
+"""Verification: one growing pass shows which targets leave the baseline's answer, and where.
+
+Greedy decoding is deterministic. If the arg-max at every position of the baseline's answer is the baseline's token, the
+ablated answer *is* the baseline's; if not, it is right up to the first difference. (The idea is that of speculative
+decoding: Leviathan et al. 2023, "Fast inference from transformers via speculative decoding".)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reasoning_probe.ablation import Replacement
+from reasoning_probe.engine.passes import Driver, Plan, off_pairs
+from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN, Baseline
+from reasoning_probe.engine.replies import Encoded
+from reasoning_probe.engine.slots import Slots
+from reasoning_probe.targets import Target
+
+WINDOW = 8
+"""Answer tokens that are verified at a time; rows leave after the window of their first difference."""
+
+Buffers = list[tuple[int, Tensor, Tensor]]
+
+
+@dataclass
+class Clean:
+    """The unablated pass over prompt and answer: what every chunk of one query starts from."""
+
+    encoded: Encoded
+    baseline: Baseline
+    slots: Slots
+    entries: dict[int, Tensor]  # by layer, the (1, tokens, hidden) state that enters it
+    branch_entries: dict[int, Tensor] = field(default_factory=dict)
+    shared: int = 0  # the expected answer's tokens up to this index are predicted by the first window
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the prompt."""
+        return int(self.encoded.prompt.shape[1])
+
+    @property
+    def draft(self) -> tuple[int, ...]:
+        """The baseline's answer."""
+        return self.baseline.reply.tokens
+
+
+@dataclass
+class Row:
+    """One target on its way: its tokens so far, its keys and values, and whether two logits came too close to call."""
+
+    target: Target
+    place: int  # among the targets that were asked for; -1 for the canary
+    start: int  # its lowest switched-off layer: below it, keys and values are the clean ones
+    tokens: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    near_tie: bool = False
+    source: Buffers = field(default_factory=list, repr=False)
+    source_row: int = 0
+
+
+def clean_pass(driver: Driver, encoded: Encoded, baseline: Baseline) -> Clean:
+    """Run prompt and baseline answer once, keeping what enters every layer."""
+    layers = len(driver.blocks)
+    draft, answer = baseline.reply.tokens, encoded.answer
+    slots = Slots(layers, encoded.prompt.shape[1] + len(draft), rows=1)
+    clean = Clean(encoded, baseline, slots, {})
+    device = encoded.prompt.device
+    ids = torch.cat([encoded.prompt, torch.tensor([draft[:-1]], dtype=torch.long, device=device)], dim=1)
+    driver.run(ids, slots, Plan(record=clean.entries, logits_at=slice(-1, None)))
+    slots.length = ids.shape[1]
+    common = next((i for i, (a, b) in enumerate(zip(answer, draft)) if a != b), min(len(answer), len(draft)))
+    clean.shared = min(common, min(WINDOW, len(draft)) - 1, len(answer) - 1)
+    if clean.shared < len(answer) - 1:
+        slots.branch = clean.prompt_length + clean.shared
+        driver.run(_branch_ids(clean), slots, Plan(record=clean.branch_entries))
+        slots.branch = None
+    return clean
+
+
+def _branch_ids(clean: Clean) -> Tensor:
+    tokens = clean.encoded.answer[clean.shared : -1]
+    return torch.tensor([tokens], device=clean.encoded.prompt.device)  # (1, tokens)
+
+
+class Chunk:
+    """A few targets of neighbouring layers, verified together from the clean hidden state of the lowest."""
+
+    def __init__(self, driver: Driver, clean: Clean, rows: Sequence[Row], replacement: Replacement) -> None:
+        canary = Row(CANARY, -1, max(row.start for row in rows))
+        self.driver, self.clean, self.replacement = driver, clean, replacement
+        self.rows = sorted([*rows, canary], key=lambda row: row.start)
+        self.slots = Slots(len(driver.blocks), clean.prompt_length + len(clean.draft))
+        self.noise = 0.0
+
+    def verify(self) -> tuple[list[Row], list[Row]]:
+        """Return the rows that repeat the baseline's answer and those that leave it, each up to its difference."""
+        left: list[Row] = []
+        draft, prompt = self.clean.draft, self.clean.prompt_length
+        first = 0
+        while first < len(draft):
+            window = draft[first : first + WINDOW]
+            # The token before the window is fed with it: its logits predict the window's first token.
+            begin, end = (0 if first == 0 else prompt + first - 1), prompt + first + len(window) - 1
+            logits = self._run(begin, end, len(window))
+            if first == 0:
+                self._answer_logprobs(logits)
+            leaving = self._compare(logits, window, first)
+            self.slots.length = end
+            first += len(window)
+            if leaving:
+                left += leaving
+                self._drop(leaving)
+                if all(row.place < 0 for row in self.rows):
+                    break
+        for row in left:
+            row.near_tie |= self.canary_left
+        return [row for row in self.rows if row.place >= 0], left
+
+    canary_left = False
+
+    def _plan(self, entries: dict[int, Tensor], logits_at: slice) -> Plan:
+        joins = Counter(row.start for row in self.rows)
+        targets = [row.target for row in self.rows]
+        off = off_pairs(targets, self.driver.head_map, self.replacement, self.clean.encoded.prompt.device)
+        return Plan(self.rows[0].start, dict(joins), entries, off, logits_at=logits_at)
+
+    def _run(self, begin: int, end: int, predicted: int) -> Tensor:
+        """Run positions *begin* to *end* and return the last *predicted* logits, ``(rows, predicted, vocabulary)``."""
+        starts = {row.start for row in self.rows}
+        entries = {layer: self.clean.entries[layer][:, begin:end] for layer in starts}
+        dummy = self.clean.encoded.prompt.new_zeros(1, end - begin)
+        return self.driver.run(dummy, self.slots, self._plan(entries, slice(-predicted, None)))
+
+    def _compare(self, logits: Tensor, window: Sequence[int], first: int) -> list[Row]:
+        """Return the rows whose arg-max differs from *window* somewhere, with their tokens up to there."""
+        wanted = torch.tensor(window, device=logits.device).expand(logits.shape[0], -1)[..., None]
+        own = logits.gather(-1, wanted)  # (rows, window, 1)
+        rival = logits.scatter(-1, wanted, float("-inf")).max(-1)  # the best of all other tokens
+        margin = (own[..., 0] - rival.values).float()  # (rows, window); negative where the baseline's token lost
+        best = torch.where(margin >= 0, own[..., 0], rival.values).float()
+        margins, rivals, bests = margin.tolist(), rival.indices.tolist(), best.tolist()
+        for row, values in zip(self.rows, bests, strict=True):
+            if row.place < 0:
+                self.noise = max(self.noise, _noise(self.clean.baseline, values, first))
+        leaving = []
+        for index, row in enumerate(self.rows):
+            lost = next((at for at, value in enumerate(margins[index]) if value < 0), None)
+            seen = margins[index] if lost is None else margins[index][: lost + 1]
+            closest = min(abs(value) for value in seen)
+            if lost is None:
+                row.tokens = list(self.clean.draft[: first + len(window)])
+            else:
+                row.tokens = [*self.clean.draft[: first + lost], rivals[index][lost]]
+                two = logits[index, lost].topk(2).values.float().tolist()
+                closest = min(closest, two[0] - two[1])
+                leaving.append(row)
+                row.source, row.source_row = self.slots.buffers(), index
+                self.canary_left |= row.place < 0
+            row.near_tie |= closest <= NOISE_MARGIN * self.noise
+        return leaving
+
+    def _drop(self, leaving: list[Row]) -> None:
+        gone = {id(row) for row in leaving}
+        kept = [index for index, row in enumerate(self.rows) if id(row) not in gone]
+        starts = [row.start for row in self.rows]
+        device = self.clean.encoded.prompt.device
+        self.slots.keep(
+            {
+                layer: torch.tensor([i for i in kept if starts[i] <= layer], dtype=torch.long, device=device)
+                for layer, _, _ in self.slots.buffers()
+            }
+        )
+        self.rows = [self.rows[index] for index in kept]
+
+    def _answer_logprobs(self, logits: Tensor) -> None:
+        """Set every row's log-probability of the expected answer, which may share only its beginning with the draft."""
+        clean = self.clean
+        parts = [logits[:, : clean.shared + 1]]  # (rows, shared + 1, vocabulary)
+        if clean.branch_entries:
+            self.slots.branch = clean.prompt_length + clean.shared
+            ids = _branch_ids(clean)
+            starts = {row.start for row in self.rows}
+            entries = {layer: clean.branch_entries[layer] for layer in starts}
+            parts.append(self.driver.run(torch.zeros_like(ids), self.slots, self._plan(entries, slice(None))))
+            self.slots.branch = None
+        total: Any = 0.0
+        at = 0
+        for part in parts:
+            wanted = torch.tensor(clean.encoded.answer[at : at + part.shape[1]], device=part.device)
+            logs = part.float().gather(-1, wanted.expand(part.shape[0], -1)[..., None])[..., 0]
+            total = total + (logs - part.float().logsumexp(-1)).sum(-1)  # (rows,)
+            at += part.shape[1]
+        for row, value in zip(self.rows, total.tolist(), strict=True):
+            row.logprob = value
+
+
+def _noise(baseline: Baseline, bests: Sequence[float], first: int) -> float:
+    """Return how far the canary's best logits are from those of the baseline, which ran alone."""
+    alone = baseline.best[first : first + len(bests)]
+    floor = max(abs(value) for value in alone) * torch.finfo(torch.float32).eps
+    return max(floor, *(abs(a - b) for a, b in zip(alone, bests, strict=True)))

@@ -1,0 +1,295 @@
+"""Where the attention heads are: found by running the model once, proved when it is loaded.
+
+A head is the slice ``[h*head_dim, (h+1)*head_dim)`` of the *input* of the attention output projection. No table of
+families says where that projection is. While the model runs once on a few tokens we watch for the attention
+pattern itself, a softmax over ``(..., heads, tokens, tokens)`` scores or a call of scaled dot-product attention; the
+linear layer that runs next, inside the module that computed the pattern, is the output projection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_QUESTIONS = {"__bool__": True, "__contains__": False, "item": 1, "__int__": 1, "__index__": 1, "__float__": 1.0}
+_PROBE_TOKENS = 7  # an odd prime, so that no other axis of a small model is likely to have this length
+
+
+class HeadError(ValueError):
+    """A model whose heads cannot be found or proved; the message is one line."""
+
+
+@dataclass(frozen=True)
+class HeadSite:
+    """The heads of one attention layer.
+
+    ``layer`` is the number in the module's path, ``block`` the path of the decoder layer, ``path`` that of the output
+    projection, whose input has ``heads * head_dim`` features.
+    """
+
+    layer: int
+    block: str
+    path: str
+    heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True)
+class HeadMap:
+    """All attention layers of a model, lowest first."""
+
+    sites: tuple[HeadSite, ...]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The numbers of the attention layers (not contiguous in a hybrid)."""
+        return tuple(site.layer for site in self.sites)
+
+    def __len__(self) -> int:
+        """Return the number of heads in all layers."""
+        return sum(site.heads for site in self.sites)
+
+    def site(self, layer: int) -> HeadSite:
+        """Return the site of *layer*; raises ``KeyError`` if it has no attention."""
+        for site in self.sites:
+            if site.layer == layer:
+                return site
+        raise KeyError(layer)
+
+
+def text_config(config: Any) -> Any:
+    """Return the part of a transformers config that describes the decoder."""
+    return config.get_text_config(decoder=True)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    """Tell whether *module* is a linear layer of any make: torch's, GPT-2's Conv1D, a quantised or adapted one."""
+    if isinstance(module, nn.Embedding):
+        return False
+    if hasattr(module, "in_features") or hasattr(module, "nf"):
+        return True
+    weight = getattr(module, "weight", None)
+    return next(module.children(), None) is None and isinstance(weight, Tensor) and weight.dim() == 2
+
+
+def _pattern_heads(scores: Tensor, tokens: int) -> int | None:
+    """Return the number of heads if *scores* is an attention pattern of one row, else ``None``."""
+    if scores.dim() < 3 or scores.shape[-2] != tokens or not tokens <= scores.shape[-1] <= tokens + 8:
+        return None  # up to 8 columns more: attention sinks
+    return scores.numel() // (scores.shape[-2] * scores.shape[-1])
+
+
+class _PatternWatch(TorchFunctionMode):
+    """Calls back with the number of heads whenever an attention pattern is computed."""
+
+    def __init__(self, tokens: int, seen: Any) -> None:
+        super().__init__()
+        self.tokens, self.seen = tokens, seen
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        heads = None
+        if name == "scaled_dot_product_attention":
+            query = args[0] if args else kwargs["query"]
+            heads = query.shape[1] if query.dim() == 4 and query.shape[2] == self.tokens else None
+        elif name == "softmax":
+            scores = args[0] if args else kwargs["input"]
+            heads = _pattern_heads(scores, self.tokens)
+        elif name in _QUESTIONS and args[0].is_meta:
+            return _QUESTIONS[name]  # "is this mask all ones?" and the like, which a tensor without data can't answer
+        if heads is not None:
+            self.seen(heads)
+        return func(*args, **kwargs)
+
+
+class _Tracer:
+    """Follows one forward pass: which module computed an attention pattern, which linear layer came next."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.names = {module: name for name, module in model.named_modules()}
+        self.stack: list[nn.Module] = []
+        self.inside_linear = 0
+        self.open: list[tuple[nn.Module, int]] = []  # (module that computed a pattern, its number of heads)
+        self.found: list[tuple[str, int, int]] = []  # (projection, heads, input features), in the order they ran
+
+    def pattern(self, heads: int) -> None:
+        owner = self.stack[-1]
+        if not self.open or self.open[-1][0] is not owner:
+            self.open.append((owner, heads))
+
+    def enter(self, module: nn.Module, args: Any) -> None:
+        self.stack.append(module)
+        if not _is_linear(module):
+            return
+        self.inside_linear += 1
+        if self.inside_linear > 1 or not self.open or not args or not isinstance(args[0], Tensor):
+            return
+        owner, heads = self.open[-1]
+        entry = (self.names[module], heads, int(args[0].shape[-1]))
+        if entry[2] % heads:
+            return  # not a concatenation of heads: a gate or a router that runs in between
+        if owner in self.stack:
+            # Inside the owner the *last* linear layer counts: gates may run between the pattern and the projection.
+            if self.found and self._last_owner is owner:
+                self.found[-1] = entry
+            else:
+                self.found.append(entry)
+                self._last_owner: nn.Module | None = owner
+        else:  # the pattern's module has ended without a projection (BERT's self-attention): the next one is it
+            self.found.append(entry)
+            self.open.pop()
+
+    def leave(self, module: nn.Module) -> None:
+        self.stack.pop()
+        if _is_linear(module):
+            self.inside_linear -= 1
+        if self.open and self.open[-1][0] is module and self.found and getattr(self, "_last_owner", None) is module:
+            self.open.pop()
+            self._last_owner = None
+
+
+@contextmanager
+def _following(model: nn.Module, tokens: int) -> Iterator[_Tracer]:
+    tracer = _Tracer(model)
+    handles = []
+    try:
+        for module in model.modules():
+            handles.append(module.register_forward_pre_hook(lambda m, args: tracer.enter(m, args)))
+            handles.append(module.register_forward_hook(lambda m, args, out: tracer.leave(m), always_call=True))
+        with _PatternWatch(tokens, tracer.pattern):
+            yield tracer
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def probe_ids(model: Any, tokens: int = _PROBE_TOKENS) -> Tensor:
+    """Return a fixed ``(1, tokens)`` batch of ordinary token ids on the model's device."""
+    size = int(text_config(model.config).vocab_size)
+    ids = [(11 + 5 * i) % size for i in range(tokens)]
+    return torch.tensor([ids], device=model.device)
+
+
+def find_heads(model: Any) -> HeadMap:
+    """Return where the heads of *model* are, by running it once on seven tokens (a meta-device model will do).
+
+    Raises :class:`HeadError` if it has no attention heads of this kind, if its attention modules are shared between
+    layers, or if config and model disagree about the number of heads.
+    """
+    with _following(model, _PROBE_TOKENS) as tracer, torch.no_grad():
+        model(input_ids=probe_ids(model), use_cache=False)
+    name = type(model).__name__
+    if not tracer.found:
+        raise HeadError(f"{name} has no attention heads to switch off: run it without --ablate-heads")
+    sites = []
+    for path, heads, features in tracer.found:
+        number = re.search(r"^(.*?\.(\d+))\.", path)
+        if number is None:
+            raise HeadError(f"{name}: the attention projection {path} is in no numbered layer")
+        sites.append(HeadSite(int(number[2]), number[1], path, heads, features // heads))
+    sites.sort(key=lambda site: site.layer)
+    if len({site.path for site in sites}) < len(sites) or len({site.layer for site in sites}) < len(sites):
+        raise HeadError(f"{name} runs an attention module more than once in a pass: its heads are no single targets")
+    _check_config(model, sites)
+    return HeadMap(tuple(sites))
+
+
+def _check_config(model: Any, sites: list[HeadSite]) -> None:
+    config = text_config(model.config)
+    declared = getattr(config, "num_attention_heads", None)
+    ran = {site.heads for site in sites}
+    if isinstance(declared, int) and declared not in ran:
+        raise HeadError(
+            f"{type(model).__name__}: the config says {declared} heads a layer, but {sorted(ran)} ran:"
+            " its heads cannot be told apart"
+        )
+
+
+@contextmanager
+def hooks(handles: list[Any]) -> Iterator[None]:
+    """Own *handles* of registered hooks, and always remove them."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def prove_heads(model: Any, head_map: HeadMap) -> None:
+    """Prove on the loaded weights that *head_map* is right; raises :class:`HeadError` where it is not.
+
+    Each projection fires exactly once a pass with ``heads * head_dim`` input features; the heads' contributions plus
+    the bias are the projection's output; zeroing all heads leaves only the bias; zeroing none changes no bit.
+    """
+    for site in head_map.sites:
+        _Proof(model, site).check_module()
+    proofs = {site.path: _Proof(model, site) for site in head_map.sites}
+    handles = [model.get_submodule(path).register_forward_hook(proof) for path, proof in proofs.items()]
+    with hooks(handles), torch.no_grad():
+        model(input_ids=probe_ids(model), use_cache=False)
+    for proof in proofs.values():
+        proof.verdict()
+
+
+class _Proof:
+    """A forward hook on one projection that checks what the site says of it."""
+
+    def __init__(self, model: Any, site: HeadSite) -> None:
+        self.module, self.site = model.get_submodule(site.path), site
+        self.fired = 0
+        self.problem: str | None = None
+
+    def check_module(self) -> None:
+        declared = getattr(self.module, "in_features", getattr(self.module, "nx", None))
+        if isinstance(declared, int) and declared != self.site.heads * self.site.head_dim:
+            raise HeadError(f"{self.site.path} takes {declared} features, not {self.site.heads} heads")
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        if torch.is_grad_enabled() or self.problem:
+            return
+        if self.fired < 0:
+            return  # our own call below
+        self.fired += 1
+        fired, self.fired = self.fired, -1
+        try:
+            self.problem = self._problem(args[0], output)
+        finally:
+            self.fired = fired
+
+    def _problem(self, x: Tensor, output: Any) -> str | None:
+        site = self.site
+        if not isinstance(output, Tensor) or x.shape[-1] != site.heads * site.head_dim:
+            return "does not map heads to the residual stream"
+        if x.dim() != 3 or x.shape[0] != 1 or x.shape[1] != _PROBE_TOKENS:
+            return f"takes an input of shape {tuple(x.shape)}, not (rows, tokens, features)"
+        split = x.view(1, -1, site.heads, site.head_dim)  # (1, tokens, heads, head_dim)
+        bias = self.module(torch.zeros_like(x))  # (1, tokens, hidden)
+        total = bias.double()
+        for head in range(site.heads):
+            alone = torch.zeros_like(split)
+            alone[:, :, head] = split[:, :, head]
+            total += (self.module(alone.view_as(x)) - bias).double()
+        scale = float(output.abs().max()) + float(bias.abs().max()) + 1e-30
+        tolerance = {torch.float32: 1e-4, torch.float64: 1e-9}.get(x.dtype, 5e-2)
+        error = float((total - output.double()).abs().max())
+        if not error <= tolerance * scale:
+            return f"is not the sum of its heads' contributions (off by {error:.2g} of {scale:.2g})"
+        weight_bias = getattr(self.module, "bias", None)
+        rest = bias if weight_bias is None else bias - weight_bias
+        if float(rest.abs().max()) > tolerance * scale:
+            return "leaves more than its bias when all heads are zero"
+        return None
+
+    def verdict(self) -> None:
+        if self.fired != 1:
+            raise HeadError(f"{self.site.path} ran {self.fired} times in one pass, not once: its heads cannot be proved")
+        if self.problem:
+            raise HeadError(f"{self.site.path} {self.problem}")

@@ -1,0 +1,124 @@
+"""Labels: whether a sentence says yes, no, or that it cannot be known."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from reasoning_probe.responses import words
+
+Label = Literal["yes", "no", "unknown"]
+
+_LEADING: dict[str, Label] = {
+    "yes": "yes", "yeah": "yes", "yep": "yes", "yup": "yes", "true": "yes", "correct": "yes", "certainly": "yes",
+    "absolutely": "yes", "definitely": "yes", "indeed": "yes", "affirmative": "yes",
+    "no": "no", "nope": "no", "nay": "no", "false": "no", "incorrect": "no", "negative": "no", "not": "no",
+    "unknown": "unknown", "maybe": "unknown", "perhaps": "unknown", "possibly": "unknown", "uncertain": "unknown",
+    "unclear": "unknown", "undetermined": "unknown", "unsure": "unknown", "indeterminate": "unknown",
+    "inconclusive": "unknown",
+}  # fmt: skip
+_NOT_ABLE = (
+    r"(?:can ?not|can't|could(?: not|n't)|(?:is|are|it's) (?:not ?|im)possible to|isn't possible to|impossible to|"
+    r"no way to|unable to|not able to|do(?:es)?(?: not|n't)|hard to|difficult to)"
+)
+_TO_KNOW = (
+    r"(?:be )?(?:know|known|tell|told|say|said|determined?|concluded?|infer|inferred|decided?|be sure|sure|certain|"
+    r"answered|deduced?)"
+)
+_UNKNOWN = re.compile(
+    rf"\b(?:{_NOT_ABLE} (?:\w+ )?{_TO_KNOW}"
+    r"|(?:not|n't) (?:provide |give |have )?(?:enough|sufficient|any) (?:\w+ ){0,2}?(?:information|info|data|facts)"
+    r"|no (?:\w+ )?(?:information|evidence|mention)|insufficient (?:information|info|data|evidence)"
+    r"|(?:more|additional|further) (?:information|info|data) (?:is |are )?(?:needed|required)"
+    r"|not (?:necessarily|known|certain|clear|sure|specified|stated|mentioned|given|determined|provided)"
+    r"|un(?:known|certain|clear|determined)|in(?:determinate|conclusive)|depends on|it depends|could be either"
+    r"|(?:may|might) or (?:may|might) not)\b",
+    re.IGNORECASE,
+)
+_BOTH = re.compile(
+    r"\W*(?:the answer is:? )?(?:both )?(?:yes\W{1,3}(?:and |or |but also )?no|no\W{1,3}(?:and |or |but also )?yes)\b",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(r"\b(?:not true|not the case|false|incorrect|untrue|wrong) that\b", re.IGNORECASE)
+
+_AUXILIARIES = {"is", "are", "was", "were", "am", "be", "been", "do", "does", "did", "can", "could", "will", "would"}
+_AUXILIARIES |= {"should", "may", "might", "must", "shall"}
+_NEGATIONS = {"not", "never", "cannot", "no", "neither"}
+_FILLERS = {"a", "an", "the", "also", "indeed", "still", "therefore", "so", "thus", "then", "certainly", "definitely"}
+_FILLERS |= {"actually", "really", "probably", "likely", "always"}
+_PRONOUNS = {"it", "he", "she", "they", "this", "that"}
+_SUBJECTS = [[pronoun] for pronoun in sorted(_PRONOUNS)]
+_NO_NOUN = _PRONOUNS | _FILLERS | _AUXILIARIES | {"there", "we", "you", "i", "because", "since", "not", "and", "but"}
+_HYPOTHETICAL = {"if", "whether", "suppose", "assume", "assuming"}
+
+
+def label_in(sentence: str, question: str) -> Label | None:
+    """Return what *sentence* answers to a yes/no *question*, or ``None`` if it answers nothing.
+
+    "Unknown" is heard first ("No, it cannot be known"), then the first word, then a statement of what was asked.
+
+    >>> question = "All dogs are animals. Max is a dog. Is Max an animal?"
+    >>> [label_in(text, question) for text in ("Yes.", "Max is not an animal.", "There is no way to tell.", "Max barks.")]
+    ['yes', 'no', 'unknown', None]
+    """
+    plain = sentence.replace("\u2019", "'").strip()
+    if _UNKNOWN.search(plain):
+        return "unknown"
+    said = words(plain)
+    if not said or said[0] in _HYPOTHETICAL or plain.endswith("?"):
+        return None
+    if said[0] in _LEADING and not (said[0] == "no" and _is_quantifier(plain)):
+        return _LEADING[said[0]]
+    return _statement(said, plain, question)
+
+
+def says_both(sentence: str, question: str) -> bool:
+    """Whether *sentence* answers yes and no at once: "Yes and no.", or "No, Max is an animal." where that is asked.
+
+    >>> says_both("Yes, Max is not an animal.", "Is Max an animal?"), says_both("No, Max is not.", "Is Max an animal?")
+    (True, False)
+    """
+    if _BOTH.match(sentence):
+        return True
+    said = words(sentence)
+    if not said or _LEADING.get(said[0]) not in ("yes", "no") or _UNKNOWN.search(sentence):
+        return False
+    stated = _statement(said[1:], sentence, question)
+    return stated is not None and stated != _LEADING[said[0]]
+
+
+def _is_quantifier(sentence: str) -> bool:
+    """Whether a leading "no" belongs to a noun ("No fish can fly") and is no answer of its own."""
+    match = re.match(r"\W*no\s+([a-z]+)s?\s", sentence, re.IGNORECASE)
+    return match is not None and match[1].islower() and match[1] not in _NO_NOUN
+
+
+def _statement(said: list[str], sentence: str, question: str) -> Label | None:
+    """Return yes or no where *said* states or denies, in the question's own words, what its last sentence asks."""
+    asked = words(re.split(r"[.!?;]\s", question.strip().rstrip("?. "))[-1])
+    start = next((index for index, word in enumerate(asked) if word in _AUXILIARIES), None)
+    if start is None:
+        return None
+    wanted, _ = _content(asked[start + 1 :])
+    stated, negations = _content(said)
+    for predicate in (wanted, wanted[1:]):  # "Max is an animal", and "he is an animal"
+        for at in range(len(stated) - len(predicate) + 1 if predicate else 0):
+            by_pronoun = predicate is not wanted
+            if stated[at : at + len(predicate)] != predicate or (by_pronoun and stated[at - 1 : at] not in _SUBJECTS):
+                continue
+            denied = sum(at <= place < at + len(predicate) for place in negations)
+            return "no" if (denied + bool(_DENIED.search(sentence))) % 2 else "yes"
+    return None
+
+
+def _content(tokens: list[str]) -> tuple[list[str], list[int]]:
+    """Return the words that matter, without inflection, and before which of them a negation stood."""
+    kept: list[str] = []
+    negations: list[int] = []
+    for token in tokens:
+        if token in _NEGATIONS or token.endswith("n't"):
+            negations.append(len(kept))
+        elif token not in _AUXILIARIES and token not in _FILLERS:
+            stem = token[:-1] if len(token) > 3 and token.endswith("s") else token
+            kept.append({"has": "have", "had": "have"}.get(token, stem))
+    return kept, negations

@@ -1,0 +1,29 @@
+"""The decorator that makes a test function a probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from os import PathLike
+from typing import Any, TypeVar
+
+import pytest
+
+from reasoning_probe.items import Item
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def probe(source: str | PathLike[str] | Iterable[Item], name: str | None = None) -> Callable[[Test], Test]:
+    """Ask every item of *source* in the decorated test, once as it is and once for every switched-off target.
+
+    *source* is a built-in dataset (``arithmetic``, ``multi_step``, ``logic``, ``gsm8k``), a file, whose relative path
+    starts at the test module's folder, or any iterable of :class:`~reasoning_probe.Item`. *name* is what reports and
+    ``--probe-dataset`` call it; by default the built-in's name, the file's stem, or the test's name without ``test_``.
+
+    The test asks for the fixture ``answer``, an :class:`~reasoning_probe.Outcome`::
+
+        @probe("my_questions.jsonl")
+        def test_my_questions(answer):
+            assert answer.correct
+    """
+    return pytest.mark.probe(source, name=name)

@@ -1,0 +1,251 @@
+r"""Numerals: numbers as people and models write them, read exactly.
+
+Digits (``$1,000.00``, ``-3``, ``8.``, ``1 1/2``, ``50%``, ``2.5 million``, ``\frac{1}{2}``) and English number words
+(``eight``, ``twenty-one``, ``two thirds``). Values are :class:`fractions.Fraction`, so no rounding ever decides whether
+an answer is right. Dates, clock times and version numbers are not numbers here. Everything is linear in the text:
+each pattern has bounded parts, and runs of more than :data:`MAX_DIGITS` digits are read as no number at all.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+MAX_DIGITS = 200
+"""Longer runs of digits are degenerate output, not numbers, and turning them into integers is not linear."""
+
+
+@dataclass(frozen=True)
+class Numeral:
+    """A number found in a text: its exact value and where it stands (``text[start:end]``)."""
+
+    value: Fraction
+    start: int
+    end: int
+    text: str
+
+    @property
+    def is_word(self) -> bool:
+        """Whether the number is written out ("eight")."""
+        return not any(character.isdecimal() or character in _VULGAR for character in self.text)
+
+
+_ONES = {
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
+    "seventeen": 17, "eighteen": 18, "nineteen": 19,
+}  # fmt: skip
+_TENS = {
+    "twenty": 20, "thirty": 30, "forty": 40, "fourty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
+    "ninety": 90,
+}  # fmt: skip
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
+_VULGAR = "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_MINUS = "-\N{MINUS SIGN}\N{EN DASH}"
+_CURRENCY = "$€£¥"
+_MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)(?:uary|ch|il|ust|ember|tember|ober)?"
+
+_INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
+_DIGITS = re.compile(
+    rf"""
+    (?P<other> \b{_MONTH}\.?[ ][0-9]{{1,2}}(?:st|nd|rd|th)?(?:,?[ ][0-9]{{4}})?\b  # May 5, 2021
+      | (?<![0-9])[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}(?![0-9])                    # 2021-05-05
+      | (?<![0-9])[0-9]{{1,4}}/[0-9]{{1,2}}/[0-9]{{1,4}}(?![0-9])                  # 5/5/2021
+      | (?<![0-9])[0-9]{{1,2}}:[0-9]{{2}}(?![0-9])                                 # 10:30
+      | (?<![0-9.])[0-9]{{1,4}}(?:\.[0-9]{{1,4}}){{2,9}}(?![0-9])                  # 1.2.3
+    )
+    | \\[dt]?frac\{{(?P<latex_top>[0-9]{{1,9}})\}}\{{(?P<latex_bottom>[0-9]{{1,9}})\}}
+    | (?<![0-9]) (?: (?<![^\W\d_]) | (?<=[0-9][xX]) )                              # not L3, but 6x2
+      (?: (?P<whole>{_INTEGER})[ ](?P<mixed_top>[0-9]{{1,9}})/(?P<mixed_bottom>[0-9]{{1,9}})(?![0-9/])
+        | (?P<top>{_INTEGER})/(?P<bottom>[0-9]{{1,9}})(?![0-9/]|\.[0-9])
+        | (?P<vulgar_whole>[0-9]{{1,9}})?(?P<vulgar>[{_VULGAR}])
+        | (?P<mantissa>{_INTEGER}(?:\.[0-9]+)?|\.[0-9]+)
+          (?:[eE](?P<exponent>[+-]?[0-9]+)\b)?
+          (?:[ ]?(?P<scale>hundred|thousand|million|billion|trillion|dozen)\b)?
+      )
+    """,
+    re.VERBOSE,
+)
+_NUMBER_WORDS = _ONES | _TENS | _SCALES
+_WORD = "|".join(sorted(_NUMBER_WORDS, key=len, reverse=True))
+_WORDS = re.compile(
+    rf"(?<![\w-])(?P<article>(?:half[ ])?an?[ ](?=hundred|thousand|million|billion|dozen))?(?:{_WORD})\b"
+    rf"(?:(?:-|[ ](?:and[ ])?)(?:{_WORD})\b){{0,12}}"
+    rf"(?:[ ]and[ ]a[ ](?P<extra>half|quarter|third)\b|[ -](?P<part>{'|'.join(_PARTS)})(?P<plural>s?)\b)?",
+    re.IGNORECASE,
+)
+_WORD_TOKEN = re.compile(rf"\b(?:{_WORD})\b", re.IGNORECASE)
+
+# "one" is a pronoun more often than a number: "no one", "each one", "one of them", "one can see".
+_PRONOUN_BEFORE = re.compile(
+    r"\b(?:no|any|every|each|some|the|this|that|which|another|other|first|next|last)[ ]$", re.I
+)
+_PRONOUN_AFTER = re.compile(r"[ ](?:of|another|who|can|could|should|must|would|may|might|by|at)\b", re.I)
+
+
+def parse_number(text: str) -> Fraction | None:
+    """Return the exact value of *text* if all of it is one number, else ``None``.
+
+    Currency signs, a percent sign (read as a unit: ``50%`` is 50) and a closing full stop do not count.
+
+    >>> [str(parse_number(text)) for text in ("$1,000.00", "-3", "8.", "1/2", "eight", "50%", "8 apples")]
+    ['1000', '-3', '8', '1/2', '8', '50', 'None']
+    """
+    text = text.strip()
+    if len(text) > 2 * MAX_DIGITS:
+        return None
+    found = find_numbers(text)
+    if len(found) != 1:
+        return None
+    before, after = text[: found[0].start], text[found[0].end :]
+    whole = before.strip(" +" + _CURRENCY) == "" and after.strip(" .!%" + _CURRENCY) == ""
+    return found[0].value if whole else None
+
+
+def find_numbers(text: str) -> list[Numeral]:
+    """Return the numbers in *text* in the order in which they stand.
+
+    A minus is a sign only where nothing is there to subtract from: ``10-4`` holds 10 and 4, ``= -3`` holds -3.
+
+    >>> [str(number.value) for number in find_numbers("Eight of 1,000 at -3.5: L3H7, 10-4, on 5/5/2021")]
+    ['8', '1000', '-7/2', '10', '4']
+    """
+    text = _ascii_digits(text)
+    found = sorted([*_digit_numbers(text), *_word_numbers(text)], key=lambda number: number.start)
+    return [
+        number for last, number in zip([None, *found], found, strict=False) if last is None or number.start >= last.end
+    ]
+
+
+def render_number(value: Fraction) -> str:
+    """Write *value* in digits: ``6``, ``-3``, ``7.5``, and ``1/3`` where the decimals would not end.
+
+    >>> render_number(Fraction(-15, 2)), render_number(Fraction(1, 3)), render_number(Fraction(1000))
+    ('-7.5', '1/3', '1000')
+    """
+    places = next((places for places in range(16) if 10**places % value.denominator == 0), None)
+    if places is None:
+        return f"{value.numerator}/{value.denominator}"
+    digits = str(int(abs(value) * 10**places)).rjust(places + 1, "0")
+    point = f".{digits[-places:]}" if places else ""
+    return f"{'-' if value < 0 else ''}{digits[: len(digits) - places]}{point}"
+
+
+def _ascii_digits(text: str) -> str:
+    """Replace other scripts' decimal digits by ASCII ones, character for character."""
+    if text.isascii():
+        return text
+    return text.translate({ord(c): str(unicodedata.decimal(c)) for c in set(text) if not c.isascii() and c.isdecimal()})
+
+
+def _digit_numbers(text: str) -> Iterator[Numeral]:
+    for match in _DIGITS.finditer(text):
+        value = None if match["other"] else _digit_value(match)
+        if value is not None:
+            start, negative = _beginning(text, match.start())
+            yield Numeral(-value if negative else value, start, match.end(), text[start : match.end()])
+
+
+def _digit_value(match: re.Match[str]) -> Fraction | None:
+    """Return the unsigned value of a match of ``_DIGITS``; ``None`` for a zero denominator or absurd length."""
+    if match.end() - match.start() > MAX_DIGITS:
+        return None
+    if match["vulgar"]:
+        return int(match["vulgar_whole"] or 0) + Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
+    if match["mantissa"] is None:
+        top = match["latex_top"] or match["mixed_top"] or match["top"]
+        bottom = int(match["latex_bottom"] or match["mixed_bottom"] or match["bottom"])
+        whole = int((match["whole"] or "0").replace(",", ""))
+        return whole + Fraction(int(top.replace(",", "")), bottom) if bottom else None
+    value = Fraction(match["mantissa"].replace(",", ""))
+    if match["exponent"]:
+        if abs(int(match["exponent"])) > MAX_DIGITS:
+            return None
+        value *= Fraction(10) ** int(match["exponent"])
+    return value * _SCALES.get(match["scale"], 1)
+
+
+def _beginning(text: str, start: int) -> tuple[int, bool]:
+    """Return where the number whose digits start at *start* begins (with sign, currency), and if it is negative."""
+    if text[max(0, start - 2) : start] in {f"{sign} " for sign in _CURRENCY}:
+        start -= 2
+    elif text[start - 1 : start] in tuple(_CURRENCY):
+        start -= 1
+    if text[max(0, start - 9) : start].lower() == "negative ":
+        return start - 9, True
+    sign = start - 1
+    if text[max(0, start - 4) : start] in {f"= {minus} " for minus in _MINUS}:
+        sign -= 1
+    if sign < 0 or text[sign] not in _MINUS:
+        return start, False
+    before = text[max(0, sign - 2) : sign]
+    subtracts = before[-1:].isalnum() or before[-1:] in tuple(")]%-") or (before[-1:] == " " and _ends_operand(before))
+    return (start, False) if subtracts else (sign, True)
+
+
+def _ends_operand(before: str) -> bool:
+    """Whether the last two characters before a minus say that something stands there to subtract from."""
+    return before[0].isdecimal() or before[0] in ")%"
+
+
+def _word_numbers(text: str) -> Iterator[Numeral]:
+    for match in _WORDS.finditer(text):
+        before, after = text[max(0, match.start() - 9) : match.start()], text[match.end() : match.end() + 9]
+        if match[0].lower() == "one" and (_PRONOUN_BEFORE.search(before) or _PRONOUN_AFTER.match(after)):
+            continue
+        numerals = _split_words(text, match)
+        if before.lower().endswith(("negative ", "minus ")) and not before[:-6].rstrip()[-1:].isdecimal():
+            first = numerals[0]
+            start = match.start() - (9 if before.lower().endswith("negative ") else 6)
+            numerals[0] = Numeral(-first.value, start, first.end, text[start : first.end])
+        yield from numerals
+
+
+def _split_words(text: str, match: re.Match[str]) -> list[Numeral]:
+    """Return the numbers in a run of number words: "twenty one" is one number, "five six" are two."""
+    groups: list[list[re.Match[str]]] = []
+    for token in _WORD_TOKEN.finditer(text, match.start(), match.end()):
+        if groups and _continues([word[0].lower() for word in groups[-1]], token[0].lower()):
+            groups[-1].append(token)
+        else:
+            groups.append([token])
+    numerals = []
+    for index, group in enumerate(groups):
+        first, last = index == 0, index == len(groups) - 1
+        value = Fraction(_words_value([word[0].lower() for word in group]))
+        start, end = group[0].start(), group[-1].end()
+        if first and match["article"]:
+            start = match.start()
+            value /= 2 if match["article"].lower().startswith("half") else 1
+        if last and match["extra"]:
+            value, end = value + Fraction(1, _PARTS[match["extra"].lower()]), match.end()
+        elif last and match["part"] and (value == 1 or (match["plural"] and value < 10)):
+            value, end = value / _PARTS[match["part"].lower()], match.end()
+        numerals.append(Numeral(value, start, end, text[start:end]))
+    return numerals
+
+
+def _continues(words: list[str], word: str) -> bool:
+    """Whether *word* goes on with the number that *words* spell."""
+    last = words[-1]
+    if word in _SCALES:
+        return last not in _SCALES or _SCALES[last] < _SCALES[word]
+    if last in _TENS:
+        return 1 <= _ONES.get(word, 0) <= 9
+    return last in _SCALES and last != "dozen" and word != "zero"
+
+
+def _words_value(words: list[str]) -> int:
+    total = current = 0
+    for word in words:
+        if word in ("hundred", "dozen"):
+            current = (current or 1) * _SCALES[word]
+        elif word in _SCALES:
+            total, current = total + (current or 1) * _SCALES[word], 0
+        else:
+            current += _NUMBER_WORDS[word]
+    return total + current

@@ -1,0 +1,214 @@
+"""The plugin's options and their ini twins."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoning_probe.session import Settings
+from reasoning_probe.targets import ABLATIONS
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its names on the command line, its ini twin, how its text is read."""
+
+    flags: tuple[str, ...]
+    ini: str
+    help: str
+    read: Callable[[str], Any] | None = None  # None: a flag that takes no value
+    metavar: str | None = None
+    many: bool = False
+    default: str = ""
+
+    @property
+    def dest(self) -> str:
+        """Where pytest keeps the value."""
+        return f"reasoning_probe_{self.ini}"
+
+
+class Bad(ValueError):
+    """An option's value that cannot be read."""
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
+        raise Bad(f"{text[:40]!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _ablations(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in ABLATIONS:
+            raise Bad(f"unknown ablation {name[:40]!r}: use {', '.join(ABLATIONS)}")
+    return names
+
+
+def _source(text: str) -> tuple[str, str]:
+    name, equals, source = text.partition("=")
+    if not (name.strip() and equals and source.strip()):
+        raise Bad(f"cannot read {text[:80]!r}: write NAME=FILE, for example gsm8k=gsm8k_test.jsonl")
+    return name.strip(), source.strip()
+
+
+def _dtype(text: str) -> str:
+    dtypes = ("auto", "float32", "bfloat16", "float16")
+    if text not in dtypes:
+        raise Bad(f"unknown dtype {text[:40]!r}: use {', '.join(dtypes)}")
+    return text
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise Bad("needs a value")
+    return text.strip()
+
+
+OPTIONS = (
+    Option(
+        ("--model", "--probe-model"),
+        "probe_model",
+        "the model to probe: tiny-reasoner (bundled), smollm2, a hub id (NAME@REVISION pins it), a folder (a model or a"
+        " PEFT adapter) or a .gguf file",
+        _text,
+        "NAME",
+        default="tiny-reasoner",
+    ),
+    Option(("--ablate-heads",), "ablate_heads", "switch off every attention head, one at a time"),
+    Option(("--ablate-layers",), "ablate_layers", "switch off all heads of a layer, one layer at a time"),
+    Option(
+        ("--probe-heads",),
+        "probe_heads",
+        "switch off these only: L3H7 a head, L5 a layer's heads jointly, L8-L11 four layers, L3H7+L5H1 jointly",
+        _text,
+        "SPEC",
+    ),
+    Option(
+        ("--ablation", "--probe-ablation"),
+        "probe_ablation",
+        "what replaces a head's output: zero, mean, resample, or several of them",
+        _ablations,
+        "KIND[,KIND]",
+        default="zero",
+    ),
+    Option(
+        ("--probe-dataset",),
+        "probe_dataset",
+        "ask the items of your own file in place of a dataset; GSM8K's JSONL works as it is",
+        _source,
+        "NAME=FILE",
+        many=True,
+    ),
+    Option(
+        ("--probe-items",),
+        "probe_items",
+        "ask N items of each dataset: a file's first N; arithmetic, multi_step and logic are generated",
+        _positive,
+        "N",
+    ),
+    Option(
+        ("--probe-max-new-tokens",), "probe_max_new_tokens", "tokens an answer may have at most", _positive, "N"
+    ),
+    Option(("--probe-device",), "probe_device", "auto, cpu, cuda or cuda:N", _text, "DEVICE", default="auto"),
+    Option(
+        ("--probe-dtype",),
+        "probe_dtype",
+        "float32, bfloat16, float16, or auto: float32 for models under 2 billion parameters",
+        _dtype,
+        "DTYPE",
+        default="auto",
+    ),
+    Option(("--probe-dir",), "probe_dir", "folder of the page and the run's files", _text, "DIR", default="reports"),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add every option to the group "reasoning-probe", with its ini twin."""
+    group = parser.getgroup("reasoning-probe", "reasoning-probe: reasoning questions and attention heads")
+    for option in OPTIONS:
+        twin = f" (default: {option.default})" if option.default else ""
+        if option.read is None:
+            group.addoption(*option.flags, dest=option.dest, action="store_true", default=None, help=option.help)
+            parser.addini(option.ini, option.help, type="bool", default=False)
+        elif option.many:
+            group.addoption(
+                *option.flags,
+                dest=option.dest,
+                action="append",
+                default=None,
+                metavar=option.metavar,
+                type=_argument(option.read),
+                help=option.help,
+            )
+            parser.addini(option.ini, option.help, type="linelist", default=[])
+        else:
+            group.addoption(
+                *option.flags,
+                dest=option.dest,
+                default=None,
+                metavar=option.metavar,
+                type=_argument(option.read),
+                help=option.help + twin,
+            )
+            parser.addini(option.ini, option.help, default=option.default)
+
+
+def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            return read(text)
+        except Bad as problem:
+            raise argparse.ArgumentTypeError(str(problem)) from None
+
+    return convert
+
+
+def _value(config: pytest.Config, option: Option) -> Any:
+    given = config.getoption(option.dest)
+    if given is not None:
+        return given
+    ini = config.getini(option.ini)
+    if option.read is None:
+        return ini
+    try:
+        if option.many:
+            return [option.read(line) for line in ini]
+        return option.read(ini) if ini else None
+    except Bad as problem:
+        raise pytest.UsageError(f"{option.ini} in the ini file: {problem}") from None
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Return what command line and ini file say; raises ``pytest.UsageError`` for what cannot be read."""
+    value = {option.ini: _value(config, option) for option in OPTIONS}
+    if value["probe_heads"] is not None:
+        _check_heads(value["probe_heads"])
+    return Settings(
+        model=value["probe_model"],
+        ablate_heads=value["ablate_heads"],
+        ablate_layers=value["ablate_layers"],
+        heads=value["probe_heads"],
+        ablations=value["probe_ablation"],
+        sources=dict(value["probe_dataset"]),
+        items=value["probe_items"],
+        max_new_tokens=value["probe_max_new_tokens"],
+        device=value["probe_device"],
+        dtype=value["probe_dtype"],
+        directory=Path(config.invocation_params.dir, value["probe_dir"]),
+    )
+
+
+def _check_heads(spec: str) -> None:
+    """Refuse what no model could have, before anything is collected."""
+    from reasoning_probe.targets import TargetError, check_spelling
+
+    try:
+        check_spelling(spec)
+    except TargetError as problem:
+        raise pytest.UsageError(f"--probe-heads: {problem}") from None

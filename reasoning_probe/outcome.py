@@ -1,0 +1,40 @@
+"""Outcomes: what one item gave under one target."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+BASELINE = "baseline"
+"""The target that switches nothing off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One (item, target) result; a line of ``outcomes.jsonl``.
+
+    ``ablation`` is ``None`` for the baseline. ``response`` is the generated text alone, cut before the first stop
+    string. ``category``, ``kind`` and ``reason`` say what is wrong with a wrong answer and are ``None`` for a right
+    one. ``answer_logprob`` is the sum of the natural-log probabilities of the expected answer's tokens as they would
+    continue the prompt. ``truncated`` says that the token limit ended the response.
+    """
+
+    dataset: str
+    item: str
+    target: str
+    ablation: str | None
+    question: str
+    prompt: str
+    response: str
+    expected: str
+    answer: str | None
+    correct: bool
+    category: str | None
+    kind: str | None
+    reason: str | None
+    answer_logprob: float | None
+    truncated: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the outcome as a dict of plain Python values, in the order of the fields."""
+        return asdict(self)

@@ -1,0 +1,326 @@
+"""The pytest plugin: options, parametrisation, fixtures, verdicts, wiring. Each hook calls one thing below.
+
+This module is imported in every pytest session of an environment that has the package, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reasoning_probe.options import add_options, read_settings
+
+if TYPE_CHECKING:
+    from reasoning_probe.items import Item
+    from reasoning_probe.session import Case, ProbeSession
+    from reasoning_probe.store import Run
+    from reasoning_probe.outcome import Outcome
+
+STATE = pytest.StashKey["State"]()
+PROPERTY = "reasoning_probe"
+UNCHANGED = ("reasoning_probe_unchanged", "true")
+WRONG = pytest.StashKey["Outcome"]()
+
+
+class State:
+    """What the plugin keeps for one pytest session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.settings = read_settings(config)
+        self.problem: str | None = None
+        self.run: Run | None = None
+        self.shared: list[dict[str, Any]] = []  # what xdist's workers sent
+        self._session: ProbeSession | None = None
+        self._open: list[Iterator[Any]] = []
+
+    @property
+    def session(self) -> ProbeSession:
+        """The probe session, made when the first probe is collected."""
+        if self._session is None:
+            from reasoning_probe.session import ProbeSession
+
+            self._session = ProbeSession(self.settings)
+        return self._session
+
+    @property
+    def started(self) -> bool:
+        """Whether a probe was collected."""
+        return self._session is not None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options and their ini twins."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers and read the options; a bad one ends the session here."""
+    config.addinivalue_line(
+        "markers", "probe(source, name=None): ask every item of a reasoning dataset (use reasoning_probe.probe)"
+    )
+    config.addinivalue_line("markers", "ablated: a probe's case with attention heads switched off")
+    config.stash[STATE] = State(config)
+
+
+# -- collection ---------------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Turn each item into a parameter and each target into a variant of it."""
+    mark = metafunc.definition.get_closest_marker("probe")
+    if mark is None:
+        return
+    state = metafunc.config.stash[STATE]
+    cases: list[Case] = []
+    try:
+        if "probe_case" not in metafunc.fixturenames:
+            raise ValueError(f"the probe {metafunc.definition.name} must ask for the fixture 'answer' or 'item'")
+        _provide_model(state, metafunc)
+        cases = state.session.cases(_dataset(state, metafunc, mark))
+    except ValueError as problem:  # our own errors are ValueErrors of one line
+        state.problem = state.problem or str(problem)
+    if "probe_case" in metafunc.fixturenames:
+        params = [pytest.param(case, marks=[pytest.mark.ablated] if case.target else []) for case in cases]
+        metafunc.parametrize("probe_case", params, ids=_case_ids(cases, state), indirect=True)
+
+
+def _dataset(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
+    from reasoning_probe import datasets
+
+    (source,) = mark.args
+    name = mark.kwargs.get("name")
+    if isinstance(source, str) and source in datasets.BUILTIN:
+        return state.session.dataset(name or source, source)
+    if isinstance(source, str | Path):
+        path = metafunc.definition.path.parent / source
+        return state.session.dataset(name or path.stem, path)
+    return state.session.dataset(name or metafunc.definition.name.removeprefix("test_"), source)
+
+
+def _case_ids(cases: list[Case], state: State) -> list[str]:
+    from reasoning_probe.datasets import safe_ids
+
+    several = len(state.settings.ablations) > 1
+    safe = safe_ids([case.item.id or "" for case in cases if case.target is None])
+    ids, item_ids = [], iter(safe)
+    current = ""
+    for case in cases:
+        if case.target is None:
+            current = next(item_ids)
+            ids.append(current)
+        else:
+            ids.append(f"{current}-{case.target.name}" + (f"-{case.ablation}" if several else ""))
+    return ids
+
+
+def _provide_model(state: State, metafunc: pytest.Metafunc) -> None:
+    """Take the model of an overridden ``probe_model`` fixture, whose heads are needed to name the cases."""
+    if state.session.provided is not None or not state.settings.ablating:
+        return
+    modules = [metafunc.module, *metafunc.config.pluginmanager.get_plugins()]
+    for module in modules:
+        fixture = getattr(module, "probe_model", None)
+        if fixture is None or getattr(module, "__name__", "") == __name__:
+            continue
+        function = inspect.unwrap(fixture)
+        if inspect.signature(function).parameters:
+            raise ValueError(
+                "probe_model takes other fixtures, so its heads are unknown while cases are collected:"
+                " give it no arguments, or select none of them with --ablate-heads"
+            )
+        made = function()
+        if inspect.isgenerator(made):
+            state._open.append(made)
+            made = next(made)
+        state.session.provided = made
+        return
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """End the session where options or data are wrong; mark the probes' cases for the reports."""
+    state = config.stash[STATE]
+    if state.problem:
+        raise pytest.UsageError(state.problem)
+    if not state.started:
+        return
+    unknown = sorted(set(state.settings.sources) - set(state.session.datasets) - _builtin())
+    if unknown:
+        known = ", ".join(sorted(state.session.datasets))
+        raise pytest.UsageError(f"--probe-dataset: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}")
+    for item in items:
+        case = case_of(item)
+        if case is not None:
+            item.user_properties.append((PROPERTY, f"{case.dataset}/{case.item.id}/{case.target_name}"))
+
+
+def _builtin() -> set[str]:
+    from reasoning_probe.datasets import BUILTIN
+
+    return set(BUILTIN)
+
+
+def case_of(item: pytest.Item) -> Case | None:
+    """Return the case that a collected test is, if it is a probe's."""
+    callspec = getattr(item, "callspec", None)
+    case: Case | None = callspec.params.get("probe_case") if callspec is not None else None
+    return case
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make the cases that are left the plan."""
+    state = session.config.stash[STATE]
+    if state.started:
+        cases = [case for item in session.items if (case := case_of(item)) is not None]
+        state.session.select(cases)
+        if cases and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
+            from reasoning_probe.html_shell import switch_on
+
+            switch_on(state, session)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say which model, heads, items and cases will run."""
+    state = config.stash[STATE]
+    return [state.session.summary_line()] if state.started else []
+
+
+# -- fixtures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def probe_model(request: pytest.FixtureRequest) -> Any:
+    """The model that is probed, ``(model, tokenizer)``; override it to probe a model in memory."""
+    state = request.config.stash[STATE]
+    loaded = _or_exit(state.session.load)
+    return loaded.model, loaded.tokenizer
+
+
+@pytest.fixture
+def probe_case(request: pytest.FixtureRequest) -> Case:
+    """The item and the target of this case."""
+    case: Case = request.param
+    return case
+
+
+@pytest.fixture
+def item(probe_case: Case) -> Item:
+    """The item that this case asks: question, expected answer, kind, operands."""
+    return probe_case.item
+
+
+@pytest.fixture
+def ablation(probe_case: Case) -> str:
+    """What is switched off in this case: ``baseline``, ``L3H7``, ``L3`` or ``L3H7+L5H1``."""
+    return probe_case.target_name
+
+
+@pytest.fixture
+def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
+    """What the model answered, an ``Outcome``: ``response``, ``answer``, ``correct``, ``category``, ..."""
+    from reasoning_probe.progress import progress_bar
+
+    config = request.config
+    state = config.stash[STATE]
+    session = state.session
+    if session.engine is None and session.provided is None:
+        given = request.getfixturevalue("probe_model")
+        if not session.loaded:  # an overridden fixture, not ours
+            session.provided = given
+    # With -x the sweep goes only as far as the tests do; an xdist worker does not know its share in advance.
+    whole = not config.getvalue("maxfail") and not hasattr(config, "workerinput")
+    with progress_bar(config) as progress:
+        outcome = _or_exit(lambda: session.outcome(probe_case, whole_plan=whole, progress=progress))
+    if outcome is None:
+        pytest.skip(session.skipped[probe_case.dataset, str(probe_case.item.id)])
+    baseline = session.baseline_of(outcome)
+    if outcome is not baseline and baseline is not None and outcome.answer == baseline.answer:
+        request.node.user_properties.append(UNCHANGED)
+    request.node.stash[WRONG] = outcome
+    return outcome
+
+
+def _or_exit(call: Any) -> Any:
+    """Return what *call* returns; what is wrong with a model ends the session in one line, exit code 4."""
+    try:
+        return call()
+    except ValueError as problem:
+        from reasoning_probe.heads import HeadError
+        from reasoning_probe.models import ModelError
+
+        if isinstance(problem, ModelError | HeadError):
+            pytest.exit(str(problem), returncode=pytest.ExitCode.USAGE_ERROR)
+        raise
+
+
+# -- verdicts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A wrong answer fails a baseline case without a traceback, and xfails an ablated one; other errors stay."""
+    try:
+        return (yield)
+    except AssertionError:
+        outcome = item.stash.get(WRONG, None)
+        if outcome is None or outcome.correct:
+            raise
+    from reasoning_probe.report.terminal import ablated_line, failure_text
+
+    session = item.config.stash[STATE].session
+    if outcome.ablation is None:
+        pytest.fail(failure_text(outcome), pytrace=False)
+    pytest.xfail(ablated_line(outcome, session.baseline_of(outcome)))
+
+
+# -- the end ------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the run's files, or in an xdist worker send the outcomes to the controller."""
+    state = session.config.stash.get(STATE, None)
+    if state is None:
+        return
+    if hasattr(session.config, "workerinput"):
+        if state.started and state.session.outcomes:
+            session.config.workeroutput[PROPERTY] = json.dumps(state.session.export())
+        return
+    if state.shared:
+        from reasoning_probe.session import merge
+
+        state.run = merge(state.shared)
+    elif state.started:
+        state.run = state.session.finish()
+    if state.run is not None:
+        from reasoning_probe import store
+
+        store.write_run(state.settings.directory, state.run)
+    for made in state._open:
+        next(made, None)  # the clean-up of a generator fixture that we ran
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """Take over what an xdist worker computed."""
+    sent = getattr(node, "workeroutput", {}).get(PROPERTY)
+    if sent:
+        node.config.stash[STATE].shared.append(json.loads(sent))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print accuracy, strongest heads, error categories and where the page is."""
+    state = config.stash[STATE]
+    if state.run is not None:
+        from reasoning_probe.report.terminal import summary_lines
+
+        terminalreporter.section("reasoning-probe")
+        for line in summary_lines(state.run):
+            terminalreporter.line(line)

@@ -1,0 +1,236 @@
+"""Pictures of a run, by matplotlib, as SVG text that can stand in a page or in a file of its own.
+
+Text keeps the reader's font and colour (``currentColor``), so that one picture serves light and dark pages. The output
+is the same for the same run. Nothing that a model or a dataset wrote reaches matplotlib.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from reasoning_probe.report.text import count, escape, nats, p_value, points
+from reasoning_probe.report.verdict import Row, in_layer_order, layer_of, moves_logprob, significant
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Metric = Literal["delta", "delta_logprob"]
+CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hallucination")
+CATEGORY_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
+"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+OTHER_COLOUR = "#8A8A8A"
+MOST_CELLS = 4096
+"""Larger maps, and layers and heads beyond them, are not drawn; only a damaged file asks for them."""
+
+_INK, _UNMEASURED = "#010203", "#8a8b8c"
+_DIVERGING = "RdBu"  # ColorBrewer's; red and blue stay apart for colour-blind readers
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "reasoning-probe",
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "text.parse_math": False,
+    "hatch.linewidth": 0.6,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
+}
+
+
+def heatmap(
+    rows: Sequence[Row], layers: Sequence[int], heads: int, *, metric: Metric, name: str, title: str, description: str
+) -> str:
+    """Return the layer x head map of *metric* over the single heads among *rows*; others are marked unmeasured.
+
+    *layers* are the model's attention layers and *heads* their widest. *name* makes the ids of a page's pictures
+    differ. Each measured cell carries its numbers as a tooltip.
+    """
+    import numpy as np
+    from matplotlib.patches import Rectangle
+    from matplotlib.ticker import FuncFormatter
+
+    layers = list(layers)[: MOST_CELLS // max(1, min(heads, MOST_CELLS))]
+    heads = min(heads, MOST_CELLS)
+    at = {layer: index for index, layer in enumerate(layers)}
+    measured = {
+        (at[layer], head): row
+        for (layer, head), row in in_layer_order(rows).items()
+        if layer in at and head < heads and row[metric] is not None
+    }
+    scale = 100 if metric == "delta" else 1
+    values = np.full((len(layers), heads), np.nan)
+    for cell, row in measured.items():
+        values[cell] = scale * row[metric]
+    limit = max([abs(scale * row[metric]) for row in measured.values()] + [5.0 if metric == "delta" else 0.1])
+    cell_in = min(0.6, 5.6 / max(heads, 1), 7.5 / max(len(layers), 1))
+    size = (max(2.3, cell_in * heads) + 1.9, max(1.6, cell_in * len(layers)) + 0.8)
+    with _figure(size) as figure:
+        axes = figure.add_axes((0.62 / size[0], 0.52 / size[1], 1 - 1.9 / size[0], 1 - 0.8 / size[1]))
+        bare = Rectangle((-0.5, -0.5), heads, len(layers), fill=False, hatch="////", ec=_UNMEASURED, lw=0, zorder=-1)
+        axes.add_patch(bare)  # what no cell covers stays hatched: not measured
+        image = axes.imshow(
+            np.ma.masked_invalid(values), cmap=_DIVERGING, vmin=-limit, vmax=limit, interpolation="none", aspect="auto"
+        )
+        for (y, x), row in measured.items():
+            if _marked(row, metric):
+                axes.plot(x, y, marker="o", markersize=min(10, 26 * cell_in), mfc="white", mec="black", mew=1.4)
+        _ticks(axes, "x", [f"H{head}" for head in range(heads)], most=16)
+        _ticks(axes, "y", [f"L{layer}" for layer in layers], most=24)
+        axes.tick_params(length=0)
+        axes.set_xticks([head - 0.5 for head in range(1, heads)], minor=True)
+        axes.set_yticks([index - 0.5 for index in range(1, len(layers))], minor=True)
+        axes.grid(which="minor", color=_UNMEASURED, linewidth=0.3)
+        axes.tick_params(which="minor", length=0)
+        bar = figure.colorbar(image, cax=figure.add_axes((1 - 1.05 / size[0], 0.52 / size[1], 0.16 / size[0], 1 - 0.8 / size[1])))
+        bar.outline.set_visible(False)
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
+        bar.set_label("points" if metric == "delta" else "nats")
+        tips = "".join(_tip(axes, size, *cell, row) for cell, row in measured.items())
+        return _svg(figure, name, title, description, tips)
+
+
+def _marked(row: Row, metric: Metric) -> bool:
+    return significant(row) if metric == "delta" else moves_logprob(row)
+
+
+def _tip(axes: Axes, size: tuple[float, float], y: int, x: int, row: Row) -> str:
+    """Return an invisible rectangle over a cell whose title browsers show as a tooltip."""
+    (left, top), (right, bottom) = axes.transData.transform([(x - 0.5, y - 0.5), (x + 0.5, y + 0.5)]) * 72 / axes.figure.dpi
+    return (
+        f'<rect x="{left:.1f}" y="{72 * size[1] - top:.1f}" width="{right - left:.1f}" height="{top - bottom:.1f}"'
+        f' fill="transparent"><title>{escape(tip_text(row))}</title></rect>'
+    )
+
+
+def tip_text(row: Row) -> str:
+    """Return a target's effect in one line."""
+    low, high = row["delta_ci95"]
+    return (
+        f"{row['target']}: {points(row['delta'])} points ({points(low)} to {points(high)}),"
+        f" {row['flips_to_wrong']} right to wrong, {row['flips_to_right']} wrong to right,"
+        f" adjusted p {p_value(row['p_adjusted'])}, log-probability {nats(row['delta_logprob'])}"
+    )
+
+
+def layer_means(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
+    """Return the mean accuracy change of the measured heads of each layer that has any."""
+    by_layer: dict[int, list[float]] = {}
+    for (layer, _), row in in_layer_order(rows).items():
+        by_layer.setdefault(layer, []).append(row["delta"])
+    return {layer: sum(by_layer[layer]) / len(by_layer[layer]) for layer in layers if layer in by_layer}
+
+
+def whole_layers(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
+    """Return the accuracy change of each layer that was switched off as a whole."""
+    return {layer: row["delta"] for row in rows if (layer := layer_of(row["target"])) in layers and layer is not None}
+
+
+def layer_bars(
+    means: Mapping[int, float],
+    whole: Mapping[int, float],
+    layers: Sequence[int],
+    *,
+    name: str,
+    title: str,
+    description: str,
+) -> str:
+    """Return a bar a layer, the mean effect of its heads, and a diamond where the layer was switched off as a whole."""
+    layers = list(layers)[:MOST_CELLS]
+    size = (max(3.2, min(6.4, 0.3 * len(layers) + 1.2)), 2.2)
+    with _figure(size) as figure:
+        axes = figure.add_axes((0.75 / size[0], 0.35 / size[1], 1 - 0.85 / size[0], 1 - 0.5 / size[1]))
+        axes.axhline(0, color=_INK, linewidth=0.8)
+        bars = [100 * means.get(layer, 0.0) for layer in layers]
+        axes.bar(range(len(layers)), bars, color=["#D6604D" if value < 0 else "#4393C3" for value in bars], width=0.7)
+        for index, layer in enumerate(layers):
+            if layer in whole:
+                axes.plot(index, 100 * whole[layer], marker="D", markersize=6, mfc="#F4A300", mec=_INK)
+        _ticks(axes, "x", [f"L{layer}" for layer in layers], most=16)
+        axes.set_ylabel("points")
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+        axes.tick_params(axis="x", length=0)
+        axes.margins(y=0.12)
+        return _svg(figure, name, title, description)
+
+
+def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: str) -> str:
+    """Return a pie of wrong answers by category; each slice carries its count, the page beside it the names."""
+    shown = [(category, number) for category, number in counts.items() if number > 0]
+    total = sum(number for _, number in shown)
+    with _figure((2.3, 2.3)) as figure:
+        axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
+        axes.pie(
+            [number for _, number in shown],
+            colors=[category_colour(category) for category, _ in shown],
+            labels=[f"{number:,}" if number >= 0.07 * total else "" for _, number in shown],
+            labeldistance=0.62,
+            startangle=90,
+            counterclock=False,
+            textprops={"ha": "center", "va": "center", "color": "black", "fontsize": 11},
+            wedgeprops={"edgecolor": "white", "linewidth": 1.5},
+        )
+        return _svg(figure, name, title, description)
+
+
+def category_colour(category: str) -> str:
+    """Return the colour of an error category."""
+    return dict(zip(CATEGORIES, CATEGORY_COLOURS, strict=True)).get(category, OTHER_COLOUR)
+
+
+def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int) -> None:
+    step = -(-len(labels) // most) or 1
+    at = range(0, len(labels), step)
+    (axes.set_xticks if side == "x" else axes.set_yticks)(at, [labels[index] for index in at])
+
+
+@contextmanager
+def _figure(size: tuple[float, float]) -> Iterator[Figure]:
+    """Give a figure outside pyplot's global state, drawn in our style whatever the user's matplotlibrc says."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield Figure(figsize=size)
+
+
+def _svg(figure: Figure, name: str, title: str, description: str, extra: str = "") -> str:
+    """Return *figure* as one ``<svg>`` element with a title and a description, its ids all beginning with *name*."""
+    buffer = io.StringIO()
+    no_metadata: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+    svg = svg.replace("xlink:href=", "href=")
+    used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    fresh = {old: f"{name}-{index}" for index, old in enumerate(used)}
+    svg = re.sub(r' id="([^"]+)"', lambda match: f' id="{fresh[match[1]]}"' if match[1] in fresh else "", svg)
+    svg = re.sub(r'(href="#|url\(#)([^")]+)', lambda match: match[1] + fresh[match[2]], svg)
+    svg = re.sub(r"<style.*?</style>|<!--.*?-->|font-family: [^;]*; ?", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
+    width, height = (72 * float(side) for side in figure.get_size_inches())
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" stroke-linejoin="round" width="{width:.0f}" height="{height:.0f}"'
+        f' viewBox="0 0 {width:.2f} {height:.2f}" aria-labelledby="{name}-title {name}-desc">'
+        f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
+    )
+    body = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
+    return re.sub(r"\s*\n\s*", "\n", head + body + extra + "</svg>")
+
+
+def describe(rows: Sequence[Row], metric: Metric) -> str:
+    """Return in words what a map of *rows* shows."""
+    cells = [row for row in in_layer_order(rows).values() if row[metric] is not None]
+    if not cells:
+        return "No single head was measured."
+    marked = [row["target"] for row in cells if _marked(row, metric)]
+    lowest, highest = min(cells, key=lambda row: row[metric]), max(cells, key=lambda row: row[metric])
+    said = [f"{row['target']} {points(row[metric]) if metric == 'delta' else nats(row[metric])}" for row in (lowest, highest)]
+    return (
+        f"{count(len(cells), 'head')}, from {said[0]} to {said[1]} {'points' if metric == 'delta' else 'nats'};"
+        f" significant: {', '.join(marked[:10]) or 'none'}{' and more' if len(marked) > 10 else ''}."
+    )

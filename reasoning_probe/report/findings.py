@@ -1,0 +1,172 @@
+"""The findings as an HTML fragment: one renderer for our own page and for pytest-html's."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from reasoning_probe.outcome import BASELINE
+from reasoning_probe.report import figures
+from reasoning_probe.report.cases import items_html
+from reasoning_probe.report.html import details, figure, name, note, row, table
+from reasoning_probe.report.maps import maps_html, ranked_html
+from reasoning_probe.report.text import count, escape, percent
+from reasoning_probe.report.verdict import accuracy_sentence, error_counts, groups, sentences
+from reasoning_probe.store import Run
+
+DEFINITIONS = {
+    "incomplete": "no definite answer: empty, cut off, a loop, the question restated, a refusal",
+    "wrong_label": "a definite but wrong yes, no or unknown",
+    "off_by_one": "a whole number that is exactly 1 away",
+    "wrong_operation": "follows from the question's own numbers, by other steps",
+    "hallucination": "any other definite wrong answer",
+}
+"""The error categories in a few words, the first that applies first."""
+
+
+def findings_html(run: Run) -> str:
+    """Return what *run* found: a ``<style>`` and a ``<div class="rp">`` whose headings start at h2.
+
+    It loads nothing, needs no script, and escapes everything that a model, a dataset or a file wrote.
+    """
+    css = files("reasoning_probe.report").joinpath("page.css").read_text(encoding="utf-8")
+    kind = "heads" if all(group.noun == "head" for group in groups(run)) else "targets"
+    maps, ranked, items = maps_html(run), ranked_html(run), items_html(run)
+    parts = [
+        _verdict(run),
+        '<div class="rp-columns">',
+        _section("Accuracy", _accuracy(run)),
+        _section(f"What the {kind} do", maps),
+        _section("Mistakes", _mistakes(run)),
+        "</div>",
+        _section(f"Ranked {kind}", ranked),
+        _section("Items", items),
+        _section("Run", _settings(run)),
+    ]
+    return f'<style>{css}</style><div class="rp">{"".join(parts)}</div>'
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h3>{title}</h3>{body}</section>" if body else ""
+
+
+def _verdict(run: Run) -> str:
+    model = run.summary["model"]
+    facts = [
+        model.get("architecture"),
+        f"{count(model['layers'], 'layer')} of {count(model['heads'], 'head')}" if model["heads"] else None,
+        model.get("dtype"),
+        model.get("device"),
+        f"{run.summary['ablation']} ablation" if run.summary["targets"] else None,
+        count(len(run.outcomes), "case"),
+    ]
+    found = sentences(run) or ["Nothing was switched off; --ablate-heads shows which heads the answers depend on."]
+    return (
+        f'<h2>Findings</h2><p class="rp-model">{name(model["name"])} <span class="rp-facts">'
+        f"{escape(' · '.join(str(fact) for fact in facts if fact))}</span></p>"
+        f'<p class="rp-lead">{escape(accuracy_sentence(run))}</p>'
+        f'<ul class="rp-verdict">{"".join(f"<li>{escape(sentence)}</li>" for sentence in found)}</ul>'
+    )
+
+
+def _accuracy(run: Run) -> str:
+    datasets: dict[str, dict[str, Any]] = run.summary["datasets"]
+    gsm8k = any(entry.get("strict") is not None for entry in datasets.values())
+    rows = []
+    for dataset, entry in datasets.items():
+        low, high = entry["ci95"]
+        bar = f'<span class="rp-bar" style="--low:{low:.3f};--high:{high:.3f};--at:{entry["accuracy"] or 0:.3f}"></span>'
+        cells = [
+            f"{entry['correct']:,} of {entry['items']:,}",
+            f"<strong>{percent(entry['accuracy'])}</strong>",
+            f'{bar}<span class="rp-interval">{percent(low)} to {percent(high)}</span>',
+        ]
+        rows.append(row(name(dataset), *cells, *([_extractions(entry)] if gsm8k else [])))
+    head = ["dataset", "right", "accuracy", "95 % interval", *(["strict / flexible"] if gsm8k else [])]
+    said = "Right answers with nothing switched off; Wilson intervals"
+    return table(said, head, rows) + "".join(map(note, _remarks(run)))
+
+
+def _extractions(entry: dict[str, Any]) -> str:
+    strict, flexible = entry.get("strict"), entry.get("flexible")
+    return "" if strict is None or flexible is None else f"{percent(strict)} / {percent(flexible)}"
+
+
+def _remarks(run: Run) -> list[str]:
+    """Return what a reader must know to read the accuracies right."""
+    said = []
+    for dataset, entry in run.summary["datasets"].items():
+        if entry.get("always"):
+            always = entry["always"]
+            said.append(f"{dataset}: always answering “{always['answer']}” would score {percent(always['accuracy'])}.")
+        if entry["items"] and entry["correct"] == entry["items"]:
+            said.append(f"{dataset}: every answer is right, so a target can only lose.")
+        if entry.get("strict") != entry.get("flexible"):
+            said.append(f"{dataset}: strict and flexible extraction differ, which is formatting, not reasoning.")
+    skipped = run.summary["skipped"]
+    if skipped:
+        first = skipped[0]
+        said.append(f"Skipped: {count(len(skipped), 'item')}, such as {first['dataset']} {first['item']}: {first['reason']}")
+    return said
+
+
+def _mistakes(run: Run) -> str:
+    alone, off = error_counts(run, ablated=False), error_counts(run, ablated=True)
+    if not alone and not off:
+        return note("No answer was wrong.")
+    pies = [
+        _pie(counts, ids, caption)
+        for counts, ids, caption in (
+            (alone, "rp-e0", "Wrong answers with nothing switched off"),
+            (off, "rp-e1", "Wrong answers of all cases with a target off"),
+        )
+        if counts
+    ]
+    categories = sorted({*alone, *off}, key=lambda category: [*DEFINITIONS, category].index(category))
+    rows = [
+        row(
+            f'<span class="rp-nowrap"><span class="rp-swatch" style="background:{figures.category_colour(category)}">'
+            f"</span>{name(category)}</span>",
+            f"{alone.get(category, 0):,}",
+            *([f"{off.get(category, 0):,}"] if off else []),
+            f'<span class="rp-words">{escape(DEFINITIONS.get(category, ""))}</span>',
+        )
+        for category in categories
+    ]
+    head = ["category", "nothing off", *(["a target off"] if off else []), "meaning"]
+    tables = table("Wrong answers by category", head, rows) + details("By kind", _kinds(run, bool(off)))
+    return f'<div class="rp-pies">{"".join(pies)}</div>{tables}'
+
+
+def _pie(counts: dict[str, int], ids: str, caption: str) -> str:
+    said = ", ".join(f"{category} {number:,}" for category, number in counts.items())
+    return figure(figures.error_pie(counts, name=ids, title=caption, description=said), f"{caption}: {sum(counts.values()):,}")
+
+
+def _kinds(run: Run, ablated: bool) -> str:
+    counts: dict[tuple[str, str, str], list[int]] = {}
+    for error in run.summary["errors"]:
+        key = (error["dataset"], error["category"] or "unclassified", error["kind"] or "")
+        counts.setdefault(key, [0, 0])[error["target"] != BASELINE] += error["count"]
+    rows = [
+        row(name(dataset), name(category), name(kind), f"{alone:,}", *([f"{off:,}"] if ablated else []))
+        for (dataset, category, kind), (alone, off) in sorted(counts.items())[:200]
+    ]
+    head = ["dataset", "category", "kind", "nothing off", *(["a target off"] if ablated else [])]
+    return table("Wrong answers by dataset, category and kind", head, rows)
+
+
+def _settings(run: Run) -> str:
+    summary, rows = run.summary, []
+    for title in ("model", "timing", "engine", "versions"):
+        for key, value in summary[title].items():
+            shown = f"{value:.1f}" if isinstance(value, float) else value
+            rows.append(row(f"{title} {name(key)}", name(str(shown)[:400])))
+    for dataset, given in summary["generation"].items():
+        rows.append(row(f"generation {name(dataset)}", name(str(given)[:400])))
+    method = (
+        "Each target is compared with the baseline over the same items: exact McNemar test, Holm's correction over all"
+        " targets of a dataset and ablation, q by Benjamini and Hochberg; log-probabilities by a paired sign-flip test"
+        " with a bootstrap interval. A head is its slice of the input of the attention output projection."
+    )
+    return note(method) + details("Settings and versions", table("How this run was made", ["what", "value"], rows))

@@ -1,0 +1,52 @@
+"""The few pieces of HTML that the findings are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from reasoning_probe.report.text import escape
+
+
+def table(caption: str, head: Sequence[str], rows: Iterable[str]) -> str:
+    """Return a table that scrolls sideways where it must; *rows* are ``<tr>`` elements, made already."""
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    said = escape(caption)
+    return (
+        f'<div class="rp-scroll" tabindex="0" role="region" aria-label="{said}"><table><caption>{said}</caption>'
+        f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def row(first: str, *cells: str) -> str:
+    """Return a table row; the cells are HTML, the first is the row's header."""
+    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def figure(svg: str, caption: str) -> str:
+    """Return a picture with its caption. HTML knows SVG without its namespace, so the page names no address at all."""
+    inline = svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
+    said = escape(caption)
+    return (
+        f'<figure><div class="rp-scroll" tabindex="0" role="region" aria-label="{said}">{inline}</div>'
+        f"<figcaption>{said}</figcaption></figure>"
+    )
+
+
+def details(summary: str, body: str, *, opened: bool = False, attributes: str = "") -> str:
+    """Return something that opens; *summary* and *body* are HTML."""
+    return f"<details{attributes}{' open' if opened else ''}><summary>{summary}</summary>{body}</details>"
+
+
+def name(text: object) -> str:
+    """Return a name that somebody else chose, kept from turning the text around it."""
+    return f"<bdi>{escape(text)}</bdi>"
+
+
+def note(text: str) -> str:
+    """Return a remark."""
+    return f'<p class="rp-note">{escape(text)}</p>'
+
+
+def minus(number: str) -> str:
+    """Return a number with a real minus sign; a lone ``-`` stands for no number and stays."""
+    return number.replace("-", "−") if len(number) > 1 else number

@@ -1,0 +1,65 @@
+"""A run as a short Markdown summary, for a CI job's page."""
+
+from __future__ import annotations
+
+import re
+
+from reasoning_probe.report.text import count, nats, one_line, p_value, percent, points
+from reasoning_probe.report.verdict import Group, accuracy_sentence, error_counts, groups, sentences, significant
+from reasoning_probe.store import Run
+
+MOST_DATASETS = 30
+MOST_TARGETS = 10
+_SPECIAL = re.compile(r"[\\`*_\[\]#|~$@:<>&]")
+
+
+def markdown_summary(run: Run) -> str:
+    """Return the findings as GitHub's Markdown, under 60 kB however many datasets and targets there are."""
+    datasets = list(run.summary["datasets"].items())
+    parts = [f"## reasoning-probe: {_plain(run.summary['model']['name'])}", _plain(accuracy_sentence(run), 300)]
+    parts.append("\n".join(f"- {_plain(sentence, 600)}" for sentence in sentences(run)[:MOST_DATASETS]))
+    rows = [
+        [
+            _plain(name),
+            f"{entry['correct']:,} of {entry['items']:,}",
+            percent(entry["accuracy"]),
+            f"{percent(entry['ci95'][0])} to {percent(entry['ci95'][1])}",
+        ]
+        for name, entry in datasets[:MOST_DATASETS]
+    ]
+    parts.append(_table(["dataset", "right", "accuracy", "95 % interval"], rows))
+    if len(datasets) > MOST_DATASETS:
+        parts.append(f"and {count(len(datasets) - MOST_DATASETS, 'more dataset')}")
+    told = [group for group in groups(run) if group.significant or group.finding == "none"]
+    parts += [_targets(group) for group in told[:MOST_DATASETS]]
+    for title, ablated in (("Mistakes", False), ("Mistakes with a target off", True)):
+        counts = list(error_counts(run, ablated=ablated).items())[:MOST_TARGETS]
+        if counts:
+            parts.append(f"{title}: " + ", ".join(f"{_plain(category)} {number:,}" for category, number in counts))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _targets(group: Group) -> str:
+    rows = [
+        [
+            _plain(row["target"]),
+            points(row["delta"]) + (" \\*" if significant(row) else ""),
+            f"{row['flips_to_wrong']:,}",
+            f"{row['flips_to_right']:,}",
+            p_value(row["p_adjusted"]).replace("<", "&lt;"),
+            nats(row["delta_logprob"]),
+        ]
+        for row in group.rows[:MOST_TARGETS]
+    ]
+    head = [group.noun, "points", "right to wrong", "wrong to right", "p (Holm)", "log-prob. (nats)"]
+    return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(head, rows)}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _plain(text: str, width: int = 80) -> str:
+    """Return somebody else's text as text: on one line, nothing in it read as Markdown or HTML."""
+    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", one_line(text, width))

@@ -1,0 +1,85 @@
+"""A run in a dozen plain lines for the terminal, and what is said of single cases."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+
+from reasoning_probe.outcome import Outcome
+from reasoning_probe.report.text import count, one_line, p_value, percent, points
+from reasoning_probe.report.verdict import Row, error_counts, groups, sentences, significant
+from reasoning_probe.store import Run
+
+MOST_DATASETS = 8
+MOST_TARGETS = 5
+_BAR = 16
+
+
+def summary_lines(run: Run, width: int = 80) -> list[str]:
+    """Return accuracy by dataset, the strongest targets, the mistakes, what was found and what could not be."""
+    lines = [*_accuracies(run), *_strongest(run)]
+    for label, ablated in (("mistakes", False), ("mistakes with a target off", True)):
+        counts = error_counts(run, ablated=ablated)
+        if counts:
+            said = ", ".join(f"{one_line(category, 20)} {number:,}" for category, number in counts.items())
+            lines += wrap(f"{label}: {said}", width, subsequent_indent="  ")
+    for sentence in sentences(run):
+        lines += wrap(one_line(sentence, 1000), width, subsequent_indent="  ", break_on_hyphens=False)
+    skipped = run.summary["skipped"]
+    if skipped:
+        lines += wrap(f"skipped {count(len(skipped), 'item')}: {one_line(skipped[0]['reason'], 200)}", width)
+    return [line[:width] for line in lines]
+
+
+def _accuracies(run: Run) -> list[str]:
+    entries = list(run.summary["datasets"].items())
+    names = [one_line(name, 16) for name, _ in entries[:MOST_DATASETS]]
+    pad = max(map(len, names), default=0)
+    lines = []
+    for name, (_, entry) in zip(names, entries, strict=False):
+        low, high = entry["ci95"]
+        filled = round(_BAR * (entry["accuracy"] or 0.0))
+        lines.append(
+            f"{name:{pad}}  {percent(entry['accuracy']):>6}  {'#' * filled:.<{_BAR}}"
+            f"  {entry['correct']:,} of {entry['items']:,} ({percent(low)} to {percent(high)})"
+        )
+    if len(entries) > MOST_DATASETS:
+        lines.append(f"and {count(len(entries) - MOST_DATASETS, 'more dataset')}")
+    return lines
+
+
+def _strongest(run: Run) -> list[str]:
+    """Return the strongest targets: the significant ones, then those of datasets with enough items to tell."""
+    shown = [group for group in groups(run) if group.finding != "floor"]
+    rows = [(group.finding == "few_items", row) for group in shown for row in group.rows if row["delta"]]
+    rows.sort(key=lambda pair: (not significant(pair[1]), pair[0], -abs(pair[1]["delta"])))
+    return [_target_line(row) for _, row in rows[:MOST_TARGETS]]
+
+
+def _target_line(row: Row) -> str:
+    bar = ("-" if row["delta"] < 0 else "+") * max(1, round(_BAR * min(1.0, abs(row["delta"]))))
+    return (
+        f"{one_line(row['target'], 12):12} {points(row['delta']):>4}{'*' if significant(row) else ' '} {bar:{_BAR}}"
+        f"  {one_line(row['dataset'], 12)}, {row['flips_to_wrong']} lost, {row['flips_to_right']} won,"
+        f" p {p_value(row['p_adjusted'])}"
+    )
+
+
+def failure_text(outcome: Outcome) -> str:
+    """Return what a failed baseline case says: question, expected, answered, category."""
+    answer = "nothing" if outcome.answer is None else one_line(outcome.answer, 60)
+    reason = f": {one_line(outcome.reason, 160)}" if outcome.reason else ""
+    return "\n".join(
+        [
+            f"question  {one_line(outcome.question, 200)}",
+            f"expected  {one_line(outcome.expected, 60)}",
+            f"answered  {answer}",
+            f"response  {one_line(outcome.response, 120)}",
+            f"mistake   {outcome.category or 'unclassified'}{reason}",
+        ]
+    )
+
+
+def ablated_line(outcome: Outcome, baseline: Outcome | None) -> str:
+    """Return why an ablated case is wrong: ``L3H7 off: wrong_operation, baseline was right``."""
+    was = "" if baseline is None else f", baseline was {'right' if baseline.correct else 'wrong too'}"
+    return f"{outcome.target} off: {outcome.category or 'unclassified'}{was}"

@@ -1,0 +1,185 @@
+"""What a run says, in plain sentences: what was found, and what could not be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.report.text import count, listed, percent, points
+from reasoning_probe.stats import ALPHA, items_to_try
+from reasoning_probe.store import Run
+
+Row = Mapping[str, Any]
+Finding = Literal["found", "none", "few_items", "few_right", "floor"]
+
+_HEAD = re.compile(r"L(\d{1,5})H(\d{1,5})", re.ASCII)
+_LAYER = re.compile(r"L(\d{1,5})", re.ASCII)
+
+
+def head_of(target: str) -> tuple[int, int] | None:
+    """Return (layer, head) of a target that is one head, else ``None``."""
+    match = _HEAD.fullmatch(target)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def layer_of(target: str) -> int | None:
+    """Return the layer of a target that is all heads of a layer, else ``None``."""
+    match = _LAYER.fullmatch(target)
+    return int(match[1]) if match else None
+
+
+def significant(row: Row) -> bool:
+    """Whether the target changes the accuracy, after Holm's correction."""
+    return bool(row["p_adjusted"] <= ALPHA)
+
+
+def moves_logprob(row: Row) -> bool:
+    """Whether the target changes the log-probability of the expected answer, after Holm's correction."""
+    p = row.get("logprob_p_adjusted")
+    return p is not None and bool(p <= ALPHA)
+
+
+def changed(outcome: Outcome, baseline: Outcome) -> bool:
+    """Whether switching the target off changed what the model answered; the wording of a response may differ."""
+    return outcome.answer != baseline.answer or outcome.correct != baseline.correct
+
+
+@dataclass(frozen=True)
+class Group:
+    """The effects on one dataset under one ablation, the strongest first."""
+
+    dataset: str
+    ablation: str
+    entry: Mapping[str, Any]
+    rows: tuple[Row, ...]
+
+    @property
+    def items(self) -> int:
+        """How many items the best measured target has."""
+        return max(int(row["items"]) for row in self.rows)
+
+    @property
+    def flips_needed(self) -> int:
+        """How many items must flip one way for the strongest target to be significant."""
+        return int((self.entry.get("power") or {}).get("flips_needed", 1))
+
+    @property
+    def significant(self) -> list[Row]:
+        """The targets that change the accuracy."""
+        return [row for row in self.rows if significant(row)]
+
+    @property
+    def floor(self) -> bool:
+        """Whether no baseline answer is right, so that nothing can be lost."""
+        return bool(self.entry["correct"] == 0)
+
+    @property
+    def finding(self) -> Finding:
+        """What can be said of this dataset's targets."""
+        if self.significant:
+            return "found"
+        if self.floor:
+            return "floor"
+        if self.items < self.flips_needed:
+            return "few_items"
+        return "few_right" if self.entry["correct"] < self.flips_needed else "none"
+
+    @property
+    def noun(self) -> str:
+        """What the targets are: ``head``, ``layer`` or ``target``."""
+        if all(head_of(row["target"]) for row in self.rows):
+            return "head"
+        return "layer" if all(layer_of(row["target"]) is not None for row in self.rows) else "target"
+
+
+def groups(run: Run) -> list[Group]:
+    """Return the effects of *run* by dataset and ablation, in the order of the datasets."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for name in run.summary["datasets"]:
+        for row in run.summary["targets"]:
+            if row["dataset"] == name:
+                found.setdefault((name, str(row["ablation"])), []).append(row)
+    return [
+        Group(dataset, ablation, run.summary["datasets"][dataset], tuple(sorted(rows, key=_strength)))
+        for (dataset, ablation), rows in found.items()
+    ]
+
+
+def _strength(row: Row) -> tuple[bool, float, float]:
+    """Sort key: what is significant first, then by the size of the effect, then by the log-probability's."""
+    return not significant(row), -abs(row["delta"]), -abs(row["delta_logprob"] or 0.0)
+
+
+def accuracy_sentence(run: Run) -> str:
+    """Say how many questions the model answers right.
+
+    Never empty: ``tiny-reasoner answers 17 of 22 questions right (77 %).``
+    """
+    entries = run.summary["datasets"].values()
+    items, correct = sum(entry["items"] for entry in entries), sum(entry["correct"] for entry in entries)
+    name = run.summary["model"]["name"]
+    if not items:
+        return f"{name} was asked nothing."
+    return f"{name} answers {correct:,} of {count(items, 'question')} right ({percent(correct / items)})."
+
+
+def sentences(run: Run) -> list[str]:
+    """Return what was found about the targets, the most telling first; datasets that share a finding share one."""
+    by_finding: dict[tuple[Any, ...], list[Group]] = {}
+    several = len({group.ablation for group in groups(run)}) > 1
+    order: dict[Finding, int] = {"found": 0, "none": 1, "few_right": 2, "few_items": 3, "floor": 4}
+    for group in sorted(groups(run), key=lambda group: order[group.finding]):
+        shared = group.finding in ("few_items", "floor")
+        key = (group.finding, group.ablation if several else "", group.noun, len(group.rows), group.flips_needed)
+        by_finding.setdefault(key if shared else (*key, group.dataset), []).append(group)
+    return [_sentence(members, f" ({key[1]} ablation)" if key[1] else "") for key, members in by_finding.items()]
+
+
+def _sentence(members: list[Group], ablation: str) -> str:
+    group = members[0]
+    names, noun = [member.dataset for member in members], group.noun
+    targets, needed = len(group.rows), group.flips_needed
+    on = listed(names) + ablation
+    if group.finding == "found":
+        found = group.significant
+        effects = [f"{row['target']} ({points(row['delta'])}{' points' if row is found[0] else ''})" for row in found]
+        matter = "matters" if len(found) == 1 else "matter"
+        return f"{len(found)} of {count(targets, noun)} {matter} for {on}: {listed(effects, 4)}."
+    if group.finding == "floor":
+        return f"No {noun} can be judged on {on}: the baseline is 0 %."
+    if group.finding == "none":
+        least = points(needed / group.items).removeprefix("+")
+        return (
+            f"None of {count(targets, noun)} matters for {on} as far as {count(group.items, 'item')} can show:"
+            f" a change of {least} points ({needed} flips one way) would have been significant."
+        )
+    if group.finding == "few_right":
+        return (
+            f"No drop could be significant on {on}: {needed} flips are needed, and only"
+            f" {group.entry['correct']} of {count(group.items, 'item')} are answered right to begin with."
+        )
+    fewest, most = min(member.items for member in members), max(member.items for member in members)
+    items = count(most, "item") if fewest == most else f"{fewest} to {count(most, 'item')}"
+    single = "single " if noun == "head" else ""
+    return (
+        f"With {items} and {count(targets, noun)} no {single}{noun} can reach significance on {on}:"
+        f" {needed} flips are needed; try --probe-items {items_to_try(needed)}."
+    )
+
+
+def error_counts(run: Run, *, ablated: bool, dataset: str | None = None) -> dict[str, int]:
+    """Return the wrong answers by category, the commonest first, of the baseline or of all ablated cases."""
+    counts: dict[str, int] = {}
+    for row in run.summary["errors"]:
+        if (row["target"] != BASELINE) == ablated and dataset in (None, row["dataset"]):
+            category = row["category"] or "unclassified"
+            counts[category] = counts.get(category, 0) + row["count"]
+    return dict(sorted(counts.items(), key=lambda entry: -entry[1]))
+
+
+def in_layer_order(rows: Iterable[Row]) -> dict[tuple[int, int], Row]:
+    """Return the single heads among *rows* by (layer, head)."""
+    return {head: row for row in rows if (head := head_of(row["target"])) is not None}

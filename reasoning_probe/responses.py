@@ -1,0 +1,201 @@
+"""Responses: what a model wrote, made ready to be read.
+
+Nothing here knows which answer is right. The text is clipped to its head and tail first, so that everything
+after works on bounded text whatever the model wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from reasoning_probe.numerals import find_numbers
+
+HEAD, TAIL = 6000, 3000
+"""How many characters from the beginning and from the end of a longer response are looked at."""
+
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>|</?s>|\[/?INST\]")
+_LATEX = (
+    (re.compile(r"\\(?:times|cdot)\b"), "*"),
+    (re.compile(r"\\div\b"), "/"),
+    (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]{0,200})\}"), r"\1"),
+    (re.compile(r"\\[()\[\]$ ,;!]|\\(?:left|right|quad)\b"), ""),
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"<<[^<>]{0,200}>>"), ""),  # GSM8K's calculator annotations
+    (re.compile(r"(?<![0-9])\*\*(?=\S)|(?<=\S)\*\*(?![0-9])|__(?=\S)|(?<=\S)__|`"), ""),  # Markdown
+)
+_NEW_QUESTION = re.compile(
+    r"^[ \t>#*]{0,8}(?:question|q|problem|exercise|example|instruction|user|human|input)"
+    r"[ \t]*\d{0,3}[ \t]*[:.)][ \t*]*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ROLE = re.compile(r"\s*(?:(?:assistant|a|answer|response|output|solution)[ \t]*[:\n]\s*)+", re.IGNORECASE)
+_LABEL = re.compile(
+    r"^(?:explanation|solution|reasoning|explain|note|answer|a|calculation)[ \t]*:[ \t]*", re.IGNORECASE
+)
+_NUMBERED = re.compile(
+    r"\b(step|question|example|problem|option|part|equation|method|case|figure|rule|line)[ ]+#?\d{1,3}\b(?:[ ]?[:.)])?",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"[ \t]*(?:[*\u2022]|-(?=[ \t]))[ \t]*")
+_ENUMERATOR = re.compile(r"[ \t]*\(?(\d{1,2})[.)](?:[ \t]+(?=\S)|[ \t]*$)")
+_SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\b[MD]r\.)(?<!\bMrs\.)(?<!\bvs\.)(?<!\be\.g\.)(?<!\bi\.e\.)[\"')]?\s+")
+
+_REFUSAL = re.compile(
+    r"\b(?:i'?m sorry|i am sorry|i apologi[sz]e|as an ai|"
+    r"i(?: can(?:no|')t| am (?:not able|unable) to|'m (?:not able|unable) to| do(?:n'?t| not) (?:know|have))|"
+    r"unable to (?:answer|help)|can(?:no|')t (?:answer|help)|not able to answer|"
+    r"no answer|i don'?t understand)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a response with the number of its paragraph, and whether it is an entry of a list."""
+
+    text: str
+    paragraph: int
+    listed: bool = False
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it asks something."""
+        return self.text.rstrip("\"') ").endswith("?")
+
+
+def normalise_text(text: str) -> str:
+    """Return *text* in lower case without articles, punctuation and extra space, as SQuAD's scorer compares answers.
+
+    Rajpurkar et al. 2016. Letters and digits of any script stay.
+
+    >>> normalise_text(" The Eiffel-Tower. ")
+    'eiffeltower'
+    """
+    kept = "".join(character for character in text.lower() if character.isalnum() or character.isspace())
+    return " ".join(_ARTICLES.sub(" ", kept).split())
+
+
+def words(text: str) -> list[str]:
+    """Return the words of *text* in lower case, with no punctuation.
+
+    >>> words("Max isn't an animal.")
+    ['max', "isn't", 'an', 'animal']
+    """
+    return re.findall(r"[^\W_]+(?:'[a-z]+)?", text.lower().replace("\u2019", "'"))
+
+
+def clean(response: str, question: str, truncated: bool) -> str:
+    """Return the part of *response* that can hold its answer, without markup.
+
+    What follows a new question is dropped, as is a restated question before its answer. If the token limit ended the
+    response (*truncated*), so is a number that touches its end: it may have been cut in half.
+    """
+    text = response
+    if len(text) > HEAD + TAIL:
+        head, tail = text[:HEAD], text[-TAIL:]
+        text = f"{head[: head.rfind(' ') + 1]}\n\n{tail[tail.find(' ') + 1 :]}"
+    text = text.replace("\r", "\n").replace("\u2019", "'")
+    special = _SPECIAL.search(text, 1 if text.strip() else 0)
+    text = _SPECIAL.sub("", text[: special.start()] if special and text[: special.start()].strip() else text)
+    for pattern, plain in _LATEX:
+        text = pattern.sub(plain, text)
+    if truncated:
+        text = _without_cut_number(text)
+    return _this_question(text, question).strip(" \t\n")
+
+
+def sentences(text: str) -> list[Sentence]:
+    r"""Return the sentences of a cleaned response, without list markers and step labels.
+
+    >>> [sentence.text for sentence in sentences("1. The answer is 5.\n2. The answer is 3.\n3.")]
+    ['The answer is 5.', 'The answer is 3.']
+    """
+    found = []
+    paragraph, due, filled = 0, 1, False
+    for line in text.split("\n"):
+        if not line.strip():
+            paragraph += filled
+            filled = False
+            continue
+        bullet = _BULLET.match(line)
+        line = line[bullet.end() :] if bullet else line
+        marker = _ENUMERATOR.match(line)
+        listed = bool(bullet)
+        if marker and int(marker[1]) in (1, due) and (line[marker.end() :].strip() or int(marker[1]) > 1):
+            due, line, listed = int(marker[1]) + 1, line[marker.end() :], True
+        line = _LABEL.sub("", _NUMBERED.sub(r"\1", line).strip())
+        found += [Sentence(part, paragraph, listed) for part in _SENTENCE_END.split(line) if part.strip()]
+        filled = True
+    return found
+
+
+def is_echo(sentence: str, question: str) -> bool:
+    """Whether *sentence* only says again what the question says: all of it, or one of its clauses or sentences.
+
+    >>> question = "Alice has 10 dollars, spends 4. How much left?"
+    >>> is_echo("Alice has 10 dollars.", question), is_echo("10 dollars.", question)
+    (True, False)
+    """
+    said = normalise_text(sentence)
+    asked = normalise_text(question)
+    clauses = [*re.split(r"[,;:?.!]\s", question), *re.split(r"[.?!]\s", question)]
+    parts = {normalise_text(clause) for clause in clauses}
+    return bool(said) and (said in parts or (len(said.split()) > 3 and asked.startswith(said)))
+
+
+def is_refusal(text: str) -> bool:
+    """Whether the response declines to answer: "I'm sorry, I cannot help with that"; not "He cannot pay"."""
+    return _REFUSAL.search(text) is not None
+
+
+def is_loop(text: str) -> bool:
+    """Whether the response goes round in circles: its end is one short stretch three times over, or more.
+
+    >>> is_loop("Max is a human. Max is a human. Max is a"), is_loop("Max is a human. Max is a dog.")
+    (True, False)
+    """
+    tokens = words(text)[-400:]
+    if len(tokens) < 4:
+        squeezed = "".join(text.split())[-400:]
+        return len(squeezed) >= 12 and any(_repeats(list(squeezed), period, 6) for period in range(1, 9))
+    return any(_repeats(tokens, period, 2 * period + min(period, 3)) for period in range(1, len(tokens) // 2 + 1))
+
+
+def _repeats(tokens: list[str], period: int, at_least: int) -> bool:
+    """Whether the last tokens repeat with *period*, over at least *at_least* tokens."""
+    length = max(at_least, 4)
+    tail = tokens[-length:]
+    return len(tail) == length and all(tail[i] == tail[i + period] for i in range(length - period))
+
+
+def _without_cut_number(text: str) -> str:
+    """Drop a number at the very end: "18" may have been cut to "1", "1,000" to "1,", "7.5" to "7."."""
+    numbers = find_numbers(text[-500:])
+    if not numbers:
+        return text.rstrip("0123456789")
+    last = numbers[-1]
+    rest = text[-500:][last.end :]
+    if rest in ("", ".", ",", "/") or (last.is_word and rest == "-") or rest.isdigit():
+        return text[: len(text) - len(rest) - (last.end - last.start)]
+    return text
+
+
+def _this_question(text: str, question: str) -> str:
+    """Cut *text* where it turns to another question, and skip the question itself where it is restated first."""
+    role = _ROLE.match(text)
+    text = text[role.end() :] if role else text
+    asked = normalise_text(question)
+    for _ in range(3):
+        start = _NEW_QUESTION.match(text.lstrip())
+        if start is None:
+            break
+        text = text.lstrip()[start.end() :]
+        line, _, rest = text.partition("\n")
+        if normalise_text(line) not in asked and asked not in normalise_text(line):
+            return ""
+        role = _ROLE.match(rest)
+        text = rest[role.end() :] if role else rest
+    following = _NEW_QUESTION.search(text)
+    return text[: following.start()] if following else text

@@ -1,0 +1,349 @@
+"""A session: the settings, the cases that were asked for, the engine that answers them. Knows no pytest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_probe import datasets
+from reasoning_probe.datasets import Dataset
+from reasoning_probe.items import Item
+from reasoning_probe.prompts import Generation, Query, default_generation, query
+from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.targets import Target, every_head, every_layer, parse_targets
+
+if TYPE_CHECKING:
+    from reasoning_probe.heads import HeadMap
+    from reasoning_probe.models import Loaded
+    from reasoning_probe.store import Run
+    from reasoning_probe.engine.run import Engine, Work
+
+ProgressBar = Callable[[int, int], None]
+"""Called with the number of rows done and of rows in all."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options say; see ``pytest --help``."""
+
+    model: str = "tiny-reasoner"
+    ablate_heads: bool = False
+    ablate_layers: bool = False
+    heads: str | None = None
+    ablations: tuple[str, ...] = ("zero",)
+    sources: dict[str, str] = field(default_factory=dict)
+    items: int | None = None
+    max_new_tokens: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    directory: Path = Path("reports")
+
+    @property
+    def ablating(self) -> bool:
+        """Whether anything is switched off."""
+        return self.ablate_heads or self.ablate_layers or self.heads is not None
+
+
+Key = tuple[str, str, str, str | None]
+"""What an outcome is known by: dataset, item id, target name, ablation (``None`` for the baseline)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test case: an item under one target (``None``: nothing is switched off)."""
+
+    dataset: str
+    item: Item
+    target: Target | None = None
+    ablation: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """What the case's outcome is known by."""
+        return self.dataset, str(self.item.id), self.target_name, self.ablation
+
+    @property
+    def target_name(self) -> str:
+        """``L3H7``, or ``baseline``."""
+        return BASELINE if self.target is None else self.target.name
+
+
+class ProbeSession:
+    """Everything between the options and the outcomes of one run."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.datasets: dict[str, Dataset] = {}
+        self.outcomes: dict[Key, Outcome] = {}
+        self.skipped: dict[tuple[str, str], str] = {}
+        self.provided: Any = None  # (model, tokenizer) in memory, in place of the model that the settings name
+        self.engine: Engine | None = None
+        self._plan: dict[Key, Case] = {}
+        self._pending: Iterator[list[Outcome]] = iter(())
+        self._loaded: Loaded | None = None
+        self._model_facts: dict[str, Any] = {}
+        self._started = time.perf_counter()
+
+    # -- before anything is computed ------------------------------------------------------------------------------
+
+    def dataset(self, name: str, source: str | Path | Iterable[Item] | None = None) -> Dataset:
+        """Return the dataset *name*, loaded once; ``--probe-dataset`` overrides *source*. Raises ``DatasetError``."""
+        if name not in self.datasets:
+            self.datasets[name] = self._read(name, self.settings.sources.get(name, source))
+        return self.datasets[name]
+
+    def _read(self, name: str, source: str | Path | Iterable[Item] | None) -> Dataset:
+        limit = self.settings.items
+        if source is None or source in datasets.BUILTIN:
+            return replace(datasets.builtin(str(source or name), limit), name=name)
+        if isinstance(source, str | Path):
+            return datasets.load(name, source, limit)
+        return datasets.from_items(name, source, limit)
+
+    @cached_property
+    def head_map(self) -> HeadMap:
+        """Where the model's heads are, found without its weights unless the model is in memory already."""
+        from reasoning_probe import models
+        from reasoning_probe.heads import find_heads
+
+        if self.provided is not None:
+            return find_heads(self._as_loaded(self.provided).model)
+        return models.shape_of(models.find(self.settings.model)).head_map
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets that the settings ask for; raises ``TargetError`` for those the model does not have."""
+        if not self.settings.ablating:
+            return ()
+        found: list[Target] = []
+        if self.settings.heads is not None:
+            found += parse_targets(self.settings.heads, self.head_map)
+        elif self.settings.ablate_heads:
+            found += every_head(self.head_map)
+        if self.settings.ablate_layers:
+            found += every_layer(self.head_map)
+        return tuple({target.name: target for target in found if target.heads}.values())
+
+    def cases(self, dataset: Dataset) -> list[Case]:
+        """Return the cases of *dataset*: each item as it is, then under every target."""
+        variants = [(target, ablation) for ablation in self.settings.ablations for target in self.targets]
+        return [
+            case
+            for item in dataset.items
+            for case in (
+                Case(dataset.name, item),
+                *(Case(dataset.name, item, target, ablation) for target, ablation in variants),
+            )
+        ]
+
+    def select(self, cases: Iterable[Case]) -> None:
+        """Make *cases*, which every kind of deselection has left over, the plan."""
+        self._plan = {case.key: case for case in cases}
+
+    def summary_line(self) -> str:
+        """Say in one line what will run."""
+        items = {key[:2] for key in self._plan}
+        heads = f", {len(self.head_map)} heads in {len(self.head_map.sites)} layers" if self.targets else ""
+        name = self.settings.model if self.provided is None else "a model in memory"
+        return f"reasoning-probe: {name}{heads}, {len(items)} items, {len(self._plan)} cases"
+
+    # -- the run --------------------------------------------------------------------------------------------------
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model has been loaded."""
+        return self._loaded is not None
+
+    def load(self) -> Loaded:
+        """Load the model, once. Raises ``ModelError`` or ``HeadError``, each one line."""
+        if self._loaded is None:
+            from reasoning_probe import models
+
+            if self.provided is not None:
+                self._loaded = self._as_loaded(self.provided)
+            else:
+                source = models.find(self.settings.model)
+                self._loaded = models.load(source, self.settings.device, self.settings.dtype)
+        return self._loaded
+
+    @staticmethod
+    def _as_loaded(provided: Any) -> Loaded:
+        from reasoning_probe import models
+
+        if isinstance(provided, models.Loaded):
+            return provided
+        try:
+            model, tokenizer = provided
+        except (TypeError, ValueError):
+            raise models.ModelError("probe_model must return (model, tokenizer)") from None
+        return models.in_memory(model, tokenizer)
+
+    def outcome(self, case: Case, *, whole_plan: bool = True, progress: ProgressBar | None = None) -> Outcome | None:
+        """Return the outcome of *case*, computing what is missing; ``None`` where its item had to be skipped.
+
+        The first call runs the whole plan, or with ``whole_plan=False`` only as far as *case*.
+        """
+        if self.engine is None:
+            self._start()
+        if case.key not in self._plan:
+            self._plan[case.key] = case
+            self._pending = self._run([case])
+        total, done = len(self._plan), len(self.outcomes)
+        while case.key not in self.outcomes and (case.dataset, str(case.item.id)) not in self.skipped:
+            batch = next(self._pending, None)
+            if batch is None:
+                self._pending = self._run([case])  # asked for out of the plan's order, or added to it later
+                continue
+            done += sum(outcome.target != BASELINE or self._planned(outcome) for outcome in batch)
+            if progress is not None:
+                progress(done, total)
+        if whole_plan:
+            for batch in self._pending:
+                done += sum(outcome.target != BASELINE or self._planned(outcome) for outcome in batch)
+                if progress is not None:
+                    progress(done, total)
+        return self.outcomes.get(case.key)
+
+    def _planned(self, outcome: Outcome) -> bool:
+        return (outcome.dataset, outcome.item, outcome.target, outcome.ablation) in self._plan
+
+    def _start(self) -> None:
+        from reasoning_probe import models
+        from reasoning_probe.heads import HeadError, HeadMap, find_heads, prove_heads
+        from reasoning_probe.engine.run import Engine
+
+        loaded = self.load()
+        try:
+            head_map = find_heads(loaded.model)
+        except HeadError:
+            if self.settings.ablating:
+                raise
+            head_map = HeadMap(())
+        if self.settings.ablating:
+            if head_map != self.head_map:
+                raise HeadError(
+                    f"{loaded.name} has other heads than its config says: they cannot be switched off reliably"
+                )
+            prove_heads(loaded.model, head_map)
+        references = {
+            name: [query(name, item, Generation()).prompt for item in dataset.items]
+            for name, dataset in self.datasets.items()
+        }
+        self.engine = Engine(loaded.model, loaded.tokenizer, head_map, references)
+        self._model_facts = {
+            "name": loaded.name,
+            "fingerprint": models.fingerprint(loaded.model),
+            "architecture": type(loaded.model).__name__,
+            "layers": len(head_map.sites),
+            "heads": max((site.heads for site in head_map.sites), default=0),
+            "layer_indices": list(head_map.layers),
+            "dtype": loaded.dtype,
+            "device": loaded.device,
+        }
+        self._pending = self._run(list(self._plan.values()))
+
+    def _run(self, cases: Sequence[Case]) -> Iterator[list[Outcome]]:
+        from reasoning_probe.engine.run import Work
+
+        assert self.engine is not None
+        by_item: dict[tuple[str, str], list[Case]] = {}
+        for case in cases:
+            by_item.setdefault(case.key[:2], []).append(case)
+        for (dataset, item_id), group in by_item.items():
+            missing = [case for case in group if case.key not in self.outcomes]
+            if not missing:
+                continue
+            ablated = tuple((case.target, case.ablation) for case in missing if case.target and case.ablation)
+            work: Work = Work(self._query(group[0]), ablated)
+            for batch in self.engine.run([work]):
+                for outcome in batch:
+                    key = (outcome.dataset, outcome.item, outcome.target, outcome.ablation)
+                    self.outcomes.setdefault(key, outcome)
+                yield batch
+            for skip in self.engine.skipped:
+                self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
+            if (dataset, item_id) in self.skipped:
+                yield []
+
+    def _query(self, case: Case) -> Query:
+        return query(case.dataset, case.item, self.generation(case.dataset))
+
+    def generation(self, dataset: str) -> Generation:
+        """Return the generation settings of *dataset*."""
+        default = default_generation(dataset, self.datasets[dataset].format)
+        limit = self.settings.max_new_tokens
+        return default if limit is None else Generation(limit, default.stop)
+
+    # -- afterwards -----------------------------------------------------------------------------------------------
+
+    def baseline_of(self, outcome: Outcome) -> Outcome | None:
+        """Return what the model answered to the same item with nothing switched off."""
+        return self.outcomes.get((outcome.dataset, outcome.item, BASELINE, None))
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what is known of the run beside its outcomes, in plain values."""
+        assert self.engine is not None
+        timing, counts = self.engine.timing, self.engine.counts
+        used = {outcome.dataset: self.generation(outcome.dataset) for outcome in self.outcomes.values()}
+        return {
+            "model": self._model_facts,
+            "generation": {
+                name: {"max_new_tokens": given.max_new_tokens, "stop": list(given.stop)} for name, given in used.items()
+            },
+            "ablation": ",".join(self.settings.ablations),
+            "formats": {name: self.datasets[name].format for name in used},
+            "timing": {
+                "baseline_s": timing.baseline_s,
+                "sweep_s": timing.sweep_s,
+                "total_s": time.perf_counter() - self._started,
+            },
+            "engine": asdict(counts),
+            "versions": versions(),
+            "skipped": [{"dataset": d, "item": i, "reason": reason} for (d, i), reason in self.skipped.items()],
+        }
+
+    def export(self) -> dict[str, Any]:
+        """Return the run so far in plain values, for another process to :func:`merge`."""
+        return {"outcomes": [outcome.as_dict() for outcome in self.outcomes.values()], "facts": self._facts()}
+
+    def finish(self) -> Run | None:
+        """Return the run as far as it got; ``None`` where nothing was computed."""
+        return merge([self.export()]) if self.engine is not None and self.outcomes else None
+
+
+def merge(parts: Sequence[dict[str, Any]]) -> Run:
+    """Return one run from what several processes exported; an outcome that two of them have counts once."""
+    from reasoning_probe import store
+
+    outcomes: dict[Key, Outcome] = {}
+    for part in parts:
+        for values in part["outcomes"]:
+            outcome = Outcome(**values)
+            outcomes.setdefault((outcome.dataset, outcome.item, outcome.target, outcome.ablation), outcome)
+    every = [part["facts"] for part in parts]
+    skipped = {(skip["dataset"], skip["item"]): skip for facts in every for skip in facts["skipped"]}
+    summary = store.summarise(
+        list(outcomes.values()),
+        model=every[0]["model"],
+        generation={name: given for facts in every for name, given in facts["generation"].items()},
+        ablation=every[0]["ablation"],
+        formats={name: given for facts in every for name, given in facts["formats"].items()},
+        timing={key: max(facts["timing"][key] for facts in every) for key in every[0]["timing"]},
+        engine={key: sum(facts["engine"][key] for facts in every) for key in every[0]["engine"]},
+        versions=every[0]["versions"],
+        skipped=list(skipped.values()),
+    )
+    return store.Run(summary, list(outcomes.values()))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of everything that can change an answer."""
+    import platform
+    from importlib.metadata import version
+
+    names = ("reasoning-probe", "torch", "transformers", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}

@@ -1,0 +1,129 @@
+"""Targets: which heads are switched off together, and how people write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from reasoning_probe.heads import HeadMap
+
+Ablation = Literal["zero", "mean", "resample"]
+ABLATIONS: tuple[str, ...] = get_args(Ablation)
+"""What can replace a head's output."""
+
+_PART = re.compile(r"L(\d{1,5})(?:H(\d{1,5}))?", re.ASCII | re.IGNORECASE)
+_RANGE = re.compile(r"L(\d{1,5})-L(\d{1,5})", re.ASCII | re.IGNORECASE)
+
+
+class TargetError(ValueError):
+    """A target that cannot be read or does not exist in the model; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Heads that are switched off together; ``heads`` holds (layer, head) pairs, none for the baseline."""
+
+    name: str
+    heads: frozenset[tuple[int, int]]
+
+    @property
+    def lowest(self) -> int:
+        """The lowest layer with a switched-off head; below it nothing changes."""
+        return min(layer for layer, _ in self.heads)
+
+    def in_layer(self, layer: int) -> list[int]:
+        """Return the heads of *layer* that are switched off, in order."""
+        return sorted(head for at, head in self.heads if at == layer)
+
+
+def every_head(head_map: HeadMap) -> list[Target]:
+    """Return one target a head, lowest layer first."""
+    return [
+        Target(f"L{site.layer}H{head}", frozenset({(site.layer, head)}))
+        for site in head_map.sites
+        for head in range(site.heads)
+    ]
+
+
+def every_layer(head_map: HeadMap) -> list[Target]:
+    """Return one joint target a layer: all of its heads."""
+    return [_layer(site.layer, head_map) for site in head_map.sites]
+
+
+def check_spelling(spec: str) -> None:
+    """Raise :class:`TargetError` if *spec* cannot be read, whatever the model."""
+    for word in (part.strip() for part in spec.split(",")):
+        if _RANGE.fullmatch(word) is None:
+            for part in word.split("+"):
+                _read_part(part.strip(), word)
+
+
+def parse_targets(spec: str, head_map: HeadMap) -> list[Target]:
+    """Return the targets that *spec* names, each once, in its order.
+
+    ``L3H7`` is a head, ``L3`` all heads of a layer as one joint target, ``L8-L11`` four such layers, one target
+    each, ``L3H7+L5H1`` heads or layers jointly; commas separate targets.
+
+    Raises :class:`TargetError` for what cannot be read and for what the model does not have.
+    """
+    targets: dict[str, Target] = {}
+    for word in (part.strip() for part in spec.split(",")):
+        for target in _parse_word(word, head_map):
+            targets.setdefault(target.name, target)
+    return list(targets.values())
+
+
+def _parse_word(word: str, head_map: HeadMap) -> Iterable[Target]:
+    span = _RANGE.fullmatch(word)
+    if span:
+        first, last = int(span[1]), int(span[2])
+        if first > last:
+            raise TargetError(f"{_short(word)!r} runs backwards: write L{last}-L{first}")
+        if last > head_map.layers[-1]:
+            _layer(last, head_map)
+        layers = [layer for layer in head_map.layers if first <= layer <= last]
+        if not layers:
+            raise TargetError(f"no layer of {word} has attention heads: {_has(head_map)}")
+        return [_layer(layer, head_map) for layer in layers]
+    parts = [_parse_part(part.strip(), word, head_map) for part in word.split("+")]
+    if len(parts) == 1:
+        return parts
+    return [Target("+".join(part.name for part in parts), frozenset().union(*(part.heads for part in parts)))]
+
+
+def _read_part(part: str, word: str) -> tuple[int, int | None]:
+    match = _PART.fullmatch(part)
+    if match is None:
+        raise TargetError(f"cannot read the target {_short(word)!r}: write L3H7, L3, L8-L11 or L3H7+L5H1")
+    return int(match[1]), None if match[2] is None else int(match[2])
+
+
+def _parse_part(part: str, word: str, head_map: HeadMap) -> Target:
+    layer, head = _read_part(part, word)
+    whole = _layer(layer, head_map)
+    if head is None:
+        return whole
+    if (layer, head) not in whole.heads:
+        raise TargetError(f"there is no head L{layer}H{head}: {_has(head_map)}")
+    return Target(f"L{layer}H{head}", frozenset({(layer, head)}))
+
+
+def _layer(layer: int, head_map: HeadMap) -> Target:
+    if layer not in head_map.layers:
+        raise TargetError(f"there is no attention layer L{layer}: {_has(head_map)}")
+    return Target(f"L{layer}", frozenset((layer, head) for head in range(head_map.site(layer).heads)))
+
+
+def _has(head_map: HeadMap) -> str:
+    layers, heads = head_map.layers, sorted({site.heads for site in head_map.sites})
+    contiguous = layers == tuple(range(layers[0], layers[-1] + 1))
+    named = f"L{layers[0]} to L{layers[-1]}" if contiguous else ", ".join(f"L{layer}" for layer in layers)
+    counts = " or ".join(str(count) for count in heads)
+    return f"the model has {named} with {counts} heads each (H0 to H{heads[-1] - 1})"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
