@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from reasoning_probe.items import Item
 
 if TYPE_CHECKING:
+    from reasoning_probe.engine.api import sweep
     from reasoning_probe.errors import Judgement, judge
     from reasoning_probe.marks import probe
-    from reasoning_probe.engine.api import sweep
     from reasoning_probe.outcome import Outcome
 
 __all__ = ["Item", "Judgement", "Outcome", "judge", "probe", "sweep"]

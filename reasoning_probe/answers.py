@@ -17,7 +17,7 @@ from fractions import Fraction
 from reasoning_probe.equations import RESULT, Equation, find_equations
 from reasoning_probe.labels import label_in, says_both
 from reasoning_probe.numerals import Numeral, find_numbers, parse_number, render_number
-from reasoning_probe.responses import Sentence, is_echo, is_loop, normalise_text, sentences, words
+from reasoning_probe.responses import MAX_SENTENCE, Sentence, is_echo, is_loop, normalise_text, sentences, words
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ _STEP = re.compile(
     re.IGNORECASE,
 )
 _OPENING = re.compile(
-    r"(?:about|approximately|exactly|around|roughly|only|just|it is|it's|it would be|that is|there (?:are|is|were|will be)|"
-    r"i think(?: it is| it's)?|[=:~\"'(]|=>|->)\s*",
+    r"(?:about|approximately|exactly|around|roughly|only|just|it is|it's|it would be|that is|"
+    r"there (?:are|is|were|will be)|i think(?: it is| it's)?|[=:~\"'(]|=>|->)\s*",
     re.IGNORECASE,
 )
 _BARE_REST = re.compile(
@@ -83,13 +83,15 @@ _COMMON = set(
 
 
 def read_label(text: str, question: str) -> Reading | None:
-    """Return what a cleaned response answers to a yes/no question: explicitly, in its first words, or in a statement."""
-    label = None
+    """Return what a cleaned response answers to a yes/no question: explicitly, at its beginning, or in a statement."""
+    label: str | None = None
     for match in _ANSWER.finditer(text):
         stated = _to_sentence_end(text, match.end())
         found = BOTH if says_both(stated, question) else label_in(stated, question)
         if found and (label is None or _FINAL.search(text[max(0, match.start() - 40) : match.end()])):
             label = found
+        elif {label, found} == {"yes", "no"}:
+            label = BOTH
     if label:
         return Reading(label, source="an explicit answer")
     said = [part.text for part in sentences(text) if not part.is_question and not _ANSWER.search(part.text)]
@@ -166,7 +168,7 @@ def _reading(number: Numeral, source: str) -> Reading:
 
 
 def _explicit_number(text: str, own: set[Fraction]) -> Reading | None:
-    """``#### 18`` (first), ``\\boxed{18}`` (last), "the answer is 18" (the first, or a later one after "so", "final")."""
+    r"""``#### 18`` (first), ``\boxed{18}`` (last), "the answer is 18" (first; a later one after "so", "final")."""
     for match in _HASHES.finditer(text):
         line = text[match.end() : match.end() + 200].partition("\n")[0]
         if number := pick_number(line, own):
@@ -208,7 +210,7 @@ def _bare_number(first: Sentence, said: list[Sentence]) -> Reading | None:
 
 
 def _final_result(last: Sentence, end: Sentence, bare: Reading | None, own: set[Fraction]) -> Reading | None:
-    """Return N where the whole response ends in "= N" (a unit may follow), unless a bare answer stands before rambling."""
+    """Return N where the response ends in "= N" (a unit may follow), unless a bare answer stands before rambling."""
     numbers = find_numbers(last.text)
     if last is not end or not _MARKED.search(last.text[max(0, numbers[-1].start - 60) : numbers[-1].start]):
         return None
@@ -242,9 +244,12 @@ def _worked_number(
     if truncated and stepwise:
         whole = [part for part in whole if part is results[-1]]
     over = not truncated or (said[-1].paragraph > numeric[-1].paragraph and not stepwise)
-    if concluding or restated or whole:
+    closing = _closing_statement(numeric, results, question, own) if over else None
+    if closing and not concluding:
+        chosen = closing
+    elif concluding or restated or whole:
         chosen = (concluding[-1:] or restated[-1:] or whole)[0]
-    elif not results and not stepwise and (len(own) <= 2 or len(numeric) == 1 or _answers(numeric[0].text, question)):
+    elif not results and not stepwise and (len(own) <= 2 or _is_direct(numeric[0], question, own)):
         chosen = numeric[0]
     elif over:
         chosen = (results or numeric)[-1]
@@ -252,6 +257,26 @@ def _worked_number(
         return None
     number = pick_number(chosen.text, own)
     return _reading(number, chosen.text) if number else None
+
+
+def _is_direct(first: Sentence, question: str, own: set[Fraction]) -> bool:
+    """Whether a first statement is the answer itself, and no step: it works with none of the question's numbers.
+
+    "Tom has 9 apples.", not "He buys 7 more, so he has 12 apples."
+    """
+    numbers = find_numbers(first.text)
+    return _answers(first.text, question) and (len(numbers) == 1 or not any(each.value in own for each in numbers))
+
+
+def _closing_statement(
+    numeric: list[Sentence], results: list[Sentence], question: str, own: set[Fraction]
+) -> Sentence | None:
+    """Return the sentence that says what the calculations before it came to: "After that he has 9 apples left."."""
+    last = numeric[-1]
+    if not results or last in results or last.paragraph != results[-1].paragraph or not _answers(last.text, question):
+        return None
+    number = pick_number(last.text, own)
+    return last if number and number.value not in own else None
 
 
 def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
@@ -265,21 +290,17 @@ def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
     >>> [number.text if (number := pick_number(text, own)) else None for text in texts]
     ['6', '6', None, '4']
     """
-    statement = statement[:2000]
     calculations = _calculations(statement)
     numbers = [
         number
         for number in find_numbers(statement)
-        if not any(found.start <= number.start < found.end and number.end != found.end for found in calculations)
-        and not any(found.stated is None and found.start <= number.start < found.end for found in calculations)
+        if not any(found.start <= number.start < found.end and number.end != found.result_end for found in calculations)
     ]
     numbers = [number for number in numbers if not number.is_word] or numbers
-    if not numbers:
+    if not numbers or (len(numbers) > 2 and len(words(statement)) == len(numbers)):  # "8 8 8 8" answers nothing
         return None
-    marked = [
-        number for number in numbers if statement[: number.start].rstrip(" $(").endswith(("=", "\N{ALMOST EQUAL TO}"))
-    ]
-    results = [number for number in numbers if any(found.end == number.end for found in calculations)]
+    marked = [number for number in numbers if _after_equals(statement, number)]
+    results = [number for number in numbers if any(found.result_end == number.end for found in calculations)]
     if marked or results:
         return (marked or results)[-1]
     if not statement[: numbers[0].start].strip(" $\"'(:*"):
@@ -290,11 +311,16 @@ def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
     return (fresh or main)[-1]
 
 
+def _after_equals(statement: str, number: Numeral) -> bool:
+    """Whether *number* stands right after an equals sign."""
+    return statement[max(0, number.start - 4) : number.start].rstrip(" $(").endswith(("=", "\N{ALMOST EQUAL TO}"))
+
+
 def _calculations(text: str) -> list[Equation]:
     """Return the equations of *text* that are more than a fraction such as ``1/8``."""
     return [
         found
-        for found in find_equations(text[:2000])
+        for found in find_equations(text[:MAX_SENTENCE])
         if found.stated is not None or found.operators != ("/",) or " " in text[found.start : found.end]
     ]
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -68,44 +69,50 @@ def load(name: str, source: str | Path, limit: int | None = None) -> Dataset:
 
     Items without an id are called ``q1``, ``q2`` ... by their position. Raises :class:`DatasetError`.
     """
-    if limit is not None and limit < 1:
-        raise DatasetError(f"cannot take {limit} items of {source}: ask for at least 1")
     path = Path(source).expanduser()
-    items: list[Item] = []
-    lines: dict[str, int] = {}  # id: the line that has it
-    formats: set[Format] = set()
-    for number, text in _lines(path):
-        item, form = _item(text, f"{path}, line {number}", f"q{len(items) + 1}")
-        assert item.id is not None
-        if item.id in lines:
-            raise DatasetError(
-                f"{path}, line {number}: the id {_shown(item.id)} is on line {lines[item.id]} too: make ids unique"
-            )
-        lines[item.id] = number
-        items.append(item)
-        formats.add(form)
-        if len(items) == limit:
-            break
-    if not items:
-        raise DatasetError(f"{path} holds no items: write one JSON object a line, with question and answer")
-    if limit is not None and len(items) < limit:
-        raise DatasetError(f"{path} holds {len(items)} items, not {limit}: ask for {len(items)} or fewer")
-    return Dataset(name, tuple(items), "gsm8k" if formats == {"gsm8k"} else "plain", str(source))
+    items = ((number, _item(text, f"{path}, line {number}")) for number, text in _lines(path))
+    found = _collect(name, items, str(path), "line", limit)
+    return replace(found, source=str(source))
 
 
 def from_items(name: str, items: Iterable[Item], limit: int | None = None) -> Dataset:
-    """Return the dataset *name* of *items* made in Python, or of the first *limit* of them.
+    """Return *items*, or the first *limit* of them, as a dataset; items without an id are called ``q1``, ``q2`` ...
 
-    Items without an id are called ``q1``, ``q2`` ... by their position. Raises :class:`DatasetError`.
+    Raises :class:`DatasetError`.
     """
-    given = [item if item.id is not None else replace(item, id=f"q{at}") for at, item in enumerate(items, start=1)]
-    if not given:
-        raise DatasetError(f"the dataset {name} has no items: give it at least one")
-    if len({item.id for item in given}) < len(given):
-        raise DatasetError(f"two items of the dataset {name} have the same id: make ids unique")
-    if limit is not None and len(given) < limit:
-        raise DatasetError(f"the dataset {name} has {len(given)} items, not {limit}: ask for {len(given)} or fewer")
-    return Dataset(name, tuple(given[:limit]), "plain", "Python")
+    return _collect(name, enumerate(_checked(name, items), 1), f"the items of {name}", "item", limit)
+
+
+def _collect(
+    name: str, items: Iterable[tuple[int, tuple[Item, Format]]], source: str, unit: str, limit: int | None
+) -> Dataset:
+    """Return the first *limit* of the numbered *items* as a dataset, every one with an id of its own."""
+    if limit is not None and limit < 1:
+        raise DatasetError(f"cannot take {limit} items of {source}: ask for at least 1")
+    found: dict[str, Item] = {}
+    places: dict[str, int] = {}
+    formats: set[Format] = set()
+    for number, (item, form) in islice(items, limit):
+        id = item.id or f"q{len(found) + 1}"
+        if id in found:
+            raise DatasetError(
+                f"{source}, {unit} {number}: the id {_shown(id)} is that of {unit} {places[id]} too: make ids unique"
+            )
+        found[id], places[id] = replace(item, id=id), number
+        formats.add(form)
+    if not found:
+        raise DatasetError(f"{source}: no items: give at least one question with its answer")
+    if limit is not None and len(found) < limit:
+        raise DatasetError(f"{source}: there are {len(found)} items, not {limit}: ask for {len(found)} or fewer")
+    return Dataset(name, tuple(found.values()), "gsm8k" if formats == {"gsm8k"} else "plain", source)
+
+
+def _checked(name: str, items: Iterable[Item]) -> Iterator[tuple[Item, Format]]:
+    """Yield *items*, which a test module wrote, where they are items."""
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, Item):
+            raise DatasetError(f"the items of {name}, item {number}: {_shown(item)} is not an Item: give Items")
+        yield item, "plain"
 
 
 def safe_ids(ids: Iterable[str]) -> tuple[str, ...]:
@@ -161,7 +168,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DatasetError(f"cannot read {path} ({problem.strerror}): give a JSONL file that can be read") from problem
 
 
-def _item(text: str, where: str, default_id: str) -> tuple[Item, Format]:
+def _item(text: str, where: str) -> tuple[Item, Format]:
     """Return the item on a line, and the format it is in."""
     try:
         data = json.loads(text)
@@ -178,7 +185,7 @@ def _item(text: str, where: str, default_id: str) -> tuple[Item, Format]:
         form, solution, answer = "gsm8k", answer, found.group(1)
     try:
         item = Item(
-            id=_text(data, "id", where, numbers=True, optional=True) or default_id,
+            id=_text(data, "id", where, numbers=True, optional=True) or None,
             question=question,
             answer=answer,
             solution=solution or None,

@@ -49,13 +49,15 @@ _MAX_GAP = 60
 class Equation:
     """A calculation and what the text says it comes to.
 
-    ``stated`` is ``None`` for a calculation that was left without its result. ``text[start:end]`` holds it all.
+    ``stated`` is ``None`` for a calculation that was left without its result. ``text[start:end]`` holds it all; the
+    result's last digit stands before ``result_end`` (``None`` where the next calculation starts with it).
     """
 
     tokens: tuple[Token, ...]
     stated: Fraction | None
     start: int
     end: int
+    result_end: int | None
 
     @property
     def operands(self) -> tuple[Fraction, ...]:
@@ -208,7 +210,7 @@ def _written(text: str, numbers: list[Numeral], gaps: list[_Gap]) -> Iterator[Eq
 
 def _sides_to_equations(sides: list[tuple[Token, ...]], start: int, ends: list[int]) -> Iterator[Equation]:
     """Yield the calculations of ``a - b = c - d = e``: a run-on of two, or one rewritten on its way to its result."""
-    mere = [len(side) == 1 for side in sides]
+    mere = [not any(token in ("+", "-", "*", "/") for token in side) for side in sides]
     for index, side in enumerate(sides):
         if mere[index]:
             continue
@@ -217,14 +219,14 @@ def _sides_to_equations(sides: list[tuple[Token, ...]], start: int, ends: list[i
         if index and evaluate(sides[index - 1]) == true and not mere[index - 1]:
             continue
         if following and not mere[index + 1] and following[0] == true and evaluate(following) != true:
-            yield Equation(side, true, start, ends[index])
+            yield Equation(side, true, start, ends[index], None)
             continue
         results = [later for later in range(index + 1, len(sides)) if mere[later] or later == len(sides) - 1]
         if results:
-            yield Equation(side, evaluate(sides[results[-1]]), start, ends[results[-1]])
+            yield Equation(side, evaluate(sides[results[-1]]), start, ends[results[-1]], ends[results[-1]])
         else:
-            before = sides[index - 1][0] if index and mere[index - 1] else None
-            yield Equation(side, before if isinstance(before, Fraction) else None, start, ends[index])
+            before = evaluate(sides[index - 1]) if index and mere[index - 1] else None
+            yield Equation(side, before, start, ends[index], None if before is None else ends[index - 1])
 
 
 def _verbal(text: str, numbers: list[Numeral]) -> Iterator[Equation]:
@@ -254,7 +256,7 @@ def _verbal(text: str, numbers: list[Numeral]) -> Iterator[Equation]:
         if operator == "-":  # "subtract 4 from 10", and small models write it either way round
             first, second = max(first, second), min(first, second)
         value, end = (stated.value, stated.end) if stated else (None, end)
-        yield Equation((first, operator, second), value, match.start(), end)
+        yield Equation((first, operator, second), value, match.start(), end, end if stated else None)
 
 
 def _brackets(text: str, start: int) -> int:

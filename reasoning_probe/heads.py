@@ -290,6 +290,8 @@ class _Proof:
 
     def verdict(self) -> None:
         if self.fired != 1:
-            raise HeadError(f"{self.site.path} ran {self.fired} times in one pass, not once: its heads cannot be proved")
+            raise HeadError(
+                f"{self.site.path} ran {self.fired} times in one pass, not once: its heads cannot be proved"
+            )
         if self.problem:
             raise HeadError(f"{self.site.path} {self.problem}")

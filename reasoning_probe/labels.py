@@ -27,10 +27,11 @@ _TO_KNOW = (
 )
 _UNKNOWN = re.compile(
     rf"\b(?:{_NOT_ABLE} (?:\w+ )?{_TO_KNOW}"
-    r"|(?:not|n't) (?:provide |give |have )?(?:enough|sufficient|any) (?:\w+ ){0,2}?(?:information|info|data|facts)"
+    r"|(?:not|n't) (?:provide |give |have )?(?:enough|sufficient|any) (?:\w+ )?(?:information|info|data|facts)"
     r"|no (?:\w+ )?(?:information|evidence|mention)|insufficient (?:information|info|data|evidence)"
     r"|(?:more|additional|further) (?:information|info|data) (?:is |are )?(?:needed|required)"
-    r"|not (?:necessarily|known|certain|clear|sure|specified|stated|mentioned|given|determined|provided)"
+    r"|not (?:enough|sufficient|necessarily|known|certain|clear|sure|specified|stated|mentioned|given|provided|"
+    r"determined)"
     r"|un(?:known|certain|clear|determined)|in(?:determinate|conclusive)|depends on|it depends|could be either"
     r"|(?:may|might) or (?:may|might) not)\b",
     re.IGNORECASE,
@@ -39,13 +40,18 @@ _BOTH = re.compile(
     r"\W*(?:the answer is:? )?(?:both )?(?:yes\W{1,3}(?:and |or |but also )?no|no\W{1,3}(?:and |or |but also )?yes)\b",
     re.IGNORECASE,
 )
-_DENIED = re.compile(r"\b(?:not true|not the case|false|incorrect|untrue|wrong) that\b", re.IGNORECASE)
+_DENIED = re.compile(
+    r"\b(?:(?:not true|not the case|false|incorrect|untrue|wrong) that|(?:impossible|not possible) for)\b",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(r"^\(?[a-e][).:]\s+", re.IGNORECASE)
+_HEDGED = {"might", "may", "perhaps", "possibly", "maybe", "could"}
 
 _AUXILIARIES = {"is", "are", "was", "were", "am", "be", "been", "do", "does", "did", "can", "could", "will", "would"}
 _AUXILIARIES |= {"should", "may", "might", "must", "shall"}
 _NEGATIONS = {"not", "never", "cannot", "no", "neither"}
 _FILLERS = {"a", "an", "the", "also", "indeed", "still", "therefore", "so", "thus", "then", "certainly", "definitely"}
-_FILLERS |= {"actually", "really", "probably", "likely", "always"}
+_FILLERS |= {"to", "possibly", "perhaps", "maybe", "actually", "really", "probably", "likely", "always"}
 _PRONOUNS = {"it", "he", "she", "they", "this", "that"}
 _SUBJECTS = [[pronoun] for pronoun in sorted(_PRONOUNS)]
 _NO_NOUN = _PRONOUNS | _FILLERS | _AUXILIARIES | {"there", "we", "you", "i", "because", "since", "not", "and", "but"}
@@ -58,10 +64,10 @@ def label_in(sentence: str, question: str) -> Label | None:
     "Unknown" is heard first ("No, it cannot be known"), then the first word, then a statement of what was asked.
 
     >>> question = "All dogs are animals. Max is a dog. Is Max an animal?"
-    >>> [label_in(text, question) for text in ("Yes.", "Max is not an animal.", "There is no way to tell.", "Max barks.")]
+    >>> [label_in(text, question) for text in ("Yes.", "Max is not an animal.", "There is no way to tell.", "Wow.")]
     ['yes', 'no', 'unknown', None]
     """
-    plain = sentence.replace("\u2019", "'").strip()
+    plain = _OPTION.sub("", sentence.replace("\u2019", "'").strip())
     if _UNKNOWN.search(plain):
         return "unknown"
     said = words(plain)
@@ -94,18 +100,22 @@ def _is_quantifier(sentence: str) -> bool:
 
 
 def _statement(said: list[str], sentence: str, question: str) -> Label | None:
-    """Return yes or no where *said* states or denies, in the question's own words, what its last sentence asks."""
+    """Return what *said* states of what the question's last sentence asks, in the question's own words."""
     asked = words(re.split(r"[.!?;]\s", question.strip().rstrip("?. "))[-1])
     start = next((index for index, word in enumerate(asked) if word in _AUXILIARIES), None)
     if start is None:
         return None
     wanted, _ = _content(asked[start + 1 :])
     stated, negations = _content(said)
-    for predicate in (wanted, wanted[1:]):  # "Max is an animal", and "he is an animal"
+    if len(said) in (2, 3) and stated in (*_SUBJECTS, wanted[:1]) and said[-1] not in stated:  # "He is.", "Max cannot."
+        return "no" if negations else "yes"
+    for predicate in (wanted, wanted[1:]):  # also "he is an animal"
         for at in range(len(stated) - len(predicate) + 1 if predicate else 0):
-            by_pronoun = predicate is not wanted
-            if stated[at : at + len(predicate)] != predicate or (by_pronoun and stated[at - 1 : at] not in _SUBJECTS):
+            named = predicate is wanted or stated[max(0, at - 1) : at] in _SUBJECTS
+            if stated[at : at + len(predicate)] != predicate or not named:
                 continue
+            if (_HEDGED - set(asked)) & set(said):
+                return "unknown"
             denied = sum(at <= place < at + len(predicate) for place in negations)
             return "no" if (denied + bool(_DENIED.search(sentence))) % 2 else "yes"
     return None

@@ -75,7 +75,8 @@ def _off_by(reference: Reference, answer: Fraction, difference: int) -> str | No
     whole = answer.denominator == reference.expected.denominator == 1
     if not whole or answer - reference.expected != difference:
         return None
-    return f"{render_number(answer)} is one {'more' if difference > 0 else 'less'} than {render_number(reference.expected)}"
+    word = "more" if difference > 0 else "less"
+    return f"{render_number(answer)} is one {word} than {render_number(reference.expected)}"
 
 
 def miscalculated(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
@@ -84,7 +85,7 @@ def miscalculated(reference: Reference, answer: Fraction, chain: Chain | None) -
     Definition: put right, the last one comes to the expected answer, or each is a step of the solution and one is
     wrong. Example: ``52 - 27 = 23``. Counter-example: ``52 + 27 = 78`` for 52 - 27, which is another operation.
     """
-    if chain is None or (_explains_itself(reference, answer, chain)):
+    if chain is None or _explains_itself(reference, answer, chain):
         return None
     last, value = chain.equations[-1], chain.carried[-1]
     wrong = next((found for found in reversed(chain.equations) if not _holds(found)), None)

@@ -119,7 +119,9 @@ def _folder(name: str, path: Path) -> Source:
             return Source(name, str(path), gguf_file=ggufs[0].name)
         raise ModelError(f"the folder {name} holds no model: there is no config.json in it")
     if not any(any(path.glob(pattern)) for pattern in _WEIGHTS):
-        raise ModelError(f"the folder {name} holds no weights: there is no .safetensors or .bin file beside config.json")
+        raise ModelError(
+            f"the folder {name} holds no weights: there is no .safetensors or .bin file beside config.json"
+        )
     return Source(name, str(path))
 
 
@@ -137,7 +139,9 @@ def _one_line(name: str) -> Iterator[None]:
 
 def _unknown(said: str) -> str | None:
     low = said.lower()
-    if any(word in low for word in ("not a valid model identifier", "couldn't connect", "can't load", "offline", "404")):
+    if any(
+        word in low for word in ("not a valid model identifier", "couldn't connect", "can't load", "offline", "404")
+    ):
         return "it is no folder here, and the hub has no such model or cannot be reached: check the name"
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,17 @@ def _dtype(text: str) -> str:
     return text
 
 
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KMG]i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
+    size = 0 if match is None else int(float(match[1]) * _UNITS[(match[2] or "").upper()])
+    if size < 1:
+        raise Bad(f"cannot read the size {text[:40]!r}: write 500MB, 4GB or 2GiB")
+    return size
+
+
 def _text(text: str) -> str:
     if not text.strip():
         raise Bad("needs a value")
@@ -112,9 +124,7 @@ OPTIONS = (
         _positive,
         "N",
     ),
-    Option(
-        ("--probe-max-new-tokens",), "probe_max_new_tokens", "tokens an answer may have at most", _positive, "N"
-    ),
+    Option(("--probe-max-new-tokens",), "probe_max_new_tokens", "tokens an answer may have at most", _positive, "N"),
     Option(("--probe-device",), "probe_device", "auto, cpu, cuda or cuda:N", _text, "DEVICE", default="auto"),
     Option(
         ("--probe-dtype",),
@@ -123,6 +133,13 @@ OPTIONS = (
         _dtype,
         "DTYPE",
         default="auto",
+    ),
+    Option(
+        ("--probe-memory",),
+        "probe_memory",
+        "memory the sweep may use, for example 4GB (default: half of what is free)",
+        _bytes,
+        "SIZE",
     ),
     Option(("--probe-dir",), "probe_dir", "folder of the page and the run's files", _text, "DIR", default="reports"),
 )
@@ -200,6 +217,7 @@ def read_settings(config: pytest.Config) -> Settings:
         max_new_tokens=value["probe_max_new_tokens"],
         device=value["probe_device"],
         dtype=value["probe_dtype"],
+        memory=value["probe_memory"],
         directory=Path(config.invocation_params.dir, value["probe_dir"]),
     )
 

@@ -17,9 +17,9 @@ from reasoning_probe.options import add_options, read_settings
 
 if TYPE_CHECKING:
     from reasoning_probe.items import Item
+    from reasoning_probe.outcome import Outcome
     from reasoning_probe.session import Case, ProbeSession
     from reasoning_probe.store import Run
-    from reasoning_probe.outcome import Outcome
 
 STATE = pytest.StashKey["State"]()
 PROPERTY = "reasoning_probe"
@@ -153,7 +153,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     unknown = sorted(set(state.settings.sources) - set(state.session.datasets) - _builtin())
     if unknown:
         known = ", ".join(sorted(state.session.datasets))
-        raise pytest.UsageError(f"--probe-dataset: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}")
+        raise pytest.UsageError(
+            f"--probe-dataset: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
+        )
     for item in items:
         case = case_of(item)
         if case is not None:
@@ -173,7 +175,7 @@ def case_of(item: pytest.Item) -> Case | None:
     return case
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Make the cases that are left the plan."""
     state = session.config.stash[STATE]
@@ -237,7 +239,7 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     # With -x the sweep goes only as far as the tests do; an xdist worker does not know its share in advance.
     whole = not config.getvalue("maxfail") and not hasattr(config, "workerinput")
     with progress_bar(config) as progress:
-        outcome = _or_exit(lambda: session.outcome(probe_case, whole_plan=whole, progress=progress))
+        outcome: Outcome | None = _or_exit(lambda: session.outcome(probe_case, whole_plan=whole, progress=progress))
     if outcome is None:
         pytest.skip(session.skipped[probe_case.dataset, str(probe_case.item.id)])
     baseline = session.baseline_of(outcome)
@@ -291,7 +293,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if hasattr(session.config, "workerinput"):
         if state.started and state.session.outcomes:
-            session.config.workeroutput[PROPERTY] = json.dumps(state.session.export())
+            output: dict[str, str] = session.config.workeroutput  # type: ignore[attr-defined]
+            output[PROPERTY] = json.dumps(state.session.export())
         return
     if state.shared:
         from reasoning_probe.session import merge

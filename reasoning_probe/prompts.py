@@ -49,7 +49,7 @@ def query(dataset: str, item: Item, generation: Generation) -> Query:
 
 
 def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
-    """Return *text* up to the first occurrence of any stop string.
+    r"""Return *text* up to the first occurrence of any stop string.
 
     >>> cut_at_stop(" 8\\nQuestion: next", ("Question:",))
     ' 8\\n'

@@ -14,6 +14,9 @@ from reasoning_probe.numerals import find_numbers
 HEAD, TAIL = 6000, 3000
 """How many characters from the beginning and from the end of a longer response are looked at."""
 
+MAX_SENTENCE = 1500
+"""Only so many characters of a sentence are read."""
+
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>|</?s>|\[/?INST\]")
 _LATEX = (
@@ -126,7 +129,8 @@ def sentences(text: str) -> list[Sentence]:
         if marker and int(marker[1]) in (1, due) and (line[marker.end() :].strip() or int(marker[1]) > 1):
             due, line, listed = int(marker[1]) + 1, line[marker.end() :], True
         line = _LABEL.sub("", _NUMBERED.sub(r"\1", line).strip())
-        found += [Sentence(part, paragraph, listed) for part in _SENTENCE_END.split(line) if part.strip()]
+        parts = [part[:MAX_SENTENCE] for part in _SENTENCE_END.split(line)]
+        found += [Sentence(part, paragraph, listed) for part in parts if part.strip()]
         filled = True
     return found
 

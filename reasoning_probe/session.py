@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from reasoning_probe import datasets
 from reasoning_probe.datasets import Dataset
 from reasoning_probe.items import Item
-from reasoning_probe.prompts import Generation, Query, default_generation, query
 from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.prompts import Generation, Query, default_generation, query
 from reasoning_probe.targets import Target, every_head, every_layer, parse_targets
 
 if TYPE_CHECKING:
+    from reasoning_probe.engine.run import Engine, Work
     from reasoning_probe.heads import HeadMap
     from reasoning_probe.models import Loaded
     from reasoning_probe.store import Run
-    from reasoning_probe.engine.run import Engine, Work
 
 ProgressBar = Callable[[int, int], None]
 """Called with the number of rows done and of rows in all."""
@@ -40,6 +40,7 @@ class Settings:
     max_new_tokens: int | None = None
     device: str = "auto"
     dtype: str = "auto"
+    memory: int | None = None  # bytes
     directory: Path = Path("reports")
 
     @property
@@ -213,8 +214,8 @@ class ProbeSession:
 
     def _start(self) -> None:
         from reasoning_probe import models
-        from reasoning_probe.heads import HeadError, HeadMap, find_heads, prove_heads
         from reasoning_probe.engine.run import Engine
+        from reasoning_probe.heads import HeadError, HeadMap, find_heads, prove_heads
 
         loaded = self.load()
         try:
@@ -233,7 +234,7 @@ class ProbeSession:
             name: [query(name, item, Generation()).prompt for item in dataset.items]
             for name, dataset in self.datasets.items()
         }
-        self.engine = Engine(loaded.model, loaded.tokenizer, head_map, references)
+        self.engine = Engine(loaded.model, loaded.tokenizer, head_map, references, memory_cap=self.settings.memory)
         self._model_facts = {
             "name": loaded.name,
             "fingerprint": models.fingerprint(loaded.model),
@@ -287,7 +288,7 @@ class ProbeSession:
     def _facts(self) -> dict[str, Any]:
         """Return what is known of the run beside its outcomes, in plain values."""
         assert self.engine is not None
-        timing, counts = self.engine.timing, self.engine.counts
+        timing = self.engine.timing
         used = {outcome.dataset: self.generation(outcome.dataset) for outcome in self.outcomes.values()}
         return {
             "model": self._model_facts,
@@ -301,7 +302,7 @@ class ProbeSession:
                 "sweep_s": timing.sweep_s,
                 "total_s": time.perf_counter() - self._started,
             },
-            "engine": asdict(counts),
+            "engine": self.engine.facts(),
             "versions": versions(),
             "skipped": [{"dataset": d, "item": i, "reason": reason} for (d, i), reason in self.skipped.items()],
         }
@@ -333,7 +334,10 @@ def merge(parts: Sequence[dict[str, Any]]) -> Run:
         ablation=every[0]["ablation"],
         formats={name: given for facts in every for name, given in facts["formats"].items()},
         timing={key: max(facts["timing"][key] for facts in every) for key in every[0]["timing"]},
-        engine={key: sum(facts["engine"][key] for facts in every) for key in every[0]["engine"]},
+        engine={
+            key: sum(facts["engine"][key] for facts in every) if isinstance(value, int) else value
+            for key, value in every[0]["engine"].items()
+        },
         versions=every[0]["versions"],
         skipped=list(skipped.values()),
     )

@@ -217,10 +217,10 @@ def _sign_flip(change: Floats, known: NDArray[np.bool_], seed: int) -> Floats:
     if items <= _EXACT_ITEMS:
         bits = (np.arange(2**items)[:, None] >> np.arange(items)) & 1
         reached += (np.abs((2.0 * bits - 1) @ filled.T) >= observed - slack).sum(axis=0)
-        return reached / 2**items
+        return np.asarray(reached / 2**items)
     # Fine enough that the smallest p-value survives Holm's first step over all targets.
     draws, rng, chunk = max(_SIGN_FLIPS, 40 * targets), np.random.default_rng(seed), 1000
     for start in range(0, draws, chunk):
         signs = 2.0 * rng.integers(0, 2, size=(min(chunk, draws - start), items), dtype=np.int8) - 1
         reached += (np.abs(signs @ filled.T) >= observed - slack).sum(axis=0)
-    return (reached + 1) / (draws + 1)
+    return np.asarray((reached + 1) / (draws + 1))

@@ -103,17 +103,13 @@ def _dataset(baselines: Mapping[str, Outcome], format: str, targets: Sequence[Ma
 
 def _extractions(answered: Sequence[Outcome]) -> dict[str, float]:
     """Return the accuracies by lm-eval's two GSM8K filters, compared as exact numbers."""
-    from reasoning_probe.numerals import parse_number
-    from reasoning_probe.scoring import flexible_match, strict_match
+    from reasoning_probe.scoring import flexible_match, same_number, strict_match
 
-    shares = {}
-    for name, extract in (("strict", strict_match), ("flexible", flexible_match)):
-        right = 0
-        for outcome in answered:
-            found, expected = extract(outcome.response), parse_number(outcome.expected)
-            right += found is not None and expected is not None and parse_number(found) == expected
-        shares[name] = right / len(answered)
-    return shares
+    filters = {"strict": strict_match, "flexible": flexible_match}
+    return {
+        name: sum(same_number(extract(outcome.response), outcome.expected) for outcome in answered) / len(answered)
+        for name, extract in filters.items()
+    }
 
 
 def _targets(dataset: str, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

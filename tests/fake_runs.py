@@ -54,7 +54,7 @@ def fake_outcomes(
             first, second = rng.randint(10, 99), rng.randint(10, 99)
             question = {
                 "logic": "All dogs are animals. Max is a dog. Is Max an animal?",
-                "gsm8k": f"Lena bakes {first} rolls and gives {second} of them away, then bakes as many again. How many now?",
+                "gsm8k": f"Lena bakes {first} rolls, gives {second} away and bakes as many again. How many now?",
             }.get(dataset, f"What is {first} + {second}?")
             expected = ("yes", "yes", "no", "unknown")[index % 4] if dataset == "logic" else str(first + second)
             right = rng.random() < ACCURACY.get(dataset, 0.5)
@@ -69,7 +69,9 @@ def fake_outcomes(
                 if dataset == "logic":
                     category, kind, reason = "wrong_label", "opposite", f"no was answered, {expected} is right"
                 if not correct and (target == BASELINE or flip):
-                    answer: str | None = rng.choice(["no", "unknown"]) if dataset == "logic" else str(first + second + 1)
+                    answer: str | None = (
+                        rng.choice(["no", "unknown"]) if dataset == "logic" else str(first + second + 1)
+                    )
                 else:
                     answer = expected if correct else str(first + second - 10)
                 answer = None if category == "incomplete" and not correct else answer
@@ -111,7 +113,7 @@ def as_run(outcomes: list[Outcome], *, layers: int = LAYERS, heads: int = HEADS,
         },
         "generation": {name: {"max_new_tokens": 32, "stop": ["\nQuestion:"]} for name in names},
         "ablation": "zero",
-        "formats": {name: "plain" for name in names},
+        "formats": dict.fromkeys(names, "plain"),
         "timing": {"baseline_s": 3.2, "sweep_s": 41.7, "total_s": 52.0},
         "engine": {"rows": 3424, "verified": 3001, "decoded": 423, "settled_singly": 2},
         "versions": {"reasoning-probe": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0", "python": "3.11.2"},

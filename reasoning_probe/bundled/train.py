@@ -1,8 +1,8 @@
 """Train the bundled model: ``python -m reasoning_probe.bundled.train``.
 
-Seeded, on two threads of a CPU. The measured accuracies and the effect of each head go to ``measured.json`` and to
-``MODEL_CARD.md`` beside the weights. ``--out`` writes elsewhere; with ``--work`` an interrupted run goes on where its
-last checkpoint was made.
+Seeded, on two threads of a CPU. The measured accuracies and the effect of each head go to ``measured.json`` in the
+model's folder and to ``MODEL_CARD.md`` beside that folder. ``--out`` writes elsewhere; with ``--work`` an interrupted
+run goes on where its last checkpoint was made.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from reasoning_probe import bundled
 from reasoning_probe.bundled import corpus, measure, tokenizer
+from reasoning_probe.generators import NAMES
 from reasoning_probe.prompts import PLAIN
 
 IGNORED = -100  # the label of tokens that carry no loss, as in cross_entropy
@@ -63,7 +64,7 @@ class Rows:
 
 
 def encode(examples: tuple[corpus.Example, ...], coder: Any) -> Rows:
-    """Return *examples* as rows: "Question: ...\\nAnswer: ..." and the end token, with loss on the answer alone."""
+    """Return *examples* as rows: prompt, answer and end token, with loss on the last two alone."""
     prompts = coder([PLAIN.format(question=example.question) for example in examples])["input_ids"]
     answers = coder([f" {example.answer}{tokenizer.END}" for example in examples])["input_ids"]
     lengths = torch.tensor([len(p) + len(a) - 1 for p, a in zip(prompts, answers, strict=True)])
@@ -123,7 +124,7 @@ def optimizer_of(recipe: Recipe, model: Any) -> torch.optim.Optimizer:
 
 
 def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
-    """Train and return (model, tokenizer, seconds); checkpoints lie in *work*, if given, and are taken up from there."""
+    """Return the trained model, its tokenizer and the seconds it took; checkpoints in *work* are taken up again."""
     torch.manual_seed(recipe.seed)
     data = corpus.examples(recipe.seed)
     reserved = {item.question for item in corpus.reserved()}
@@ -154,7 +155,7 @@ def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
         for kind, (n, weight, every) in MIX.items():
             if step % every == 0:
                 loss = loss_of(model, *rows[kind].draw(n, generator))
-                (weight * loss).backward()
+                torch.autograd.backward(weight * loss)
                 running[kind] = 0.98 * running[kind] + 0.02 * loss.item() if step else loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -179,7 +180,7 @@ def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
 def validate(model: Any, coder: Any) -> dict[str, float]:
     """Return the accuracy on the validation items of each generated dataset."""
     model.eval()
-    accuracy = {name: measure.accuracy(model, coder, measure.validation_items(name)) for name in corpus.NAMES}
+    accuracy = {name: measure.accuracy(model, coder, measure.validation(name)) for name in NAMES}
     model.train()
     return accuracy
 
@@ -202,7 +203,7 @@ def main() -> None:
     model, coder, seconds = train(recipe, options.work)
     model.save_pretrained(options.out)
     coder.save_pretrained(options.out)
-    measure.write(model, coder, recipe, seconds, options.out)
+    measure.write(measure.measure(model, coder, recipe.steps, seconds / 60), options.out)
 
 
 if __name__ == "__main__":

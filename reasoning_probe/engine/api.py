@@ -7,7 +7,7 @@ from typing import Any
 
 from reasoning_probe.datasets import from_items
 from reasoning_probe.engine.run import Engine, Work
-from reasoning_probe.heads import find_heads, prove_heads
+from reasoning_probe.heads import HeadMap, find_heads, prove_heads
 from reasoning_probe.items import Item
 from reasoning_probe.outcome import Outcome
 from reasoning_probe.prompts import Generation, query
@@ -37,7 +37,7 @@ def sweep(
     if ablation not in ABLATIONS:
         raise ValueError(f"unknown ablation {ablation!r}: use {', '.join(ABLATIONS)}")
     asked = from_items(dataset, items).items
-    head_map = None
+    head_map = HeadMap(())
     chosen: list[Target] = []
     if targets is None or len(targets):
         head_map = find_heads(model)

@@ -45,13 +45,17 @@ class Plan:
     off: dict[int, Off] = field(default_factory=dict)
     record: dict[int, Tensor] | None = None  # keeps the hidden state that enters each layer
     logits_at: slice = field(default_factory=lambda: slice(None))
-    rows_at_head: int | None = None  # rows that go on to the vocabulary projection: all, or so many of the first
 
 
 class Driver:
-    """Runs passes on one model; raises :class:`Unsupported` if its layers are not one list of blocks."""
+    """Runs passes on one model; raises :class:`Unsupported` if its layers are not one list of blocks.
 
-    def __init__(self, model: Any, head_map: HeadMap) -> None:
+    Where ``grows`` is false, the dummy batch has all rows from the start: for families that reshape by it, or make
+    tables of its size. Rows then join at the lowest layer of their chunk.
+    """
+
+    def __init__(self, model: Any, head_map: HeadMap, grows: bool = True) -> None:
+        self.grows = grows
         containers = {site.block.rpartition(".")[0] for site in head_map.sites}
         if len(containers) != 1:
             raise Unsupported("its attention layers are not in one list")
@@ -104,7 +108,7 @@ class Driver:
             joining = plan.joins.get(index, 0)
             if joining:
                 clean = plan.entries[index].expand(joining, -1, -1)
-                hidden = clean if index == plan.start else torch.cat([hidden, clean])
+                hidden = clean.contiguous() if index == plan.start else torch.cat([hidden, clean])
             if plan.record is not None:
                 plan.record[index] = hidden
             if args:
@@ -130,7 +134,7 @@ class Driver:
         return replace
 
     def _before_head(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
-        return (args[0][: self.plan.rows_at_head, self.plan.logits_at], *args[1:])
+        return (args[0][:, self.plan.logits_at], *args[1:])
 
 
 def off_pairs(rows: Sequence[Target], head_map: HeadMap, replacement: Replacement, device: Any) -> dict[int, Off]:
@@ -139,7 +143,8 @@ def off_pairs(rows: Sequence[Target], head_map: HeadMap, replacement: Replacemen
     for row, target in enumerate(rows):
         for layer, head in sorted(target.heads):
             pairs.setdefault(layer, []).append((row, head))
-    return {
-        layer: Off(*torch.tensor(found, device=device).T, values=replacement.get(layer))
-        for layer, found in pairs.items()
-    }
+    off = {}
+    for layer, found in pairs.items():
+        at, heads = torch.tensor(found, device=device).T  # (pairs,) each
+        off[layer] = Off(at, heads, replacement.get(layer))
+    return off

@@ -19,8 +19,9 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
 from reasoning_probe.ablation import ZERO, Replacement, switched_off
-from reasoning_probe.heads import HeadMap
+from reasoning_probe.engine.memory import Memory, in_halves
 from reasoning_probe.engine.replies import Codec, Encoded, Reply
+from reasoning_probe.heads import HeadMap
 from reasoning_probe.targets import Target
 
 CANARY = Target("baseline", frozenset())
@@ -46,7 +47,7 @@ class Baseline:
     best: tuple[float, ...] = field(repr=False)
 
 
-class _Watch(LogitsProcessor):
+class _Watch(LogitsProcessor):  # type: ignore[misc]
     """Keeps the two best logits of every row and step; changes nothing."""
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class _Watch(LogitsProcessor):
         return scores
 
 
-class _Stop(StoppingCriteria):
+class _Stop(StoppingCriteria):  # type: ignore[misc]
     """Ends a row at a stop string; end-of-sequence tokens are ``generate``'s own business."""
 
     def __init__(self, codec: Codec, stop: tuple[str, ...], prompt_length: int) -> None:
@@ -71,8 +72,8 @@ class _Stop(StoppingCriteria):
 class Plain:
     """Answers queries with ``generate``: any model that transformers can run, at the price of decoding every row."""
 
-    def __init__(self, model: Any, head_map: HeadMap | None, codec: Codec, rows: int = 32) -> None:
-        self.model, self.head_map, self.codec, self.rows = model, head_map, codec, rows
+    def __init__(self, model: Any, head_map: HeadMap, codec: Codec, memory: Memory, rows: int = 32) -> None:
+        self.model, self.head_map, self.codec, self.memory, self.rows = model, head_map, codec, memory, rows
         self.counts = Counts()
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 
@@ -94,7 +95,9 @@ class Plain:
         replies: list[Reply] = []
         for start in range(0, len(targets), self.rows):
             chunk = list(targets[start : start + self.rows])
-            replies += self._chunk(encoded, stop, baseline, chunk, replacement)
+            replies += in_halves(
+                chunk, lambda part: self._chunk(encoded, stop, baseline, part, replacement), self.memory
+            )
         self.counts.rows += len(targets)
         self.counts.decoded += len(targets)
         return replies
@@ -111,7 +114,7 @@ class Plain:
         encoded: Encoded,
         stop: tuple[str, ...],
         baseline: Baseline,
-        targets: list[Target],
+        targets: Sequence[Target],
         replacement: Replacement,
     ) -> list[Reply]:
         rows = [CANARY, *targets]
@@ -160,7 +163,7 @@ class Plain:
         return tokens
 
     def _off(self, rows: Sequence[Target], replacement: Replacement) -> Any:
-        if self.head_map is None or all(not target.heads for target in rows):
+        if all(not target.heads for target in rows):
             return nullcontext()
         return switched_off(self.model, self.head_map, rows, replacement)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from reasoning_probe.ablation import ZERO, Replacement, donor_output, mean_output
-from reasoning_probe.errors import judge
-from reasoning_probe.heads import HeadMap
-from reasoning_probe.prompts import Query
-from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.engine.fast import Fast, fast_path
+from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain import Baseline, Plain
 from reasoning_probe.engine.replies import Codec, ContextError, Encoded, Reply
+from reasoning_probe.errors import judge
+from reasoning_probe.heads import HeadMap
+from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.prompts import Query
 from reasoning_probe.targets import Target
 
 REFERENCE_PROMPTS = 64
@@ -47,16 +49,32 @@ class Engine:
 
     model: Any
     tokenizer: Any
-    head_map: HeadMap | None
+    head_map: HeadMap
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     skipped: list[dict[str, str]] = field(default_factory=list)
     timing: Timing = field(default_factory=Timing)
+    memory_cap: int | None = None
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.model, self.tokenizer)
-        self.plain = Plain(self.model, self.head_map, self.codec)
+        self.memory = Memory(self.model.device, self.memory_cap)
+        self.plain = Plain(self.model, self.head_map, self.codec, self.memory)
         self.counts = self.plain.counts
+        self.path, self.why = "", ""
+        self._way: Fast | Plain | None = None
         self._means: dict[str, Replacement] = {}
+
+    @property
+    def way(self) -> Fast | Plain:
+        """The path that answers ablated queries: the fast one where the model passes its self-check."""
+        if self._way is None:
+            fast, self.why = fast_path(self.model, self.head_map, self.codec, self.plain, self.memory)
+            self._way, self.path = (self.plain, "plain") if fast is None else (fast, "fast")
+        return self._way
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the engine did, in plain values: rows, how they were settled, which path, the memory peak."""
+        return asdict(self.counts) | {"path": self.path, "why": self.why, "peak_bytes": self.memory.peak()}
 
     def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *plan*, a query at a time: its baseline first, then its targets in their order.
@@ -67,9 +85,7 @@ class Engine:
             try:
                 encoded = self.codec.encode(work.query)
             except ContextError as problem:
-                self.skipped.append(
-                    {"dataset": work.query.dataset, "item": work.query.item_id, "reason": str(problem)}
-                )
+                self.skipped.append({"dataset": work.query.dataset, "item": work.query.item_id, "reason": str(problem)})
                 continue
             yield self._answer(work, encoded)
 
@@ -78,8 +94,10 @@ class Engine:
         stop = work.query.generation.stop
         baseline = self.plain.baseline(encoded, stop)
         self.timing.baseline_s += time.perf_counter() - started
+        if work.ablated:
+            _ = self.way  # its self-check is not part of the sweep
         started = time.perf_counter()
-        replies = self._ablated(work, encoded, baseline)
+        replies = self._ablated(work, encoded, baseline) if work.ablated else []
         self.timing.sweep_s += time.perf_counter() - started
         outcomes = [self._outcome(work.query, encoded, BASELINE, None, baseline.reply)]
         for (target, ablation), reply in zip(work.ablated, replies, strict=True):
@@ -91,7 +109,7 @@ class Engine:
         replies: dict[tuple[Target, str], Reply] = {}
         for ablation in dict.fromkeys(ablation for _, ablation in work.ablated):
             targets = [target for target, using in work.ablated if using == ablation]
-            found = self.plain.replies(
+            found = self.way.replies(
                 encoded, work.query.generation.stop, baseline, targets, self._replacement(ablation, work.query)
             )
             replies |= {(target, ablation): reply for target, reply in zip(targets, found, strict=True)}
@@ -100,7 +118,6 @@ class Engine:
     def _replacement(self, ablation: str, query: Query) -> Replacement:
         if ablation == "zero":
             return ZERO
-        assert self.head_map is not None
         prompts = list(self.references.get(query.dataset, ())) or [query.prompt]
         if ablation == "mean":
             if query.dataset not in self._means:
@@ -114,9 +131,7 @@ class Engine:
     def _prompt_ids(self, prompt: str) -> Any:
         return self.tokenizer(prompt, return_tensors="pt")["input_ids"].to(self.model.device)
 
-    def _outcome(
-        self, query: Query, encoded: Encoded, target: str, ablation: str | None, reply: Reply
-    ) -> Outcome:
+    def _outcome(self, query: Query, encoded: Encoded, target: str, ablation: str | None, reply: Reply) -> Outcome:
         stop = query.generation.stop
         response = self.codec.text(reply.tokens, stop)
         truncated = self.codec.truncated(reply.tokens, stop, encoded.limit)

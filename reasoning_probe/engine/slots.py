@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 
-class _Slot(DynamicLayer):
+class _Slot(DynamicLayer):  # type: ignore[misc]
     """The keys and values of one layer: two ``(rows, heads, tokens, head_dim)`` buffers of fixed capacity."""
 
     def __init__(self, owner: Slots) -> None:
@@ -41,6 +41,16 @@ class _Slot(DynamicLayer):
             setattr(self, name, buffer)
         return buffer
 
+    def fill(self, keys: Tensor, values: Tensor) -> None:
+        """Take buffers of the right shape as they are."""
+        self.key_buffer, self.value_buffer = keys, values
+
+    def filled(self) -> tuple[Tensor, Tensor]:
+        """Return both buffers of a layer that has run."""
+        assert self.key_buffer is not None
+        assert self.value_buffer is not None
+        return self.key_buffer, self.value_buffer
+
     def get_seq_length(self) -> int:
         """Return how many tokens the rows have; a layer that was passed over has as many as any other."""
         return self.owner.length if self.owner.branch is None else self.owner.branch
@@ -64,17 +74,12 @@ class Slots(Cache):  # type: ignore[misc]
 
     def buffers(self) -> list[tuple[int, Tensor, Tensor]]:
         """Return (layer, keys, values) of each layer that holds any."""
-        return [
-            (index, slot.key_buffer, slot.value_buffer)
-            for index, slot in enumerate(self.layers)
-            if slot.key_buffer is not None
-        ]
+        return [(index, *slot.filled()) for index, slot in enumerate(self.layers) if slot.key_buffer is not None]
 
     def keep(self, rows: dict[int, Tensor]) -> None:
         """Keep only the rows whose indices are given by layer."""
         for index, keys, values in self.buffers():
-            self.layers[index].key_buffer = keys[rows[index]]
-            self.layers[index].value_buffer = values[rows[index]]
+            self.layers[index].fill(keys[rows[index]], values[rows[index]])
 
     def move(self, source: int, to: int) -> None:
         """Copy row *source* over row *to*, up to the present length."""

@@ -57,6 +57,7 @@ class Row:
     target: Target
     place: int  # among the targets that were asked for; -1 for the canary
     start: int  # its lowest switched-off layer: below it, keys and values are the clean ones
+    enters: int = 0  # the layer in which it joins the pass: its start, or the lowest of its chunk
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
     near_tie: bool = False
@@ -95,11 +96,14 @@ class Chunk:
         canary = Row(CANARY, -1, max(row.start for row in rows))
         self.driver, self.clean, self.replacement = driver, clean, replacement
         self.rows = sorted([*rows, canary], key=lambda row: row.start)
+        for row in self.rows:
+            row.enters = row.start if driver.grows else self.rows[0].start
         self.slots = Slots(len(driver.blocks), clean.prompt_length + len(clean.draft))
         self.noise = 0.0
+        self.canary_left = False
 
-    def verify(self) -> tuple[list[Row], list[Row]]:
-        """Return the rows that repeat the baseline's answer and those that leave it, each up to its difference."""
+    def verify(self) -> list[Row]:
+        """Return the rows that leave the baseline's answer, each up to its difference; the others have all of it."""
         left: list[Row] = []
         draft, prompt = self.clean.draft, self.clean.prompt_length
         first = 0
@@ -118,24 +122,25 @@ class Chunk:
                 self._drop(leaving)
                 if all(row.place < 0 for row in self.rows):
                     break
-        for row in left:
+        for row in {id(row): row for row in [*self.rows, *left]}.values():
             row.near_tie |= self.canary_left
-        return [row for row in self.rows if row.place >= 0], left
-
-    canary_left = False
+        return [row for row in left if row.place >= 0]
 
     def _plan(self, entries: dict[int, Tensor], logits_at: slice) -> Plan:
-        joins = Counter(row.start for row in self.rows)
+        joins = Counter(row.enters for row in self.rows)
         targets = [row.target for row in self.rows]
         off = off_pairs(targets, self.driver.head_map, self.replacement, self.clean.encoded.prompt.device)
-        return Plan(self.rows[0].start, dict(joins), entries, off, logits_at=logits_at)
+        return Plan(self.rows[0].enters, dict(joins), entries, off, logits_at=logits_at)
 
     def _run(self, begin: int, end: int, predicted: int) -> Tensor:
         """Run positions *begin* to *end* and return the last *predicted* logits, ``(rows, predicted, vocabulary)``."""
-        starts = {row.start for row in self.rows}
-        entries = {layer: self.clean.entries[layer][:, begin:end] for layer in starts}
-        dummy = self.clean.encoded.prompt.new_zeros(1, end - begin)
-        return self.driver.run(dummy, self.slots, self._plan(entries, slice(-predicted, None)))
+        entries = {row.enters: self.clean.entries[row.enters][:, begin:end] for row in self.rows}
+        return self.driver.run(self._dummy(end - begin), self.slots, self._plan(entries, slice(-predicted, None)))
+
+    def _dummy(self, tokens: int) -> Tensor:
+        """Return token ids whose embeddings no layer will see: one row where masks broadcast, else all."""
+        rows = 1 if self.driver.grows else len(self.rows)
+        return self.clean.encoded.prompt.new_zeros(rows, tokens)
 
     def _compare(self, logits: Tensor, window: Sequence[int], first: int) -> list[Row]:
         """Return the rows whose arg-max differs from *window* somewhere, with their tokens up to there."""
@@ -147,7 +152,7 @@ class Chunk:
         margins, rivals, bests = margin.tolist(), rival.indices.tolist(), best.tolist()
         for row, values in zip(self.rows, bests, strict=True):
             if row.place < 0:
-                self.noise = max(self.noise, _noise(self.clean.baseline, values, first))
+                self.noise = max(self.noise, noise_of(self.clean.baseline, values, first))
         leaving = []
         for index, row in enumerate(self.rows):
             lost = next((at for at, value in enumerate(margins[index]) if value < 0), None)
@@ -168,7 +173,7 @@ class Chunk:
     def _drop(self, leaving: list[Row]) -> None:
         gone = {id(row) for row in leaving}
         kept = [index for index, row in enumerate(self.rows) if id(row) not in gone]
-        starts = [row.start for row in self.rows]
+        starts = [row.enters for row in self.rows]
         device = self.clean.encoded.prompt.device
         self.slots.keep(
             {
@@ -184,10 +189,9 @@ class Chunk:
         parts = [logits[:, : clean.shared + 1]]  # (rows, shared + 1, vocabulary)
         if clean.branch_entries:
             self.slots.branch = clean.prompt_length + clean.shared
-            ids = _branch_ids(clean)
-            starts = {row.start for row in self.rows}
-            entries = {layer: clean.branch_entries[layer] for layer in starts}
-            parts.append(self.driver.run(torch.zeros_like(ids), self.slots, self._plan(entries, slice(None))))
+            entries = {row.enters: clean.branch_entries[row.enters] for row in self.rows}
+            dummy = self._dummy(_branch_ids(clean).shape[1])
+            parts.append(self.driver.run(dummy, self.slots, self._plan(entries, slice(None))))
             self.slots.branch = None
         total: Any = 0.0
         at = 0
@@ -200,7 +204,7 @@ class Chunk:
             row.logprob = value
 
 
-def _noise(baseline: Baseline, bests: Sequence[float], first: int) -> float:
+def noise_of(baseline: Baseline, bests: Sequence[float], first: int) -> float:
     """Return how far the canary's best logits are from those of the baseline, which ran alone."""
     alone = baseline.best[first : first + len(bests)]
     floor = max(abs(value) for value in alone) * torch.finfo(torch.float32).eps

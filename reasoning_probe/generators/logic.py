@@ -51,20 +51,25 @@ FORMS = (
     Form("compare-open", "Unknown", ("{N} is {more} than {M}.", "{N} is {more} than {P}."), "Is {M} {more} than {P}?"),
 )
 
+# fmt: off
 PEOPLE = (
-    "Max Mia Leo Eva Tom Ana Ben Zoe Sam Amy Dan Ida Jack Lily Noah Ruby Adam Nora Paul Rosa Hugo Emma Finn Clara"
-).split()
+    "Max", "Mia", "Leo", "Eva", "Tom", "Ana", "Ben", "Zoe", "Sam", "Amy", "Dan", "Ida",
+    "Jack", "Lily", "Noah", "Ruby", "Adam", "Nora", "Paul", "Rosa", "Hugo", "Emma", "Finn", "Clara",
+)
 
 # Classes that may meet in one question: any of a family can be said of any other without absurdity.
 FAMILIES = (
     (
-        "poet singer baker farmer doctor teacher runner dancer painter sailor actor artist engineer gardener "
-        "lawyer driver reader swimmer climber writer"
-    ).split(),
-    "dog cat bird animal mammal pet hunter swimmer insect fish reptile predator".split(),
+        "poet", "singer", "baker", "farmer", "doctor", "teacher", "runner", "dancer", "painter", "sailor",
+        "actor", "artist", "engineer", "gardener", "lawyer", "driver", "reader", "swimmer", "climber", "writer",
+    ),
+    (
+        "dog", "cat", "bird", "animal", "mammal", "pet", "hunter", "swimmer", "insect", "fish", "reptile", "predator",
+    ),
 )
 
-COMPARATIVES = "taller older faster heavier stronger richer louder kinder".split()
+COMPARATIVES = ("taller", "older", "faster", "heavier", "stronger", "richer", "louder", "kinder")
+# fmt: on
 
 
 def items(rng: random.Random) -> Iterator[Item]:

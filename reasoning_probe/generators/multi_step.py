@@ -14,8 +14,15 @@ from itertools import count
 
 from reasoning_probe.items import Item
 
-NAMES = "Alice Bob Carol David Emily Frank Grace Henry Irene James Kate Liam".split()
-THINGS = "apples books cards coins eggs flowers marbles pencils shells stamps stickers toys".split()
+# fmt: off
+NAMES = (
+    "Alice", "Bob", "Carol", "David", "Emily", "Frank", "Grace", "Henry", "Irene", "James", "Kate", "Liam",
+)
+THINGS = (
+    "apples", "books", "cards", "coins", "eggs", "flowers",
+    "marbles", "pencils", "shells", "stamps", "stickers", "toys",
+)
+# fmt: on
 
 _STEP = re.compile(r"([a-dx-z]) ([-+*/]) ([a-dx-z]) = ([x-z])")
 _LARGEST = 200  # no step of a solution exceeds it

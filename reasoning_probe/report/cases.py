@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -72,7 +71,9 @@ def _by_item(outcomes: Sequence[Outcome]) -> dict[str, list[_Asked]]:
 def _listed(items: Sequence[_Asked]) -> Sequence[_Asked]:
     if len(items) <= MOST_ITEMS:
         return items
-    return sorted(items, key=lambda item: (bool(item.baseline and item.baseline.correct), not item.changed))[:MOST_ITEMS]
+    return sorted(items, key=lambda item: (bool(item.baseline and item.baseline.correct), not item.changed))[
+        :MOST_ITEMS
+    ]
 
 
 def _item(item: _Asked) -> str:
@@ -149,9 +150,8 @@ def _verbatim(text: str, beside: str | None = None) -> str:
     shown = _cut(text)
     if beside is None:
         return f'<pre dir="auto">{escape(shown)}</pre>'
-    start = len(os.path.commonprefix([shown, beside]))
+    pairs = enumerate(zip(shown, beside, strict=False))
+    start = next((at for at, (left, right) in pairs if left != right), min(len(shown), len(beside)))
     start = max(shown.rfind(" ", 0, start), shown.rfind("\n", 0, start)) + 1
     end = min((at for at in (shown.find(" ", start), shown.find("\n", start)) if at > start), default=len(shown))
-    return (
-        f'<pre dir="auto">{escape(shown[:start])}<mark>{escape(shown[start:end])}</mark>{escape(shown[end:])}</pre>'
-    )
+    return f'<pre dir="auto">{escape(shown[:start])}<mark>{escape(shown[start:end])}</mark>{escape(shown[end:])}</pre>'

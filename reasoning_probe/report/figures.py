@@ -84,7 +84,9 @@ def heatmap(
         axes.set_yticks([index - 0.5 for index in range(1, len(layers))], minor=True)
         axes.grid(which="minor", color=_UNMEASURED, linewidth=0.3)
         axes.tick_params(which="minor", length=0)
-        bar = figure.colorbar(image, cax=figure.add_axes((1 - 1.05 / size[0], 0.52 / size[1], 0.16 / size[0], 1 - 0.8 / size[1])))
+        bar = figure.colorbar(
+            image, cax=figure.add_axes((1 - 1.05 / size[0], 0.52 / size[1], 0.16 / size[0], 1 - 0.8 / size[1]))
+        )
         bar.outline.set_visible(False)
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
         bar.set_label("points" if metric == "delta" else "nats")
@@ -98,7 +100,9 @@ def _marked(row: Row, metric: Metric) -> bool:
 
 def _tip(axes: Axes, size: tuple[float, float], y: int, x: int, row: Row) -> str:
     """Return an invisible rectangle over a cell whose title browsers show as a tooltip."""
-    (left, top), (right, bottom) = axes.transData.transform([(x - 0.5, y - 0.5), (x + 0.5, y + 0.5)]) * 72 / axes.figure.dpi
+    (left, top), (right, bottom) = (
+        axes.transData.transform([(x - 0.5, y - 0.5), (x + 0.5, y + 0.5)]) * 72 / axes.figure.dpi
+    )
     return (
         f'<rect x="{left:.1f}" y="{72 * size[1] - top:.1f}" width="{right - left:.1f}" height="{top - bottom:.1f}"'
         f' fill="transparent"><title>{escape(tip_text(row))}</title></rect>'
@@ -204,8 +208,7 @@ def _svg(figure: Figure, name: str, title: str, description: str, extra: str = "
     no_metadata: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
-    svg = svg.replace("xlink:href=", "href=")
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor").replace("xlink:href=", "href=")
     used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
     fresh = {old: f"{name}-{index}" for index, old in enumerate(used)}
     svg = re.sub(r' id="([^"]+)"', lambda match: f' id="{fresh[match[1]]}"' if match[1] in fresh else "", svg)
@@ -214,8 +217,8 @@ def _svg(figure: Figure, name: str, title: str, description: str, extra: str = "
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
     width, height = (72 * float(side) for side in figure.get_size_inches())
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" stroke-linejoin="round" width="{width:.0f}" height="{height:.0f}"'
-        f' viewBox="0 0 {width:.2f} {height:.2f}" aria-labelledby="{name}-title {name}-desc">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" stroke-linejoin="round" width="{width:.0f}"'
+        f' height="{height:.0f}" viewBox="0 0 {width:.2f} {height:.2f}" aria-labelledby="{name}-title {name}-desc">'
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     )
     body = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
@@ -229,7 +232,10 @@ def describe(rows: Sequence[Row], metric: Metric) -> str:
         return "No single head was measured."
     marked = [row["target"] for row in cells if _marked(row, metric)]
     lowest, highest = min(cells, key=lambda row: row[metric]), max(cells, key=lambda row: row[metric])
-    said = [f"{row['target']} {points(row[metric]) if metric == 'delta' else nats(row[metric])}" for row in (lowest, highest)]
+    said = [
+        f"{row['target']} {points(row[metric]) if metric == 'delta' else nats(row[metric])}"
+        for row in (lowest, highest)
+    ]
     return (
         f"{count(len(cells), 'head')}, from {said[0]} to {said[1]} {'points' if metric == 'delta' else 'nats'};"
         f" significant: {', '.join(marked[:10]) or 'none'}{' and more' if len(marked) > 10 else ''}."

@@ -75,7 +75,9 @@ def _accuracy(run: Run) -> str:
     rows = []
     for dataset, entry in datasets.items():
         low, high = entry["ci95"]
-        bar = f'<span class="rp-bar" style="--low:{low:.3f};--high:{high:.3f};--at:{entry["accuracy"] or 0:.3f}"></span>'
+        bar = (
+            f'<span class="rp-bar" style="--low:{low:.3f};--high:{high:.3f};--at:{entry["accuracy"] or 0:.3f}"></span>'
+        )
         cells = [
             f"{entry['correct']:,} of {entry['items']:,}",
             f"<strong>{percent(entry['accuracy'])}</strong>",
@@ -106,7 +108,9 @@ def _remarks(run: Run) -> list[str]:
     skipped = run.summary["skipped"]
     if skipped:
         first = skipped[0]
-        said.append(f"Skipped: {count(len(skipped), 'item')}, such as {first['dataset']} {first['item']}: {first['reason']}")
+        said.append(
+            f"Skipped: {count(len(skipped), 'item')}, such as {first['dataset']} {first['item']}: {first['reason']}"
+        )
     return said
 
 
@@ -140,7 +144,9 @@ def _mistakes(run: Run) -> str:
 
 def _pie(counts: dict[str, int], ids: str, caption: str) -> str:
     said = ", ".join(f"{category} {number:,}" for category, number in counts.items())
-    return figure(figures.error_pie(counts, name=ids, title=caption, description=said), f"{caption}: {sum(counts.values()):,}")
+    return figure(
+        figures.error_pie(counts, name=ids, title=caption, description=said), f"{caption}: {sum(counts.values()):,}"
+    )
 
 
 def _kinds(run: Run, ablated: bool) -> str:

@@ -1,0 +1,70 @@
+"""How much memory a sweep may use, and how much it used."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import psutil
+import torch
+
+SHARE = 0.5
+"""Share of the free memory that a sweep takes where no cap is given."""
+
+
+class Memory:
+    """A budget in bytes: *cap*, or half of what is free when the sweep starts."""
+
+    def __init__(self, device: Any, cap: int | None = None) -> None:
+        self.device = torch.device(device)
+        self.budget = cap if cap is not None else int(SHARE * self.free())
+
+    def free(self) -> int:
+        """Return the bytes that are free on the device."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.mem_get_info(self.device)[0])
+        return int(psutil.virtual_memory().available)
+
+    def rows(self, row_bytes: int) -> int:
+        """Return how many rows of *row_bytes* fit into the budget: at least one."""
+        return max(1, self.budget // max(1, row_bytes))
+
+    def shrink(self) -> None:
+        """Halve the budget after an allocation failed, and give back what is cached."""
+        self.budget //= 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def peak(self) -> int:
+        """Return the most bytes that were in use: of the device, or of this process on a CPU."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+def in_halves(rows: Sequence[Row], run: Callable[[Sequence[Row]], list[Result]], memory: Memory) -> list[Result]:
+    """Return what *run* makes of *rows*; what does not fit into memory is run in two halves."""
+    if not rows:
+        return []
+    try:
+        return run(rows)
+    except (RuntimeError, MemoryError) as problem:
+        if len(rows) == 1 or not out_of_memory(problem):
+            raise
+    memory.shrink()
+    middle = len(rows) // 2
+    return in_halves(rows[:middle], run, memory) + in_halves(rows[middle:], run, memory)
+
+
+def out_of_memory(problem: BaseException) -> bool:
+    """Tell whether *problem* says that memory ran out, on a GPU or on a CPU."""
+    if isinstance(problem, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)

@@ -1,0 +1,167 @@
+"""The numbers, against scipy, brute force and values worked out by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from reasoning_probe import stats
+
+P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
+
+
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(pair: tuple[int, int]) -> None:
+    correct, items = pair
+    expected = scipy_stats.binomtest(correct, items).proportion_ci(0.95, method="wilson")
+    assert stats.wilson(correct, items) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_by_hand() -> None:
+    # 4 of 8: centre 1/2, half width z * sqrt(1/32 + z**2 / 256) / (1 + z**2 / 8) = 0.28479.
+    assert stats.wilson(4, 8) == pytest.approx((0.21521, 0.78479), abs=1e-5)
+    assert stats.wilson(0, 5) == (0.0, pytest.approx(0.43448, abs=1e-5))
+    assert stats.wilson(0, 0) == (0.0, 1.0)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_the_binomial_test(wrong: int, right: int) -> None:
+    expected = scipy_stats.binomtest(wrong, wrong + right, 0.5).pvalue if wrong + right else 1.0
+    assert float(stats.mcnemar(wrong, right)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_by_hand() -> None:
+    # 1 against 5: P(X <= 1) of Binomial(6, 1/2) is 7/64, two-sided 14/64.
+    assert stats.mcnemar([1, 0, 3], [5, 10, 3]).tolist() == pytest.approx([14 / 64, 2 / 1024, 1.0])
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 is 0.04, 0.06, 0.06, 0.04; never falling: 0.04, 0.06, 0.06, 0.06.
+    assert stats.holm([0.03, 0.01, 0.04, 0.02]).tolist() == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert stats.holm([]).tolist() == []
+
+
+def test_benjamini_hochberg_by_hand() -> None:
+    # 0.01 * 4/1, 0.02 * 4/2, 0.03 * 4/3 and 0.04 * 4/4 are all 0.04; a fifth p of 1 would make them 0.05.
+    assert stats.benjamini_hochberg([0.03, 0.01, 0.04, 0.02]).tolist() == pytest.approx([0.04] * 4)
+    assert stats.benjamini_hochberg([]).tolist() == []
+
+
+@given(P_VALUES)
+def test_corrections_lie_between_the_raw_p_and_bonferroni(p: list[float]) -> None:
+    holm, q = stats.holm(p), stats.benjamini_hochberg(p)
+    for raw, adjusted, rate in zip(p, holm, q, strict=True):
+        assert raw - 1e-12 <= rate <= adjusted + 1e-12
+        assert adjusted <= min(1.0, raw * len(p)) + 1e-12 or adjusted <= max(holm) + 1e-12
+    assert min(holm) == pytest.approx(min(1.0, min(p) * len(p)))
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(holm[order]) >= 0).all()
+
+
+@given(st.integers(1, 5000))
+def test_flips_needed_is_the_smallest_that_is_significant(targets: int) -> None:
+    flips = stats.flips_needed(targets)
+    assert stats.mcnemar(flips, 0) * targets <= 0.05
+    assert stats.mcnemar(flips - 1, 0) * targets > 0.05
+
+
+def test_flips_needed_for_common_models() -> None:
+    assert [stats.flips_needed(heads) for heads in (16, 144, 1024)] == [10, 13, 16]
+    assert stats.items_to_try(13) == 200
+
+
+@pytest.mark.parametrize("items", [1, 2, 5, 8, 11])
+def test_sign_flip_is_exact_for_few_items(items: int) -> None:
+    rng = random.Random(items)
+    changes = [rng.gauss(0.3, 1) for _ in range(items)]
+    sums = [
+        abs(math.fsum(s * c for s, c in zip(signs, changes, strict=True)))
+        for signs in itertools.product((1, -1), repeat=items)
+    ]
+    expected = sum(total >= abs(math.fsum(changes)) - 1e-9 for total in sums) / len(sums)
+    assert stats.sign_flip(changes) == pytest.approx(expected)
+
+
+def test_sign_flip_of_many_items_is_near_the_t_test_and_never_zero() -> None:
+    rng = random.Random(4)
+    changes = [rng.gauss(0.12, 1) for _ in range(200)]
+    assert stats.sign_flip(changes) == pytest.approx(scipy_stats.ttest_1samp(changes, 0).pvalue, abs=0.02)
+    assert 0 < stats.sign_flip([1.0] * 200) < 0.0002
+    assert stats.sign_flip([0.0] * 200) == 1.0
+
+
+def test_sign_flip_stays_significant_after_correcting_for_many_targets() -> None:
+    assert stats.ALPHA / 1024 > 1 / (40 * 1024)
+
+
+def test_bootstrap_is_near_the_normal_interval_and_seeded() -> None:
+    rng = random.Random(5)
+    changes = [rng.gauss(-1, 2) for _ in range(400)]
+    mean, error = np.mean(changes), np.std(changes, ddof=1) / 20
+    low, high = stats.bootstrap_mean(changes)
+    assert (low, high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.04)
+    assert stats.bootstrap_mean(changes) == (low, high) != stats.bootstrap_mean(changes, seed=1)
+
+
+def test_paired_interval_by_hand() -> None:
+    # 6 lost, 1 won of 18: (2 - 7) / 20 = -0.25, variance (0.35 + 0.1 - 0.0625) / 20.
+    half = 1.959964 * math.sqrt((0.35 + 0.1 - 0.0625) / 20)
+    assert stats.paired_interval(6, 1, 18) == pytest.approx((-0.25 - half, -0.25 + half), abs=1e-6)
+    assert stats.paired_interval(0, 0, 0) == (-1.0, 1.0)
+
+
+def test_paired_interval_covers() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.multinomial(60, [0.2, 0.05, 0.75], size=2000)
+    covered = [low <= -0.15 <= high for low, high in (stats.paired_interval(int(w), int(r), 60) for w, r, _ in draws)]
+    assert 0.93 <= np.mean(covered) <= 0.98
+
+
+def test_effects_use_only_pairs() -> None:
+    nan = math.nan
+    baseline = np.array([1.0, 1.0, 0.0, 1.0, nan])
+    ablated = np.array([[0.0, 1.0, 1.0, nan, 0.0], [nan] * 5])
+    logprob = np.array([[-2.0, -1.0, nan, nan, -1.0], [nan] * 5])
+    first, second = stats.paired_effects(baseline, ablated, np.array([-1.0, -1.0, -1.0, -1.0, nan]), logprob)
+    assert (first.items, first.correct, first.flips_to_wrong, first.flips_to_right) == (3, 2, 1, 1)
+    assert first.delta == 0.0
+    assert first.delta_logprob == pytest.approx(-0.5)
+    assert first.logprob_p_value == pytest.approx(1.0)
+    assert (second.items, second.delta, second.p_value) == (0, 0.0, 1.0)
+    assert (second.delta_logprob, second.delta_logprob_ci95, second.logprob_p_adjusted) == (None, None, None)
+    assert stats.paired_effects(baseline, np.empty((0, 5)), baseline, np.empty((0, 5))) == []
+
+
+@given(st.integers(1, 30), st.integers(1, 6), st.integers(0, 10_000))
+def test_effects_agree_with_counting(items: int, targets: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    baseline = rng.integers(0, 2, items).astype(float)
+    ablated = rng.choice([0.0, 1.0, math.nan], (targets, items))
+    logprob = rng.normal(size=(targets, items))
+    effects = stats.paired_effects(baseline, ablated, np.zeros(items), logprob, seed)
+    for row, effect in enumerate(effects):
+        pairs = [(b, a) for b, a in zip(baseline, ablated[row], strict=True) if not math.isnan(a)]
+        assert effect.flips_to_wrong == pairs.count((1.0, 0.0))
+        assert effect.flips_to_right == pairs.count((0.0, 1.0))
+        assert effect.correct == sum(a for _, a in pairs)
+        if pairs:
+            assert effect.delta == pytest.approx(np.mean([a - b for b, a in pairs]))
+        assert effect.delta_ci95[0] <= effect.delta_ci95[1]
+        assert 0 < effect.p_value <= effect.p_adjusted <= 1
+        assert effect.delta_logprob == pytest.approx(logprob[row].mean())
+
+
+def test_null_sweeps_keep_the_family_wise_error_rate() -> None:
+    rng = np.random.default_rng(1)
+    false = 0
+    for _ in range(300):
+        wrong, right = rng.binomial(50, 0.1, 144), rng.binomial(50, 0.1, 144)
+        false += bool((stats.holm(stats.mcnemar(wrong, right)) <= 0.05).any())
+    assert false / 300 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
