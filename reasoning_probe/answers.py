@@ -56,9 +56,11 @@ _OPENING = re.compile(
     r"there (?:are|is|were|will be)|i think(?: it is| it's)?|[=:~\"'(]|=>|->)\s*",
     re.IGNORECASE,
 )
+_CLOSE = r"[%\u00b0\u00a2\"')\]]*"
+_WORD = r"[ -]?[^\W\d_]+"
 _BARE_REST = re.compile(
-    r"[%\u00b0\u00a2\"')\]]*(?:[ -]?[^\W\d_]+(?:[ -][^\W\d_]+){0,3})?[)\"']*"
-    r"(?:[.!,;:)]|\s*$|\s+(?:because|since|as|so|which|that|is the|for|after|\()\b|\s*\()",
+    rf"{_CLOSE}(?:{_WORD}(?:[ -][^\W\d_]+)?)?[)\"']*(?:[.!,;:)]|\s+(?:because|since|as|so|which|that|is the)\b|\s*\()"
+    rf"|{_CLOSE}(?:{_WORD}(?:[ -][^\W\d_]+){{0,4}})?[.!)\"']*\s*$",
     re.IGNORECASE,
 )
 _AT_END = re.compile(r"[%\u00b0\u00a2\"')\]}]*(?:[ -][^\W\d_]+){0,4}(?:/[^\W\d_]+)?[\s.!\"')\]}$]*")
@@ -218,7 +220,7 @@ def _final_result(last: Sentence, end: Sentence, bare: Reading | None, own: set[
         return None
     found = _calculations(last.text)
     if bare is not None and not (found and set(found[-1].operands) <= own):
-        return None
+        return None  # " 8", and then "5 + 4 = 9": rambling about something else
     return _reading(numbers[-1], last.text)
 
 
@@ -229,7 +231,7 @@ def _worked_number(
     stepwise = _STEP.match(said[0].text) is not None or said[0].listed
     last_step = max((index for index, part in enumerate(said) if index and _STEP.match(part.text)), default=-1)
     equations = {part: find_equations(part.text) for part in numeric}
-    results = [part for part in numeric if any(found.stated is not None for found in equations[part])]
+    results = [part for part in numeric if _has_result(part.text, equations[part])]
     asked = [found.tokens for found in _calculations(question)]
 
     concluding = [
@@ -241,15 +243,16 @@ def _worked_number(
     ]
     restated = [part for part in results if any(found.tokens in asked for found in equations[part])]
     whole = [part for part in results if any(_covers(found, own) for found in equations[part])]
-    if truncated and stepwise:
-        whole = [part for part in whole if part is results[-1]]
+    after = {part.paragraph: part for part in results}  # the last result of each paragraph
+    concluding = [part for part in concluding if said.index(part) >= said.index(after.get(part.paragraph, part))]
+    whole = [part for part in whole if part is results[-1] or (part is after[part.paragraph] and not stepwise)]
     over = not truncated or (said[-1].paragraph > numeric[-1].paragraph and not stepwise)
     closing = _closing_statement(numeric, results, question, own) if over else None
     if closing and not concluding:
         chosen = closing
     elif concluding or restated or whole:
         chosen = (concluding[-1:] or restated[-1:] or whole)[0]
-    elif not results and not stepwise and (len(own) <= 2 or _is_direct(numeric[0], question, own)):
+    elif not results and not stepwise and (len(own) <= 2 or _is_direct(numeric[0], question, own) or len(said) == 1):
         chosen = numeric[0]
     elif over:
         chosen = (results or numeric)[-1]
@@ -257,6 +260,12 @@ def _worked_number(
         return None
     number = pick_number(chosen.text, own)
     return _reading(number, chosen.text) if number else None
+
+
+def _has_result(sentence: str, equations: list[Equation]) -> bool:
+    """Whether *sentence* calculates something: an equation, or at least a number after an equals sign."""
+    stated = any(found.stated is not None for found in equations)
+    return stated or any(_after_equals(sentence, number) for number in find_numbers(sentence))
 
 
 def _is_direct(first: Sentence, question: str, own: set[Fraction]) -> bool:
@@ -333,7 +342,7 @@ def _covers(found: Equation, own: set[Fraction]) -> bool:
 def _answers(sentence: str, question: str) -> bool:
     """Whether *sentence* shares a word that matters with what the question's last sentence asks."""
     asked = set(words(re.split(r"[.!]\s", question.strip())[-1])) - _COMMON
-    return bool(asked & set(words(sentence)))
+    return bool({word.rstrip("s") for word in asked} & {word.rstrip("s") for word in words(sentence)})
 
 
 def _to_sentence_end(text: str, start: int) -> str:

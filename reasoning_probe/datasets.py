@@ -8,6 +8,7 @@ an answer that ends with ``#### N`` is the solution, and N the answer.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,12 +25,17 @@ BUILTIN = ("arithmetic", "multi_step", "logic", "gsm8k")
 Format = Literal["plain", "gsm8k"]
 
 _LONGEST_LINE = 1_000_000  # bytes; a longer one is a file without line ends, not a question
-_GSM8K_ANSWER = re.compile(r"^#### *(\S.*)\Z", re.MULTILINE)
+_GSM8K_ANSWER = re.compile(r"^#### *(.*)\Z", re.MULTILINE)
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 class DatasetError(ValueError):
     """A dataset that cannot be read; the message is one line with the file, the line number and the mend."""
+
+
+class _Number(str):
+    """A number of a JSON file as it is written there, so that no digit is lost."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def load(name: str, source: str | Path, limit: int | None = None) -> Dataset:
 
     Items without an id are called ``q1``, ``q2`` ... by their position. Raises :class:`DatasetError`.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # unlike the method of Path, it never raises
     items = ((number, _item(text, f"{path}, line {number}")) for number, text in _lines(path))
     found = _collect(name, items, str(path), "line", limit)
     return replace(found, source=str(source))
@@ -171,7 +177,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _item(text: str, where: str) -> tuple[Item, Format]:
     """Return the item on a line, and the format it is in."""
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
     except (ValueError, RecursionError) as problem:
         said = problem.msg if isinstance(problem, json.JSONDecodeError) else "cannot be read"
         raise DatasetError(f"{where}: not JSON ({said}): write one JSON object a line") from problem
@@ -183,6 +189,8 @@ def _item(text: str, where: str) -> tuple[Item, Format]:
     form: Format = "plain"
     if found := _GSM8K_ANSWER.search(answer.rstrip()):
         form, solution, answer = "gsm8k", answer, found.group(1)
+        if not answer:
+            raise DatasetError(f"{where}: no answer after ####: end the answer with #### and the number")
     try:
         item = Item(
             id=_text(data, "id", where, numbers=True, optional=True) or None,
@@ -205,16 +213,16 @@ def _text(data: dict[str, Any], key: str, where: str, numbers: bool = False, opt
         if optional:
             return ""
         raise DatasetError(f'{where}: no {key}: add "{key}"')
-    if numbers and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (isinstance(value, _Number) and not numbers):
         wanted = "a text or a number" if numbers else "a text"
         raise DatasetError(f"{where}: {key} is {_json_name(value)}: make it {wanted}")
     if not value.strip():
         if optional:
             return ""
         raise DatasetError(f"{where}: {key} is empty: give it a text")
-    return value
+    if _LONE_SURROGATE.search(value):
+        raise DatasetError(f"{where}: {key} holds half of a surrogate pair: write the whole character")
+    return str(value)
 
 
 def _kind(data: dict[str, Any], where: str) -> AnswerKind | None:
@@ -235,7 +243,7 @@ def _operands(data: dict[str, Any], where: str) -> tuple[str, ...]:
 
 def _json_name(value: object) -> str:
     """Return what JSON calls *value*."""
-    names = {bool: "true or false", list: "a list", dict: "an object", str: "a text"}
+    names = {bool: "true or false", list: "a list", dict: "an object", str: "a text", type(None): "null"}
     return names.get(type(value), "a number")
 
 

@@ -91,7 +91,7 @@ def without_answer(item: Item, response: str, truncated: bool) -> tuple[str, str
         return "incomplete", "loop", "it repeats itself without an answer"
     if topic := off_topic(item, text, truncated):
         return "hallucination", "off_topic", f"answers {_short(topic)}, which is no answer to this question"
-    if restated(item, text):
+    if not (truncated and not text) and restated(item, text):
         return "incomplete", "restated", "it only says the question again"
     if truncated:
         return "incomplete", "cut_off", "the token limit ended it before an answer"

@@ -107,7 +107,8 @@ def _statement(said: list[str], sentence: str, question: str) -> Label | None:
         return None
     wanted, _ = _content(asked[start + 1 :])
     stated, negations = _content(said)
-    if len(said) in (2, 3) and stated in (*_SUBJECTS, wanted[:1]) and said[-1] not in stated:  # "He is.", "Max cannot."
+    verb = set(said) - set(stated)
+    if stated in (*_SUBJECTS, wanted[:1]) and verb and all(_is_verb(word) for word in verb):  # "He is.", "Max cannot."
         return "no" if negations else "yes"
     for predicate in (wanted, wanted[1:]):  # also "he is an animal"
         for at in range(len(stated) - len(predicate) + 1 if predicate else 0):
@@ -119,6 +120,10 @@ def _statement(said: list[str], sentence: str, question: str) -> Label | None:
             denied = sum(at <= place < at + len(predicate) for place in negations)
             return "no" if (denied + bool(_DENIED.search(sentence))) % 2 else "yes"
     return None
+
+
+def _is_verb(word: str) -> bool:
+    return word in _AUXILIARIES or word in _NEGATIONS or word.endswith("n't")
 
 
 def _content(tokens: list[str]) -> tuple[list[str], list[int]]:

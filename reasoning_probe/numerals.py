@@ -65,7 +65,7 @@ _DIGITS = re.compile(
         | (?P<vulgar_whole>[0-9]{{1,9}})?(?P<vulgar>[{_VULGAR}])
         | (?P<mantissa>{_INTEGER}(?:\.[0-9]+)?|\.[0-9]+)
           (?:[eE](?P<exponent>[+-]?[0-9]+)\b)?
-          (?:[ ]?(?P<scale>hundred|thousand|million|billion|trillion|dozen)\b)?
+          (?:[ ]?(?P<scale>hundred|thousand|million|billion|trillion)\b)?
       )
     """,
     re.VERBOSE,

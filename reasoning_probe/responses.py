@@ -163,13 +163,13 @@ def is_loop(text: str) -> bool:
     tokens = words(text)[-400:]
     if len(tokens) < 4:
         squeezed = "".join(text.split())[-400:]
-        return len(squeezed) >= 12 and any(_repeats(list(squeezed), period, 6) for period in range(1, 9))
+        return len(squeezed) >= 12 and any(_repeats(list(squeezed), period, 12) for period in range(1, 5))
     return any(_repeats(tokens, period, 2 * period + min(period, 3)) for period in range(1, len(tokens) // 2 + 1))
 
 
 def _repeats(tokens: list[str], period: int, at_least: int) -> bool:
     """Whether the last tokens repeat with *period*, over at least *at_least* tokens."""
-    length = max(at_least, 4)
+    length = max(at_least, 2 * period + 1, 4)
     tail = tokens[-length:]
     return len(tail) == length and all(tail[i] == tail[i + period] for i in range(length - period))
 

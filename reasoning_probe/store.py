@@ -56,7 +56,7 @@ def summarise(
     for outcome in outcomes:
         groups[outcome.dataset].append(outcome)
     targets = {name: _targets(name, groups[name]) for name in names}
-    return {
+    summary = {
         "schema_version": SCHEMA_VERSION,
         "model": dict(model),
         "generation": dict(generation),
@@ -71,6 +71,8 @@ def summarise(
         "versions": dict(versions),
         "skipped": [dict(skip) for skip in skipped],
     }
+    plain: dict[str, Any] = _plain(summary)  # what reading the file again gives
+    return plain
 
 
 def _baselines(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
@@ -80,7 +82,7 @@ def _baselines(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
 def _dataset(baselines: Mapping[str, Outcome], format: str, targets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     answered = list(baselines.values())
     items, correct = len(answered), sum(outcome.correct for outcome in answered)
-    logprobs = [outcome.answer_logprob for outcome in answered if outcome.answer_logprob is not None]
+    logprobs = [known for outcome in answered if math.isfinite(known := _known(outcome.answer_logprob))]
     entry: dict[str, Any] = {
         "items": items,
         "correct": correct,

@@ -8,7 +8,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -17,6 +17,7 @@ from reasoning_probe import stats
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_is_scipys(pair: tuple[int, int]) -> None:
     correct, items = pair
@@ -31,6 +32,7 @@ def test_wilson_by_hand() -> None:
     assert stats.wilson(0, 0) == (0.0, 1.0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_the_binomial_test(wrong: int, right: int) -> None:
     expected = scipy_stats.binomtest(wrong, wrong + right, 0.5).pvalue if wrong + right else 1.0
@@ -54,6 +56,7 @@ def test_benjamini_hochberg_by_hand() -> None:
     assert stats.benjamini_hochberg([]).tolist() == []
 
 
+@settings(deadline=None)
 @given(P_VALUES)
 def test_corrections_lie_between_the_raw_p_and_bonferroni(p: list[float]) -> None:
     holm, q = stats.holm(p), stats.benjamini_hochberg(p)
@@ -65,6 +68,7 @@ def test_corrections_lie_between_the_raw_p_and_bonferroni(p: list[float]) -> Non
     assert (np.diff(holm[order]) >= 0).all()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000))
 def test_flips_needed_is_the_smallest_that_is_significant(targets: int) -> None:
     flips = stats.flips_needed(targets)
@@ -139,6 +143,7 @@ def test_effects_use_only_pairs() -> None:
     assert stats.paired_effects(baseline, np.empty((0, 5)), baseline, np.empty((0, 5))) == []
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(1, 6), st.integers(0, 10_000))
 def test_effects_agree_with_counting(items: int, targets: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_runs import as_run, fake_run, outcome
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_probe import stats
@@ -120,6 +120,7 @@ def test_files_come_back_the_same(run: Run, tmp_path: Path) -> None:
 TEXT = st.text(st.characters(codec=None), max_size=30) | st.just(HOSTILE)
 
 
+@settings(deadline=None)
 @given(TEXT, st.none() | TEXT, st.none() | st.floats(allow_nan=False, allow_infinity=False))
 def test_any_text_comes_back_on_one_line(
     tmp_path_factory: pytest.TempPathFactory, text: str, answer: str | None, logprob: float | None
@@ -209,6 +210,7 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
         read_run(tmp_path)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=3),

@@ -27,12 +27,13 @@ def sweep(
 ) -> list[Outcome]:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
-    *targets* is a spec such as ``"L3H7,L5,L8-L11"``, a sequence of specs or of :class:`~reasoning_probe.targets.Target`,
-    or ``None`` for every head one at a time; ``()`` asks for the baseline alone. *ablation* is ``zero``, ``mean`` or
-    ``resample``. An item whose prompt does not fit the model's context yields no outcomes. Items without an id are
-    called ``q1``, ``q2``, ... by their place.
+    *targets* is a spec such as ``"L3H7,L5,L8-L11"``, a sequence of specs or of
+    :class:`~reasoning_probe.targets.Target`, or ``None`` for every head one at a time; ``()`` asks for the baseline
+    alone. *ablation* is ``zero``, ``mean`` or ``resample``. An item whose prompt does not fit the model's context
+    yields no outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
 
-    Raises ``DatasetError``, ``TargetError`` or ``HeadError`` (all ``ValueError``) with one line that says what is wrong.
+    Raises ``DatasetError``, ``TargetError`` or ``HeadError`` (all ``ValueError``) with one line that says
+    what is wrong.
     """
     if ablation not in ABLATIONS:
         raise ValueError(f"unknown ablation {ablation!r}: use {', '.join(ABLATIONS)}")

@@ -111,10 +111,8 @@ class Driver:
                 hidden = clean.contiguous() if index == plan.start else torch.cat([hidden, clean])
             if plan.record is not None:
                 plan.record[index] = hidden
-            if args:
-                output = forward(hidden, *args[1:], **kwargs)
-            else:
-                output = forward(**(kwargs | {"hidden_states": hidden}))
+            arguments = ((hidden, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": hidden})
+            output = forward(*arguments[0], **arguments[1])
             if plan.record is not None:
                 self._rest[index] = output[1:] if isinstance(output, tuple) else None
             return output

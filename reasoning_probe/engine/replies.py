@@ -28,7 +28,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A query in tokens: ``prompt`` is ``(1, tokens)``, ``answer`` the expected answer's ids, ``limit`` of new tokens."""
+    """A query in tokens: the ``prompt``, ``(1, tokens)``, the expected ``answer``, and the ``limit`` of new tokens."""
 
     prompt: Tensor
     answer: tuple[int, ...]

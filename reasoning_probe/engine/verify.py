@@ -75,7 +75,7 @@ def clean_pass(driver: Driver, encoded: Encoded, baseline: Baseline) -> Clean:
     ids = torch.cat([encoded.prompt, torch.tensor([draft[:-1]], dtype=torch.long, device=device)], dim=1)
     driver.run(ids, slots, Plan(record=clean.entries, logits_at=slice(-1, None)))
     slots.length = ids.shape[1]
-    common = next((i for i, (a, b) in enumerate(zip(answer, draft)) if a != b), min(len(answer), len(draft)))
+    common = next((at for at in range(min(len(answer), len(draft))) if answer[at] != draft[at]), len(answer))
     clean.shared = min(common, min(WINDOW, len(draft)) - 1, len(answer) - 1)
     if clean.shared < len(answer) - 1:
         slots.branch = clean.prompt_length + clean.shared

@@ -52,8 +52,8 @@ def heatmap(
     from matplotlib.patches import Rectangle
     from matplotlib.ticker import FuncFormatter
 
-    layers = list(layers)[: MOST_CELLS // max(1, min(heads, MOST_CELLS))]
-    heads = min(heads, MOST_CELLS)
+    heads = max(1, min(heads, MOST_CELLS))
+    layers = list(layers)[: MOST_CELLS // heads] or [0]
     at = {layer: index for index, layer in enumerate(layers)}
     measured = {
         (at[layer], head): row
@@ -162,14 +162,13 @@ def layer_bars(
 
 def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: str) -> str:
     """Return a pie of wrong answers by category; each slice carries its count, the page beside it the names."""
-    shown = [(category, number) for category, number in counts.items() if number > 0]
-    total = sum(number for _, number in shown)
+    total = sum(counts.values())
     with _figure((2.3, 2.3)) as figure:
         axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
         axes.pie(
-            [number for _, number in shown],
-            colors=[category_colour(category) for category, _ in shown],
-            labels=[f"{number:,}" if number >= 0.07 * total else "" for _, number in shown],
+            [number for _, number in counts.items()],
+            colors=[category_colour(category) for category, _ in counts.items()],
+            labels=[f"{number:,}" if number >= 0.07 * total else "" for _, number in counts.items()],
             labeldistance=0.62,
             startangle=90,
             counterclock=False,

@@ -74,7 +74,7 @@ def failure_text(outcome: Outcome) -> str:
             f"expected  {one_line(outcome.expected, 60)}",
             f"answered  {answer}",
             f"response  {one_line(outcome.response, 120)}",
-            f"mistake   {outcome.category or 'unclassified'}{reason}",
+            f"mistake   {_category(outcome)}{reason}",
         ]
     )
 
@@ -82,4 +82,8 @@ def failure_text(outcome: Outcome) -> str:
 def ablated_line(outcome: Outcome, baseline: Outcome | None) -> str:
     """Return why an ablated case is wrong: ``L3H7 off: wrong_operation, baseline was right``."""
     was = "" if baseline is None else f", baseline was {'right' if baseline.correct else 'wrong too'}"
-    return f"{outcome.target} off: {outcome.category or 'unclassified'}{was}"
+    return f"{one_line(outcome.target, 60)} off: {_category(outcome)}{was}"
+
+
+def _category(outcome: Outcome) -> str:
+    return one_line(outcome.category or "unclassified", 40)

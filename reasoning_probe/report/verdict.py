@@ -174,7 +174,7 @@ def error_counts(run: Run, *, ablated: bool, dataset: str | None = None) -> dict
     """Return the wrong answers by category, the commonest first, of the baseline or of all ablated cases."""
     counts: dict[str, int] = {}
     for row in run.summary["errors"]:
-        if (row["target"] != BASELINE) == ablated and dataset in (None, row["dataset"]):
+        if (row["target"] != BASELINE) == ablated and dataset in (None, row["dataset"]) and row["count"] > 0:
             category = row["category"] or "unclassified"
             counts[category] = counts.get(category, 0) + row["count"]
     return dict(sorted(counts.items(), key=lambda entry: -entry[1]))

@@ -1,0 +1,109 @@
+"""A model with known answers: one head carries them, every other head carries nothing.
+
+``L1H2`` looks at all words of the prompt alike and reports those that it knows; the answer is what they stand for.
+Switched off, it leaves the model with one answer for everything. So every verdict of a test that uses the model can
+be worked out by hand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+LAYERS, HEADS = 2, 4
+CARRIER = "L1H2"
+"""The head that the answers depend on."""
+
+OTHERS = tuple(f"L{layer}H{head}" for layer in range(LAYERS) for head in range(HEADS) if (layer, head) != (1, 2))
+
+CONTEXT = 48
+"""Tokens of the model's context: short, so that the built-in gsm8k items do not fit."""
+
+DEFAULT = "Unknown"
+"""The answer without the head."""
+
+KNOWN = {
+    "Max": "Yes",
+    "Mia": "No",
+    "Leo": "Yes",  # wrong: whether Leo is a poet cannot be known
+    "Tom": "Yes",
+    "3": "8",
+    "10": "6",
+    "6": "12",
+    "20": "4",
+    "46": "73",
+    "52": "25",
+    "7": "57",  # wrong, by one
+    "96": "8",
+    "sky": "blue",
+    "grass": "green",
+    "snow": "black",  # wrong
+}
+"""What a word of the question makes the model answer."""
+
+WRONG_LOGIC, RIGHT_LOGIC = ("converse-leo-poet",), ("syllogism-max-animal", "exclusion-mia-cat", "compare-tom-taller")
+WRONG_ARITHMETIC = ("mul-7-8",)
+
+_FRAME = ("Question", "Answer", ":", ".", "?", "What", "is", "+", "-", "*", "/", "the", "a", "colour", "of")
+_END, _UNKNOWN_WORD = "<|endoftext|>", "[UNK]"
+
+
+def planted() -> tuple[Any, Any]:
+    """Return the model and its tokenizer, whose tokens are words."""
+    answers = list(dict.fromkeys([*KNOWN.values(), DEFAULT]))
+    words = list(dict.fromkeys([_END, _UNKNOWN_WORD, *_FRAME, *KNOWN, *answers]))
+    number = {word: place for place, word in enumerate(words)}
+    return _model(number, answers), _tokenizer(number)
+
+
+def _tokenizer(number: dict[str, int]) -> Any:
+    core = Tokenizer(models.WordLevel(number, unk_token=_UNKNOWN_WORD))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]"), behavior="removed", invert=True)
+    core.decoder = decoders.WordPiece(prefix="##", cleanup=False)  # words apart by spaces
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token=_END, bos_token=_END, pad_token=_END, unk_token=_UNKNOWN_WORD
+    )
+
+
+def _model(number: dict[str, int], answers: list[str]) -> Any:
+    # The residual stream has an axis for each word, then one for each answer that the head reports.
+    size = len(number) + len(answers)
+    size += -size % HEADS
+    axis = {answer: len(number) + place for place, answer in enumerate(answers)}
+    end = number[_END]
+    config = GPT2Config(
+        vocab_size=len(number),
+        n_positions=CONTEXT,
+        n_embd=size,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        bos_token_id=end,
+        eos_token_id=end,
+        tie_word_embeddings=False,
+    )
+    model = GPT2LMHeadModel(config).eval()
+    head_dim = size // HEADS
+    assert len(answers) <= head_dim
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.fill_(float("ln_" in name and name.endswith("weight")))
+        words = model.transformer.wte.weight  # (words, size)
+        words[:, : len(number)] = torch.eye(len(number))
+        attention, out = model.transformer.h[1].attn, model.lm_head.weight
+        # A layer norm makes 1 of a word's own axis and 0 of the others (x - mean) / std; the value undoes that.
+        std = (1 / size - 1 / size**2 + config.layer_norm_epsilon) ** 0.5
+        first = 2 * size + 2 * head_dim  # where the values of head 2 begin, after queries and keys
+        for word, answer in KNOWN.items():
+            value = first + answers.index(answer)
+            attention.c_attn.weight[number[word], value] = std
+            attention.c_attn.bias[value] += 1 / size
+        for place, answer in enumerate(answers):
+            attention.c_proj.weight[2 * head_dim + place, axis[answer]] = 100
+            out[number[answer], axis[answer]] = 1
+            out[end, number[answer]] = 50  # an answer is all that is said
+        out[number[DEFAULT], number[":"]] = 0.5
+        out -= out.mean(1, keepdim=True)  # the last layer norm's mean then drops out
+    return model

@@ -1,0 +1,274 @@
+"""The engine gives the answers of models whose weights were edited by hand, whatever path it takes."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Any
+
+import pytest
+import torch
+from families import FAMILIES, build
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from letters import Cut, Letters
+from oracle import edit, greedy, logprob
+
+import reasoning_probe as rp
+from reasoning_probe.engine import fast, verify
+from reasoning_probe.engine.memory import Memory
+from reasoning_probe.engine.plain import Plain
+from reasoning_probe.engine.replies import Codec
+from reasoning_probe.engine.run import Engine, Work
+from reasoning_probe.heads import HeadMap, find_heads
+from reasoning_probe.prompts import Generation, query
+from reasoning_probe.targets import Target, every_head, parse_targets
+
+ITEMS = [rp.Item(question="What is 5 + 3?", answer="8", id="a"), rp.Item(question="Max?", answer="Yes", id="b")]
+EOS = 2
+
+
+def expected(model: Any, tokenizer: Any, head_map: HeadMap, target: str, item: rp.Item, limit: int) -> tuple[str, float]:
+    """What a hand-edited model answers to *item*, and its log-probability of the expected answer."""
+    twin = copy.deepcopy(model)
+    if target != "baseline":
+        (off,) = parse_targets(target, head_map)
+        for site in head_map.sites:
+            edit(twin, site.path, site.heads, off.in_layer(site.layer))
+    prompt = query("items", item, Generation()).prompt
+    ids = tokenizer(prompt)["input_ids"]
+    answer = tokenizer(prompt + " " + item.answer)["input_ids"][len(ids) :]
+    tokens = greedy(twin, ids, limit, EOS)
+    return tokenizer.decode(tokens, skip_special_tokens=True), logprob(twin, ids, answer)
+
+
+def check(model: Any, targets: str, tokenizer: Any = None, items: list[rp.Item] = ITEMS, limit: int = 12) -> list[Any]:
+    """Assert that every outcome of a sweep is the hand-edited model's; return the outcomes."""
+    tokenizer = tokenizer or Letters()
+    head_map = find_heads(model)
+    outcomes = rp.sweep(model, tokenizer, items, targets, max_new_tokens=limit, stop=())
+    by_id = {item.id: item for item in items}
+    for outcome in outcomes:
+        response, log = expected(model, tokenizer, head_map, outcome.target, by_id[outcome.item], limit)
+        assert outcome.response == response, (outcome.item, outcome.target)
+        assert outcome.answer_logprob == pytest.approx(log, abs=2e-3, rel=1e-4), (outcome.item, outcome.target)
+    assert len(outcomes) == len(items) * (1 + len(parse_targets(targets, head_map)))
+    return outcomes
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_family_answers_as_with_edited_weights(family: str) -> None:
+    model = build(family)
+    outcomes = check(model, "L0H1,L1H0,L2H3,L1,L0H2+L2H0", limit=10)
+    baselines = {o.item: o.response for o in outcomes if o.target == "baseline"}
+    assert any(o.response != baselines[o.item] for o in outcomes), "no target changed anything: nothing was tested"
+
+
+@pytest.mark.parametrize(
+    ("family", "path"),
+    [("gpt2", "growing passes"), ("llama", "growing passes"), ("bloom", "passes of full batches"), ("openai-gpt", "")],
+)
+def test_the_self_check_chooses_the_path(family: str, path: str) -> None:
+    model = build(family)
+    codec, memory = Codec(model, Letters()), Memory("cpu")
+    head_map = find_heads(model)
+    plain = Plain(model, head_map, codec, memory)
+    found, why = fast.fast_path(model, head_map, codec, plain, memory)
+    assert (found is not None) == bool(path)
+    assert why == path or (not path and why)
+    assert plain.counts.rows == 0, "the self-check is not part of the sweep"
+
+
+@pytest.mark.parametrize("keep", [1, 2, 40], ids=lambda keep: f"prompt-of-{keep}")
+def test_prompts_of_any_length(keep: int) -> None:
+    check(build("llama"), "L0-L2,L1H2", Cut(keep))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 8, 9, 16, 17, 25])
+def test_every_token_limit(limit: int) -> None:
+    check(build("gpt2"), "L0H0,L1H1,L2H2,L0", limit=limit)
+
+
+def test_answers_that_stop_at_once_and_answers_that_never_stop() -> None:
+    model = build("llama")
+    plain = greedy(model, Letters()("Question: Max?\nAnswer:")["input_ids"], 1)
+    head = model.get_output_embeddings()
+    with torch.no_grad():
+        head.weight[EOS] = head.weight[plain[0]] * 1.01  # the end wins where this token would have
+    outcomes = check(model, "L0-L2,L0H0,L1H1,L2H2", limit=20)
+    lengths = {len(o.response) for o in outcomes}
+    assert 0 in lengths
+    assert 20 in lengths
+
+
+def test_a_prompt_at_the_context_limit() -> None:
+    model = build("gpt2", max_position_embeddings=64)
+    fits = rp.Item(question="x" * (64 - len("Question: \nAnswer:") - 3), answer="8", id="fits")
+    outcomes = check(model, "L0H0,L1H2,L2", items=[fits], limit=3)
+    assert all(o.truncated for o in outcomes)
+    assert rp.sweep(model, Letters(), [rp.Item(question="x" * 64, answer="8")], "L0H0") == []
+
+
+@pytest.mark.parametrize("tokens", [1, 70, 131, 10_000])
+def test_chunks_of_any_size(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "CPU_TOKENS", tokens)
+    check(build("qwen3"), "L0H0,L0H1,L0H2,L1H0,L1H3,L2H1,L2H2,L0+L2H0")
+
+
+def test_a_byte_of_memory_is_enough() -> None:
+    model = build("gpt_neox")
+    head_map = find_heads(model)
+    plan = [Work(query("items", item, Generation(10, ())), _zero(every_head(head_map))) for item in ITEMS]
+    tight = Engine(model, Letters(), head_map, memory_cap=1)
+    wide = Engine(model, Letters(), head_map)
+    assert [list(batch) for batch in tight.run(plan)] == [list(batch) for batch in wide.run(plan)] or _same(
+        tight, wide, plan
+    )
+    assert tight.path == "fast"
+
+
+def _same(one: Engine, other: Engine, plan: list[Work]) -> bool:
+    """Compare all but the last bits of the log-probabilities, which may differ with the chunk."""
+    pairs = zip(one.run(plan), other.run(plan), strict=True)
+    return all(
+        (a.response, a.target, a.item) == (b.response, b.target, b.item)
+        and a.answer_logprob == pytest.approx(b.answer_logprob, abs=1e-4)
+        for left, right in pairs
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def _zero(targets: list[Target]) -> tuple[tuple[Target, str], ...]:
+    return tuple((target, "zero") for target in targets)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_memory_that_runs_out_at_a_random_moment_changes_no_outcome(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("llama")
+    calm = rp.sweep(model, Letters(), ITEMS, max_new_tokens=10, stop=())
+    dice = random.Random(seed)
+    run = fast.Driver.run
+    raised = 0
+
+    def sometimes(self: Any, ids: Any, slots: Any, plan: Any) -> Any:
+        nonlocal raised
+        if max(ids.shape[0], sum(plan.joins.values())) > 2:  # more than a row and the canary: it can be halved
+            if dice.random() < 0.3:
+                raised += 1
+                raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+        return run(self, ids, slots, plan)
+
+    head_map = find_heads(model)
+    engine = Engine(model, Letters(), head_map)
+    assert isinstance(engine.way, fast.Fast)
+    monkeypatch.setattr(fast.Driver, "run", sometimes)
+    plan = [Work(query("items", item, Generation(10, ())), _zero(every_head(head_map))) for item in ITEMS]
+    stormy = [outcome for batch in engine.run(plan) for outcome in batch]
+    assert raised > 0
+    assert [(o.item, o.target, o.response) for o in stormy] == [(o.item, o.target, o.response) for o in calm]
+
+
+def test_near_ties_are_settled_by_the_one_row_path() -> None:
+    model = build("llama")
+    head = model.get_output_embeddings()
+    with torch.no_grad():
+        head.weight[50:90] = head.weight[10:50]  # forty pairs of tokens that no batch can tell apart
+    head_map = find_heads(model)
+    check(model, "L0-L2,L0H0,L1H1")
+    engine = Engine(model, Letters(), head_map)
+    work = Work(query("items", ITEMS[0], Generation(10, ())), _zero(every_head(head_map)))
+    list(engine.run([work]))
+    assert engine.counts.settled_singly > 0
+    assert engine.counts.rows == len(every_head(head_map))
+    assert engine.counts.verified + engine.counts.decoded == engine.counts.rows
+
+
+def test_half_precision_gives_the_one_row_answers() -> None:
+    model = build("llama").to(torch.bfloat16)
+    head_map = find_heads(model)
+    engine = Engine(model, Letters(), head_map)
+    targets = every_head(head_map)
+    works = [Work(query("items", item, Generation(12, ())), _zero(targets)) for item in ITEMS]
+    for work in works:
+        encoded = engine.codec.encode(work.query)
+        (batch,) = engine.run([work])
+        for outcome, target in zip(batch[1:], targets, strict=True):
+            alone = engine.plain.alone(encoded, (), target)
+            assert outcome.response == engine.codec.text(alone, ()), target.name
+
+
+def test_mean_ablation_equals_a_constant_moved_into_the_bias() -> None:
+    model = build("gpt2")
+    head_map = find_heads(model)
+    prompts = [query("items", item, Generation()).prompt for item in ITEMS]
+    for target in ("L0H1", "L2H3"):
+        (off,) = parse_targets(target, head_map)
+        ((layer, head),) = off.heads
+        site = head_map.site(layer)
+        seen: list[Any] = []
+        projection = model.get_submodule(site.path)
+        handle = projection.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0][0]))
+        for prompt in prompts:
+            model(input_ids=torch.tensor([Letters()(prompt)["input_ids"]]))
+        handle.remove()
+        piece = slice(head * site.head_dim, (head + 1) * site.head_dim)
+        mean = torch.cat(seen)[:, piece].mean(0)  # over all positions of all prompts
+        twin = copy.deepcopy(model)
+        with torch.no_grad():
+            moved = twin.get_submodule(site.path)
+            moved.bias += mean @ moved.weight[piece]
+            moved.weight[piece] = 0
+        outcomes = rp.sweep(model, Letters(), ITEMS, target, ablation="mean", max_new_tokens=10, stop=())
+        for outcome in (o for o in outcomes if o.target == target):
+            item = next(item for item in ITEMS if item.id == outcome.item)
+            ids = Letters()(query("items", item, Generation()).prompt)["input_ids"]
+            assert outcome.response == Letters().decode(greedy(twin, ids, 10, EOS))
+
+
+def test_resample_takes_the_same_donor_in_every_run_and_is_not_zero() -> None:
+    model = build("gpt2")
+    items = [rp.Item(question=f"What is {n}?", answer="8", id=f"n{n}") for n in range(4)]
+    first = rp.sweep(model, Letters(), items, "L0,L1,L2", ablation="resample", max_new_tokens=8)
+    again = rp.sweep(model, Letters(), items, "L0,L1,L2", ablation="resample", max_new_tokens=8)
+    zero = rp.sweep(model, Letters(), items, "L0,L1,L2", max_new_tokens=8)
+    assert first == again
+    assert [o.response for o in first] != [o.response for o in zero]
+
+
+def test_a_sweep_leaves_the_model_as_it_was() -> None:
+    model = build("llama")
+    ids = torch.tensor([[5, 6, 7, 8]])
+    before = model(input_ids=ids).logits
+    rp.sweep(model, Letters(), ITEMS, "L0H0,L2", max_new_tokens=4)
+    assert torch.equal(model(input_ids=ids).logits, before)
+    for name, module in model.named_modules():
+        assert not module._forward_pre_hooks, name
+        assert not module._forward_hooks, name
+        assert "forward" not in vars(module), name
+
+
+def test_a_model_that_raises_in_the_middle_is_left_without_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("llama")
+    engine = Engine(model, Letters(), find_heads(model))
+    assert engine.way is not engine.plain
+    monkeypatch.setattr(verify.Chunk, "_compare", lambda *args: 1 / 0)
+    work = Work(query("items", ITEMS[0], Generation(10, ())), _zero(every_head(engine.head_map)))
+    with pytest.raises(ZeroDivisionError):
+        list(engine.run([work]))
+    assert all("forward" not in vars(module) for module in model.modules())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_models_items_and_targets(data: st.DataObject) -> None:
+    """For random small models, items, targets and limits the sweep is what the edited weights give."""
+    family = data.draw(st.sampled_from(["gpt2", "llama", "gpt_neox", "mistral", "qwen2", "falcon", "bloom"]))
+    model = build(family, seed=data.draw(st.integers(0, 50)), num_hidden_layers=data.draw(st.integers(1, 3)))
+    head_map = find_heads(model)
+    names = [target.name for target in every_head(head_map)] + [f"L{layer}" for layer in head_map.layers]
+    chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True))
+    joint = data.draw(st.lists(st.sampled_from(names), min_size=2, max_size=3, unique=True))
+    words = st.text("abc 12?", min_size=1, max_size=12).filter(str.strip)
+    items = [rp.Item(question=data.draw(words), answer=data.draw(st.sampled_from(["8", "12", "Yes"])), id="q")]
+    check(model, ",".join([*chosen, "+".join(joint)]), items=items, limit=data.draw(st.integers(1, 18)))

@@ -1,0 +1,350 @@
+"""What people read: the page, the terminal's lines, the Markdown; pure functions of a run."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from fake_runs import as_run, every_head, fake_outcomes, fake_run, outcome
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasoning_probe.report import figures, text, verdict
+from reasoning_probe.report.findings import findings_html
+from reasoning_probe.report.markdown import markdown_summary
+from reasoning_probe.report.page import standalone_page
+from reasoning_probe.report.terminal import ablated_line, failure_text, summary_lines
+from reasoning_probe.store import Run
+
+VOID = {"meta", "br", "img", "hr"}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script></style></title></svg></pre></details>",
+    "<!-- never closed",
+    "\" onmouseover='alert(1)' x=\"",
+    "<img src=x onerror=alert(1)>",
+    "nul \x00 bell \x07 escape \x1b[31m c1 \x9b turn \u202e lone \ud800",
+    "$x^2$ \\frac{1}{0} & &amp; ]]>",
+]
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every element closed by its own end tag."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.headings: list[int] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += attrs
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(f"a comment: {data[:50]}")
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return fake_run()
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> str:
+    return standalone_page(run)
+
+
+def hostile_run() -> Run:
+    outcomes = []
+    for index, evil in enumerate(HOSTILE):
+        values = dict.fromkeys(("question", "prompt", "response", "expected", "answer"), evil)
+        outcomes.append(outcome(evil, f"{evil}{index}", **values))
+        off = dict.fromkeys(("response", "answer", "category", "kind", "reason"), evil + " off")
+        outcomes.append(outcome(evil, f"{evil}{index}", "L0H0", correct=False, ablation=evil, **{**values, **off}))
+        outcomes.append(outcome(evil, f"{evil}{index}", evil, correct=False, **off))
+    model = {"name": HOSTILE[0], "architecture": HOSTILE[1], "layers": 1, "heads": 1, "dtype": HOSTILE[2]}
+    evil = " ".join(HOSTILE)
+    return as_run(
+        outcomes,
+        model=model,
+        ablation=evil,
+        versions={evil: evil},
+        generation={evil: {"stop": [evil]}},
+        skipped=[{"dataset": evil, "item": evil, "reason": evil}],
+    )
+
+
+HOSTILE_RUN = hostile_run()
+
+
+# -- the page -----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_whole_and_loads_nothing(page: str) -> None:
+    parsed = Page(page)
+    assert parsed.headings == [1, 2, 3, 3, 3, 3, 3, 3]
+    assert parsed.tags["script"] == 0
+    assert ("lang", "en") in parsed.attributes
+    assert "http" not in page
+    assert "url(" not in re.sub(r"url\(#", "", page)
+    for name, value in parsed.attributes:
+        assert name != "src"
+        assert name != "href" or str(value).startswith(("#", "data:image/png;base64,"))
+    assert parsed.tags["caption"] == parsed.tags["table"] > 0
+    assert parsed.tags["svg"] == parsed.tags["desc"] == parsed.tags["figcaption"] > 0
+
+
+def test_ids_are_unique_and_what_refers_finds(page: str) -> None:
+    ids = [value for name, value in Page(page).attributes if name == "id"]
+    assert len(ids) == len(set(ids)) > 10
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+    for labels in re.findall(r'aria-labelledby="([^"]+)"', page):
+        assert set(labels.split()) <= set(ids)
+
+
+def test_the_page_is_the_same_twice(run: Run, page: str) -> None:
+    assert standalone_page(run) == page
+    assert findings_html(run) in page
+
+
+def test_the_page_says_what_was_found(page: str) -> None:
+    shown = Page(page).text
+    assert "2 of 16 heads matter for arithmetic: L1H3 (-64 points) and L2H0 (-32)." in shown
+    assert "No head can be judged on gsm8k: the baseline is 0 %." in shown
+    assert "No baseline answer is right, so no accuracy can be lost." in shown
+    assert "logic: always answering “yes” would score 50 %." in shown
+    assert "3,424 ablated cases, 2,937 unchanged (not listed)." in shown
+    assert "193 of 200" in shown
+
+
+@pytest.mark.parametrize("render", [standalone_page, findings_html])
+def test_what_others_wrote_is_escaped(render: object) -> None:
+    page = render(hostile_run())  # type: ignore[operator]
+    parsed = Page(page)
+    assert parsed.tags["script"] == parsed.tags["img"] == 0
+    assert not [name for name, _ in parsed.attributes if name.startswith("on")]
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", page)
+    page.encode("utf-8")
+    assert "<script>alert(1)</script>" in parsed.text
+    assert "escape \\x1b[31m" in parsed.text
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(codec=None)))
+def test_escape_leaves_only_text(written: str) -> None:
+    escaped = text.escape(written)
+    assert not set(escaped) & set("<>\"'\x00\x1b\u202e")
+    escaped.encode("utf-8")
+    assert Page(f'<p title="{escaped}">{escaped}</p>').tags == {"p": 1}
+
+
+def test_items_show_changed_cases_together() -> None:
+    outcomes = [outcome(), outcome(item="b")]
+    for target in ("L0H1", "L2H2", "L3H0"):
+        outcomes.append(outcome(target=target, response=" 80", answer="80", correct=False, category="hallucination"))
+    outcomes.append(outcome(target="L0H0", response=" 8, I think"))
+    shown = Page(findings_html(as_run(outcomes))).text
+    assert "4 ablated cases, 1 unchanged (not listed)." in shown
+    assert "L0H1, L2H2 and L3H0" in shown
+    assert "3 of 4 changed it" in shown
+    assert "I think" not in shown
+
+
+def test_the_first_difference_is_marked() -> None:
+    off = {"correct": False, "answer": "9", "category": "off_by_one"}
+    outcomes = [
+        outcome(response=" 5 + 3 = 8 so"),
+        outcome(target="L0H0", response=" 5 + 3 = 9 so", **off),
+        outcome(target="L0H1", response=" 5 + 3 = 85 so", **off),
+        outcome(target="L0H2", response=" 5 + 3", **off),
+    ]
+    html = findings_html(as_run(outcomes))
+    assert re.findall("<mark>(.*?)</mark>", html) == ["9", "85", "3"]
+
+
+def test_large_runs_stay_small() -> None:
+    sizes = {"arithmetic": 500, "logic": 500}
+    run = as_run(fake_outcomes(sizes, every_head(3, 4), noise=0.4))
+    page = standalone_page(run)
+    assert len(page) < 2_500_000
+    assert "more items are in outcomes.jsonl" in page
+    long = [replace(found, response="x" * 100_000) for found in run.outcomes[:400]]
+    assert len(standalone_page(as_run(long))) < 2_500_000
+
+
+def test_a_run_without_targets_and_one_without_anything() -> None:
+    shown = Page(standalone_page(as_run([outcome(), outcome(item="b")]))).text
+    assert "tiny-reasoner answers 2 of 2 questions right (100 %)." in shown
+    assert "No answer was wrong." in shown
+    assert "Nothing was switched off" in shown
+    assert "was asked nothing" in Page(standalone_page(as_run([]))).text
+
+
+# -- pictures -----------------------------------------------------------------------------------------------------
+
+
+def effects(targets: list[str], layers: int = 4, heads: int = 4) -> list[verdict.Row]:
+    run = as_run(fake_outcomes({"arithmetic": 20}, targets), layers=layers, heads=heads)
+    return list(run.summary["targets"])
+
+
+def picture(rows: list[verdict.Row], layers: list[int], heads: int, metric: figures.Metric = "delta") -> str:
+    return figures.heatmap(rows, layers, heads, metric=metric, name="x", title="A <title>", description="described")
+
+
+@pytest.mark.parametrize("metric", ["delta", "delta_logprob"])
+def test_a_map_has_a_cell_for_each_measured_head(metric: figures.Metric) -> None:
+    svg = picture(effects(["L3H1", "L7H0", "L7", "L3H0+L7H1"]), [3, 7, 11], 2, metric)
+    assert re.findall(r"<rect [^>]*><title>(L\d+H\d+):", svg) == ["L3H1", "L7H0"]
+    assert re.findall(r">([LH]\d+)</text>", svg) == ["H0", "H1", "L3", "L7", "L11"]
+    assert '<title id="x-title">A &lt;title&gt;</title>' in svg
+    Page(svg)
+
+
+def test_a_map_marks_significant_heads_by_shape() -> None:
+    rows = [row for row in fake_run().summary["targets"] if row["dataset"] == "arithmetic"]
+    dull = [row | {"p_adjusted": 1.0} for row in rows]
+    drawn, without = (picture(found, [0, 1, 2, 3], 4).count("<use ") for found in (rows, dull))
+    assert drawn - without == 2
+
+
+def test_maps_ignore_heads_that_the_model_lacks() -> None:
+    Page(picture(effects(["L99H0", "L0H99", "L0H0"]), [0, 1], 2))
+    Page(picture([], [], 0))
+
+
+def test_pictures_leave_the_users_style_alone() -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    picture(effects(["L0H0"]), [0], 1)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_layers_have_bars_and_diamonds() -> None:
+    rows = effects([*every_head(), "L1"])
+    means, whole = figures.layer_means(rows, range(4)), figures.whole_layers(rows, range(4))
+    assert list(means) == [0, 1, 2, 3]
+    assert list(whole) == [1]
+    assert means[1] == pytest.approx(sum(row["delta"] for row in rows if row["target"].startswith("L1H")) / 4)
+    Page(figures.layer_bars(means, whole, [0, 1, 2, 3], name="b", title="t", description="d"))
+
+
+def test_a_pie_of_any_counts() -> None:
+    for counts in ({"hallucination": 3}, {"$x$ <b>": 1, "incomplete": 999}):
+        Page(figures.error_pie(counts, name="p", title="t", description="d"))
+
+
+# -- sentences ----------------------------------------------------------------------------------------------------
+
+
+def test_sentences_for_each_finding() -> None:
+    def said(sizes: dict[str, int], **values: object) -> list[str]:
+        outcomes = [replace(found, **values) for found in fake_outcomes(sizes, noise=0)]  # type: ignore[arg-type]
+        return verdict.sentences(as_run(outcomes))
+
+    assert said({"logic": 8}) == [
+        "With 8 items and 16 heads no single head can reach significance on logic:"
+        " 10 flips are needed; try --probe-items 200."
+    ]
+    assert said({"logic": 40}) == [
+        "None of 16 heads matters for logic as far as 40 items can show:"
+        " a change of 25 points (10 flips one way) would have been significant."
+    ]
+    assert said({"gsm8k": 40, "mine": 3}, correct=False) == [
+        "No head can be judged on gsm8k and mine: the baseline is 0 %."
+    ]
+
+
+def test_few_right_answers_are_called_so() -> None:
+    outcomes = [outcome(item=str(index), correct=index < 4, answer=str(index < 4)) for index in range(40)]
+    outcomes += [replace(found, target=target, ablation="zero") for found in outcomes for target in every_head()]
+    assert verdict.sentences(as_run(outcomes)) == [
+        "No drop could be significant on arithmetic: 10 flips are needed, and only 4 of 40 items are answered right"
+        " to begin with."
+    ]
+
+
+# -- terminal and Markdown ----------------------------------------------------------------------------------------
+
+
+def test_the_terminal_summary_fits(run: Run) -> None:
+    lines = summary_lines(run)
+    assert 8 <= len(lines) <= 20
+    assert all(len(line) <= 80 and line.isascii() and "\n" not in line for line in lines)
+    assert lines[0].split() == [
+        "arithmetic",
+        "96",
+        "%",
+        "###############.",
+        *["193", "of", "200", "(93", "%", "to", "98", "%)"],
+    ]
+    assert any(line.startswith("L1H3          -64* ----------") for line in lines)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(HOSTILE), st.integers(40, 120))
+def test_the_terminal_obeys_nobody(evil: str, width: int) -> None:
+    found = outcome(
+        evil, question=evil, response=evil, expected=evil, answer=evil, correct=False, category=evil, reason=evil
+    )
+    run = HOSTILE_RUN
+    shown = [*summary_lines(run, width), *failure_text(found).split("\n"), ablated_line(found, None)]
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u202e\ud800-\udfff]", "".join(shown))
+    assert all(len(line) <= width for line in summary_lines(run, width))
+
+
+def test_a_failure_is_short_and_an_ablated_case_one_line() -> None:
+    wrong = outcome(target="L3H7", correct=False, answer="15", category="wrong_operation", reason="5 * 3 = 15")
+    assert failure_text(wrong).split("\n") == [
+        "question  What is 5 + 3?",
+        "expected  8",
+        "answered  15",
+        "response  8",
+        "mistake   wrong_operation: 5 * 3 = 15",
+    ]
+    assert ablated_line(wrong, outcome()) == "L3H7 off: wrong_operation, baseline was right"
+    assert ablated_line(wrong, replace(wrong, target="baseline")) == "L3H7 off: wrong_operation, baseline was wrong too"
+
+
+def test_markdown_is_short_and_plain(run: Run) -> None:
+    shown = markdown_summary(run)
+    assert "| arithmetic | 193 of 200 | 96 % | 93 % to 98 % |" in shown
+    assert len(markdown_summary(hostile_run()).encode()) < 60_000
+    many = as_run([outcome(f"set {index}" * 9, target=t) for index in range(300) for t in ("baseline", "L0H0", "L0H1")])
+    assert len(markdown_summary(many).encode()) < 60_000
+    hostile = markdown_summary(hostile_run())
+    assert not re.search(r"[<\x00\x1b\u202e]", hostile)
+    assert all(line.count("|") in (0, 5, 7) for line in hostile.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.0, "0 %"), (0.004, "0.4 %"), (0.5, "50 %"), (0.996, "99.6 %"), (1.0, "100 %")]
+)
+def test_percent_never_rounds_to_all_or_nothing(share: float, shown: str) -> None:
+    assert text.percent(share) == shown
