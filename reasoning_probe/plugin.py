@@ -228,6 +228,7 @@ def ablation(probe_case: Case) -> str:
 def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     """What the model answered, an ``Outcome``: ``response``, ``answer``, ``correct``, ``category``, ..."""
     from reasoning_probe.progress import progress_bar
+    from reasoning_probe.report.verdict import changed
 
     config = request.config
     state = config.stash[STATE]
@@ -243,7 +244,7 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     if outcome is None:
         pytest.skip(session.skipped[probe_case.dataset, str(probe_case.item.id)])
     baseline = session.baseline_of(outcome)
-    if outcome is not baseline and baseline is not None and outcome.answer == baseline.answer:
+    if outcome is not baseline and baseline is not None and not changed(outcome, baseline):
         request.node.user_properties.append(UNCHANGED)
     request.node.stash[WRONG] = outcome
     return outcome

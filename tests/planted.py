@@ -103,7 +103,9 @@ def _model(number: dict[str, int], answers: list[str]) -> Any:
         for place, answer in enumerate(answers):
             attention.c_proj.weight[2 * head_dim + place, axis[answer]] = 100
             out[number[answer], axis[answer]] = 1
-            out[end, number[answer]] = 50  # an answer is all that is said
         out[number[DEFAULT], number[":"]] = 0.5
-        out -= out.mean(1, keepdim=True)  # the last layer norm's mean then drops out
+        # An answer is all that is said; the row sums to 0, so that the last layer norm's mean drops out.
+        said = [number[answer] for answer in answers]
+        out[end, : len(number)] = -50 * len(said) / (len(number) - len(said))
+        out[end, said] = 50
     return model

@@ -28,7 +28,9 @@ ITEMS = [rp.Item(question="What is 5 + 3?", answer="8", id="a"), rp.Item(questio
 EOS = 2
 
 
-def expected(model: Any, tokenizer: Any, head_map: HeadMap, target: str, item: rp.Item, limit: int) -> tuple[str, float]:
+def expected(
+    model: Any, tokenizer: Any, head_map: HeadMap, target: str, item: rp.Item, limit: int
+) -> tuple[str, float]:
     """What a hand-edited model answers to *item*, and its log-probability of the expected answer."""
     twin = copy.deepcopy(model)
     if target != "baseline":
@@ -152,10 +154,10 @@ def test_memory_that_runs_out_at_a_random_moment_changes_no_outcome(seed: int, m
 
     def sometimes(self: Any, ids: Any, slots: Any, plan: Any) -> Any:
         nonlocal raised
-        if max(ids.shape[0], sum(plan.joins.values())) > 2:  # more than a row and the canary: it can be halved
-            if dice.random() < 0.3:
-                raised += 1
-                raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+        halvable = max(ids.shape[0], sum(plan.joins.values())) > 2  # more than one row and the canary
+        if halvable and dice.random() < 0.3:
+            raised += 1
+            raise torch.OutOfMemoryError("CUDA out of memory (injected)")
         return run(self, ids, slots, plan)
 
     head_map = find_heads(model)

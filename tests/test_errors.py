@@ -36,7 +36,9 @@ def check(item: Item, response: str, category: str, kind: str, truncated: bool =
     """Assert category and kind, and that one readable line gives the reason."""
     judgement = judge(item, response, truncated)
     assert (judgement.category, judgement.kind) == (category, kind), judgement
-    assert judgement.reason and "\n" not in judgement.reason and len(judgement.reason) < 200
+    assert judgement.reason
+    assert "\n" not in judgement.reason
+    assert len(judgement.reason) < 200
     assert not judgement.correct
     return judgement
 
@@ -205,9 +207,11 @@ def test_every_rule_is_documented_with_an_example_and_a_counter_example() -> Non
         assert "Counter-example" in (rule.__doc__ or ""), rule
 
 
-PIECES = ["1", "8", "5 + 3", "=", " ", "\n", ".", ",", "$", "-", "The answer is", "So ", "which is", "Yes", "No", "not",
-          "Max", "an animal", "####", "1.", "(", ")", "/", "%", "one", "twenty", "\\boxed{", "}", "**", "Question:",
-          "add", "to", "itself", "1e9", "\u0663", "½", "\ud800", "\x00", "of", "<|a|>", "<<", ">>", "if", "?"]  # fmt: skip
+PIECES = [
+    "1", "8", "5 + 3", "=", " ", "\n", ".", ",", "$", "-", "The answer is", "So ", "which is", "Yes", "No", "not",
+    "Max", "an animal", "####", "1.", "(", ")", "/", "%", "one", "twenty", "\\boxed{", "}", "**", "Question:", "add",
+    "to", "itself", "1e9", "\u0663", "½", "\ud800", "\x00", "of", "<|a|>", "<<", ">>", "if", "?",
+]  # fmt: skip
 RESPONSES = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
 
 
@@ -215,9 +219,12 @@ RESPONSES = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=30).
 def test_any_text_is_judged(response: str, item: Item, truncated: bool) -> None:
     judgement = judge(item, response, truncated)
     if judgement.correct:
-        assert judgement.answer is not None and judgement.category is None
+        assert judgement.answer is not None
+        assert judgement.category is None
     else:
-        assert judgement.category in CATEGORIES and judgement.kind and judgement.reason
+        assert judgement.category in CATEGORIES
+        assert judgement.kind
+        assert judgement.reason
         assert (judgement.answer is None) <= (judgement.category in ("incomplete", "hallucination"))
 
 
@@ -233,12 +240,16 @@ def test_a_bare_number_is_right_only_if_it_is_the_expected_one(a: int, b: int, a
 
 @pytest.mark.parametrize(
     "unit",
-    ["1", "1,", "1 + ", "(", "a", " ", "\n", "answer is ", "The answer is 8. ", "= ", "one ", "\x00", "\ud800", "\u0663",
-     "#### ", "Question: ", "<|", "<<", "\\boxed{", "**", "not enough ", "1/", "add 5 to 3 ", "- ", "1. a\n", "9*"],
+    [
+        "1", "1,", "1 + ", "(", "a", " ", "\n", "answer is ", "The answer is 8. ", "= ", "one ", "\x00", "\ud800",
+        "\u0663", "#### ", "Question: ", "<|", "<<", "\\boxed{", "**", "not enough ", "1/", "add 5 to 3 ", "- ",
+        "1. a\n", "9*",
+    ],
 )  # fmt: skip
 @pytest.mark.parametrize("item", [SUM, MAX, PARIS], ids=["number", "label", "text"])
 def test_a_million_characters_are_judged(unit: str, item: Item) -> None:
-    assert judge(item, unit * (10**6 // len(unit)), truncated=True).answer != "no such answer"
+    judgement = judge(item, unit * (10**6 // len(unit)), truncated=True)
+    assert judgement.correct is (item is SUM and "8" in unit)
 
 
 def test_judging_does_not_depend_on_what_was_judged_before() -> None:

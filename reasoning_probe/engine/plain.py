@@ -137,6 +137,18 @@ class Plain:
         """Return every row's new tokens and its two best logits a step, ``(rows, steps, 2)``."""
         ids = encoded.prompt.expand(len(rows), -1)  # (rows, tokens)
         watch = _Watch()
+        with torch.inference_mode(), self._off(rows, replacement):
+            out = self.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                logits_processor=[watch],
+                **self.arguments(encoded, stop),
+            )
+        new = out[:, ids.shape[1] :].tolist()
+        return [self.ended(tuple(row), stop) for row in new], torch.stack(watch.best, dim=1).cpu()
+
+    def arguments(self, encoded: Encoded, stop: tuple[str, ...]) -> dict[str, Any]:
+        """Return what ``generate`` is told: greedy, the token limit, where answers end."""
         config = GenerationConfig(
             do_sample=False,
             num_beams=1,
@@ -144,18 +156,10 @@ class Plain:
             eos_token_id=sorted(self.codec.eos) or None,
             pad_token_id=self.codec.pad,
         )
-        with torch.inference_mode(), self._off(rows, replacement):
-            out = self.model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                generation_config=config,
-                logits_processor=[watch],
-                stopping_criteria=[_Stop(self.codec, stop, ids.shape[1])] if stop else None,
-            )
-        new = out[:, ids.shape[1] :].tolist()
-        return [self._end(tuple(row), stop) for row in new], torch.stack(watch.best, dim=1).cpu()
+        stops = [_Stop(self.codec, stop, encoded.prompt.shape[1])] if stop else None
+        return {"generation_config": config, "stopping_criteria": stops}
 
-    def _end(self, tokens: tuple[int, ...], stop: tuple[str, ...]) -> tuple[int, ...]:
+    def ended(self, tokens: tuple[int, ...], stop: tuple[str, ...]) -> tuple[int, ...]:
         """Cut the padding that ``generate`` appends to rows which have ended."""
         for length in range(1, len(tokens) + 1):
             if self.codec.ended(tokens[:length], stop):

@@ -32,15 +32,13 @@ OPERATIONS = (
 
 def items(rng: random.Random) -> Iterator[Item]:
     """Yield every arithmetic item once, in an order drawn from *rng*."""
-    left = {operation: list(operation.facts) for operation in OPERATIONS}
-    for facts in left.values():
+    left = [(operation, list(operation.facts)) for operation in OPERATIONS]
+    for _, facts in left:
         rng.shuffle(facts)
     while left:
-        [operation] = rng.choices(list(left), [operation.share for operation in left])
-        a, b, result = left[operation].pop()
-        yield item(operation, a, b, result)
-        if not left[operation]:
-            del left[operation]
+        [(operation, facts)] = rng.choices(left, [operation.share for operation, _ in left])
+        yield item(operation, *facts.pop())
+        left = [(operation, facts) for operation, facts in left if facts]
 
 
 def item(operation: Operation, a: int, b: int, result: int) -> Item:

@@ -1,0 +1,91 @@
+"""Fixtures of the project's own tests: a small project with probes, and a model with known answers to run them on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+PROBES = Path(__file__).parent.parent / "probes"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A user's folder, in which pytest is run."""
+
+    pytester: pytest.Pytester
+    model: Path
+
+    @property
+    def path(self) -> Path:
+        return self.pytester.path
+
+    def probe(self, *names: str) -> None:
+        """Copy the repository's probes of these datasets."""
+        for name in names:
+            shutil.copy(PROBES / f"test_{name}.py", self.path)
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def run(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
+        """Run pytest in this process on the planted model; pages cost a second, so they are only made where asked."""
+        return self.pytester.runpytest_inprocess("--model", self.model, *([] if page else ["-p", "no:html"]), *args)
+
+    def run_apart(self, *args: str | Path) -> pytest.RunResult:
+        """Run pytest in a process of its own."""
+        return self.pytester.runpytest_subprocess("--model", self.model, *args)
+
+    def outcomes(self, folder: str = "reports") -> list[dict[str, Any]]:
+        text = (self.path / folder / "outcomes.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    def computed(self, folder: str = "reports") -> set[tuple[str, str]]:
+        """The (item, target) pairs that the run computed."""
+        return {(outcome["item"], outcome["target"]) for outcome in self.outcomes(folder)}
+
+    def summary(self, folder: str = "reports") -> dict[str, Any]:
+        summary: dict[str, Any] = json.loads((self.path / folder / "run.json").read_text(encoding="utf-8"))
+        return summary
+
+
+@pytest.fixture(scope="session")
+def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the planted model. Used once here, so that everything heavy is imported.
+
+    ``pytester`` forgets the modules that a run in this process imported, and torch cannot be imported twice.
+    """
+    from planted import planted
+
+    from reasoning_probe.report.findings import findings_html
+    from reasoning_probe.session import ProbeSession, Settings
+
+    folder = tmp_path_factory.mktemp("models") / "planted"
+    model, tokenizer = planted()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    session = ProbeSession(Settings(model=str(folder), heads="L1H2", ablations=("zero", "mean")))
+    cases = session.cases(session.dataset("logic", "logic"))
+    session.select(cases)
+    session.outcome(cases[0])
+    run = session.finish()
+    assert run is not None
+    findings_html(run)
+    return folder
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, planted_folder: Path) -> Project:
+    """An empty project of a user."""
+    pytester.makeini("[pytest]")  # the root of its node ids
+    return Project(pytester, planted_folder)
