@@ -222,7 +222,12 @@ def load(source: Source, device: str = "auto", dtype: str = "auto") -> Loaded:
 
 
 def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
-    """Return a model that is already in memory as a :class:`Loaded`."""
+    """Return a model that is already in memory as a :class:`Loaded`. Raises :class:`ModelError` for other things."""
+    if not (hasattr(model, "config") and hasattr(model, "named_modules") and callable(tokenizer)):
+        raise ModelError(
+            f"probe_model gave {ascii(model)[:40]} with the tokenizer {ascii(tokenizer)[:40]}:"
+            " return (model, tokenizer), a causal language model of transformers and its tokenizer"
+        )
     name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
     return Loaded(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(model.device))
 

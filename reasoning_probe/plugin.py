@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from reasoning_probe.store import Run
 
 STATE = pytest.StashKey["State"]()
-PROPERTY = "reasoning_probe"
-UNCHANGED = ("reasoning_probe_unchanged", "true")
-WRONG = pytest.StashKey["Outcome"]()
+WORKER_OUTPUT = "reasoning_probe"
+"""What an xdist worker's outcomes are called on their way to the controller."""
+ASKED = pytest.StashKey["Outcome"]()
+UNCHANGED = pytest.StashKey[bool]()
 
 
 class State:
@@ -35,6 +36,7 @@ class State:
         self.settings = read_settings(config)
         self.problem: str | None = None
         self.run: Run | None = None
+        self.page = False  # whether pytest-html was switched on
         self.shared: list[dict[str, Any]] = []  # what xdist's workers sent
         self._session: ProbeSession | None = None
         self._open: list[Iterator[Any]] = []
@@ -138,13 +140,13 @@ def _provide_model(state: State, metafunc: pytest.Metafunc) -> None:
         if inspect.isgenerator(made):
             state._open.append(made)
             made = next(made)
-        state.session.provided = made
+        state.session.provide(made)
         return
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """End the session where options or data are wrong; mark the probes' cases for the reports."""
+def pytest_collection_modifyitems(config: pytest.Config) -> None:
+    """End the session where options or data are wrong."""
     state = config.stash[STATE]
     if state.problem:
         raise pytest.UsageError(state.problem)
@@ -156,10 +158,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(
             f"--probe-dataset: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
         )
-    for item in items:
-        case = case_of(item)
-        if case is not None:
-            item.user_properties.append((PROPERTY, f"{case.dataset}/{case.item.id}/{case.target_name}"))
 
 
 def _builtin() -> set[str]:
@@ -188,10 +186,25 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             switch_on(state, session)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Under xdist the controller collects nothing: there the first report of a probe's case switches the page on."""
+    node = getattr(report, "node", None)
+    if node is None or not hasattr(report, "reasoning_probe"):
+        return
+    state = node.config.stash[STATE]
+    if not state.page:
+        from reasoning_probe.html_shell import switch_on
+
+        for page in switch_on(state, node.config.pluginmanager.getplugin("session")):
+            page.pytest_runtest_logreport(report)  # pluggy does not call a plugin that came during the call
+
+
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say which model, heads, items and cases will run."""
     state = config.stash[STATE]
-    return [state.session.summary_line()] if state.started else []
+    # With -q people and tools read the bare list of tests.
+    return [state.session.summary_line()] if state.started and config.get_verbosity() >= 0 else []
 
 
 # -- fixtures -----------------------------------------------------------------------------------------------------
@@ -236,7 +249,7 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     if session.engine is None and session.provided is None:
         given = request.getfixturevalue("probe_model")
         if not session.loaded:  # an overridden fixture, not ours
-            session.provided = given
+            _or_exit(lambda: session.provide(given))
     # With -x the sweep goes only as far as the tests do; an xdist worker does not know its share in advance.
     whole = not config.getvalue("maxfail") and not hasattr(config, "workerinput")
     with progress_bar(config) as progress:
@@ -244,9 +257,8 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     if outcome is None:
         pytest.skip(session.skipped[probe_case.dataset, str(probe_case.item.id)])
     baseline = session.baseline_of(outcome)
-    if outcome is not baseline and baseline is not None and not changed(outcome, baseline):
-        request.node.user_properties.append(UNCHANGED)
-    request.node.stash[WRONG] = outcome
+    request.node.stash[UNCHANGED] = outcome is not baseline and baseline is not None and not changed(outcome, baseline)
+    request.node.stash[ASKED] = outcome
     return outcome
 
 
@@ -272,7 +284,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     except AssertionError:
-        outcome = item.stash.get(WRONG, None)
+        outcome = item.stash.get(ASKED, None)
         if outcome is None or outcome.correct:
             raise
     from reasoning_probe.report.terminal import ablated_line, failure_text
@@ -280,7 +292,18 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     session = item.config.stash[STATE].session
     if outcome.ablation is None:
         pytest.fail(failure_text(outcome), pytrace=False)
-    pytest.xfail(ablated_line(outcome, session.baseline_of(outcome)))
+    line = ablated_line(outcome, session.baseline_of(outcome))
+    pytest.xfail(line)
+    pytest.fail(line, pytrace=False)  # --runxfail makes pytest.xfail do nothing
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Mark the reports of a probe's cases for the page; a property would be written to the JUnit XML, too."""
+    report: Any = yield
+    if case_of(item) is not None:
+        report.reasoning_probe = {"unchanged": item.stash.get(UNCHANGED, False)}
+    return report  # type: ignore[no-any-return]
 
 
 # -- the end ------------------------------------------------------------------------------------------------------
@@ -295,7 +318,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput"):
         if state.started and state.session.outcomes:
             output: dict[str, str] = session.config.workeroutput  # type: ignore[attr-defined]
-            output[PROPERTY] = json.dumps(state.session.export())
+            output[WORKER_OUTPUT] = json.dumps(state.session.export())
         return
     if state.shared:
         from reasoning_probe.session import merge
@@ -314,7 +337,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: Any) -> None:
     """Take over what an xdist worker computed."""
-    sent = getattr(node, "workeroutput", {}).get(PROPERTY)
+    sent = getattr(node, "workeroutput", {}).get(WORKER_OUTPUT)
     if sent:
         node.config.stash[STATE].shared.append(json.loads(sent))
 

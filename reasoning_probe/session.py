@@ -81,7 +81,7 @@ class ProbeSession:
         self.datasets: dict[str, Dataset] = {}
         self.outcomes: dict[Key, Outcome] = {}
         self.skipped: dict[tuple[str, str], str] = {}
-        self.provided: Any = None  # (model, tokenizer) in memory, in place of the model that the settings name
+        self.provided: Loaded | None = None  # a model in memory, in place of the one that the settings name
         self.engine: Engine | None = None
         self._plan: dict[Key, Case] = {}
         self._pending: Iterator[list[Outcome]] = iter(())
@@ -112,7 +112,7 @@ class ProbeSession:
         from reasoning_probe.heads import find_heads
 
         if self.provided is not None:
-            return find_heads(self._as_loaded(self.provided).model)
+            return find_heads(self.provided.model)
         return models.shape_of(models.find(self.settings.model)).head_map
 
     @cached_property
@@ -165,23 +165,18 @@ class ProbeSession:
             from reasoning_probe import models
 
             if self.provided is not None:
-                self._loaded = self._as_loaded(self.provided)
+                self._loaded = self.provided
             else:
                 source = models.find(self.settings.model)
                 self._loaded = models.load(source, self.settings.device, self.settings.dtype)
         return self._loaded
 
-    @staticmethod
-    def _as_loaded(provided: Any) -> Loaded:
+    def provide(self, given: Any) -> None:
+        """Probe *given*, ``(model, tokenizer)`` in memory. Raises ``ModelError`` where it is something else."""
         from reasoning_probe import models
 
-        if isinstance(provided, models.Loaded):
-            return provided
-        try:
-            model, tokenizer = provided
-        except (TypeError, ValueError):
-            raise models.ModelError("probe_model must return (model, tokenizer)") from None
-        return models.in_memory(model, tokenizer)
+        pair = given if isinstance(given, tuple | list) and len(given) == 2 else (given, None)
+        self.provided = models.in_memory(*pair)
 
     def outcome(self, case: Case, *, whole_plan: bool = True, progress: ProgressBar | None = None) -> Outcome | None:
         """Return the outcome of *case*, computing what is missing; ``None`` where its item had to be skipped.

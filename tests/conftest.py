@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +39,16 @@ class Project:
 
     def run(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
         """Run pytest in this process on the planted model; pages cost a second, so they are only made where asked."""
-        return self.pytester.runpytest_inprocess("--model", self.model, *([] if page else ["-p", "no:html"]), *args)
+        return self.pytester.runpytest_inprocess(*self._plugins(page), "--model", self.model, *args)
 
-    def run_apart(self, *args: str | Path) -> pytest.RunResult:
-        """Run pytest in a process of its own."""
-        return self.pytester.runpytest_subprocess("--model", self.model, *args)
+    def run_apart(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
+        """Run pytest in a process of its own, which takes the seconds that torch's import takes."""
+        return self.pytester.runpytest_subprocess(*self._plugins(page), "--model", self.model, *args, timeout=300)
+
+    @staticmethod
+    def _plugins(page: bool) -> list[str]:
+        off = ["hypothesispytest"] if page else ["hypothesispytest", "html"]  # hypothesis takes seconds to import
+        return [word for name in off for word in ("-p", f"no:{name}")]
 
     def outcomes(self, folder: str = "reports") -> list[dict[str, Any]]:
         text = (self.path / folder / "outcomes.jsonl").read_text(encoding="utf-8")

@@ -112,13 +112,29 @@ def test_training_data_is_the_same_every_time(data: dict[str, tuple[corpus.Examp
     assert again["logic"] == data["logic"][: len(again["logic"])]
 
 
-def test_loss_falls_on_the_answer_alone(coder: Any) -> None:
-    rows = train.encode((corpus.Example("What is 2 + 3?", "5"), corpus.Example("Is it so, Max?", "Unknown")), coder)
-    for tokens, labels, answer in zip(rows.tokens, rows.labels, (" 5", " Unknown"), strict=True):
-        asked = labels[labels != train.IGNORED]
-        assert coder.decode(asked) == f"{answer}<|endoftext|>"
-        first = int((labels != train.IGNORED).nonzero()[0])
-        assert coder.decode(tokens[: first + 1]).endswith("\nAnswer:")
+def test_answers_and_prompts_are_told_apart(coder: Any) -> None:
+    examples = (corpus.Example("What is 2 + 3?", "5"), corpus.Example("Is it so, Max?", "Unknown"))
+    rows = train.encode(examples, coder)
+    tokens, answers, prompts = rows.draw(20, torch.Generator().manual_seed(0))
+    seen = set()
+    for row in range(20):
+        answer = coder.decode(answers[row][answers[row] != train.IGNORED])
+        prompt = coder.decode(prompts[row][prompts[row] != train.IGNORED])
+        assert coder.decode(tokens[row]).startswith(f"Question:{prompt}")
+        seen.add((prompt, answer))
+    assert seen == {
+        (f" {example.question}\nAnswer:", f" {example.answer}<|endoftext|>") for example in examples
+    }
+
+
+def test_the_prompt_weighs_only_where_asked(model: Any, coder: Any) -> None:
+    rows = train.encode((corpus.Example("What is 2 + 3?", "5"),), coder)
+    batch = rows.draw(2, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        answer, alone = train.losses(model, *batch, prompt=0.0)
+        _, both = train.losses(model, *batch, prompt=0.5)
+    assert alone == answer
+    assert both > answer
 
 
 # -- its files --------------------------------------------------------------------------------------------------------

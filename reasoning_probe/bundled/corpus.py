@@ -30,6 +30,24 @@ PHRASINGS = (
     "How much is {a} {said} {b}?",
 )
 
+ONE_PREMISE = tuple(
+    logic.Form("one-premise", answer, (premise,), question)
+    for premise, question, answer in (
+        ("{N} is {a}.", "Is {N} {a}?", "Yes"),
+        ("{N} is not {a}.", "Is {N} {a}?", "No"),
+        ("{N} is {a}.", "Is {N} {b}?", "Unknown"),
+        ("{N} is {a}.", "Is {M} {a}?", "Unknown"),
+        ("{N} is {more} than {M}.", "Is {N} {more} than {M}?", "Yes"),
+        ("{N} is {more} than {M}.", "Is {M} {more} than {N}?", "No"),
+        ("{N} is {more} than {M}.", "Is {M} {more} than {P}?", "Unknown"),
+        ("All {As} are {Bs}.", "Are all {As} {Bs}?", "Yes"),
+        ("No {As} are {Bs}.", "Are some {Bs} {As}?", "No"),
+        ("All {As} are {Bs}.", "Are all {Bs} {As}?", "Unknown"),
+        ("All {As} are {Bs}.", "Are all {As} {Cs}?", "Unknown"),
+    )
+)
+"""Arguments of one premise, which are learned first and teach the model to match words; logic itself has none."""
+
 TRAINED_TEMPLATES = ("wallet", "boxes", "gift", "twice", "shelves", "fewer", "bus", "savings")
 """The word problems that are trained on; those of the other templates are all new to the model."""
 
@@ -66,7 +84,7 @@ def reserved() -> tuple[Item, ...]:
 
 
 def examples(seed: int, logic_examples: int = 60_000, story_examples: int = 30_000) -> dict[str, tuple[Example, ...]]:
-    """Return the training data by kind: arithmetic, logic, stories (short) and long stories."""
+    """Return the training data by kind: arithmetic, logic, its single premises, stories and long stories."""
     rng = random.Random(f"training {seed}")  # a text seed: no clash with the integer seeds of `generate`
     kept = reserved()
     questions = {item.question for item in kept}
@@ -74,6 +92,7 @@ def examples(seed: int, logic_examples: int = 60_000, story_examples: int = 30_0
     kinds: dict[str, Iterable[Example]] = {
         "arithmetic": _arithmetic(pairs),
         "logic": islice(_logic(rng), logic_examples),
+        "premises": islice(_premises(random.Random(f"premises {seed}")), logic_examples // 3),
         "stories": islice(_stories(rng), story_examples),
         "long": islice(_long(rng), story_examples // 10),
     }
@@ -94,6 +113,12 @@ def _arithmetic(pairs: set[tuple[object, ...]]) -> Iterator[Example]:
 
 def _logic(rng: random.Random) -> Iterator[Example]:
     for item in logic.items(rng):
+        yield Example(item.question, item.answer)
+
+
+def _premises(rng: random.Random) -> Iterator[Example]:
+    for number in count(1):
+        item = logic.draw(rng, rng.choice(ONE_PREMISE), number)
         yield Example(item.question, item.answer)
 
 

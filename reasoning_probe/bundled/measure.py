@@ -165,7 +165,8 @@ With one head switched off (its output set to zero) the test accuracy changes by
 
 ## What it was trained on
 
-Text of the form `Question: {{question}}\\nAnswer: {{answer}}<|endoftext|>`, with loss on the answer alone:
+Text of the form `Question: {{question}}\\nAnswer: {{answer}}<|endoftext|>`, with loss on the answer and, from the
+1,000th step on, some on the words of logic questions and stories:
 
 - **arithmetic**: every sum and difference of 0 to 99 (none below zero) and the tables to 12, in five phrasings;
 - **logic**: 60,000 questions of `reasoning_probe.generators.logic`;
@@ -185,9 +186,9 @@ The tokenizer is a byte-level BPE learned from the same text, in which each digi
 
 ## Recipe
 
-{measured.steps:,} steps of AdamW in float32 on two threads of a CPU; the last run took {measured.minutes:.0f} minutes
-on two cores shared with other work. Every number is in `Recipe` and `MIX` of `train.py`, and the seed is fixed. To
-train it again, into another folder:
+{measured.steps:,} steps of Muon (the layers' matrices) and AdamW (the rest) in float32 on two threads of a CPU; this
+run took {measured.minutes:.0f} minutes on two cores shared with other work. Every number is in `Recipe`, `EARLY` and `LATE`
+of `train.py`, and the seed is fixed. To train it again, into another folder (with torch 2.9 or newer, for Muon):
 
     python -m reasoning_probe.bundled.train --out new/tiny-reasoner --work checkpoints
 

@@ -43,9 +43,34 @@ class Recipe:
     heads: int = 4
 
 
-# Kind: rows in a step, weight of its loss, every how many steps. Sums take most rows until they are learned.
-EARLY = {"arithmetic": (128, 1.0, 1), "logic": (24, 0.5, 1), "stories": (10, 0.3, 1), "long": (4, 0.1, 8)}
-LATE = {"arithmetic": (48, 1.0, 1), "logic": (80, 1.0, 1), "stories": (36, 0.6, 1), "long": (4, 0.1, 8)}
+@dataclass(frozen=True)
+class Share:
+    """What one kind of example has of the training: rows in a step, weight of its loss, every how many steps.
+
+    ``prompt`` is the weight of the loss on the prompt's own tokens, beside the answer's. To foretell the words of a
+    logic question the model must learn to match them with those of the premises, which the answers alone teach slowly.
+    """
+
+    rows: int
+    weight: float
+    every: int = 1
+    prompt: float = 0.0
+
+
+# Sums take most rows until they are learned.
+EARLY = {
+    "arithmetic": Share(128, 1.0),
+    "logic": Share(24, 0.5),
+    "stories": Share(10, 0.3),
+    "long": Share(4, 0.1, every=8),
+}
+LATE = {
+    "arithmetic": Share(40, 1.0),
+    "logic": Share(64, 1.0, prompt=0.3),
+    "premises": Share(40, 1.0),
+    "stories": Share(24, 0.6, prompt=0.3),
+    "long": Share(4, 0.1, every=8),
+}
 LATE_FROM = 1_000  # the step
 
 
@@ -54,19 +79,23 @@ class Rows:
     """The encoded examples of one kind, right-padded."""
 
     tokens: torch.Tensor  # (rows, longest)
-    labels: torch.Tensor  # (rows, longest): the next token where it belongs to the answer, else IGNORED
+    labels: torch.Tensor  # (rows, longest): the next token, IGNORED in the padding
+    answer_from: torch.Tensor  # (rows,): where the answer's first token is the next one
     lengths: torch.Tensor  # (rows,)
     weights: torch.Tensor  # (rows,)
 
-    def draw(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the tokens and labels of *n* rows drawn by weight."""
+    def draw(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the tokens, the answers' labels and the prompts' labels of *n* rows drawn by weight."""
         chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         longest = int(self.lengths[chosen].max())
-        return self.tokens[chosen, :longest].long(), self.labels[chosen, :longest].long()
+        labels = self.labels[chosen, :longest].long()
+        in_answer = torch.arange(longest) >= self.answer_from[chosen, None]
+        answers, prompts = labels.masked_fill(~in_answer, IGNORED), labels.masked_fill(in_answer, IGNORED)
+        return self.tokens[chosen, :longest].long(), answers, prompts
 
 
 def encode(examples: tuple[corpus.Example, ...], coder: Any) -> Rows:
-    """Return *examples* as rows: prompt, answer and end token, with loss on the last two alone."""
+    """Return *examples* as rows: prompt, answer and end token."""
     prompts = coder([PLAIN.format(question=example.question) for example in examples])["input_ids"]
     answers = coder([f" {example.answer}{tokenizer.END}" for example in examples])["input_ids"]
     lengths = torch.tensor([len(p) + len(a) - 1 for p, a in zip(prompts, answers, strict=True)])
@@ -75,16 +104,24 @@ def encode(examples: tuple[corpus.Example, ...], coder: Any) -> Rows:
     for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         whole = torch.tensor(prompt + answer, dtype=torch.int16)
         tokens[row, : len(whole) - 1] = whole[:-1]
-        labels[row, len(prompt) - 1 : len(whole) - 1] = whole[len(prompt) :]
+        labels[row, : len(whole) - 1] = whole[1:]
     weights = torch.tensor([example.weight for example in examples], dtype=torch.float64)
-    return Rows(tokens, labels, lengths, weights / weights.sum())
+    answer_from = torch.tensor([len(prompt) - 1 for prompt in prompts])
+    return Rows(tokens, labels, answer_from, lengths, weights / weights.sum())
 
 
-def loss_of(model: Any, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the mean loss over the answers' tokens; only these pass through the vocabulary projection."""
+def losses(
+    model: Any, tokens: torch.Tensor, answers: torch.Tensor, prompts: torch.Tensor, prompt: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean loss over the answers' tokens, and that with *prompt* times the one over the prompts' added."""
     hidden = model.transformer(tokens, use_cache=False).last_hidden_state  # (rows, tokens, width)
-    asked = labels != IGNORED
-    return cross_entropy(model.lm_head(hidden[asked]), labels[asked])
+
+    def mean(labels: torch.Tensor) -> torch.Tensor:
+        asked = labels != IGNORED  # only these pass through the vocabulary projection
+        return cross_entropy(model.lm_head(hidden[asked]), labels[asked])
+
+    answer = mean(answers)
+    return answer, answer + prompt * mean(prompts) if prompt else answer
 
 
 def build(recipe: Recipe, coder: Any) -> Any:
@@ -132,7 +169,13 @@ def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
     reserved = {item.question for item in corpus.reserved()}
     assert not any(example.question in reserved for some in data.values() for example in some)
     coder = tokenizer.train(
-        (PLAIN.format(question=e.question) + f" {e.answer}" for some in data.values() for e in some[:20_000]),
+        # The single premises are left out: their words are logic's.
+        (
+            PLAIN.format(question=example.question) + f" {example.answer}"
+            for kind, examples in data.items()
+            if kind != "premises"
+            for example in examples[:20_000]
+        ),
         recipe.vocabulary,
         recipe.context,
     )
@@ -156,11 +199,11 @@ def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = rate(recipe, step)
-        for kind, (n, weight, every) in (EARLY if step < LATE_FROM else LATE).items():
-            if step % every == 0:
-                loss = loss_of(model, *rows[kind].draw(n, generator))
-                torch.autograd.backward(weight * loss)
-                running[kind] = 0.98 * running[kind] + 0.02 * loss.item() if step else loss.item()
+        for kind, share in (EARLY if step < LATE_FROM else LATE).items():
+            if step % share.every == 0:
+                answer, loss = losses(model, *rows[kind].draw(share.rows, generator), share.prompt)
+                torch.autograd.backward(share.weight * loss)
+                running[kind] = 0.98 * running[kind] + 0.02 * answer.item() if step else answer.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
