@@ -30,12 +30,13 @@ from typing import Any
 import torch
 
 from reasoning_probe import datasets, models
-from reasoning_probe.ablation import switched_off
+from reasoning_probe.ablation import ZERO, switched_off
 from reasoning_probe.engine.passes import Driver
 from reasoning_probe.engine.plain import NOISE_MARGIN, Plain
+from reasoning_probe.engine.replies import Job, Reply
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.heads import find_heads
-from reasoning_probe.prompts import Generation, Query, query
+from reasoning_probe.prompts import Generation, query
 from reasoning_probe.targets import Target, every_head, parse_targets
 
 
@@ -165,11 +166,27 @@ def main() -> None:
     dice, work = random.Random(0), Work()
     naive, batch, fast = Sample(), Sample(), Sample()
     differing = 0
-    for at, asked in enumerate(queries):
-        found = one_item(engine, driver, asked, targets, fast, work)
-        if at in sampled:
-            differing += compare(engine, asked, targets, found, dice, options.naive_per_item, naive, batch)
-        print(f"item {at + 1} of {len(queries)}: engine {fast.per_case:.4f} s a case", flush=True)
+    jobs = []
+    for asked in queries:
+        encoded = engine.codec.encode(asked)
+        baseline = engine.plain.baseline(encoded, asked.generation.stop)
+        jobs.append(Job(encoded, asked.generation.stop, baseline, tuple(targets), ZERO))
+    for group in groups(engine, jobs):
+        started = time.perf_counter()
+        with counting(driver, work):
+            found = engine.way.answer([jobs[at] for at in group])
+        seconds = time.perf_counter() - started
+        fast.cases += len(targets) * len(group)
+        fast.seconds += seconds
+        for at, replies in zip(group, found, strict=True):
+            if at in sampled:
+                for way in (naive, batch):
+                    way.engine_cases += len(targets)
+                    way.engine_seconds += seconds / len(group)
+                differing += compare(engine, jobs[at], replies, dice, options.naive_per_item, naive, batch)
+        print(
+            f"items {group[0] + 1} to {group[-1] + 1} of {len(jobs)}: engine {fast.per_case:.5f} s a case", flush=True
+        )
 
     peak = max(rate.values())
     arithmetic = (work.layer_flops + work.vocabulary_flops) / (peak * 1e9)
@@ -208,49 +225,33 @@ def main() -> None:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def one_item(
-    engine: Engine, driver: Driver, asked: Query, targets: Sequence[Target], fast: Sample, work: Work
-) -> dict[str, Any]:
-    """Run the engine on one item; return its tokens by target, and the seconds."""
-    encoded = engine.codec.encode(asked)
-    stop = asked.generation.stop
-    baseline = engine.plain.baseline(encoded, stop)
-    started = time.perf_counter()
-    with counting(driver, work):
-        replies = engine.way.replies(encoded, stop, baseline, targets)
-    seconds = time.perf_counter() - started
-    fast.cases += len(targets)
-    fast.seconds += seconds
-    return {"encoded": encoded, "replies": replies, "seconds": seconds}
+def groups(engine: Engine, jobs: Sequence[Job]) -> list[list[int]]:
+    """Return which jobs share passes, as the engine itself groups them."""
+    grouped: list[list[int]] = []
+    for at, job in enumerate(jobs):
+        if grouped and engine.way.fit([jobs[other] for other in grouped[-1]] + [job]):
+            grouped[-1].append(at)
+        else:
+            grouped.append([at])
+    return grouped
 
 
 def compare(
-    engine: Engine,
-    asked: Query,
-    targets: Sequence[Target],
-    found: dict[str, Any],
-    dice: random.Random,
-    cases: int,
-    naive: Sample,
-    batch: Sample,
+    engine: Engine, job: Job, replies: Sequence[Reply], dice: random.Random, cases: int, naive: Sample, batch: Sample
 ) -> int:
     """Run the other two ways on one item; return how many of their responses differ from the engine's."""
-    encoded, stop, replies = found["encoded"], asked.generation.stop, found["replies"]
     differing = 0
-    for place in dice.sample(range(len(targets)), min(cases, len(targets))):
+    for place in dice.sample(range(len(job.targets)), min(cases, len(job.targets))):
         started = time.perf_counter()
-        tokens = engine.plain.alone(encoded, stop, targets[place])
+        tokens = engine.plain.alone(job, job.targets[place])
         naive.seconds += time.perf_counter() - started
         naive.cases += 1
         differing += tokens != replies[place].tokens
     started = time.perf_counter()
-    rows = batched(engine.plain, encoded, stop, targets)
+    rows = batched(engine.plain, job.encoded, job.stop, job.targets)
     batch.seconds += time.perf_counter() - started
-    batch.cases += len(targets)
+    batch.cases += len(job.targets)
     differing += sum(row != reply.tokens for row, reply in zip(rows, replies, strict=True))
-    for other in (naive, batch):
-        other.engine_cases += len(targets)
-        other.engine_seconds += found["seconds"]
     return differing
 
 

@@ -84,7 +84,7 @@ def find(name: str) -> Source:
     if name.lower().endswith(".gguf"):
         if not path.is_file():
             raise ModelError(f"there is no file {name}: give the path of a .gguf file")
-        return Source(name, str(path.parent), gguf_file=path.name)
+        return Source(name, str(path.parent.absolute()), gguf_file=path.name)
     if path.is_dir():
         return _folder(name, path)
     if path.exists():
@@ -116,13 +116,13 @@ def _folder(name: str, path: Path) -> Source:
     if not (path / "config.json").is_file():
         ggufs = sorted(path.glob("*.gguf"))
         if len(ggufs) == 1:
-            return Source(name, str(path), gguf_file=ggufs[0].name)
+            return Source(name, str(path.absolute()), gguf_file=ggufs[0].name)
         raise ModelError(f"the folder {name} holds no model: there is no config.json in it")
     if not any(any(path.glob(pattern)) for pattern in _WEIGHTS):
         raise ModelError(
             f"the folder {name} holds no weights: there is no .safetensors or .bin file beside config.json"
         )
-    return Source(name, str(path))
+    return Source(name, str(path.absolute()))
 
 
 @contextmanager
@@ -134,11 +134,14 @@ def _one_line(name: str) -> Iterator[None]:
         raise
     except Exception as problem:  # libraries raise every kind of error on a bad file
         said = " ".join(str(problem).split()) or type(problem).__name__
-        raise ModelError(f"cannot load the model {name}: {_unknown(said) or said[:300]}") from problem
+        raise ModelError(f"cannot load the model {name}: {_meaning(said) or said[:300]}") from problem
 
 
-def _unknown(said: str) -> str | None:
+def _meaning(said: str) -> str | None:
+    """Return what transformers means by an error that it words at length."""
     low = said.lower()
+    if "unrecognized configuration class" in low:
+        return "it is no decoder-only language model"
     if any(
         word in low for word in ("not a valid model identifier", "couldn't connect", "can't load", "offline", "404")
     ):
@@ -229,6 +232,8 @@ def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
             " return (model, tokenizer), a causal language model of transformers and its tokenizer"
         )
     name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+    if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one where its files are missing
+        raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
     return Loaded(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(model.device))
 
 
@@ -241,6 +246,19 @@ def _default_dtype(source: Source) -> Any:
 
         size = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
     return torch.float32 if size < SMALL else "auto"
+
+
+def check_weights(model: Any, name: str) -> None:
+    """Raise :class:`ModelError` where a weight of *model* is NaN or infinite: it would answer, but nonsense."""
+    import torch
+
+    ordinary = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    for path, tensor in model.named_parameters():
+        if tensor.dtype in ordinary and not tensor.is_meta and not bool(tensor.isfinite().all()):
+            raise ModelError(
+                f"the weights of {name} hold NaN or infinity ({path}): the file is damaged, or its numbers need"
+                " --probe-dtype float32"
+            )
 
 
 def fingerprint(model: Any) -> str:

@@ -52,8 +52,8 @@ class State:
 
     @property
     def started(self) -> bool:
-        """Whether a probe was collected."""
-        return self._session is not None
+        """Whether a probe was collected and can be run."""
+        return self._session is not None and self.problem is None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -148,22 +148,20 @@ def _provide_model(state: State, metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config) -> None:
     """End the session where options or data are wrong."""
     state = config.stash[STATE]
-    if state.problem:
+    if state.started:
+        state.problem = _unknown_source(state)
+    if state.problem:  # kept, since pytest goes on to pytest_collection_finish
         raise pytest.UsageError(state.problem)
-    if not state.started:
-        return
-    unknown = sorted(set(state.settings.sources) - set(state.session.datasets) - _builtin())
-    if unknown:
-        known = ", ".join(sorted(state.session.datasets))
-        raise pytest.UsageError(
-            f"--probe-dataset: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
-        )
 
 
-def _builtin() -> set[str]:
+def _unknown_source(state: State) -> str | None:
     from reasoning_probe.datasets import BUILTIN
 
-    return set(BUILTIN)
+    unknown = sorted(set(state.settings.sources) - set(state.session.datasets) - set(BUILTIN))
+    if not unknown:
+        return None
+    known = ", ".join(sorted(state.session.datasets))
+    return f"--probe-dataset: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
 
 
 def case_of(item: pytest.Item) -> Case | None:

@@ -17,7 +17,7 @@ from reasoning_probe.prompts import Generation, Query, default_generation, query
 from reasoning_probe.targets import Target, every_head, every_layer, parse_targets
 
 if TYPE_CHECKING:
-    from reasoning_probe.engine.run import Engine, Work
+    from reasoning_probe.engine.run import Engine
     from reasoning_probe.heads import HeadMap
     from reasoning_probe.models import Loaded
     from reasoning_probe.store import Run
@@ -213,6 +213,7 @@ class ProbeSession:
         from reasoning_probe.heads import HeadError, HeadMap, find_heads, prove_heads
 
         loaded = self.load()
+        models.check_weights(loaded.model, loaded.name)
         try:
             head_map = find_heads(loaded.model)
         except HeadError:
@@ -249,21 +250,19 @@ class ProbeSession:
         by_item: dict[tuple[str, str], list[Case]] = {}
         for case in cases:
             by_item.setdefault(case.key[:2], []).append(case)
-        for (dataset, item_id), group in by_item.items():
+        plan = []
+        for group in by_item.values():
             missing = [case for case in group if case.key not in self.outcomes]
-            if not missing:
-                continue
             ablated = tuple((case.target, case.ablation) for case in missing if case.target and case.ablation)
-            work: Work = Work(self._query(group[0]), ablated)
-            for batch in self.engine.run([work]):
-                for outcome in batch:
-                    key = (outcome.dataset, outcome.item, outcome.target, outcome.ablation)
-                    self.outcomes.setdefault(key, outcome)
-                yield batch
+            if missing:
+                plan.append(Work(self._query(group[0]), ablated))
+        for batch in self.engine.run(plan):
+            for outcome in batch:
+                key = (outcome.dataset, outcome.item, outcome.target, outcome.ablation)
+                self.outcomes.setdefault(key, outcome)
             for skip in self.engine.skipped:
                 self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
-            if (dataset, item_id) in self.skipped:
-                yield []
+            yield batch
 
     def _query(self, case: Case) -> Query:
         return query(case.dataset, case.item, self.generation(case.dataset))

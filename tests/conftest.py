@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 pytest_plugins = ["pytester"]
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: no test may depend on the hub
 
 PROBES = Path(__file__).parent.parent / "probes"
 
@@ -39,16 +42,16 @@ class Project:
 
     def run(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
         """Run pytest in this process on the planted model; pages cost a second, so they are only made where asked."""
-        return self.pytester.runpytest_inprocess(*self._plugins(page), "--model", self.model, *args)
+        return self.pytester.runpytest_inprocess(*self._first(page), *args, no_reraise_ctrlc=True)
 
     def run_apart(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
         """Run pytest in a process of its own, which takes the seconds that torch's import takes."""
-        return self.pytester.runpytest_subprocess(*self._plugins(page), "--model", self.model, *args, timeout=300)
+        return self.pytester.runpytest_subprocess(*self._first(page), *args, timeout=300)
 
-    @staticmethod
-    def _plugins(page: bool) -> list[str]:
+    def _first(self, page: bool) -> list[str]:
         off = ["hypothesispytest"] if page else ["hypothesispytest", "html"]  # hypothesis takes seconds to import
-        return [word for name in off for word in ("-p", f"no:{name}")]
+        # With a blank in place of the "=" pytest would look for its root beside the model, too.
+        return [*(word for name in off for word in ("-p", f"no:{name}")), f"--model={self.model}"]
 
     def outcomes(self, folder: str = "reports") -> list[dict[str, Any]]:
         text = (self.path / folder / "outcomes.jsonl").read_text(encoding="utf-8")
@@ -71,6 +74,8 @@ def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from planted import planted
 
+    from reasoning_probe import html_shell, marks, progress  # noqa: F401
+    from reasoning_probe.report import terminal  # noqa: F401
     from reasoning_probe.report.findings import findings_html
     from reasoning_probe.session import ProbeSession, Settings
 

@@ -122,9 +122,7 @@ def test_answers_and_prompts_are_told_apart(coder: Any) -> None:
         prompt = coder.decode(prompts[row][prompts[row] != train.IGNORED])
         assert coder.decode(tokens[row]).startswith(f"Question:{prompt}")
         seen.add((prompt, answer))
-    assert seen == {
-        (f" {example.question}\nAnswer:", f" {example.answer}<|endoftext|>") for example in examples
-    }
+    assert seen == {(f" {example.question}\nAnswer:", f" {example.answer}<|endoftext|>") for example in examples}
 
 
 def test_the_prompt_weighs_only_where_asked(model: Any, coder: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ import reasoning_probe as rp
 from reasoning_probe.engine import fast, verify
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain import Plain
-from reasoning_probe.engine.replies import Codec
+from reasoning_probe.engine.replies import Codec, Job
 from reasoning_probe.engine.run import Engine, Work
 from reasoning_probe.heads import HeadMap, find_heads
 from reasoning_probe.prompts import Generation, query
@@ -68,7 +69,7 @@ def test_every_family_answers_as_with_edited_weights(family: str) -> None:
 
 @pytest.mark.parametrize(
     ("family", "path"),
-    [("gpt2", "growing passes"), ("llama", "growing passes"), ("bloom", "passes of full batches"), ("openai-gpt", "")],
+    [("gpt2", "growing passes of several queries"), ("llama", "growing passes of several queries"), ("openai-gpt", "")],
 )
 def test_the_self_check_chooses_the_path(family: str, path: str) -> None:
     model = build(family)
@@ -113,7 +114,7 @@ def test_a_prompt_at_the_context_limit() -> None:
 
 @pytest.mark.parametrize("tokens", [1, 70, 131, 10_000])
 def test_chunks_of_any_size(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "CPU_TOKENS", tokens)
+    monkeypatch.setattr(fast, "CPU_BYTES", tokens * 4 * 48)
     check(build("qwen3"), "L0H0,L0H1,L0H2,L1H0,L1H3,L2H1,L2H2,L0+L2H0")
 
 
@@ -123,21 +124,11 @@ def test_a_byte_of_memory_is_enough() -> None:
     plan = [Work(query("items", item, Generation(10, ())), _zero(every_head(head_map))) for item in ITEMS]
     tight = Engine(model, Letters(), head_map, memory_cap=1)
     wide = Engine(model, Letters(), head_map)
-    assert [list(batch) for batch in tight.run(plan)] == [list(batch) for batch in wide.run(plan)] or _same(
-        tight, wide, plan
-    )
-    assert tight.path == "fast"
-
-
-def _same(one: Engine, other: Engine, plan: list[Work]) -> bool:
-    """Compare all but the last bits of the log-probabilities, which may differ with the chunk."""
-    pairs = zip(one.run(plan), other.run(plan), strict=True)
-    return all(
-        (a.response, a.target, a.item) == (b.response, b.target, b.item)
-        and a.answer_logprob == pytest.approx(b.answer_logprob, abs=1e-4)
-        for left, right in pairs
-        for a, b in zip(left, right, strict=True)
-    )
+    pairs = zip(chain(*tight.run(plan)), chain(*wide.run(plan)), strict=True)
+    for one, other in pairs:
+        assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
+        assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-4)
+    assert tight.path == wide.path == "fast"
 
 
 def _zero(targets: list[Target]) -> tuple[tuple[Target, str], ...]:
@@ -185,6 +176,19 @@ def test_near_ties_are_settled_by_the_one_row_path() -> None:
     assert engine.counts.verified + engine.counts.decoded == engine.counts.rows
 
 
+def test_queries_that_share_passes_answer_as_alone() -> None:
+    model = build("llama")
+    head_map = find_heads(model)
+    items = [rp.Item(question="x" * n + "?", answer="12" if n % 2 else "8", id=f"n{n}") for n in (1, 9, 4, 17, 2)]
+    plan = [Work(query("items", item, Generation(9, ())), _zero(every_head(head_map))) for item in items]
+    engine = Engine(model, Letters(), head_map)
+    (together,) = engine.run(plan)  # one batch: they did share their passes
+    alone = [outcome for work in plan for outcome in chain(*Engine(model, Letters(), head_map).run([work]))]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
+        assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-4)
+
+
 def test_half_precision_gives_the_one_row_answers() -> None:
     model = build("llama").to(torch.bfloat16)
     head_map = find_heads(model)
@@ -194,8 +198,9 @@ def test_half_precision_gives_the_one_row_answers() -> None:
     for work in works:
         encoded = engine.codec.encode(work.query)
         (batch,) = engine.run([work])
+        job = Job(encoded, (), engine.plain.baseline(encoded, ()), (), {})
         for outcome, target in zip(batch[1:], targets, strict=True):
-            alone = engine.plain.alone(encoded, (), target)
+            alone = engine.plain.alone(job, target)
             assert outcome.response == engine.codec.text(alone, ()), target.name
 
 

@@ -9,9 +9,9 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from conftest import Project
 from planted import CARRIER, OTHERS, RIGHT_LOGIC, WRONG_LOGIC
 
+from conftest import Project
 from reasoning_probe.store import read_run
 
 LOGIC = ("syllogism-max-animal", "exclusion-mia-cat", "converse-leo-poet", "compare-tom-taller")
@@ -56,11 +56,9 @@ def test_ids_do_not_depend_on_what_else_is_there(project: Project) -> None:
 
 def test_ids_name_the_ablation_where_there_are_several(project: Project) -> None:
     project.probe("logic")
-    result = project.run("--probe-heads", CARRIER, "--ablation", "zero,mean", "-v", "-k", "max")
+    result = project.run("--probe-heads", CARRIER, "--ablation", "zero,mean", "-v", "-k", "mia")
     result.assert_outcomes(passed=1, xfailed=2, deselected=9)
-    result.stdout.fnmatch_lines(
-        ["*[[]syllogism-max-animal-L1H2-zero] XFAIL*", "*[[]syllogism-max-animal-L1H2-mean] XFAIL*"]
-    )
+    result.stdout.fnmatch_lines(["*[[]exclusion-mia-cat-L1H2-zero] XFAIL*", "*[[]exclusion-mia-cat-L1H2-mean] XFAIL*"])
     assert [outcome["ablation"] for outcome in project.outcomes()] == [None, "zero", "mean"]
 
 
@@ -111,7 +109,7 @@ def test_k_logic_runs_the_logic_probes_and_nothing_else(project: Project) -> Non
 
 def test_lf_asks_what_failed_again(project: Project) -> None:
     project.probe("logic")
-    project.run("--ablate-layers").assert_outcomes(passed=8, failed=1, xfailed=3)
+    project.run("--ablate-layers").assert_outcomes(passed=7, failed=1, xfailed=4)
     result = project.run("--ablate-layers", "--lf")
     result.assert_outcomes(failed=1)
     assert project.computed() == {("converse-leo-poet", "baseline")}
@@ -125,8 +123,10 @@ def test_x_computes_no_item_after_the_first_failure(project: Project) -> None:
 
 def test_cases_may_run_in_any_order(project: Project) -> None:
     project.probe("logic")
-    project.write("conftest.py", "def pytest_collection_modifyitems(items):\n    items[:] = items[1::2] + items[0::2][::-1]\n")
-    project.run("--probe-heads", "L1H2,L1H3").assert_outcomes(passed=8, failed=1, xfailed=3)
+    project.write(
+        "conftest.py", "def pytest_collection_modifyitems(items):\n    items[:] = items[1::2] + items[0::2][::-1]\n"
+    )
+    project.run("--probe-heads", "L1H2,L1H3").assert_outcomes(passed=7, failed=1, xfailed=4)
     shuffled = {json.dumps(outcome, sort_keys=True) for outcome in project.outcomes()}
     project.write("conftest.py", "")
     project.run("--probe-heads", "L1H2,L1H3")
@@ -152,7 +152,7 @@ def test_a_failure_is_a_few_readable_lines(project: Project) -> None:
             "*_ test_logic[[]converse-leo-poet] _*",
             "question  All poets are readers. Leo is a reader. Is Leo a poet?",
             "expected  Unknown",
-            "answered  Yes",
+            "answered  yes",
             "response  Yes",
             "mistake   wrong_label*",
             "=*= reasoning-probe =*",
@@ -169,17 +169,24 @@ def test_a_wrong_answer_of_an_ablated_model_never_fails_the_build(project: Proje
     assert result.ret == pytest.ExitCode.OK
     result.assert_outcomes(passed=3 + 3 * len(OTHERS), xfailed=3, deselected=9)
     result.stdout.fnmatch_lines(
-        [f"XFAIL test_logic.py::test_logic[[]{item}-L1H2] - L1H2 off: wrong_label, baseline was right" for item in RIGHT_LOGIC]
+        [
+            f"XFAIL test_logic.py::test_logic[[]{item}-L1H2] - L1H2 off: wrong_label, baseline was right"
+            for item in RIGHT_LOGIC
+        ]
     )
 
 
 def test_an_ablated_model_may_be_right_where_the_baseline_was_wrong(project: Project) -> None:
     project.probe("logic")
     result = project.run("--probe-heads", "L1H2,L0", "-k", "leo", "-v", "-rx")
-    result.stdout.fnmatch_lines(["*-L1H2] PASSED*", "*-L0] XFAIL*", "XFAIL*L0 off: wrong_label, baseline was wrong too"])
+    result.stdout.fnmatch_lines(
+        ["*-L1H2] PASSED*", "*-L0] XFAIL*", "XFAIL*L0 off: wrong_label, baseline was wrong too"]
+    )
 
 
-@pytest.mark.parametrize("body", ["raise KeyError('mine')", "assert answer.correct; assert not answer.correct", "1 / 0"])
+@pytest.mark.parametrize(
+    "body", ["raise KeyError('mine')", "assert answer.correct; assert not answer.correct", "1 / 0"]
+)
 def test_any_other_error_in_a_test_fails(project: Project, body: str) -> None:
     project.write("colours.jsonl", COLOURS.splitlines()[0])
     project.write("test_colours.py", COLOUR_PROBE.replace("assert answer.correct", body))
@@ -241,7 +248,8 @@ def test_a_probe_takes_any_iterable_of_items(project: Project) -> None:
 def test_a_probe_stands_among_ordinary_tests(project: Project) -> None:
     project.write("colours.jsonl", COLOURS.splitlines()[0])
     project.write(
-        "test_colours.py", COLOUR_PROBE + "\ndef test_plain(): pass\n\nclass TestMine:\n    def test_in_class(self): assert 0\n"
+        "test_colours.py",
+        COLOUR_PROBE + "\ndef test_plain(): pass\n\nclass TestMine:\n    def test_in_class(self): assert 0\n",
     )
     result = project.run()
     result.assert_outcomes(passed=2, failed=1)
@@ -252,7 +260,9 @@ def test_a_test_may_be_parametrised_further(project: Project) -> None:
     project.write("colours.jsonl", COLOURS.splitlines()[0])
     project.write(
         "test_colours.py",
-        COLOUR_PROBE.replace("@rp", "import pytest\n@pytest.mark.parametrize('n', [1, 2])\n@rp").replace("(answer)", "(answer, n)"),
+        COLOUR_PROBE.replace("@rp", "import pytest\n@pytest.mark.parametrize('n', [1, 2])\n@rp").replace(
+            "(answer)", "(answer, n)"
+        ),
     )
     project.run("--probe-heads", CARRIER).assert_outcomes(passed=2, xfailed=2)
     assert len(project.outcomes()) == 2
@@ -334,7 +344,8 @@ def test_markers_options_and_fixtures_are_listed(project: Project) -> None:
     result = project.run("--help")
     result.stdout.fnmatch_lines(["reasoning-probe: *", "  --model*", "  --ablate-heads*", "  --probe-heads*"])
     result.stdout.fnmatch_lines(["  ablate_heads (bool):*", "  probe_dataset (linelist):*"])
-    project.run("--fixtures").stdout.fnmatch_lines(["answer *", "*An ``Outcome``*"]) if False else None
+    result = project.run("--fixtures")
+    result.stdout.fnmatch_lines(["probe_model [[]session scope]*", "*override it to probe a model in memory.", "item*"])
 
 
 # -- files ----------------------------------------------------------------------------------------------------------
@@ -374,19 +385,22 @@ def test_outcomes_jsonl_keeps_its_contract(project: Project) -> None:
     project.run("--probe-heads", CARRIER)
     baseline, ablated = [outcome for outcome in project.outcomes() if outcome["item"] == MAX]
     logprob = baseline.pop("answer_logprob")
-    assert baseline.items() >= {
-        "dataset": "logic",
-        "item": MAX,
-        "target": "baseline",
-        "ablation": None,
-        "prompt": "Question: All dogs are animals. Max is a dog. Is Max an animal?\nAnswer:",
-        "response": "Yes",
-        "expected": "Yes",
-        "answer": "yes",
-        "correct": True,
-        "category": None,
-        "truncated": False,
-    }.items()
+    assert (
+        baseline.items()
+        >= {
+            "dataset": "logic",
+            "item": MAX,
+            "target": "baseline",
+            "ablation": None,
+            "prompt": "Question: All dogs are animals. Max is a dog. Is Max an animal?\nAnswer:",
+            "response": "Yes",
+            "expected": "Yes",
+            "answer": "yes",
+            "correct": True,
+            "category": None,
+            "truncated": False,
+        }.items()
+    )
     assert -0.1 < logprob < 0
     assert ablated["answer_logprob"] < -4
     assert (ablated["target"], ablated["ablation"], ablated["category"]) == (CARRIER, "zero", "wrong_label")
@@ -406,11 +420,14 @@ def test_the_page_is_one_file_with_the_findings_first(project: Project) -> None:
     project.probe("logic")
     project.run("--ablate-heads", page=True).stdout.fnmatch_lines(["*Generated html report: *reports/report.html*"])
     page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//(?!pypi\.org/project/pytest-html)|@import|url\(\s*["']?http""", page)
-    assert not re.search(r"<link[^>]+stylesheet|<script[^>]+src", page)
+    assert not re.search(r"""\ssrc\s*=\s*["']?(?!data:)\w|<link|@import|url\(\s*["']?(?!data:|#)""", page)
     assert page.index("<svg") < page.index('id="results-table"')
     assert f"reasoning-probe: {project.model}" in page[page.index("<title") :][:300]
-    assert sorted(path.name for path in (project.path / "reports").iterdir()) == ["outcomes.jsonl", "report.html", "run.json"]
+    assert sorted(path.name for path in (project.path / "reports").iterdir()) == [
+        "outcomes.jsonl",
+        "report.html",
+        "run.json",
+    ]
 
 
 def test_the_table_leaves_out_what_the_ablation_did_not_change(project: Project) -> None:
@@ -424,7 +441,7 @@ def test_the_table_leaves_out_what_the_ablation_did_not_change(project: Project)
 
 def test_a_page_that_the_user_names_wins(project: Project) -> None:
     project.probe("logic")
-    project.run("-k", "max", "--html=mine/page.html", "--self-contained-html", page=True)
+    project.run("--ablate-heads", "--html=mine/page.html", "--self-contained-html", page=True)
     assert "<svg" in (project.path / "mine" / "page.html").read_text(encoding="utf-8")
     assert not (project.path / "reports" / "report.html").exists()
     assert (project.path / "reports" / "run.json").exists()
@@ -443,7 +460,12 @@ def test_junit_xml_stays_plain(project: Project) -> None:
     project.run("--probe-heads", CARRIER, "--junitxml=junit.xml")
     suite = ET.parse(project.path / "junit.xml").getroot().find("testsuite")
     assert suite is not None
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped"), suite.get("errors")) == ("8", "1", "3", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped"), suite.get("errors")) == (
+        "8",
+        "1",
+        "3",
+        "0",
+    )
     # xunit2's schema knows no other elements in a test case; properties are not among them
     assert {element.tag for case in suite.iter("testcase") for element in case} == {"failure", "skipped"}
 
@@ -515,12 +537,12 @@ def test_a_dataset_that_is_deselected_does_not_load_the_model(project: Project, 
     assert not (project.path / "reports").exists()
 
 
-# -- several processes --------------------------------------------------------------------------------------------------
+# -- several processes --------------------------------------------------------------------------------------------
 
 
 def test_xdist_gives_the_same_files(project: Project) -> None:
     project.probe("logic")
-    project.run("--probe-heads", "L1H2,L0").assert_outcomes(passed=8, failed=1, xfailed=3)
+    project.run("--probe-heads", "L1H2,L0").assert_outcomes(passed=7, failed=1, xfailed=4)
 
     def lines() -> set[str]:
         rounded = [outcome | {"answer_logprob": round(outcome["answer_logprob"], 4)} for outcome in project.outcomes()]
@@ -528,10 +550,9 @@ def test_xdist_gives_the_same_files(project: Project) -> None:
 
     alone, summary = lines(), project.summary()
     result = project.run_apart("--probe-heads", "L1H2,L0", "-n", "2", page=True)
-    result.assert_outcomes(passed=8, failed=1, xfailed=3)
+    result.assert_outcomes(passed=7, failed=1, xfailed=4)
     assert lines() == alone
-    for key in ("datasets", "errors"):
-        assert project.summary()[key] == summary[key] if key == "datasets" else True
+    assert project.summary()["datasets"] == summary["datasets"]
     page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page
     assert f"test_logic[{MAX}]" in page

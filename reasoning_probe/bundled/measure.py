@@ -165,11 +165,12 @@ With one head switched off (its output set to zero) the test accuracy changes by
 
 ## What it was trained on
 
-Text of the form `Question: {{question}}\\nAnswer: {{answer}}<|endoftext|>`, with loss on the answer and, from the
-1,000th step on, some on the words of logic questions and stories:
+Text of the form `Question: {{question}}\\nAnswer: {{answer}}<|endoftext|>`, with loss on the answer and a
+little on the words of logic questions and stories:
 
 - **arithmetic**: every sum and difference of 0 to 99 (none below zero) and the tables to 12, in five phrasings;
-- **logic**: 60,000 questions of `reasoning_probe.generators.logic`;
+- **logic**: 60,000 questions of `reasoning_probe.generators.logic`, and 20,000 of one premise, which teach the model to
+  match words;
 - **stories**: 30,000 word problems of one to three steps, of half of the templates of
   `reasoning_probe.generators.multi_step` ({templates}) and of six one-step ones; problems of the other templates are
   new to it;
@@ -186,9 +187,10 @@ The tokenizer is a byte-level BPE learned from the same text, in which each digi
 
 ## Recipe
 
-{measured.steps:,} steps of Muon (the layers' matrices) and AdamW (the rest) in float32 on two threads of a CPU; this
-run took {measured.minutes:.0f} minutes on two cores shared with other work. Every number is in `Recipe`, `EARLY` and `LATE`
-of `train.py`, and the seed is fixed. To train it again, into another folder (with torch 2.9 or newer, for Muon):
+{measured.steps:,} steps of Muon (the layers' matrices) and AdamW (the rest) in float32 on two threads of a CPU. This
+run took {measured.minutes:.0f} minutes on two cores shared with other work. Every number is in `Recipe` and `MIX` of
+`train.py`, and the seed is fixed. Half of the heads begin with keys equal to queries, without which the model does not
+learn to match words in this time. To train it again, into another folder (with torch 2.9 or newer, for Muon):
 
     python -m reasoning_probe.bundled.train --out new/tiny-reasoner --work checkpoints
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -37,3 +39,11 @@ def train(texts: Iterable[str], size: int, context: int) -> Any:
         model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
+
+
+def save(coder: Any, folder: Path) -> None:
+    """Save the tokenizer so that transformers 4 and 5 load it: they call its class by different names."""
+    coder.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from reasoning_probe.ablation import Replacement
 from reasoning_probe.engine.passes import Driver, Off, Plan, off_pairs
 from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
 from reasoning_probe.engine.replies import Codec
@@ -29,9 +28,8 @@ class Decoder:
         clean: Clean,
         rows: Sequence[Row],
         stop: tuple[str, ...],
-        replacement: Replacement,
     ) -> None:
-        self.driver, self.codec, self.clean, self.stop, self.replacement = driver, codec, clean, stop, replacement
+        self.driver, self.codec, self.clean, self.stop = driver, codec, clean, stop
         unfinished = [row for row in rows if not self._ended(row)]
         self.length = min((len(row.tokens) for row in unfinished), default=0)  # tokens of the rows in step
         self.canary = Row(CANARY, -1, len(driver.blocks), tokens=list(clean.draft[: self.length]))
@@ -47,9 +45,8 @@ class Decoder:
         while any(row is not self.canary for row in [*self.waiting, *self.active]):
             self.slots.length = self.clean.prompt_length + self.length - 1  # tokens with known keys and values
             if self._join() | self._leave():
-                targets = [row.target for row in self.active]
                 device = self.clean.encoded.prompt.device
-                self.off = off_pairs(targets, self.driver.head_map, self.replacement, device)
+                self.off = off_pairs([(row.target, row.replacement) for row in self.active], device)
             if self.active:
                 self._step()
             self.length += 1

@@ -2,99 +2,148 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 
-from reasoning_probe.ablation import ZERO, Replacement
+from reasoning_probe.ablation import ZERO
 from reasoning_probe.engine.decode import Decoder
 from reasoning_probe.engine.memory import Memory, in_halves, out_of_memory
 from reasoning_probe.engine.passes import Driver, Unsupported
-from reasoning_probe.engine.plain import Baseline, Plain
-from reasoning_probe.engine.replies import Codec, Encoded, Reply
+from reasoning_probe.engine.plain import Plain
+from reasoning_probe.engine.pool import Pool
+from reasoning_probe.engine.replies import Codec, Encoded, Job, Reply
 from reasoning_probe.engine.verify import WINDOW, Chunk, Clean, Row, clean_pass
 from reasoning_probe.heads import HeadMap, probe_ids, text_config
-from reasoning_probe.targets import Target, every_head
+from reasoning_probe.targets import every_head
 
-CPU_TOKENS = 640
-"""Tokens in all rows of a pass on a CPU: the activations of a layer then fit the caches."""
+CPU_BYTES = 4_000_000
+"""Of a pass's widest activation, all rows together, on a CPU: it then stays in the caches."""
 
 
 class Fast:
     """Answers queries exactly as :class:`~reasoning_probe.engine.plain.Plain` does, at a fraction of the work."""
 
     def __init__(
-        self, model: Any, head_map: HeadMap, codec: Codec, plain: Plain, memory: Memory, *, grows: bool = True
+        self,
+        model: Any,
+        head_map: HeadMap,
+        codec: Codec,
+        plain: Plain,
+        memory: Memory,
+        *,
+        grows: bool = True,
+        pools: bool = True,
     ) -> None:
+        self.pools = pools
         self.driver = Driver(model, head_map, grows)
         self.head_map, self.codec, self.plain, self.memory = head_map, codec, plain, memory
         self.counts = plain.counts
+        shapes = [parameter.shape for parameter in self.driver.blocks[0].parameters() if parameter.dim() == 2]
+        widest = max(max(shape) for shape in shapes)
+        self.width = int(getattr(text_config(model.config), "hidden_size", widest))
+        self.tokens = CPU_BYTES // (widest * model.dtype.itemsize) if model.device.type == "cpu" else sys.maxsize
 
-    def replies(
-        self,
-        encoded: Encoded,
-        stop: tuple[str, ...],
-        baseline: Baseline,
-        targets: Sequence[Target],
-        replacement: Replacement = ZERO,
-    ) -> list[Reply]:
-        """Return the reply with each of *targets* switched off, in their order."""
-        rows = [Row(target, place, target.lowest) for place, target in enumerate(targets)]
+    def answer(self, jobs: Sequence[Job]) -> list[list[Reply]]:
+        """Return the replies to each job with its targets switched off, in their order."""
+        if len(jobs) == 1 or not self._poolable(jobs):
+            return [self._replies(job) for job in jobs]
+        rows = [
+            [Row(target, at, target.lowest, replacement=job.replacement) for at, target in enumerate(job.targets)]
+            for job in jobs
+        ]
+        try:
+            with torch.inference_mode(), self.driver.driving():
+                left = len(Pool(self.driver, self.codec, jobs, rows).run())
+        except (RuntimeError, MemoryError) as problem:
+            if not out_of_memory(problem):
+                raise
+            self.memory.shrink()
+            middle = len(jobs) // 2
+            return self.answer(jobs[:middle]) + self.answer(jobs[middle:])
+        self._count(sum(map(len, rows)), left)
+        return [[self._settled(row, job) for row in of_job] for job, of_job in zip(jobs, rows, strict=True)]
+
+    def _poolable(self, jobs: Sequence[Job]) -> bool:
+        """Tell whether *jobs* can share passes: masks of our own know no sliding windows, so none may be reached."""
+        longest = max(job.prompt_length + job.encoded.limit for job in jobs)
+        windows = vars(text_config(self.driver.model.config)).items()
+        reached = any(
+            isinstance(size, int) and not isinstance(size, bool) and 0 < size < longest
+            for name, size in windows
+            if "window" in name or "chunk" in name
+        )
+        return self.pools and not reached and all(job.targets for job in jobs)
+
+    def _count(self, rows: int, decoded: int) -> None:
+        self.counts.rows += rows
+        self.counts.verified += rows - decoded
+        self.counts.decoded += decoded
+
+    def _replies(self, job: Job) -> list[Reply]:
+        rows = [Row(target, at, target.lowest, replacement=job.replacement) for at, target in enumerate(job.targets)]
         decoded = 0
         with torch.inference_mode(), self.driver.driving():
-            clean = clean_pass(self.driver, encoded, baseline)
-            chunk_size, held = self._sizes(clean)
+            clean = clean_pass(self.driver, job.encoded, job.baseline)
+            chunk_size, held = self._sizes(job)
             ordered = sorted(rows, key=lambda row: row.start)
             left: list[Row] = []
             for at in range(0, len(ordered), chunk_size):
-                left += self._verify(clean, ordered[at : at + chunk_size], replacement)
+                left += self._verify(clean, ordered[at : at + chunk_size])
                 if len(left) >= held or at + chunk_size >= len(ordered):
-                    self._decode(clean, left, stop, replacement)
+                    self._decode(clean, left, job.stop)
                     decoded += len(left)
                     left = []
-        self.counts.rows += len(rows)
-        self.counts.verified += len(rows) - decoded
-        self.counts.decoded += decoded
-        return [self._settled(row, encoded, stop, replacement) for row in rows]
+        self._count(len(rows), decoded)
+        return [self._settled(row, job) for row in rows]
 
-    def _sizes(self, clean: Clean) -> tuple[int, int]:
+    def fit(self, jobs: Sequence[Job]) -> bool:
+        """Tell whether *jobs* together fit the passes: the caches of a CPU, the memory of a device."""
+        if len(jobs) > 1 and not self._poolable(jobs):
+            return False
+        tokens = sum(len(job.targets) * (job.prompt_length + len(job.draft)) for job in jobs)
+        longest = max(job.prompt_length + job.encoded.limit for job in jobs)
+        rows = sum(len(job.targets) for job in jobs)
+        predicted = max(len(job.draft) for job in jobs)
+        return tokens <= self.tokens and rows <= self.memory.rows(self._row_bytes(longest, predicted))
+
+    def _row_bytes(self, length: int, predicted: int) -> int:
+        """Return at most how many bytes a row of *length* tokens takes while *predicted* of them are predicted."""
+        config, size = text_config(self.driver.model.config), self.driver.model.dtype.itemsize
+        held = 2 * len(self.driver.blocks) * length * self.width * size
+        return int(held + 12 * length * self.width * size + 4 * predicted * config.vocab_size * 4)
+
+    def _sizes(self, job: Job) -> tuple[int, int]:
         """Return how many rows to verify at a time, and how many that differ to hold before they are decoded."""
-        vocabulary = int(text_config(self.driver.model.config).vocab_size)
-        capacity = clean.prompt_length + clean.encoded.limit
-        held = sum(
-            buffer[0, :, 0].numel() * buffer.element_size() * capacity
-            for _, *buffers in clean.slots.buffers()
-            for buffer in buffers
-        )
-        entry = next(iter(clean.entries.values()))
-        passing = 12 * entry.numel() * entry.element_size() + 4 * WINDOW * vocabulary * 4
-        most = self.memory.rows(held + passing)
-        by_cache = CPU_TOKENS // (clean.prompt_length + WINDOW) if entry.device.type == "cpu" else most
-        return max(1, min(most, max(4, by_cache))), max(1, self.memory.rows(2 * held))
+        most = self.memory.rows(self._row_bytes(job.prompt_length + job.encoded.limit, WINDOW))
+        by_cache = max(4, self.tokens // (job.prompt_length + WINDOW))
+        return min(most, by_cache), most
 
-    def _verify(self, clean: Clean, rows: Sequence[Row], replacement: Replacement) -> list[Row]:
-        return in_halves(rows, lambda part: Chunk(self.driver, clean, part, replacement).verify(), self.memory)
+    def _verify(self, clean: Clean, rows: Sequence[Row]) -> list[Row]:
+        return in_halves(rows, lambda part: Chunk(self.driver, clean, part).verify(), self.memory)
 
-    def _decode(self, clean: Clean, rows: Sequence[Row], stop: tuple[str, ...], replacement: Replacement) -> None:
+    def _decode(self, clean: Clean, rows: Sequence[Row], stop: tuple[str, ...]) -> None:
         known = {row.place: len(row.tokens) for row in rows}
 
         def run(part: Sequence[Row]) -> list[Row]:
             for row in part:
                 del row.tokens[known[row.place] :]  # what an attempt that ran out of memory had appended
-            Decoder(self.driver, self.codec, clean, part, stop, replacement).run()
+            Decoder(self.driver, self.codec, clean, part, stop).run()
             return list(part)
 
         in_halves(rows, run, self.memory)
         for row in rows:
             row.source = []
 
-    def _settled(self, row: Row, encoded: Encoded, stop: tuple[str, ...], replacement: Replacement) -> Reply:
-        tokens = tuple(row.tokens)
-        if row.near_tie:
-            self.counts.settled_singly += 1
-            tokens = self.plain.alone(encoded, stop, row.target, replacement)
-        return Reply(tokens, row.logprob)
+    def _settled(self, row: Row, job: Job) -> Reply:
+        """Return the row's reply; what was too close to call in a batch is settled alone."""
+        if not row.near_tie:
+            return Reply(tuple(row.tokens), row.logprob)
+        self.counts.settled_singly += 1
+        return Reply(self.plain.alone(job, row.target), row.logprob)
 
 
 def fast_path(model: Any, head_map: HeadMap, codec: Codec, plain: Plain, memory: Memory) -> tuple[Fast | None, str]:
@@ -103,9 +152,9 @@ def fast_path(model: Any, head_map: HeadMap, codec: Codec, plain: Plain, memory:
     No list of families decides: what a model's code assumes of its batches shows when it runs.
     """
     why = ""
-    for grows in (True, False):
+    for grows, pools in ((True, True), (True, False), (False, True), (False, False)):
         try:
-            fast = Fast(model, head_map, codec, plain, memory, grows=grows)
+            fast = Fast(model, head_map, codec, plain, memory, grows=grows, pools=pools)
             why = _disagreement(fast, plain, head_map)
         except Unsupported as problem:
             return None, str(problem)
@@ -114,28 +163,29 @@ def fast_path(model: Any, head_map: HeadMap, codec: Codec, plain: Plain, memory:
                 raise
             why = f"its layers do not take such a pass ({type(problem).__name__}: {str(problem)[:120]})"
         if not why:
-            return fast, "growing passes" if grows else "passes of full batches"
+            return fast, ("growing passes" if grows else "full passes") + (" of several queries" if pools else "")
     return None, why
 
 
 def _disagreement(fast: Fast, plain: Plain, head_map: HeadMap) -> str:
-    """Return how the two paths differ on a few tokens and heads of all depths; empty where they agree."""
+    """Return how the two paths differ on two short prompts and heads of all depths; empty where they agree."""
     model = fast.driver.model
     heads = every_head(head_map)
-    targets = list(dict.fromkeys([heads[0], heads[1 % len(heads)], heads[len(heads) // 2], heads[-1]]))
-    prompt = probe_ids(model)
-    encoded = Encoded(prompt, tuple(prompt[0, :3].tolist()), WINDOW + 3)
+    targets = tuple(dict.fromkeys([heads[0], heads[1 % len(heads)], heads[len(heads) // 2], heads[-1]]))
     counts = vars(plain.counts).copy()
+    jobs = []
     try:
-        baseline = plain.baseline(encoded, ())
-        slow = plain.replies(encoded, (), baseline, targets)
-        quick = fast.replies(encoded, (), baseline, targets)
+        for length, limit in ((7, WINDOW + 3), (11, WINDOW + 1)) if fast.pools else ((7, WINDOW + 3),):
+            prompt = probe_ids(model, length)
+            encoded = Encoded(prompt, tuple(prompt[0, :3].tolist()), limit)
+            jobs.append(Job(encoded, (), plain.baseline(encoded, ()), targets, ZERO))
+        expected, got = plain.answer(jobs), fast.answer(jobs)
     finally:
         vars(plain.counts).update(counts)
     tolerance = 1e-3 if model.dtype in (torch.float32, torch.float64) else 0.5
-    for target, expected, got in zip(targets, slow, quick, strict=True):
-        if expected.tokens != got.tokens:
-            return f"with {target.name} off it answers otherwise than the plain path"
-        if not abs(expected.logprob - got.logprob) <= tolerance * max(1.0, abs(expected.logprob)):
-            return f"with {target.name} off its log-probabilities differ from the plain path's"
+    for slow, quick in zip(chain(*expected), chain(*got), strict=True):
+        if slow.tokens != quick.tokens:
+            return "it answers otherwise than the plain path"
+        if not abs(slow.logprob - quick.logprob) <= tolerance * max(1.0, abs(slow.logprob)):
+            return "its log-probabilities differ from the plain path's"
     return ""

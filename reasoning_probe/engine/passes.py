@@ -28,7 +28,10 @@ class Unsupported(RuntimeError):
 
 @dataclass(frozen=True)
 class Off:
-    """Which heads are off in one layer, pair by pair: row ``rows[i]``, head ``heads[i]``; ``values`` replaces them."""
+    """Which heads are off in one layer, pair by pair: row ``rows[i]``, head ``heads[i]``.
+
+    ``values``, ``(pairs, 1, head_dim)``, stands in for their output; ``None`` for zeros.
+    """
 
     rows: Tensor
     heads: Tensor
@@ -41,10 +44,12 @@ class Plan:
 
     start: int = 0
     joins: dict[int, int] = field(default_factory=dict)
-    entries: dict[int, Tensor] = field(default_factory=dict)  # by joining layer, the clean (1, tokens, hidden) state
+    entries: dict[int, Tensor] = field(
+        default_factory=dict
+    )  # by joining layer, the clean (1 or joining, tokens, hidden)
     off: dict[int, Off] = field(default_factory=dict)
     record: dict[int, Tensor] | None = None  # keeps the hidden state that enters each layer
-    logits_at: slice = field(default_factory=lambda: slice(None))
+    logits_at: slice | Tensor = field(default_factory=lambda: slice(None))
 
 
 class Driver:
@@ -88,13 +93,14 @@ class Driver:
                 else:
                     block.forward = old
 
-    def run(self, ids: Tensor, slots: Slots, plan: Plan) -> Tensor:
+    def run(self, ids: Tensor, slots: Slots, plan: Plan, **places: Tensor) -> Tensor:
         """Run *ids*, ``(rows or 1, tokens)``, after the tokens in *slots*; return the logits that *plan* asks for.
 
-        The caller sets ``slots.length`` afterwards.
+        *places* are ``attention_mask`` and ``position_ids`` where rows have different lengths. The caller sets
+        ``slots.length`` afterwards.
         """
         self.plan = plan
-        output = self.model(input_ids=ids, past_key_values=slots, use_cache=True)
+        output = self.model(input_ids=ids, past_key_values=slots, use_cache=True, **places)
         logits: Tensor = output.logits
         return logits
 
@@ -107,7 +113,8 @@ class Driver:
                 return hidden if rest is None else (hidden, *rest)
             joining = plan.joins.get(index, 0)
             if joining:
-                clean = plan.entries[index].expand(joining, -1, -1)
+                clean = plan.entries[index]
+                clean = clean.expand(joining, -1, -1) if clean.shape[0] == 1 else clean
                 hidden = clean.contiguous() if index == plan.start else torch.cat([hidden, clean])
             if plan.record is not None:
                 plan.record[index] = hidden
@@ -126,23 +133,29 @@ class Driver:
                 return None
             split = args[0].clone().view(*args[0].shape[:2], site.heads, site.head_dim)
             # (pairs, tokens, head_dim) in place of each pair's slice
-            split[off.rows, :, off.heads] = 0.0 if off.values is None else off.values[off.heads, None].to(split.dtype)
+            split[off.rows, :, off.heads] = 0.0 if off.values is None else off.values.to(split.dtype)
             return (split.view(args[0].shape), *args[1:])
 
         return replace
 
     def _before_head(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
-        return (args[0][:, self.plan.logits_at], *args[1:])
+        at = self.plan.logits_at
+        if isinstance(at, Tensor):  # (rows, positions)
+            return (args[0][torch.arange(len(at), device=at.device)[:, None], at], *args[1:])
+        return (args[0][:, at], *args[1:])
 
 
-def off_pairs(rows: Sequence[Target], head_map: HeadMap, replacement: Replacement, device: Any) -> dict[int, Off]:
+def off_pairs(rows: Sequence[tuple[Target, Replacement]], device: Any) -> dict[int, Off]:
     """Return what is off in each layer for *rows* in their order; layers with nothing off are left out."""
     pairs: dict[int, list[tuple[int, int]]] = {}
-    for row, target in enumerate(rows):
+    values: dict[int, list[Tensor]] = {}
+    for row, (target, replacement) in enumerate(rows):
         for layer, head in sorted(target.heads):
             pairs.setdefault(layer, []).append((row, head))
+            if layer in replacement:
+                values.setdefault(layer, []).append(replacement[layer][head])
     off = {}
     for layer, found in pairs.items():
         at, heads = torch.tensor(found, device=device).T  # (pairs,) each
-        off[layer] = Off(at, heads, replacement.get(layer))
+        off[layer] = Off(at, heads, torch.stack(values[layer])[:, None] if layer in values else None)
     return off

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
 from reasoning_probe.ablation import ZERO, Replacement, switched_off
 from reasoning_probe.engine.memory import Memory, in_halves
-from reasoning_probe.engine.replies import Codec, Encoded, Reply
+from reasoning_probe.engine.replies import Baseline, Codec, Encoded, Job, Reply
 from reasoning_probe.heads import HeadMap
 from reasoning_probe.targets import Target
 
@@ -37,14 +37,6 @@ class Counts:
     verified: int = 0
     decoded: int = 0
     settled_singly: int = 0
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The unablated reply to a query with the best logit of each step, against which noise is measured."""
-
-    reply: Reply
-    best: tuple[float, ...] = field(repr=False)
 
 
 class _Watch(LogitsProcessor):  # type: ignore[misc]
@@ -83,50 +75,39 @@ class Plain:
         (logprob,) = self._logprobs(encoded, [CANARY], ZERO)
         return Baseline(Reply(tokens, logprob), tuple(best[0, : len(tokens), 0].tolist()))
 
-    def replies(
-        self,
-        encoded: Encoded,
-        stop: tuple[str, ...],
-        baseline: Baseline,
-        targets: Sequence[Target],
-        replacement: Replacement = ZERO,
-    ) -> list[Reply]:
-        """Return the reply with each of *targets* switched off, in their order."""
+    def fit(self, jobs: Sequence[Job]) -> bool:
+        """Tell whether *jobs* share batches: never, since rows of one batch have the same prompt."""
+        return len(jobs) <= 1
+
+    def answer(self, jobs: Sequence[Job]) -> list[list[Reply]]:
+        """Return the replies to each job with its targets switched off, in their order."""
+        return [self._replies(job) for job in jobs]
+
+    def _replies(self, job: Job) -> list[Reply]:
         replies: list[Reply] = []
-        for start in range(0, len(targets), self.rows):
-            chunk = list(targets[start : start + self.rows])
-            replies += in_halves(
-                chunk, lambda part: self._chunk(encoded, stop, baseline, part, replacement), self.memory
-            )
-        self.counts.rows += len(targets)
-        self.counts.decoded += len(targets)
+        for start in range(0, len(job.targets), self.rows):
+            chunk = job.targets[start : start + self.rows]
+            replies += in_halves(chunk, lambda part: self._chunk(job, part), self.memory)
+        self.counts.rows += len(job.targets)
+        self.counts.decoded += len(job.targets)
         return replies
 
-    def alone(
-        self, encoded: Encoded, stop: tuple[str, ...], target: Target, replacement: Replacement = ZERO
-    ) -> tuple[int, ...]:
+    def alone(self, job: Job, target: Target) -> tuple[int, ...]:
         """Return the tokens of one target's reply from a batch of one row: the reference that settles near-ties."""
-        (tokens,), _ = self._generate(encoded, stop, [target], replacement)
+        (tokens,), _ = self._generate(job.encoded, job.stop, [target], job.replacement)
         return tokens
 
-    def _chunk(
-        self,
-        encoded: Encoded,
-        stop: tuple[str, ...],
-        baseline: Baseline,
-        targets: Sequence[Target],
-        replacement: Replacement,
-    ) -> list[Reply]:
+    def _chunk(self, job: Job, targets: Sequence[Target]) -> list[Reply]:
         rows = [CANARY, *targets]
-        tokens, best = self._generate(encoded, stop, rows, replacement)
-        noise = canary_noise(baseline, best[0, :, 0])
-        logprobs = self._logprobs(encoded, rows, replacement)
+        tokens, best = self._generate(job.encoded, job.stop, rows, job.replacement)
+        noise = canary_noise(job.baseline, best[0, :, 0])
+        logprobs = self._logprobs(job.encoded, rows, job.replacement)
         replies = []
         for row, target in enumerate(targets, start=1):
             margins = best[row, : len(tokens[row]), 0] - best[row, : len(tokens[row]), 1]
-            if tokens[0] != baseline.reply.tokens or float(margins.min()) <= NOISE_MARGIN * noise:
+            if tokens[0] != job.baseline.reply.tokens or float(margins.min()) <= NOISE_MARGIN * noise:
                 self.counts.settled_singly += 1
-                replies.append(Reply(self.alone(encoded, stop, target, replacement), logprobs[row]))
+                replies.append(Reply(self.alone(job, target), logprobs[row]))
             else:
                 replies.append(Reply(tokens[row], logprobs[row]))
         return replies

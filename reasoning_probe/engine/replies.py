@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reasoning_probe.ablation import Replacement
 from reasoning_probe.prompts import Query, cut_at_stop
+from reasoning_probe.targets import Target
 
 
 class ContextError(ValueError):
@@ -27,12 +29,41 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """The unablated reply to a query with the best logit of each step, against which noise is measured."""
+
+    reply: Reply
+    best: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Encoded:
     """A query in tokens: the ``prompt``, ``(1, tokens)``, the expected ``answer``, and the ``limit`` of new tokens."""
 
     prompt: Tensor
     answer: tuple[int, ...]
     limit: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A query whose ablated answers are wanted: what is switched off, what stands in, and the unablated reply."""
+
+    encoded: Encoded
+    stop: tuple[str, ...]
+    baseline: Baseline
+    targets: tuple[Target, ...]
+    replacement: Replacement
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the prompt."""
+        return int(self.encoded.prompt.shape[1])
+
+    @property
+    def draft(self) -> tuple[int, ...]:
+        """The baseline's answer, which ablated rows are verified against."""
+        return self.baseline.reply.tokens
 
 
 class Codec:

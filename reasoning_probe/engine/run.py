@@ -11,8 +11,8 @@ from typing import Any
 from reasoning_probe.ablation import ZERO, Replacement, donor_output, mean_output
 from reasoning_probe.engine.fast import Fast, fast_path
 from reasoning_probe.engine.memory import Memory
-from reasoning_probe.engine.plain import Baseline, Plain
-from reasoning_probe.engine.replies import Codec, ContextError, Encoded, Reply
+from reasoning_probe.engine.plain import Plain
+from reasoning_probe.engine.replies import Baseline, Codec, ContextError, Encoded, Job, Reply
 from reasoning_probe.errors import judge
 from reasoning_probe.heads import HeadMap
 from reasoning_probe.outcome import BASELINE, Outcome
@@ -29,6 +29,16 @@ class Work:
 
     query: Query
     ablated: tuple[tuple[Target, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query with its unablated reply, and by ablation the job that is left."""
+
+    work: Work
+    encoded: Encoded
+    baseline: Baseline
+    jobs: dict[str, Job]
 
 
 @dataclass
@@ -77,43 +87,64 @@ class Engine:
         return asdict(self.counts) | {"path": self.path, "why": self.why, "peak_bytes": self.memory.peak()}
 
     def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
-        """Yield the outcomes of *plan*, a query at a time: its baseline first, then its targets in their order.
+        """Yield the outcomes of *plan*, each query's baseline and then its targets, for the queries that share passes.
 
-        A query whose prompt does not fit the model's context yields nothing; ``skipped`` says why.
+        A query whose prompt does not fit the model's context yields an empty list; ``skipped`` says why.
         """
+        together: list[_Asked] = []
         for work in plan:
             try:
                 encoded = self.codec.encode(work.query)
             except ContextError as problem:
                 self.skipped.append({"dataset": work.query.dataset, "item": work.query.item_id, "reason": str(problem)})
+                yield []
                 continue
-            yield self._answer(work, encoded)
+            asked = self._asked(work, encoded)
+            if together and not self._fit([*together, asked]):
+                yield self._answered(together)
+                together = []
+            together.append(asked)
+        if together:
+            yield self._answered(together)
 
-    def _answer(self, work: Work, encoded: Encoded) -> list[Outcome]:
+    def _asked(self, work: Work, encoded: Encoded) -> _Asked:
+        """Answer the baseline, and make a job of the targets of each ablation."""
         started = time.perf_counter()
         stop = work.query.generation.stop
         baseline = self.plain.baseline(encoded, stop)
         self.timing.baseline_s += time.perf_counter() - started
-        if work.ablated:
-            _ = self.way  # its self-check is not part of the sweep
-        started = time.perf_counter()
-        replies = self._ablated(work, encoded, baseline) if work.ablated else []
-        self.timing.sweep_s += time.perf_counter() - started
-        outcomes = [self._outcome(work.query, encoded, BASELINE, None, baseline.reply)]
-        for (target, ablation), reply in zip(work.ablated, replies, strict=True):
-            outcomes.append(self._outcome(work.query, encoded, target.name, ablation, reply))
-        return outcomes
-
-    def _ablated(self, work: Work, encoded: Encoded, baseline: Baseline) -> list[Reply]:
-        """Return the replies in the order of ``work.ablated``; the targets of one ablation share batches."""
-        replies: dict[tuple[Target, str], Reply] = {}
+        jobs = {}
         for ablation in dict.fromkeys(ablation for _, ablation in work.ablated):
-            targets = [target for target, using in work.ablated if using == ablation]
-            found = self.way.replies(
-                encoded, work.query.generation.stop, baseline, targets, self._replacement(ablation, work.query)
-            )
-            replies |= {(target, ablation): reply for target, reply in zip(targets, found, strict=True)}
-        return [replies[key] for key in work.ablated]
+            targets = tuple(target for target, using in work.ablated if using == ablation)
+            jobs[ablation] = Job(encoded, stop, baseline, targets, self._replacement(ablation, work.query))
+        return _Asked(work, encoded, baseline, jobs)
+
+    def _fit(self, together: Sequence[_Asked]) -> bool:
+        jobs = [job for asked in together for job in asked.jobs.values()]
+        return not jobs or self.way.fit(jobs)
+
+    def _answered(self, together: Sequence[_Asked]) -> list[Outcome]:
+        jobs = [job for asked in together for job in asked.jobs.values()]
+        found: Iterator[list[Reply]] = iter(())
+        if jobs:
+            way = self.way  # its self-check is not part of the sweep
+            started = time.perf_counter()
+            found = iter(way.answer(jobs))
+            self.timing.sweep_s += time.perf_counter() - started
+        outcomes = []
+        for asked in together:
+            replies = {
+                (target, ablation): reply
+                for ablation, job in asked.jobs.items()
+                for target, reply in zip(job.targets, next(found), strict=True)
+            }
+            query, encoded = asked.work.query, asked.encoded
+            outcomes.append(self._outcome(query, encoded, BASELINE, None, asked.baseline.reply))
+            outcomes += [
+                self._outcome(query, encoded, target.name, ablation, replies[target, ablation])
+                for target, ablation in asked.work.ablated
+            ]
+        return outcomes
 
     def _replacement(self, ablation: str, query: Query) -> Replacement:
         if ablation == "zero":

@@ -21,6 +21,12 @@ class _Slot(DynamicLayer):  # type: ignore[misc]
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Write the new keys and values behind the old ones and return all of them."""
         rows, start, new = key_states.shape[0], self.owner.length, key_states.shape[2]
+        if self.owner.positions is not None:
+            keys, values = self.filled()
+            row = torch.arange(rows, device=keys.device)
+            keys[row, :, self.owner.positions] = key_states[:, :, 0]
+            values[row, :, self.owner.positions] = value_states[:, :, 0]
+            return keys[:rows, :, : start + 1], values[:rows, :, : start + 1]
         if self.owner.branch is not None:
             start = self.owner.branch
             return (
@@ -64,12 +70,14 @@ class Slots(Cache):  # type: ignore[misc]
     """A key/value cache for transformers models in which ``length`` is set by the one who drives the passes.
 
     ``capacity`` is the number of tokens that fit; ``rows`` the number of rows, or 0 for as many as each layer sees at
-    first. While ``branch`` is set, passes continue from that many tokens and leave the buffers as they are.
+    first. While ``branch`` is set, passes continue from that many tokens and leave the buffers as they are. While
+    ``positions``, ``(rows,)``, is set, each row writes its next token at a place of its own, at most at ``length``.
     """
 
     def __init__(self, layers: int, capacity: int, rows: int = 0) -> None:
         self.length, self.capacity, self.rows = 0, capacity, rows
         self.branch: int | None = None
+        self.positions: Tensor | None = None
         super().__init__(layers=[_Slot(self) for _ in range(layers)])
 
     def buffers(self) -> list[tuple[int, Tensor, Tensor]]:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from reasoning_probe.ablation import Replacement
 from reasoning_probe.engine.passes import Driver, Plan, off_pairs
-from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN, Baseline
-from reasoning_probe.engine.replies import Encoded
+from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
+from reasoning_probe.engine.replies import Baseline, Encoded
 from reasoning_probe.engine.slots import Slots
 from reasoning_probe.targets import Target
 
@@ -61,6 +61,7 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
     near_tie: bool = False
+    replacement: Replacement = field(default_factory=dict, repr=False)
     source: Buffers = field(default_factory=list, repr=False)
     source_row: int = 0
 
@@ -92,9 +93,9 @@ def _branch_ids(clean: Clean) -> Tensor:
 class Chunk:
     """A few targets of neighbouring layers, verified together from the clean hidden state of the lowest."""
 
-    def __init__(self, driver: Driver, clean: Clean, rows: Sequence[Row], replacement: Replacement) -> None:
+    def __init__(self, driver: Driver, clean: Clean, rows: Sequence[Row]) -> None:
         canary = Row(CANARY, -1, max(row.start for row in rows))
-        self.driver, self.clean, self.replacement = driver, clean, replacement
+        self.driver, self.clean = driver, clean
         self.rows = sorted([*rows, canary], key=lambda row: row.start)
         for row in self.rows:
             row.enters = row.start if driver.grows else self.rows[0].start
@@ -128,8 +129,7 @@ class Chunk:
 
     def _plan(self, entries: dict[int, Tensor], logits_at: slice) -> Plan:
         joins = Counter(row.enters for row in self.rows)
-        targets = [row.target for row in self.rows]
-        off = off_pairs(targets, self.driver.head_map, self.replacement, self.clean.encoded.prompt.device)
+        off = off_pairs([(row.target, row.replacement) for row in self.rows], self.clean.encoded.prompt.device)
         return Plan(self.rows[0].enters, dict(joins), entries, off, logits_at=logits_at)
 
     def _run(self, begin: int, end: int, predicted: int) -> Tensor:
@@ -146,7 +146,7 @@ class Chunk:
         """Return the rows whose arg-max differs from *window* somewhere, with their tokens up to there."""
         wanted = torch.tensor(window, device=logits.device).expand(logits.shape[0], -1)[..., None]
         own = logits.gather(-1, wanted)  # (rows, window, 1)
-        rival = logits.scatter(-1, wanted, float("-inf")).max(-1)  # the best of all other tokens
+        rival = logits.scatter_(-1, wanted, float("-inf")).max(-1)  # the best of all other tokens
         margin = (own[..., 0] - rival.values).float()  # (rows, window); negative where the baseline's token lost
         best = torch.where(margin >= 0, own[..., 0], rival.values).float()
         margins, rivals, bests = margin.tolist(), rival.indices.tolist(), best.tolist()
@@ -162,8 +162,8 @@ class Chunk:
                 row.tokens = list(self.clean.draft[: first + len(window)])
             else:
                 row.tokens = [*self.clean.draft[: first + lost], rivals[index][lost]]
-                two = logits[index, lost].topk(2).values.float().tolist()
-                closest = min(closest, two[0] - two[1])
+                second = logits[index, lost].topk(2).values[1]
+                closest = min(closest, float(rival.values[index, lost] - second))
                 leaving.append(row)
                 row.source, row.source_row = self.slots.buffers(), index
                 self.canary_left |= row.place < 0

@@ -1,0 +1,130 @@
+"""From a name to a model: what each kind of name means, what loading gives, what cannot be loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from planted import planted
+
+from reasoning_probe import models
+from reasoning_probe.models import ModelError, Source
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("gpt2", Source("gpt2", "gpt2")),
+        ("org/model", Source("org/model", "org/model")),
+        ("org/model@v1.0", Source("org/model@v1.0", "org/model", revision="v1.0")),
+    ],
+)
+def test_a_hub_id_is_believed_until_it_is_loaded(name: str, source: Source) -> None:
+    assert models.find(name) == source
+
+
+def test_a_folder_and_its_gguf_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "x.GGUF").write_bytes(b"")
+    (tmp_path / "m" / "y.gguf").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert models.find("m/x.GGUF") == Source("m/x.GGUF", str(tmp_path / "m"), gguf_file="x.GGUF")
+    assert models.find("m") == Source("m", str(tmp_path / "m"), gguf_file="y.gguf")
+    assert models.find("m").options == {"gguf_file": "y.gguf"}
+
+
+def test_an_adapter_leads_to_its_base(tmp_path: Path, planted_folder: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(planted_folder)}))
+    source = models.find(str(tmp_path))
+    assert (source.location, source.adapter) == (str(planted_folder), str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["", "./x", "/no/where", "~/x", "a/b/c", "@main", "x.gguf"])
+def test_a_name_that_can_be_no_model(name: str) -> None:
+    with pytest.raises(ModelError, match="there is no"):
+        models.find(name)
+
+
+def test_the_shape_is_that_of_the_loaded_model(planted_folder: Path) -> None:
+    from reasoning_probe.heads import find_heads
+
+    source = models.find(str(planted_folder))
+    shape, loaded = models.shape_of(source), models.load(source)
+    assert shape.architecture == "GPT2LMHeadModel"
+    assert shape.head_map == find_heads(loaded.model)
+    assert (loaded.name, loaded.dtype, loaded.device) == (str(planted_folder), "float32", "cpu")
+    assert not loaded.model.training
+
+
+def test_the_shape_reads_no_weights(planted_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((planted_folder / "config.json").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    assert len(models.shape_of(models.find(str(tmp_path))).head_map) == 8
+
+
+def test_a_dtype_is_taken(planted_folder: Path) -> None:
+    loaded = models.load(models.find(str(planted_folder)), dtype="bfloat16")
+    assert (loaded.dtype, loaded.model.dtype) == ("bfloat16", torch.bfloat16)
+
+
+def test_a_peft_adapter_is_merged_into_its_base(planted_folder: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    base = models.load(models.find(str(planted_folder)))
+    before = base.model.transformer.h[0].attn.c_attn.weight.clone()
+    adapted = get_peft_model(base.model, LoraConfig(target_modules=["c_attn"], r=2, fan_in_fan_out=True))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
+                parameter.fill_(0.1)
+    adapted.save_pretrained(tmp_path)
+    loaded = models.load(models.find(str(tmp_path)))
+    assert type(loaded.model).__name__ == "GPT2LMHeadModel"
+    after = loaded.model.transformer.h[0].attn.c_attn.weight
+    assert not torch.equal(after, before)
+    assert (after - before).std() < 1e-6  # the same low-rank change everywhere
+
+
+def test_the_fingerprint_is_of_the_weights_alone() -> None:
+    model, _ = planted()
+    twin, _ = planted()
+    assert models.fingerprint(model) == models.fingerprint(twin)
+    with torch.no_grad():
+        twin.transformer.h[1].mlp.c_fc.weight[0, 0] += 1e-6
+    assert models.fingerprint(model) != models.fingerprint(twin)
+    assert models.fingerprint(model.half()) != models.fingerprint(planted()[0])
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7"])
+def test_cuda_that_is_absent(device: str) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(ModelError, match=f"{device} was asked for, but torch sees no CUDA device"):
+        models.resolve_device(device)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "", "mps"])
+def test_devices_that_are_not_supported(device: str) -> None:
+    with pytest.raises(ModelError, match="device"):
+        models.resolve_device(device)
+
+
+def test_loading_leaves_the_users_logging_as_it_was(planted_folder: Path) -> None:
+    from transformers.utils import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    models.load(models.find(str(planted_folder)))
+    with pytest.raises(ModelError):
+        models.config_of(Source("x", "no/such-model"))
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+def test_an_infinite_weight_is_refused() -> None:
+    model, _ = planted()
+    models.check_weights(model, "planted")
+    with torch.no_grad():
+        model.transformer.h[1].attn.c_attn.bias[3] = float("inf")
+    with pytest.raises(ModelError, match=r"the weights of planted hold NaN or infinity \(transformer\.h\.1\.attn"):
+        models.check_weights(model, "planted")

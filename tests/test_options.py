@@ -1,0 +1,159 @@
+"""Options and their ini twins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import Project
+from reasoning_probe.options import OPTIONS, Bad
+from reasoning_probe.session import Settings
+
+READ = {option.ini: option.read for option in OPTIONS}
+SHOW = """
+def pytest_report_header(config):
+    from reasoning_probe.options import read_settings
+    return "settings " + repr(read_settings(config))
+"""
+
+
+def settings_line(project: Project, *args: str, ini: str = "") -> str:
+    """Return what the plugin read, as the settings' repr."""
+    project.write("conftest.py", SHOW)
+    project.pytester.makeini(f"[pytest]\n{ini}\n")
+    result = project.pytester.runpytest_inprocess("-p", "no:hypothesispytest", *args)
+    return next(line for line in result.outlines if line.startswith("settings ")).removeprefix("settings ")
+
+
+def test_without_options_the_bundled_model_is_asked_as_it_is(project: Project) -> None:
+    assert settings_line(project) == repr(Settings(directory=project.path / "reports"))
+
+
+TWINS = [
+    (["--model", "gpt2"], "probe_model = gpt2", {"model": "gpt2"}),
+    (["--probe-model=gpt2"], "probe_model = gpt2", {"model": "gpt2"}),
+    (["--ablate-heads"], "ablate_heads = true", {"ablate_heads": True}),
+    (["--ablate-layers"], "ablate_layers = true", {"ablate_layers": True}),
+    (["--probe-heads", "L3H7,L5,L8-L11"], "probe_heads = L3H7,L5,L8-L11", {"heads": "L3H7,L5,L8-L11"}),
+    (["--ablation", "mean"], "probe_ablation = mean", {"ablations": ("mean",)}),
+    (["--probe-ablation=zero,resample"], "probe_ablation = zero, resample", {"ablations": ("zero", "resample")}),
+    (
+        ["--probe-dataset", "gsm8k=a.jsonl", "--probe-dataset", "logic=b=c.jsonl"],
+        "probe_dataset =\n    gsm8k=a.jsonl\n    logic=b=c.jsonl",
+        {"sources": {"gsm8k": "a.jsonl", "logic": "b=c.jsonl"}},
+    ),
+    (["--probe-items", "200"], "probe_items = 200", {"items": 200}),
+    (["--probe-max-new-tokens", "8"], "probe_max_new_tokens = 8", {"max_new_tokens": 8}),
+    (["--probe-device", "cuda:1"], "probe_device = cuda:1", {"device": "cuda:1"}),
+    (["--probe-dtype", "bfloat16"], "probe_dtype = bfloat16", {"dtype": "bfloat16"}),
+    (["--probe-memory", "1.5GiB"], "probe_memory = 1.5GiB", {"memory": 3 * 2**29}),
+]
+
+
+@pytest.mark.parametrize(("args", "ini", "given"), TWINS, ids=[" ".join(args) for args, *_ in TWINS])
+def test_an_option_and_its_ini_twin_say_the_same(
+    project: Project, args: list[str], ini: str, given: dict[str, object]
+) -> None:
+    wanted = repr(Settings(directory=project.path / "reports", **given))  # type: ignore[arg-type]
+    assert settings_line(project, *args) == wanted
+    assert settings_line(project, ini=ini) == wanted
+
+
+def test_the_command_line_wins_over_the_ini_file(project: Project) -> None:
+    assert "items=3," in settings_line(project, "--probe-items=3", ini="probe_items = 5")
+
+
+@pytest.mark.parametrize("where", ["out", "deep/er/out"])
+def test_the_folder_of_the_files_starts_where_pytest_was_called(project: Project, where: str) -> None:
+    project.probe("logic")
+    project.run("--probe-dir", where, "-k", "max")
+    assert (project.path / where / "run.json").exists()
+
+
+def test_every_option_but_the_models_and_the_ablations_starts_with_probe() -> None:
+    bare = {flag for option in OPTIONS for flag in option.flags if not flag.startswith("--probe-")}
+    assert bare == {"--model", "--ablate-heads", "--ablate-layers", "--ablation"}
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1", 1), ("500MB", 500_000_000), ("4 GB", 4 * 10**9), ("2gib", 2**31), ("0.5KiB", 512)]
+)
+def test_sizes(text: str, size: int) -> None:
+    read = READ["probe_memory"]
+    assert read is not None
+    assert read(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1e9", "4TB", "nan", "9" * 10_000, "0", "0.0001", "1 G", "٤GB"])
+def test_what_is_no_size(text: str) -> None:
+    read = READ["probe_memory"]
+    assert read is not None
+    with pytest.raises(Bad):
+        read(text)
+
+
+# -- what they do -----------------------------------------------------------------------------------------------------
+
+
+def test_a_path_may_follow_the_flags(project: Project) -> None:
+    """The flags take no value."""
+    project.probe("logic", "arithmetic")
+    result = project.run("--ablate-heads", "test_logic.py", "--co", "-q")
+    assert len([line for line in result.outlines if "::" in line]) == 36
+    project.run("--ablate-layers", "test_logic.py", "-k", "max").assert_outcomes(passed=2, xfailed=1, deselected=9)
+
+
+@pytest.mark.parametrize(
+    ("options", "targets"),
+    [
+        (["--ablate-layers"], ["L0", "L1"]),
+        (["--probe-heads", "L1H2"], ["L1H2"]),
+        (["--probe-heads", "L0-L1"], ["L0", "L1"]),
+        (["--probe-heads", "l0h1+L1, L1H2"], ["L0H1+L1", "L1H2"]),
+        (["--probe-heads", "L1H2", "--ablate-heads"], ["L1H2"]),
+        (["--probe-heads", "L1H2", "--ablate-layers"], ["L1H2", "L0", "L1"]),
+    ],
+)
+def test_what_is_switched_off(project: Project, options: list[str], targets: list[str]) -> None:
+    project.probe("logic")
+    project.run("-k", "max", *options)
+    assert [outcome["target"] for outcome in project.outcomes()] == ["baseline", *targets]
+
+
+def test_items_are_the_first_of_a_file_and_generated_where_there_is_a_generator(project: Project) -> None:
+    project.probe("arithmetic", "gsm8k")
+    result = project.run("--probe-items=2", "--co", "-q")
+    assert sum("test_gsm8k[" in line for line in result.outlines) == 2
+    found = [line for line in result.outlines if "test_arithmetic[" in line]
+    assert len(found) == 2
+    project.run("--probe-items=20", "--co", "-q", "test_arithmetic.py").stdout.fnmatch_lines(found)
+
+
+def test_a_dataset_is_swapped_for_the_users_own(project: Project) -> None:
+    project.probe("gsm8k", "logic")
+    lines = [
+        {"question": "What is 5 + 3?", "answer": "5 and 3 make <<5+3=8>>8\n#### 8"},
+        {"question": "What is 7 * 8?", "answer": "7 times 8 is <<7*8=56>>56\n#### 56"},
+    ]
+    file = project.write("data/mine.jsonl", "\n".join(map(json.dumps, lines)))
+    result = project.run("--probe-dataset", "gsm8k=data/mine.jsonl", "-k", "gsm8k")
+    result.assert_outcomes(passed=1, failed=1, deselected=4)
+    assert [outcome["expected"] for outcome in project.outcomes()] == ["8", "56"]
+    assert project.summary()["generation"]["gsm8k"]["max_new_tokens"] == 256
+    assert Path(file).exists()
+
+
+def test_the_limit_of_new_tokens_is_kept(project: Project) -> None:
+    project.probe("logic")
+    project.run("--probe-max-new-tokens=1", "-k", "max")
+    assert project.summary()["generation"]["logic"]["max_new_tokens"] == 1
+    assert [(outcome["response"], outcome["truncated"]) for outcome in project.outcomes()] == [("Yes", True)]
+
+
+def test_resample_and_mean_are_run(project: Project) -> None:
+    project.probe("logic")
+    project.run("--probe-heads=L1H2", "--ablation=resample,mean", "-k", "mia")
+    found = {outcome["ablation"]: outcome["response"] for outcome in project.outcomes()}
+    assert found == {None: "No", "resample": "Yes", "mean": "Yes"}  # every other item makes the head say Yes
