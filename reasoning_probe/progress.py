@@ -19,7 +19,7 @@ LINE_EVERY_S = 20.0
 @contextmanager
 def progress_bar(config: pytest.Config) -> Iterator[ProgressBar]:
     """Yield a callback for rows done and rows in all; it shows rate and time left while the sweep runs."""
-    if config.get_verbosity() < 0:
+    if config.get_verbosity() < 0 or hasattr(config, "workerinput"):  # an xdist worker has no terminal of its own
         yield lambda done, total: None
         return
     capture = config.pluginmanager.getplugin("capturemanager")

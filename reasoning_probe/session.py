@@ -84,6 +84,7 @@ class ProbeSession:
         self.provided: Loaded | None = None  # a model in memory, in place of the one that the settings name
         self.engine: Engine | None = None
         self._plan: dict[Key, Case] = {}
+        self._by_item: dict[tuple[str, str], list[Case]] = {}  # the plan's cases
         self._pending: Iterator[list[Outcome]] = iter(())
         self._loaded: Loaded | None = None
         self._model_facts: dict[str, Any] = {}
@@ -144,6 +145,9 @@ class ProbeSession:
     def select(self, cases: Iterable[Case]) -> None:
         """Make *cases*, which every kind of deselection has left over, the plan."""
         self._plan = {case.key: case for case in cases}
+        self._by_item = {}
+        for case in self._plan.values():
+            self._by_item.setdefault(case.key[:2], []).append(case)
 
     def summary_line(self) -> str:
         """Say in one line what will run."""
@@ -181,15 +185,17 @@ class ProbeSession:
     def outcome(self, case: Case, *, whole_plan: bool = True, progress: ProgressBar | None = None) -> Outcome | None:
         """Return the outcome of *case*, computing what is missing; ``None`` where its item had to be skipped.
 
-        The first call runs the whole plan, or with ``whole_plan=False`` only as far as *case*.
+        The first call runs the whole plan; with ``whole_plan=False`` each runs no more than the item of *case*.
         """
         if self.engine is None:
             self._start()
         if case.key not in self._plan:
             self._plan[case.key] = case
             self._pending = self._run([case])
+        elif not whole_plan and case.key not in self.outcomes and case.key[:2] not in self.skipped:
+            self._pending = self._run(self._by_item[case.key[:2]])
         total, done = len(self._plan), len(self.outcomes)
-        while case.key not in self.outcomes and (case.dataset, str(case.item.id)) not in self.skipped:
+        while case.key not in self.outcomes and case.key[:2] not in self.skipped:
             batch = next(self._pending, None)
             if batch is None:
                 self._pending = self._run([case])  # asked for out of the plan's order, or added to it later

@@ -83,7 +83,7 @@ def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, tokenizer = planted()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    session = ProbeSession(Settings(model=str(folder), heads="L1H2", ablations=("zero", "mean")))
+    session = ProbeSession(Settings(model=str(folder), heads="L1H2"))
     cases = session.cases(session.dataset("logic", "logic"))
     session.select(cases)
     session.outcome(cases[0])

@@ -224,7 +224,7 @@ def test_a_probe_model_whose_heads_are_not_known_in_time(colours: Project) -> No
     assert_matches(refused(colours.run("--ablate-heads")), "probe_model takes other fixtures*")
 
 
-# -- the ini file -------------------------------------------------------------------------------------------------------
+# -- the ini file --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

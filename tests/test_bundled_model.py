@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +134,70 @@ def test_the_prompt_weighs_only_where_asked(model: Any, coder: Any) -> None:
         _, both = train.losses(model, *batch, prompt=0.5)
     assert alone == answer
     assert both > answer
+
+
+# -- the script -------------------------------------------------------------------------------------------------------
+
+
+def same(one: Any, other: Any) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    data: dict[str, tuple[corpus.Example, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    some = {kind: examples[-300:] for kind, examples in data.items()}
+    mix = {"logic": train.Share(4, 1.0, prompt=0.1), "premises": train.Share(4, 1.0)}
+    later = {"arithmetic": train.Share(8, 1.0), "long": train.Share(2, 0.1, every=2)}
+    monkeypatch.setattr(corpus, "examples", lambda seed: some)
+    monkeypatch.setattr(train, "PHASES", ((0, mix), (3, later)))
+    monkeypatch.setattr(train, "REPORT_EVERY", 2)
+    monkeypatch.setattr(train, "validate", lambda model, coder: {})
+    recipe = train.Recipe(steps=6, warm_up=2, context=256)
+    whole, coder, _ = train.train(recipe)
+    reports = []
+
+    def stop_at_the_second(model: Any, coder: Any) -> dict[str, float]:
+        reports.append(model)
+        if len(reports) == 2:
+            raise KeyboardInterrupt
+        return {}
+
+    monkeypatch.setattr(train, "validate", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(recipe, tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt")["step"] == 2
+    resumed, again, seconds = train.train(recipe, tmp_path)
+    assert same(whole, resumed)
+    assert not same(whole, train.build(recipe, coder))
+    assert coder.get_vocab() == again.get_vocab()
+    assert seconds > 0
+
+
+def test_reserved_questions_stop_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "examples", lambda seed: {"arithmetic": (corpus.Example("What is 5 + 3?", "8"),)})
+    with pytest.raises(AssertionError):
+        train.prepare(train.Recipe())
+
+
+def test_the_script_writes_a_model_that_loads(
+    model: Any, coder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "tiny-reasoner"
+    monkeypatch.setattr(train, "train", lambda recipe, work: (model, coder, 90.0))
+    monkeypatch.setattr(measure, "held_out", lambda name: generate(name, 3))
+    monkeypatch.setattr("sys.argv", ["train", "--out", str(out), "--work", str(tmp_path / "work"), "--steps", "7"])
+    threads = torch.get_num_threads()
+    try:
+        train.main()
+    finally:
+        torch.set_num_threads(threads)
+    measured = json.loads((out / "measured.json").read_text(encoding="utf-8"))
+    assert (measured["steps"], measured["minutes"]) == (7, 1.5)
+    assert len(measured["heads"]["logic"]) == 16
+    assert "7 steps of Muon" in (out.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert same(AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32), model)
+    assert AutoTokenizer.from_pretrained(out).get_vocab() == coder.get_vocab()
 
 
 # -- its files --------------------------------------------------------------------------------------------------------

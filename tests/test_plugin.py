@@ -6,12 +6,16 @@ import json
 import re
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from planted import CARRIER, OTHERS, RIGHT_LOGIC, WRONG_LOGIC
 
 from conftest import Project
+from reasoning_probe.outcome import Outcome
+from reasoning_probe.session import Case, ProbeSession
 from reasoning_probe.store import read_run
 
 LOGIC = ("syllogism-max-animal", "exclusion-mia-cat", "converse-leo-poet", "compare-tom-taller")
@@ -60,6 +64,12 @@ def test_ids_name_the_ablation_where_there_are_several(project: Project) -> None
     result.assert_outcomes(passed=1, xfailed=2, deselected=9)
     result.stdout.fnmatch_lines(["*[[]exclusion-mia-cat-L1H2-zero] XFAIL*", "*[[]exclusion-mia-cat-L1H2-mean] XFAIL*"])
     assert [outcome["ablation"] for outcome in project.outcomes()] == [None, "zero", "mean"]
+
+
+def test_ablations_may_be_mixed_over_several_items(project: Project) -> None:
+    project.probe("logic")
+    project.run("--ablate-heads", "--ablation", "zero,mean,resample").stdout.no_fnmatch_line("*error*")
+    assert len(project.outcomes()) == 4 * (1 + 3 * 8)
 
 
 def test_ids_hold_no_character_that_pytest_or_a_shell_reads(project: Project) -> None:
@@ -332,11 +342,17 @@ def test_progress_is_an_occasional_line_where_there_is_no_terminal(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reasoning_probe.progress.LINE_EVERY_S", 0.0)
-    project.probe("logic")
-    project.run("--probe-heads", CARRIER).stdout.re_match_lines(
-        [r"reasoning-probe: 2 of 8 cases, [\d.]+ a second, \d+ s left", r"reasoning-probe: 6 of 8 cases, .*"]
+    project.write(
+        "test_sweep.py",
+        "from reasoning_probe.progress import progress_bar\n"
+        "def test_sweep(pytestconfig):\n"
+        "    with progress_bar(pytestconfig) as progress:\n"
+        "        progress(2, 8), progress(8, 8)\n",
     )
-    project.run("--probe-heads", CARRIER, "-q").stdout.no_fnmatch_line("*a second*")
+    lines = [line for line in project.run().outlines if line.startswith("reasoning-probe: ")]
+    assert len(lines) == 1  # none for the last: the summary follows
+    assert re.fullmatch(r"reasoning-probe: 2 of 8 cases, [\d.]+ a second, \d+ s left", lines[0])
+    project.run("-q").stdout.no_fnmatch_line("*a second*")
 
 
 def test_markers_options_and_fixtures_are_listed(project: Project) -> None:
@@ -484,21 +500,18 @@ def test_what_was_computed_before_an_interruption_is_written(project: Project, i
 def test_an_interruption_within_the_sweep_keeps_what_came_before(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reasoning_probe.engine.run import Engine
+    batches = []
+    run = ProbeSession._run
 
-    answer_one = Engine._answer
-    asked = []
+    def interrupted(self: ProbeSession, cases: Sequence[Case]) -> Iterator[list[Outcome]]:
+        batches.append(next(run(self, cases)))
+        yield batches[0]
+        raise KeyboardInterrupt
 
-    def interrupted(self: Engine, work: object, encoded: object) -> object:
-        asked.append(work)
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        return answer_one(self, work, encoded)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Engine, "_answer", interrupted)
-    project.probe("logic")
+    monkeypatch.setattr(ProbeSession, "_run", interrupted)
+    project.probe("logic", "arithmetic")
     assert project.run("--probe-heads", CARRIER).ret == pytest.ExitCode.INTERRUPTED
-    assert project.computed() == {(item, off) for item in LOGIC[:2] for off in ("baseline", CARRIER)}
+    assert len(project.outcomes()) == len(batches[0]) > 0
 
 
 # -- sessions without a probe -----------------------------------------------------------------------------------------
@@ -544,15 +557,16 @@ def test_xdist_gives_the_same_files(project: Project) -> None:
     project.probe("logic")
     project.run("--probe-heads", "L1H2,L0").assert_outcomes(passed=7, failed=1, xfailed=4)
 
-    def lines() -> set[str]:
-        rounded = [outcome | {"answer_logprob": round(outcome["answer_logprob"], 4)} for outcome in project.outcomes()]
-        return {json.dumps(outcome, sort_keys=True) for outcome in rounded}
+    def by_case() -> list[dict[str, Any]]:
+        return sorted(project.outcomes(), key=lambda outcome: (outcome["item"], outcome["target"]))
 
-    alone, summary = lines(), project.summary()
+    alone, datasets = by_case(), project.summary()["datasets"]
     result = project.run_apart("--probe-heads", "L1H2,L0", "-n", "2", page=True)
     result.assert_outcomes(passed=7, failed=1, xfailed=4)
-    assert lines() == alone
-    assert project.summary()["datasets"] == summary["datasets"]
+    assert project.summary()["datasets"] == datasets
+    for shared, own in zip(by_case(), alone, strict=True):
+        assert shared.pop("answer_logprob") == pytest.approx(own.pop("answer_logprob"), abs=1e-4)
+        assert shared == own
     page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page
     assert f"test_logic[{MAX}]" in page

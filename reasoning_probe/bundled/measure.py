@@ -165,20 +165,20 @@ With one head switched off (its output set to zero) the test accuracy changes by
 
 ## What it was trained on
 
-Text of the form `Question: {{question}}\\nAnswer: {{answer}}<|endoftext|>`, with loss on the answer and a
-little on the words of logic questions and stories:
+Text of the form `Question: {{question}}\\nAnswer: {{answer}}<|endoftext|>`, with loss on the answer and a little on
+the words of logic questions and stories:
 
 - **arithmetic**: every sum and difference of 0 to 99 (none below zero) and the tables to 12, in five phrasings;
 - **logic**: 60,000 questions of `reasoning_probe.generators.logic`, and 20,000 of one premise, which teach the model to
   match words;
-- **stories**: 30,000 word problems of one to three steps, of half of the templates of
-  `reasoning_probe.generators.multi_step` ({templates}) and of six one-step ones; problems of the other templates are
-  new to it;
+- **stories**: 30,000 word problems of one to three steps, of six one-step templates and of half of those of
+  `reasoning_probe.generators.multi_step` ({templates}); problems of the
+  other half are new to it;
 - **long stories**: 3,000 of these behind unrelated sentences, so that later positions are trained too.
 
 Reserved, that is, never trained on: the built-in items and the first {reserved_items} generated items (seed 0) of
-arithmetic, multi_step and logic, of which the first {test_items} are the test and the others were looked at during
-training. For + and - the ordered pair of operands is reserved in all phrasings (the commuted sum is not). A
+arithmetic, multi_step and logic, of which the first {test_items} are the test; the others were looked at while
+the recipe was made. For + and - the ordered pair of operands is reserved in all phrasings (the commuted sum is not). A
 multiplication table can only be memorised: a reserved product or quotient is trained on in other phrasings, as are the
 commuted and inverse facts, so there the test shows that the fact carries over to the reserved phrasing and no more.
 Stories and logic questions are drawn at random: their names, classes and numbers recur in other combinations.
@@ -188,14 +188,14 @@ The tokenizer is a byte-level BPE learned from the same text, in which each digi
 ## Recipe
 
 {measured.steps:,} steps of Muon (the layers' matrices) and AdamW (the rest) in float32 on two threads of a CPU. This
-run took {measured.minutes:.0f} minutes on two cores shared with other work. Every number is in `Recipe` and `MIX` of
-`train.py`, and the seed is fixed. Half of the heads begin with keys equal to queries, without which the model does not
-learn to match words in this time. To train it again, into another folder (with torch 2.9 or newer, for Muon):
+run took {measured.minutes:.0f} minutes on two cores shared with other work. Every number is in `Recipe` and `PHASES`
+of `train.py`, and the seed is fixed. Half of the heads begin with keys equal to queries, without which the
+model does not learn to match words in this time. To train it again, into another folder (with torch 2.9 or newer):
 
     python -m reasoning_probe.bundled.train --out new/tiny-reasoner --work checkpoints
 
 ## Limits
 
 Numbers outside the trained ranges, other wordings, negative or fractional results and any other question are answered
-with a short guess. Questions longer than about 250 tokens reach positions that were never trained.
+with a short guess. Questions longer than about 200 tokens reach positions that were never trained.
 """

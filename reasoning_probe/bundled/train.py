@@ -35,7 +35,6 @@ class Recipe:
     steps: int = 2_400
     learning_rate: float = 2e-3
     warm_up: int = 100
-    early: int = 400
     weight_decay: float = 0.1
     vocabulary: int = 1024  # at most; the corpus has merges for fewer
     context: int = 512
@@ -59,14 +58,28 @@ class Share:
     prompt: float = 0.0
 
 
-# Words come first: the many sums would drown what teaches the model to match them.
-EARLY = {"logic": Share(48, 1.0, prompt=0.1), "premises": Share(24, 1.0)}
-LATE = {
-    "arithmetic": Share(112, 1.0),
-    "logic": Share(32, 1.0, prompt=0.1),
-    "stories": Share(16, 0.6, prompt=0.1),
-    "long": Share(4, 0.1, every=8),
-}
+# From which step on, what is trained. Words come first: the many sums would drown what teaches the model to match them.
+PHASES = (
+    (0, {"logic": Share(48, 1.0, prompt=0.1), "premises": Share(24, 1.0)}),
+    (
+        400,
+        {
+            "arithmetic": Share(112, 1.0),
+            "logic": Share(32, 1.0, prompt=0.1),
+            "stories": Share(16, 0.6, prompt=0.1),
+            "long": Share(4, 0.1, every=8),
+        },
+    ),
+    (
+        1_500,
+        {
+            "arithmetic": Share(96, 1.0),
+            "logic": Share(16, 0.5, prompt=0.1),
+            "stories": Share(48, 1.0, prompt=0.1),
+            "long": Share(4, 0.1, every=8),
+        },
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -172,12 +185,11 @@ def optimizers_of(recipe: Recipe, model: Any) -> tuple[torch.optim.Optimizer, ..
     )
 
 
-def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
-    """Return the trained model, its tokenizer and the seconds it took; checkpoints in *work* are taken up again."""
-    torch.manual_seed(recipe.seed)
+def prepare(recipe: Recipe) -> tuple[Any, dict[str, Rows]]:
+    """Return the tokenizer and the encoded training data by kind, of which nothing is reserved."""
     data = corpus.examples(recipe.seed)
     reserved = {item.question for item in corpus.reserved()}
-    assert not any(example.question in reserved for some in data.values() for example in some)
+    assert not any(example.question in reserved for examples in data.values() for example in examples)
     coder = tokenizer.train(
         # The single premises are left out: their words are logic's.
         (
@@ -189,31 +201,30 @@ def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
         recipe.vocabulary,
         recipe.context,
     )
-    rows = {kind: encode(some, coder) for kind, some in data.items()}
+    return coder, {kind: encode(examples, coder) for kind, examples in data.items()}
+
+
+def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
+    """Return the trained model, its tokenizer and the seconds it took; checkpoints in *work* are taken up again."""
+    torch.manual_seed(recipe.seed)
+    coder, rows = prepare(recipe)
     model = build(recipe, coder).train()
     optimizers = optimizers_of(recipe, model)
     generator = torch.Generator().manual_seed(recipe.seed)
-    saved = None if work is None else work / "checkpoint.pt"
-    first, spent = 0, 0.0
-    if saved is not None and saved.is_file():
-        state = torch.load(saved)
-        model.load_state_dict(state["model"])
-        for optimizer, its in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(its)
-        generator.set_state(state["generator"])
-        first, spent = state["step"], state["seconds"]
+    first, spent = (0, 0.0) if work is None else restore(work, model, optimizers, generator)
     began = time.monotonic() - spent
-    running = dict.fromkeys(rows, 0.0)
+    running: dict[str, float] = {}  # the answers' loss by kind, smoothed
     for step in range(first, recipe.steps):
+        mix = [kinds for start, kinds in PHASES if start <= step][-1]
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = rate(recipe, step)
-        for kind, share in (EARLY if step < recipe.early else LATE).items():
+        for kind, share in mix.items():
             if step % share.every == 0:
                 answer, loss = losses(model, *rows[kind].draw(share.rows, generator), share.prompt)
                 torch.autograd.backward(share.weight * loss)
-                running[kind] = 0.98 * running[kind] + 0.02 * answer.item() if step else answer.item()
+                running[kind] = 0.98 * running.get(kind, answer.item()) + 0.02 * answer.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -221,18 +232,43 @@ def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
         if done % REPORT_EVERY == 0:
             seconds = time.monotonic() - began
             print(f"step {done}, {seconds:.0f} s, loss {_line(running)}, {_line(validate(model, coder))}", flush=True)
-            if saved is not None:
-                torch.save(
-                    {
-                        "model": model.state_dict(),
-                        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                        "generator": generator.get_state(),
-                        "step": done,
-                        "seconds": seconds,
-                    },
-                    saved,
-                )
+            if work is not None:
+                keep(work, model, optimizers, generator, done, seconds)
     return model.eval(), coder, time.monotonic() - began
+
+
+def keep(
+    work: Path,
+    model: Any,
+    optimizers: tuple[torch.optim.Optimizer, ...],
+    generator: torch.Generator,
+    step: int,
+    seconds: float,
+) -> None:
+    """Write a checkpoint, from which the run goes on as if it had not been interrupted."""
+    state = {
+        "model": model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "generator": generator.get_state(),
+        "step": step,
+        "seconds": seconds,
+    }
+    torch.save(state, work / "unfinished.pt")
+    (work / "unfinished.pt").replace(work / "checkpoint.pt")
+
+
+def restore(
+    work: Path, model: Any, optimizers: tuple[torch.optim.Optimizer, ...], generator: torch.Generator
+) -> tuple[int, float]:
+    """Take up the checkpoint in *work*, if there is one; return the steps done and the seconds they took."""
+    if not (work / "checkpoint.pt").is_file():
+        return 0, 0.0
+    state = torch.load(work / "checkpoint.pt")
+    model.load_state_dict(state["model"])
+    for optimizer, its in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(its)
+    generator.set_state(state["generator"])
+    return state["step"], state["seconds"]
 
 
 def validate(model: Any, coder: Any) -> dict[str, float]:

@@ -27,7 +27,22 @@ def summary_lines(run: Run, width: int = 80) -> list[str]:
     skipped = run.summary["skipped"]
     if skipped:
         lines += wrap(f"skipped {count(len(skipped), 'item')}: {one_line(skipped[0]['reason'], 200)}", width)
+    lines += wrap(_engine_line(run), width, subsequent_indent="  ")
     return [line[:width] for line in lines]
+
+
+def _engine_line(run: Run) -> str:
+    """Say how long the sweep took, how its rows were settled, and the most memory that was in use."""
+    engine, timing = run.summary["engine"], run.summary["timing"]
+    if not engine["rows"]:
+        return ""
+    settled = f", {engine['settled_singly']:,} too close to call in a batch and settled singly"
+    peak = engine.get("peak_bytes")
+    return (
+        f"sweep {timing['sweep_s']:.1f} s ({one_line(str(engine.get('path', '')), 20)} path): {engine['verified']:,} of"
+        f" {engine['rows']:,} rows repeat the baseline's answer, {engine['decoded']:,} were decoded"
+        f"{settled if engine['settled_singly'] else ''}{f'; peak memory {peak / 1e9:.1f} GB' if peak else ''}"
+    )
 
 
 def _accuracies(run: Run) -> list[str]:
