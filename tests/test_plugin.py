@@ -423,6 +423,18 @@ def test_outcomes_jsonl_keeps_its_contract(project: Project) -> None:
     assert read_run(project.path / "reports").summary == project.summary()
 
 
+def test_a_head_that_carries_nothing_changes_no_outcome(project: Project) -> None:
+    project.probe("logic")
+    project.run("--ablate-heads")
+    outcomes = project.outcomes()
+    baselines = {outcome["item"]: outcome for outcome in outcomes if outcome["target"] == "baseline"}
+    for outcome in outcomes:
+        if outcome["target"] in OTHERS:
+            baseline = baselines[outcome["item"]]
+            assert outcome["response"] == baseline["response"]
+            assert outcome["answer_logprob"] == pytest.approx(baseline["answer_logprob"], abs=1e-4)
+
+
 def test_gsm8k_data_get_both_filters(project: Project) -> None:
     project.probe("gsm8k")
     file = project.write("mine.jsonl", json.dumps({"question": "What is 5 + 3?", "answer": "5+3=<<5+3=8>>8\n#### 8"}))

@@ -148,14 +148,21 @@ class Driver:
 def off_pairs(rows: Sequence[tuple[Target, Replacement]], device: Any) -> dict[int, Off]:
     """Return what is off in each layer for *rows* in their order; layers with nothing off are left out."""
     pairs: dict[int, list[tuple[int, int]]] = {}
-    values: dict[int, list[Tensor]] = {}
+    values: dict[int, list[Tensor | None]] = {}
     for row, (target, replacement) in enumerate(rows):
         for layer, head in sorted(target.heads):
             pairs.setdefault(layer, []).append((row, head))
-            if layer in replacement:
-                values.setdefault(layer, []).append(replacement[layer][head])
+            values.setdefault(layer, []).append(replacement[layer][head] if layer in replacement else None)
     off = {}
     for layer, found in pairs.items():
         at, heads = torch.tensor(found, device=device).T  # (pairs,) each
-        off[layer] = Off(at, heads, torch.stack(values[layer])[:, None] if layer in values else None)
+        off[layer] = Off(at, heads, _stacked(values[layer]))
     return off
+
+
+def _stacked(values: Sequence[Tensor | None]) -> Tensor | None:
+    """Return what stands in for each pair, ``(pairs, 1, head_dim)``; ``None`` where all of them are zeros."""
+    like = next((value for value in values if value is not None), None)
+    if like is None:
+        return None
+    return torch.stack([torch.zeros_like(like) if value is None else value for value in values])[:, None]

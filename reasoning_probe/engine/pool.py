@@ -128,8 +128,12 @@ class Pool:
 
     def _read(self, logits: Tensor, wanted: Tensor) -> list[Member]:
         """Set log-probabilities and tokens; return the members that left their baseline, up to their difference."""
+        # A draft's strand may part from the expected answer at the last token: that token's logit is wanted here.
+        answers = self._padded([self.jobs[member.job].encoded.answer for member in self.members])[:, : wanted.shape[1]]
+        expected = wanted.clone()  # (rows, follow)
+        expected[:, : answers.shape[1]] = answers
+        logs = (logits.gather(-1, expected[..., None])[..., 0].float() - logits.float().logsumexp(-1)).tolist()
         own = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, follow)
-        logs = (own.float() - logits.float().logsumexp(-1)).tolist()
         rival = logits.scatter(-1, wanted[..., None], float("-inf")).max(-1)
         margins = (own - rival.values).float().tolist()
         rivals = rival.indices.tolist()

@@ -121,7 +121,7 @@ class Engine:
 
     def _fit(self, together: Sequence[_Asked]) -> bool:
         jobs = [job for asked in together for job in asked.jobs.values()]
-        return not jobs or self.way.fit(jobs)
+        return bool(jobs) and self.way.fit(jobs)
 
     def _answered(self, together: Sequence[_Asked]) -> list[Outcome]:
         jobs = [job for asked in together for job in asked.jobs.values()]
