@@ -153,7 +153,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     monkeypatch.setattr(train, "PHASES", ((0, mix), (3, later)))
     monkeypatch.setattr(train, "REPORT_EVERY", 2)
     monkeypatch.setattr(train, "validate", lambda model, coder: {})
-    recipe = train.Recipe(steps=6, warm_up=2, context=256)
+    monkeypatch.setattr(train, "SPARING", later)
+    recipe = train.Recipe(steps=4, sparing_steps=2, warm_up=2, context=256)
     whole, coder, _ = train.train(recipe)
     reports = []
 

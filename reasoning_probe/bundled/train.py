@@ -42,6 +42,10 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     match_std: float = 0.1
+    sparing_steps: int = 900
+    sparing_rate: float = 1e-3
+    spared: float = 0.6
+    core: tuple[tuple[int, int], ...] = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 3), (2, 1), (2, 2), (3, 1))
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,42 @@ PHASES = (
         },
     ),
 )
+
+
+SPARING = {
+    "arithmetic": Share(96, 1.0),
+    "logic": Share(20, 1.0, prompt=0.1),
+    "stories": Share(40, 1.0, prompt=0.1),
+    "long": Share(4, 0.1, every=8),
+}
+"""The last phase, after ``steps``: in each step every head outside ``core`` is off with probability ``spared``."""
+
+
+class Sparing:
+    """Dropout of whole heads: the model learns to do without those outside the core, as larger models can by nature."""
+
+    def __init__(self, recipe: Recipe, model: Any) -> None:
+        self.recipe = recipe
+        self.chance = torch.full((recipe.layers, recipe.heads), recipe.spared)
+        for layer, head in recipe.core:
+            self.chance[layer, head] = 0.0
+        self.on = torch.ones(recipe.layers, recipe.heads)
+        for layer, block in enumerate(model.transformer.h):
+            block.attn.c_proj.register_forward_pre_hook(self._hook(layer))
+
+    def draw(self, step: int, generator: torch.Generator) -> None:
+        """Choose the heads that are on in *step* of the phase; the chance grows over its first half."""
+        grown = min(1.0, 2 * step / self.recipe.sparing_steps)
+        self.on = (torch.rand(self.chance.shape, generator=generator) >= grown * self.chance).float()
+
+    def _hook(self, layer: int) -> Any:
+        def drop(module: Any, args: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
+            if not module.training:
+                return None
+            split = args[0].view(*args[0].shape[:2], self.recipe.heads, -1)  # (rows, tokens, heads, head_dim)
+            return ((split * self.on[layer, :, None]).view(args[0].shape),)
+
+        return drop
 
 
 @dataclass(frozen=True)
@@ -167,11 +207,14 @@ def match_words(weight: torch.Tensor, recipe: Recipe) -> None:
 
 
 def rate(recipe: Recipe, step: int) -> float:
-    """Return the learning rate of *step*: a linear warm-up, then half a cosine down to a hundredth."""
-    if step < recipe.warm_up:
-        return recipe.learning_rate * (step + 1) / recipe.warm_up
-    done = (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up)
-    return recipe.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+    """Return the learning rate of *step*: in either part a linear warm-up, then half a cosine down to a hundredth."""
+    peak, steps, warm_up = recipe.learning_rate, recipe.steps, recipe.warm_up
+    if step >= recipe.steps:
+        peak, steps, step = recipe.sparing_rate, recipe.sparing_steps, step - recipe.steps
+    if step < warm_up:
+        return peak * (step + 1) / warm_up
+    done = (step - warm_up) / max(1, steps - warm_up)
+    return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
 
 def optimizers_of(recipe: Recipe, model: Any) -> tuple[torch.optim.Optimizer, ...]:
@@ -209,13 +252,16 @@ def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
     torch.manual_seed(recipe.seed)
     coder, rows = prepare(recipe)
     model = build(recipe, coder).train()
+    sparing = Sparing(recipe, model)
     optimizers = optimizers_of(recipe, model)
     generator = torch.Generator().manual_seed(recipe.seed)
     first, spent = (0, 0.0) if work is None else restore(work, model, optimizers, generator)
     began = time.monotonic() - spent
     running: dict[str, float] = {}  # the answers' loss by kind, smoothed
-    for step in range(first, recipe.steps):
-        mix = [kinds for start, kinds in PHASES if start <= step][-1]
+    for step in range(first, recipe.steps + recipe.sparing_steps):
+        mix = [kinds for start, kinds in (*PHASES, (recipe.steps, SPARING)) if start <= step][-1]
+        if step >= recipe.steps:
+            sparing.draw(step - recipe.steps, generator)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
@@ -297,7 +343,8 @@ def main() -> None:
     model, coder, seconds = train(recipe, options.work)
     model.save_pretrained(options.out)
     tokenizer.save(coder, options.out)
-    measure.write(measure.measure(model, coder, recipe.steps, seconds / 60), options.out)
+    steps = recipe.steps + recipe.sparing_steps
+    measure.write(measure.measure(model, coder, steps, seconds / 60), options.out)
 
 
 if __name__ == "__main__":

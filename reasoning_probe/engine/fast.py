@@ -74,7 +74,7 @@ class Fast:
         reached = any(
             isinstance(size, int) and not isinstance(size, bool) and 0 < size < longest
             for name, size in windows
-            if "window" in name or "chunk" in name
+            if ("window" in name or "chunk" in name) and "layer" not in name
         )
         return self.pools and not reached and all(job.targets for job in jobs)
 
