@@ -204,11 +204,14 @@ def find_heads(model: Any) -> HeadMap:
 
 def _check_config(model: Any, sites: list[HeadSite]) -> None:
     config = text_config(model.config)
-    declared = getattr(config, "num_attention_heads", None)
+    # A decoder taken out of an encoder-decoder model has its own number beside the encoder's.
+    names = ("num_attention_heads", "decoder_attention_heads")
+    declared = {getattr(config, name) for name in names if isinstance(getattr(config, name, None), int)}
     ran = {site.heads for site in sites}
-    if isinstance(declared, int) and declared not in ran:
+    if declared and not declared & ran:
+        says = " or ".join(map(str, sorted(declared)))
         raise HeadError(
-            f"{type(model).__name__}: the config says {declared} heads a layer, but {sorted(ran)} ran:"
+            f"{type(model).__name__}: the config says {says} heads a layer, but {sorted(ran)} ran:"
             " its heads cannot be told apart"
         )
 

@@ -194,9 +194,10 @@ def test_the_script_writes_a_model_that_loads(
     finally:
         torch.set_num_threads(threads)
     measured = json.loads((out / "measured.json").read_text(encoding="utf-8"))
-    assert (measured["steps"], measured["minutes"]) == (7, 1.5)
+    steps = 7 + train.Recipe.sparing_steps
+    assert (measured["steps"], measured["minutes"]) == (steps, 1.5)
     assert len(measured["heads"]["logic"]) == 16
-    assert "7 steps of Muon" in (out.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"\n{steps} steps of Muon" in (out.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert same(AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32), model)
     assert AutoTokenizer.from_pretrained(out).get_vocab() == coder.get_vocab()
 

@@ -143,13 +143,13 @@ def test_memory_that_runs_out_at_a_random_moment_changes_no_outcome(seed: int, m
     run = fast.Driver.run
     raised = 0
 
-    def sometimes(self: Any, ids: Any, slots: Any, plan: Any) -> Any:
+    def sometimes(self: Any, ids: Any, slots: Any, plan: Any, **places: Any) -> Any:
         nonlocal raised
         halvable = max(ids.shape[0], sum(plan.joins.values())) > 2  # more than one row and the canary
         if halvable and dice.random() < 0.3:
             raised += 1
             raise torch.OutOfMemoryError("CUDA out of memory (injected)")
-        return run(self, ids, slots, plan)
+        return run(self, ids, slots, plan, **places)
 
     head_map = find_heads(model)
     engine = Engine(model, Letters(), head_map)

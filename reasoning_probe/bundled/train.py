@@ -334,7 +334,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=bundled.path(), help="folder of the model (default: the package's)")
     parser.add_argument("--work", type=Path, help="folder for checkpoints (default: none are made)")
-    parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimizer steps (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=Recipe.steps, help="steps before the sparing ones (default: %(default)s)"
+    )
     options = parser.parse_args()
     torch.set_num_threads(2)
     if options.work is not None:
