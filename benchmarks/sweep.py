@@ -79,9 +79,9 @@ def counting(driver: Driver, work: Work) -> Iterator[None]:
     """Count the matrix products of every pass that *driver* runs, and time the passes."""
     run = driver.run
 
-    def timed(*args: Any) -> Any:
+    def timed(*args: Any, **places: Any) -> Any:
         started = time.perf_counter()
-        output = run(*args)
+        output = run(*args, **places)
         work.pass_seconds += time.perf_counter() - started
         return output
 
