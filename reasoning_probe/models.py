@@ -152,7 +152,7 @@ def _meaning(said: str) -> str | None:
 @functools.lru_cache(maxsize=8)  # reading a .gguf file's takes seconds
 def config_of(source: Source) -> Any:
     """Return the transformers config of *source*, from its files alone; raises :class:`ModelError`."""
-    with _quiet(), _one_line(source.name):
+    with quiet(), _one_line(source.name):
         from transformers import AutoConfig
 
         return AutoConfig.from_pretrained(source.location, **source.options)
@@ -169,7 +169,7 @@ def shape_of(source: Source) -> Shape:
     from reasoning_probe.heads import find_heads
 
     config = config_of(source)
-    with _quiet(), _one_line(source.name), torch.device("meta"):
+    with quiet(), _one_line(source.name), torch.device("meta"):
         from transformers import AutoModelForCausalLM
 
         # Some mixture-of-experts kernels check the dtype even without data, and take bfloat16 everywhere.
@@ -207,7 +207,7 @@ def load(source: Source, device: str = "auto", dtype: str = "auto") -> Loaded:
     place = resolve_device(device)
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype {dtype!r}: use one of {', '.join(DTYPES)}")
-    with _quiet(), _one_line(source.name):
+    with quiet(), _one_line(source.name):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         wanted = _default_dtype(source) if dtype == "auto" else getattr(torch, dtype)
@@ -274,7 +274,7 @@ def fingerprint(model: Any) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence transformers' advice and loading bars, which are about its own options and not the user's."""
     from transformers.utils import logging
 

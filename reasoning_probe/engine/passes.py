@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from reasoning_probe.ablation import Replacement
 from reasoning_probe.engine.slots import Slots
 from reasoning_probe.heads import HeadMap, HeadSite, hooks
+from reasoning_probe.models import quiet
 from reasoning_probe.targets import Target
 
 
@@ -84,7 +85,7 @@ class Driver:
         try:
             for index, block in enumerate(self.blocks):
                 block.forward = self._wrapped(index, block.forward)
-            with hooks(handles):
+            with hooks(handles), quiet():  # transformers warns of padding tokens in the dummy rows
                 yield
         finally:
             for block, old in zip(self.blocks, before, strict=True):
