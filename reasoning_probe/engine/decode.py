@@ -27,12 +27,11 @@ class Decoder:
         codec: Codec,
         clean: Clean,
         rows: Sequence[Row],
-        stop: tuple[str, ...],
     ) -> None:
-        self.driver, self.codec, self.clean, self.stop = driver, codec, clean, stop
+        self.driver, self.codec, self.clean = driver, codec, clean
         unfinished = [row for row in rows if not self._ended(row)]
         self.length = min((len(row.tokens) for row in unfinished), default=0)  # tokens of the rows in step
-        self.canary = Row(CANARY, -1, len(driver.blocks), tokens=list(clean.draft[: self.length]))
+        self.canary = Row(CANARY, -1, len(driver.blocks), tokens=list(clean.job.draft[: self.length]))
         self.noise = 0.0
         self.waiting = sorted([*unfinished, self.canary], key=lambda row: len(row.tokens)) if unfinished else []
         self.homes = {id(row): place for place, row in enumerate(self.waiting)}
@@ -43,18 +42,18 @@ class Decoder:
     def run(self) -> None:
         """Decode until every row has ended."""
         while any(row is not self.canary for row in [*self.waiting, *self.active]):
-            self.slots.length = self.clean.prompt_length + self.length - 1  # tokens with known keys and values
+            self.slots.length = self.clean.job.prompt_length + self.length - 1  # tokens with known keys and values
             if self._join() | self._leave():
-                device = self.clean.encoded.prompt.device
+                device = self.clean.job.encoded.prompt.device
                 self.off = off_pairs([(row.target, row.replacement) for row in self.active], device)
             if self.active:
                 self._step()
             self.length += 1
 
     def _ended(self, row: Row) -> bool:
-        if len(row.tokens) >= self.clean.encoded.limit:
+        if len(row.tokens) >= self.clean.job.encoded.limit:
             return True
-        return self.codec.ended(tuple(row.tokens), self.stop)
+        return self.codec.ended(tuple(row.tokens), self.clean.job.stop)
 
     def _join(self) -> bool:
         """Take in the rows whose first difference is at this position."""
@@ -72,7 +71,7 @@ class Decoder:
         before = len(self.active)
         for place in reversed(range(before)):
             row = self.active[place]
-            over = len(row.tokens) >= len(self.clean.draft) if row is self.canary else self._ended(row)
+            over = len(row.tokens) >= len(self.clean.job.draft) if row is self.canary else self._ended(row)
             if over:
                 last = self.active.pop()
                 if last is not row:
@@ -82,15 +81,15 @@ class Decoder:
 
     def _step(self) -> None:
         """Feed every row its last token and append the next."""
-        device = self.clean.encoded.prompt.device
+        device = self.clean.job.encoded.prompt.device
         ids = torch.tensor([[row.tokens[-1]] for row in self.active], device=device)  # (rows, 1)
         logits = self.driver.run(ids, self.slots, Plan(off=self.off))[:, -1]  # (rows, vocabulary)
         best, tokens, margins = two_best(logits)
         for row, value in zip(self.active, best, strict=True):
             if row is self.canary:
-                self.noise = max(self.noise, noise_of(self.clean.baseline, [value], self.length))
+                self.noise = max(self.noise, noise_of(self.clean.job.baseline, [value], self.length))
         for row, token, margin in zip(self.active, tokens, margins, strict=True):
-            row.tokens.append(self.clean.draft[self.length] if row is self.canary else token)
+            row.tokens.append(self.clean.job.draft[self.length] if row is self.canary else token)
             row.near_tie |= margin <= NOISE_MARGIN * self.noise
 
 
@@ -107,9 +106,9 @@ def two_best(logits: Tensor) -> tuple[list[float], list[int], list[float]]:
 
 def gathered(driver: Driver, clean: Clean, rows: Sequence[Row]) -> Slots:
     """Return slots in which row *i* holds the keys and values of ``rows[i]``: its own from its start on, else clean."""
-    capacity = clean.prompt_length + clean.encoded.limit
+    capacity = clean.job.prompt_length + clean.job.encoded.limit
     slots = Slots(len(driver.blocks), capacity, rows=len(rows))
-    length = clean.prompt_length + max(len(row.tokens) for row in rows) - 1
+    length = clean.job.prompt_length + max(len(row.tokens) for row in rows) - 1
     for layer, *buffers in clean.slots.buffers():
         slots.layers[layer].fill(*(_repeated(buffer, len(rows), capacity, length) for buffer in buffers))
     sources: dict[int, list[int]] = {}

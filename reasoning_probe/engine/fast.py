@@ -87,14 +87,14 @@ class Fast:
         rows = [Row(target, at, target.lowest, replacement=job.replacement) for at, target in enumerate(job.targets)]
         decoded = 0
         with torch.inference_mode(), self.driver.driving():
-            clean = clean_pass(self.driver, job.encoded, job.baseline)
+            clean = clean_pass(self.driver, job)
             chunk_size, held = self._sizes(job)
             ordered = sorted(rows, key=lambda row: row.start)
             left: list[Row] = []
             for at in range(0, len(ordered), chunk_size):
                 left += self._verify(clean, ordered[at : at + chunk_size])
                 if len(left) >= held or at + chunk_size >= len(ordered):
-                    self._decode(clean, left, job.stop)
+                    self._decode(clean, left)
                     decoded += len(left)
                     left = []
         self._count(len(rows), decoded)
@@ -125,13 +125,13 @@ class Fast:
     def _verify(self, clean: Clean, rows: Sequence[Row]) -> list[Row]:
         return in_halves(rows, lambda part: Chunk(self.driver, clean, part).verify(), self.memory)
 
-    def _decode(self, clean: Clean, rows: Sequence[Row], stop: tuple[str, ...]) -> None:
+    def _decode(self, clean: Clean, rows: Sequence[Row]) -> None:
         known = {row.place: len(row.tokens) for row in rows}
 
         def run(part: Sequence[Row]) -> list[Row]:
             for row in part:
                 del row.tokens[known[row.place] :]  # what an attempt that ran out of memory had appended
-            Decoder(self.driver, self.codec, clean, part, stop).run()
+            Decoder(self.driver, self.codec, clean, part).run()
             return list(part)
 
         in_halves(rows, run, self.memory)

@@ -18,7 +18,7 @@ from torch import Tensor
 from reasoning_probe.ablation import Replacement
 from reasoning_probe.engine.passes import Driver, Plan, off_pairs
 from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
-from reasoning_probe.engine.replies import Baseline, Encoded
+from reasoning_probe.engine.replies import Baseline, Job
 from reasoning_probe.engine.slots import Slots
 from reasoning_probe.targets import Target
 
@@ -32,22 +32,11 @@ Buffers = list[tuple[int, Tensor, Tensor]]
 class Clean:
     """The unablated pass over prompt and answer: what every chunk of one query starts from."""
 
-    encoded: Encoded
-    baseline: Baseline
+    job: Job
     slots: Slots
     entries: dict[int, Tensor]  # by layer, the (1, tokens, hidden) state that enters it
     branch_entries: dict[int, Tensor] = field(default_factory=dict)
     shared: int = 0  # the expected answer's tokens up to this index are predicted by the first window
-
-    @property
-    def prompt_length(self) -> int:
-        """Tokens of the prompt."""
-        return int(self.encoded.prompt.shape[1])
-
-    @property
-    def draft(self) -> tuple[int, ...]:
-        """The baseline's answer."""
-        return self.baseline.reply.tokens
 
 
 @dataclass
@@ -66,28 +55,28 @@ class Row:
     source_row: int = 0
 
 
-def clean_pass(driver: Driver, encoded: Encoded, baseline: Baseline) -> Clean:
+def clean_pass(driver: Driver, job: Job) -> Clean:
     """Run prompt and baseline answer once, keeping what enters every layer."""
     layers = len(driver.blocks)
-    draft, answer = baseline.reply.tokens, encoded.answer
-    slots = Slots(layers, encoded.prompt.shape[1] + len(draft), rows=1)
-    clean = Clean(encoded, baseline, slots, {})
-    device = encoded.prompt.device
-    ids = torch.cat([encoded.prompt, torch.tensor([draft[:-1]], dtype=torch.long, device=device)], dim=1)
+    draft, answer = job.draft, job.encoded.answer
+    slots = Slots(layers, job.prompt_length + len(draft), rows=1)
+    clean = Clean(job, slots, {})
+    device = job.encoded.prompt.device
+    ids = torch.cat([job.encoded.prompt, torch.tensor([draft[:-1]], dtype=torch.long, device=device)], dim=1)
     driver.run(ids, slots, Plan(record=clean.entries, logits_at=slice(-1, None)))
     slots.length = ids.shape[1]
     common = next((at for at in range(min(len(answer), len(draft))) if answer[at] != draft[at]), len(answer))
     clean.shared = min(common, min(WINDOW, len(draft)) - 1, len(answer) - 1)
     if clean.shared < len(answer) - 1:
-        slots.branch = clean.prompt_length + clean.shared
+        slots.branch = clean.job.prompt_length + clean.shared
         driver.run(_branch_ids(clean), slots, Plan(record=clean.branch_entries))
         slots.branch = None
     return clean
 
 
 def _branch_ids(clean: Clean) -> Tensor:
-    tokens = clean.encoded.answer[clean.shared : -1]
-    return torch.tensor([tokens], device=clean.encoded.prompt.device)  # (1, tokens)
+    tokens = clean.job.encoded.answer[clean.shared : -1]
+    return torch.tensor([tokens], device=clean.job.encoded.prompt.device)  # (1, tokens)
 
 
 class Chunk:
@@ -99,14 +88,14 @@ class Chunk:
         self.rows = sorted([*rows, canary], key=lambda row: row.start)
         for row in self.rows:
             row.enters = row.start if driver.grows else self.rows[0].start
-        self.slots = Slots(len(driver.blocks), clean.prompt_length + len(clean.draft))
+        self.slots = Slots(len(driver.blocks), clean.job.prompt_length + len(clean.job.draft))
         self.noise = 0.0
         self.canary_left = False
 
     def verify(self) -> list[Row]:
         """Return the rows that leave the baseline's answer, each up to its difference; the others have all of it."""
         left: list[Row] = []
-        draft, prompt = self.clean.draft, self.clean.prompt_length
+        draft, prompt = self.clean.job.draft, self.clean.job.prompt_length
         first = 0
         while first < len(draft):
             window = draft[first : first + WINDOW]
@@ -129,7 +118,7 @@ class Chunk:
 
     def _plan(self, entries: dict[int, Tensor], logits_at: slice) -> Plan:
         joins = Counter(row.enters for row in self.rows)
-        off = off_pairs([(row.target, row.replacement) for row in self.rows], self.clean.encoded.prompt.device)
+        off = off_pairs([(row.target, row.replacement) for row in self.rows], self.clean.job.encoded.prompt.device)
         return Plan(self.rows[0].enters, dict(joins), entries, off, logits_at=logits_at)
 
     def _run(self, begin: int, end: int, predicted: int) -> Tensor:
@@ -140,7 +129,7 @@ class Chunk:
     def _dummy(self, tokens: int) -> Tensor:
         """Return token ids whose embeddings no layer will see: one row where masks broadcast, else all."""
         rows = 1 if self.driver.grows else len(self.rows)
-        return self.clean.encoded.prompt.new_zeros(rows, tokens)
+        return self.clean.job.encoded.prompt.new_zeros(rows, tokens)
 
     def _compare(self, logits: Tensor, window: Sequence[int], first: int) -> list[Row]:
         """Return the rows whose arg-max differs from *window* somewhere, with their tokens up to there."""
@@ -152,16 +141,16 @@ class Chunk:
         margins, rivals, bests = margin.tolist(), rival.indices.tolist(), best.tolist()
         for row, values in zip(self.rows, bests, strict=True):
             if row.place < 0:
-                self.noise = max(self.noise, noise_of(self.clean.baseline, values, first))
+                self.noise = max(self.noise, noise_of(self.clean.job.baseline, values, first))
         leaving = []
         for index, row in enumerate(self.rows):
             lost = next((at for at, value in enumerate(margins[index]) if value < 0), None)
             seen = margins[index] if lost is None else margins[index][: lost + 1]
             closest = min(abs(value) for value in seen)
             if lost is None:
-                row.tokens = list(self.clean.draft[: first + len(window)])
+                row.tokens = list(self.clean.job.draft[: first + len(window)])
             else:
-                row.tokens = [*self.clean.draft[: first + lost], rivals[index][lost]]
+                row.tokens = [*self.clean.job.draft[: first + lost], rivals[index][lost]]
                 second = logits[index, lost].topk(2).values[1]
                 closest = min(closest, float(rival.values[index, lost] - second))
                 leaving.append(row)
@@ -174,7 +163,7 @@ class Chunk:
         gone = {id(row) for row in leaving}
         kept = [index for index, row in enumerate(self.rows) if id(row) not in gone]
         starts = [row.enters for row in self.rows]
-        device = self.clean.encoded.prompt.device
+        device = self.clean.job.encoded.prompt.device
         self.slots.keep(
             {
                 layer: torch.tensor([i for i in kept if starts[i] <= layer], dtype=torch.long, device=device)
@@ -188,7 +177,7 @@ class Chunk:
         clean = self.clean
         parts = [logits[:, : clean.shared + 1]]  # (rows, shared + 1, vocabulary)
         if clean.branch_entries:
-            self.slots.branch = clean.prompt_length + clean.shared
+            self.slots.branch = clean.job.prompt_length + clean.shared
             entries = {row.enters: clean.branch_entries[row.enters] for row in self.rows}
             dummy = self._dummy(_branch_ids(clean).shape[1])
             parts.append(self.driver.run(dummy, self.slots, self._plan(entries, slice(None))))
@@ -196,7 +185,7 @@ class Chunk:
         total: Any = 0.0
         at = 0
         for part in parts:
-            wanted = torch.tensor(clean.encoded.answer[at : at + part.shape[1]], device=part.device)
+            wanted = torch.tensor(clean.job.encoded.answer[at : at + part.shape[1]], device=part.device)
             logs = part.float().gather(-1, wanted.expand(part.shape[0], -1)[..., None])[..., 0]
             total = total + (logs - part.float().logsumexp(-1)).sum(-1)  # (rows,)
             at += part.shape[1]
