@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -23,19 +23,22 @@ def progress_bar(config: pytest.Config) -> Iterator[ProgressBar]:
         yield lambda done, total: None
         return
     capture = config.pluginmanager.getplugin("capturemanager")
-    show = _Bar() if sys.__stderr__ is not None and sys.__stderr__.isatty() else _Lines()
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    # While output is captured, the standard streams are files: only the reporter knows whether there is a terminal.
+    show = _Bar() if reporter is not None and reporter.isatty else _Lines()
+
+    def uncaptured() -> AbstractContextManager[Any]:
+        return nullcontext() if capture is None else capture.global_and_fixture_disabled()
 
     def report(done: int, total: int) -> None:
-        if capture is None:
+        with uncaptured():
             show(done, total)
-        else:
-            with capture.global_and_fixture_disabled():
-                show(done, total)
 
     try:
         yield report
     finally:
-        show.close()
+        with uncaptured():
+            show.close()
 
 
 class _Bar:

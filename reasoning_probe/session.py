@@ -195,6 +195,8 @@ class ProbeSession:
         elif not whole_plan and case.key not in self.outcomes and case.key[:2] not in self.skipped:
             self._pending = self._run(self._by_item[case.key[:2]])
         total, done = len(self._plan), len(self.outcomes)
+        if progress is not None and case.key not in self.outcomes:
+            progress(done, total)
         while case.key not in self.outcomes and case.key[:2] not in self.skipped:
             batch = next(self._pending, None)
             if batch is None:
