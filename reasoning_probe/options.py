@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from reasoning_probe.models import DTYPES
 from reasoning_probe.session import Settings
 from reasoning_probe.targets import ABLATIONS
 
@@ -59,9 +60,8 @@ def _source(text: str) -> tuple[str, str]:
 
 
 def _dtype(text: str) -> str:
-    dtypes = ("auto", "float32", "bfloat16", "float16")
-    if text not in dtypes:
-        raise Bad(f"unknown dtype {text[:40]!r}: use {', '.join(dtypes)}")
+    if text not in DTYPES:
+        raise Bad(f"unknown dtype {text[:40]!r}: use {', '.join(DTYPES)}")
     return text
 
 

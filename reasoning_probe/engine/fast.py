@@ -44,7 +44,7 @@ class Fast:
     ) -> None:
         self.pools = pools
         self.driver = Driver(model, head_map, grows)
-        self.head_map, self.codec, self.plain, self.memory = head_map, codec, plain, memory
+        self.codec, self.plain, self.memory = codec, plain, memory
         self.counts = plain.counts
         shapes = [parameter.shape for parameter in self.driver.blocks[0].parameters() if parameter.dim() == 2]
         widest = max(max(shape) for shape in shapes)
@@ -57,21 +57,20 @@ class Fast:
         """Return the replies to each job with its targets switched off, in their order."""
         if len(jobs) == 1 or not self._poolable(jobs):
             return [self._replies(job) for job in jobs]
-        rows = [
-            [Row(target, at, target.lowest, replacement=job.replacement) for at, target in enumerate(job.targets)]
-            for job in jobs
-        ]
-        try:
-            with torch.inference_mode(), self.driver.driving():
-                left = len(Pool(self.driver, self.codec, jobs, rows).run())
-        except (RuntimeError, MemoryError) as problem:
-            if not out_of_memory(problem):
-                raise
-            self.memory.shrink()
-            middle = len(jobs) // 2
-            return self.answer(jobs[:middle]) + self.answer(jobs[middle:])
+        return in_halves(jobs, self._pooled, self.memory)
+
+    def _pooled(self, jobs: Sequence[Job]) -> list[list[Reply]]:
+        if len(jobs) == 1:
+            return [self._replies(jobs[0])]
+        rows = [self._rows(job) for job in jobs]
+        with torch.inference_mode(), self.driver.driving():
+            left = len(Pool(self.driver, self.codec, jobs, rows).run())
         self._count(sum(map(len, rows)), left)
         return [[self._settled(row, job) for row in of_job] for job, of_job in zip(jobs, rows, strict=True)]
+
+    @staticmethod
+    def _rows(job: Job) -> list[Row]:
+        return [Row(target, at, target.lowest, replacement=job.replacement) for at, target in enumerate(job.targets)]
 
     def _poolable(self, jobs: Sequence[Job]) -> bool:
         """Tell whether *jobs* can share passes: masks of our own know no sliding windows, so none may be reached."""
@@ -90,7 +89,7 @@ class Fast:
         self.counts.decoded += decoded
 
     def _replies(self, job: Job) -> list[Reply]:
-        rows = [Row(target, at, target.lowest, replacement=job.replacement) for at, target in enumerate(job.targets)]
+        rows = self._rows(job)
         decoded = 0
         with torch.inference_mode(), self.driver.driving():
             clean = clean_pass(self.driver, job)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,7 +27,6 @@ from reasoning_probe.engine.verify import Row, noise_of
 class Strand:
     """A prompt with tokens that continue it: the baseline's answer, or where they part the expected one."""
 
-    job: int
     prompt: tuple[int, ...]
     follow: tuple[int, ...]
 
@@ -45,14 +44,14 @@ class Member:
     job: int
     strand: int
     is_draft: bool
-    order: int = field(default=0)
+    order: int = 0  # its row in the pass
 
 
 class Pool:
     """Answers several jobs together; rows get ``tokens``, ``logprob`` and ``near_tie``."""
 
     def __init__(self, driver: Driver, codec: Codec, jobs: Sequence[Job], rows: Sequence[Sequence[Row]]) -> None:
-        self.driver, self.codec, self.jobs, self.rows = driver, codec, jobs, rows
+        self.driver, self.codec, self.jobs = driver, codec, jobs
         self.device = jobs[0].encoded.prompt.device
         self.strands: list[Strand] = []
         self.members: list[Member] = []
@@ -60,9 +59,9 @@ class Pool:
         self.noise = 0.0
         for at, (job, of_job) in enumerate(zip(jobs, rows, strict=True)):
             prompt = tuple(job.encoded.prompt[0].tolist())
-            self._add(at, Strand(at, prompt, job.draft), of_job, is_draft=True)
+            self._add(at, Strand(prompt, job.draft), of_job, is_draft=True)
             if not self._covered(job):
-                self._add(at, Strand(at, prompt, job.encoded.answer), of_job, is_draft=False)
+                self._add(at, Strand(prompt, job.encoded.answer), of_job, is_draft=False)
         top = max(member.row.start for member in self.members)
         self.canary = Row(CANARY, -1, top)
         self.members.append(Member(self.canary, 0, 0, is_draft=True))
