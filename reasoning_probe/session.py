@@ -311,7 +311,12 @@ class ProbeSession:
 
     def export(self) -> dict[str, Any]:
         """Return the run so far in plain values, for another process to :func:`merge`."""
-        return {"outcomes": [outcome.as_dict() for outcome in self.outcomes.values()], "facts": self._facts()}
+        return {"outcomes": [outcome.as_dict() for outcome in self._in_order()], "facts": self._facts()}
+
+    def _in_order(self) -> list[Outcome]:
+        """Return the outcomes in the order of the plan, each item's baseline first, however they were found."""
+        keys = dict.fromkeys(key for case in self._plan.values() for key in ((*case.key[:2], BASELINE, None), case.key))
+        return [self.outcomes[key] for key in keys if key in self.outcomes]
 
     def finish(self) -> Run | None:
         """Return the run as far as it got; ``None`` where nothing was computed."""

@@ -18,7 +18,10 @@ from oracle import edit, greedy, logprob
 import reasoning_probe as rp
 from reasoning_probe.engine import fast, verify
 from reasoning_probe.engine.memory import Memory
+from reasoning_probe.engine.packed import Packed, available
+from reasoning_probe.engine.passes import wrapped
 from reasoning_probe.engine.plain import Plain
+from reasoning_probe.engine.pool import Pool
 from reasoning_probe.engine.replies import Codec, Job
 from reasoning_probe.engine.run import Engine, Work
 from reasoning_probe.heads import HeadMap, find_heads
@@ -118,13 +121,19 @@ def test_chunks_of_any_size(tokens: int, monkeypatch: pytest.MonkeyPatch) -> Non
     check(build("qwen3"), "L0H0,L0H1,L0H2,L1H0,L1H3,L2H1,L2H2,L0+L2H0")
 
 
+def run_in_order(engine: Engine, plan: list[Work]) -> list[rp.Outcome]:
+    """Run *plan*; outcomes come as they are found, so bring them into its order."""
+    place = {work.query.item_id: at for at, work in enumerate(plan)}
+    return sorted(chain(*engine.run(plan)), key=lambda outcome: place[outcome.item])
+
+
 def test_a_byte_of_memory_is_enough() -> None:
     model = build("gpt_neox")
     head_map = find_heads(model)
     plan = [Work(query("items", item, Generation(10, ())), _zero(every_head(head_map))) for item in ITEMS]
     tight = Engine(model, Letters(), head_map, memory_cap=1)
     wide = Engine(model, Letters(), head_map)
-    pairs = zip(chain(*tight.run(plan)), chain(*wide.run(plan)), strict=True)
+    pairs = zip(run_in_order(tight, plan), run_in_order(wide, plan), strict=True)
     for one, other in pairs:
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
         assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-4)
@@ -156,7 +165,7 @@ def test_memory_that_runs_out_at_a_random_moment_changes_no_outcome(seed: int, m
     assert isinstance(engine.way, fast.Fast)
     monkeypatch.setattr(fast.Driver, "run", sometimes)
     plan = [Work(query("items", item, Generation(10, ())), _zero(every_head(head_map))) for item in ITEMS]
-    stormy = [outcome for batch in engine.run(plan) for outcome in batch]
+    stormy = run_in_order(engine, plan)
     assert raised > 0
     assert [(o.item, o.target, o.response) for o in stormy] == [(o.item, o.target, o.response) for o in calm]
 
@@ -176,17 +185,76 @@ def test_near_ties_are_settled_by_the_one_row_path() -> None:
     assert engine.counts.verified + engine.counts.decoded == engine.counts.rows
 
 
-def test_queries_that_share_passes_answer_as_alone() -> None:
+def test_queries_that_share_passes_answer_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("llama")
     head_map = find_heads(model)
     items = [rp.Item(question="x" * n + "?", answer="12" if n % 2 else "8", id=f"n{n}") for n in (1, 9, 4, 17, 2)]
     plan = [Work(query("items", item, Generation(9, ())), _zero(every_head(head_map))) for item in items]
     engine = Engine(model, Letters(), head_map)
-    (together,) = engine.run(plan)  # one batch: they did share their passes
+    passes = []
+    monkeypatch.setattr(Pool, "verify", lambda self, verify=Pool.verify: passes.append(len(self.jobs)) or verify(self))
+    together = run_in_order(engine, plan)
+    assert max(passes) > 1
     alone = [outcome for work in plan for outcome in chain(*Engine(model, Letters(), head_map).run([work]))]
     for one, other in zip(together, alone, strict=True):
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
         assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-4)
+
+
+SHOTS = "Question: what is 2 + 2?\nAnswer: 4\n\n"
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "falcon"])
+def test_prompts_that_begin_alike_answer_as_edited_weights(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(family)
+    items = [rp.Item(question=SHOTS + "x" * at, answer=f"{at}5", id=f"n{at}") for at in (1, 2)]
+    stems: list[int] = []
+
+    def noted(driver: Any, stem: Any, rows: Any, begin: Any = fast.begin) -> Any:
+        stems.append(stem.length)
+        return begin(driver, stem, rows)
+
+    monkeypatch.setattr(fast, "begin", noted)
+    monkeypatch.setattr(fast, "CPU_BYTES", 0)  # so that no queries are padded to share a pass
+    check(model, "L0H0,L1,L2H3,L0H1+L2H2", items=items, limit=9)
+    assert stems.count(len("Question: " + SHOTS) + 1) == 1  # run once for all queries, with the "x" they share
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
+@pytest.mark.parametrize("pools", [False, True])
+def test_looking_at_the_tokens_now_and_then_changes_no_answer(
+    family: str, pools: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU the host looks at the tokens every few steps; what a row says after its end is cut."""
+    model = build(family)
+    calm = rp.sweep(model, Letters(), ITEMS, max_new_tokens=11, stop=("t",))
+    driver = fast.Driver.__init__
+
+    def hurried(self: Any, *args: Any, **kwargs: Any) -> None:
+        driver(self, *args, **kwargs)
+        self.stride = 4
+
+    monkeypatch.setattr(fast.Driver, "__init__", hurried)
+    if not pools:
+        monkeypatch.setattr(fast, "CPU_BYTES", 0)
+    for one, other in zip(rp.sweep(model, Letters(), ITEMS, max_new_tokens=11, stop=("t",)), calm, strict=True):
+        assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
+
+
+@pytest.mark.skipif(not available(), reason="this build of torch has no packed product")
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_packed_weights_multiply_like_the_weights(family: str) -> None:
+    model = build(family)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits
+        for room, some in ((10**9, True), (0, False)):
+            packed = Packed(model.modules(), room)
+            assert bool(packed.wraps) is some
+            assert packed.bytes <= room
+            with wrapped(packed.wraps):
+                torch.testing.assert_close(model(input_ids=ids).logits, expected, atol=1e-4, rtol=1e-4)
+        assert torch.equal(model(input_ids=ids).logits, expected)  # as it was
 
 
 def test_half_precision_gives_the_one_row_answers() -> None:
@@ -197,7 +265,7 @@ def test_half_precision_gives_the_one_row_answers() -> None:
     works = [Work(query("items", item, Generation(12, ())), _zero(targets)) for item in ITEMS]
     for work in works:
         encoded = engine.codec.encode(work.query)
-        (batch,) = engine.run([work])
+        batch = run_in_order(engine, [work])
         job = Job(encoded, (), engine.plain.baseline(encoded, ()), (), {})
         for outcome, target in zip(batch[1:], targets, strict=True):
             alone = engine.plain.alone(job, target)

@@ -51,4 +51,6 @@ def sweep(
     queries = [query(dataset, item, Generation(max_new_tokens, stop)) for item in asked]
     engine = Engine(model.eval(), tokenizer, head_map, {dataset: [query.prompt for query in queries]})
     plan = [Work(query, tuple((target, ablation) for target in chosen)) for query in queries]
-    return [outcome for batch in engine.run(plan) for outcome in batch]
+    place = {work.query.item_id: at for at, work in enumerate(plan)}
+    outcomes = [outcome for batch in engine.run(plan) for outcome in batch]
+    return sorted(outcomes, key=lambda outcome: place[outcome.item])  # each item's baseline comes first

@@ -7,6 +7,7 @@ the position of its first difference and leaves when its answer ends. There is n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,46 +15,40 @@ from torch import Tensor
 from reasoning_probe.engine.passes import Driver, Off, Plan, off_pairs
 from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
 from reasoning_probe.engine.replies import Codec
-from reasoning_probe.engine.slots import Slots
+from reasoning_probe.engine.slots import Origin, gathered
 from reasoning_probe.engine.verify import Clean, Row, noise_of
 
 
 class Decoder:
     """Decodes rows, each from its last token on, until they end; sets ``tokens`` and ``near_tie`` on them."""
 
-    def __init__(
-        self,
-        driver: Driver,
-        codec: Codec,
-        clean: Clean,
-        rows: Sequence[Row],
-    ) -> None:
-        self.driver, self.codec, self.clean = driver, codec, clean
-        unfinished = [row for row in rows if not self._ended(row)]
+    def __init__(self, driver: Driver, codec: Codec, clean: Clean, rows: Sequence[Row]) -> None:
+        self.driver, self.codec, self.clean, self.job = driver, codec, clean, clean.job
+        self.device = self.job.encoded.prompt.device
+        unfinished = [row for row in rows if not self.job.ended(row.tokens, codec)]
         self.length = min((len(row.tokens) for row in unfinished), default=0)  # tokens of the rows in step
-        self.canary = Row(CANARY, -1, len(driver.blocks), tokens=list(clean.job.draft[: self.length]))
+        origin = Origin(len(driver.blocks), [], 0, clean.slots.buffers(), 0)
+        self.canary = Row(CANARY, -1, origin.start, tokens=list(self.job.draft[: self.length]), origin=origin)
         self.noise = 0.0
         self.waiting = sorted([*unfinished, self.canary], key=lambda row: len(row.tokens)) if unfinished else []
         self.homes = {id(row): place for place, row in enumerate(self.waiting)}
         self.active: list[Row] = []
         self.off: dict[int, Off] = {}
-        self.slots = gathered(driver, clean, self.waiting) if unfinished else Slots(0, 0)
+        capacity = self.job.prompt_length + self.job.encoded.limit
+        self.slots = gathered([row.origin for row in self.waiting], len(driver.blocks), capacity)
 
     def run(self) -> None:
         """Decode until every row has ended."""
         while any(row is not self.canary for row in [*self.waiting, *self.active]):
-            self.slots.length = self.clean.job.prompt_length + self.length - 1  # tokens with known keys and values
+            self.slots.length = self.job.prompt_length + self.length - 1  # tokens with known keys and values
             if self._join() | self._leave():
-                device = self.clean.job.encoded.prompt.device
-                self.off = off_pairs([(row.target, row.replacement) for row in self.active], device)
-            if self.active:
-                self._step()
-            self.length += 1
+                self.off = off_pairs([(row.target, row.replacement) for row in self.active], self.device)
+            self.length += self._steps(self._until_next()) if self.active else 1
 
     def _ended(self, row: Row) -> bool:
-        if len(row.tokens) >= self.clean.job.encoded.limit:
-            return True
-        return self.codec.ended(tuple(row.tokens), self.clean.job.stop)
+        if row is self.canary:
+            return len(row.tokens) >= len(self.job.draft)
+        return self.job.ended(row.tokens, self.codec)
 
     def _join(self) -> bool:
         """Take in the rows whose first difference is at this position."""
@@ -71,63 +66,62 @@ class Decoder:
         before = len(self.active)
         for place in reversed(range(before)):
             row = self.active[place]
-            over = len(row.tokens) >= len(self.clean.job.draft) if row is self.canary else self._ended(row)
-            if over:
+            if self._ended(row):
                 last = self.active.pop()
                 if last is not row:
                     self.slots.move(len(self.active), place)
                     self.active[place] = last
         return len(self.active) < before
 
-    def _step(self) -> None:
-        """Feed every row its last token and append the next."""
-        device = self.clean.job.encoded.prompt.device
-        ids = torch.tensor([[row.tokens[-1]] for row in self.active], device=device)  # (rows, 1)
-        logits = self.driver.run(ids, self.slots, Plan(off=self.off))[:, -1]  # (rows, vocabulary)
-        best, tokens, margins = two_best(logits)
-        for row, value in zip(self.active, best, strict=True):
-            if row is self.canary:
-                self.noise = max(self.noise, noise_of(self.clean.job.baseline, [value], self.length))
-        for row, token, margin in zip(self.active, tokens, margins, strict=True):
-            row.tokens.append(self.clean.job.draft[self.length] if row is self.canary else token)
-            row.near_tie |= margin <= NOISE_MARGIN * self.noise
+    def _until_next(self) -> int:
+        """Return how many steps to make before anybody looks at the tokens: until the next row joins, at most."""
+        ends = [self.job.encoded.limit, *(len(row.tokens) for row in self.waiting[:1])]
+        if self.canary in self.active:
+            ends.append(len(self.job.draft))
+        return min(self.driver.stride, min(ends) - self.length)
+
+    def _steps(self, count: int) -> int:
+        """Feed every row its last token and append the next, *count* times; rows that end on the way are cut there."""
+        ids = torch.tensor([[row.tokens[-1]] for row in self.active], device=self.device)  # (rows, 1)
+        known = next((at for at, row in enumerate(self.active) if row is self.canary), None)
+        found = []
+        for step in range(count):
+            found.append(two_best(self.driver.run(ids, self.slots, Plan(off=self.off))[:, -1]))
+            self.slots.length += 1
+            ids = found[-1].tokens[:, None]
+            if known is not None:
+                ids[known] = self.job.draft[self.length + step]
+        for step, best in enumerate(found):
+            values, tokens, margins = best.lists()
+            if known is not None:
+                self.noise = max(self.noise, noise_of(self.job.baseline, [values[known]], self.length + step))
+            for row, token, margin in zip(self.active, tokens, margins, strict=True):
+                if row is self.canary:
+                    row.tokens.append(self.job.draft[self.length + step])
+                elif not self._ended(row):
+                    row.tokens.append(token)
+                    row.near_tie |= margin <= NOISE_MARGIN * self.noise
+        return count
 
 
-def two_best(logits: Tensor) -> tuple[list[float], list[int], list[float]]:
-    """Return each row's best logit, its token, and its lead over the second; *logits* ``(rows, vocabulary)`` is spent.
+class Best(NamedTuple):
+    """Each row's best logit, its token, and its lead over the second, ``(rows,)`` each, on the model's device."""
+
+    values: Tensor
+    tokens: Tensor
+    margins: Tensor
+
+    def lists(self) -> tuple[list[float], list[int], list[float]]:
+        """Return the three in Python's numbers."""
+        return self.values.tolist(), self.tokens.tolist(), self.margins.tolist()
+
+
+def two_best(logits: Tensor) -> Best:
+    """Return each row's best logit, its token and its lead over the second; *logits* ``(rows, vocabulary)`` is spent.
 
     Two passes for the maximum are several times faster than ``topk(2)`` on a CPU.
     """
     best = logits.max(-1)
     second = logits.scatter_(-1, best.indices[:, None], float("-inf")).amax(-1)  # (rows,)
     values = best.values.float()
-    return values.tolist(), best.indices.tolist(), (values - second.float()).tolist()
-
-
-def gathered(driver: Driver, clean: Clean, rows: Sequence[Row]) -> Slots:
-    """Return slots in which row *i* holds the keys and values of ``rows[i]``: its own from its start on, else clean."""
-    capacity = clean.job.prompt_length + clean.job.encoded.limit
-    slots = Slots(len(driver.blocks), capacity, rows=len(rows))
-    length = clean.job.prompt_length + max(len(row.tokens) for row in rows) - 1
-    for layer, *buffers in clean.slots.buffers():
-        slots.layers[layer].fill(*(_repeated(buffer, len(rows), capacity, length) for buffer in buffers))
-    sources: dict[int, list[int]] = {}
-    for place, row in enumerate(rows):
-        sources.setdefault(id(row.source), []).append(place)
-    for places in sources.values():
-        for layer, *buffers in rows[places[0]].source:
-            own = [place for place in places if rows[place].start <= layer]
-            if own:
-                taken = torch.tensor([rows[place].source_row for place in own])
-                for to, buffer in zip(slots.layers[layer].filled(), buffers, strict=True):
-                    known = min(length, buffer.shape[2])
-                    to[own, :, :known] = buffer[taken.to(buffer.device), :, :known]
-    return slots
-
-
-def _repeated(buffer: Tensor, rows: int, capacity: int, length: int) -> Tensor:
-    _, heads, known, size = buffer.shape
-    wide = buffer.new_empty(rows, heads, capacity, size)
-    known = min(length, known)
-    wide[:, :, :known] = buffer[:, :, :known]
-    return wide
+    return Best(values, best.indices, values - second.float())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, product
 from typing import Any
 
 import torch
@@ -12,20 +13,28 @@ import torch
 from reasoning_probe.ablation import ZERO
 from reasoning_probe.engine.decode import Decoder
 from reasoning_probe.engine.memory import Memory, in_halves, out_of_memory
+from reasoning_probe.engine.packed import Packed
 from reasoning_probe.engine.passes import Driver, Unsupported
 from reasoning_probe.engine.plain import Plain
 from reasoning_probe.engine.pool import Pool
+from reasoning_probe.engine.ragged import Stray, decode_ragged
 from reasoning_probe.engine.replies import Codec, Encoded, Job, Reply
-from reasoning_probe.engine.verify import WINDOW, Chunk, Clean, Row, clean_pass
+from reasoning_probe.engine.slots import NOWHERE
+from reasoning_probe.engine.verify import WINDOW, Chunk, Clean, Row, begin, clean_pass, stem_pass
 from reasoning_probe.heads import HeadMap, probe_ids, text_config
 from reasoning_probe.targets import every_head
 
 CPU_BYTES = 16_000_000
-"""Of a pass's widest activation, all rows together, on a CPU: measured best of 2 to 32 MB on two cores."""
+"""Of a pass's widest activation, all rows together, on a CPU: about what its caches hold."""
 
+PACKED_SHARE = 0.25
+"""Of the memory that the sweep may use, for packed copies of the weights."""
 
-POOL_BYTES = 4_000_000
-"""The same for queries that share passes, where all rows are as long as the longest."""
+PADDING = 1.25
+"""Queries share a pass where that makes it at most so much longer."""
+
+STEM = 16
+"""Tokens that prompts must begin with alike for each target to run them once for all."""
 
 
 class Fast:
@@ -41,9 +50,11 @@ class Fast:
         *,
         grows: bool = True,
         pools: bool = True,
+        trims: bool = True,
+        packed: Packed | None = None,
     ) -> None:
         self.pools = pools
-        self.driver = Driver(model, head_map, grows)
+        self.driver = Driver(model, head_map, grows, trims, packed)
         self.codec, self.plain, self.memory = codec, plain, memory
         self.counts = plain.counts
         shapes = [parameter.shape for parameter in self.driver.blocks[0].parameters() if parameter.dim() == 2]
@@ -51,69 +62,152 @@ class Fast:
         self.width = int(getattr(text_config(model.config), "hidden_size", widest))
         on_cpu, size = model.device.type == "cpu", widest * model.dtype.itemsize
         self.tokens = CPU_BYTES // size if on_cpu else sys.maxsize
-        self.pool_tokens = POOL_BYTES // size if on_cpu else sys.maxsize
 
-    def answer(self, jobs: Sequence[Job]) -> list[list[Reply]]:
-        """Return the replies to each job with its targets switched off, in their order."""
-        if len(jobs) == 1 or not self._poolable(jobs):
-            return [self._replies(job) for job in jobs]
-        return in_halves(jobs, self._pooled, self.memory)
+    def answer(self, jobs: Sequence[Job]) -> Iterator[tuple[int, list[Reply]]]:
+        """Yield the place of each job with the replies to its targets, in their order, as they are found."""
+        small, alone = self._pools(jobs)
+        for pools in small:
+            yield from self._pooled(jobs, pools)
+        for group in _same_beginning(jobs, alone):
+            yield from self._one_by_one(jobs, group)
 
-    def _pooled(self, jobs: Sequence[Job]) -> list[list[Reply]]:
-        if len(jobs) == 1:
-            return [self._replies(jobs[0])]
-        rows = [self._rows(job) for job in jobs]
-        with torch.inference_mode(), self.driver.driving():
-            left = len(Pool(self.driver, self.codec, jobs, rows).run())
-        self._count(sum(map(len, rows)), left)
-        return [[self._settled(row, job) for row in of_job] for job, of_job in zip(jobs, rows, strict=True)]
+    # -- several queries in a pass --------------------------------------------------------------------------------
 
-    @staticmethod
-    def _rows(job: Job) -> list[Row]:
-        return [Row(target, at, target.lowest, replacement=job.replacement) for at, target in enumerate(job.targets)]
+    def _pools(self, jobs: Sequence[Job]) -> tuple[list[list[list[int]]], list[int]]:
+        """Return the pools of jobs that share passes, in lists that are decoded together, and the jobs left alone."""
+        together: list[list[list[int]]] = []
+        alone: list[int] = []
+        held = 0
+        for pool in self._by_length(jobs):
+            if len(pool) == 1:
+                alone += pool
+                continue
+            rows = sum(len(jobs[at].targets) for at in pool)
+            most = self._rows_that_fit([jobs[at] for at in pool])
+            if not together or held + rows > most:
+                together.append([])
+                held = 0
+            together[-1].append(pool)
+            held += rows
+        return together, sorted(alone)
 
-    def _poolable(self, jobs: Sequence[Job]) -> bool:
-        """Tell whether *jobs* can share passes: masks of our own know no sliding windows, so none may be reached."""
-        longest = max(job.prompt_length + job.encoded.limit for job in jobs)
+    def _by_length(self, jobs: Sequence[Job]) -> list[list[int]]:
+        """Return the jobs in groups of similar length that fit a pass: the caches of a CPU, the memory of a device."""
+        pools: list[list[int]] = []
+        for at in sorted(range(len(jobs)), key=lambda at: jobs[at].length):
+            if pools and self._fit([jobs[other] for other in pools[-1]], jobs[at]):
+                pools[-1].append(at)
+            else:
+                pools.append([at])
+        return pools
+
+    def _fit(self, pool: Sequence[Job], job: Job) -> bool:
+        jobs = [*pool, job]
+        rows = sum(len(other.targets) for other in jobs)
+        padded, needed = rows * job.length, sum(len(other.targets) * other.length for other in jobs)
+        return (
+            all(map(self._poolable, jobs))
+            and padded <= min(self.tokens, PADDING * needed)
+            and rows <= self._rows_that_fit(jobs)
+        )
+
+    def _poolable(self, job: Job) -> bool:
+        """Tell whether *job* can share passes: masks of our own know no sliding windows, so none may be reached."""
+        longest = job.prompt_length + job.encoded.limit
         windows = vars(text_config(self.driver.model.config)).items()
         reached = any(
             isinstance(size, int) and not isinstance(size, bool) and 0 < size < longest
             for name, size in windows
             if ("window" in name or "chunk" in name) and "layer" not in name
         )
-        return self.pools and not reached and all(job.targets for job in jobs)
+        return self.pools and not reached and bool(job.targets)
+
+    def _pooled(self, jobs: Sequence[Job], pools: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[Reply]]]:
+        rows = {at: self._rows(jobs[at]) for pool in pools for at in pool}
+        strays: list[Stray] = []
+        decoded = 0
+
+        def verify(pool: Sequence[int]) -> list[Stray]:
+            nonlocal decoded
+            if len(pool) == 1:  # what is left of a pool that did not fit
+                decoded += self._verify_and_decode(jobs, {pool[0]: rows[pool[0]]})
+                return []
+            return Pool(self.driver, self.codec, [jobs[at] for at in pool], [rows[at] for at in pool]).verify()
+
+        with torch.inference_mode(), self.driver.driving():
+            for pool in pools:
+                strays += in_halves(pool, verify, self.memory)
+            self._decoded([stray.row for stray in strays], partial(self._decode_ragged, strays))
+        self._count(sum(map(len, rows.values())), decoded + len(strays))
+        for at, of_job in rows.items():
+            yield at, [self._settled(row, jobs[at]) for row in of_job]
+
+    def _decode_ragged(self, strays: Sequence[Stray], part: Sequence[Row]) -> None:
+        wanted = set(map(id, part))
+        decode_ragged(self.driver, self.codec, [stray for stray in strays if id(stray.row) in wanted])
+
+    # -- one query at a time --------------------------------------------------------------------------------------
+
+    def _one_by_one(self, jobs: Sequence[Job], group: Sequence[int]) -> Iterator[tuple[int, list[Reply]]]:
+        """Answer the jobs of *group*, which have the same targets and whose prompts may begin alike."""
+        rows = {at: self._rows(jobs[at]) for at in group}
+        with torch.inference_mode(), self.driver.driving():
+            decoded = self._verify_and_decode(jobs, rows)
+        self._count(sum(map(len, rows.values())), decoded)
+        for at in group:
+            yield at, [self._settled(row, jobs[at]) for row in rows[at]]
+
+    def _verify_and_decode(self, jobs: Sequence[Job], rows: Mapping[int, Sequence[Row]]) -> int:
+        """Complete the *rows* of each job; return how many had to be decoded."""
+        group, decoded = list(rows), 0
+        prompts = [jobs[at].encoded.prompt for at in group]
+        stem = stem_pass(self.driver, prompts[0][:, : common_beginning(prompts)])
+        cleans = {at: clean_pass(self.driver, jobs[at], stem) for at in group}
+        size, most = self._sizes([jobs[at] for at in group], stem.length)
+        order = sorted(range(len(rows[group[0]])), key=lambda place: rows[group[0]][place].start)
+        left: dict[int, list[Row]] = {at: [] for at in group}
+
+        def verify(places: Sequence[int]) -> list[tuple[int, list[Row]]]:
+            begun = begin(self.driver, stem, [rows[group[0]][place] for place in places])
+            return [
+                (at, Chunk(self.driver, cleans[at], [rows[at][place] for place in places], begun).verify())
+                for at in group
+            ]
+
+        for first in range(0, len(order), size):
+            for at, leaving in in_halves(order[first : first + size], verify, self.memory):
+                left[at] += leaving
+            if first + size >= len(order) or sum(map(len, left.values())) >= most:
+                for at in group:
+                    self._decoded(left[at], partial(self._decode, cleans[at]))
+                    decoded += len(left[at])
+                    left[at] = []
+        return decoded
+
+    def _decode(self, clean: Clean, rows: Sequence[Row]) -> None:
+        Decoder(self.driver, self.codec, clean, rows).run()
+
+    def _sizes(self, jobs: Sequence[Job], begun: int) -> tuple[int, int]:
+        """Return how many rows to verify at a time, and how many that differ to hold before they are decoded."""
+        longest = max(job.prompt_length + job.encoded.limit for job in jobs)
+        most = self.memory.rows(self._row_bytes(longest, WINDOW))
+        by_cache = max(4, self.tokens // (max(begun, max(job.prompt_length for job in jobs) - begun) + WINDOW))
+        return min(most, by_cache), most
+
+    # -- what both share ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _rows(job: Job) -> list[Row]:
+        return [Row(target, at, target.lowest, replacement=job.replacement) for at, target in enumerate(job.targets)]
 
     def _count(self, rows: int, decoded: int) -> None:
         self.counts.rows += rows
         self.counts.verified += rows - decoded
         self.counts.decoded += decoded
 
-    def _replies(self, job: Job) -> list[Reply]:
-        rows = self._rows(job)
-        decoded = 0
-        with torch.inference_mode(), self.driver.driving():
-            clean = clean_pass(self.driver, job)
-            chunk_size, held = self._sizes(job)
-            ordered = sorted(rows, key=lambda row: row.start)
-            left: list[Row] = []
-            for at in range(0, len(ordered), chunk_size):
-                left += self._verify(clean, ordered[at : at + chunk_size])
-                if len(left) >= held or at + chunk_size >= len(ordered):
-                    self._decode(clean, left)
-                    decoded += len(left)
-                    left = []
-        self._count(len(rows), decoded)
-        return [self._settled(row, job) for row in rows]
-
-    def fit(self, jobs: Sequence[Job]) -> bool:
-        """Tell whether *jobs* together fit the passes: the caches of a CPU, the memory of a device."""
-        if len(jobs) > 1 and not self._poolable(jobs):
-            return False
+    def _rows_that_fit(self, jobs: Sequence[Job]) -> int:
         longest = max(job.prompt_length + job.encoded.limit for job in jobs)
-        rows = sum(len(job.targets) for job in jobs)
-        predicted = max(len(job.draft) for job in jobs)
-        padded = rows * max(job.prompt_length + len(job.draft) for job in jobs)
-        return padded <= self.pool_tokens and rows <= self.memory.rows(self._row_bytes(longest, predicted))
+        return self.memory.rows(self._row_bytes(longest, max(len(job.draft) for job in jobs)))
 
     def _row_bytes(self, length: int, predicted: int) -> int:
         """Return at most how many bytes a row of *length* tokens takes while *predicted* of them are predicted."""
@@ -121,27 +215,19 @@ class Fast:
         held = 2 * len(self.driver.blocks) * length * self.width * size
         return int(held + 12 * length * self.width * size + 4 * predicted * config.vocab_size * 4)
 
-    def _sizes(self, job: Job) -> tuple[int, int]:
-        """Return how many rows to verify at a time, and how many that differ to hold before they are decoded."""
-        most = self.memory.rows(self._row_bytes(job.prompt_length + job.encoded.limit, WINDOW))
-        by_cache = max(4, self.tokens // (job.prompt_length + WINDOW))
-        return min(most, by_cache), most
-
-    def _verify(self, clean: Clean, rows: Sequence[Row]) -> list[Row]:
-        return in_halves(rows, lambda part: Chunk(self.driver, clean, part).verify(), self.memory)
-
-    def _decode(self, clean: Clean, rows: Sequence[Row]) -> None:
-        known = {row.place: len(row.tokens) for row in rows}
+    def _decoded(self, rows: Sequence[Row], decode: Callable[[Sequence[Row]], None]) -> None:
+        """Decode *rows*, in halves where memory is short, and let go of their keys and values."""
+        known = {id(row): len(row.tokens) for row in rows}
 
         def run(part: Sequence[Row]) -> list[Row]:
             for row in part:
-                del row.tokens[known[row.place] :]  # what an attempt that ran out of memory had appended
-            Decoder(self.driver, self.codec, clean, part).run()
+                del row.tokens[known[id(row)] :]  # what an attempt that ran out of memory had appended
+            decode(part)
             return list(part)
 
         in_halves(rows, run, self.memory)
         for row in rows:
-            row.source = []
+            row.origin = NOWHERE
 
     def _settled(self, row: Row, job: Job) -> Reply:
         """Return the row's reply; what was too close to call in a batch is settled alone."""
@@ -151,15 +237,45 @@ class Fast:
         return Reply(self.plain.alone(job, row.target), row.logprob)
 
 
+def common_beginning(prompts: Sequence[torch.Tensor]) -> int:
+    """Return how many tokens *prompts*, ``(1, tokens)`` each, begin with alike; 0 where sharing them is not worth it.
+
+    The last token of each stays outside: its logits predict the first token of the answer.
+    """
+    if len(prompts) < 2:
+        return 0
+    first = prompts[0][0]
+    length = min(prompt.shape[1] for prompt in prompts) - 1
+    for prompt in prompts[1:]:
+        differs = (prompt[0, :length] != first[:length]).nonzero()
+        length = int(differs[0]) if len(differs) else length
+    return length if length >= STEM else 0
+
+
+def _same_beginning(jobs: Sequence[Job], places: Sequence[int]) -> list[list[int]]:
+    """Return *places* in groups of neighbours whose targets are the same and whose prompts begin alike."""
+    groups: list[list[int]] = []
+    for at in places:
+        alike = [jobs[other].encoded.prompt for other in (groups[-1] if groups else ())]
+        like = jobs[groups[-1][0]] if groups else jobs[at]
+        same = like.targets == jobs[at].targets and like.replacement is jobs[at].replacement
+        if same and common_beginning([*alike, jobs[at].encoded.prompt]):
+            groups[-1].append(at)
+        else:
+            groups.append([at])
+    return groups
+
+
 def fast_path(model: Any, head_map: HeadMap, codec: Codec, plain: Plain, memory: Memory) -> tuple[Fast | None, str]:
     """Return the fast path if it answers like the plain one on a small question, else ``None`` and why not.
 
     No list of families decides: what a model's code assumes of its batches shows when it runs.
     """
     why = ""
-    for grows, pools in ((True, True), (True, False), (False, True), (False, False)):
+    packed = Packed(model.modules(), int(PACKED_SHARE * memory.budget))
+    for grows, pools, trims in product((True, False), repeat=3):
         try:
-            fast = Fast(model, head_map, codec, plain, memory, grows=grows, pools=pools)
+            fast = Fast(model, head_map, codec, plain, memory, grows=grows, pools=pools, trims=trims, packed=packed)
             why = _disagreement(fast, plain, head_map)
         except Unsupported as problem:
             return None, str(problem)
@@ -184,7 +300,7 @@ def _disagreement(fast: Fast, plain: Plain, head_map: HeadMap) -> str:
             prompt = probe_ids(model, length)
             encoded = Encoded(prompt, tuple(prompt[0, :3].tolist()), limit)
             jobs.append(Job(encoded, (), plain.baseline(encoded, ()), targets, ZERO))
-        expected, got = plain.answer(jobs), fast.answer(jobs)
+        expected, got = replies(plain, jobs), replies(fast, jobs)
     finally:
         vars(plain.counts).update(counts)
     tolerance = 1e-3 if model.dtype in (torch.float32, torch.float64) else 0.5
@@ -194,3 +310,9 @@ def _disagreement(fast: Fast, plain: Plain, head_map: HeadMap) -> str:
         if not abs(slow.logprob - quick.logprob) <= tolerance * max(1.0, abs(slow.logprob)):
             return "its log-probabilities differ from the plain path's"
     return ""
+
+
+def replies(way: Fast | Plain, jobs: Sequence[Job]) -> list[list[Reply]]:
+    """Return what *way* replies to *jobs*, in their order."""
+    found = dict(way.answer(jobs))
+    return [found[at] for at in range(len(jobs))]

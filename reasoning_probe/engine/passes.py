@@ -8,19 +8,24 @@ decoder layers' ``forward`` is wrapped, and hooks sit on the output projections 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from reasoning_probe.ablation import Replacement
+from reasoning_probe.engine.packed import Packed
 from reasoning_probe.engine.slots import Slots
 from reasoning_probe.heads import HeadMap, HeadSite, hooks
 from reasoning_probe.models import quiet
 from reasoning_probe.targets import Target
+
+STRIDE = 8
+"""Tokens decoded on a GPU before the host looks at them: rows that have ended meanwhile cost less than waiting."""
 
 
 class Unsupported(RuntimeError):
@@ -60,8 +65,10 @@ class Driver:
     tables of its size. Rows then join at the lowest layer of their chunk.
     """
 
-    def __init__(self, model: Any, head_map: HeadMap, grows: bool = True) -> None:
-        self.grows = grows
+    def __init__(
+        self, model: Any, head_map: HeadMap, grows: bool = True, trims: bool = True, packed: Packed | None = None
+    ) -> None:
+        self.grows, self.trims = grows, trims
         containers = {site.block.rpartition(".")[0] for site in head_map.sites}
         if len(containers) != 1:
             raise Unsupported("its attention layers are not in one list")
@@ -71,28 +78,24 @@ class Driver:
             raise Unsupported("its layers or its vocabulary projection cannot be told apart")
         self.model, self.head_map, self.head = model, head_map, head
         self.blocks = list(blocks)
+        self.packed = packed or Packed([], 0)
+        self.stride = STRIDE if model.device.type == "cuda" else 1
         self.plan = Plan()
         self._rest: dict[int, tuple[Any, ...] | None] = {}  # what a layer returns beside the hidden state
 
     @contextmanager
     def driving(self) -> Iterator[None]:
         """While open, the model's layers follow ``plan``; afterwards they are as they were."""
-        before = [block.__dict__.get("forward") for block in self.blocks]
         handles = [self.head.register_forward_pre_hook(self._before_head)]
         for site in self.head_map.sites:
             projection = self.model.get_submodule(site.path)
             handles.append(projection.register_forward_pre_hook(self._before_projection(site)))
-        try:
-            for index, block in enumerate(self.blocks):
-                block.forward = self._wrapped(index, block.forward)
-            with hooks(handles), quiet():  # transformers warns of padding tokens in the dummy rows
-                yield
-        finally:
-            for block, old in zip(self.blocks, before, strict=True):
-                if old is None:
-                    block.__dict__.pop("forward", None)
-                else:
-                    block.forward = old
+        wraps: list[Wrap] = list(self.packed.wraps)
+        wraps += [(part, self._at_needed) for part in (self._beside_attention() if self.trims else ())]
+        wraps += [(block, partial(self._wrapped, index)) for index, block in enumerate(self.blocks)]
+        # transformers warns of padding tokens in the dummy rows
+        with hooks(handles), wrapped(wraps), quiet():
+            yield
 
     def run(self, ids: Tensor, slots: Slots, plan: Plan, **places: Tensor) -> Tensor:
         """Run *ids*, ``(rows or 1, tokens)``, after the tokens in *slots*; return the logits that *plan* asks for.
@@ -104,6 +107,34 @@ class Driver:
         output = self.model(input_ids=ids, past_key_values=slots, use_cache=True, **places)
         logits: Tensor = output.logits
         return logits
+
+    def _beside_attention(self) -> list[nn.Module]:
+        """Return the parts of the top layer that hold projections but not its attention: they see each token alone."""
+        path = self.head_map.sites[-1].path
+        attention = set(self.model.get_submodule(path).modules())
+        return [
+            part
+            for part in self.blocks[-1].children()
+            if not attention & set(part.modules()) and any(parameter.dim() == 2 for parameter in part.parameters())
+        ]
+
+    def _at_needed(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Above the top layer's attention only the positions whose logits are wanted matter: the others get zeros."""
+
+        def step(*args: Any, **kwargs: Any) -> Any:
+            at = self.plan.logits_at
+            if len(args) != 1 or kwargs or args[0].dim() != 3 or at == slice(None):
+                return forward(*args, **kwargs)
+            x = args[0]  # (rows, tokens, hidden)
+            places = _places(at, x)
+            made = forward(x[places])  # (rows, positions, out)
+            if not isinstance(made, Tensor):
+                return forward(x)
+            out = made.new_zeros(*x.shape[:2], made.shape[-1])
+            out[places] = made
+            return out
+
+        return step
 
     def _wrapped(self, index: int, forward: Callable[..., Any]) -> Callable[..., Any]:
         def step(*args: Any, **kwargs: Any) -> Any:
@@ -140,10 +171,35 @@ class Driver:
         return replace
 
     def _before_head(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
-        at = self.plan.logits_at
-        if isinstance(at, Tensor):  # (rows, positions)
-            return (args[0][torch.arange(len(at), device=at.device)[:, None], at], *args[1:])
-        return (args[0][:, at], *args[1:])
+        return (args[0][_places(self.plan.logits_at, args[0])], *args[1:])
+
+
+def _places(at: slice | Tensor, x: Tensor) -> Any:
+    """Return the index that takes positions *at*, a slice or ``(rows, positions)``, of *x*, ``(rows, tokens, ...)``."""
+    if isinstance(at, slice):
+        return slice(None), at
+    return torch.arange(len(at), device=at.device)[:, None], at
+
+
+Wrap = tuple[nn.Module, Callable[[Callable[..., Any]], Callable[..., Any]]]
+
+
+@contextmanager
+def wrapped(wraps: Iterable[Wrap]) -> Iterator[None]:
+    """While open, each module's ``forward`` is what its wrapper makes of it; afterwards all are as they were."""
+    with ExitStack() as stack:
+        for module, wrap in wraps:
+            before = vars(module).get("forward")
+            module.forward = wrap(module.forward)
+            stack.callback(_restore, module, before)
+        yield
+
+
+def _restore(module: nn.Module, forward: Callable[..., Any] | None) -> None:
+    if forward is None:
+        vars(module).pop("forward", None)
+    else:
+        module.forward = forward
 
 
 def off_pairs(rows: Sequence[tuple[Target, Replacement]], device: Any) -> dict[int, Off]:

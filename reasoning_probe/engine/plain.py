@@ -9,7 +9,7 @@ multiple of that noise, the row is settled alone.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -75,13 +75,10 @@ class Plain:
         (logprob,) = self._logprobs(encoded, [CANARY], ZERO)
         return Baseline(Reply(tokens, logprob), tuple(best[0, : len(tokens), 0].tolist()))
 
-    def fit(self, jobs: Sequence[Job]) -> bool:
-        """Tell whether *jobs* share batches: never, since rows of one batch have the same prompt."""
-        return len(jobs) <= 1
-
-    def answer(self, jobs: Sequence[Job]) -> list[list[Reply]]:
-        """Return the replies to each job with its targets switched off, in their order."""
-        return [self._replies(job) for job in jobs]
+    def answer(self, jobs: Sequence[Job]) -> Iterator[tuple[int, list[Reply]]]:
+        """Yield the place of each job with the replies to its targets, in their order."""
+        for at, job in enumerate(jobs):
+            yield at, self._replies(job)
 
     def _replies(self, job: Job) -> list[Reply]:
         replies: list[Reply] = []

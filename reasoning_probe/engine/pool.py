@@ -1,9 +1,7 @@
 """Several queries in one pass: what small models and large devices need, where a query alone is mostly overhead.
 
-Verification needs nothing new: prompts and answers are padded on the right, where causal attention never looks, so the
-dummy's mask still serves all rows. In decoding rows have different lengths; each writes its keys and values at its own
-position, and gets a mask and a position of its own. Families that take no such mask show it in the self-check, and
-their queries go one by one.
+Prompts and answers are padded on the right, where causal attention never looks, so the dummy's mask still serves all
+rows. What differs is decoded by :mod:`reasoning_probe.engine.ragged`, for several pools together.
 """
 
 from __future__ import annotations
@@ -15,56 +13,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.decode import two_best
-from reasoning_probe.engine.passes import Driver, Off, Plan, off_pairs
+from reasoning_probe.engine.passes import Driver, Plan, off_pairs
 from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
+from reasoning_probe.engine.ragged import Stray, run_ragged
 from reasoning_probe.engine.replies import Codec, Job
-from reasoning_probe.engine.slots import Slots
+from reasoning_probe.engine.slots import Origin, Slots, gathered
 from reasoning_probe.engine.verify import Row, noise_of
-
-
-@dataclass(frozen=True)
-class Strand:
-    """A prompt with tokens that continue it: the baseline's answer, or where they part the expected one."""
-
-    prompt: tuple[int, ...]
-    follow: tuple[int, ...]
-
-    @property
-    def fed(self) -> tuple[int, ...]:
-        """What goes in: the last token that follows is only predicted."""
-        return (*self.prompt, *self.follow[:-1])
 
 
 @dataclass
 class Member:
-    """A row on its strand: ``row`` is shared by the strands of one target."""
+    """A row and the job that it answers, by its place in the pool."""
 
     row: Row
     job: int
-    strand: int
-    is_draft: bool
     order: int = 0  # its row in the pass
 
 
 class Pool:
-    """Answers several jobs together; rows get ``tokens``, ``logprob`` and ``near_tie``."""
+    """Verifies several jobs together; rows get ``tokens``, ``logprob`` and ``near_tie``."""
 
     def __init__(self, driver: Driver, codec: Codec, jobs: Sequence[Job], rows: Sequence[Sequence[Row]]) -> None:
         self.driver, self.codec, self.jobs = driver, codec, jobs
         self.device = jobs[0].encoded.prompt.device
-        self.strands: list[Strand] = []
-        self.members: list[Member] = []
-        self.entries: dict[int, Tensor] = {}
+        self.entries: dict[int, Tensor] = {}  # by layer, the (jobs, tokens, hidden) state that enters it
+        self.longest = max(job.length for job in jobs) - 1  # the last token of an answer is only predicted
+        self.shared = [_shared(job) for job in jobs]
         self.noise = 0.0
-        for at, (job, of_job) in enumerate(zip(jobs, rows, strict=True)):
-            prompt = tuple(job.encoded.prompt[0].tolist())
-            self._add(at, Strand(prompt, job.draft), of_job, is_draft=True)
-            if not self._covered(job):
-                self._add(at, Strand(prompt, job.encoded.answer), of_job, is_draft=False)
-        top = max(member.row.start for member in self.members)
-        self.canary = Row(CANARY, -1, top)
-        self.members.append(Member(self.canary, 0, 0, is_draft=True))
+        self.members = [Member(row, at) for at, of_job in enumerate(rows) for row in of_job]
+        self.canary = Row(CANARY, -1, max(member.row.start for member in self.members))
+        self.members.append(Member(self.canary, 0))
         # Rows enter where they start; a family that takes no growing batch has all of them from the lowest layer on.
         lowest = min(member.row.start for member in self.members)
         for member in self.members:
@@ -73,66 +51,70 @@ class Pool:
         for order, member in enumerate(self.members):
             member.order = order
 
-    @staticmethod
-    def _covered(job: Job) -> bool:
-        """Tell whether the draft's strand predicts every token of the expected answer."""
-        inner = job.encoded.answer[:-1]
-        return len(inner) < len(job.draft) and job.draft[: len(inner)] == inner
-
-    def _add(self, job: int, strand: Strand, rows: Sequence[Row], *, is_draft: bool) -> None:
-        self.strands.append(strand)
-        place = len(self.strands) - 1
-        self.members += [Member(row, job, place, is_draft) for row in rows]
-
-    def run(self) -> list[Row]:
-        """Verify and decode; return the rows that left their baseline."""
-        clean = self._clean()
-        slots = Slots(len(self.driver.blocks), self._longest())
-        left = self._verify(slots)
-        if left:
-            self._decode(left, slots, clean)
-        return [member.row for member in left]
-
-    def _longest(self) -> int:
-        return max(len(strand.fed) for strand in self.strands)
+    def verify(self) -> list[Stray]:
+        """Return the rows that left their baseline, each up to its difference; the others have all of it."""
+        clean = Slots(len(self.driver.blocks), self.longest)
+        ids = self._padded([(*job.encoded.prompt[0].tolist(), *job.draft[:-1]) for job in self.jobs])  # (jobs, tokens)
+        self.driver.run(ids, clean, Plan(record=self.entries, logits_at=slice(-1, None)))
+        slots = Slots(len(self.driver.blocks), self.longest)
+        logits = self._run(slots)  # (rows, answer, vocabulary)
+        own, clean_ones = slots.buffers(), clean.buffers()
+        for member in self.members:
+            member.row.origin = Origin(member.row.start, own, member.order, clean_ones, member.job)
+        self._begin_logprobs(logits)
+        left = self._compare(logits)
+        self._finish_logprobs()
+        return [Stray(member.row, self.jobs[member.job], self.noise) for member in left]
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:
         longest = max(len(row) for row in rows)
         return torch.tensor([[*row, *[self.codec.pad] * (longest - len(row))] for row in rows], device=self.device)
 
-    def _clean(self) -> Slots:
-        """Run every strand once with nothing switched off, keeping what enters each layer."""
-        slots = Slots(len(self.driver.blocks), self._longest())
-        ids = self._padded([strand.fed for strand in self.strands])  # (strands, tokens)
-        self.driver.run(ids, slots, Plan(record=self.entries, logits_at=slice(-1, None)))
-        slots.length = ids.shape[1]
-        return slots
-
-    def _verify(self, slots: Slots) -> list[Member]:
-        strands = [self.strands[member.strand] for member in self.members]
+    def _run(self, slots: Slots) -> Tensor:
+        """Return every row's logits for the tokens of its baseline's answer, ``(rows, answer, vocabulary)``."""
         joins = Counter(member.row.enters for member in self.members)
         entries = {}
         for layer in joins:
-            which = [member.strand for member in self.members if member.row.enters == layer]
+            which = [member.job for member in self.members if member.row.enters == layer]
             entries[layer] = self.entries[layer][torch.tensor(which, device=self.device)]  # (joining, tokens, hidden)
-        off = self._off([member.row for member in self.members])
-        wanted = self._padded([strand.follow for strand in strands])  # (rows, follow)
-        firsts = torch.tensor([len(strand.prompt) - 1 for strand in strands], device=self.device)
-        at = (firsts[:, None] + torch.arange(wanted.shape[1], device=self.device)).clamp(max=self._longest() - 1)
-        dummy = wanted.new_zeros(1 if self.driver.grows else len(self.members), self._longest())
-        plan = Plan(min(joins), dict(joins), entries, off, logits_at=at)
-        logits = self.driver.run(dummy, slots, plan)  # (rows, follow, vocabulary)
-        slots.length = self._longest()
-        return self._read(logits, wanted)
+        off = off_pairs([(member.row.target, member.row.replacement) for member in self.members], self.device)
+        firsts = torch.tensor([self.jobs[member.job].prompt_length - 1 for member in self.members], device=self.device)
+        steps = torch.arange(max(len(job.draft) for job in self.jobs), device=self.device)
+        at = (firsts[:, None] + steps).clamp(max=self.longest - 1)  # (rows, answer)
+        dummy = at.new_zeros(1 if self.driver.grows else len(self.members), self.longest)
+        logits = self.driver.run(dummy, slots, Plan(min(joins), dict(joins), entries, off, logits_at=at))
+        slots.length = self.longest
+        return logits
 
-    def _read(self, logits: Tensor, wanted: Tensor) -> list[Member]:
-        """Set log-probabilities and tokens; return the members that left their baseline, up to their difference."""
-        # A draft's strand may part from the expected answer at the last token: that token's logit is wanted here.
-        answers = self._padded([self.jobs[member.job].encoded.answer for member in self.members])[:, : wanted.shape[1]]
-        expected = wanted.clone()  # (rows, follow)
-        expected[:, : answers.shape[1]] = answers
-        logs = (logits.gather(-1, expected[..., None])[..., 0].float() - logits.float().logsumexp(-1)).tolist()
-        own = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, follow)
+    def _begin_logprobs(self, logits: Tensor) -> None:
+        """Add the log-probabilities of the expected answer's tokens that the baseline's answer shares, and one more."""
+        answers = [self.jobs[member.job].encoded.answer for member in self.members]
+        logs = log_probabilities(logits, self._padded([answer[: logits.shape[1]] for answer in answers]))
+        for member, of_row in zip(self.members, logs, strict=True):
+            member.row.logprob = sum(of_row[: self.shared[member.job] + 1])
+
+    def _finish_logprobs(self) -> None:
+        """Add the others, from the keys and values of what is shared, for all rows that have any left."""
+        rest = [job.encoded.answer[shared:] for job, shared in zip(self.jobs, self.shared, strict=True)]
+        members = [member for member in self.members if len(rest[member.job]) > 1]
+        if not members:
+            return
+        fed = self._padded([rest[member.job][:-1] for member in members])  # (rows, new)
+        starts = [self.jobs[member.job].prompt_length + self.shared[member.job] for member in members]
+        positions = torch.tensor(starts, device=self.device)[:, None] + torch.arange(fed.shape[1], device=self.device)
+        length = max(starts)
+        slots = gathered([member.row.origin for member in members], len(self.driver.blocks), length + fed.shape[1])
+        slots.length = length
+        off = off_pairs([(member.row.target, member.row.replacement) for member in members], self.device)
+        logits = run_ragged(self.driver, fed, slots, positions, Plan(off=off))  # (rows, new, vocabulary)
+        logs = log_probabilities(logits, self._padded([rest[member.job][1:] for member in members]))
+        for member, of_row in zip(members, logs, strict=True):
+            member.row.logprob += sum(of_row[: len(rest[member.job]) - 1])
+
+    def _compare(self, logits: Tensor) -> list[Member]:
+        """Set the rows' tokens; return the members that left their baseline, up to their difference."""
+        wanted = self._padded([self.jobs[member.job].draft for member in self.members])  # (rows, answer)
+        own = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, answer)
         rival = logits.scatter(-1, wanted[..., None], float("-inf")).max(-1)
         margins = (own - rival.values).float().tolist()
         rivals = rival.indices.tolist()
@@ -143,12 +125,9 @@ class Pool:
         canary_left = min(margins[canary.order][: len(self.jobs[0].draft)]) < 0
         left = []
         for member, margin in zip(self.members, margins, strict=True):
-            job, row = self.jobs[member.job], member.row
-            if not member.is_draft or self._covered(job):
-                row.logprob = sum(logs[member.order][: len(job.encoded.answer)])
-            if not member.is_draft or row is self.canary:
+            draft, row = self.jobs[member.job].draft, member.row
+            if row is self.canary:
                 continue
-            draft = job.draft
             lost = next((at for at, value in enumerate(margin[: len(draft)]) if value < 0), None)
             closest = min(abs(value) for value in margin[: len(draft) if lost is None else lost + 1])
             if lost is None:
@@ -161,69 +140,18 @@ class Pool:
             row.near_tie |= canary_left or closest <= NOISE_MARGIN * self.noise
         return left
 
-    def _off(self, rows: Sequence[Row]) -> dict[int, Off]:
-        return off_pairs([(row.target, row.replacement) for row in rows], self.device)
 
-    def _decode(self, left: list[Member], verified: Slots, clean: Slots) -> None:
-        """Decode rows of different lengths together, each from its difference on, until all have ended."""
-        active = [member for member in left if not self._over(member)]
-        if not active:
-            return
-        capacity = max(self.jobs[m.job].prompt_length + self.jobs[m.job].encoded.limit for m in active)
-        slots = self._gathered(active, verified, clean, capacity)
-        kept = torch.arange(len(active), device=self.device)
-        off = self._off([member.row for member in active])
-        while active:
-            lengths = [self.jobs[m.job].prompt_length + len(m.row.tokens) - 1 for m in active]
-            slots.positions = torch.tensor(lengths, device=self.device)  # (rows,): where each row's token goes
-            slots.length = max(lengths)
-            ids = torch.tensor([[m.row.tokens[-1]] for m in active], device=self.device)
-            logits = self.driver.run(
-                ids,
-                slots,
-                Plan(off=off),
-                attention_mask=causal_mask(slots.positions, self.driver.model.dtype),
-                position_ids=slots.positions[:, None],
-            )[:, -1]
-            _, tokens, margins = two_best(logits)
-            for member, token, margin in zip(active, tokens, margins, strict=True):
-                member.row.tokens.append(token)
-                member.row.near_tie |= margin <= NOISE_MARGIN * self.noise
-            stay = [at for at, member in enumerate(active) if not self._over(member)]
-            if len(stay) < len(active):
-                active = [active[at] for at in stay]
-                kept = torch.tensor(stay, dtype=torch.long, device=self.device)
-                slots.keep({layer: kept for layer, _, _ in slots.buffers()})
-                off = self._off([member.row for member in active])
+def _shared(job: Job) -> int:
+    """Return how many tokens the expected answer begins with that the baseline's answer begins with, too.
 
-    def _over(self, member: Member) -> bool:
-        job, tokens = self.jobs[member.job], member.row.tokens
-        return len(tokens) >= job.encoded.limit or self.codec.ended(tuple(tokens), job.stop)
-
-    def _gathered(self, members: Sequence[Member], verified: Slots, clean: Slots, capacity: int) -> Slots:
-        """Return slots that hold each member's keys and values: its own from its start on, the clean ones below."""
-        slots = Slots(len(self.driver.blocks), capacity, rows=len(members))
-        own = {layer: buffers for layer, *buffers in verified.buffers()}
-        strands = torch.tensor([member.strand for member in members], device=self.device)
-        for layer, *clean_buffers in clean.buffers():
-            above = [at for at, member in enumerate(members) if member.row.start <= layer]
-            rows = torch.tensor([members[at].order for at in above], dtype=torch.long, device=self.device)
-            filled = []
-            for which, buffer in enumerate(clean_buffers):
-                _, heads, known, size = buffer.shape
-                wide = buffer.new_zeros(len(members), heads, capacity, size)
-                wide[:, :, :known] = buffer[strands]
-                if above:
-                    wide[above, :, :known] = own[layer][which][rows]
-                filled.append(wide)
-            slots.layers[layer].fill(*filled)
-        return slots
+    The last token of either is only predicted, so it does not count.
+    """
+    most = min(len(job.encoded.answer), len(job.draft)) - 1
+    return next((at for at in range(most) if job.encoded.answer[at] != job.draft[at]), most)
 
 
-def causal_mask(positions: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the additive mask of one new token a row, ``(rows, 1, 1, keys)``: row *i* sees keys up to its position."""
-    keys = torch.arange(int(positions.max()) + 1, device=positions.device)
-    hidden = keys > positions[:, None]  # (rows, keys)
-    return torch.zeros(hidden.shape, dtype=dtype, device=positions.device).masked_fill(hidden, torch.finfo(dtype).min)[
-        :, None, None
-    ]
+def log_probabilities(logits: Tensor, wanted: Tensor) -> list[list[float]]:
+    """Return the log-probability of each *wanted* token ``(rows, tokens)``, by ``(rows, tokens, vocabulary)``."""
+    logits = logits[:, : wanted.shape[1]].float()
+    found: list[list[float]] = (logits.gather(-1, wanted[..., None])[..., 0] - logits.logsumexp(-1)).tolist()
+    return found

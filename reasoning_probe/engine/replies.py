@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,15 @@ class Job:
     def draft(self) -> tuple[int, ...]:
         """The baseline's answer, which ablated rows are verified against."""
         return self.baseline.reply.tokens
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt and the baseline's answer."""
+        return self.prompt_length + len(self.draft)
+
+    def ended(self, tokens: Sequence[int], codec: Codec) -> bool:
+        """Tell whether an answer of *tokens* to this query is complete."""
+        return len(tokens) >= self.encoded.limit or codec.ended(tuple(tokens), self.stop)
 
 
 class Codec:

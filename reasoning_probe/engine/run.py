@@ -23,22 +23,16 @@ REFERENCE_PROMPTS = 64
 """Mean ablation averages over at most so many prompts of the dataset, its first."""
 
 
+TOGETHER = 32
+"""So many queries are taken at a time: they may share passes and the beginning of their prompts."""
+
+
 @dataclass(frozen=True)
 class Work:
     """A query with the targets to switch off, each with its ablation."""
 
     query: Query
     ablated: tuple[tuple[Target, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A query with its unablated reply, and by ablation the job that is left."""
-
-    work: Work
-    encoded: Encoded
-    baseline: Baseline
-    jobs: dict[str, Job]
 
 
 @dataclass
@@ -87,27 +81,33 @@ class Engine:
         return asdict(self.counts) | {"path": self.path, "why": self.why, "peak_bytes": self.memory.peak()}
 
     def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
-        """Yield the outcomes of *plan*, each query's baseline and then its targets, for the queries that share passes.
+        """Yield the outcomes of *plan* as they are found: each query's baseline, and later those of its targets.
 
         A query whose prompt does not fit the model's context yields an empty list; ``skipped`` says why.
         """
-        together: list[_Asked] = []
-        for work in plan:
-            try:
-                encoded = self.codec.encode(work.query)
-            except ContextError as problem:
-                self.skipped.append({"dataset": work.query.dataset, "item": work.query.item_id, "reason": str(problem)})
-                yield []
-                continue
-            asked = self._asked(work, encoded)
-            if together and not self._fit([*together, asked]):
-                yield self._answered(together)
-                together = []
-            together.append(asked)
-        if together:
-            yield self._answered(together)
+        for first in range(0, len(plan), TOGETHER):
+            jobs: list[Job] = []
+            asked: list[tuple[Work, Encoded, str]] = []  # of each job: its query, in tokens, and its ablation
+            for work in plan[first : first + TOGETHER]:
+                try:
+                    encoded = self.codec.encode(work.query)
+                except ContextError as problem:
+                    where = {"dataset": work.query.dataset, "item": work.query.item_id}
+                    self.skipped.append(where | {"reason": str(problem)})
+                    yield []
+                    continue
+                baseline, of_work = self._jobs(work, encoded)
+                yield [self._outcome(work.query, encoded, BASELINE, None, baseline.reply)]
+                jobs += of_work.values()
+                asked += [(work, encoded, ablation) for ablation in of_work]
+            for at, replies in self._timed(jobs):
+                work, encoded, ablation = asked[at]
+                yield [
+                    self._outcome(work.query, encoded, target.name, ablation, reply)
+                    for target, reply in zip(jobs[at].targets, replies, strict=True)
+                ]
 
-    def _asked(self, work: Work, encoded: Encoded) -> _Asked:
+    def _jobs(self, work: Work, encoded: Encoded) -> tuple[Baseline, dict[str, Job]]:
         """Answer the baseline, and make a job of the targets of each ablation."""
         started = time.perf_counter()
         stop = work.query.generation.stop
@@ -117,34 +117,20 @@ class Engine:
         for ablation in dict.fromkeys(ablation for _, ablation in work.ablated):
             targets = tuple(target for target, using in work.ablated if using == ablation)
             jobs[ablation] = Job(encoded, stop, baseline, targets, self._replacement(ablation, work.query))
-        return _Asked(work, encoded, baseline, jobs)
+        return baseline, jobs
 
-    def _fit(self, together: Sequence[_Asked]) -> bool:
-        jobs = [job for asked in together for job in asked.jobs.values()]
-        return bool(jobs) and self.way.fit(jobs)
-
-    def _answered(self, together: Sequence[_Asked]) -> list[Outcome]:
-        jobs = [job for asked in together for job in asked.jobs.values()]
-        found: Iterator[list[Reply]] = iter(())
-        if jobs:
-            way = self.way  # its self-check is not part of the sweep
+    def _timed(self, jobs: Sequence[Job]) -> Iterator[tuple[int, list[Reply]]]:
+        """Yield what the way answers; judging, storing and the self-check of the way are not part of the sweep."""
+        if not jobs:
+            return
+        found = self.way.answer(jobs)
+        while True:
             started = time.perf_counter()
-            found = iter(way.answer(jobs))
+            answered = next(found, None)
             self.timing.sweep_s += time.perf_counter() - started
-        outcomes = []
-        for asked in together:
-            replies = {
-                (target, ablation): reply
-                for ablation, job in asked.jobs.items()
-                for target, reply in zip(job.targets, next(found), strict=True)
-            }
-            query, encoded = asked.work.query, asked.encoded
-            outcomes.append(self._outcome(query, encoded, BASELINE, None, asked.baseline.reply))
-            outcomes += [
-                self._outcome(query, encoded, target.name, ablation, replies[target, ablation])
-                for target, ablation in asked.work.ablated
-            ]
-        return outcomes
+            if answered is None:
+                return
+            yield answered
 
     def _replacement(self, ablation: str, query: Query) -> Replacement:
         if ablation == "zero":

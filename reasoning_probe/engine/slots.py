@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,10 +25,10 @@ class _Slot(DynamicLayer):  # type: ignore[misc]
         rows, start, new = key_states.shape[0], self.owner.length, key_states.shape[2]
         if self.owner.positions is not None:
             keys, values = self.filled()
-            row = torch.arange(rows, device=keys.device)
-            keys[row, :, self.owner.positions] = key_states[:, :, 0]
-            values[row, :, self.owner.positions] = value_states[:, :, 0]
-            return keys[:rows, :, : start + 1], values[:rows, :, : start + 1]
+            row = torch.arange(rows, device=keys.device)[:, None]
+            keys[row, :, self.owner.positions] = key_states.transpose(1, 2)  # (rows, new, heads, head_dim)
+            values[row, :, self.owner.positions] = value_states.transpose(1, 2)
+            return keys[:rows, :, : start + new], values[:rows, :, : start + new]
         if self.owner.branch is not None:
             start = self.owner.branch
             return (
@@ -71,7 +73,7 @@ class Slots(Cache):  # type: ignore[misc]
 
     ``capacity`` is the number of tokens that fit; ``rows`` the number of rows, or 0 for as many as each layer sees at
     first. While ``branch`` is set, passes continue from that many tokens and leave the buffers as they are. While
-    ``positions``, ``(rows,)``, is set, each row writes its next token at a place of its own, at most at ``length``.
+    ``positions``, ``(rows, new)``, is set, each row writes its new tokens at its own places, below ``length + new``.
     """
 
     def __init__(self, layers: int, capacity: int, rows: int = 0) -> None:
@@ -80,9 +82,20 @@ class Slots(Cache):  # type: ignore[misc]
         self.positions: Tensor | None = None
         super().__init__(layers=[_Slot(self) for _ in range(layers)])
 
-    def buffers(self) -> list[tuple[int, Tensor, Tensor]]:
+    def buffers(self) -> Buffers:
         """Return (layer, keys, values) of each layer that holds any."""
         return [(index, *slot.filled()) for index, slot in enumerate(self.layers) if slot.key_buffer is not None]
+
+    def grown(self, capacity: int) -> Slots:
+        """Return a copy with room for *capacity* tokens."""
+        copy = Slots(len(self.layers), capacity, self.rows)
+        copy.length = self.length
+        for index, *buffers in self.buffers():
+            wide = [buffer.new_empty(*buffer.shape[:2], capacity, buffer.shape[3]) for buffer in buffers]
+            for to, buffer in zip(wide, buffers, strict=True):
+                to[:, :, : self.length] = buffer[:, :, : self.length]
+            copy.layers[index].fill(*wide)
+        return copy
 
     def keep(self, rows: dict[int, Tensor]) -> None:
         """Keep only the rows whose indices are given by layer."""
@@ -94,3 +107,47 @@ class Slots(Cache):  # type: ignore[misc]
         for _, keys, values in self.buffers():
             keys[to, :, : self.length] = keys[source, :, : self.length]
             values[to, :, : self.length] = values[source, :, : self.length]
+
+
+Buffers = list[tuple[int, Tensor, Tensor]]
+"""(layer, keys, values) of the layers that hold any; a tensor is ``(rows, heads, tokens, head_dim)``."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a row's keys and values are: its own ones from layer ``start`` on, those of the clean row below."""
+
+    start: int
+    own: Buffers
+    own_row: int
+    clean: Buffers
+    clean_row: int
+
+
+NOWHERE = Origin(0, [], 0, [], 0)
+
+
+def gathered(rows: Sequence[Origin], layers: int, capacity: int) -> Slots:
+    """Return slots of *capacity* tokens in which row *i* holds the keys and values of ``rows[i]``."""
+    slots = Slots(layers, capacity, rows=len(rows))
+    every = {id(held): held for row in rows for held in (row.own, row.clean)}
+    buffers = {key: {layer: pair for layer, *pair in held} for key, held in every.items()}
+    for layer in range(layers):
+        places: dict[int, list[tuple[int, int]]] = {}
+        for to, row in enumerate(rows):
+            held, at = (row.own, row.own_row) if row.start <= layer else (row.clean, row.clean_row)
+            if layer in buffers[id(held)]:
+                places.setdefault(id(held), []).append((to, at))
+        filled: list[Tensor] = []
+        for source, pairs in places.items():
+            to_rows, from_rows = torch.tensor(pairs).T
+            for which, buffer in enumerate(buffers[source][layer]):
+                _, heads, known, size = buffer.shape
+                if len(filled) <= which:
+                    filled.append(buffer.new_zeros(len(rows), heads, capacity, size))
+                known = min(known, capacity)
+                taken = buffer[from_rows.to(buffer.device), :, :known]
+                filled[which][to_rows.to(buffer.device), :, :known] = taken
+        if filled:
+            slots.layers[layer].fill(*filled)
+    return slots

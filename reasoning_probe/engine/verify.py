@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,24 +20,37 @@ from reasoning_probe.ablation import Replacement
 from reasoning_probe.engine.passes import Driver, Plan, off_pairs
 from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
 from reasoning_probe.engine.replies import Baseline, Job
-from reasoning_probe.engine.slots import Slots
+from reasoning_probe.engine.slots import NOWHERE, Buffers, Origin, Slots
 from reasoning_probe.targets import Target
 
 WINDOW = 8
 """Answer tokens that are verified at a time; rows leave after the window of their first difference."""
 
-Buffers = list[tuple[int, Tensor, Tensor]]
+
+@dataclass
+class Stem:
+    """The unablated pass over the tokens that begin several prompts; nothing where they have no beginning in common."""
+
+    length: int = 0
+    slots: Slots | None = None
+    entries: dict[int, Tensor] = field(default_factory=dict)  # by layer, the (1, tokens, hidden) state that enters it
 
 
 @dataclass
 class Clean:
-    """The unablated pass over prompt and answer: what every chunk of one query starts from."""
+    """The unablated pass over prompt and answer, behind its stem: what every chunk of one query starts from."""
 
     job: Job
+    stem: Stem
     slots: Slots
-    entries: dict[int, Tensor]  # by layer, the (1, tokens, hidden) state that enters it
+    entries: dict[int, Tensor] = field(default_factory=dict)  # as those of the stem, for the tokens behind it
     branch_entries: dict[int, Tensor] = field(default_factory=dict)
     shared: int = 0  # the expected answer's tokens up to this index are predicted by the first window
+
+    @cached_property
+    def buffers(self) -> Buffers:
+        """The clean keys and values, of one row."""
+        return self.slots.buffers()
 
 
 @dataclass
@@ -51,25 +65,35 @@ class Row:
     logprob: float = 0.0
     near_tie: bool = False
     replacement: Replacement = field(default_factory=dict, repr=False)
-    source: Buffers = field(default_factory=list, repr=False)
-    source_row: int = 0
+    origin: Origin = field(default=NOWHERE, repr=False)  # where its keys and values are once it has left
 
 
-def clean_pass(driver: Driver, job: Job) -> Clean:
+def stem_pass(driver: Driver, ids: Tensor) -> Stem:
+    """Run the tokens *ids*, ``(1, tokens)``, that begin several prompts."""
+    if not ids.shape[1]:
+        return Stem()
+    slots = Slots(len(driver.blocks), ids.shape[1], rows=1)
+    stem = Stem(ids.shape[1], slots)
+    driver.run(ids, slots, Plan(record=stem.entries, logits_at=slice(-1, None)))
+    slots.length = stem.length
+    return stem
+
+
+def clean_pass(driver: Driver, job: Job, stem: Stem) -> Clean:
     """Run prompt and baseline answer once, keeping what enters every layer."""
     layers = len(driver.blocks)
     draft, answer = job.draft, job.encoded.answer
-    slots = Slots(layers, job.prompt_length + len(draft), rows=1)
-    clean = Clean(job, slots, {})
+    slots = Slots(layers, job.length, rows=1) if stem.slots is None else stem.slots.grown(job.length)
+    clean = Clean(job, stem, slots)
     device = job.encoded.prompt.device
     ids = torch.cat([job.encoded.prompt, torch.tensor([draft[:-1]], dtype=torch.long, device=device)], dim=1)
-    driver.run(ids, slots, Plan(record=clean.entries, logits_at=slice(-1, None)))
+    driver.run(ids[:, stem.length :], slots, Plan(record=clean.entries, logits_at=slice(-1, None)))
     slots.length = ids.shape[1]
     common = next((at for at in range(min(len(answer), len(draft))) if answer[at] != draft[at]), len(answer))
     clean.shared = min(common, min(WINDOW, len(draft)) - 1, len(answer) - 1)
     if clean.shared < len(answer) - 1:
-        slots.branch = clean.job.prompt_length + clean.shared
-        driver.run(_branch_ids(clean), slots, Plan(record=clean.branch_entries))
+        slots.branch = job.prompt_length + clean.shared
+        driver.run(_branch_ids(clean), slots, Plan(record=clean.branch_entries, logits_at=slice(-1, None)))
         slots.branch = None
     return clean
 
@@ -79,16 +103,43 @@ def _branch_ids(clean: Clean) -> Tensor:
     return torch.tensor([tokens], device=clean.job.encoded.prompt.device)  # (1, tokens)
 
 
+def lined_up(driver: Driver, rows: Sequence[Row]) -> list[Row]:
+    """Return *rows* and a canary in the order in which they join a pass, their ``enters`` set."""
+    canary = Row(CANARY, -1, max(row.start for row in rows))
+    ordered = sorted([*rows, canary], key=lambda row: row.start)
+    for row in ordered:
+        row.enters = row.start if driver.grows else ordered[0].start
+    return ordered
+
+
+def begin(driver: Driver, stem: Stem, rows: Sequence[Row]) -> Slots | None:
+    """Run the stem with the heads of *rows* off; return the keys and values that all its queries go on from."""
+    if stem.slots is None:
+        return None
+    ordered = lined_up(driver, rows)
+    slots = Slots(len(driver.blocks), stem.length)
+    entry = next(iter(stem.entries.values()))
+    ids = torch.zeros(1 if driver.grows else len(ordered), stem.length, dtype=torch.long, device=entry.device)
+    driver.run(ids, slots, _plan(ordered, stem.entries, slice(-1, None)))
+    slots.length = stem.length
+    return slots
+
+
+def _plan(rows: Sequence[Row], entries: dict[int, Tensor], logits_at: slice) -> Plan:
+    joins = Counter(row.enters for row in rows)
+    device = next(iter(entries.values())).device
+    off = off_pairs([(row.target, row.replacement) for row in rows], device)
+    return Plan(rows[0].enters, dict(joins), entries, off, logits_at=logits_at)
+
+
 class Chunk:
     """A few targets of neighbouring layers, verified together from the clean hidden state of the lowest."""
 
-    def __init__(self, driver: Driver, clean: Clean, rows: Sequence[Row]) -> None:
-        canary = Row(CANARY, -1, max(row.start for row in rows))
+    def __init__(self, driver: Driver, clean: Clean, rows: Sequence[Row], begun: Slots | None = None) -> None:
         self.driver, self.clean = driver, clean
-        self.rows = sorted([*rows, canary], key=lambda row: row.start)
-        for row in self.rows:
-            row.enters = row.start if driver.grows else self.rows[0].start
-        self.slots = Slots(len(driver.blocks), clean.job.prompt_length + len(clean.job.draft))
+        self.rows = lined_up(driver, rows)
+        length = clean.job.length
+        self.slots = Slots(len(driver.blocks), length) if begun is None else begun.grown(length)
         self.noise = 0.0
         self.canary_left = False
 
@@ -100,8 +151,9 @@ class Chunk:
         while first < len(draft):
             window = draft[first : first + WINDOW]
             # The token before the window is fed with it: its logits predict the window's first token.
-            begin, end = (0 if first == 0 else prompt + first - 1), prompt + first + len(window) - 1
-            logits = self._run(begin, end, len(window))
+            start = prompt + first - 1 if first else self.clean.stem.length
+            end = prompt + first + len(window) - 1
+            logits = self._run(start, end, len(window))
             if first == 0:
                 self._answer_logprobs(logits)
             leaving = self._compare(logits, window, first)
@@ -116,15 +168,12 @@ class Chunk:
             row.near_tie |= self.canary_left
         return [row for row in left if row.place >= 0]
 
-    def _plan(self, entries: dict[int, Tensor], logits_at: slice) -> Plan:
-        joins = Counter(row.enters for row in self.rows)
-        off = off_pairs([(row.target, row.replacement) for row in self.rows], self.clean.job.encoded.prompt.device)
-        return Plan(self.rows[0].enters, dict(joins), entries, off, logits_at=logits_at)
-
-    def _run(self, begin: int, end: int, predicted: int) -> Tensor:
-        """Run positions *begin* to *end* and return the last *predicted* logits, ``(rows, predicted, vocabulary)``."""
-        entries = {row.enters: self.clean.entries[row.enters][:, begin:end] for row in self.rows}
-        return self.driver.run(self._dummy(end - begin), self.slots, self._plan(entries, slice(-predicted, None)))
+    def _run(self, start: int, end: int, predicted: int) -> Tensor:
+        """Run positions *start* to *end* and return the last *predicted* logits, ``(rows, predicted, vocabulary)``."""
+        own = slice(start - self.clean.stem.length, end - self.clean.stem.length)
+        entries = {row.enters: self.clean.entries[row.enters][:, own] for row in self.rows}
+        plan = _plan(self.rows, entries, slice(-predicted, None))
+        return self.driver.run(self._dummy(end - start), self.slots, plan)
 
     def _dummy(self, tokens: int) -> Tensor:
         """Return token ids whose embeddings no layer will see: one row where masks broadcast, else all."""
@@ -143,6 +192,7 @@ class Chunk:
             if row.place < 0:
                 self.noise = max(self.noise, noise_of(self.clean.job.baseline, values, first))
         leaving = []
+        buffers, clean = self.slots.buffers(), self.clean.buffers
         for index, row in enumerate(self.rows):
             lost = next((at for at, value in enumerate(margins[index]) if value < 0), None)
             seen = margins[index] if lost is None else margins[index][: lost + 1]
@@ -154,7 +204,7 @@ class Chunk:
                 second = logits[index, lost].topk(2).values[1]
                 closest = min(closest, float(rival.values[index, lost] - second))
                 leaving.append(row)
-                row.source, row.source_row = self.slots.buffers(), index
+                row.origin = Origin(row.start, buffers, index, clean, 0)
                 self.canary_left |= row.place < 0
             row.near_tie |= closest <= NOISE_MARGIN * self.noise
         return leaving
@@ -180,7 +230,7 @@ class Chunk:
             self.slots.branch = clean.job.prompt_length + clean.shared
             entries = {row.enters: clean.branch_entries[row.enters] for row in self.rows}
             dummy = self._dummy(_branch_ids(clean).shape[1])
-            parts.append(self.driver.run(dummy, self.slots, self._plan(entries, slice(None))))
+            parts.append(self.driver.run(dummy, self.slots, _plan(self.rows, entries, slice(None))))
             self.slots.branch = None
         total: Any = 0.0
         at = 0
