@@ -135,10 +135,27 @@ def _targets(dataset: str, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
                 logprob_off[row, column[case.item]] = _known(case.answer_logprob)
         effects = stats.paired_effects(right, right_off, logprob, logprob_off)
         rows += [
-            {"target": target, "dataset": dataset, "ablation": ablation} | asdict(effect)
+            {"target": target, "dataset": dataset, "ablation": ablation, "shift": _shift(by_target[target], baselines)}
+            | asdict(effect)
             for target, effect in zip(by_target, effects, strict=True)
         ]
     return rows
+
+
+def _shift(cases: Iterable[Outcome], baselines: Mapping[str, Outcome]) -> dict[str, int]:
+    """Return by how many of the paired items each kind of result grew or shrank; the entries sum to zero.
+
+    With an off-by-one answer that became a wrong operation: ``{"off_by_one": -1, "wrong_operation": 1}``.
+    """
+    change: Counter[str] = Counter()
+    for case in cases:
+        change[_result(baselines[case.item])] -= 1
+        change[_result(case)] += 1
+    return {result: by for result, by in change.items() if by}
+
+
+def _result(outcome: Outcome) -> str:
+    return "correct" if outcome.correct else outcome.category or "unclassified"
 
 
 def _known(logprob: float | None) -> float:
@@ -231,6 +248,7 @@ _TARGET = {
     "delta_logprob": _MAYBE,
     "delta_logprob_ci95": _Optional(_PAIR),
     "logprob_p_adjusted": _Optional(_NUMBER),
+    "shift": _Optional({...: int}),
 }
 _ERROR = {"dataset": str, "target": str, "ablation": _TEXT, "category": _TEXT, "kind": _TEXT, "count": int}
 _SUMMARY = {

@@ -269,8 +269,8 @@ def test_sentences_for_each_finding() -> None:
         return verdict.sentences(as_run(outcomes))
 
     assert said({"logic": 8}) == [
-        "With 8 items and 16 heads no single head can reach significance on logic:"
-        " 10 flips are needed; try --probe-items 200."
+        "With 8 items and 16 heads no single head can reach significance on logic;"
+        " 10 flips are needed: try --probe-items 200."
     ]
     assert said({"logic": 40}) == [
         "None of 16 heads matters for logic as far as 40 items can show:"

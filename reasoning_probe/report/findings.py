@@ -11,7 +11,7 @@ from reasoning_probe.report.cases import items_html
 from reasoning_probe.report.html import details, figure, name, note, row, table
 from reasoning_probe.report.maps import maps_html, ranked_html
 from reasoning_probe.report.text import count, escape, percent
-from reasoning_probe.report.verdict import accuracy_sentence, error_counts, groups, sentences
+from reasoning_probe.report.verdict import accuracy_sentence, error_counts, groups, remarks, sentences
 from reasoning_probe.store import Run
 
 DEFINITIONS = {
@@ -96,22 +96,12 @@ def _extractions(entry: dict[str, Any]) -> str:
 
 def _remarks(run: Run) -> list[str]:
     """Return what a reader must know to read the accuracies right."""
-    said = []
-    for dataset, entry in run.summary["datasets"].items():
-        if entry.get("always"):
-            always = entry["always"]
-            said.append(f"{dataset}: always answering “{always['answer']}” would score {percent(always['accuracy'])}.")
-        if entry["items"] and entry["correct"] == entry["items"]:
-            said.append(f"{dataset}: every answer is right, so a target can only lose.")
-        if entry.get("strict") != entry.get("flexible"):
-            said.append(f"{dataset}: strict and flexible extraction differ, which is formatting, not reasoning.")
     skipped = run.summary["skipped"]
-    if skipped:
-        first = skipped[0]
-        said.append(
-            f"Skipped: {count(len(skipped), 'item')}, such as {first['dataset']} {first['item']}: {first['reason']}"
-        )
-    return said
+    if not skipped:
+        return remarks(run)
+    first = skipped[0]
+    said = f"Skipped: {count(len(skipped), 'item')}, such as {first['dataset']} {first['item']}: {first['reason']}"
+    return [*remarks(run), said]
 
 
 def _mistakes(run: Run) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reasoning_probe.generators import NAMES as GENERATED
 from reasoning_probe.outcome import BASELINE, Outcome
-from reasoning_probe.report.text import count, listed, percent, points
+from reasoning_probe.report.text import count, listed, nats, percent, points
 from reasoning_probe.stats import ALPHA, items_to_try
 from reasoning_probe.store import Run
 
@@ -135,7 +136,13 @@ def sentences(run: Run) -> list[str]:
         shared = group.finding in ("few_items", "floor")
         key = (group.finding, group.ablation if several else "", group.noun, len(group.rows), group.flips_needed)
         by_finding.setdefault(key if shared else (*key, group.dataset), []).append(group)
-    return [_sentence(members, f" ({key[1]} ablation)" if key[1] else "") for key, members in by_finding.items()]
+    said = [_sentence(members, _under(members[0], several)) for members in by_finding.values()]
+    silent = [group for group in groups(run) if not group.significant and any(map(moves_logprob, group.rows))]
+    return said + [_logprob_sentence(group, _under(group, several)) for group in silent]
+
+
+def _under(group: Group, several: bool) -> str:
+    return f" ({group.ablation} ablation)" if several else ""
 
 
 def _sentence(members: list[Group], ablation: str) -> str:
@@ -165,9 +172,44 @@ def _sentence(members: list[Group], ablation: str) -> str:
     items = count(most, "item") if fewest == most else f"{fewest} to {count(most, 'item')}"
     single = "single " if noun == "head" else ""
     return (
-        f"With {items} and {count(targets, noun)} no {single}{noun} can reach significance on {on}:"
-        f" {needed} flips are needed; try --probe-items {items_to_try(needed)}."
+        f"With {items} and {count(targets, noun)} no {single}{noun} can reach significance on {on};"
+        f" {needed} flips are needed: {_more_items(names, items_to_try(needed))}."
     )
+
+
+def _more_items(datasets: list[str], items: int) -> str:
+    """Say how to ask more; only generated datasets have as many items as one wants."""
+    if all(dataset in GENERATED for dataset in datasets):
+        return f"try --probe-items {items}"
+    return f"try {items} items by --probe-dataset {datasets[0] if len(datasets) == 1 else 'NAME'}=FILE"
+
+
+def _logprob_sentence(group: Group, ablation: str) -> str:
+    """Say which targets move the log-probability of the expected answer, where the accuracy cannot tell."""
+    found = sorted(filter(moves_logprob, group.rows), key=lambda row: -abs(row["delta_logprob"] or 0.0))
+    effects = [f"{row['target']} ({nats(row['delta_logprob'])}{' nats' if row is found[0] else ''})" for row in found]
+    move = "moves" if len(found) == 1 else "move"
+    return (
+        f"{len(found)} of {count(len(group.rows), group.noun)} {move} the log-probability of the expected answer on"
+        f" {group.dataset}{ablation}: {listed(effects, 4)}."
+    )
+
+
+def remarks(run: Run) -> list[str]:
+    """Return what a reader must know to read the accuracies right, a sentence each."""
+    said = []
+    for dataset, entry in run.summary["datasets"].items():
+        if always := entry.get("always"):
+            said.append(f"{dataset}: always answering “{always['answer']}” would score {percent(always['accuracy'])}.")
+        if entry["items"] and entry["correct"] == entry["items"]:
+            said.append(f"{dataset}: every answer is right, so a target can only lose.")
+        strict, flexible = entry.get("strict"), entry.get("flexible")
+        if strict != flexible:
+            said.append(
+                f"{dataset}: strict extraction finds {percent(strict)} right, flexible {percent(flexible)};"
+                " the difference is formatting, not reasoning."
+            )
+    return said
 
 
 def error_counts(run: Run, *, ablated: bool, dataset: str | None = None) -> dict[str, int]:
