@@ -1,0 +1,148 @@
+"""How often a sweep in which no head matters names one all the same, and how large an effect it finds.
+
+    python -m benchmarks.null_sweeps
+
+A null sweep draws, for each item, whether the model answers right, and for each head which items it flips: as often one
+way as the other, however often. The changes of the log-probability come from a distribution with heavy tails that is
+symmetric about 0. All goes through :func:`reasoning_probe.stats.paired_effects`, which a real run uses. A sweep is a
+false alarm where any head is significant after Holm's correction.
+
+For the power one head has an effect among heads that have none: it makes a share of the items wrong that were right,
+beside the flips that all heads have, or shifts the mean of the log-probability by a share of its standard deviation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reasoning_probe import stats
+from reasoning_probe.report.text import percent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+HEADS = 144
+SIZES = (50, 200, 1000)
+ACCURACY = 0.7
+FLIPS = 0.05
+"""The share of items that a head without an effect flips, by half to wrong."""
+
+LOSSES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
+SHIFTS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What paired_effects takes: (items,) and (heads, items) of right answers and of log-probabilities."""
+
+    right: Floats
+    right_off: Floats
+    logprob: Floats
+    logprob_off: Floats
+
+
+@dataclass(frozen=True)
+class Found:
+    """How many of ``sweeps`` found something: by the McNemar test and by the sign-flip test, each after Holm."""
+
+    sweeps: int
+    mcnemar: int
+    sign_flip: int
+
+
+def draw(items: int, heads: int, rng: np.random.Generator, loss: float = 0.0, shift: float = 0.0) -> Sweep:
+    """Draw a sweep in which a head without an effect flips as many items to right as to wrong.
+
+    The first head makes a share *loss* of the items wrong and moves the log-probability down by *shift* standard
+    deviations.
+    """
+    right = (rng.random(items) < ACCURACY).astype(float)
+    # The chance to flip depends on the answer, so that as many flips go each way.
+    rate = np.where(right == 1, FLIPS / 2 / ACCURACY, FLIPS / 2 / (1 - ACCURACY))
+    rates = np.broadcast_to(rate, (heads, items)).copy()
+    rates[0] += np.where(right == 1, loss / ACCURACY, 0.0)
+    flipped = rng.random((heads, items)) < rates
+    logprob = -rng.exponential(2.0, items)
+    change = rng.standard_t(3, (heads, items)) / math.sqrt(3)  # standard deviation 1
+    change[0] -= shift
+    return Sweep(right, np.abs(right - flipped), logprob, logprob + change)
+
+
+def family_wise_errors(sweeps: int, items: int, heads: int = HEADS, seed: int = 0) -> Found:
+    """Return how many of *sweeps* without any effect name a head."""
+    rng = np.random.default_rng(seed)
+    wrong = [0, 0]
+    for number in range(sweeps):
+        found = _significant(draw(items, heads, rng), number)
+        wrong = [count + bool(test.any()) for count, test in zip(wrong, found, strict=True)]
+    return Found(sweeps, *wrong)
+
+
+def power(
+    sweeps: int, items: int, heads: int = HEADS, *, loss: float = 0.0, shift: float = 0.0, seed: int = 0
+) -> Found:
+    """Return how many of *sweeps* name the one head that has an effect."""
+    rng = np.random.default_rng(seed)
+    named = [0, 0]
+    for number in range(sweeps):
+        found = _significant(draw(items, heads, rng, loss, shift), number)
+        named = [count + bool(test[0]) for count, test in zip(named, found, strict=True)]
+    return Found(sweeps, *named)
+
+
+def _significant(sweep: Sweep, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    effects = stats.paired_effects(sweep.right, sweep.right_off, sweep.logprob, sweep.logprob_off, seed)
+    by_logprob = [effect.logprob_p_adjusted for effect in effects]
+    return (
+        np.array([effect.p_adjusted <= stats.ALPHA for effect in effects]),
+        np.array([p is not None and p <= stats.ALPHA for p in by_logprob]),
+    )
+
+
+def _interval(found: int, sweeps: int) -> str:
+    low, high = stats.wilson(found, sweeps)
+    return f"{percent(found / sweeps)} ({percent(low)} to {percent(high)})"
+
+
+def main() -> None:
+    """Print both tables as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--sweeps", type=int, default=1000, help="null sweeps of each size; 0 for none")
+    parser.add_argument("--power-sweeps", type=int, default=100, help="sweeps of each size and effect; 0 for none")
+    parser.add_argument("--heads", type=int, default=HEADS)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    if given.sweeps:
+        _print_false_alarms(given)
+    if given.power_sweeps:
+        _print_power(given)
+
+
+def _print_false_alarms(given: argparse.Namespace) -> None:
+    print("| items | null sweeps | false alarms, McNemar | false alarms, sign-flip |\n| --- | --- | --- | --- |")
+    for items in given.items:
+        found = family_wise_errors(given.sweeps, items, given.heads, given.seed)
+        alarms = [_interval(count, found.sweeps) for count in (found.mcnemar, found.sign_flip)]
+        print(f"| {items} | {given.sweeps} | {' | '.join(alarms)} |", flush=True)
+
+
+def _print_power(given: argparse.Namespace) -> None:
+    print("| items | items lost | found by McNemar | standard deviations | found by sign-flip |")
+    print("| --- | --- | --- | --- | --- |")
+    for items in given.items:
+        for loss, shift in zip(LOSSES, SHIFTS, strict=True):
+            found = power(given.power_sweeps, items, given.heads, loss=loss, shift=shift, seed=given.seed)
+            named = [_interval(count, found.sweeps) for count in (found.mcnemar, found.sign_flip)]
+            print(f"| {items} | {percent(loss)} | {named[0]} | {shift} | {named[1]} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
