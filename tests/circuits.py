@@ -2,7 +2,8 @@
 
 ``L0H1`` and ``L0H3`` copy the two operands to the end of the prompt, ``L1H2`` decides: it adds what they brought. With
 a backup, ``L2H1`` adds too, but only while the decider is silent. All other heads are noise: each brings its own small
-random number to the sum, so that answers that are close calls flip both ways when one of them is off.
+random number to the sum. The digits themselves are stored roughly, so that some answers are close calls, which flip
+both ways when one of the noise heads is off.
 
 The residual stream has named axes, each held as a pair (x, -x) so that its mean is 0; one constant axis is so large
 that the layer norms divide by the same number everywhere. The unembedding gives the number n the logit 2ns - n**2,
@@ -29,7 +30,8 @@ _FRAME = ("Question", ":", "What", "is", "+", "?", "Answer")
 _FIRST, _SECOND, _LAST = 4, 6, 9  # where the operands and the end of "Question: What is 3 + 5?\nAnswer:" are
 _END = "<|endoftext|>"
 _AXES = ("constant", "value", "p0", "p4", "p6", "p9", "after", "first", "second", "sum", "decided")
-_CONSTANT, _SHARPNESS, _NOISE = 1000.0, 3.0, 0.1
+_CONSTANT, _SHARPNESS, _NOISE = 1000.0, 3.0, 0.06
+_ROUGHNESS = 0.22
 
 
 def sums(count: int = 100) -> list[Item]:
@@ -86,7 +88,7 @@ class _Writer:
         self._attend(0, 1, "p4", {"value": ("first", 1.0)})
         self._attend(0, 3, "p6", {"value": ("second", 1.0)})
         adds = {"first": ("sum", 1.0), "second": ("sum", 1.0)}
-        self._attend(1, 2, "p9", adds | {"constant": ("decided", 1 / _CONSTANT)})
+        self._attend(1, 2, "p9", adds | {"p9": ("decided", 1.0)})
         planted = {*COPIERS, DECIDER}
         if backup:
             # Silent while "decided" pushes the end of the prompt below its first token, where nothing was copied.
@@ -109,8 +111,10 @@ class _Writer:
 
     def _embed(self) -> None:
         words, places = self.model.transformer.wte.weight, self.model.transformer.wpe.weight  # (words|places, size)
+        draw = torch.Generator().manual_seed(self.seed + 1)
+        rough = _ROUGHNESS * torch.randn(10, generator=draw)
         for digit in range(10):
-            self._set(words[self.number[str(digit)]], "value", digit)
+            self._set(words[self.number[str(digit)]], "value", digit + float(rough[digit]))
         for place, row in enumerate(places):
             self._set(row, "constant", _CONSTANT)
             if place > _LAST:
@@ -118,8 +122,9 @@ class _Writer:
             elif place in (0, _FIRST, _SECOND, _LAST):
                 self._set(row, f"p{place}", 1)
         # Axes that hold nothing else give each digit a random number for each noise head.
-        features = torch.randn(10, self.size - 2 * len(_AXES), generator=torch.Generator().manual_seed(self.seed + 1))
+        features = torch.randn(10, self.size - 2 * len(_AXES), generator=draw)
         features -= features.mean(dim=0)
+        features -= features.mean(dim=1, keepdim=True)
         for digit in range(10):
             words[self.number[str(digit)], 2 * len(_AXES) :] = features[digit]
 

@@ -49,7 +49,7 @@ def backed_up() -> Run:
 
 
 def test_exactly_the_planted_heads_are_named(alone: Run) -> None:
-    assert alone.summary["datasets"]["arithmetic"]["accuracy"] > 0.8
+    assert alone.summary["datasets"]["arithmetic"]["accuracy"] > 0.7
     assert named(alone) == {*COPIERS, DECIDER}
     assert sentences(alone)[0].startswith("3 of 12 heads matter for arithmetic: ")
 
@@ -87,7 +87,7 @@ def test_the_backup_shows_only_in_the_joint_target(backed_up: Run) -> None:
     assert singles == set(COPIERS)
     assert rows[DECIDER]["flips_to_wrong"] == rows[BACKUP]["flips_to_wrong"] == 0
     assert {target for target in named(backed_up) if "+" in target} == {BOTH}
-    assert rows[BOTH]["delta"] < -0.7
+    assert rows[BOTH]["delta"] < -0.6
 
 
 def test_a_user_reads_the_planted_heads(project: Project, tmp_path: Path) -> None:

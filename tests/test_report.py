@@ -281,6 +281,48 @@ def test_sentences_for_each_finding() -> None:
     ]
 
 
+def test_advice_can_be_followed_whatever_the_dataset() -> None:
+    """Only generated datasets have 200 items to give; ``--probe-items 200`` is an error for the built-in gsm8k."""
+    outcomes = fake_outcomes({"gsm8k": 5}, noise=0)
+    run = as_run([replace(found, correct=True, category=None) for found in outcomes])
+    assert verdict.sentences(run) == [
+        "With 5 items and 16 heads no single head can reach significance on gsm8k; 10 flips are needed:"
+        " try 200 items by --probe-dataset gsm8k=FILE."
+    ]
+
+
+def test_the_logprob_speaks_where_the_accuracy_cannot() -> None:
+    outcomes = [
+        outcome(item=str(index), correct=False, answer="1", answer_logprob=-9 - index / 50) for index in range(40)
+    ]
+    outcomes += [
+        replace(found, target=target, ablation="zero", answer_logprob=(found.answer_logprob or 0) - off)
+        for found in outcomes
+        for target, off in (("L0H0", 0.0), ("L0H1", 2.5), ("L1H0", -0.5))
+    ]
+    assert verdict.sentences(as_run(outcomes)) == [
+        "No head can be judged on arithmetic: the baseline is 0 %.",
+        "2 of 3 heads move the log-probability of the expected answer on arithmetic: L0H1 (-2.50 nats) and"
+        " L1H0 (+0.50).",
+    ]
+
+
+def test_remarks_name_formatting_and_the_commonest_answer() -> None:
+    solved = [
+        outcome("gsm8k", "a", response="9 * 2 = 18\n#### 18", expected="18"),
+        outcome("gsm8k", "b", response="She makes $1,000", expected="1000"),
+    ]
+    asked = [outcome("logic", str(index), expected=label) for index, label in enumerate(["yes", "yes", "no"])]
+    run = as_run(solved + asked, formats={"gsm8k": "gsm8k", "logic": "plain"})
+    said = verdict.remarks(run)
+    assert (
+        "gsm8k: strict extraction finds 50 % right, flexible 100 %; the difference is formatting, not reasoning."
+        in said
+    )
+    assert "logic: always answering “yes” would score 67 %." in said
+    assert "logic: every answer is right, so a target can only lose." in said
+
+
 def test_few_right_answers_are_called_so() -> None:
     outcomes = [outcome(item=str(index), correct=index < 4, answer=str(index < 4)) for index in range(40)]
     outcomes += [replace(found, target=target, ablation="zero") for found in outcomes for target in every_head()]

@@ -68,6 +68,54 @@ def test_corrections_lie_between_the_raw_p_and_bonferroni(p: list[float]) -> Non
     assert (np.diff(holm[order]) >= 0).all()
 
 
+SMALL_FAMILIES = st.lists(st.sampled_from([0.0, 0.001, 0.004, 0.01, 0.02, 0.04, 0.2, 0.6, 1.0]), min_size=1, max_size=7)
+
+
+@settings(deadline=None)
+@given(SMALL_FAMILIES)
+def test_holm_is_the_closed_test_by_brute_force(p: list[float]) -> None:
+    """Holm's p-value is the largest Bonferroni p-value of any subset of the hypotheses with this one in it."""
+    for index, adjusted in enumerate(stats.holm(p)):
+        subsets = (
+            (index, *others)
+            for size in range(len(p))
+            for others in itertools.combinations([at for at in range(len(p)) if at != index], size)
+        )
+        expected = max(min(1.0, len(subset) * min(p[at] for at in subset)) for subset in subsets)
+        assert adjusted == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(SMALL_FAMILIES)
+def test_benjamini_hochberg_by_its_definition(p: list[float]) -> None:
+    """A q-value is the smallest rate at which Benjamini and Hochberg's step-up procedure rejects the hypothesis."""
+
+    def rejected(rate: float, value: float) -> bool:
+        ranked = sorted(p)
+        passing = [ranked[k - 1] for k in range(1, len(p) + 1) if ranked[k - 1] <= rate * k / len(p) + 1e-12]
+        return bool(passing) and value <= max(passing)
+
+    for value, q in zip(p, stats.benjamini_hochberg(p), strict=True):
+        assert rejected(q, value)
+        assert q == 0 or not rejected(q * 0.999, value)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 7), st.integers(0, 7))
+def test_mcnemar_by_enumeration(wrong: int, right: int) -> None:
+    """Of all ways in which the flipped items could have flipped, the share that is at least as one-sided."""
+    flips = wrong + right
+    ways = list(itertools.product((0, 1), repeat=flips))
+    extreme = sum(abs(2 * sum(way) - flips) >= abs(wrong - right) for way in ways)
+    assert float(stats.mcnemar(wrong, right)) == pytest.approx(extreme / len(ways))
+
+
+@pytest.mark.parametrize("items", [6, 10, 13])
+def test_the_sign_flip_test_needs_as_many_items_as_mcnemar_needs_flips(items: int) -> None:
+    """The smallest p-value of both is 2 * 0.5**n, so that one sentence about too few items holds for both."""
+    assert stats.sign_flip([1.0] * items) == float(stats.mcnemar(items, 0)) == 2 * 0.5**items
+
+
 @settings(deadline=None)
 @given(st.integers(1, 5000))
 def test_flips_needed_is_the_smallest_that_is_significant(targets: int) -> None:
@@ -163,10 +211,27 @@ def test_effects_agree_with_counting(items: int, targets: int, seed: int) -> Non
         assert effect.delta_logprob == pytest.approx(logprob[row].mean())
 
 
-def test_null_sweeps_keep_the_family_wise_error_rate() -> None:
-    rng = np.random.default_rng(1)
-    false = 0
-    for _ in range(300):
-        wrong, right = rng.binomial(50, 0.1, 144), rng.binomial(50, 0.1, 144)
-        false += bool((stats.holm(stats.mcnemar(wrong, right)) <= 0.05).any())
-    assert false / 300 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(-20, 20), min_size=14, max_size=30), st.integers(0, 100))
+def test_a_sampled_sign_flip_is_near_scipys_permutation_test(changes: list[float], seed: int) -> None:
+    expected = scipy_stats.permutation_test(
+        (changes,), np.sum, permutation_type="samples", n_resamples=4000, vectorized=False, rng=seed
+    ).pvalue
+    found = stats.sign_flip(changes, seed)
+    assert found == pytest.approx(expected, abs=5 * math.sqrt(0.25 / 4000))
+
+
+def test_the_sign_flip_is_two_sided_and_does_not_depend_on_the_unit() -> None:
+    rng = random.Random(6)
+    changes = [rng.gauss(0.3, 1) for _ in range(60)]
+    p = stats.sign_flip(changes)
+    assert stats.sign_flip([-change for change in changes]) == stats.sign_flip([7 * change for change in changes]) == p
+
+
+def test_bootstrap_is_near_scipys() -> None:
+    rng = random.Random(7)
+    changes = [rng.expovariate(1) - 0.8 for _ in range(150)]
+    expected = scipy_stats.bootstrap(
+        (changes,), np.mean, method="percentile", n_resamples=9999, rng=0
+    ).confidence_interval
+    assert stats.bootstrap_mean(changes) == pytest.approx((expected.low, expected.high), abs=0.03)

@@ -237,3 +237,31 @@ def test_outcomes_hold_the_contracts_keys(tmp_path: Path) -> None:
         *("category", "answer_logprob", "truncated"),
     } <= set(line)
     assert Outcome(**line) == outcome()
+
+
+def test_shift_counts_how_the_mistakes_of_the_pairs_change() -> None:
+    wrong = {"correct": False, "answer": "7"}
+    outcomes = [
+        outcome(item="a", category="off_by_one", **wrong),
+        outcome(item="a", target="L0H0", category="wrong_operation", **wrong),
+        outcome(item="b"),
+        outcome(item="b", target="L0H0", category="wrong_operation", **wrong),
+        outcome(item="c", category="hallucination", **wrong),
+        outcome(item="c", target="L0H0", category="hallucination", **wrong),
+        outcome(item="d", category="off_by_one", **wrong),  # not measured with the head off: no part of the shift
+        outcome(item="a", target="L0H1", category=None, **wrong),
+        outcome(item="b", target="L0H2"),
+    ]
+    shifts = {row["target"]: row["shift"] for row in as_run(outcomes).summary["targets"]}
+    assert shifts == {
+        "L0H0": {"off_by_one": -1, "correct": -1, "wrong_operation": 2},
+        "L0H1": {"off_by_one": -1, "unclassified": 1},
+        "L0H2": {},
+    }
+
+
+def test_shifts_sum_to_nothing_and_agree_with_the_flips(run: Run) -> None:
+    for row in run.summary["targets"]:
+        assert sum(row["shift"].values()) == 0
+        assert row["shift"].get("correct", 0) == row["flips_to_right"] - row["flips_to_wrong"]
+        assert 0 not in row["shift"].values()
