@@ -298,11 +298,11 @@ def test_the_logprob_speaks_where_the_accuracy_cannot() -> None:
     outcomes += [
         replace(found, target=target, ablation="zero", answer_logprob=(found.answer_logprob or 0) - off)
         for found in outcomes
-        for target, off in (("L0H0", 0.0), ("L0H1", 2.5), ("L1H0", -0.5))
+        for target, off in (("L0H0", 0.0), ("L0H1", 2.5), ("L1H0", -0.5), ("L1H1", 0.001))
     ]
     assert verdict.sentences(as_run(outcomes)) == [
         "No head can be judged on arithmetic: the baseline is 0 %.",
-        "2 of 3 heads move the log-probability of the expected answer on arithmetic: L0H1 (-2.50 nats) and"
+        "2 of 4 heads move the log-probability of the expected answer on arithmetic: L0H1 (-2.50 nats) and"
         " L1H0 (+0.50).",
     ]
 

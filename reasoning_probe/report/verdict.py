@@ -16,6 +16,9 @@ from reasoning_probe.store import Run
 Row = Mapping[str, Any]
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
 
+LEAST_NATS = 0.01
+"""Smaller changes of the log-probability can be significant, too, but are not worth a sentence."""
+
 _HEAD = re.compile(r"L(\d{1,5})H(\d{1,5})", re.ASCII)
 _LAYER = re.compile(r"L(\d{1,5})", re.ASCII)
 
@@ -71,6 +74,12 @@ class Group:
     def significant(self) -> list[Row]:
         """The targets that change the accuracy."""
         return [row for row in self.rows if significant(row)]
+
+    @property
+    def moving(self) -> list[Row]:
+        """The targets that change the log-probability by :data:`LEAST_NATS` or more, the strongest first."""
+        found = [row for row in self.rows if moves_logprob(row) and abs(row["delta_logprob"] or 0.0) >= LEAST_NATS]
+        return sorted(found, key=lambda row: -abs(row["delta_logprob"]))
 
     @property
     def floor(self) -> bool:
@@ -137,7 +146,7 @@ def sentences(run: Run) -> list[str]:
         key = (group.finding, group.ablation if several else "", group.noun, len(group.rows), group.flips_needed)
         by_finding.setdefault(key if shared else (*key, group.dataset), []).append(group)
     said = [_sentence(members, _under(members[0], several)) for members in by_finding.values()]
-    silent = [group for group in groups(run) if not group.significant and any(map(moves_logprob, group.rows))]
+    silent = [group for group in groups(run) if not group.significant and group.moving]
     return said + [_logprob_sentence(group, _under(group, several)) for group in silent]
 
 
@@ -186,7 +195,7 @@ def _more_items(datasets: list[str], items: int) -> str:
 
 def _logprob_sentence(group: Group, ablation: str) -> str:
     """Say which targets move the log-probability of the expected answer, where the accuracy cannot tell."""
-    found = sorted(filter(moves_logprob, group.rows), key=lambda row: -abs(row["delta_logprob"] or 0.0))
+    found = group.moving
     effects = [f"{row['target']} ({nats(row['delta_logprob'])}{' nats' if row is found[0] else ''})" for row in found]
     move = "moves" if len(found) == 1 else "move"
     return (
