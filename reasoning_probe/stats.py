@@ -141,7 +141,8 @@ def paired_effects(
     items = paired.sum(axis=1)
     p = mcnemar(to_wrong, to_right)
     p_adjusted, q = holm(p), benjamini_hochberg(p)
-    change = logprob - baseline_logprob
+    with np.errstate(invalid="ignore"):  # -inf on both sides is a change that nobody knows
+        change = logprob - baseline_logprob
     known = np.isfinite(change)
     low, high = _bootstrap(change, known, seed)
     logprob_p = _sign_flip(change, known, seed)

@@ -191,6 +191,14 @@ def test_effects_use_only_pairs() -> None:
     assert stats.paired_effects(baseline, np.empty((0, 5)), baseline, np.empty((0, 5))) == []
 
 
+@pytest.mark.filterwarnings("error")
+def test_impossible_answers_are_left_out_of_the_logprob() -> None:
+    inf = math.inf
+    right = np.zeros(3)
+    (effect,) = stats.paired_effects(right, right[None], np.array([-inf, -1.0, -2.0]), np.array([[-inf, -inf, -2.5]]))
+    assert (effect.items, effect.delta_logprob, effect.delta_logprob_ci95) == (3, -0.5, None)
+
+
 @settings(deadline=None)
 @given(st.integers(1, 30), st.integers(1, 6), st.integers(0, 10_000))
 def test_effects_agree_with_counting(items: int, targets: int, seed: int) -> None:
