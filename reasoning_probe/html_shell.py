@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import os
+from collections import Counter
+from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,39 +14,57 @@ import pytest
 if TYPE_CHECKING:
     from reasoning_probe.plugin import State
 
+MOST_BASELINES = 1000
+MOST_CHANGED = 1500
+"""Rows of the table, which pytest-html draws all at once: 1,000 take it a second and a megabyte."""
+
 
 def switch_on(state: State, session: pytest.Session) -> list[Any]:
     """Have pytest-html write ``DIR/report.html``, unless the user named a page with ``--html``.
 
-    Returns the plugins that were registered for it.
+    Returns the plugins that were registered for it. Raises :class:`pytest.UsageError` for a style sheet of ``--css``
+    that cannot be read.
 
     pytest-html decides in ``pytest_configure``, long before it is known whether a probe is collected at all, so its
     own hooks are called again here, once there is something to report.
     """
     config = session.config
     state.page = True
-    html = config.pluginmanager.getplugin("html")
-    if html is None:
+    shell = config.pluginmanager.getplugin("html")
+    if shell is None:
         return []
-    config.pluginmanager.register(Rows(state), "reasoning-probe-html")
-    if config.option.htmlpath:
+    css = "\n".join(_style_sheet(path) for path in config.option.css)
+    named = config.option.htmlpath
+    path = str(state.settings.directory / "report.html") if named is None else named
+    file = config.invocation_params.dir / Path(os.path.expandvars(path)).expanduser()
+    config.pluginmanager.register(Rows(state, file, css), "reasoning-probe-html")
+    if named:
         return []
-    config.option.htmlpath = str(state.settings.directory / "report.html")
+    config.option.htmlpath = path
     config.option.self_contained_html = True
     before = set(config.pluginmanager.get_plugins())
-    html.pytest_configure(config)
+    shell.pytest_configure(config)
     pages = list(set(config.pluginmanager.get_plugins()) - before)
     for page in pages:
         page.pytest_sessionstart(session)
     return pages
 
 
+def _style_sheet(path: str) -> str:
+    try:
+        return Path(os.path.expandvars(path)).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError) as problem:
+        raise pytest.UsageError(f"--css: cannot read {path}: {getattr(problem, 'strerror', None) or problem}") from None
+
+
 class Rows:
     """pytest-html's hooks: the findings above its table, no rows for cases that the ablation left as they were."""
 
-    def __init__(self, state: State) -> None:
-        self.state = state
+    def __init__(self, state: State, file: Path, css: str) -> None:
+        self.state, self.file, self.css = state, file, css
         self.page: Any = None
+        self.totals: Counter[str] = Counter()
+        self.listed: Counter[str] = Counter()
 
     def pytest_html_report_title(self, report: Any) -> None:
         """Name the page for now; which model was probed is known at the end."""
@@ -58,6 +81,36 @@ class Rows:
                 self.page.title = f"reasoning-probe: {self.state.run.summary['model']['name']}"
 
     def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
-        """Leave out ablated cases whose answer the ablation did not change: the findings count them."""
-        if getattr(report, "reasoning_probe", {}).get("unchanged"):
+        """Leave out ablated cases whose answer the ablation did not change, and what no browser could show."""
+        if report.when in ("setup", "teardown") and report.passed:
+            return  # pytest-html has no row for these
+        self.totals[_outcome(report)] += 1
+        case = getattr(report, "reasoning_probe", None)
+        kind = "other" if case is None else "changed" if case.get("ablated") else "baseline"
+        room = {"baseline": MOST_BASELINES, "changed": MOST_CHANGED}.get(kind)
+        if (case or {}).get("unchanged") or (room is not None and self.listed[kind] >= room):
             del cells[:]
+            return
+        self.listed[kind] += 1
+        # A node id is a file's and an item's name, which pytest-html writes as HTML.
+        cells[:] = [cell.replace(report.nodeid, html.escape(report.nodeid)) for cell in cells]
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None]:
+        """Mend the page once pytest-html has written it."""
+        yield
+        if self.state.run is not None and self.file.is_file():
+            from reasoning_probe.report.mended import mended_page
+            from reasoning_probe.store import write_text
+
+            page = self.file.read_text(encoding="utf-8")
+            write_text(self.file, mended_page(page, self.totals, self.listed.total(), self.css))
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    """Return what pytest-html counts a report as."""
+    if report.when != "call" and report.failed:
+        return "error"
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed"
+    return str(report.outcome)

@@ -300,7 +300,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Mark the reports of a probe's cases for the page; a property would be written to the JUnit XML, too."""
     report: Any = yield
     if case_of(item) is not None:
-        report.reasoning_probe = {"unchanged": item.stash.get(UNCHANGED, False)}
+        ablated = item.get_closest_marker("ablated") is not None
+        report.reasoning_probe = {"ablated": ablated, "unchanged": item.stash.get(UNCHANGED, False)}
     return report  # type: ignore[no-any-return]
 
 

@@ -124,3 +124,92 @@ def as_run(outcomes: list[Outcome], *, layers: int = LAYERS, heads: int = HEADS,
 
 def fake_run(seed: int = 0) -> Run:
     return as_run(fake_outcomes(seed=seed))
+
+
+def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: int = 0, noise: float = 0.01) -> Run:
+    """A run with everything that a run may hold: shifts, curves, control, screening, rank changes, gate."""
+    outcomes = fake_outcomes({**SIZES, "arithmetic": items}, every_head(layers, heads), noise=noise, seed=seed)
+    run = as_run(outcomes, layers=layers, heads=heads)
+    baselines = {(found.dataset, found.item): found for found in outcomes if found.target == BASELINE}
+    shifts: dict[tuple[str, str], dict[str, int]] = {}
+    for found in outcomes:
+        shift = shifts.setdefault((found.dataset, found.target), {})
+        for case, step in ((found, 1), (baselines[found.dataset, found.item], -1)):
+            category = case.category or "correct"
+            shift[category] = shift.get(category, 0) + step
+    for row in run.summary["targets"]:
+        shift = shifts[row["dataset"], row["target"]]
+        row["shift"] = {category: change for category, change in shift.items() if change}
+    ranked = sorted(
+        (row for row in run.summary["targets"] if row["dataset"] == "arithmetic"), key=lambda row: row["delta"]
+    )
+    order = [row["target"] for row in ranked[:8]]
+    accuracies = {"off": (0.96, 0.33, 0.2, 0.12, 0.08), "kept": (0.02, 0.3, 0.75, 0.9, 0.95)}
+    curves = [
+        {
+            "dataset": "arithmetic",
+            "ablation": "zero",
+            "kind": kind,
+            "order": order,
+            "points": [
+                {
+                    "heads": at,
+                    "items": items,
+                    "correct": round(items * accuracy),
+                    "accuracy": accuracy,
+                    "ci95": [max(0.0, accuracy - 0.06), min(1.0, accuracy + 0.06)],
+                    "mean_answer_logprob": -1.5 - at,
+                }
+                for at, accuracy in zip((0, 1, 2, 4, 8), found, strict=True)
+            ],
+        }
+        for kind, found in accuracies.items()
+    ]
+    targets = [
+        {"target": row["target"], "ablation": "zero", "logprob": -3.4, "delta": -0.42 if row is ranked[1] else -0.004}
+        for row in ranked
+    ]
+    summary = run.summary | {
+        "curves": curves,
+        "control": {"sentences": 12, "tokens": 212, "logprob": -3.35, "targets": targets},
+        "reference": {"mean": {"prompts": 32, "sha256": "9f" * 32, "averaged": "positions", "seed": None}},
+        "rank_changes": [{"dataset": "arithmetic", "target": order[1], "ranks": {"zero": 2, "mean": 9}}],
+        "screening": [
+            {
+                "dataset": "arithmetic",
+                "ablation": "zero",
+                "candidates": 144,
+                "ranked": 24,
+                "sampled": 20,
+                "rest": 120,
+                "missed": 1,
+                "miss_rate": 0.05,
+                "ci95": [0.009, 0.236],
+                "scores": [{"target": target, "score": 0.5} for target in order],
+            }
+        ],
+        "gate": {
+            "passed": False,
+            "checks": [
+                {
+                    "dataset": "arithmetic",
+                    "rule": "min-accuracy",
+                    "limit": 0.9,
+                    "value": 0.965,
+                    "passed": True,
+                    "p_value": None,
+                    "line": "arithmetic: accuracy 96 %, at least 90 % asked",
+                },
+                {
+                    "dataset": "multi_step",
+                    "rule": "max-drop",
+                    "limit": 0.05,
+                    "value": 0.4,
+                    "passed": False,
+                    "p_value": 0.031,
+                    "line": "multi_step: accuracy dropped by 40 points, at most 5 allowed",
+                },
+            ],
+        },
+    }
+    return Run(summary, run.outcomes)

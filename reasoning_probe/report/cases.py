@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.report.differences import part
 from reasoning_probe.report.html import details, name, note, table
 from reasoning_probe.report.text import count, escape, listed, one_line
 from reasoning_probe.report.verdict import changed
 from reasoning_probe.store import Run
 
-MOST_ITEMS = 200
+MOST_ITEMS = 1000
 """Items listed a dataset; the wrong and the changed ones come first where there are more."""
 MOST_CHANGES = 10
 """Different changed answers listed an item."""
-MOST_CHARACTERS = 1_500_000
+MOST_CHARACTERS = 2_500_000
 """Size of the list in all, whatever the items hold."""
-MOST_TEXT = 600
+MOST_TEXT = 4000
 """Characters shown of one prompt or response."""
 
 
@@ -144,14 +145,10 @@ def _cut(text: str) -> str:
 
 
 def _verbatim(text: str, beside: str | None = None) -> str:
-    """Return *text* as it is; where it is shown *beside* another, the first different word is marked."""
+    """Return *text* as it is; where it is shown *beside* another, the first token that differs is marked."""
     if not text:
         return "<em>nothing</em>"
-    shown = _cut(text)
     if beside is None:
-        return f'<pre dir="auto">{escape(shown)}</pre>'
-    pairs = enumerate(zip(shown, beside, strict=False))
-    start = next((at for at, (left, right) in pairs if left != right), min(len(shown), len(beside)))
-    start = max(shown.rfind(" ", 0, start), shown.rfind("\n", 0, start)) + 1
-    end = min((at for at in (shown.find(" ", start), shown.find("\n", start)) if at > start), default=len(shown))
-    return f'<pre dir="auto">{escape(shown[:start])}<mark>{escape(shown[start:end])}</mark>{escape(shown[end:])}</pre>'
+        return f'<pre dir="auto">{escape(_cut(text))}</pre>'
+    before, differs, after = map(escape, part(text, beside, MOST_TEXT))
+    return f'<pre dir="auto">{before}{f"<mark>{differs}</mark>" if differs else ""}{after}</pre>'

@@ -12,15 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from reasoning_probe.report.text import count, escape, nats, p_value, points
-from reasoning_probe.report.verdict import Row, in_layer_order, layer_of, moves_logprob, significant
+from reasoning_probe.report.measures import CATEGORIES, Measure
+from reasoning_probe.report.text import count, escape
+from reasoning_probe.report.verdict import Row, in_layer_order, layer_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Metric = Literal["delta", "delta_logprob"]
-CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hallucination")
 CATEGORY_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 OTHER_COLOUR = "#8A8A8A"
@@ -41,82 +40,81 @@ _STYLE = {
 
 
 def heatmap(
-    rows: Sequence[Row], layers: Sequence[int], heads: int, *, metric: Metric, name: str, title: str, description: str
+    rows: Sequence[Row],
+    layers: Sequence[int],
+    heads: int,
+    *,
+    measure: Measure,
+    name: str,
+    title: str,
+    description: str,
+    most_cell: float = 0.6,
 ) -> str:
-    """Return the layer x head map of *metric* over the single heads among *rows*; others are marked unmeasured.
+    """Return the layer x head map of *measure* over the single heads among *rows*; others are marked unmeasured.
 
-    *layers* are the model's attention layers and *heads* their widest. *name* makes the ids of a page's pictures
-    differ. Each measured cell carries its numbers as a tooltip.
+    *layers* are the model's attention layers and *heads* their widest; *most_cell* is the side of a cell in inches where
+    there is room. *name* makes the ids of a page's pictures differ. ``data-grid`` of the picture is the map's box, its
+    left, top, width and height in the picture's units, and ``data-layers`` and ``data-heads`` what it holds: the
+    page's script finds the cell under the pointer by them.
     """
     import numpy as np
     from matplotlib.patches import Rectangle
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     heads = max(1, min(heads, MOST_CELLS))
     layers = list(layers)[: MOST_CELLS // heads] or [0]
     at = {layer: index for index, layer in enumerate(layers)}
     measured = {
-        (at[layer], head): row
+        (at[layer], head): (row, value)
         for (layer, head), row in in_layer_order(rows).items()
-        if layer in at and head < heads and row[metric] is not None
+        if layer in at and head < heads and (value := measure.value(row)) is not None
     }
-    scale = 100 if metric == "delta" else 1
     values = np.full((len(layers), heads), np.nan)
-    for cell, row in measured.items():
-        values[cell] = scale * row[metric]
-    limit = max([abs(scale * row[metric]) for row in measured.values()] + [5.0 if metric == "delta" else 0.1])
-    cell_in = min(0.6, 5.6 / max(heads, 1), 7.5 / max(len(layers), 1))
-    size = (max(2.3, cell_in * heads) + 1.9, max(1.6, cell_in * len(layers)) + 0.8)
+    for cell, (_, value) in measured.items():
+        values[cell] = value
+    limit = max([abs(value) for _, value in measured.values()] + [measure.narrowest])
+    cell_in = min(most_cell, 5.6 / heads, 7.5 / len(layers))
+    wide, high = max(1.1, cell_in * heads), max(0.8, cell_in * len(layers))
+    left, top, right, bottom = 0.5, 0.1, 0.95, 0.32  # the margins, in inches
+    size = (left + wide + right, top + high + bottom)
     with _figure(size) as figure:
-        axes = figure.add_axes((0.62 / size[0], 0.52 / size[1], 1 - 1.9 / size[0], 1 - 0.8 / size[1]))
+        axes = figure.add_axes((left / size[0], bottom / size[1], wide / size[0], high / size[1]))
         bare = Rectangle((-0.5, -0.5), heads, len(layers), fill=False, hatch="////", ec=_UNMEASURED, lw=0, zorder=-1)
         axes.add_patch(bare)  # what no cell covers stays hatched: not measured
-        image = axes.imshow(
-            np.ma.masked_invalid(values), cmap=_DIVERGING, vmin=-limit, vmax=limit, interpolation="none", aspect="auto"
+        colours = _DIVERGING if measure.good > 0 else f"{_DIVERGING}_r"
+        axes.imshow(
+            np.ma.masked_invalid(values), cmap=colours, vmin=-limit, vmax=limit, interpolation="none", aspect="auto"
         )
-        for (y, x), row in measured.items():
-            if _marked(row, metric):
+        for (y, x), (row, _) in measured.items():
+            if measure.marked(row):
                 axes.plot(x, y, marker="o", markersize=min(10, 26 * cell_in), mfc="white", mec="black", mew=1.4)
-        _ticks(axes, "x", [f"H{head}" for head in range(heads)], most=16)
-        _ticks(axes, "y", [f"L{layer}" for layer in layers], most=24)
+        _ticks(axes, "x", [f"H{head}" for head in range(heads)], most=max(1, int(wide / 0.32)))
+        _ticks(axes, "y", [f"L{layer}" for layer in layers], most=max(1, int(high / 0.2)))
         axes.tick_params(length=0)
         axes.set_xticks([head - 0.5 for head in range(1, heads)], minor=True)
         axes.set_yticks([index - 0.5 for index in range(1, len(layers))], minor=True)
         axes.grid(which="minor", color=_UNMEASURED, linewidth=0.3)
         axes.tick_params(which="minor", length=0)
-        bar = figure.colorbar(
-            image, cax=figure.add_axes((1 - 1.05 / size[0], 0.52 / size[1], 0.16 / size[0], 1 - 0.8 / size[1]))
+        axes.spines[:].set(color=_UNMEASURED, linewidth=0.6)
+        tall = min(high, 2.4)
+        bar = figure.add_axes(((left + wide + 0.15) / size[0], (bottom + high - tall) / size[1], 0.13 / size[0], tall / size[1]))
+        bar.imshow(
+            np.linspace(limit, -limit, 64)[:, None],
+            cmap=colours, vmin=-limit, vmax=limit, aspect="auto", extent=(0, 1, -limit, limit), interpolation="none",
         )
-        bar.outline.set_visible(False)
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
-        bar.set_label("points" if metric == "delta" else "nats")
-        tips = "".join(_tip(axes, size, *cell, row) for cell, row in measured.items())
-        return _svg(figure, name, title, description, tips)
-
-
-def _marked(row: Row, metric: Metric) -> bool:
-    return significant(row) if metric == "delta" else moves_logprob(row)
-
-
-def _tip(axes: Axes, size: tuple[float, float], y: int, x: int, row: Row) -> str:
-    """Return an invisible rectangle over a cell whose title browsers show as a tooltip."""
-    (left, top), (right, bottom) = (
-        axes.transData.transform([(x - 0.5, y - 0.5), (x + 0.5, y + 0.5)]) * 72 / axes.figure.dpi
-    )
-    return (
-        f'<rect x="{left:.1f}" y="{72 * size[1] - top:.1f}" width="{right - left:.1f}" height="{top - bottom:.1f}"'
-        f' fill="transparent"><title>{escape(tip_text(row))}</title></rect>'
-    )
-
-
-def tip_text(row: Row) -> str:
-    """Return a target's effect in one line."""
-    low, high = row["delta_ci95"]
-    return (
-        f"{row['target']}: {points(row['delta'])} points ({points(low)} to {points(high)}),"
-        f" {row['flips_to_wrong']} right to wrong, {row['flips_to_right']} wrong to right,"
-        f" adjusted p {p_value(row['p_adjusted'])}, log-probability {nats(row['delta_logprob'])}"
-    )
+        bar.set_xticks([])
+        bar.yaxis.tick_right()
+        bar.yaxis.set_label_position("right")
+        bar.yaxis.set_major_locator(MaxNLocator(4, symmetric=True, integer=measure.unit == "items"))
+        bar.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
+        bar.set_ylabel(measure.unit)
+        bar.spines[:].set_visible(False)
+        box = [72 * side for side in (left, top, wide, high)]
+        grid = (
+            f' data-grid="{" ".join(f"{side:.2f}" for side in box)}" data-heads="{heads}"'
+            f' data-layers="{" ".join(map(str, layers))}"'
+        )
+        return _svg(figure, name, title, description, grid)
 
 
 def layer_means(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
@@ -157,6 +155,31 @@ def layer_bars(
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(axis="x", length=0)
         axes.margins(y=0.12)
+        return _svg(figure, name, title, description)
+
+
+def curve(
+    lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title: str, description: str
+) -> str:
+    """Return accuracy against the number of heads, a line with its 95 % band for each of *lines*.
+
+    A line's points carry ``heads``, ``accuracy`` and ``ci95``.
+    """
+    styles = zip(("#D55E00", "#0072B2"), ("o", "s"), ("-", "--"), strict=True)
+    with _figure((5.4, 2.7)) as figure:
+        axes = figure.add_axes((0.12, 0.18, 0.86, 0.78))
+        for (label, found), (colour, marker, dashes) in zip(lines.items(), styles, strict=False):
+            heads = [point["heads"] for point in found]
+            low, high = ([100 * point["ci95"][end] for point in found] for end in (0, 1))
+            axes.fill_between(heads, low, high, color=colour, alpha=0.18, linewidth=0)
+            accuracy = [100 * point["accuracy"] for point in found]
+            axes.plot(heads, accuracy, dashes, color=colour, marker=marker, markersize=5, label=label)
+        axes.set_ylim(-3, 103)
+        axes.set_xlabel("heads")
+        axes.set_ylabel("accuracy in %")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, labelcolor="linecolor")
         return _svg(figure, name, title, description)
 
 
@@ -201,7 +224,7 @@ def _figure(size: tuple[float, float]) -> Iterator[Figure]:
         yield Figure(figsize=size)
 
 
-def _svg(figure: Figure, name: str, title: str, description: str, extra: str = "") -> str:
+def _svg(figure: Figure, name: str, title: str, description: str, attributes: str = "") -> str:
     """Return *figure* as one ``<svg>`` element with a title and a description, its ids all beginning with *name*."""
     buffer = io.StringIO()
     no_metadata: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -217,25 +240,22 @@ def _svg(figure: Figure, name: str, title: str, description: str, extra: str = "
     width, height = (72 * float(side) for side in figure.get_size_inches())
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" stroke-linejoin="round" width="{width:.0f}"'
-        f' height="{height:.0f}" viewBox="0 0 {width:.2f} {height:.2f}" aria-labelledby="{name}-title {name}-desc">'
+        f' height="{height:.0f}" viewBox="0 0 {width:.2f} {height:.2f}" aria-labelledby="{name}-title {name}-desc"{attributes}>'
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     )
     body = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
-    return re.sub(r"\s*\n\s*", "\n", head + body + extra + "</svg>")
+    return re.sub(r"\s*\n\s*", "\n", head + body + "</svg>")
 
 
-def describe(rows: Sequence[Row], metric: Metric) -> str:
+def describe(rows: Sequence[Row], measure: Measure) -> str:
     """Return in words what a map of *rows* shows."""
-    cells = [row for row in in_layer_order(rows).values() if row[metric] is not None]
+    cells = [(value, row) for row in in_layer_order(rows).values() if (value := measure.value(row)) is not None]
     if not cells:
         return "No single head was measured."
-    marked = [row["target"] for row in cells if _marked(row, metric)]
-    lowest, highest = min(cells, key=lambda row: row[metric]), max(cells, key=lambda row: row[metric])
-    said = [
-        f"{row['target']} {points(row[metric]) if metric == 'delta' else nats(row[metric])}"
-        for row in (lowest, highest)
-    ]
+    marked = [row["target"] for _, row in cells if measure.marked(row)]
+    ends = [ends(cells, key=lambda cell: cell[0])[1] for ends in (min, max)]
+    lowest, highest = (f"{row['target']} {measure.shown(row)}" for row in ends)
     return (
-        f"{count(len(cells), 'head')}, from {said[0]} to {said[1]} {'points' if metric == 'delta' else 'nats'};"
+        f"{count(len(cells), 'head')}, from {lowest} to {highest} {measure.unit};"
         f" significant: {', '.join(marked[:10]) or 'none'}{' and more' if len(marked) > 10 else ''}."
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
 from reasoning_probe.outcome import BASELINE
 from reasoning_probe.report import figures
 from reasoning_probe.report.cases import items_html
-from reasoning_probe.report.html import details, figure, name, note, row, table
+from reasoning_probe.report.checks import gate_html, trust_html
+from reasoning_probe.report.flips import script_data
+from reasoning_probe.report.html import details, figure, name, note, package_file, row, table
 from reasoning_probe.report.maps import maps_html, ranked_html
 from reasoning_probe.report.text import count, escape, percent
 from reasoning_probe.report.verdict import accuracy_sentence, error_counts, groups, remarks, sentences
@@ -25,11 +26,11 @@ DEFINITIONS = {
 
 
 def findings_html(run: Run) -> str:
-    """Return what *run* found: a ``<style>`` and a ``<div class="rp">`` whose headings start at h2.
+    """Return what *run* found: a ``<style>``, a ``<div class="rp">`` whose headings start at h2, and the script with
+    its data.
 
-    It loads nothing, needs no script, and escapes everything that a model, a dataset or a file wrote.
+    It loads nothing, is readable without the script, and escapes everything that a model, a dataset or a file wrote.
     """
-    css = files("reasoning_probe.report").joinpath("page.css").read_text(encoding="utf-8")
     kind = "heads" if all(group.noun == "head" for group in groups(run)) else "targets"
     maps, ranked, items = maps_html(run), ranked_html(run), items_html(run)
     parts = [
@@ -39,11 +40,13 @@ def findings_html(run: Run) -> str:
         _section(f"What the {kind} do", maps),
         _section("Mistakes", _mistakes(run)),
         "</div>",
-        _section(f"Ranked {kind}", ranked),
+        _section(f"Ranked {kind}", ranked and ranked + trust_html(run)),
         _section("Items", items),
         _section("Run", _settings(run)),
     ]
-    return f'<style>{css}</style><div class="rp">{"".join(parts)}</div>'
+    data = f'<script type="application/json" id="rp-data">{script_data(run)}</script>' if maps else ""
+    script = f"{data}<script>{package_file('page.js')}</script>" if maps else ""
+    return f'<style>{package_file("page.css")}</style><div class="rp">{"".join(parts)}</div>{script}'
 
 
 def _section(title: str, body: str) -> str:
@@ -62,10 +65,10 @@ def _verdict(run: Run) -> str:
     ]
     found = sentences(run) or ["Nothing was switched off; --ablate-heads shows which heads the answers depend on."]
     return (
-        f'<h2>Findings</h2><p class="rp-model">{name(model["name"])} <span class="rp-facts">'
-        f"{escape(' · '.join(str(fact) for fact in facts if fact))}</span></p>"
+        f'<h2 class="rp-model">{name(model["name"])}</h2>'
+        f'<p class="rp-facts">{escape(" · ".join(str(fact) for fact in facts if fact))}</p>'
         f'<p class="rp-lead">{escape(accuracy_sentence(run))}</p>'
-        f'<ul class="rp-verdict">{"".join(f"<li>{escape(sentence)}</li>" for sentence in found)}</ul>'
+        f'<ul class="rp-verdict">{"".join(f"<li>{escape(sentence)}</li>" for sentence in found)}</ul>{gate_html(run)}'
     )
 
 

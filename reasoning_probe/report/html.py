@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 
 from reasoning_probe.report.text import escape
+
+
+def package_file(name: str) -> str:
+    """Return the text of a style sheet or script of this package."""
+    return files("reasoning_probe.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[str]) -> str:
@@ -22,12 +28,12 @@ def row(first: str, *cells: str) -> str:
     return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
-def figure(svg: str, caption: str) -> str:
+def figure(svg: str, caption: str, attributes: str = "") -> str:
     """Return a picture with its caption. HTML knows SVG without its namespace, so the page names no address at all."""
     inline = svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
     said = escape(caption)
     return (
-        f'<figure><div class="rp-scroll" tabindex="0" role="region" aria-label="{said}">{inline}</div>'
+        f'<figure{attributes}><div class="rp-scroll" tabindex="0" role="region" aria-label="{said}">{inline}</div>'
         f"<figcaption>{said}</figcaption></figure>"
     )
 

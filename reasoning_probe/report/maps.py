@@ -1,20 +1,21 @@
-"""What each target does, as HTML: a map a dataset, its numbers, the layers, the ranked targets."""
+"""What each target does, as HTML: the maps of a dataset with their numbers, the layers, the curve, the ranked targets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from reasoning_probe.report import figures
 from reasoning_probe.report.html import details, figure, minus, name, note, row, table
-from reasoning_probe.report.text import count, escape, nats, p_value, points
+from reasoning_probe.report.measures import ACCURACY, LOGPROB, Measure, category_shift, shifted
+from reasoning_probe.report.text import count, escape, listed, nats, p_value, percent, points
 from reasoning_probe.report.verdict import Finding, Group, Row, groups, in_layer_order, moves_logprob, significant
 from reasoning_probe.store import Run
 
 MOST_RANKED = 20
-"""Rows of a table of ranked targets; ``run.json`` has all."""
-MOST_NUMBERS = 1100
-"""Cells up to which a map's numbers stand beside it in a table; a model of 32 layers of 32 heads has 1,024."""
+"""Rows of a table of ranked targets; the next ones open beneath it."""
+MOST_LISTED = 300
+"""Rows in all; ``run.json`` has every one."""
 
 _SHORT: dict[Finding, str] = {
     "none": "none significant",
@@ -30,12 +31,7 @@ def maps_html(run: Run) -> str:
     order = get_args(Finding)
     opened = min(shown, key=lambda group: order.index(group.finding), default=None)
     return "".join(
-        details(
-            _label(group, shown),
-            _map(run, group, f"rp-m{index}"),
-            opened=group is opened,
-            attributes=' name="rp-maps"',
-        )
+        details(_label(group, shown), _Panel(run, group, index).html(), opened=group is opened, attributes=' name="rp-maps"')
         for index, group in enumerate(shown)
     )
 
@@ -53,62 +49,137 @@ def _label(group: Group, shown: Sequence[Group]) -> str:
     return f'{name(group.dataset)}{ablation} <span class="rp-facts">{found}</span>'
 
 
-def _map(run: Run, group: Group, ids: str) -> str:
-    layers, heads = layer_indices(run), min(int(run.summary["model"]["heads"]), figures.MOST_CELLS)
-    parts = []
-    if in_layer_order(group.rows):
-        logprob = _heatmap(group, layers, heads, "delta_logprob", f"{ids}l")
-        if group.finding == "floor":
-            why = "No baseline answer is right, so no accuracy can be lost. This shows the log-probability instead."
-            parts += [note(why), logprob]
-        else:
-            parts.append(_heatmap(group, layers, heads, "delta", f"{ids}a"))
-            parts.append(details("Log-probability of the expected answer", logprob))
-        parts.append(_numbers(group, layers, heads))
-    return "".join([*parts, _bars(group, layers, f"{ids}b")])
+class _Panel:
+    """What is shown of one dataset under one ablation; *index* makes its ids and tells the script its data."""
 
+    def __init__(self, run: Run, group: Group, index: int) -> None:
+        self.run, self.group, self.index = run, group, index
+        self.layers = layer_indices(run)[: figures.MOST_CELLS]
+        self.heads = min(int(run.summary["model"]["heads"]), figures.MOST_CELLS)
+        self.single = in_layer_order(group.rows)
 
-def _heatmap(group: Group, layers: Sequence[int], heads: int, metric: figures.Metric, ids: str) -> str:
-    what = "Accuracy change in points" if metric == "delta" else "Log-probability change of the expected answer in nats"
-    svg = figures.heatmap(
-        group.rows,
-        layers,
-        heads,
-        metric=metric,
-        name=ids,
-        title=f"{what}, {group.dataset}, by layer and head",
-        description=figures.describe(group.rows, metric),
-    )
-    missing = " Hatched: not measured." if len(in_layer_order(group.rows)) < len(layers) * heads else ""
-    return figure(svg, f"{what} with one head off: red loses, blue gains, ○ is significant (Holm, 0.05).{missing}")
+    def html(self) -> str:
+        parts = []
+        if self.single:
+            logprob = self._map(LOGPROB, "l")
+            if self.group.finding == "floor":
+                why = "No baseline answer is right, so no accuracy can be lost. This shows the log-probability instead."
+                parts += [note(why), logprob, self._numbers()]
+            else:
+                parts += [self._map(ACCURACY, "a"), self._numbers(), details("Log-probability of the expected answer", logprob)]
+        return "".join([*parts, self._shifts(), self._bars(), self._curves()])
 
-
-def _bars(group: Group, layers: Sequence[int], ids: str) -> str:
-    means, whole = figures.layer_means(group.rows, layers), figures.whole_layers(group.rows, layers)
-    if not any(means.values()) and not whole:
-        return ""
-    caption = "Mean accuracy change of a layer's heads, in points." if means else "Accuracy change by layer, in points."
-    if whole:
-        caption += " ◆ is the layer switched off as a whole."
-    said = ", ".join(f"L{layer} {points(change)}" for layer, change in [*means.items(), *whole.items()][:64])
-    title = f"Accuracy change by layer, {group.dataset}"
-    return figure(figures.layer_bars(means, whole, layers, name=ids, title=title, description=said), caption)
-
-
-def _numbers(group: Group, layers: Sequence[int], heads: int) -> str:
-    if len(layers) * heads > MOST_NUMBERS:
-        return note("The numbers of all heads are in run.json.")
-    cells, means = in_layer_order(group.rows), figures.layer_means(group.rows, layers)
-    rows = [
-        row(
-            f"L{layer}",
-            *(_number(cells.get((layer, head))) for head in range(heads)),
-            minus(points(means[layer])) if layer in means else "-",
+    def _map(self, measure: Measure, letter: str, *, caption: str = "", most_cell: float = 0.6) -> str:
+        said = caption or (
+            f"{measure.name} in {measure.unit} with one head off. Red loses, blue gains, ○ is significant"
+            " (Holm, 0.05)." + (" Hatched: not measured." if len(self.single) < len(self.layers) * self.heads else "")
         )
-        for layer in layers
-    ]
-    caption = "Accuracy change in points, beneath it log-probability change in nats; * is significant"
-    return details("The numbers", table(caption, ["", *(f"H{head}" for head in range(heads)), "mean"], rows))
+        svg = figures.heatmap(
+            self.group.rows,
+            self.layers,
+            self.heads,
+            measure=measure,
+            name=f"rp-m{self.index}{letter}",
+            title=f"{measure.name} in {measure.unit}, {self.group.dataset}, by layer and head",
+            description=figures.describe(self.group.rows, measure),
+            most_cell=most_cell,
+        )
+        return figure(svg, said, f' data-map="{self.index}"')
+
+    def _numbers(self) -> str:
+        means = figures.layer_means(self.group.rows, self.layers)
+        rows = [
+            row(
+                f"L{layer}",
+                *(_number(self.single.get((layer, head))) for head in range(self.heads)),
+                minus(points(means[layer])) if layer in means else "-",
+            )
+            for layer in self.layers[: figures.MOST_CELLS // max(1, self.heads)]
+        ]
+        caption = "Accuracy change in points, beneath it log-probability change in nats; * is significant"
+        head = ["layer", *(f"H{head}" for head in range(self.heads)), "mean"]
+        return details("Numbers of the maps", table(caption, head, rows))
+
+    def _shifts(self) -> str:
+        categories = shifted(self.group.rows)
+        if not categories:
+            return ""
+        measures = {category: category_shift(category) for category in categories}
+        maps = [
+            self._map(measure, f"s{at}", caption=f"{category}: red more, blue fewer", most_cell=0.32)
+            for at, (category, measure) in enumerate(measures.items())
+            if self.single and at < len(figures.CATEGORIES)
+        ]
+        moved = [effect for effect in self.group.rows if any(effect.get("shift", {}).values())]
+        rows = [
+            row(name(effect["target"]), *(minus(measure.shown(effect)) for measure in measures.values()))
+            for effect in moved[:MOST_LISTED]
+        ]
+        caption = "Change in the number of wrong answers of each category with the target off"
+        body = f'<div class="rp-small">{"".join(maps)}</div>' + details(
+            "Numbers by category", table(caption, [self.group.noun, *categories], rows)
+        )
+        return details("Category shift: how the mistakes change", body)
+
+    def _bars(self) -> str:
+        means = figures.layer_means(self.group.rows, self.layers)
+        whole = figures.whole_layers(self.group.rows, self.layers)
+        if not any(means.values()) and not whole:
+            return ""
+        caption = (
+            "Mean accuracy change of a layer's heads, in points." if means else "Accuracy change by layer, in points."
+        )
+        if whole:
+            caption += " ◆ is the layer switched off as a whole."
+        said = ", ".join(f"L{layer} {points(change)}" for layer, change in [*means.items(), *whole.items()][:64])
+        title = f"Accuracy change by layer, {self.group.dataset}"
+        picture = figures.layer_bars(
+            means, whole, self.layers, name=f"rp-m{self.index}b", title=title, description=said
+        )
+        columns = {"mean of its heads": means, "the whole layer": whole}
+        shown = {head: changes for head, changes in columns.items() if changes}
+        rows = [
+            row(f"L{layer}", *(minus(points(changes[layer])) if layer in changes else "-" for changes in shown.values()))
+            for layer in self.layers
+            if any(layer in changes for changes in shown.values())
+        ]
+        numbers = details("Numbers by layer", table("Accuracy change in points, by layer", ["layer", *shown], rows))
+        return details("Layers", figure(picture, caption) + numbers)
+
+    def _curves(self) -> str:
+        mine = (self.group.dataset, self.group.ablation)
+        found: list[dict[str, Any]] = [
+            entry
+            for entry in self.run.summary.get("curves") or []
+            if (entry["dataset"], str(entry["ablation"])) == mine and entry["points"]
+        ]
+        if not found:
+            return ""
+        names = {"off": "the strongest heads off", "kept": "only the strongest heads on"}
+        lines = {names.get(entry["kind"], str(entry["kind"])): entry["points"] for entry in found[:2]}
+        said = "; ".join(
+            f"{label}: " + ", ".join(f"{point['heads']} heads {percent(point['accuracy'])}" for point in points[:32])
+            for label, points in lines.items()
+        )
+        title = f"Accuracy by the number of heads, {self.group.dataset}"
+        picture = figures.curve(lines, name=f"rp-m{self.index}c", title=title, description=said)
+        rows = [
+            row(
+                escape(label),
+                f"{point['heads']:,}",
+                f"{point['correct']:,} of {point['items']:,}",
+                percent(point["accuracy"]),
+                f"{percent(point['ci95'][0])} to {percent(point['ci95'][1])}",
+                minus(nats(point.get("mean_answer_logprob"))),
+            )
+            for label, points in lines.items()
+            for point in points
+        ]
+        head = ["line", "heads", "right", "accuracy", "95 % interval", "log-prob. (nats)"]
+        order = listed([str(target) for target in found[0]["order"]], 12)
+        caption = "Accuracy as heads are switched off, or kept, one after the other, the strongest first; bands at 95 %."
+        body = figure(picture, caption) + note(f"In this order: {order}.")
+        return details("Cumulative curve", body + details("Numbers of the curve", table(title, head, rows)))
 
 
 def _number(effect: Row | None) -> str:
@@ -122,22 +193,26 @@ def ranked_html(run: Run) -> str:
     """Return the tables of the strongest targets."""
     shown = groups(run)
     opened = [group for group in shown if group.significant] or shown[:1]
-    return "".join(details(_label(group, shown), _ranking(group), opened=group in opened) for group in shown)
+    control = {(entry["target"], str(entry["ablation"])): entry for entry in (run.summary.get("control") or {}).get("targets", [])}
+    return "".join(
+        details(_label(group, shown), _ranking(group, index, control), opened=group in opened)
+        for index, group in enumerate(shown)
+    )
 
 
-def _ranking(group: Group) -> str:
-    cut = f"; the {MOST_RANKED} strongest of {len(group.rows):,}" if len(group.rows) > MOST_RANKED else ""
-    caption = f"{group.dataset}: {count(group.items, 'item')}, paired with the baseline, intervals at 95 %{cut}"
-    head = [group.noun, "accuracy (points)", "interval", "right to wrong", "wrong to right", "p, McNemar", "p, Holm"]
-    head += ["q, B-H", "log-prob. (nats)", "its interval", "its p, Holm"]
+def _ranking(group: Group, index: int, control: dict[tuple[str, str], dict[str, Any]]) -> str:
+    head = [group.noun, "accuracy (points)", "95 % interval", "right to wrong", "wrong to right", "p, McNemar", "p, Holm"]
+    head += ["q, B-H", "log-prob. (nats)", "its interval", "its p, Holm", *(["neutral text (nats a token)"] if control else [])]
     rows = []
-    for effect in group.rows[:MOST_RANKED]:
+    for effect in group.rows[:MOST_LISTED]:
         low, high = effect["delta_ci95"]
         spread = effect.get("delta_logprob_ci95")
         mark = ' <span class="rp-mark" title="significant">○</span>' if significant(effect) else ""
+        known = control.get((effect["target"], group.ablation))
         rows.append(
             row(
-                name(effect["target"]) + mark,
+                f'<span class="rp-target" data-map="{index}" data-target="{escape(effect["target"])}">'
+                f"{name(effect['target'])}</span>{mark}",
                 _signed_bar(effect["delta"]) + minus(points(effect["delta"])),
                 minus(f"{points(low)} to {points(high)}"),
                 f"{effect['flips_to_wrong']:,}",
@@ -146,9 +221,28 @@ def _ranking(group: Group) -> str:
                 minus(nats(effect["delta_logprob"])),
                 minus(f"{nats(spread[0])} to {nats(spread[1])}") if spread else "-",
                 escape(p_value(effect.get("logprob_p_adjusted"))),
+                *([_neutral(known)] if control else []),
             )
         )
-    return f'<div class="rp-nowrap">{table(caption, head, rows)}</div>'
+    caption = f"{group.dataset}: {count(group.items, 'item')}, paired with the baseline, intervals at 95 %"
+    cut = f"; the {MOST_RANKED} strongest of {len(group.rows):,}" if len(rows) > MOST_RANKED else ""
+    shown = table(caption + cut, head, rows[:MOST_RANKED])
+    if cut:
+        left = f"; {len(group.rows) - len(rows):,} more are in run.json" if len(group.rows) > len(rows) else ""
+        rest = table(f"{group.dataset}: the next {len(rows) - MOST_RANKED:,}{left}", head, rows[MOST_RANKED:])
+        shown += details(f"The next {len(rows) - MOST_RANKED:,}", rest)
+    return f'<div class="rp-nowrap">{shown}</div>'
+
+
+HARMS_NEUTRAL_TEXT = -0.1
+"""Nats a token, a tenth more surprise, from which a target is said to harm plain text as well as reasoning."""
+
+
+def _neutral(known: dict[str, Any] | None) -> str:
+    if known is None or known.get("delta") is None:
+        return "-"
+    flag = ' <span class="rp-flag">⚑ harms plain text, too</span>' if known["delta"] <= HARMS_NEUTRAL_TEXT else ""
+    return minus(f"{known['delta']:+.3f}") + flag
 
 
 def _signed_bar(change: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reasoning_probe.report.findings import findings_html
+from reasoning_probe.report.html import package_file
 from reasoning_probe.report.text import escape
 from reasoning_probe.store import Run
 
@@ -13,5 +14,6 @@ def standalone_page(run: Run) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title></head><body><main><h1><bdi>{title}</bdi></h1>{findings_html(run)}</main></body></html>\n"
+        f"<title>{title}</title><style>{package_file('shell.css')}</style></head>"
+        f'<body class="rp-shell"><main><h1><bdi>{title}</bdi></h1>{findings_html(run)}</main></body></html>\n'
     )

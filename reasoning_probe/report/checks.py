@@ -1,0 +1,85 @@
+"""What stands beside the effects, as HTML: the gate, how far they can be trusted; empty where a run has none of it."""
+
+from __future__ import annotations
+
+from reasoning_probe.report.html import details, minus, name, note, row, table
+from reasoning_probe.report.text import count, escape, p_value, percent
+from reasoning_probe.store import Run
+
+MOST_ROWS = 100
+
+
+def gate_html(run: Run) -> str:
+    """Return the gate's result, a line for each check."""
+    gate = run.summary.get("gate")
+    if not gate:
+        return ""
+    passed = bool(gate["passed"])
+    sign = '<span class="rp-right">✓ Gate passed</span>' if passed else '<span class="rp-wrong">✗ Gate failed</span>'
+    lines = "".join(
+        f"<li>{'✓' if check['passed'] else '✗'} {escape(check['line'])}{_significance(check.get('p_value'))}</li>"
+        for check in gate["checks"][:MOST_ROWS]
+    )
+    return f'<div class="rp-gate"><p><strong>{sign}</strong></p><ul>{lines}</ul></div>'
+
+
+def _significance(p: float | None) -> str:
+    return "" if p is None else f' <span class="rp-facts">p {escape(p_value(p))}</span>'
+
+
+def trust_html(run: Run) -> str:
+    """Return what bears on the effects: the neutral sentences, the other ablations, the screening, the reference."""
+    return _control(run) + _rank_changes(run) + _screening(run) + _reference(run)
+
+
+def _control(run: Run) -> str:
+    control = run.summary.get("control")
+    if not control:
+        return ""
+    return note(
+        f"Control: {count(control['sentences'], 'neutral sentence')} of {count(control['tokens'], 'token')} have a"
+        f" log-probability of {minus(format(control['logprob'], '+.2f'))} nats a token with nothing switched off. A target"
+        " that lowers this, too, breaks the model rather than its reasoning; the ranking's last column says by how much."
+    )
+
+
+def _rank_changes(run: Run) -> str:
+    changes = run.summary.get("rank_changes")
+    if not changes:
+        return ""
+    ablations = list(dict.fromkeys(ablation for change in changes for ablation in change["ranks"]))
+    rows = [
+        row(
+            name(change["target"]),
+            name(change["dataset"]),
+            *(escape(change["ranks"].get(ablation, "-")) for ablation in ablations),
+        )
+        for change in changes[:MOST_ROWS]
+    ]
+    head = ["target", "dataset", *(f"rank, {ablation}" for ablation in ablations)]
+    caption = "These rank differently by what replaces a head's output, so one ablation alone does not tell"
+    return details(f"{count(len(changes), 'target')} whose rank changes between ablations", table(caption, head, rows))
+
+
+def _screening(run: Run) -> str:
+    return "".join(
+        note(
+            f"Screening of {entry['dataset']} ({entry['ablation']} ablation): {entry['candidates']:,} heads were ranked by"
+            f" first-order attribution and the first {entry['ranked']:,} measured. Of the {entry['rest']:,} others"
+            f" {entry['sampled']:,} were measured as a sample, and {entry['missed']:,} mattered: a miss rate of"
+            f" {percent(entry['miss_rate'])} ({percent(entry['ci95'][0])} to {percent(entry['ci95'][1])})."
+        )
+        for entry in (run.summary.get("screening") or [])[:MOST_ROWS]
+    )
+
+
+def _reference(run: Run) -> str:
+    return "".join(
+        note(
+            f"{ablation} ablation: replaced from {count(entry['prompts'], 'reference prompt')}"
+            + (f", averaged by {entry['averaged']}" if entry.get("averaged") else "")
+            + (f", seed {entry['seed']}" if entry.get("seed") is not None else "")
+            + f" (sha256 {str(entry.get('sha256'))[:12]})."
+        )
+        for ablation, entry in list((run.summary.get("reference") or {}).items())[:MOST_ROWS]
+    )

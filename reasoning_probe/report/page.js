@@ -1,0 +1,196 @@
+// The page's script: the maps answer to pointer and keyboard, and a head shows the items that it flipped.
+// Everything stands in the page without it, too; it reads its data from #rp-data and only ever writes text.
+(() => {
+  "use strict";
+
+  const holder = document.getElementById("rp-data");
+  const root = document.querySelector(".rp");
+  if (!holder || !root) return;
+  const { kinds, texts, maps } = JSON.parse(holder.textContent);
+
+  const make = (tag, className, ...children) => {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    element.append(...children);
+    return element;
+  };
+  const targetOf = (map, target) => (Object.hasOwn(maps[map].targets, target) ? maps[map].targets[target] : null);
+
+  // -- the dialog: a target's flipped items -----------------------------------------------------------------------
+
+  const dialog = make("dialog", "rp-dialog");
+  const heading = make("h2");
+  heading.id = "rp-dialog-title";
+  const close = make("button", "rp-close", "Close");
+  close.type = "button";
+  close.addEventListener("click", () => dialog.close());
+  const content = make("div");
+  dialog.setAttribute("aria-labelledby", heading.id);
+  dialog.append(make("div", "rp-dialog-head", heading, close), content);
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close(); // a click beside it
+  });
+  root.append(dialog);
+
+  const answer = (title, said, parts) => {
+    const [before, differs, after] = parts.map((part) => texts[part]);
+    const shown = make("pre", "", before);
+    shown.dir = "auto";
+    if (differs) shown.append(make("mark", "", differs));
+    shown.append(after);
+    if (!shown.textContent) shown.append(make("em", "", "nothing"));
+    return make("div", "", make("p", "rp-facts", `${title}: `, make("bdi", "", texts[said])), shown);
+  };
+
+  const flipped = (target, [kind, question, expected, was, is, wasParts, isParts]) =>
+    make(
+      "section",
+      "rp-flip",
+      make("h3", "", make("bdi", "", texts[question])),
+      make("p", "rp-facts", make("strong", ["rp-wrong", "rp-right", ""][kind], kinds[kind]), ", expected ",
+        make("bdi", "", texts[expected])),
+      make("div", "rp-sides", answer("nothing off", was, wasParts), answer(`${target} off`, is, isParts)),
+    );
+
+  const open = (map, target) => {
+    const found = targetOf(map, target);
+    if (!found) return;
+    heading.textContent = `${target} off, ${maps[map].dataset}, ${maps[map].ablation} ablation`;
+    content.replaceChildren(make("ul", "rp-effect", ...found.effect.map((line) => make("li", "", line))));
+    if (!found.flips.length && !found.more) content.append(make("p", "", "No answer changed."));
+    content.append(...found.flips.map((flip) => flipped(target, flip)));
+    if (found.more) content.append(make("p", "rp-note", `${found.more} more changed answers are in outcomes.jsonl.`));
+    dialog.showModal();
+    dialog.scrollTop = 0;
+  };
+
+  // -- the tooltip ------------------------------------------------------------------------------------------------
+
+  const tip = make("div", "rp-tip");
+  tip.setAttribute("role", "status");
+  tip.hidden = true;
+  root.append(tip);
+
+  const hideTip = () => {
+    tip.hidden = true;
+  };
+
+  const showTip = (map, target, box) => {
+    const found = targetOf(map, target);
+    const lines = found ? found.effect : ["not measured"];
+    tip.replaceChildren(make("strong", "", target), ...lines.map((line) => make("span", "", line)));
+    tip.hidden = false;
+    const left = Math.min(Math.max(4, box.left + box.width / 2 - tip.offsetWidth / 2), innerWidth - tip.offsetWidth - 4);
+    const above = box.top - tip.offsetHeight - 6;
+    tip.style.left = `${left}px`;
+    tip.style.top = `${above > 4 ? above : box.bottom + 6}px`;
+  };
+
+  // -- the maps ---------------------------------------------------------------------------------------------------
+
+  // One place to press Tab, arrow keys from cell to cell, Enter to open: a map of 1,024 heads is not 1,024 stops.
+  const bring = (figure) => {
+    const svg = figure.querySelector("svg[data-grid]");
+    if (!svg) return;
+    const map = Number(figure.dataset.map);
+    const [left, top, wide, high] = svg.dataset.grid.split(" ").map(Number);
+    const layers = svg.dataset.layers.split(" ");
+    const heads = Number(svg.dataset.heads);
+    const cell = { width: wide / heads, height: high / layers.length };
+    const cursor = document.createElementNS(svg.namespaceURI, "rect");
+    for (const side of ["width", "height"]) cursor.setAttribute(side, cell[side]);
+    cursor.setAttribute("class", "rp-cursor");
+    cursor.style.display = "none";
+    svg.append(cursor);
+    let at = [0, 0]; // layer, head
+
+    const target = () => `L${layers[at[0]]}H${at[1]}`;
+    const point = () => {
+      cursor.setAttribute("x", left + at[1] * cell.width);
+      cursor.setAttribute("y", top + at[0] * cell.height);
+      cursor.style.display = "";
+      showTip(map, target(), cursor.getBoundingClientRect());
+    };
+    const leave = () => {
+      cursor.style.display = "none";
+      hideTip();
+    };
+    const under = (event) => {
+      const to = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+      const found = [Math.floor((to.y - top) / cell.height), Math.floor((to.x - left) / cell.width)];
+      return found[0] >= 0 && found[0] < layers.length && found[1] >= 0 && found[1] < heads ? found : null;
+    };
+
+    svg.setAttribute("tabindex", "0");
+    svg.setAttribute("role", "application");
+    svg.setAttribute("aria-roledescription", "map of heads: arrow keys choose one, Enter shows what it flipped");
+    svg.addEventListener("pointermove", (event) => {
+      const found = under(event);
+      svg.style.cursor = found ? "pointer" : "";
+      if (!found) return leave();
+      at = found;
+      point();
+    });
+    svg.addEventListener("pointerleave", leave);
+    svg.addEventListener("click", (event) => {
+      const found = under(event);
+      if (!found) return;
+      at = found;
+      leave();
+      open(map, target());
+    });
+    svg.addEventListener("focus", () => {
+      if (svg.matches(":focus-visible")) point();
+    });
+    svg.addEventListener("blur", leave);
+    svg.addEventListener("keydown", (event) => {
+      const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+      const ends = { Home: [at[0], 0], End: [at[0], heads - 1] };
+      if (event.key === "Enter" || event.key === " ") {
+        leave();
+        open(map, target());
+      } else if (event.key === "Escape") {
+        leave();
+      } else if (Object.hasOwn(steps, event.key)) {
+        const [down, right] = steps[event.key];
+        at = [
+          Math.min(layers.length - 1, Math.max(0, at[0] + down)),
+          Math.min(heads - 1, Math.max(0, at[1] + right)),
+        ];
+        point();
+      } else if (Object.hasOwn(ends, event.key)) {
+        at = ends[event.key];
+        point();
+      } else {
+        return;
+      }
+      event.preventDefault();
+    });
+  };
+  for (const figure of root.querySelectorAll("figure[data-map]")) bring(figure);
+
+  // -- the ranking ------------------------------------------------------------------------------------------------
+
+  for (const place of root.querySelectorAll(".rp-target")) {
+    const { map, target } = place.dataset;
+    const button = make("button", "rp-open", ...place.childNodes);
+    button.type = "button";
+    button.title = "Show the items that it flipped";
+    button.addEventListener("click", () => open(Number(map), target));
+    place.replaceChildren(button);
+  }
+
+  // -- pytest-html's table, which answers to the pointer alone ------------------------------------------------------
+
+  document.addEventListener("keydown", (event) => {
+    const place = event.target.closest?.("#results-table .col-result, #results-table .sortable, #environment-header");
+    if (!place || (event.key !== "Enter" && event.key !== " ")) return;
+    event.preventDefault();
+    const row = place.parentElement.dataset.id;
+    place.click();
+    if (row) document.querySelector(`#results-table [data-id="${CSS.escape(row)}"] .col-result`)?.focus();
+    else place.focus();
+  });
+
+  root.dataset.ready = "";
+})();
