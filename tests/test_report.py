@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from fake_runs import as_run, every_head, fake_outcomes, fake_run, outcome
+from fake_runs import as_run, every_head, fake_outcomes, fake_run, full_run, outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_probe.report import figures, text, verdict
+from reasoning_probe.report import figures, flips, text, verdict
+from reasoning_probe.report.differences import part
 from reasoning_probe.report.findings import findings_html
+from reasoning_probe.report.flips import script_data
 from reasoning_probe.report.markdown import markdown_summary
+from reasoning_probe.report.measures import ACCURACY, LOGPROB, Measure, category_shift
 from reasoning_probe.report.page import standalone_page
 from reasoning_probe.report.terminal import ablated_line, failure_text, summary_lines
 from reasoning_probe.store import Run
@@ -61,7 +65,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text += data
 
     def handle_comment(self, data: str) -> None:
@@ -107,7 +111,7 @@ HOSTILE_RUN = hostile_run()
 def test_the_page_is_whole_and_loads_nothing(page: str) -> None:
     parsed = Page(page)
     assert parsed.headings == [1, 2, 3, 3, 3, 3, 3, 3]
-    assert parsed.tags["script"] == 0
+    assert parsed.tags["script"] == 2  # the data and what reads it
     assert ("lang", "en") in parsed.attributes
     assert "http" not in page
     assert "url(" not in re.sub(r"url\(#", "", page)
@@ -146,7 +150,7 @@ def test_the_page_says_what_was_found(page: str) -> None:
 def test_what_others_wrote_is_escaped(render: object) -> None:
     page = render(hostile_run())  # type: ignore[operator]
     parsed = Page(page)
-    assert parsed.tags["script"] == parsed.tags["img"] == 0
+    assert (parsed.tags["script"], parsed.tags["img"]) == (2, 0)
     assert not [name for name, _ in parsed.attributes if name.startswith("on")]
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", page)
     page.encode("utf-8")
@@ -184,17 +188,90 @@ def test_the_first_difference_is_marked() -> None:
         outcome(target="L0H2", response=" 5 + 3", **off),
     ]
     html = findings_html(as_run(outcomes))
-    assert re.findall("<mark>(.*?)</mark>", html) == ["9", "85", "3"]
+    assert re.findall("<mark>(.*?)</mark>", html) == ["9", "85"]  # the third only stops early
+
+
+def test_the_first_token_that_differs_parts_two_answers() -> None:
+    assert part("a b c", "a b c", 99) == ("a b c", "", "")
+    assert part("Yes. Max is.", "Yes. Mia is.", 99) == ("Yes. ", "Max", " is.")
+    assert part("one", "one two", 99) == ("one", "", "")
+    assert part("one two", "one", 99) == ("one ", "two", "")
+    long = part("same " * 1000 + "here " + "rest " * 1000, "same " * 1000 + "there", 600)
+    assert long.differs == "here"
+    assert len("".join(long)) < 700
+
+
+@given(st.text(), st.text())
+def test_the_parts_of_a_short_answer_are_the_answer(one: str, other: str) -> None:
+    parted = part(one, other, most=10_000)
+    assert "".join(parted) == one
+    assert part(other, one, most=10_000).before.split() == parted.before.split()
+
+
+def test_the_script_finds_every_flip_in_its_data() -> None:
+    run = fake_run()
+    data = json.loads(script_data(run))
+    texts, (arithmetic, *_) = data["texts"], data["maps"]
+    row = next(row for row in run.summary["targets"] if row["target"] == "L1H3")
+    listed = arithmetic["targets"]["L1H3"]["flips"]
+    kinds = Counter(data["kinds"][flip[0]] for flip in listed)
+    assert (kinds["right to wrong"], kinds["wrong to right"]) == (row["flips_to_wrong"], row["flips_to_right"])
+    asked = {found.question: found for found in run.outcomes if found.target == "L1H3"}
+    for _, question, expected, _, answered, _, shown in listed:
+        found = asked[texts[question]]
+        assert texts[expected] == found.expected
+        assert "".join(texts[piece] for piece in shown) == found.response
+        assert texts[answered].startswith(found.answer or "nothing")
+
+
+def test_the_data_cannot_leave_its_element() -> None:
+    assert not set(script_data(hostile_run())) & set("<>&")
+
+
+def test_every_target_gets_its_first_flips_where_the_page_has_no_room_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = as_run(fake_outcomes({"arithmetic": 200}, every_head(3, 4), noise=0.4))
+    every = {name: len(entry["flips"]) for name, entry in json.loads(script_data(run))["maps"][0]["targets"].items()}
+    monkeypatch.setattr(flips, "MOST_CHARACTERS", 20_000)
+    entries = json.loads(script_data(run))["maps"][0]["targets"]
+    listed = [len(entry["flips"]) for entry in entries.values()]
+    assert 0 < min(listed) <= max(listed) <= min(listed) + 1
+    assert {name: len(entry["flips"]) + entry["more"] for name, entry in entries.items()} == every
 
 
 def test_large_runs_stay_small() -> None:
-    sizes = {"arithmetic": 500, "logic": 500}
+    sizes = {"arithmetic": 1500, "logic": 1500}
     run = as_run(fake_outcomes(sizes, every_head(3, 4), noise=0.4))
     page = standalone_page(run)
-    assert len(page) < 2_500_000
+    assert len(page) < 6_000_000
     assert "more items are in outcomes.jsonl" in page
     long = [replace(found, response="x" * 100_000) for found in run.outcomes[:400]]
-    assert len(standalone_page(as_run(long))) < 2_500_000
+    assert len(standalone_page(as_run(long))) < 3_500_000
+
+
+def test_everything_that_a_run_may_hold_is_shown() -> None:
+    page = Page(standalone_page(full_run()))
+    for said in (
+        "✗ Gate failed",
+        "multi_step: accuracy dropped by 40 points, at most 5 allowed",
+        "Category shift: how the mistakes change",
+        "Cumulative curve",
+        "only the strongest heads on",
+        "⚑ harms plain text, too",
+        "12 neutral sentences",
+        "1 target whose rank changes between ablations",
+        "a miss rate of 5 % (0.9 % to 24 %)",
+        "32 reference prompts",
+    ):
+        assert said in page.text
+    assert page.tags["caption"] == page.tags["table"]
+
+
+@pytest.mark.parametrize("gone", ["gate", "curves", "control", "rank_changes", "screening", "reference"])
+def test_what_a_run_does_not_hold_is_left_out(gone: str) -> None:
+    run = full_run(items=20)
+    without = {key: value for key, value in run.summary.items() if key != gone}
+    none = run.summary | {gone: None}
+    assert standalone_page(Run(without, run.outcomes)) == standalone_page(Run(none, run.outcomes))
 
 
 def test_a_run_without_targets_and_one_without_anything() -> None:
@@ -213,14 +290,14 @@ def effects(targets: list[str], layers: int = 4, heads: int = 4) -> list[verdict
     return list(run.summary["targets"])
 
 
-def picture(rows: list[verdict.Row], layers: list[int], heads: int, metric: figures.Metric = "delta") -> str:
-    return figures.heatmap(rows, layers, heads, metric=metric, name="x", title="A <title>", description="described")
+def picture(rows: list[verdict.Row], layers: list[int], heads: int, measure: Measure = ACCURACY) -> str:
+    return figures.heatmap(rows, layers, heads, measure=measure, name="x", title="A <title>", description="described")
 
 
-@pytest.mark.parametrize("metric", ["delta", "delta_logprob"])
-def test_a_map_has_a_cell_for_each_measured_head(metric: figures.Metric) -> None:
-    svg = picture(effects(["L3H1", "L7H0", "L7", "L3H0+L7H1"]), [3, 7, 11], 2, metric)
-    assert re.findall(r"<rect [^>]*><title>(L\d+H\d+):", svg) == ["L3H1", "L7H0"]
+@pytest.mark.parametrize("measure", [ACCURACY, LOGPROB, category_shift("off_by_one")])
+def test_a_map_names_its_layers_and_heads(measure: Measure) -> None:
+    svg = picture(effects(["L3H1", "L7H0", "L7", "L3H0+L7H1"]), [3, 7, 11], 2, measure)
+    assert 'data-heads="2" data-layers="3 7 11"' in svg
     assert re.findall(r">([LH]\d+)</text>", svg) == ["H0", "H1", "L3", "L7", "L11"]
     assert '<title id="x-title">A &lt;title&gt;</title>' in svg
     Page(svg)

@@ -97,10 +97,17 @@ def heatmap(
         axes.tick_params(which="minor", length=0)
         axes.spines[:].set(color=_UNMEASURED, linewidth=0.6)
         tall = min(high, 2.4)
-        bar = figure.add_axes(((left + wide + 0.15) / size[0], (bottom + high - tall) / size[1], 0.13 / size[0], tall / size[1]))
+        bar = figure.add_axes(
+            ((left + wide + 0.15) / size[0], (bottom + high - tall) / size[1], 0.13 / size[0], tall / size[1])
+        )
         bar.imshow(
             np.linspace(limit, -limit, 64)[:, None],
-            cmap=colours, vmin=-limit, vmax=limit, aspect="auto", extent=(0, 1, -limit, limit), interpolation="none",
+            cmap=colours,
+            vmin=-limit,
+            vmax=limit,
+            aspect="auto",
+            extent=(0, 1, -limit, limit),
+            interpolation="none",
         )
         bar.set_xticks([])
         bar.yaxis.tick_right()
@@ -112,7 +119,7 @@ def heatmap(
         box = [72 * side for side in (left, top, wide, high)]
         grid = (
             f' data-grid="{" ".join(f"{side:.2f}" for side in box)}" data-heads="{heads}"'
-            f' data-layers="{" ".join(map(str, layers))}"'
+            f' data-layers="{" ".join(map(str, layers))}" style="min-width:min({72 * size[0]:.0f}px,26rem)"'
         )
         return _svg(figure, name, title, description, grid)
 
@@ -158,9 +165,7 @@ def layer_bars(
         return _svg(figure, name, title, description)
 
 
-def curve(
-    lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title: str, description: str
-) -> str:
+def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title: str, description: str) -> str:
     """Return accuracy against the number of heads, a line with its 95 % band for each of *lines*.
 
     A line's points carry ``heads``, ``accuracy`` and ``ci95``.

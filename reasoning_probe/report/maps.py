@@ -31,7 +31,9 @@ def maps_html(run: Run) -> str:
     order = get_args(Finding)
     opened = min(shown, key=lambda group: order.index(group.finding), default=None)
     return "".join(
-        details(_label(group, shown), _Panel(run, group, index).html(), opened=group is opened, attributes=' name="rp-maps"')
+        details(
+            _label(group, shown), _Panel(run, group, index).html(), opened=group is opened, attributes=' name="rp-maps"'
+        )
         for index, group in enumerate(shown)
     )
 
@@ -66,7 +68,11 @@ class _Panel:
                 why = "No baseline answer is right, so no accuracy can be lost. This shows the log-probability instead."
                 parts += [note(why), logprob, self._numbers()]
             else:
-                parts += [self._map(ACCURACY, "a"), self._numbers(), details("Log-probability of the expected answer", logprob)]
+                parts += [
+                    self._map(ACCURACY, "a"),
+                    self._numbers(),
+                    details("Log-probability of the expected answer", logprob),
+                ]
         return "".join([*parts, self._shifts(), self._bars(), self._curves()])
 
     def _map(self, measure: Measure, letter: str, *, caption: str = "", most_cell: float = 0.6) -> str:
@@ -139,7 +145,9 @@ class _Panel:
         columns = {"mean of its heads": means, "the whole layer": whole}
         shown = {head: changes for head, changes in columns.items() if changes}
         rows = [
-            row(f"L{layer}", *(minus(points(changes[layer])) if layer in changes else "-" for changes in shown.values()))
+            row(
+                f"L{layer}", *(minus(points(changes[layer])) if layer in changes else "-" for changes in shown.values())
+            )
             for layer in self.layers
             if any(layer in changes for changes in shown.values())
         ]
@@ -177,7 +185,9 @@ class _Panel:
         ]
         head = ["line", "heads", "right", "accuracy", "95 % interval", "log-prob. (nats)"]
         order = listed([str(target) for target in found[0]["order"]], 12)
-        caption = "Accuracy as heads are switched off, or kept, one after the other, the strongest first; bands at 95 %."
+        caption = (
+            "Accuracy as heads are switched off, or kept, one after the other, the strongest first; bands at 95 %."
+        )
         body = figure(picture, caption) + note(f"In this order: {order}.")
         return details("Cumulative curve", body + details("Numbers of the curve", table(title, head, rows)))
 
@@ -193,7 +203,10 @@ def ranked_html(run: Run) -> str:
     """Return the tables of the strongest targets."""
     shown = groups(run)
     opened = [group for group in shown if group.significant] or shown[:1]
-    control = {(entry["target"], str(entry["ablation"])): entry for entry in (run.summary.get("control") or {}).get("targets", [])}
+    control = {
+        (entry["target"], str(entry["ablation"])): entry
+        for entry in (run.summary.get("control") or {}).get("targets", [])
+    }
     return "".join(
         details(_label(group, shown), _ranking(group, index, control), opened=group in opened)
         for index, group in enumerate(shown)
@@ -201,8 +214,22 @@ def ranked_html(run: Run) -> str:
 
 
 def _ranking(group: Group, index: int, control: dict[tuple[str, str], dict[str, Any]]) -> str:
-    head = [group.noun, "accuracy (points)", "95 % interval", "right to wrong", "wrong to right", "p, McNemar", "p, Holm"]
-    head += ["q, B-H", "log-prob. (nats)", "its interval", "its p, Holm", *(["neutral text (nats a token)"] if control else [])]
+    head = [
+        group.noun,
+        "accuracy (points)",
+        "95 % interval",
+        "right to wrong",
+        "wrong to right",
+        "p, McNemar",
+        "p, Holm",
+    ]
+    head += [
+        "q, B-H",
+        "log-prob. (nats)",
+        "its interval",
+        "its p, Holm",
+        *(["neutral text (nats a token)"] if control else []),
+    ]
     rows = []
     for effect in group.rows[:MOST_LISTED]:
         low, high = effect["delta_ci95"]
