@@ -92,8 +92,15 @@ class Rows:
             del cells[:]
             return
         self.listed[kind] += 1
-        # A node id is a file's and an item's name, which pytest-html writes as HTML.
+        # A node id is a file's and an item's name, which pytest-html writes as HTML. The first cell opens the row.
         cells[:] = [cell.replace(report.nodeid, html.escape(report.nodeid)) for cell in cells]
+        cells[0] = cells[0].replace('class="col-result"', 'class="col-result" tabindex="0"')
+
+    def pytest_html_results_table_html(self, report: pytest.TestReport, data: list[str]) -> None:
+        """Say in one line why an ablated case is wrong, in place of the traceback through our own code."""
+        reason = getattr(report, "wasxfail", "")
+        if hasattr(report, "reasoning_probe") and reason and report.longreprtext:
+            data[0] = html.escape(reason) + "\n"
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None]:

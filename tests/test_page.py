@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page as Tab
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+OPEN_ALL = "document.querySelectorAll('details').forEach(d => { d.removeAttribute('name'); d.open = true })"
 SIZES = {"laptop": (1280, 800), "tablet": (820, 1180), "phone": (390, 844)}
 
 
@@ -164,9 +165,7 @@ def test_without_script_all_is_there_to_read(browser: Browser, files: dict[str, 
 @pytest.mark.parametrize("name", ["full", "large", "hostile"])
 def test_no_page_is_wider_than_its_screen(browser: Browser, files: dict[str, Path], name: str, size: str) -> None:
     visit = Visit(browser, files[name], size)
-    visit.tab.evaluate(
-        "document.querySelectorAll('details').forEach(d => { d.removeAttribute('name'); d.open = true })"
-    )
+    visit.tab.evaluate(OPEN_ALL)
     assert visit.tab.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
 
 
@@ -201,9 +200,7 @@ def test_axe_finds_nothing_serious(
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
     file = files["full"] if shell == "ours" else request.getfixturevalue("session_page")
     visit = Visit(browser, file, color_scheme=scheme)
-    visit.tab.evaluate(
-        "document.querySelectorAll('details').forEach(d => { d.removeAttribute('name'); d.open = true })"
-    )
+    visit.tab.evaluate(OPEN_ALL)
     for opened in (False, True):
         if opened:
             visit.tab.locator(".rp-open").first.click()
@@ -215,13 +212,13 @@ def test_axe_finds_nothing_serious(
         assert serious == {}
 
 
-# -- what others wrote, and where the page leads ------------------------------------------------------------------------
+# -- what others wrote, and where the page leads --------------------------------------------------------------------
 
 
 def test_nothing_that_others_wrote_runs(browser: Browser, files: dict[str, Path]) -> None:
     visit = Visit(browser, files["hostile"])
     tab = visit.tab
-    tab.evaluate("document.querySelectorAll('details').forEach(d => { d.removeAttribute('name'); d.open = true })")
+    tab.evaluate(OPEN_ALL)
     for button in tab.locator(".rp-open").all():
         button.click()
         assert tab.get_by_role("dialog").is_visible()
@@ -244,9 +241,7 @@ def test_hostile_answers_of_a_session_do_nothing(browser: Browser, project: Proj
     project.run("--probe-heads", CARRIER, page=True)
     file = project.path / "reports" / "report.html"
     visit = Visit(browser, file)
-    visit.tab.evaluate(
-        "document.querySelectorAll('details').forEach(d => { d.removeAttribute('name'); d.open = true })"
-    )
+    visit.tab.evaluate(OPEN_ALL)
     assert visit.wrong == []
     assert visit.asked == [file.as_uri()]
     assert "<script>alert(1)</script>" in visit.tab.locator("#results-table").inner_text()
@@ -271,10 +266,8 @@ def test_the_page_of_a_session_is_mended(browser: Browser, session_page: Path) -
     visit = Visit(browser, session_page)
     tab = visit.tab
     assert tab.locator("html").get_attribute("lang") == "en"
-    assert tab.evaluate("[...document.querySelectorAll('h1, h2')].map(h => h.innerText)")[2:] == [
-        "Tests",
-        "Environment",
-    ]
+    headings = tab.locator("h2:not(.rp h2)").all_inner_texts()
+    assert headings == ["Tests", "Environment"]
     assert tab.locator("#results-table th[scope=col]").count() == 4
     assert tab.get_by_role("checkbox", name="Show failed").count() == 1
     assert tab.get_by_role("main").count() == 1

@@ -38,8 +38,8 @@ def _control(run: Run) -> str:
         return ""
     return note(
         f"Control: {count(control['sentences'], 'neutral sentence')} of {count(control['tokens'], 'token')} have a"
-        f" log-probability of {minus(format(control['logprob'], '+.2f'))} nats a token with nothing switched off. A target"
-        " that lowers this, too, breaks the model rather than its reasoning; the ranking's last column says by how much."
+        f" log-probability of {minus(format(control['logprob'], '+.2f'))} nats a token with nothing switched off. A"
+        " target that lowers this, too, breaks the model rather than its reasoning: see the ranking's last column."
     )
 
 
@@ -64,8 +64,8 @@ def _rank_changes(run: Run) -> str:
 def _screening(run: Run) -> str:
     return "".join(
         note(
-            f"Screening of {entry['dataset']} ({entry['ablation']} ablation): {entry['candidates']:,} heads were ranked by"
-            f" first-order attribution and the first {entry['ranked']:,} measured. Of the {entry['rest']:,} others"
+            f"Screening of {entry['dataset']} ({entry['ablation']} ablation): {entry['candidates']:,} heads were ranked"
+            f" by first-order attribution and the first {entry['ranked']:,} measured. Of the {entry['rest']:,} others"
             f" {entry['sampled']:,} were measured as a sample, and {entry['missed']:,} mattered: a miss rate of"
             f" {percent(entry['miss_rate'])} ({percent(entry['ci95'][0])} to {percent(entry['ci95'][1])})."
         )

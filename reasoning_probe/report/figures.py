@@ -52,9 +52,9 @@ def heatmap(
 ) -> str:
     """Return the layer x head map of *measure* over the single heads among *rows*; others are marked unmeasured.
 
-    *layers* are the model's attention layers and *heads* their widest; *most_cell* is the side of a cell in inches where
-    there is room. *name* makes the ids of a page's pictures differ. ``data-grid`` of the picture is the map's box, its
-    left, top, width and height in the picture's units, and ``data-layers`` and ``data-heads`` what it holds: the
+    *layers* are the model's attention layers and *heads* their widest; *most_cell* is the side of a cell in inches
+    where there is room. *name* makes the ids of a page's pictures differ. ``data-grid`` of the picture is the map's
+    box: left, top, width and height in the picture's units, and ``data-layers`` and ``data-heads`` what it holds: the
     page's script finds the cell under the pointer by them.
     """
     import numpy as np
@@ -170,6 +170,8 @@ def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title:
 
     A line's points carry ``heads``, ``accuracy`` and ``ci95``.
     """
+    from matplotlib.ticker import MaxNLocator
+
     styles = zip(("#D55E00", "#0072B2"), ("o", "s"), ("-", "--"), strict=True)
     with _figure((5.4, 2.7)) as figure:
         axes = figure.add_axes((0.12, 0.18, 0.86, 0.78))
@@ -182,7 +184,7 @@ def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title:
         axes.set_ylim(-3, 103)
         axes.set_xlabel("heads")
         axes.set_ylabel("accuracy in %")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, labelcolor="linecolor")
         return _svg(figure, name, title, description)
@@ -245,7 +247,8 @@ def _svg(figure: Figure, name: str, title: str, description: str, attributes: st
     width, height = (72 * float(side) for side in figure.get_size_inches())
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" stroke-linejoin="round" width="{width:.0f}"'
-        f' height="{height:.0f}" viewBox="0 0 {width:.2f} {height:.2f}" aria-labelledby="{name}-title {name}-desc"{attributes}>'
+        f' height="{height:.0f}" viewBox="0 0 {width:.2f} {height:.2f}" aria-labelledby="{name}-title {name}-desc"'
+        f"{attributes}>"
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     )
     body = svg[svg.index(">") + 1 : svg.rindex("</svg>")]

@@ -26,8 +26,7 @@ DEFINITIONS = {
 
 
 def findings_html(run: Run) -> str:
-    """Return what *run* found: a ``<style>``, a ``<div class="rp">`` whose headings start at h2, and the script with
-    its data.
+    """Return what *run* found: a ``<style>``, a ``<div class="rp">`` with headings from h2 on, the script and its data.
 
     It loads nothing, is readable without the script, and escapes everything that a model, a dataset or a file wrote.
     """

@@ -1,4 +1,4 @@
-"""What each target does, as HTML: the maps of a dataset with their numbers, the layers, the curve, the ranked targets."""
+"""What each target does, as HTML: a dataset's maps with their numbers, the layers, the curve, the ranked targets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from reasoning_probe.report import figures
 from reasoning_probe.report.html import details, figure, minus, name, note, row, table
-from reasoning_probe.report.measures import ACCURACY, LOGPROB, Measure, category_shift, shifted
+from reasoning_probe.report.measures import ACCURACY, CATEGORIES, LOGPROB, Measure, category_shift, shifted
 from reasoning_probe.report.text import count, escape, listed, nats, p_value, percent, points
 from reasoning_probe.report.verdict import Finding, Group, Row, groups, in_layer_order, moves_logprob, significant
 from reasoning_probe.store import Run
@@ -114,7 +114,7 @@ class _Panel:
         maps = [
             self._map(measure, f"s{at}", caption=f"{category}: red more, blue fewer", most_cell=0.32)
             for at, (category, measure) in enumerate(measures.items())
-            if self.single and at < len(figures.CATEGORIES)
+            if self.single and at < len(CATEGORIES)
         ]
         moved = [effect for effect in self.group.rows if any(effect.get("shift", {}).values())]
         rows = [

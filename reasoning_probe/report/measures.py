@@ -16,7 +16,7 @@ class Measure:
     """One number a target.
 
     ``value`` is in ``unit`` and ``None`` where it is not known; ``good`` is +1 where more is better and -1 where more
-    is worse; ``narrowest`` is the least that the colours span either way; ``marked`` says which targets are significant.
+    is worse; ``narrowest`` is the least that the colours span either way; ``marked`` tells the significant targets.
     """
 
     name: str

@@ -35,6 +35,7 @@ def mended_page(page: str, totals: Mapping[str, int], listed: int, css: str = ""
         ("<h2>Summary</h2>", ""),
         ("<p>Report generated", '<p class="rp-generated">Report generated'),
         ('<img src="" />', '<img src="" alt="" />'),
+        ('<div class="logwrapper">', '<div class="logwrapper" tabindex="0" role="region" aria-label="Log">'),
     )
     top = re.sub(r'<a href="https?://[^"]*">pytest-html</a>', "pytest-html", top)
     moved = moved.replace('<div id="environment-header">', '<div id="environment-header" tabindex="0" role="button">')
@@ -43,6 +44,7 @@ def mended_page(page: str, totals: Mapping[str, int], listed: int, css: str = ""
     tests = re.sub("</body>|</html>", "", tests)
     tests = tests.replace("<footer>", f"{moved}</main><footer>", 1) + "</body></html>\n"
     tests = re.sub(r'(<th class="sortable")', r'\1 scope="col" tabindex="0"', tests)
+    tests = tests.replace("join('')}<ul>`", "join('')}</ul>`", 1)  # its script opens a second list to close the first
     tests = tests.replace("<th>", '<th scope="col">')
     tests = re.sub(r'(<input[^>]*data-test-result="(\w+)")', r'\1 aria-label="Show \2"', tests)
     return top + "<h2>Tests</h2>" + between + _counted(tests, totals, listed)
