@@ -259,7 +259,7 @@ def test_everything_that_a_run_may_hold_is_shown() -> None:
         "⚑ harms plain text, too",
         "12 neutral sentences",
         "1 target whose rank changes between ablations",
-        "a miss rate of 5 % (0.9 % to 24 %)",
+        "a miss rate of 5 % (1 % to 24 %)",
         "32 reference prompts",
     ):
         assert said in page.text
