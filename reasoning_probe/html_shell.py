@@ -65,6 +65,7 @@ class Rows:
         self.page: Any = None
         self.totals: Counter[str] = Counter()
         self.listed: Counter[str] = Counter()
+        self.left_out = ""  # the node id of the last case without a row
 
     def pytest_html_report_title(self, report: Any) -> None:
         """Name the page for now; which model was probed is known at the end."""
@@ -82,13 +83,16 @@ class Rows:
 
     def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
         """Leave out ablated cases whose answer the ablation did not change, and what no browser could show."""
-        if report.when in ("setup", "teardown") and report.passed:
-            return  # pytest-html has no row for these
+        if report.when in ("setup", "teardown") and report.passed:  # pytest-html has no row for these
+            if report.nodeid == self.left_out:
+                del cells[:]
+            return
         self.totals[_outcome(report)] += 1
         case = getattr(report, "reasoning_probe", None)
         kind = "other" if case is None else "changed" if case.get("ablated") else "baseline"
         room = {"baseline": MOST_BASELINES, "changed": MOST_CHANGED}.get(kind)
         if (case or {}).get("unchanged") or (room is not None and self.listed[kind] >= room):
+            self.left_out = report.nodeid
             del cells[:]
             return
         self.listed[kind] += 1

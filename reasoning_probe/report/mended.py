@@ -47,6 +47,15 @@ def mended_page(page: str, totals: Mapping[str, int], listed: int, css: str = ""
     tests = tests.replace("join('')}<ul>`", "join('')}</ul>`", 1)  # its script opens a second list to close the first
     tests = tests.replace("<th>", '<th scope="col">')
     tests = re.sub(r'(<input[^>]*data-test-result="(\w+)")', r'\1 aria-label="Show \2"', tests)
+    if not re.search(r"format_type&#34;: &#34;(image|video)", tests):  # a video player a row takes most of the time
+        top = re.sub(
+            r'<div class="media">.*?</div>\s*(?=<div class="logwrapper")',
+            '<div class="media"></div>',
+            top,
+            flags=re.DOTALL,
+        )
+    collapsed = "&#34;renderCollapsed&#34;: [&#34;passed&#34;"  # pytest-html's default; expected failures are no news
+    tests = tests.replace(f"{collapsed}]", f"{collapsed}, &#34;xfailed&#34;]", 1)
     return top + "<h2>Tests</h2>" + between + _counted(tests, totals, listed)
 
 
