@@ -279,10 +279,19 @@ def test_the_totals_of_a_session_count_the_cases_without_a_row(browser: Browser,
     listed = tab.locator("#results-table tbody.results-table-row").count()
     said = tab.locator(".run-count").inner_text()
     assert said.startswith("37 tests took")
-    assert f"The {listed} rows below" in said
+    assert f"The table lists {listed} of them" in said
     assert listed < 37
     numbers = [int(label.split()[0]) for label in tab.locator(".filters span").all_inner_texts()]
     assert sum(numbers) == 37
+
+
+def test_a_long_table_is_cut_and_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reasoning_probe.html_shell.MOST_CHANGED", 1)
+    project.probe("logic")
+    project.run("--ablate-heads", page=True)
+    page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
+    assert "36 tests took" in page
+    assert "The table lists 5 of them; an ablated case that changed nothing has no row. 3 more are left out" in page
 
 
 def test_the_table_of_a_session_answers_to_the_keyboard(browser: Browser, session_page: Path) -> None:

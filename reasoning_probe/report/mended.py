@@ -14,11 +14,12 @@ from reasoning_probe.report.html import package_file
 from reasoning_probe.report.text import count
 
 
-def mended_page(page: str, totals: Mapping[str, int], listed: int, css: str = "") -> str:
+def mended_page(page: str, totals: Mapping[str, int], listed: int, dropped: int = 0, css: str = "") -> str:
     """Return pytest-html's *page* with what it lacks.
 
     *totals* are the tests by outcome, as pytest-html spells them (``passed``, ``xfailed``), of which *listed* have a
-    row. *css* is what the user gave with ``--css``; it comes last, so that it wins over our styles.
+    row and *dropped* would have one in a shorter run. *css* is what the user gave with ``--css``; it comes last, so
+    that it wins over our styles.
     """
     own = f"<style>{package_file('page.css')}</style>"
     styles = f"<style>{package_file('shell.css')}</style>{own}" + (f"<style>{css}</style>" if css else "")
@@ -56,7 +57,7 @@ def mended_page(page: str, totals: Mapping[str, int], listed: int, css: str = ""
         )
     collapsed = "&#34;renderCollapsed&#34;: [&#34;passed&#34;"  # pytest-html's default; expected failures are no news
     tests = tests.replace(f"{collapsed}]", f"{collapsed}, &#34;xfailed&#34;]", 1)
-    return top + "<h2>Tests</h2>" + between + _counted(tests, totals, listed)
+    return top + "<h2>Tests</h2>" + between + _counted(tests, totals, listed, dropped)
 
 
 def _each(text: str, *changes: tuple[str, str]) -> str:
@@ -65,11 +66,13 @@ def _each(text: str, *changes: tuple[str, str]) -> str:
     return text
 
 
-def _counted(tests: str, totals: Mapping[str, int], listed: int) -> str:
+def _counted(tests: str, totals: Mapping[str, int], listed: int, dropped: int) -> str:
     """Put our totals in place of pytest-html's, which miss the cases that have no row."""
     ran = sum(totals.get(outcome, 0) for outcome in ("passed", "failed", "xpassed", "xfailed"))
     everything = sum(totals.values())
-    note = f" The {listed:,} rows below are those worth reading; an ablated case that changed nothing has none."
+    note = f" The table lists {listed:,} of them; an ablated case that changed nothing has no row."
+    if dropped:
+        note += f" {dropped:,} more are left out to keep the page quick: see outcomes.jsonl."
     tests = re.sub(r"^\d+ tests? took", f"{count(ran, 'test')} took", tests, count=1)
     if listed < everything:
         tests = tests.replace("</p>", f"{note}</p>", 1)
