@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,8 @@ from planted import CARRIER
 from test_report import HOSTILE, hostile_run
 
 from conftest import Project
+from reasoning_probe.html_shell import MOST_CHANGED, Rows
+from reasoning_probe.report.mended import mended_page
 from reasoning_probe.report.page import standalone_page
 
 if TYPE_CHECKING:
@@ -285,13 +288,18 @@ def test_the_totals_of_a_session_count_the_cases_without_a_row(browser: Browser,
     assert sum(numbers) == 37
 
 
-def test_a_long_table_is_cut_and_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasoning_probe.html_shell.MOST_CHANGED", 1)
-    project.probe("logic")
-    project.run("--ablate-heads", page=True)
-    page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
-    assert "36 tests took" in page
-    assert "The table lists 5 of them; an ablated case that changed nothing has no row. 3 more are left out" in page
+def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
+    rows = Rows(SimpleNamespace(run=None), tmp_path / "report.html", css="")  # type: ignore[arg-type]
+    for number in range(MOST_CHANGED + 3):
+        report: Any = pytest.TestReport(f"test_x[{number}]", ("", 0, ""), {}, "passed", None, "call")
+        report.reasoning_probe = {"ablated": True, "unchanged": False}
+        cells = ["<td>Passed</td>"]
+        rows.pytest_html_results_table_row(report, cells)
+        assert bool(cells) == (number < MOST_CHANGED)
+    page = '<p class="run-count">9 tests took 1 s.</p>'
+    said = mended_page(page, rows.totals, rows.listed.total(), rows.dropped)
+    assert "4,003 tests took 1 s. The table lists 4,000 of them" in said
+    assert "3 more are left out" in said
 
 
 def test_the_table_of_a_session_answers_to_the_keyboard(browser: Browser, session_page: Path) -> None:
