@@ -13,8 +13,8 @@ from reasoning_probe.engine.fast import Fast, fast_path
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain import Plain
 from reasoning_probe.engine.replies import Baseline, Codec, ContextError, Encoded, Job, Reply
-from reasoning_probe.errors import judge
 from reasoning_probe.heads import HeadMap
+from reasoning_probe.judged import judged
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.prompts import Query
 from reasoning_probe.targets import Target
@@ -152,21 +152,4 @@ class Engine:
         stop = query.generation.stop
         response = self.codec.text(reply.tokens, stop)
         truncated = self.codec.truncated(reply.tokens, stop, encoded.limit)
-        judgement = judge(query.item, response, truncated)
-        return Outcome(
-            dataset=query.dataset,
-            item=query.item_id,
-            target=target,
-            ablation=ablation,
-            question=query.item.question,
-            prompt=query.prompt,
-            response=response,
-            expected=query.item.answer,
-            answer=judgement.answer,
-            correct=judgement.correct,
-            category=judgement.category,
-            kind=judgement.kind,
-            reason=judgement.reason,
-            answer_logprob=reply.logprob,
-            truncated=truncated,
-        )
+        return judged(query, target, ablation, response=response, truncated=truncated, logprob=reply.logprob)

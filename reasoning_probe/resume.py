@@ -1,0 +1,176 @@
+"""Resuming: an engine's plan with the outcomes that are known already, so that only what is missing is computed.
+
+An outcome is known under a hash of everything that determines it. What all outcomes of a model share is its *context*:
+the content of the weights, the config, the code (classes and versions of engine and libraries), dtype, kind of device,
+attention implementation and tokenizer. Added to it are the prompt as sent, the expected answer (its log-probability is
+part of the outcome), the generation settings, the heads that are off, the ablation and its reference prompts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reasoning_probe.cache import Answer, OutcomeCache
+from reasoning_probe.engine import ENGINE_VERSION
+from reasoning_probe.judged import judged
+from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.prompts import Query
+from reasoning_probe.targets import Target
+
+if TYPE_CHECKING:
+    from reasoning_probe.engine.run import Engine, Work
+
+_NAMES = {"_name_or_path", "name_or_path", "transformers_version"}  # of a config: these change no answer
+
+
+def context_of(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] | None:
+    """Return what all outcomes of *model* depend on, or ``None`` where that cannot be told from outside.
+
+    It cannot where Python code was put into the model (hooks, a replaced ``forward``), or the tokenizer is unknown.
+    """
+    from importlib.metadata import version
+
+    words = _tokenizer_text(tokenizer)
+    if words is None or _patched(model):
+        return None
+    config = {key: value for key, value in model.config.to_dict().items() if key not in _NAMES}
+    generation = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    classes = sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
+    return {
+        "weights": fingerprint,
+        "architecture": type(model).__name__,
+        "code": _digest(*classes),
+        "config": _digest(json.dumps(config, sort_keys=True, default=str), str(generation)),
+        "tokenizer": _digest(words),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": model.device.type,
+        "attention": str(getattr(model.config, "_attn_implementation", None)),
+        "engine": str(ENGINE_VERSION),
+        **{name: version(name) for name in ("reasoning-probe", "torch", "transformers", "tokenizers")},
+    }
+
+
+def _tokenizer_text(tokenizer: Any) -> str | None:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        rest = [type(tokenizer).__qualname__, str(tokenizer.special_tokens_map), str(tokenizer.eos_token_id)]
+        return "\n".join([backend.to_str(), *rest])
+    if hasattr(tokenizer, "get_vocab") and hasattr(tokenizer, "init_kwargs"):
+        kwargs = {key: value for key, value in tokenizer.init_kwargs.items() if key not in _NAMES}
+        return json.dumps([type(tokenizer).__qualname__, sorted(tokenizer.get_vocab().items()), kwargs], default=str)
+    return None
+
+
+def _patched(model: Any) -> bool:
+    """Tell whether code was put into *model*; accelerate's own hooks only move weights."""
+    return any(
+        part._forward_hooks or part._forward_pre_hooks or ("forward" in vars(part) and not hasattr(part, "_hf_hook"))
+        for part in model.modules()
+    )
+
+
+def _digest(*texts: str) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+class Resumer:
+    """Runs plans on *engine* with *cache*, whose context is *context*."""
+
+    def __init__(self, engine: Engine, cache: OutcomeCache, context: dict[str, str]) -> None:
+        self.engine, self.cache = engine, cache
+        self.recalled = 0
+        self._context = _digest(json.dumps(context, sort_keys=True))
+        self._references: dict[str, str] = {}
+        cache.attach(bytes.fromhex(self._context), context)
+
+    def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of *plan*: those that the store knows, then the others as the engine finds them.
+
+        Each is in the store before it is yielded. As the engine does, it yields each query's baseline, too.
+        """
+        from reasoning_probe.engine.run import Work
+
+        missing: list[Work] = []
+        known: set[tuple[str, str]] = set()  # the items whose baseline the store knows
+        for work in plan:
+            keys = {key: case for case, key in self._keys(work.query, work.ablated)}
+            answers = self.cache.get(list(keys))
+            found = {keys[key]: answer for key, answer in answers.items()}
+            left = tuple((target, ablation) for target, ablation in work.ablated if (target, ablation) not in found)
+            if found:
+                self.recalled += len(found)
+                yield [self._recalled(work.query, *case, found[case]) for case in keys.values() if case in found]
+            if (None, None) in found:
+                known.add((work.query.dataset, work.query.item_id))
+            if left or (None, None) not in found:
+                missing.append(Work(work.query, left))
+        works = {(work.query.dataset, work.query.item_id): work for work in missing}
+        for batch in self.engine.run(missing):
+            new = [outcome for outcome in batch if not (_is_baseline(outcome) and _item(outcome) in known)]
+            if new:
+                self._keep(works[_item(new[0])], new)
+            yield new
+
+    def _keep(self, work: Work, batch: Sequence[Outcome]) -> None:
+        """Store a batch, which the engine makes of one query's outcomes."""
+        keys = {(target and target.name, ablation): key for (target, ablation), key in self._keys(*_of(work))}
+        self.cache.put(
+            {
+                keys[None if _is_baseline(outcome) else outcome.target, outcome.ablation]: Answer(
+                    outcome.response, outcome.truncated, outcome.answer_logprob
+                )
+                for outcome in batch
+            }
+        )
+
+    @staticmethod
+    def _recalled(query: Query, target: Target | None, ablation: str | None, answer: Answer) -> Outcome:
+        return judged(
+            query,
+            BASELINE if target is None else target.name,
+            ablation,
+            response=answer.response,
+            truncated=answer.truncated,
+            logprob=answer.logprob,
+        )
+
+    def _keys(
+        self, query: Query, ablated: Sequence[tuple[Target, str]]
+    ) -> Iterator[tuple[tuple[Target | None, str | None], bytes]]:
+        """Yield each case of *query*, its baseline first, with the key of its outcome."""
+        settings = query.generation
+        asked = [self._context, query.prompt, query.item.answer, settings.max_new_tokens, list(settings.stop)]
+        base = hashlib.blake2b(json.dumps(asked).encode(), digest_size=16)
+        yield (None, None), base.digest()
+        for target, ablation in ablated:
+            digest = base.copy()
+            off = sorted(target.heads)
+            digest.update(json.dumps([off, ablation, self._reference(ablation, query.dataset)]).encode())
+            yield (target, ablation), digest.digest()
+
+    def _reference(self, ablation: str, dataset: str) -> str:
+        """Return a digest of what an ablation other than zero takes its values from."""
+        if ablation == "zero":
+            return ""
+        if dataset not in self._references:
+            self._references[dataset] = _digest(*self.engine.references.get(dataset, ()))
+        return self._references[dataset]
+
+
+def _of(work: Work) -> tuple[Query, tuple[tuple[Target, str], ...]]:
+    return work.query, work.ablated
+
+
+def _item(outcome: Outcome) -> tuple[str, str]:
+    return outcome.dataset, outcome.item
+
+
+def _is_baseline(outcome: Outcome) -> bool:
+    return outcome.ablation is None
