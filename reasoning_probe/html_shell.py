@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from reasoning_probe.plugin import State
+    from reasoning_probe.state import State
 
 MOST_BASELINES = 1000
 MOST_CHANGED = 4000

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from reasoning_probe.cache import FOLDER
 from reasoning_probe.models import DTYPES
 from reasoning_probe.session import Settings
+from reasoning_probe.shards import Shard, parse_shard
 from reasoning_probe.targets import ABLATIONS
 
 
@@ -74,6 +76,13 @@ def _bytes(text: str) -> int:
     if size < 1:
         raise Bad(f"cannot read the size {text[:40]!r}: write 500MB, 4GB or 2GiB")
     return size
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return parse_shard(text)
+    except ValueError as problem:
+        raise Bad(str(problem)) from None
 
 
 def _text(text: str) -> str:
@@ -140,6 +149,22 @@ OPTIONS = (
         "memory the sweep may use, for example 4GB (default: half of what is free)",
         _bytes,
         "SIZE",
+    ),
+    Option(
+        ("--probe-cache",),
+        "probe_cache",
+        "folder of the outcome store, from which a second run takes what it knows; off keeps none (default:"
+        " .reasoning_probe_cache beside the ini file)",
+        _text,
+        "DIR",
+    ),
+    Option(("--probe-fresh",), "probe_fresh", "compute every outcome anew, whatever the outcome store knows"),
+    Option(
+        ("--probe-shard",),
+        "probe_shard",
+        "ask one of several parts of the items, for example 2/8 for the second of eight",
+        _shard,
+        "K/N",
     ),
     Option(("--probe-dir",), "probe_dir", "folder of the page and the run's files", _text, "DIR", default="reports"),
 )
@@ -219,7 +244,16 @@ def read_settings(config: pytest.Config) -> Settings:
         dtype=value["probe_dtype"],
         memory=value["probe_memory"],
         directory=Path(config.invocation_params.dir, value["probe_dir"]),
+        cache=_cache(config, value["probe_cache"]),
+        fresh=value["probe_fresh"],
+        shard=value["probe_shard"],
     )
+
+
+def _cache(config: pytest.Config, given: str | None) -> Path | None:
+    if given is None:
+        return config.rootpath / FOLDER
+    return None if given == "off" else Path(config.invocation_params.dir, given)
 
 
 def _check_heads(spec: str) -> None:

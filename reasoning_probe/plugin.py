@@ -6,54 +6,25 @@ This module is imported in every pytest session of an environment that has the p
 from __future__ import annotations
 
 import inspect
-import json
+import shutil
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reasoning_probe.options import add_options, read_settings
+from reasoning_probe.options import add_options
+from reasoning_probe.state import SHARED, State, unwritten, write_files
 
 if TYPE_CHECKING:
     from reasoning_probe.items import Item
     from reasoning_probe.outcome import Outcome
-    from reasoning_probe.session import Case, ProbeSession
-    from reasoning_probe.store import Run
+    from reasoning_probe.session import Case
 
 STATE = pytest.StashKey["State"]()
-WORKER_OUTPUT = "reasoning_probe"
-"""What an xdist worker's outcomes are called on their way to the controller."""
 ASKED = pytest.StashKey["Outcome"]()
 UNCHANGED = pytest.StashKey[bool]()
-
-
-class State:
-    """What the plugin keeps for one pytest session."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.settings = read_settings(config)
-        self.problem: str | None = None
-        self.run: Run | None = None
-        self.page = False  # whether pytest-html was switched on
-        self.shared: list[dict[str, Any]] = []  # what xdist's workers sent
-        self._session: ProbeSession | None = None
-        self._open: list[Iterator[Any]] = []
-
-    @property
-    def session(self) -> ProbeSession:
-        """The probe session, made when the first probe is collected."""
-        if self._session is None:
-            from reasoning_probe.session import ProbeSession
-
-            self._session = ProbeSession(self.settings)
-        return self._session
-
-    @property
-    def started(self) -> bool:
-        """Whether a probe was collected and can be run."""
-        return self._session is not None and self.problem is None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -138,20 +109,25 @@ def _provide_model(state: State, metafunc: pytest.Metafunc) -> None:
             )
         made = function()
         if inspect.isgenerator(made):
-            state._open.append(made)
+            state.opened.append(made)
             made = next(made)
         state.session.provide(made)
         return
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config) -> None:
-    """End the session where options or data are wrong."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """End the session where options or data are wrong; leave out what other shards ask."""
     state = config.stash[STATE]
     if state.started:
         state.problem = _unknown_source(state)
     if state.problem:  # kept, since pytest goes on to pytest_collection_finish
         raise pytest.UsageError(state.problem)
+    if state.started and state.settings.shard is not None:
+        elsewhere = [item for item in items if (case := case_of(item)) and not state.session.in_shard(case)]
+        gone = set(elsewhere)
+        items[:] = [item for item in items if item not in gone]
+        config.hook.pytest_deselected(items=elsewhere)
 
 
 def _unknown_source(state: State) -> str | None:
@@ -180,6 +156,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         state.session.select(cases)
         if cases and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
             from reasoning_probe.html_shell import switch_on
+            from reasoning_probe.store import RunError, check_folder
+
+            try:
+                check_folder(state.settings.directory)
+            except RunError as problem:
+                raise pytest.UsageError(f"--probe-dir: {problem}") from None
 
             switch_on(state, session)
 
@@ -244,14 +226,23 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     config = request.config
     state = config.stash[STATE]
     session = state.session
-    if session.engine is None and session.provided is None:
-        given = request.getfixturevalue("probe_model")
-        if not session.loaded:  # an overridden fixture, not ours
-            _or_exit(lambda: session.provide(given))
-    # With -x the sweep goes only as far as the tests do; an xdist worker does not know its share in advance.
-    whole = not config.getvalue("maxfail") and not hasattr(config, "workerinput")
-    with progress_bar(config) as progress:
-        outcome: Outcome | None = _or_exit(lambda: session.outcome(probe_case, whole_plan=whole, progress=progress))
+    worker = state.worker
+
+    def prepare() -> None:
+        if session.engine is None and session.provided is None:
+            given = request.getfixturevalue("probe_model")
+            if not session.loaded:  # an overridden fixture, not ours
+                session.provide(given)
+
+    def asked() -> Outcome | None:
+        if worker is not None:
+            return worker.outcome(probe_case, prepare)
+        prepare()
+        whole = not config.getvalue("maxfail")  # with -x the sweep goes only as far as the tests do
+        with progress_bar(config) as progress:
+            return session.outcome(probe_case, whole_plan=whole, progress=progress)
+
+    outcome: Outcome | None = _or_exit(asked)
     if outcome is None:
         pytest.skip(session.skipped[probe_case.dataset, str(probe_case.item.id)])
     baseline = session.baseline_of(outcome)
@@ -308,37 +299,48 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 # -- the end ------------------------------------------------------------------------------------------------------
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the run's files, or in an xdist worker send the outcomes to the controller."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker the folder in which outcomes are handed over."""
+    state = node.config.stash[STATE]
+    if state.shared is None:
+        state.shared = Path(tempfile.mkdtemp(prefix="reasoning-probe-"))
+    node.workerinput[SHARED] = str(state.shared)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """Write the run's files before the page, or in an xdist worker hand over what only it knows.
+
+    A file that cannot be written is told in the summary; the outcomes are safe in the store.
+    """
     state = session.config.stash.get(STATE, None)
     if state is None:
+        return (yield)
+    try:
+        write_files(state, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+    except OSError as problem:
+        state.unwritten = unwritten(problem, state)
+    try:
+        return (yield)
+    except OSError as problem:
+        if state.run is None:
+            raise
+        state.unwritten = state.unwritten or unwritten(problem, state)
+    finally:
+        if state.unwritten:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Clean up: generator fixtures that were run for collection, and the folder of xdist's workers."""
+    state = config.stash.get(STATE, None)
+    if state is None:
         return
-    if hasattr(session.config, "workerinput"):
-        if state.started and state.session.outcomes:
-            output: dict[str, str] = session.config.workeroutput  # type: ignore[attr-defined]
-            output[WORKER_OUTPUT] = json.dumps(state.session.export())
-        return
-    if state.shared:
-        from reasoning_probe.session import merge
-
-        state.run = merge(state.shared)
-    elif state.started:
-        state.run = state.session.finish()
-    if state.run is not None:
-        from reasoning_probe import store
-
-        store.write_run(state.settings.directory, state.run)
-    for made in state._open:
-        next(made, None)  # the clean-up of a generator fixture that we ran
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any, error: Any) -> None:
-    """Take over what an xdist worker computed."""
-    sent = getattr(node, "workeroutput", {}).get(WORKER_OUTPUT)
-    if sent:
-        node.config.stash[STATE].shared.append(json.loads(sent))
+    for made in state.opened:
+        next(made, None)
+    if state.shared is not None:
+        shutil.rmtree(state.shared, ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -350,3 +352,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("reasoning-probe")
         for line in summary_lines(state.run):
             terminalreporter.line(line)
+    if state.unwritten:
+        terminalreporter.line(f"reasoning-probe: {state.unwritten}", red=True)

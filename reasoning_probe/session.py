@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,15 @@ from reasoning_probe.datasets import Dataset
 from reasoning_probe.items import Item
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.prompts import Generation, Query, default_generation, query
+from reasoning_probe.shards import Shard, shards
 from reasoning_probe.targets import Target, every_head, every_layer, parse_targets
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.run import Engine
+    from reasoning_probe.exchange import Part
     from reasoning_probe.heads import HeadMap
     from reasoning_probe.models import Loaded
+    from reasoning_probe.resume import Resumer
     from reasoning_probe.store import Run
 
 ProgressBar = Callable[[int, int], None]
@@ -42,6 +45,9 @@ class Settings:
     dtype: str = "auto"
     memory: int | None = None  # bytes
     directory: Path = Path("reports")
+    cache: Path | None = None  # the outcome store's folder
+    fresh: bool = False
+    shard: Shard | None = None
 
     @property
     def ablating(self) -> bool:
@@ -85,8 +91,11 @@ class ProbeSession:
         self.engine: Engine | None = None
         self._plan: dict[Key, Case] = {}
         self._by_item: dict[tuple[str, str], list[Case]] = {}  # the plan's cases
+        self._shards: dict[str, dict[str, int]] = {}
         self._pending: Iterator[list[Outcome]] = iter(())
         self._loaded: Loaded | None = None
+        self._resumer: Resumer | None = None
+        self._note = ""
         self._model_facts: dict[str, Any] = {}
         self._started = time.perf_counter()
 
@@ -141,6 +150,15 @@ class ProbeSession:
                 *(Case(dataset.name, item, target, ablation) for target, ablation in variants),
             )
         ]
+
+    def in_shard(self, case: Case) -> bool:
+        """Tell whether *case* belongs to the shard that the settings name; an item's cases all lie in one."""
+        shard = self.settings.shard
+        if shard is None:
+            return True
+        if case.dataset not in self._shards:
+            self._shards[case.dataset] = shards(self.datasets[case.dataset], shard.of)
+        return self._shards[case.dataset][str(case.item.id)] == shard.number
 
     def select(self, cases: Iterable[Case]) -> None:
         """Make *cases*, which every kind of deselection has left over, the plan."""
@@ -200,7 +218,8 @@ class ProbeSession:
         while case.key not in self.outcomes and case.key[:2] not in self.skipped:
             batch = next(self._pending, None)
             if batch is None:
-                self._pending = self._run([case])  # asked for out of the plan's order, or added to it later
+                # Asked for out of the plan's order or added to it later, or the model raised on another item.
+                self._pending = self._run(self._by_item.get(case.key[:2], [case]))
                 continue
             done += sum(outcome.target != BASELINE or self._planned(outcome) for outcome in batch)
             if progress is not None:
@@ -211,6 +230,18 @@ class ProbeSession:
                 if progress is not None:
                     progress(done, total)
         return self.outcomes.get(case.key)
+
+    def sweep(self, items: Iterable[tuple[str, str]]) -> None:
+        """Compute every planned case of *items*, ``(dataset, item id)`` each."""
+        if self.engine is None:
+            self._start()
+        for _ in self._run([case for item in items for case in self._by_item[item]]):
+            pass
+
+    @property
+    def items(self) -> list[tuple[str, str]]:
+        """The plan's items, ``(dataset, item id)`` each, in its order."""
+        return list(self._by_item)
 
     def _planned(self, outcome: Outcome) -> bool:
         return (outcome.dataset, outcome.item, outcome.target, outcome.ablation) in self._plan
@@ -249,7 +280,21 @@ class ProbeSession:
             "dtype": loaded.dtype,
             "device": loaded.device,
         }
+        self._resume_from(loaded)
         self._pending = self._run(list(self._plan.values()))
+
+    def _resume_from(self, loaded: Loaded) -> None:
+        """Take up the outcome store, if there is one and what the model answers depends on can be told."""
+        from reasoning_probe.cache import OutcomeCache
+        from reasoning_probe.resume import Resumer, context_of
+
+        if self.settings.cache is None or self.engine is None:
+            return
+        context = context_of(loaded.model, loaded.tokenizer, self._model_facts["fingerprint"])
+        if context is None:
+            self._note = "the model has code or a tokenizer of its own: its outcomes are not kept in the outcome store"
+            return
+        self._resumer = Resumer(self.engine, OutcomeCache(self.settings.cache, fresh=self.settings.fresh), context)
 
     def _run(self, cases: Sequence[Case]) -> Iterator[list[Outcome]]:
         from reasoning_probe.engine.run import Work
@@ -264,7 +309,7 @@ class ProbeSession:
             ablated = tuple((case.target, case.ablation) for case in missing if case.target and case.ablation)
             if missing:
                 plan.append(Work(self._query(group[0]), ablated))
-        for batch in self.engine.run(plan):
+        for batch in (self._resumer or self.engine).run(plan):
             for outcome in batch:
                 key = (outcome.dataset, outcome.item, outcome.target, outcome.ablation)
                 self.outcomes.setdefault(key, outcome)
@@ -289,6 +334,8 @@ class ProbeSession:
 
     def _facts(self) -> dict[str, Any]:
         """Return what is known of the run beside its outcomes, in plain values."""
+        from reasoning_probe.exchange import versions
+
         assert self.engine is not None
         timing = self.engine.timing
         used = {outcome.dataset: self.generation(outcome.dataset) for outcome in self.outcomes.values()}
@@ -304,57 +351,43 @@ class ProbeSession:
                 "sweep_s": timing.sweep_s,
                 "total_s": time.perf_counter() - self._started,
             },
-            "engine": self.engine.facts(),
+            "engine": self.engine.facts() | self._store_facts(),
             "versions": versions(),
+            "shard": str(self.settings.shard or ""),
             "skipped": [{"dataset": d, "item": i, "reason": reason} for (d, i), reason in self.skipped.items()],
         }
 
-    def export(self) -> dict[str, Any]:
-        """Return the run so far in plain values, for another process to :func:`merge`."""
-        return {"outcomes": [outcome.as_dict() for outcome in self._in_order()], "facts": self._facts()}
+    def _store_facts(self) -> dict[str, Any]:
+        """Return how many outcomes the store knew, and in a line what went wrong with it."""
+        if self._resumer is None:
+            return {"recalled": 0, "store": self._note}
+        return {"recalled": self._resumer.recalled, "store": "; ".join(self._resumer.cache.notes)}
 
-    def _in_order(self) -> list[Outcome]:
-        """Return the outcomes in the order of the plan, each item's baseline first, however they were found."""
+    def export(self, process: str = "", without: Container[Key] = ()) -> Part:
+        """Return the run so far in plain values, for another process; leave out the outcomes of *without*."""
         keys = dict.fromkeys(key for case in self._plan.values() for key in ((*case.key[:2], BASELINE, None), case.key))
-        return [self.outcomes[key] for key in keys if key in self.outcomes]
+        found = [(at, key) for at, key in enumerate(keys) if key in self.outcomes and key not in without]
+        facts = self._facts() | {
+            "planned": len(keys),
+            "unasked": [at for at, key in enumerate(keys) if key[:2] in self.skipped],
+        }
+        return {
+            "process": process,
+            "places": [at for at, _ in found],
+            "outcomes": [self.outcomes[key].as_dict() for _, key in found],
+            "facts": facts,
+        }
+
+    def adopt(self, part: Part) -> None:
+        """Take over what another process of the same run found."""
+        for values in part["outcomes"]:
+            outcome = Outcome(**values)
+            self.outcomes.setdefault((outcome.dataset, outcome.item, outcome.target, outcome.ablation), outcome)
+        for skip in part["facts"]["skipped"]:
+            self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
 
     def finish(self) -> Run | None:
         """Return the run as far as it got; ``None`` where nothing was computed."""
+        from reasoning_probe.exchange import merge
+
         return merge([self.export()]) if self.engine is not None and self.outcomes else None
-
-
-def merge(parts: Sequence[dict[str, Any]]) -> Run:
-    """Return one run from what several processes exported; an outcome that two of them have counts once."""
-    from reasoning_probe import store
-
-    outcomes: dict[Key, Outcome] = {}
-    for part in parts:
-        for values in part["outcomes"]:
-            outcome = Outcome(**values)
-            outcomes.setdefault((outcome.dataset, outcome.item, outcome.target, outcome.ablation), outcome)
-    every = [part["facts"] for part in parts]
-    skipped = {(skip["dataset"], skip["item"]): skip for facts in every for skip in facts["skipped"]}
-    summary = store.summarise(
-        list(outcomes.values()),
-        model=every[0]["model"],
-        generation={name: given for facts in every for name, given in facts["generation"].items()},
-        ablation=every[0]["ablation"],
-        formats={name: given for facts in every for name, given in facts["formats"].items()},
-        timing={key: max(facts["timing"][key] for facts in every) for key in every[0]["timing"]},
-        engine={
-            key: sum(facts["engine"][key] for facts in every) if isinstance(value, int) else value
-            for key, value in every[0]["engine"].items()
-        },
-        versions=every[0]["versions"],
-        skipped=list(skipped.values()),
-    )
-    return store.Run(summary, list(outcomes.values()))
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of everything that can change an answer."""
-    import platform
-    from importlib.metadata import version
-
-    names = ("reasoning-probe", "torch", "transformers", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}

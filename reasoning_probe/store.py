@@ -183,6 +183,17 @@ def write_run(folder: str | Path, run: Run) -> None:
     write_text(folder / RUN_FILE, _json(run.summary, indent=1) + "\n")
 
 
+def check_folder(folder: Path) -> None:
+    """Raise :class:`RunError` where no file can be written into *folder*, before anything is computed for it."""
+    for existing in (folder, *folder.parents):
+        if os.path.lexists(existing):
+            if not os.path.isdir(existing):
+                raise RunError(f"{existing} is not a folder: name another one")
+            if not os.access(existing, os.W_OK | os.X_OK):
+                raise RunError(f"{existing} cannot be written: name another folder")
+            return
+
+
 def write_text(path: Path, text: str) -> None:
     """Write *text* to *path* as UTF-8 so that a reader sees the old file or the new one, never half of it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -263,6 +274,8 @@ _SUMMARY = {
     "engine": {},
     "versions": {},
     "skipped": [{"dataset": str, "item": str, "reason": str}],
+    "partial": _Optional({"planned": int, "done": int}),
+    "shard": _Optional(str),
 }
 _OUTCOME = {
     **dict.fromkeys(("dataset", "item", "target", "question", "prompt", "response", "expected"), str),

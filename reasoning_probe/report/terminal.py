@@ -28,6 +28,7 @@ def summary_lines(run: Run, width: int = 80) -> list[str]:
     if skipped:
         lines += wrap(f"skipped {count(len(skipped), 'item')}: {one_line(skipped[0]['reason'], 200)}", width)
     lines += wrap(_engine_line(run), width, subsequent_indent="  ")
+    lines += wrap(_store_line(run), width, subsequent_indent="  ")
     return [line[:width] for line in lines]
 
 
@@ -43,6 +44,13 @@ def _engine_line(run: Run) -> str:
         f" {engine['rows']:,} rows repeat the baseline's answer, {engine['decoded']:,} were decoded"
         f"{settled if engine['settled_singly'] else ''}{f'; peak memory {peak / 1e9:.1f} GB' if peak else ''}"
     )
+
+
+def _store_line(run: Run) -> str:
+    """Say how many outcomes an earlier run had computed, and what is wrong with the outcome store."""
+    recalled, problem = run.summary["engine"].get("recalled"), run.summary["engine"].get("store")
+    known = f"{count(recalled, 'outcome')} known from earlier runs" if recalled else ""
+    return "; ".join(said for said in (known, one_line(str(problem), 400) if problem else "") if said)
 
 
 def _accuracies(run: Run) -> list[str]:

@@ -147,11 +147,26 @@ def sentences(run: Run) -> list[str]:
         by_finding.setdefault(key if shared else (*key, group.dataset), []).append(group)
     said = [_sentence(members, _under(members[0], several)) for members in by_finding.values()]
     silent = [group for group in groups(run) if not group.significant and group.moving]
-    return said + [_logprob_sentence(group, _under(group, several)) for group in silent]
+    moved = [_logprob_sentence(group, _under(group, several)) for group in silent]
+    return [*_extent(run), *said, *moved]
 
 
 def _under(group: Group, several: bool) -> str:
     return f" ({group.ablation} ablation)" if several else ""
+
+
+def _extent(run: Run) -> list[str]:
+    """Say where the run is not the whole sweep: it was ended early, or is a shard."""
+    partial, shard = run.summary.get("partial"), run.summary.get("shard")
+    said = []
+    if partial:
+        said.append(
+            f"This run ended early, with {partial['done']:,} of {count(partial['planned'], 'outcome')}:"
+            " the same command goes on from there."
+        )
+    if shard:
+        said.append(f"This is shard {shard} of the items: reasoning-probe merge puts the shards together.")
+    return said
 
 
 def _sentence(members: list[Group], ablation: str) -> str:

@@ -1,0 +1,91 @@
+"""What the plugin keeps for one pytest session, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reasoning_probe.options import read_settings
+
+if TYPE_CHECKING:
+    from reasoning_probe.session import ProbeSession
+    from reasoning_probe.store import Run
+    from reasoning_probe.workers import Worker
+
+SHARED = "reasoning_probe"
+"""What xdist's workers are told: the folder in which they hand outcomes to each other and to the controller."""
+
+
+class State:
+    """What the plugin keeps for one pytest session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.settings = read_settings(config)
+        self.problem: str | None = None
+        self.run: Run | None = None
+        self.page = False  # whether pytest-html was switched on
+        self.shared: Path | None = None  # the folder of xdist's workers
+        self.unwritten: str | None = None  # why the files or the page could not be written
+        self._worker: Worker | None = None
+        self._session: ProbeSession | None = None
+        self.opened: list[Iterator[Any]] = []
+
+    @property
+    def session(self) -> ProbeSession:
+        """The probe session, made when the first probe is collected."""
+        if self._session is None:
+            from reasoning_probe.session import ProbeSession
+
+            self._session = ProbeSession(self.settings)
+        return self._session
+
+    @property
+    def worker(self) -> Worker | None:
+        """The process among xdist's workers, if it is one of them; ends the session on another machine."""
+        given = getattr(self.config, "workerinput", None)
+        if given is not None and self._worker is None:
+            from reasoning_probe.workers import Worker
+
+            folder = Path(given[SHARED])
+            if not folder.is_dir():
+                problem = "pytest-xdist's workers must be on one machine: use --probe-shard on each, then merge"
+                pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
+            number = int(given["workerid"].removeprefix("gw"))
+            self._worker = Worker(self.session, folder, number, given["workercount"])
+        return self._worker
+
+    @property
+    def started(self) -> bool:
+        """Whether a probe was collected and can be run."""
+        return self._session is not None and self.problem is None
+
+
+def write_files(state: State, *, interrupted: bool) -> None:
+    """Write the run's files, or in an xdist worker hand over what only it knows. Raises ``OSError``."""
+    if hasattr(state.config, "workerinput"):
+        if state.started and state.worker is not None:
+            state.worker.leave()
+        return
+    if state.shared is not None:
+        from reasoning_probe.workers import gather
+
+        state.run = gather(state.shared, interrupted=interrupted)
+    elif state.started:
+        state.run = state.session.finish()
+    if state.run is not None:
+        from reasoning_probe import store
+
+        store.write_run(state.settings.directory, state.run)
+
+
+def unwritten(problem: OSError, state: State) -> str:
+    """Return in one line what *problem* kept from being written, and what to do."""
+    kept = "" if state.settings.cache is None else f"; the outcomes are kept in {state.settings.cache}"
+    return (
+        f"cannot write {problem.filename or state.settings.directory}: {problem.strerror}{kept}: run the same command"
+        " again when that is mended, or name another folder with --probe-dir"
+    )
