@@ -158,6 +158,7 @@ def connect(path: Path) -> sqlite3.Connection:
         # Transactions are begun by hand; only the process that opened the file uses it.
         db = sqlite3.connect(path, timeout=LOCKED_S, isolation_level=None)
         try:
+            db.text_factory = _text
             db.execute("PRAGMA trusted_schema = OFF")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")  # whole after any end of the process, and after a power cut
@@ -180,6 +181,14 @@ def connect(path: Path) -> sqlite3.Connection:
     raise AssertionError("unreachable")
 
 
+def _text(data: bytes) -> str | None:
+    """Return what a text column holds; ``None``, which is refused, for bytes that are no text."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def _tables(db: sqlite3.Connection) -> bool:
     """Tell whether the tables are there; a file with any other tables, views or triggers is not ours."""
     found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE type != 'index'"))
@@ -190,7 +199,7 @@ def _tables(db: sqlite3.Connection) -> bool:
 
 def is_damage(problem: Exception) -> bool:
     """Tell whether *problem* is the file's content; SQLite's other errors (full, locked, read-only) have a subclass."""
-    return type(problem) is sqlite3.DatabaseError or isinstance(problem, UnicodeError)
+    return type(problem) is sqlite3.DatabaseError
 
 
 def move_aside(path: Path, aside: Path) -> None:

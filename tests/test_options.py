@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from conftest import Project
+from reasoning_probe.cache import FOLDER
 from reasoning_probe.options import OPTIONS, Bad
 from reasoning_probe.session import Settings
+from reasoning_probe.shards import Shard
 
 READ = {option.ini: option.read for option in OPTIONS}
 SHOW = """
@@ -28,7 +30,7 @@ def settings_line(project: Project, *args: str, ini: str = "") -> str:
 
 
 def test_without_options_the_bundled_model_is_asked_as_it_is(project: Project) -> None:
-    assert settings_line(project) == repr(Settings(directory=project.path / "reports"))
+    assert settings_line(project) == repr(Settings(directory=project.path / "reports", cache=project.path / FOLDER))
 
 
 TWINS = [
@@ -49,6 +51,9 @@ TWINS = [
     (["--probe-device", "cuda:1"], "probe_device = cuda:1", {"device": "cuda:1"}),
     (["--probe-dtype", "bfloat16"], "probe_dtype = bfloat16", {"dtype": "bfloat16"}),
     (["--probe-memory", "1.5GiB"], "probe_memory = 1.5GiB", {"memory": 3 * 2**29}),
+    (["--probe-cache=off"], "probe_cache = off", {"cache": None}),
+    (["--probe-fresh"], "probe_fresh = true", {"fresh": True}),
+    (["--probe-shard", "2/8"], "probe_shard = 2/8", {"shard": Shard(2, 8)}),
 ]
 
 
@@ -56,7 +61,8 @@ TWINS = [
 def test_an_option_and_its_ini_twin_say_the_same(
     project: Project, args: list[str], ini: str, given: dict[str, object]
 ) -> None:
-    wanted = repr(Settings(directory=project.path / "reports", **given))  # type: ignore[arg-type]
+    places = {"directory": project.path / "reports", "cache": project.path / FOLDER}
+    wanted = repr(Settings(**(places | given)))  # type: ignore[arg-type]
     assert settings_line(project, *args) == wanted
     assert settings_line(project, ini=ini) == wanted
 
