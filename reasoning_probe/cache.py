@@ -243,7 +243,7 @@ def entries(folder: Path) -> list[Entry]:
         rows = db.execute(
             "SELECT facts, used, (SELECT count(*) FROM outcomes WHERE model = models.id) FROM models ORDER BY used DESC"
         ).fetchall()
-    return [Entry(_facts(facts), int(count), float(used)) for facts, used, count in rows]
+    return [Entry(_facts(facts), int(count), _seconds(used)) for facts, used, count in rows]
 
 
 def prune(folder: Path, *, unused_days: float = 0.0) -> int:
@@ -278,6 +278,10 @@ def _existing(folder: Path) -> Iterator[sqlite3.Connection]:
 def _facts(text: Any) -> dict[str, Any]:
     facts = json.loads(text) if isinstance(text, str) else None
     return facts if isinstance(facts, dict) else {}
+
+
+def _seconds(used: Any) -> float:
+    return used if isinstance(used, float) and 0 <= used < 1e11 else 0.0
 
 
 def size(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""``reasoning-probe show DIR`` and ``reasoning-probe report DIR``: a finished run again, without its model."""
+"""``reasoning-probe show | report DIR``: a finished run again, without its model; ``cache``: the outcome store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from reasoning_probe.cache import FOLDER, CacheError, entries, find_folder, prune, size
 from reasoning_probe.store import RunError, read_run, write_text
 
 
@@ -20,9 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "show":
             _show(options.folder)
+        elif options.command == "cache":
+            _cache(options.folder, options.prune)
         else:
             _report(options.folder, options.output)
-    except RunError as problem:
+    except (RunError, CacheError) as problem:
         print(f"reasoning-probe: {problem}", file=sys.stderr)
         return 2
     except OSError as problem:
@@ -39,6 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     for command in (show, report):
         command.add_argument("folder", type=Path, metavar="DIR", help="folder with run.json and outcomes.jsonl")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="the page (default: DIR/report.html)")
+    cache = commands.add_parser("cache", help="show the outcome store, or prune it")
+    cache.add_argument("folder", type=Path, nargs="?", metavar="DIR", help=f"its folder (default: {FOLDER} here)")
+    cache.add_argument(
+        "--prune", type=_days, metavar="DAYS", help="remove what no run has used for so many days; 0 removes all"
+    )
     return parser
 
 
@@ -50,6 +58,29 @@ def _show(folder: Path) -> None:
     run = read_run(folder)
     width = shutil.get_terminal_size().columns
     print("\n".join([one_line(accuracy_sentence(run), width), *summary_lines(run, width)]))
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 <= days < float("inf"):
+        raise ValueError(text)
+    return days
+
+
+def _cache(folder: Path | None, days: float | None) -> None:
+    from datetime import datetime
+
+    from reasoning_probe.report.text import count, one_line
+
+    folder = folder or find_folder(Path.cwd())
+    if days is not None:
+        print(f"removed {count(prune(folder, unused_days=days), 'outcome')}")
+    held = entries(folder)
+    print(f"{folder}: {count(sum(entry.outcomes for entry in held), 'outcome')}, {size(folder) / 1e6:.1f} MB")
+    for entry in held:
+        facts = [str(entry.facts.get(name)) for name in ("name", "architecture", "weights", "dtype", "device")]
+        used = datetime.fromtimestamp(entry.used).isoformat(" ", "minutes")
+        print(f"{entry.outcomes:>9,}  {one_line(' '.join(facts), 90)}, used {used}")
 
 
 def _report(folder: Path, output: Path | None) -> None:

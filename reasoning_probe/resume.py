@@ -81,14 +81,14 @@ def _digest(*texts: str) -> str:
 
 
 class Resumer:
-    """Runs plans on *engine* with *cache*, whose context is *context*."""
+    """Runs plans on *engine* with *cache*, whose context is *context*; *name* is for people who look at the store."""
 
-    def __init__(self, engine: Engine, cache: OutcomeCache, context: dict[str, str]) -> None:
+    def __init__(self, engine: Engine, cache: OutcomeCache, context: dict[str, str], name: str = "") -> None:
         self.engine, self.cache = engine, cache
         self.recalled = 0
         self._context = _digest(json.dumps(context, sort_keys=True))
         self._references: dict[str, str] = {}
-        cache.attach(bytes.fromhex(self._context), context)
+        cache.attach(bytes.fromhex(self._context), context | {"name": name})
 
     def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *plan*: those that the store knows, then the others as the engine finds them.

@@ -294,7 +294,8 @@ class ProbeSession:
         if context is None:
             self._note = "the model has code or a tokenizer of its own: its outcomes are not kept in the outcome store"
             return
-        self._resumer = Resumer(self.engine, OutcomeCache(self.settings.cache, fresh=self.settings.fresh), context)
+        store = OutcomeCache(self.settings.cache, fresh=self.settings.fresh)
+        self._resumer = Resumer(self.engine, store, context, loaded.name)
 
     def _run(self, cases: Sequence[Case]) -> Iterator[list[Outcome]]:
         from reasoning_probe.engine.run import Work

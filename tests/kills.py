@@ -1,0 +1,336 @@
+"""The kill test: interrupt a sweep at random moments, and hold the rerun against an uninterrupted run.
+
+    python tests/kills.py --moments 200
+
+Each moment is a real session on the bundled model, forked from a process that has imported everything, so that it takes
+a second and not five. After each: the store is whole, every outcome that was reported done is in it once, and the same
+command again writes the files of the uninterrupted run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import select
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+
+import pytest
+import torch
+import transformers  # noqa: F401
+
+from reasoning_probe import cache, models, resume, session, store, workers  # noqa: F401
+from reasoning_probe.engine import run as _engine  # noqa: F401
+from reasoning_probe.report import terminal  # noqa: F401
+
+PROBE = "import reasoning_probe as rp\n\n@rp.probe({name!r})\ndef test_{name}(answer):\n    assert answer.correct\n"
+NAMES = ("arithmetic", "logic", "multi_step")
+OPTIONS = ("--ablate-heads", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:html")
+
+
+class Child:
+    """A session in a process of its own; ``reported`` holds the keys of the outcomes that it said are done."""
+
+    def __init__(self, project: Path, reports: str = "reports", begin: Callable[[], None] = lambda: None) -> None:
+        self.reported: list[bytes] = []
+        self.started = time.monotonic()
+        self._pipe, theirs = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._pipe)
+            self._live(project, reports, theirs, begin)
+        os.close(theirs)
+
+    @staticmethod
+    def _live(project: Path, reports: str, pipe: int, begin: Callable[[], None]) -> None:
+        code = 70
+        try:
+            os.setpgid(0, 0)
+            os.chdir(project)
+            log = os.open(project.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            put = cache.OutcomeCache.put
+
+            def told(self: cache.OutcomeCache, answers: Mapping[bytes, cache.Answer]) -> None:
+                put(self, answers)
+                if self._db is not None:
+                    os.write(pipe, b"".join(answers))
+
+            cache.OutcomeCache.put = told  # type: ignore[method-assign]
+            begin()
+            code = int(pytest.main([*OPTIONS, f"--probe-dir={reports}", str(project)]))
+        finally:
+            os._exit(code)
+
+    def wait(self, moment: float | None = None, strike: Callable[[int], None] = lambda pid: None) -> int:
+        """Wait for the end, and call *strike* at *moment*, seconds after the start; return the exit status."""
+        data, struck = b"", moment is None
+        while True:
+            left = 60.0 if struck or moment is None else max(0.0, self.started + moment - time.monotonic())
+            ready, _, _ = select.select([self._pipe], [], [], left)
+            if not struck and moment is not None and time.monotonic() >= self.started + moment:
+                struck = True
+                strike(self.pid)
+            if ready:
+                some = os.read(self._pipe, 1 << 16)
+                if not some:
+                    break
+                data += some
+        os.close(self._pipe)
+        _, status = os.waitpid(self.pid, 0)
+        self.seconds = time.monotonic() - self.started
+        self.reported = [data[at : at + 16] for at in range(0, len(data) - 15, 16)]
+        return os.waitstatus_to_exitcode(status)
+
+
+def signalled(number: int) -> Callable[[int], None]:
+    def strike(pid: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    return strike
+
+
+def after(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+    """Have the child itself *act* after *seconds*."""
+
+    def begin() -> None:
+        timer = threading.Timer(seconds, act)
+        timer.daemon = True
+        timer.start()
+
+    return begin
+
+
+def no_more_memory() -> None:
+    """From now on the process gets no memory beyond what it has and 4 MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 4_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def file_limit(size: int) -> Callable[[], None]:
+    """No file may grow beyond *size* bytes, which looks to the writer like a full disk."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def raising(call: int) -> Callable[[], None]:
+    """The model raises at every layer norm from number *call* on."""
+
+    def begin() -> None:
+        calls, forward = 0, torch.nn.LayerNorm.forward
+
+        def counted(self: Any, x: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls >= call:
+                raise RuntimeError("the model raised")
+            return forward(self, x)
+
+        torch.nn.LayerNorm.forward = counted  # type: ignore[method-assign]
+
+    return begin
+
+
+class Interrupted:
+    """Interruptions of the sweep of one project, each checked against the uninterrupted run."""
+
+    def __init__(self, folder: Path, rng: random.Random) -> None:
+        self.folder, self.rng = folder, rng
+        child, self.whole = self._uninterrupted()
+        self.seconds, self.keys = child.seconds, len(set(child.reported))
+        assert len(self.whole.outcomes) == self.keys
+
+    def _project(self) -> Path:
+        project = Path(tempfile.mkdtemp(dir=self.folder)) / "project"
+        project.mkdir()
+        (project / "pytest.ini").write_text("[pytest]\n")
+        for name in NAMES:
+            (project / f"test_{name}.py").write_text(PROBE.format(name=name))
+        return project
+
+    def _uninterrupted(self) -> tuple[Child, store.Run]:
+        project = self._project()
+        child = Child(project)
+        assert child.wait() in (0, 1), (project.parent / "log.txt").read_text()[-2000:]
+        return child, store.read_run(project / "reports")
+
+    def moment(self, way: str) -> int:
+        """Interrupt a run in one *way*, check everything; return how many outcomes were reported before."""
+        at = self.rng.uniform(0.0, self.seconds)
+        project = self._project()
+        mounted = getattr(self, f"_{way}")(project, at)
+        reported = set(mounted.reported)
+        try:
+            self._check_store(project, reported)
+            rerun = Child(project)
+            assert rerun.wait() in (0, 1), (project.parent / "log.txt").read_text()[-3000:]
+            assert not reported & set(rerun.reported), "an outcome that was done has been computed again"
+            self._check_files(store.read_run(project / "reports"))
+            self._check_store(project, reported | set(rerun.reported))
+        finally:
+            subprocess.run(["umount", "-q", project / "reports", project], capture_output=True, check=False)
+        shutil.rmtree(project.parent)
+        return len(reported)
+
+    def _kill(self, project: Path, at: float) -> Child:
+        child = Child(project)
+        child.wait(at, signalled(signal.SIGKILL))
+        return child
+
+    def _ctrl_c(self, project: Path, at: float) -> Child:
+        child = Child(project)
+        child.wait(at, signalled(signal.SIGINT))
+        return child
+
+    def _memory(self, project: Path, at: float) -> Child:
+        child = Child(project, begin=after(at, no_more_memory))
+        child.wait()
+        return child
+
+    def _full_disk(self, project: Path, at: float) -> Child:
+        if os.geteuid() or self.rng.random() < 0.5:
+            child = Child(project, begin=file_limit(self.rng.randrange(4096, 1 << 20)))
+            child.wait()
+            return child
+        size = self.rng.randrange(100_000, 1 << 20)
+        keep = {path.name: path.read_text() for path in project.iterdir()}
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", project], check=False).returncode:
+            return self._kill(project, at)
+        for name, text in keep.items():
+            (project / name).write_text(text)
+        child = Child(project)
+        child.wait()
+        subprocess.run(["mount", "-o", "remount,size=64m", project], check=True)
+        return child
+
+    def _read_only(self, project: Path, at: float) -> Child:
+        reports = project / "reports"
+        reports.mkdir()
+        if os.geteuid():
+            reports.chmod(0o500)
+            child = Child(project)
+            child.wait()
+            reports.chmod(0o700)
+            return child
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", reports], check=True)
+        child = Child(project)
+        child.wait(at, lambda pid: void(subprocess.run(["mount", "-o", "remount,ro", reports], check=False)))
+        subprocess.run(["mount", "-o", "remount,rw", reports], check=True)
+        return child
+
+    def _raising(self, project: Path, at: float) -> Child:
+        child = Child(project, begin=raising(self.rng.randrange(1, 4000)))
+        child.wait()
+        return child
+
+    def together(self) -> None:
+        """Two sessions at once on one store; each writes the files of the uninterrupted run."""
+        project = self._project()
+        pair = [Child(project, "first"), Child(project, "second")]
+        for child in pair:
+            assert child.wait() in (0, 1), (project.parent / "log.txt").read_text()[-3000:]
+        for reports in ("first", "second"):
+            self._check_files(store.read_run(project / reports))
+        self._check_store(project, {key for child in pair for key in child.reported})
+        third = Child(project)
+        third.wait()
+        assert not third.reported
+
+    @staticmethod
+    def _check_store(project: Path, reported: set[bytes]) -> None:
+        path = project / cache.FOLDER / cache.FILE
+        assert not path.with_suffix(".damaged").exists()
+        if not path.exists():
+            assert not reported
+            return
+        db = sqlite3.connect(path)
+        try:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            kept = Counter(key for (key,) in db.execute("SELECT key FROM outcomes")) if reported else Counter()
+        finally:
+            db.close()
+        assert reported <= kept.keys(), "an outcome that was reported done is lost"
+        assert set(kept.values()) <= {1}, "an outcome is double"
+
+    def _check_files(self, run: store.Run) -> None:
+        assert len(run.outcomes) == len(self.whole.outcomes)
+        for again, once in zip(run.outcomes, self.whole.outcomes, strict=True):
+            left, right = again.as_dict(), once.as_dict()
+            assert left.pop("answer_logprob") == pytest.approx(right.pop("answer_logprob"), abs=1e-4)
+            assert left == right
+        assert _settled(run.summary) == _settled(self.whole.summary)
+
+
+def void(_: object) -> None:
+    """Drop a result."""
+
+
+def _settled(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of ``run.json`` must be the same: counts and categories, not times or the last digits of numbers."""
+    rounded = json.loads(json.dumps(summary), parse_float=lambda text: round(float(text), 3))
+    return {key: value for key, value in rounded.items() if key not in ("timing", "engine")}
+
+
+WAYS = ("kill", "ctrl_c", "memory", "full_disk", "read_only", "raising")
+
+
+def main() -> int:
+    """Run the moments that the command line asks for, and say what they found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--moments", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="begin with this moment, to go on after a slice")
+    parser.add_argument("--seconds", type=float, help="stop after so long, to go on later with --first")
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="kills-"))
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    before = total = 0
+    number = given.first
+    try:
+        runs = Interrupted(folder, random.Random(given.first))
+        print(f"uninterrupted: {len(runs.whole.outcomes)} outcomes in {runs.seconds:.1f} s")
+        runs.together()
+        for number in range(given.first, given.moments):
+            if given.seconds and time.monotonic() - began > given.seconds:
+                print(f"stopped before moment {number}")
+                break
+            way = WAYS[number % len(WAYS)]
+            runs.rng.seed(number)
+            done = runs.moment(way)
+            counts[way] += 1
+            before += done
+            total += len(runs.whole.outcomes)
+            print(f"{number} {way}: {done} outcomes before, none lost, none double, files the same", flush=True)
+    except AssertionError as problem:
+        print(f"moment {number}: {problem}")
+        return 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    said = ", ".join(f"{way} {count}" for way, count in counts.items())
+    print(
+        f"{sum(counts.values())} moments ({said}) and two sessions at once: nothing lost, nothing double;"
+        f" {before} of {total} outcomes came before, {time.monotonic() - began:.0f} s"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
