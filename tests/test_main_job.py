@@ -27,7 +27,12 @@ def run_probes(tmp_path: Path, *options: str) -> list[dict[str, Any]]:
     """Run the probes of the repository in a process of their own; return the lines of outcomes.jsonl."""
     command = [sys.executable, "-m", "pytest", "probes", "-q", "--tb=no", "-p", "no:cacheprovider", *options]
     done = subprocess.run(
-        [*command, "--probe-dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False
+        [*command, "--probe-dir", str(tmp_path), "--probe-cache=off"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
     )
     assert done.returncode in (0, 1), done.stdout[-3000:] + done.stderr[-3000:]
     assert (tmp_path / "report.html").stat().st_size > 10_000

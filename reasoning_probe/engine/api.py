@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from reasoning_probe.cache import OutcomeCache
 from reasoning_probe.datasets import from_items
 from reasoning_probe.engine.run import Engine, Work
 from reasoning_probe.heads import HeadMap, find_heads, prove_heads
 from reasoning_probe.items import Item
-from reasoning_probe.outcome import Outcome
+from reasoning_probe.models import fingerprint
+from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.prompts import Generation, query
-from reasoning_probe.targets import ABLATIONS, Target, every_head, parse_targets
+from reasoning_probe.resume import Resumer, context_of
+from reasoning_probe.targets import ABLATIONS, Target, TargetError, every_head, parse_targets
 
 
 def sweep(
@@ -24,6 +30,7 @@ def sweep(
     *,
     dataset: str = "items",
     stop: tuple[str, ...] = Generation.stop,
+    cache: str | Path | None = None,
 ) -> list[Outcome]:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
@@ -31,6 +38,8 @@ def sweep(
     :class:`~reasoning_probe.targets.Target`, or ``None`` for every head one at a time; ``()`` asks for the baseline
     alone. *ablation* is ``zero``, ``mean`` or ``resample``. An item whose prompt does not fit the model's context
     yields no outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
+
+    With *cache*, a folder, outcomes are kept in its store as they are found and taken from there where they are known.
 
     Raises ``DatasetError``, ``TargetError`` or ``HeadError`` (all ``ValueError``) with one line that says
     what is wrong.
@@ -48,9 +57,29 @@ def sweep(
         else:
             for part in [targets] if isinstance(targets, str) else targets:
                 chosen += [part] if isinstance(part, Target) else parse_targets(part, head_map)
+    if len({target.name: target for target in chosen}) < len(set(chosen)):
+        raise TargetError("two targets have the same name and other heads: give each a name of its own")
     queries = [query(dataset, item, Generation(max_new_tokens, stop)) for item in asked]
     engine = Engine(model.eval(), tokenizer, head_map, {dataset: [query.prompt for query in queries]})
     plan = [Work(query, tuple((target, ablation) for target in chosen)) for query in queries]
-    place = {work.query.item_id: at for at, work in enumerate(plan)}
-    outcomes = [outcome for batch in engine.run(plan) for outcome in batch]
-    return sorted(outcomes, key=lambda outcome: place[outcome.item])  # each item's baseline comes first
+    item_place = {work.query.item_id: at for at, work in enumerate(plan)}
+    target_place = {name: at for at, name in enumerate([BASELINE, *(target.name for target in chosen)])}
+    with _resuming(engine, cache) as runner:
+        outcomes = [outcome for batch in runner.run(plan) for outcome in batch]
+    return sorted(outcomes, key=lambda outcome: (item_place[outcome.item], target_place[outcome.target]))
+
+
+@contextmanager
+def _resuming(engine: Engine, folder: str | Path | None) -> Iterator[Engine | Resumer]:
+    """Yield what runs a plan: *engine*, with the store in *folder* before it where that can be used."""
+    context = None if folder is None else context_of(engine.model, engine.tokenizer, fingerprint(engine.model))
+    if folder is None or context is None:
+        yield engine
+        return
+    cache = OutcomeCache(Path(folder))
+    try:
+        yield Resumer(engine, cache, context, str(getattr(engine.model.config, "_name_or_path", "")))
+    finally:
+        cache.close()
+        for note in cache.notes:
+            warnings.warn(note, stacklevel=4)
