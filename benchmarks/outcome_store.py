@@ -1,4 +1,4 @@
-"""What the outcome store costs: ``python -m benchmarks.outcome_store`` sweeps tiny-reasoner without, with and from it."""
+"""What the outcome store costs: ``python -m benchmarks.outcome_store`` sweeps without it, with it and from it."""
 
 from __future__ import annotations
 
