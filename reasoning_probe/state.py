@@ -67,8 +67,8 @@ class State:
 def write_files(state: State, *, interrupted: bool) -> None:
     """Write the run's files, or in an xdist worker hand over what only it knows. Raises ``OSError``."""
     if hasattr(state.config, "workerinput"):
-        if state.started and state.worker is not None:
-            state.worker.leave()
+        if state._worker is not None:
+            state._worker.leave()
         return
     if state.shared is not None:
         from reasoning_probe.workers import gather
