@@ -14,7 +14,6 @@ import json
 import os
 import random
 import resource
-import select
 import shutil
 import signal
 import sqlite3
@@ -25,13 +24,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
 
 import pytest
+import scipy.stats  # noqa: F401
 import torch
 import transformers  # noqa: F401
 
@@ -44,21 +43,36 @@ NAMES = ("arithmetic", "logic", "multi_step")
 OPTIONS = ("--ablate-heads", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:html")
 
 
+class Moment:
+    """When something happens to a session: so long after its start, or so long after so many outcomes are stored."""
+
+    def __init__(self, act: Callable[[], object], seconds: float, outcomes: int = 0) -> None:
+        self.act, self.seconds, self.outcomes = act, seconds, outcomes
+        self.begun = False
+
+    def reached(self, stored: int) -> None:
+        """Start the clock once so many outcomes are *stored*."""
+        if not self.begun and stored >= self.outcomes:
+            self.begun = True
+            timer = threading.Timer(self.seconds, self.act)
+            timer.daemon = True
+            timer.start()
+
+
 class Child:
     """A session in a process of its own; ``reported`` holds the keys of the outcomes that it said are done."""
 
-    def __init__(self, project: Path, reports: str = "reports", begin: Callable[[], None] = lambda: None) -> None:
-        self.reported: list[bytes] = []
+    def __init__(self, project: Path, reports: str = "reports", moment: Moment | None = None) -> None:
         self.started = time.monotonic()
         self._pipe, theirs = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
+        self._pid = os.fork()
+        if self._pid == 0:
             os.close(self._pipe)
-            self._live(project, reports, theirs, begin)
+            self._live(project, reports, theirs, moment or Moment(lambda: None, 0))
         os.close(theirs)
 
     @staticmethod
-    def _live(project: Path, reports: str, pipe: int, begin: Callable[[], None]) -> None:
+    def _live(project: Path, reports: str, pipe: int, moment: Moment) -> None:
         code = 70
         try:
             os.setpgid(0, 0)
@@ -66,57 +80,32 @@ class Child:
             log = os.open(project.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            put = cache.OutcomeCache.put
+            put, stored = cache.OutcomeCache.put, 0
 
             def told(self: cache.OutcomeCache, answers: Mapping[bytes, cache.Answer]) -> None:
+                nonlocal stored
                 put(self, answers)
+                stored += len(answers)
                 if self._db is not None:
                     os.write(pipe, b"".join(answers))
+                moment.reached(stored)
 
             cache.OutcomeCache.put = told  # type: ignore[method-assign]
-            begin()
+            moment.reached(0)
             code = int(pytest.main([*OPTIONS, f"--probe-dir={reports}", str(project)]))
         finally:
             os._exit(code)
 
-    def wait(self, moment: float | None = None, strike: Callable[[int], None] = lambda pid: None) -> int:
-        """Wait for the end, and call *strike* at *moment*, seconds after the start; return the exit status."""
-        data, struck = b"", moment is None
-        while True:
-            left = 60.0 if struck or moment is None else max(0.0, self.started + moment - time.monotonic())
-            ready, _, _ = select.select([self._pipe], [], [], left)
-            if not struck and moment is not None and time.monotonic() >= self.started + moment:
-                struck = True
-                strike(self.pid)
-            if ready:
-                some = os.read(self._pipe, 1 << 16)
-                if not some:
-                    break
-                data += some
+    def wait(self) -> int:
+        """Wait for the end; return the exit status."""
+        data = b""
+        while some := os.read(self._pipe, 1 << 16):
+            data += some
         os.close(self._pipe)
-        _, status = os.waitpid(self.pid, 0)
+        _, status = os.waitpid(self._pid, 0)
         self.seconds = time.monotonic() - self.started
         self.reported = [data[at : at + 16] for at in range(0, len(data) - 15, 16)]
         return os.waitstatus_to_exitcode(status)
-
-
-def signalled(number: int) -> Callable[[int], None]:
-    def strike(pid: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-    return strike
-
-
-def after(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
-    """Have the child itself *act* after *seconds*."""
-
-    def begin() -> None:
-        timer = threading.Timer(seconds, act)
-        timer.daemon = True
-        timer.start()
-
-    return begin
 
 
 def no_more_memory() -> None:
@@ -126,27 +115,17 @@ def no_more_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def file_limit(size: int) -> Callable[[], None]:
-    """No file may grow beyond *size* bytes, which looks to the writer like a full disk."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+def the_model_raises() -> None:
+    """From now on every layer norm raises."""
+
+    def raising(self: Any, x: Any) -> Any:
+        raise RuntimeError("the model raised")
+
+    torch.nn.LayerNorm.forward = raising  # type: ignore[method-assign]
 
 
-def raising(call: int) -> Callable[[], None]:
-    """The model raises at every layer norm from number *call* on."""
-
-    def begin() -> None:
-        calls, forward = 0, torch.nn.LayerNorm.forward
-
-        def counted(self: Any, x: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls >= call:
-                raise RuntimeError("the model raised")
-            return forward(self, x)
-
-        torch.nn.LayerNorm.forward = counted  # type: ignore[method-assign]
-
-    return begin
+def signalled(number: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
 
 
 class Interrupted:
@@ -155,8 +134,8 @@ class Interrupted:
     def __init__(self, folder: Path, rng: random.Random) -> None:
         self.folder, self.rng = folder, rng
         child, self.whole = self._uninterrupted()
-        self.seconds, self.keys = child.seconds, len(set(child.reported))
-        assert len(self.whole.outcomes) == self.keys
+        self.seconds = child.seconds
+        assert len(self.whole.outcomes) == len(set(child.reported)) == len(child.reported)
 
     def _project(self) -> Path:
         project = Path(tempfile.mkdtemp(dir=self.folder)) / "project"
@@ -174,10 +153,9 @@ class Interrupted:
 
     def moment(self, way: str) -> int:
         """Interrupt a run in one *way*, check everything; return how many outcomes were reported before."""
-        at = self.rng.uniform(0.0, self.seconds)
         project = self._project()
-        mounted = getattr(self, f"_{way}")(project, at)
-        reported = set(mounted.reported)
+        child = getattr(self, f"_{way}")(project)
+        reported = set(child.reported)
         try:
             self._check_store(project, reported)
             rerun = Child(project)
@@ -190,30 +168,35 @@ class Interrupted:
         shutil.rmtree(project.parent)
         return len(reported)
 
-    def _kill(self, project: Path, at: float) -> Child:
-        child = Child(project)
-        child.wait(at, signalled(signal.SIGKILL))
-        return child
-
-    def _ctrl_c(self, project: Path, at: float) -> Child:
-        child = Child(project)
-        child.wait(at, signalled(signal.SIGINT))
-        return child
-
-    def _memory(self, project: Path, at: float) -> Child:
-        child = Child(project, begin=after(at, no_more_memory))
+    def _struck(self, project: Path, act: Callable[[], object]) -> Child:
+        """Run a session to which *act* happens: at any time, or while it sweeps."""
+        sweeping = self.rng.random() < 0.75
+        outcomes = self.rng.randrange(len(self.whole.outcomes)) if sweeping else 0
+        seconds = self.rng.uniform(0, 0.01 if sweeping else self.seconds)
+        child = Child(project, moment=Moment(act, seconds, outcomes))
         child.wait()
         return child
 
-    def _full_disk(self, project: Path, at: float) -> Child:
-        if os.geteuid() or self.rng.random() < 0.5:
-            child = Child(project, begin=file_limit(self.rng.randrange(4096, 1 << 20)))
-            child.wait()
-            return child
-        size = self.rng.randrange(100_000, 1 << 20)
+    def _kill(self, project: Path) -> Child:
+        return self._struck(project, signalled(signal.SIGKILL))
+
+    def _ctrl_c(self, project: Path) -> Child:
+        return self._struck(project, signalled(signal.SIGINT))
+
+    def _memory(self, project: Path) -> Child:
+        return self._struck(project, no_more_memory)
+
+    def _raising(self, project: Path) -> Child:
+        return self._struck(project, the_model_raises)
+
+    def _full_disk(self, project: Path) -> Child:
+        """A small file system, or where that may not be mounted a limit on the size of files."""
+        size = self.rng.randrange(100_000, 1_500_000)
         keep = {path.name: path.read_text() for path in project.iterdir()}
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", project], check=False).returncode:
-            return self._kill(project, at)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", project]
+        if self.rng.random() < 0.5 or subprocess.run(mount, capture_output=True, check=False).returncode:
+            limit = (self.rng.randrange(4096, size), resource.RLIM_INFINITY)
+            return self._struck(project, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
         for name, text in keep.items():
             (project / name).write_text(text)
         child = Child(project)
@@ -221,24 +204,15 @@ class Interrupted:
         subprocess.run(["mount", "-o", "remount,size=64m", project], check=True)
         return child
 
-    def _read_only(self, project: Path, at: float) -> Child:
+    def _read_only(self, project: Path) -> Child:
         reports = project / "reports"
         reports.mkdir()
-        if os.geteuid():
-            reports.chmod(0o500)
-            child = Child(project)
-            child.wait()
+        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", reports], capture_output=True, check=False).returncode:
+            child = self._struck(project, lambda: reports.chmod(0o500))
             reports.chmod(0o700)
             return child
-        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", reports], check=True)
-        child = Child(project)
-        child.wait(at, lambda pid: void(subprocess.run(["mount", "-o", "remount,ro", reports], check=False)))
+        child = self._struck(project, lambda: subprocess.run(["mount", "-o", "remount,ro", reports], check=False))
         subprocess.run(["mount", "-o", "remount,rw", reports], check=True)
-        return child
-
-    def _raising(self, project: Path, at: float) -> Child:
-        child = Child(project, begin=raising(self.rng.randrange(1, 4000)))
-        child.wait()
         return child
 
     def together(self) -> None:
@@ -277,10 +251,6 @@ class Interrupted:
             assert left.pop("answer_logprob") == pytest.approx(right.pop("answer_logprob"), abs=1e-4)
             assert left == right
         assert _settled(run.summary) == _settled(self.whole.summary)
-
-
-def void(_: object) -> None:
-    """Drop a result."""
 
 
 def _settled(summary: Mapping[str, Any]) -> dict[str, Any]:
