@@ -86,6 +86,7 @@ class Resumer:
     def __init__(self, engine: Engine, cache: OutcomeCache, context: dict[str, str], name: str = "") -> None:
         self.engine, self.cache = engine, cache
         self.recalled = 0
+        self._answered: set[tuple[str, str]] = set()  # items whose baseline was yielded before: it counts once
         self._context = _digest(json.dumps(context, sort_keys=True))
         self._references: dict[str, str] = {}
         cache.attach(bytes.fromhex(self._context), context | {"name": name})
@@ -104,11 +105,13 @@ class Resumer:
             answers = self.cache.get(list(keys))
             found = {keys[key]: answer for key, answer in answers.items()}
             left = tuple((target, ablation) for target, ablation in work.ablated if (target, ablation) not in found)
+            item = work.query.dataset, work.query.item_id
             if found:
-                self.recalled += len(found)
+                self.recalled += len(found) - ((None, None) in found and item in self._answered)
                 yield [self._recalled(work.query, *case, found[case]) for case in keys.values() if case in found]
             if (None, None) in found:
-                known.add((work.query.dataset, work.query.item_id))
+                known.add(item)
+            self._answered.add(item)
             if left or (None, None) not in found:
                 missing.append(Work(work.query, left))
         works = {(work.query.dataset, work.query.item_id): work for work in missing}

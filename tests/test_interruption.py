@@ -33,7 +33,8 @@ def test_nothing_is_lost_or_double_at_random_moments() -> None:
 
 def test_a_run_that_ended_early_says_so_and_the_next_one_goes_on(project: Project) -> None:
     project.probe("logic")
-    project.run("-x", "--probe-heads", "L1H2", "-k", "logic").assert_outcomes(passed=4, failed=1, xfailed=2)
+    project.run("-x", "--probe-heads", "L1H2", "-k", "logic").assert_outcomes(passed=2, failed=1, xfailed=2)
+    assert project.summary()["engine"]["recalled"] == 0
     partial = project.summary()["partial"]
     assert partial["planned"] == 8
     assert partial["done"] == len(project.outcomes()) < 8
@@ -53,11 +54,20 @@ def test_a_folder_that_takes_no_files_is_told_before_anything_is_computed(projec
 
 def test_files_that_cannot_be_written_at_the_end_cost_one_line(project: Project) -> None:
     project.probe("logic")
-    project.write("conftest.py", "def pytest_runtest_logfinish():\n    open('reports', 'w').close()\n")
+    project.write(
+        "conftest.py",
+        "import shutil\nimport pytest\n\n"
+        "@pytest.hookimpl(wrapper=True)\n"
+        "def pytest_runtestloop():\n"
+        "    result = yield\n"
+        "    shutil.rmtree('reports', ignore_errors=True)\n"
+        "    open('reports', 'w').close()\n"
+        "    return result\n",
+    )
     result = project.run(page=True)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(
-        ["reasoning-probe: cannot write *: the outcomes are kept in *.reasoning_probe_cache: run the same command*"]
+        ["reasoning-probe: cannot write *; the outcomes are kept in *.reasoning_probe_cache: run the same command*"]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
