@@ -1,0 +1,148 @@
+"""The responses that were labelled by reading: SmolLM2's, with and without heads off, in plain and in chat prompts.
+
+    python -m benchmarks.labelled tests/data/labelled.jsonl
+
+Writes one JSON line a response, without labels; ``docs/labelling.md`` is the guide by which they are labelled. The
+questions are generated with seeds that nothing else uses, and those of ``tests/data/gsm8k_like.jsonl``, which were
+written for this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reasoning_probe.generators import generate
+from reasoning_probe.items import Item
+from reasoning_probe.prompts import PLAIN, cut_at_stop
+
+SHARES = {
+    101: {"arithmetic": 72, "multi_step": 80, "logic": 84, "gsm8k_like": 84},
+    102: {"arithmetic": 20, "multi_step": 36, "logic": 40, "gsm8k_like": 42},
+}
+LIMITS = {"arithmetic": (24, 32), "multi_step": (32, 64), "logic": (24, 32), "gsm8k_like": (64, 128)}
+"""By seed, how many responses of each kind of question; after how many new tokens responses are cut, in turn."""
+
+BATCHES = {101: ("plain", "plain", "chat"), 102: ("asked", "shot")}
+"""By seed, the prompts of a batch: ``asked`` is a chat that asks to be brief, ``shot`` shows one solved question."""
+
+BLANKS = 12
+"""How many responses of white space alone are kept: there is one way to label them."""
+
+SHOT = "Question: Sue has 4 bags of 5 nuts and eats 2 nuts. How many are left?\nAnswer: 4 * 5 = 20. 20 - 2 = 18. The answer is 18.\n\n"
+ASKED = "{question} Answer in one short sentence."
+
+TARGETS = ("L0H1", "L0H4", "L0", "L1", "L2H5", "L3", "L5", "L8", "L10+L11", "L14", "L17H3", "L20+L21", "L25", "L29")
+"""What is switched off in a little over half of the rows: single heads, layers, and pairs of layers."""
+
+QUESTIONS = Path(__file__).parents[1] / "tests/data/gsm8k_like.jsonl"
+ROWS = 24
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One row: a question, how it is put, what is switched off, and how many new tokens there may be."""
+
+    dataset: str
+    question: str
+    answer: str
+    solution: str | None
+    style: str
+    target: str
+    limit: int
+
+
+def split(question: str) -> str:
+    """Return the side of *question*: half of all questions are held out, by a digest of their text."""
+    return ("tune", "held-out")[hashlib.sha256(question.encode()).digest()[0] % 2]
+
+
+def asks(seed: int) -> Iterator[Ask]:
+    """Yield a batch's rows: each dataset's questions in turn, style, target and limit drawn with *seed*."""
+    rng = random.Random(seed)
+    for dataset, rows in SHARES[seed].items():
+        items = _items(dataset, rows, seed)
+        for row in range(rows):
+            item = items[row % len(items)]
+            target = "baseline" if rng.random() < 0.45 else rng.choice(TARGETS)
+            style = rng.choice(BATCHES[seed])
+            yield Ask(dataset, item.question, item.answer, item.solution, style, target, LIMITS[dataset][row % 2])
+
+
+def _items(dataset: str, rows: int, seed: int) -> Sequence[Item]:
+    if dataset != "gsm8k_like":
+        return generate(dataset, rows, seed)
+    records = map(json.loads, QUESTIONS.read_text(encoding="utf-8").splitlines())
+    return [
+        Item(question=record["question"], answer=record["answer"].split("#### ")[1], solution=record["answer"])
+        for record in records
+    ]
+
+
+def respond(model: Any, tokenizer: Any, rows: Sequence[Ask]) -> Iterator[tuple[Ask, str, bool]]:
+    """Yield each of *rows* with its response and whether the token limit cut it; the rows run as one batch."""
+    import torch
+
+    from reasoning_probe.ablation import switched_off
+    from reasoning_probe.heads import find_heads
+    from reasoning_probe.targets import Target, parse_targets
+
+    heads = find_heads(model)
+    off = [
+        Target("baseline", frozenset()) if row.target == "baseline" else parse_targets(row.target, heads)[0]
+        for row in rows
+    ]
+    prompts = [_prompt(tokenizer, row) for row in rows]
+    tokenizer.padding_side = "left"
+    inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
+    with torch.inference_mode(), switched_off(model, heads, off):
+        out = model.generate(**inputs, do_sample=False, max_new_tokens=max(row.limit for row in rows))
+    for row, tokens in zip(rows, out[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
+        tokens = tokens[: row.limit]
+        text = tokenizer.decode(tokens, skip_special_tokens=True)
+        response = cut_at_stop(text, ("Question:",)) if row.style in ("plain", "shot") else text
+        yield row, response, response == text and not set(tokens) & set(tokenizer.all_special_ids)
+
+
+def _prompt(tokenizer: Any, row: Ask) -> str:
+    if row.style in ("plain", "shot"):
+        return SHOT * (row.style == "shot") + PLAIN.format(question=row.question)
+    asked = ASKED.format(question=row.question) if row.style == "asked" else row.question
+    messages = [{"role": "user", "content": asked}]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def main() -> None:
+    """Write the responses."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", type=Path)
+    options = parser.parse_args()
+
+    from reasoning_probe.models import find, load
+
+    loaded = load(find("smollm2"), device="cpu", dtype="float32")
+    blanks = 0
+    with options.path.open("w", encoding="utf-8") as file:
+        for seed in BATCHES:
+            rows = sorted(asks(seed), key=lambda ask: ask.limit)
+            for start in range(0, len(rows), ROWS):
+                for ask, response, truncated in respond(loaded.model, loaded.tokenizer, rows[start : start + ROWS]):
+                    blanks += not response.strip()
+                    if response.strip() or blanks <= BLANKS:
+                        line = asdict(ask) | {
+                            "response": response,
+                            "truncated": truncated,
+                            "split": split(ask.question),
+                        }
+                        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.flush()
+
+
+if __name__ == "__main__":
+    main()
