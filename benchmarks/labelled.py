@@ -35,7 +35,10 @@ BATCHES = {101: ("plain", "plain", "chat"), 102: ("asked", "shot")}
 BLANKS = 12
 """How many responses of white space alone are kept: there is one way to label them."""
 
-SHOT = "Question: Sue has 4 bags of 5 nuts and eats 2 nuts. How many are left?\nAnswer: 4 * 5 = 20. 20 - 2 = 18. The answer is 18.\n\n"
+SHOT = (
+    "Question: Sue has 4 bags of 5 nuts and eats 2 nuts. How many are left?\n"
+    "Answer: 4 * 5 = 20. 20 - 2 = 18. The answer is 18.\n\n"
+)
 ASKED = "{question} Answer in one short sentence."
 
 TARGETS = ("L0H1", "L0H4", "L0", "L1", "L2H5", "L3", "L5", "L8", "L10+L11", "L14", "L17H3", "L20+L21", "L25", "L29")

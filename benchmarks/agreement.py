@@ -1,0 +1,137 @@
+"""How well ``judge`` agrees with the labels that were written by reading.
+
+    python -m benchmarks.agreement
+    python -m benchmarks.agreement --disagreements     # of the tune split: the held-out one is only counted
+
+Prints, for each split of ``tests/data/labelled.jsonl``, how often the same answer was read, the confusion matrix of the
+categories (``right`` is one of them) and Cohen's kappa (Cohen 1960), with percentile bootstrap intervals over questions
+(Efron 1979): the responses to one question are not independent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reasoning_probe import Item, judge
+from reasoning_probe.errors import CATEGORIES, Judgement
+from reasoning_probe.numerals import parse_number
+
+LABELLED = Path(__file__).parents[1] / "tests/data/labelled.jsonl"
+SPLITS = ("tune", "held-out")
+CLASSES = ("right", *CATEGORIES)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A labelled response and what ``judge`` says of it; ``label`` and ``category`` are of :data:`CLASSES`."""
+
+    split: str
+    question: str
+    expected: str
+    response: str
+    truncated: bool
+    answer: str | None
+    label: str
+    judgement: Judgement
+
+    @property
+    def category(self) -> str:
+        """The class that ``judge`` gave."""
+        return self.judgement.category or "right"
+
+    @property
+    def same_answer(self) -> bool:
+        """Whether the same answer was read, as an exact number where it is one."""
+        read = self.judgement.answer
+        if self.answer is None or read is None:
+            return self.answer is read
+        value = parse_number(self.answer)
+        return parse_number(read) == value if value is not None else read.lower() == self.answer.lower()
+
+
+def read(path: Path = LABELLED) -> list[Pair]:
+    """Return the labelled responses of *path*, judged."""
+    return [_pair(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _pair(row: dict[str, object]) -> Pair:
+    question, expected, response = str(row["question"]), str(row["answer"]), str(row["response"])
+    solution = None if row["solution"] is None else str(row["solution"])
+    label = row["label"]
+    assert isinstance(label, dict)
+    judgement = judge(Item(question=question, answer=expected, solution=solution), response, bool(row["truncated"]))
+    return Pair(
+        str(row["split"]),
+        question,
+        expected,
+        response,
+        bool(row["truncated"]),
+        label["answer"],
+        label["category"] or "right",
+        judgement,
+    )
+
+
+def answers(pairs: Sequence[Pair]) -> float:
+    """Return the share of *pairs* in which the same answer was read."""
+    return sum(pair.same_answer for pair in pairs) / len(pairs)
+
+
+def kappa(pairs: Sequence[Pair]) -> float:
+    """Return Cohen's kappa of the two classes: agreement beyond what their frequencies give by chance."""
+    observed = sum(pair.label == pair.category for pair in pairs) / len(pairs)
+    by_label, by_rule = Counter(pair.label for pair in pairs), Counter(pair.category for pair in pairs)
+    chance = sum(by_label[name] * by_rule[name] for name in CLASSES) / len(pairs) ** 2
+    return 1.0 if chance == 1 else (observed - chance) / (1 - chance)
+
+
+def intervals(pairs: Sequence[Pair], draws: int = 2000) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the 95 % intervals of :func:`answers` and :func:`kappa`, from *draws* samples of questions."""
+    groups: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        groups[pair.question].append(pair)
+    clusters, rng = list(groups.values()), random.Random(0)
+    samples = [[pair for group in rng.choices(clusters, k=len(clusters)) for pair in group] for _ in range(draws)]
+    return _middle([answers(sample) for sample in samples]), _middle([kappa(sample) for sample in samples])
+
+
+def _middle(values: list[float]) -> tuple[float, float]:
+    values = sorted(values)
+    return values[int(0.025 * len(values))], values[int(0.975 * len(values))]
+
+
+def table(pairs: Sequence[Pair]) -> str:
+    """Return the confusion matrix as Markdown: a row a label, a column a category of the rules."""
+    counts = Counter((pair.label, pair.category) for pair in pairs)
+    lines = ["| label \\ rules | " + " | ".join(CLASSES) + " |", "| --- |" + " ---: |" * len(CLASSES)]
+    lines += [f"| {label} | " + " | ".join(str(counts[label, name]) for name in CLASSES) + " |" for label in CLASSES]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the figures of both splits, and the disagreements of the tune split if they are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--disagreements", action="store_true")
+    options = parser.parse_args()
+    pairs = read()
+    for split in SPLITS:
+        part = [pair for pair in pairs if pair.split == split]
+        (low, high), (kappa_low, kappa_high) = intervals(part)
+        print(f"{split}: {len(part)} responses to {len({pair.question for pair in part})} questions")
+        print(f"same answer {answers(part):.1%} [{low:.1%}, {high:.1%}]")
+        print(f"kappa {kappa(part):.3f} [{kappa_low:.3f}, {kappa_high:.3f}]\n\n{table(part)}\n")
+    for pair in pairs if options.disagreements else ():
+        if pair.split == "tune" and not (pair.same_answer and pair.label == pair.category):
+            cut = " (cut)" if pair.truncated else ""
+            print(f"{pair.question} => {pair.expected}{cut}\n  {pair.response!r}")
+            print(f"  label {pair.answer} {pair.label} | rules {pair.judgement}")
+
+
+if __name__ == "__main__":
+    main()
