@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from reasoning_probe.equations import RESULT, Equation, find_equations
-from reasoning_probe.labels import label_in, says_both
+from reasoning_probe.labels import denies, label_in, says_both
 from reasoning_probe.numerals import Numeral, find_numbers, parse_number, render_number
 from reasoning_probe.responses import MAX_SENTENCE, Sentence, is_echo, is_loop, normalise_text, sentences, words
 
@@ -37,6 +38,26 @@ _ANSWER = re.compile(
     r"|[^.\n:=]{0,80}[:=])\s*",
     re.IGNORECASE,
 )
+_CORRECTION = re.compile(
+    r"(?:[.!?,;\u2026][ \t]+|[ \t]+-+[ \t]+|\n[ \t]*)(?:oh,?[ ]|oops,?[ ])?"
+    r"(?:(?:no,[ ])?wait|no(?=,)|sorry|oops|correction|(?<!\n)actually|i mean(?:t)?|i made a mistake|let me correct (?:that|myself))"
+    r"\b(?:[\s,:.!\u2026-]|(?:wait|no|sorry|actually)\b){1,12}",
+    re.IGNORECASE,
+)
+"""What takes back the number before it."""
+
+MAX_CORRECTION = 12
+"""So many words at most make a correction; a longer sentence is a new thought."""
+
+_DENIED = re.compile(r"(?:\bnot|n't)(?: (?:equal to|exactly|just|only))?[ $(]*$", re.IGNORECASE)
+_CONCLUDING = re.compile(
+    r"\b(?:so|therefore|thus|hence)\b|\brounds?(?:ed|ing)?(?: it)?(?: up| down| off)? to\b(?!.{0,30}\b(?:decimal|places|nearest))",
+    re.IGNORECASE,
+)
+_MENU = re.compile(r"(?:^|\s)\(?([A-Ea-e])[).:][ \t]+(?=\S)")
+_ANNOUNCED = re.compile(r"(?:\b(?:is|are|was|has|have|had|equals?|of|gets?|and|total|with)\b|[-+*/=:(<$])\s*$", re.IGNORECASE)
+"""How a reply ends that the limit cut just before a number."""
+
 _HASHES = re.compile(r"####[ \t]*")
 _BOXED = re.compile(r"\\boxed\{([^{}]{1,100})\}")
 _FINAL = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|correct(?:ed)?|overall)\b", re.IGNORECASE)
@@ -96,11 +117,18 @@ def read_label(text: str, question: str) -> Reading | None:
             label = BOTH
     if label:
         return Reading(label, source="an explicit answer")
-    said = [part.text for part in sentences(text) if not part.is_question and not _ANSWER.search(part.text)]
+    parts = [part for part in sentences(text) if not part.is_question and not _ANSWER.search(part.text)]
+    said = [part.text for part in parts]
+    paragraph = {  # what stands after a sentence in its own paragraph
+        part.text: [later.text for later in parts[index + 1 :] if later.paragraph == part.paragraph]
+        for index, part in reversed(list(enumerate(parts)))
+    }
     for index, sentence in enumerate(said):
         if says_both(sentence, question):
             return Reading(BOTH, source=sentence)
         label = label_in(sentence, question)
+        if label and any(denies(later, label, question) for later in paragraph[sentence]):
+            return Reading(BOTH, source=sentence)
         following = label_in(said[index + 1], question) if label and index + 1 < len(said) else None
         if label == "no" and following == "unknown":
             return Reading("unknown", source=said[index + 1])
@@ -148,9 +176,17 @@ def read_text(text: str, question: str, truncated: bool) -> Reading | None:
 def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     """Return the number that a cleaned response gives as its answer, by the order in the module's docstring."""
     own = {number.value for number in find_numbers(question[:20_000])}
+    corrected = list(_CORRECTION.finditer(text))
+    for match in reversed(corrected):
+        stated = _to_sentence_end(text, match.end())
+        number = pick_number(stated, own) if len(words(stated)) <= MAX_CORRECTION else None
+        if number and find_numbers(text[: match.start()]):
+            return _reading(number, stated)
     explicit = _explicit_number(text, own)
     if explicit is not None:
         return explicit
+    if _is_menu(text):
+        return None
     said = [part for part in sentences(text) if not part.is_question and not is_echo(part.text, question)]
     numeric = [part for part in said if pick_number(part.text, own)]
     if not numeric:
@@ -159,6 +195,8 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     final = None if truncated else _final_result(numeric[-1], said[-1], bare, own)
     if final or bare:
         return final or bare
+    if truncated and is_loop(text) and not any(character.isalpha() for character in text):
+        return None  # "1.\n1.\n1.": an empty list without end
     if is_loop(text) and truncated and len({part.text for part in said}) > 2:
         return None
     return _worked_number(numeric, said, question, own, truncated)
@@ -245,6 +283,8 @@ def _worked_number(
     whole = [part for part in results if any(_covers(found, own) for found in equations[part])]
     after = {part.paragraph: part for part in results}  # the last result of each paragraph
     concluding = [part for part in concluding if said.index(part) >= said.index(after.get(part.paragraph, part))]
+    if truncated and not restated and _is_announced(said[-1], question):
+        return None
     whole = [part for part in whole if part is results[-1] or (part is after[part.paragraph] and not stepwise)]
     over = not truncated or (said[-1].paragraph > numeric[-1].paragraph and not stepwise)
     closing = _closing_statement(numeric, results, question, own) if over else None
@@ -260,6 +300,16 @@ def _worked_number(
         return None
     number = pick_number(chosen.text, own)
     return _reading(number, chosen.text) if number else None
+
+
+def _is_announced(last: Sentence, question: str) -> bool:
+    """Whether the limit cut a reply just before the number that it was about to say: "so Tom has", "a total of"."""
+    return _ANNOUNCED.search(last.text) is not None and (bool(find_numbers(last.text)) or _answers(last.text, question))
+
+
+def _is_menu(text: str) -> bool:
+    """Whether a reply lists options to choose from, and chooses none: "A) 7 B) 8"."""
+    return {"a", "b"} <= {letter.lower() for letter in _MENU.findall(text[:1000])}
 
 
 def _has_result(sentence: str, equations: list[Equation]) -> bool:
@@ -299,25 +349,45 @@ def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
     >>> [number.text if (number := pick_number(text, own)) else None for text in texts]
     ['6', '6', None, '4']
     """
+    concluding = list(_CONCLUDING.finditer(statement))
+    if concluding and (number := pick_number(statement[concluding[-1].end() :], own)):
+        return number
     calculations = _calculations(statement)
     numbers = [
         number
         for number in find_numbers(statement)
-        if not any(found.start <= number.start < found.end and number.end != found.result_end for found in calculations)
+        if not _DENIED.search(statement, max(0, number.start - 30), number.start)
+        and not any(
+            found.start <= number.start < found.end and not _is_result(number, found) for found in calculations
+        )
     ]
     numbers = [number for number in numbers if not number.is_word] or numbers
     if not numbers or (len(numbers) > 2 and len(words(statement)) == len(numbers)):  # "8 8 8 8" answers nothing
         return None
     marked = [number for number in numbers if _after_equals(statement, number)]
-    results = [number for number in numbers if any(found.result_end == number.end for found in calculations)]
+    results = [number for number in numbers if any(_is_result(number, found) for found in calculations)]
     if marked or results:
         return (marked or results)[-1]
+    if any(_is_choice(statement, *pair) for pair in pairwise(numbers)):
+        return None
     if not statement[: numbers[0].start].strip(" $\"'(:*"):
         return numbers[0]
     aside = [match.span() for match in _SUBORDINATE.finditer(statement)]
     main = [number for number in numbers if not any(start <= number.start < end for start, end in aside)] or numbers
     fresh = [number for number in main if number.value not in own]
     return (fresh or main)[-1]
+
+
+def _is_result(number: Numeral, found: Equation) -> bool:
+    """Whether *number* is what *found* is said to come to; "5 + 3 = 4 + 4" names no such number."""
+    return found.result_end == number.end and abs(found.stated or 0) in (abs(number.value), abs(number.value) / 100)
+
+
+def _is_choice(statement: str, left: Numeral, right: Numeral) -> bool:
+    """Whether two numbers are offered side by side: "5 or 6", "between 7 and 9"."""
+    gap = statement[left.end : right.start].strip().lower()
+    between = statement[: left.start].lower().rstrip(" $").endswith(("between", "either"))
+    return left.value != right.value and (gap == "or" or (between and gap in ("and", "or")))
 
 
 def _after_equals(statement: str, number: Numeral) -> bool:

@@ -42,6 +42,7 @@ _VERB = re.compile(
     r"\b(add|subtract|multipl|divid)(?:ing|ed|y|ying|e)?\b|\b(sum|difference|product) (?:of|between)\b", re.IGNORECASE
 )
 _PROSE_RESULT = re.compile(rf"[ a-z]{{0,20}}?{RESULT}[ ]?", re.IGNORECASE)
+_COMPARED = re.compile(r"[ ](?:[a-z]+[ ])?(?:more|less|fewer|greater|longer|older|times)\b", re.IGNORECASE)
 _MAX_GAP = 60
 
 
@@ -177,6 +178,8 @@ def _gap(text: str, left: Numeral, right: Numeral, gaps: list[_Gap]) -> _Gap | N
     match = _GAP.fullmatch(text, left.end, right.start)
     if match is None:
         return None
+    if match["result"] and _COMPARED.match(text, right.end):
+        return None  # "5 miles, which is 3 miles more"
     symbol = "=" if match["result"] else _OPERATORS[match["operator"].lower()]
     percent = text[left.end : left.end + 2].strip()[:1] == "%"
     if symbol == "of":  # "25% of 20", "1/2 of 20", but not "3 of 20"

@@ -125,6 +125,9 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
     ):
         return explicit
     first = said[0].text
+    lone = item.kind == "label" and len(find_numbers(text)) == 1 and first not in ("1", "1.")  # "1." is an empty list
+    if not lone and not any(word.isalpha() and len(word) > 1 for word in words(first)):
+        return None
     few = 3 if item.kind == "number" else 8
     if (
         not complete

@@ -27,7 +27,7 @@ _TO_KNOW = (
 )
 _UNKNOWN = re.compile(
     rf"\b(?:{_NOT_ABLE} (?:\w+ )?{_TO_KNOW}"
-    r"|(?:not|n't) (?:provide |give |have )?(?:enough|sufficient|any) (?:\w+ )?(?:information|info|data|facts)"
+    r"|(?:not|\w+n't) (?:provide |give |have )?(?:enough|sufficient|any) (?:\w+ )?(?:information|info|data|facts)"
     r"|no (?:\w+ )?(?:information|evidence|mention)|insufficient (?:information|info|data|evidence)"
     r"|(?:more|additional|further) (?:information|info|data) (?:is |are )?(?:needed|required)"
     r"|not (?:enough|sufficient|necessarily|known|certain|clear|sure|specified|stated|mentioned|given|provided|"
@@ -45,6 +45,17 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _OPTION = re.compile(r"^\(?[a-e][).:]\s+", re.IGNORECASE)
+_VERDICT = re.compile(
+    r"^(?:it|this|that|the (?:statement|claim|conclusion|answer))(?:'s| is) ((?:not )?(?:true|correct|right)|false|incorrect|"
+    r"untrue|wrong)\W*$|^(i (?:do not|don't)? ?(?:think|believe) so)\b|\b(?:so|therefore|thus|hence|then),? (yes|no)\W*$",
+    re.IGNORECASE,
+)
+_AS_LABEL: dict[str, Label] = {
+    "true": "yes", "correct": "yes", "right": "yes", "yes": "yes", "i think so": "yes", "i believe so": "yes",
+    "not true": "no", "not correct": "no", "not right": "no", "false": "no", "incorrect": "no", "untrue": "no",
+    "wrong": "no", "no": "no", "i don't think so": "no", "i do not think so": "no", "i don't believe so": "no",
+    "i do not believe so": "no",
+}  # fmt: skip
 _HEDGED = {"might", "may", "perhaps", "possibly", "maybe", "could"}
 
 _AUXILIARIES = {"is", "are", "was", "were", "am", "be", "been", "do", "does", "did", "can", "could", "will", "would"}
@@ -75,7 +86,22 @@ def label_in(sentence: str, question: str) -> Label | None:
         return None
     if said[0] in _LEADING and not (said[0] == "no" and _is_quantifier(plain)):
         return _LEADING[said[0]]
-    return _statement(said, plain, question)
+    verdict = _VERDICT.search(plain)
+    return _AS_LABEL[verdict[verdict.lastindex or 0].lower()] if verdict else _statement(said, plain, question)
+
+
+def denies(sentence: str, label: str, question: str) -> bool:
+    """Whether *sentence* states the opposite of a *label* that was just given, in the words of the question.
+
+    >>> question = "All dogs are animals. Max is a dog. Is Max an animal?"
+    >>> [denies(text, "no", question) for text in ("Max is an animal.", "Max is a dog.", "Yes.", "If Max is an animal,")]
+    [True, False, False, False]
+    """
+    said = words(sentence)
+    if not said or said[0] in _HYPOTHETICAL | set(_LEADING) or sentence.rstrip().endswith("?") or _UNKNOWN.search(sentence):
+        return False
+    stated = _statement(said, sentence, question)
+    return stated in ("yes", "no") and label in ("yes", "no") and stated != label
 
 
 def says_both(sentence: str, question: str) -> bool:
@@ -90,7 +116,7 @@ def says_both(sentence: str, question: str) -> bool:
     if not said or _LEADING.get(said[0]) not in ("yes", "no") or _UNKNOWN.search(sentence):
         return False
     stated = _statement(said[1:], sentence, question)
-    return stated is not None and stated != _LEADING[said[0]]
+    return stated in ("yes", "no") and stated != _LEADING[said[0]]
 
 
 def _is_quantifier(sentence: str) -> bool:
@@ -107,6 +133,8 @@ def _statement(said: list[str], sentence: str, question: str) -> Label | None:
         return None
     wanted, _ = _content(asked[start + 1 :])
     stated, negations = _content(said)
+    if (reversed_order := _reversed_comparison(wanted)) and reversed_order == stated and not negations:
+        return "no"
     verb = set(said) - set(stated)
     if stated in (*_SUBJECTS, wanted[:1]) and verb and all(_is_verb(word) for word in verb):  # "He is.", "Max cannot."
         return "no" if negations else "yes"
@@ -122,6 +150,11 @@ def _statement(said: list[str], sentence: str, question: str) -> Label | None:
     return None
 
 
+def _reversed_comparison(wanted: list[str]) -> list[str] | None:
+    """Return "ann taller than bob" for "bob taller than ann": who says one denies the other."""
+    return [wanted[3], *wanted[1:3], wanted[0]] if len(wanted) == 4 and wanted[2] == "than" else None
+
+
 def _is_verb(word: str) -> bool:
     return word in _AUXILIARIES or word in _NEGATIONS or word.endswith("n't")
 
@@ -130,7 +163,7 @@ def _content(tokens: list[str]) -> tuple[list[str], list[int]]:
     """Return the words that matter, without inflection, and before which of them a negation stood."""
     kept: list[str] = []
     negations: list[int] = []
-    for token in tokens:
+    for token in (each.removesuffix("'s") if each.removesuffix("'s") in _PRONOUNS else each for each in tokens):
         if token in _NEGATIONS or token.endswith("n't"):
             negations.append(len(kept))
         elif token not in _AUXILIARIES and token not in _FILLERS:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import combinations
 from math import prod
 
-from reasoning_probe.equations import Equation, combine, evaluate
+from reasoning_probe.equations import Equation, Token, combine, evaluate
 from reasoning_probe.numerals import render_number
 from reasoning_probe.reference import Reference
 
@@ -98,18 +98,22 @@ def miscalculated(reference: Reference, answer: Fraction, chain: Chain | None) -
 def wrong_chain(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
     """The response states a calculation with the question's own numbers that the right solution does not hold.
 
-    Definition: its operands are the question's numbers or earlier results; a division counts only where it is exact;
-    whether it is calculated right does not matter. Example: ``10 + 4 = 15`` for 10 - 4. Counter-example:
-    ``18 / 10 = 1.8`` for "What is half of 18?", where 10 comes from nowhere.
+    Definition: its operands, or its first two, are the question's numbers or results found from them; a division counts
+    only where it is exact; whether it is calculated right does not matter. Example: ``10 + 4 = 15`` for 10 - 4, and
+    so is ``10 + 4 - 1 = 13``. Counter-example: ``18 / 10 = 1.8`` for "What is half of 18?", where 10 comes from nowhere.
     """
     if chain is None or _explains_itself(reference, answer, chain):
         return None
-    results: set[Fraction] = set()
+    own = set(reference.given | reference.steps)
     for found, value in _pairs(chain):
-        own = all(operand in reference.given | results for operand in found.operands)
-        if own and _counts(found) and not _is_step(reference, found, value):
-            return f"{_expression(found)} is not what the question asks for"
-        results.add(_stated(found))
+        if own.issuperset(found.operands):
+            if _counts(found) and not _is_step(reference, found, value):
+                return f"{_expression(found)} is not what the question asks for"
+            own.add(_stated(found))
+        elif begun := _first_step(found):
+            true = evaluate(begun)
+            if own.issuperset(begun[::2]) and true is not None and true.denominator == 1 and true not in reference.steps:
+                return f"{_written(begun)} is not what the question asks for"
     return None
 
 
@@ -246,6 +250,14 @@ def _is_step(reference: Reference, found: Equation, carried: Fraction | None) ->
     return _matches(found, carried, reference.steps) or _matches(found, found.true, reference.steps)
 
 
+def _first_step(found: Equation) -> tuple[Token, Token, Token] | None:
+    """Return ``12 + 90`` of ``12 + 90 - 1``; ``None`` where that is not what is calculated first, or is all there is."""
+    operators = set(found.operators)
+    if len(operators) < 1 or len(found.tokens) < 5 or "(" in found.tokens or not (operators <= {*"+-"} or operators <= {*"*/"}):
+        return None
+    return found.tokens[0], found.tokens[1], found.tokens[2]
+
+
 def _matches(found: Equation, value: Fraction | None, targets: Iterable[Fraction]) -> bool:
     """Whether *value* is a target; for one subtraction, either way round ("4 - 10" is a slip of the pen)."""
     return value is not None and (value in targets or (found.operators == ("-",) and -value in targets))
@@ -278,6 +290,10 @@ def _combination(reference: Reference, answer: Fraction, applies: bool, operator
 
 def _expression(found: Equation) -> str:
     """Write a calculation on one line, cut to 60 characters."""
-    text = " ".join(token if isinstance(token, str) else render_number(token) for token in found.tokens)
+    return _written(found.tokens)
+
+
+def _written(tokens: tuple[Token, ...]) -> str:
+    text = " ".join(token if isinstance(token, str) else render_number(token) for token in tokens)
     text = text.replace("( ", "(").replace(" )", ")")
     return text if len(text) <= 60 else text[:57] + "..."

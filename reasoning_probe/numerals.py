@@ -1,8 +1,8 @@
 r"""Numerals: numbers as people and models write them, read exactly.
 
 Digits (``$1,000.00``, ``-3``, ``8.``, ``1 1/2``, ``50%``, ``2.5 million``, ``\frac{1}{2}``) and English number words
-(``eight``, ``twenty-one``, ``two thirds``). Values are :class:`fractions.Fraction`, so no rounding ever decides whether
-an answer is right. Dates, clock times and version numbers are not numbers here. Everything is linear in the text:
+(``eight``, ``twenty-one``, ``two thirds``, ``7 dozen``). Values are :class:`fractions.Fraction`, so no rounding ever decides whether
+an answer is right. Dates, version numbers and clock times other than full hours are not numbers here. Everything is linear in the text:
 each pattern has bounded parts, and runs of more than :data:`MAX_DIGITS` digits are read as no number at all.
 """
 
@@ -49,23 +49,29 @@ _MINUS = "-\N{MINUS SIGN}\N{EN DASH}"
 _CURRENCY = "$€£¥"
 _MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)(?:uary|ch|il|ust|ember|tember|ober)?"
 
-_INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
+_INTEGER = (
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])"
+    r"|[0-9]{1,3}(?:[ ]000|[\u00a0\u202f][0-9]{3})+(?![0-9])"  # 400 000, and any groups with a space that is no space
+    r"|(?<=[$€£¥])[0-9]{1,3}(?:[ ][0-9]{3})+(?![0-9])|[0-9]+)"
+)
 _DIGITS = re.compile(
     rf"""
     (?P<other> \b{_MONTH}\.?[ ][0-9]{{1,2}}(?:st|nd|rd|th)?(?:,?[ ][0-9]{{4}})?\b  # May 5, 2021
       | (?<![0-9])[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}(?![0-9])                    # 2021-05-05
       | (?<![0-9])[0-9]{{1,4}}/[0-9]{{1,2}}/[0-9]{{1,4}}(?![0-9])                  # 5/5/2021
-      | (?<![0-9])[0-9]{{1,2}}:[0-9]{{2}}(?![0-9])                                 # 10:30
+      | (?<![0-9:])[0-9]{{1,2}}:(?!00(?![0-9:]))[0-9]{{2}}(?![0-9])                # 10:30
       | (?<![0-9.])[0-9]{{1,4}}(?:\.[0-9]{{1,4}}){{2,9}}(?![0-9])                  # 1.2.3
     )
     | \\[dt]?frac\{{(?P<latex_top>[0-9]{{1,9}})\}}\{{(?P<latex_bottom>[0-9]{{1,9}})\}}
-    | (?<![0-9]) (?: (?<![^\W\d_]) | (?<=[0-9][xX]) )                              # not L3, but 6x2
+    | (?<![0-9:])(?P<hour>[0-9]{{1,2}}):00(?![0-9:])                                # 3:00 is 3
+    | (?<![0-9]) (?<![0-9]\.) (?<!(?<!\#)\#)                                        # not the 0 of L1.0, nor #1
+      (?: (?<![^\W\d_]) | (?<=[0-9][xX]) )                                         # not L3, but 6x2
       (?: (?P<whole>{_INTEGER})[ ](?P<mixed_top>[0-9]{{1,9}})/(?P<mixed_bottom>[0-9]{{1,9}})(?![0-9/])
         | (?P<top>{_INTEGER})/(?P<bottom>[0-9]{{1,9}})(?![0-9/]|\.[0-9])
         | (?P<vulgar_whole>[0-9]{{1,9}})?(?P<vulgar>[{_VULGAR}])
         | (?P<mantissa>{_INTEGER}(?:\.[0-9]+)?|\.[0-9]+)
           (?:[eE](?P<exponent>[+-]?[0-9]+)\b)?
-          (?:[ ]?(?P<scale>hundred|thousand|million|billion|trillion)\b)?
+          (?:[ ]?(?P<scale>hundred|thousand|million|billion|trillion|dozen)\b|(?P<kilo>k)\b)?
       )
     """,
     re.VERBOSE,
@@ -79,6 +85,8 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _WORD_TOKEN = re.compile(rf"\b(?:{_WORD})\b", re.IGNORECASE)
+
+_BELOW_ZERO = re.compile(r"[ ]?(?:\u00b0[CF]?|degrees?)?(?:[ ](?:Celsius|Fahrenheit))?[ ]below[ ](?:zero|0)\b", re.I)
 
 # "one" is a pronoun more often than a number: "no one", "each one", "one of them", "one can see".
 _PRONOUN_BEFORE = re.compile(
@@ -147,7 +155,9 @@ def _digit_numbers(text: str) -> Iterator[Numeral]:
         value = None if match["other"] else _digit_value(match)
         if value is not None:
             start, negative = _beginning(text, match.start())
-            yield Numeral(-value if negative else value, start, match.end(), text[start : match.end()])
+            below = _BELOW_ZERO.match(text, match.end())
+            end = below.end() if below else match.end()
+            yield Numeral(-value if negative or below else value, start, end, text[start:end])
 
 
 def _digit_value(match: re.Match[str]) -> Fraction | None:
@@ -156,17 +166,24 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
         return None
     if match["vulgar"]:
         return int(match["vulgar_whole"] or 0) + Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
+    if match["hour"]:
+        return Fraction(match["hour"])
     if match["mantissa"] is None:
         top = match["latex_top"] or match["mixed_top"] or match["top"]
         bottom = int(match["latex_bottom"] or match["mixed_bottom"] or match["bottom"])
-        whole = int((match["whole"] or "0").replace(",", ""))
-        return whole + Fraction(int(top.replace(",", "")), bottom) if bottom else None
-    value = Fraction(match["mantissa"].replace(",", ""))
+        whole = int(_joined(match["whole"] or "0"))
+        return whole + Fraction(int(_joined(top)), bottom) if bottom else None
+    value = Fraction(_joined(match["mantissa"]))
     if match["exponent"]:
         if abs(int(match["exponent"])) > MAX_DIGITS:
             return None
         value *= Fraction(10) ** int(match["exponent"])
-    return value * _SCALES.get(match["scale"], 1)
+    return value * (1000 if match["kilo"] else _SCALES.get(match["scale"], 1))
+
+
+def _joined(digits: str) -> str:
+    """Return *digits* without what separates its thousands."""
+    return re.sub(r"[,\s]", "", digits)
 
 
 def _beginning(text: str, start: int) -> tuple[int, bool]:

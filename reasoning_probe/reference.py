@@ -25,6 +25,7 @@ _IMPLIED = (
     (re.compile(r"\b(?:thrice|triples?|tripled)\b", re.IGNORECASE), (Fraction(3),)),
     (re.compile(r"\b(?:half|halves|halved)\b", re.IGNORECASE), (Fraction(2), Fraction(1, 2))),
     (re.compile(r"\bquarters?\b", re.IGNORECASE), (Fraction(4), Fraction(1, 4))),
+    (re.compile(r"\bdozens?\b", re.IGNORECASE), (Fraction(12),)),
 )
 """Words that bring a number into a calculation without being one themselves."""
 
@@ -67,7 +68,9 @@ def reference_of(item: Item) -> Reference:
     for number in found:
         if question[number.end : number.end + 8].strip().startswith(("%", "percent")):
             implied |= {number.value / 100, 1 - number.value / 100, 1 + number.value / 100, Fraction(100)}
-        if number.value.denominator > 1:
+        if "dozen" in number.text:
+            implied.add(number.value / 12)
+        if number.value.denominator > 1 and "." not in number.text:
             implied |= {1 - number.value, Fraction(number.value.numerator), Fraction(number.value.denominator)}
     steps, operators, constants = _steps(item, expected, numbers)
     implied |= constants - steps

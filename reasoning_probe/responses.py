@@ -146,7 +146,9 @@ def is_echo(sentence: str, question: str) -> bool:
     asked = normalise_text(question)
     clauses = [*re.split(r"[,;:?.!]\s", question), *re.split(r"[.?!]\s", question)]
     parts = {normalise_text(clause) for clause in clauses}
-    return bool(said) and (said in parts or (len(said.split()) > 3 and asked.startswith(said)))
+    begun = " ".join(said.split()[:-1])  # "has 12 fewer toys" of "has 12 fewer"
+    copied = (len(said.split()) > 3 and asked.startswith(said)) or (len(begun.split()) > 4 and f" {begun} " in f" {asked} ")
+    return bool(said) and (said in parts or copied)
 
 
 def is_refusal(text: str) -> bool:

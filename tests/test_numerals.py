@@ -24,6 +24,14 @@ from reasoning_probe.numerals import MAX_DIGITS, find_numbers, parse_number, ren
         ("\N{MINUS SIGN}3", -3),
         ("+5", 5),
         ("1,000", 1000),
+        ("400 000", 400_000),
+        ("$400 000", 400_000),
+        ("$1 234", 1234),
+        ("1\u202f234", 1234),
+        ("$400k", 400_000),
+        ("7 dozen", 84),
+        ("3:00", 3),
+        ("9 degrees below zero", -9),
         ("$1,000.00", 1000),
         ("-$3", -3),
         ("$-3", -3),
@@ -62,7 +70,7 @@ def test_a_text_that_is_one_number(text: str, value: Fraction | int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", "-", "$", "no", "8 apples", "5 6", "five six", "1,00", "1 000", "5²", "L3", "1/0", "0/0", "10:30",
+    ["", ".", "-", "$", "no", "8 apples", "5 6", "five six", "1,00", "1 234", "5²", "L3", "1/0", "0/0", "10:30",
      "5/5/2021", "2021-05-05", "1.2.3", "May 5, 2021", "1e400", "inf", "nan", "1_000", "9" * (MAX_DIGITS + 1)],
 )  # fmt: skip
 def test_a_text_that_is_not_one_number(text: str) -> None:
@@ -88,6 +96,9 @@ def test_a_text_that_is_not_one_number(text: str) -> None:
         ("4.5. Then 6.", ["9/2", "6"]),
         ("five six", ["5", "6"]),
         ("someone often tends", []),
+        ("A1.0 or #1 is no number, #### 8 is", ["8"]),
+        ("100 000 of 5 200", ["100000", "5", "200"]),
+        ("from 9:00 AM to 10:45", ["9"]),
     ],
 )
 def test_the_numbers_in_a_sentence(text: str, values: list[str]) -> None:
