@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 
 from reasoning_probe.equations import RESULT, Equation, find_equations
 from reasoning_probe.labels import denies, label_in, says_both
 from reasoning_probe.numerals import Numeral, find_numbers, parse_number, render_number
-from reasoning_probe.responses import MAX_SENTENCE, Sentence, is_echo, is_loop, normalise_text, sentences, words
+from reasoning_probe.responses import Sentence, is_echo, is_loop, normalise_text, sentences, words
+from reasoning_probe.statements import after_equals, calculations_in, pick_number
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ _ANSWER = re.compile(
 )
 _CORRECTION = re.compile(
     r"(?:[.!?,;\u2026][ \t]+|[ \t]+-+[ \t]+|\n[ \t]*)(?:oh,?[ ]|oops,?[ ])?"
-    r"(?:(?:no,[ ])?wait|no(?=,)|sorry|oops|correction|(?<!\n)actually|i mean(?:t)?|i made a mistake|let me correct (?:that|myself))"
+    r"(?:(?:no,[ ])?wait|no(?=,)|sorry|oops|correction|(?<!\n)actually|i meant?|i made a mistake|"
+    r"let me correct (?:that|myself))"
     r"\b(?:[\s,:.!\u2026-]|(?:wait|no|sorry|actually)\b){1,12}",
     re.IGNORECASE,
 )
@@ -49,13 +50,10 @@ _CORRECTION = re.compile(
 MAX_CORRECTION = 12
 """So many words at most make a correction; a longer sentence is a new thought."""
 
-_DENIED = re.compile(r"(?:\bnot|n't)(?: (?:equal to|exactly|just|only))?[ $(]*$", re.IGNORECASE)
-_CONCLUDING = re.compile(
-    r"\b(?:so|therefore|thus|hence)\b|\brounds?(?:ed|ing)?(?: it)?(?: up| down| off)? to\b(?!.{0,30}\b(?:decimal|places|nearest))",
-    re.IGNORECASE,
-)
 _MENU = re.compile(r"(?:^|\s)\(?([A-Ea-e])[).:][ \t]+(?=\S)")
-_ANNOUNCED = re.compile(r"(?:\b(?:is|are|was|has|have|had|equals?|of|gets?|and|total|with)\b|[-+*/=:(<$])\s*$", re.IGNORECASE)
+_ANNOUNCED = re.compile(
+    r"(?:\b(?:is|are|was|has|have|had|equals?|of|gets?|and|total|with)\b|[-+*/=:(<$])\s*$", re.IGNORECASE
+)
 """How a reply ends that the limit cut just before a number."""
 
 _HASHES = re.compile(r"####[ \t]*")
@@ -87,11 +85,6 @@ _BARE_REST = re.compile(
 _AT_END = re.compile(r"[%\u00b0\u00a2\"')\]}]*(?:[ -][^\W\d_]+){0,4}(?:/[^\W\d_]+)?[\s.!\"')\]}$]*")
 _MARKED = re.compile(
     rf"(?:=|\N{{ALMOST EQUAL TO}}|\b(?:which|gives|total|make|get)\b.{{0,20}}?|{RESULT})[ \t(]*$", re.IGNORECASE
-)
-_SUBORDINATE = re.compile(
-    r"(?:^(?:if|after|since|when|because|given|with|as|for|out of|of|from)\b[^,]{1,200},)"
-    r"|\b(?:after|because|since|when|if|out of|from|per|than|at a rate)\b[^,]{1,200}$",
-    re.IGNORECASE,
 )
 _COMMON = set(
     words(
@@ -241,7 +234,7 @@ def _bare_number(first: Sentence, said: list[Sentence]) -> Reading | None:
     opening = _OPENING.match(first.text)
     start = opening.end() if opening else 0
     numbers = find_numbers(first.text)
-    if numbers[0].start > start or any(found.start <= numbers[0].start for found in _calculations(first.text)):
+    if numbers[0].start > start or any(found.start <= numbers[0].start for found in calculations_in(first.text)):
         return None
     rest = first.text[numbers[0].end :]
     if not _BARE_REST.match(rest) or (len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1):
@@ -256,7 +249,7 @@ def _final_result(last: Sentence, end: Sentence, bare: Reading | None, own: set[
         return None
     if not _AT_END.fullmatch(last.text, numbers[-1].end):
         return None
-    found = _calculations(last.text)
+    found = calculations_in(last.text)
     if bare is not None and not (found and set(found[-1].operands) <= own):
         return None  # " 8", and then "5 + 4 = 9": rambling about something else
     return _reading(numbers[-1], last.text)
@@ -270,7 +263,7 @@ def _worked_number(
     last_step = max((index for index, part in enumerate(said) if index and _STEP.match(part.text)), default=-1)
     equations = {part: find_equations(part.text) for part in numeric}
     results = [part for part in numeric if _has_result(part.text, equations[part])]
-    asked = [found.tokens for found in _calculations(question)]
+    asked = [found.tokens for found in calculations_in(question)]
 
     concluding = [
         part
@@ -315,7 +308,7 @@ def _is_menu(text: str) -> bool:
 def _has_result(sentence: str, equations: list[Equation]) -> bool:
     """Whether *sentence* calculates something: an equation, or at least a number after an equals sign."""
     stated = any(found.stated is not None for found in equations)
-    return stated or any(_after_equals(sentence, number) for number in find_numbers(sentence))
+    return stated or any(after_equals(sentence, number) for number in find_numbers(sentence))
 
 
 def _is_direct(first: Sentence, question: str, own: set[Fraction]) -> bool:
@@ -336,72 +329,6 @@ def _closing_statement(
         return None
     number = pick_number(last.text, own)
     return last if number and number.value not in own else None
-
-
-def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
-    """Return the number that *statement* states, where *own* are those that the question gave.
-
-    A result ("= 6", "which is 6") first; never an operand of a calculation; then what stands at the beginning, outside
-    "after ..." and "if ...", what is not from the question; at last whatever comes last.
-
-    >>> own = {Fraction(10), Fraction(4)}
-    >>> texts = ("10 - 4 = 6 dollars", "Alice has 6 dollars left after spending 4.", "10 - 4", "it is 4")
-    >>> [number.text if (number := pick_number(text, own)) else None for text in texts]
-    ['6', '6', None, '4']
-    """
-    concluding = list(_CONCLUDING.finditer(statement))
-    if concluding and (number := pick_number(statement[concluding[-1].end() :], own)):
-        return number
-    calculations = _calculations(statement)
-    numbers = [
-        number
-        for number in find_numbers(statement)
-        if not _DENIED.search(statement, max(0, number.start - 30), number.start)
-        and not any(
-            found.start <= number.start < found.end and not _is_result(number, found) for found in calculations
-        )
-    ]
-    numbers = [number for number in numbers if not number.is_word] or numbers
-    if not numbers or (len(numbers) > 2 and len(words(statement)) == len(numbers)):  # "8 8 8 8" answers nothing
-        return None
-    marked = [number for number in numbers if _after_equals(statement, number)]
-    results = [number for number in numbers if any(_is_result(number, found) for found in calculations)]
-    if marked or results:
-        return (marked or results)[-1]
-    if any(_is_choice(statement, *pair) for pair in pairwise(numbers)):
-        return None
-    if not statement[: numbers[0].start].strip(" $\"'(:*"):
-        return numbers[0]
-    aside = [match.span() for match in _SUBORDINATE.finditer(statement)]
-    main = [number for number in numbers if not any(start <= number.start < end for start, end in aside)] or numbers
-    fresh = [number for number in main if number.value not in own]
-    return (fresh or main)[-1]
-
-
-def _is_result(number: Numeral, found: Equation) -> bool:
-    """Whether *number* is what *found* is said to come to; "5 + 3 = 4 + 4" names no such number."""
-    return found.result_end == number.end and abs(found.stated or 0) in (abs(number.value), abs(number.value) / 100)
-
-
-def _is_choice(statement: str, left: Numeral, right: Numeral) -> bool:
-    """Whether two numbers are offered side by side: "5 or 6", "between 7 and 9"."""
-    gap = statement[left.end : right.start].strip().lower()
-    between = statement[: left.start].lower().rstrip(" $").endswith(("between", "either"))
-    return left.value != right.value and (gap == "or" or (between and gap in ("and", "or")))
-
-
-def _after_equals(statement: str, number: Numeral) -> bool:
-    """Whether *number* stands right after an equals sign."""
-    return statement[max(0, number.start - 4) : number.start].rstrip(" $(").endswith(("=", "\N{ALMOST EQUAL TO}"))
-
-
-def _calculations(text: str) -> list[Equation]:
-    """Return the equations of *text* that are more than a fraction such as ``1/8``."""
-    return [
-        found
-        for found in find_equations(text[:MAX_SENTENCE])
-        if found.stated is not None or found.operators != ("/",) or " " in text[found.start : found.end]
-    ]
 
 
 def _covers(found: Equation, own: set[Fraction]) -> bool:

@@ -221,6 +221,8 @@ def _sides_to_equations(sides: list[tuple[Token, ...]], start: int, ends: list[i
         following = sides[index + 1] if index + 1 < len(sides) else ()
         if index and evaluate(sides[index - 1]) == true and not mere[index - 1]:
             continue
+        if index and not following and not mere[index - 1] and side[1:2] == ("/",) and len(side) == 3:
+            continue  # "1/2 + 1/4 = 2/6": the result of what stands before it
         if following and not mere[index + 1] and following[0] == true and evaluate(following) != true:
             yield Equation(side, true, start, ends[index], None)
             continue

@@ -46,8 +46,9 @@ _DENIED = re.compile(
 )
 _OPTION = re.compile(r"^\(?[a-e][).:]\s+", re.IGNORECASE)
 _VERDICT = re.compile(
-    r"^(?:it|this|that|the (?:statement|claim|conclusion|answer))(?:'s| is) ((?:not )?(?:true|correct|right)|false|incorrect|"
-    r"untrue|wrong)\W*$|^(i (?:do not|don't)? ?(?:think|believe) so)\b|\b(?:so|therefore|thus|hence|then),? (yes|no)\W*$",
+    r"^(?:it|this|that|the (?:statement|claim|conclusion|answer))(?:'s| is) "
+    r"((?:not )?(?:true|correct|right)|false|incorrect|untrue|wrong)\W*$"
+    r"|^(i (?:do not|don't)? ?(?:think|believe) so)\b|(?:,|\b(?:so|therefore|thus|hence|then|well|um|oh),?) (yes|no)\W*$",
     re.IGNORECASE,
 )
 _AS_LABEL: dict[str, Label] = {
@@ -94,11 +95,16 @@ def denies(sentence: str, label: str, question: str) -> bool:
     """Whether *sentence* states the opposite of a *label* that was just given, in the words of the question.
 
     >>> question = "All dogs are animals. Max is a dog. Is Max an animal?"
-    >>> [denies(text, "no", question) for text in ("Max is an animal.", "Max is a dog.", "Yes.", "If Max is an animal,")]
+    >>> [denies(text, "no", question) for text in ("Max is an animal.", "Max is a dog.", "Yes.", "If Max is an animal")]
     [True, False, False, False]
     """
     said = words(sentence)
-    if not said or said[0] in _HYPOTHETICAL | set(_LEADING) or sentence.rstrip().endswith("?") or _UNKNOWN.search(sentence):
+    if (
+        not said
+        or said[0] in _HYPOTHETICAL | set(_LEADING)
+        or sentence.rstrip().endswith("?")
+        or _UNKNOWN.search(sentence)
+    ):
         return False
     stated = _statement(said, sentence, question)
     return stated in ("yes", "no") and label in ("yes", "no") and stated != label

@@ -100,11 +100,11 @@ def wrong_chain(reference: Reference, answer: Fraction, chain: Chain | None) -> 
 
     Definition: its operands, or its first two, are the question's numbers or results found from them; a division counts
     only where it is exact; whether it is calculated right does not matter. Example: ``10 + 4 = 15`` for 10 - 4, and
-    so is ``10 + 4 - 1 = 13``. Counter-example: ``18 / 10 = 1.8`` for "What is half of 18?", where 10 comes from nowhere.
+    so is ``10 + 4 - 1 = 13``. Counter-example: ``18 / 10 = 1.8`` for "What is half of 18?": 10 is from nowhere.
     """
     if chain is None or _explains_itself(reference, answer, chain):
         return None
-    own = set(reference.given | reference.steps)
+    own = set(reference.given | reference.steps - {reference.expected})
     for found, value in _pairs(chain):
         if own.issuperset(found.operands):
             if _counts(found) and not _is_step(reference, found, value):
@@ -112,7 +112,8 @@ def wrong_chain(reference: Reference, answer: Fraction, chain: Chain | None) -> 
             own.add(_stated(found))
         elif begun := _first_step(found):
             true = evaluate(begun)
-            if own.issuperset(begun[::2]) and true is not None and true.denominator == 1 and true not in reference.steps:
+            whole = true is not None and true.denominator == 1
+            if own.issuperset(begun[::2]) and whole and true not in reference.steps:
                 return f"{_written(begun)} is not what the question asks for"
     return None
 
@@ -251,9 +252,10 @@ def _is_step(reference: Reference, found: Equation, carried: Fraction | None) ->
 
 
 def _first_step(found: Equation) -> tuple[Token, Token, Token] | None:
-    """Return ``12 + 90`` of ``12 + 90 - 1``; ``None`` where that is not what is calculated first, or is all there is."""
+    """Return ``12 + 90`` of ``12 + 90 - 1``; ``None`` where that is not calculated first, or is all there is."""
     operators = set(found.operators)
-    if len(operators) < 1 or len(found.tokens) < 5 or "(" in found.tokens or not (operators <= {*"+-"} or operators <= {*"*/"}):
+    one_rank = operators <= {*"+-"} or operators <= {*"*/"}
+    if len(found.tokens) < 5 or "(" in found.tokens or not one_rank:
         return None
     return found.tokens[0], found.tokens[1], found.tokens[2]
 

@@ -1,9 +1,10 @@
 r"""Numerals: numbers as people and models write them, read exactly.
 
 Digits (``$1,000.00``, ``-3``, ``8.``, ``1 1/2``, ``50%``, ``2.5 million``, ``\frac{1}{2}``) and English number words
-(``eight``, ``twenty-one``, ``two thirds``, ``7 dozen``). Values are :class:`fractions.Fraction`, so no rounding ever decides whether
-an answer is right. Dates, version numbers and clock times other than full hours are not numbers here. Everything is linear in the text:
-each pattern has bounded parts, and runs of more than :data:`MAX_DIGITS` digits are read as no number at all.
+(``eight``, ``twenty-one``, ``two thirds``, ``7 dozen``). Values are :class:`fractions.Fraction`, so no rounding ever
+decides whether an answer is right. Dates, version numbers and clock times other than full hours are not numbers here.
+Everything is linear in the text: each pattern has bounded parts, and runs of more than :data:`MAX_DIGITS` digits are
+read as no number at all.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ _WORDS = re.compile(
 _WORD_TOKEN = re.compile(rf"\b(?:{_WORD})\b", re.IGNORECASE)
 
 _BELOW_ZERO = re.compile(r"[ ]?(?:\u00b0[CF]?|degrees?)?(?:[ ](?:Celsius|Fahrenheit))?[ ]below[ ](?:zero|0)\b", re.I)
+
+_MINUS_WORD = re.compile(r"(?:^|\b(?:is|are|equals|be|to|gives?)|[=:(.\n])\s*minus $", re.I)
 
 # "one" is a pronoun more often than a number: "no one", "each one", "one of them", "one can see".
 _PRONOUN_BEFORE = re.compile(
@@ -194,6 +197,8 @@ def _beginning(text: str, start: int) -> tuple[int, bool]:
         start -= 1
     if text[max(0, start - 9) : start].lower() == "negative ":
         return start - 9, True
+    if _MINUS_WORD.search(text[max(0, start - 20) : start]):
+        return start - 6, True
     sign = start - 1
     if text[max(0, start - 4) : start] in {f"= {minus} " for minus in _MINUS}:
         sign -= 1

@@ -17,6 +17,7 @@ HEAD, TAIL = 6000, 3000
 MAX_SENTENCE = 1500
 """Only so many characters of a sentence are read."""
 
+_PRONOUNS = {"he", "she", "it", "they", "we", "i", "you", "his", "her", "their"}
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>|</?s>|\[/?INST\]")
 _LATEX = (
@@ -49,7 +50,7 @@ _REFUSAL = re.compile(
     r"\b(?:i'?m sorry|i am sorry|i apologi[sz]e|as an ai|"
     r"i(?: can(?:no|')t| am (?:not able|unable) to|'m (?:not able|unable) to| do(?:n'?t| not) (?:know|have))|"
     r"unable to (?:answer|help)|can(?:no|')t (?:answer|help)|not able to answer|"
-    r"no answer|i don'?t understand)",
+    r"no answer|i don'?t understand|i(?:'m| am) not (?:sure|certain)|i have no idea)",
     re.IGNORECASE,
 )
 
@@ -147,8 +148,20 @@ def is_echo(sentence: str, question: str) -> bool:
     clauses = [*re.split(r"[,;:?.!]\s", question), *re.split(r"[.?!]\s", question)]
     parts = {normalise_text(clause) for clause in clauses}
     begun = " ".join(said.split()[:-1])  # "has 12 fewer toys" of "has 12 fewer"
-    copied = (len(said.split()) > 3 and asked.startswith(said)) or (len(begun.split()) > 4 and f" {begun} " in f" {asked} ")
-    return bool(said) and (said in parts or copied)
+    if said in parts or (len(said.split()) > 3 and asked.startswith(said)):
+        return bool(said)
+    pronoun, _, rest = said.partition(" ")
+    if pronoun in _PRONOUNS and len(rest.split()) > 1 and f" {rest} " in f" {asked} ":
+        return True  # "He buys 7 more."
+    return (len(begun.split()) > 4 and f" {begun} " in f" {asked} ") or _retells(sentence, question)
+
+
+def _retells(sentence: str, question: str) -> bool:
+    """Whether *sentence* puts the question's facts together again: three numbers or more, and no word of its own."""
+    if len(find_numbers(sentence)) < 3 or any(symbol in sentence for symbol in "=+*/"):
+        return False
+    asked = {word.rstrip("s") for word in words(question)} | _PRONOUNS | {"and", "so", "then", "but", "who", "also"}
+    return all(word.rstrip("s") in asked for word in words(sentence))
 
 
 def is_refusal(text: str) -> bool:
@@ -178,11 +191,14 @@ def _repeats(tokens: list[str], period: int, at_least: int) -> bool:
 
 def _without_cut_number(text: str) -> str:
     """Drop a number at the very end: "18" may have been cut to "1", "1,000" to "1,", "7.5" to "7."."""
-    numbers = find_numbers(text[-500:])
+    tail = text[-500:]
+    numbers = find_numbers(tail)
     if not numbers:
         return text.rstrip("0123456789")
     last = numbers[-1]
-    rest = text[-500:][last.end :]
+    rest = tail[last.end :]
+    if rest == "." and re.search(rf"(?:=|\bis) ?{re.escape(last.text)}(?![0-9.,]*[0-9])", tail[: last.start]):
+        return text  # "= 21. The answer is 21.": the number was whole before
     if rest in ("", ".", ",", "/") or (last.is_word and rest == "-") or rest.isdigit():
         return text[: len(text) - len(rest) - (last.end - last.start)]
     return text
