@@ -17,17 +17,31 @@ from fractions import Fraction
 from reasoning_probe.equations import RESULT, Equation, find_equations
 from reasoning_probe.labels import denies, label_in, says_both
 from reasoning_probe.numerals import Numeral, find_numbers, parse_number, render_number
-from reasoning_probe.responses import Sentence, is_echo, is_loop, normalise_text, sentences, words
+from reasoning_probe.responses import (
+    Sentence,
+    is_counting,
+    is_echo,
+    is_loop,
+    normalise_text,
+    options_in,
+    sentences,
+    words,
+)
 from reasoning_probe.statements import after_equals, calculations_in, pick_number
+from reasoning_probe.units import asked_unit, converted
 
 
 @dataclass(frozen=True)
 class Reading:
-    """An answer as it was read: the normal form of it, its ``value`` if it is a number, and the sentence it is from."""
+    """An answer as it was read: the normal form of it, its ``value`` if it is a number, and the sentence it is from.
+
+    ``percent`` says that a percent sign follows it: "75%" is 75, and may also be meant as 0.75.
+    """
 
     answer: str
     value: Fraction | None = None
     source: str = ""
+    percent: bool = False
 
 
 BOTH = "yes and no"
@@ -50,7 +64,6 @@ _CORRECTION = re.compile(
 MAX_CORRECTION = 12
 """So many words at most make a correction; a longer sentence is a new thought."""
 
-_MENU = re.compile(r"(?:^|\s)\(?([A-Ea-e])[).:][ \t]+(?=\S)")
 _ANNOUNCED = re.compile(
     r"(?:\b(?:is|are|was|has|have|had|equals?|of|gets?|and|total|with)\b|[-+*/=:(<$])\s*$", re.IGNORECASE
 )
@@ -82,6 +95,12 @@ _BARE_REST = re.compile(
     rf"|{_CLOSE}(?:{_WORD}(?:[ -][^\W\d_]+){{0,4}})?[.!)\"']*\s*$",
     re.IGNORECASE,
 )
+_ROUNDED = re.compile(r"\bround(?:s|ed|ing)? (?:\w+ )?to\b|(?<=,) so\b", re.IGNORECASE)
+_PLAN = re.compile(
+    r"(?:to (?:solve|find|calculate|determine|answer|get|do|figure)|let's|let us|we (?:need|have|can)|"
+    r"you (?:need|can)|first)\b",
+    re.IGNORECASE,
+)
 _AT_END = re.compile(r"[%\u00b0\u00a2\"')\]}]*(?:[ -][^\W\d_]+){0,4}(?:/[^\W\d_]+)?[\s.!\"')\]}$]*")
 _MARKED = re.compile(
     rf"(?:=|\N{{ALMOST EQUAL TO}}|\b(?:which|gives|total|make|get)\b.{{0,20}}?|{RESULT})[ \t(]*$", re.IGNORECASE
@@ -100,6 +119,10 @@ _COMMON = set(
 
 def read_label(text: str, question: str) -> Reading | None:
     """Return what a cleaned response answers to a yes/no question: explicitly, at its beginning, or in a statement."""
+    text = _with_choice(text)
+    for inner in reversed(_BOXED.findall(text)):
+        if boxed := label_in(inner, question):
+            return Reading(boxed, source=inner)
     label: str | None = None
     for match in _ANSWER.finditer(text):
         stated = _to_sentence_end(text, match.end())
@@ -110,6 +133,8 @@ def read_label(text: str, question: str) -> Reading | None:
             label = BOTH
     if label:
         return Reading(label, source="an explicit answer")
+    if options_in(text):
+        return None
     parts = [part for part in sentences(text) if not part.is_question and not _ANSWER.search(part.text)]
     said = [part.text for part in parts]
     paragraph = {  # what stands after a sentence in its own paragraph
@@ -134,8 +159,9 @@ def read_label(text: str, question: str) -> Reading | None:
 
 def explicit_statement(text: str) -> str:
     """Return what stands after the first "the answer is" of a cleaned response; empty if there is none."""
+    boxed = _BOXED.findall(text)
     match = _ANSWER.search(text)
-    return _to_sentence_end(text, match.end()) if match else ""
+    return str(boxed[-1]) if boxed else _to_sentence_end(text, match.end()) if match else ""
 
 
 # Text
@@ -169,23 +195,29 @@ def read_text(text: str, question: str, truncated: bool) -> Reading | None:
 def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     """Return the number that a cleaned response gives as its answer, by the order in the module's docstring."""
     own = {number.value for number in find_numbers(question[:20_000])}
+    text = _with_choice(text)
     corrected = list(_CORRECTION.finditer(text))
     for match in reversed(corrected):
         stated = _to_sentence_end(text, match.end())
         number = pick_number(stated, own) if len(words(stated)) <= MAX_CORRECTION else None
         if number and find_numbers(text[: match.start()]):
-            return _reading(number, stated)
-    explicit = _explicit_number(text, own)
+            return _reading(number, stated, question)
+    explicit = _explicit_number(text, own, question)
     if explicit is not None:
         return explicit
-    if _is_menu(text):
+    if options_in(text):
         return None
     said = [part for part in sentences(text) if not part.is_question and not is_echo(part.text, question)]
-    numeric = [part for part in said if pick_number(part.text, own)]
+    numeric = [part for part in said if pick_number(part.text, own) and not _is_plan(part.text, own)]
     if not numeric:
         return _nothing(said)
-    bare = _bare_number(numeric[0], said)
-    final = None if truncated else _final_result(numeric[-1], said[-1], bare, own)
+    if is_counting(text) or (truncated and is_loop(text) and is_loop(numeric[0].text)):
+        return None
+    bare = _bare_number(numeric[0], said, question)
+    asked = [found.tokens for found in calculations_in(question)]
+    results = [found for part in said if asked for found in calculations_in(part.text) if found.stated is not None]
+    solved = any(found.tokens in asked for found in results)
+    final = None if truncated or solved else _final_result(numeric[-1], said[-1], bare, own, question)
     if final or bare:
         return final or bare
     if truncated and is_loop(text) and not any(character.isalpha() for character in text):
@@ -195,27 +227,29 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     return _worked_number(numeric, said, question, own, truncated)
 
 
-def _reading(number: Numeral, source: str) -> Reading:
-    answer = number.text if "/" in number.text else render_number(number.value)
-    return Reading(answer.strip(), number.value, source)
+def _reading(number: Numeral, source: str, question: str) -> Reading:
+    after = source[number.end : number.end + 30]
+    value = converted(number.value, after, asked_unit(question))
+    plain = number.text if "/" in number.text and value == number.value else render_number(value)
+    return Reading(plain.strip(), value, source, after.lstrip(" \\").startswith("%"))
 
 
-def _explicit_number(text: str, own: set[Fraction]) -> Reading | None:
+def _explicit_number(text: str, own: set[Fraction], question: str) -> Reading | None:
     r"""``#### 18`` (first), ``\boxed{18}`` (last), "the answer is 18" (first; a later one after "so", "final")."""
     for match in _HASHES.finditer(text):
         line = text[match.end() : match.end() + 200].partition("\n")[0]
         if number := pick_number(line, own):
-            return _reading(number, "#### " + line)
+            return _reading(number, line, question)
     for inner in reversed(_BOXED.findall(text)):
         if number := pick_number(inner, own):
-            return _reading(number, inner)
+            return _reading(number, inner, question)
     found = None
     for match in _ANSWER.finditer(text):
         stated = _to_sentence_end(text, match.end())
         number = pick_number(stated, own)
         line_start = text.rfind("\n", 0, match.start()) + 1
         if number and (found is None or _FINAL.search(text[max(line_start, match.start() - 40) : match.end()])):
-            found = _reading(number, stated)
+            found = _reading(number, stated, question)
     return found
 
 
@@ -227,7 +261,7 @@ def _nothing(said: list[Sentence]) -> Reading | None:
     )
 
 
-def _bare_number(first: Sentence, said: list[Sentence]) -> Reading | None:
+def _bare_number(first: Sentence, said: list[Sentence], question: str) -> Reading | None:
     """``8``, ``$8.``, ``8 dollars``, ``Eight, because ...`` at the beginning; not ``8 + 3 = 11`` nor ``8 9 10 11``."""
     if first is not said[0] and len(words(said[0].text)) > 2:
         return None
@@ -237,12 +271,15 @@ def _bare_number(first: Sentence, said: list[Sentence]) -> Reading | None:
     if numbers[0].start > start or any(found.start <= numbers[0].start for found in calculations_in(first.text)):
         return None
     rest = first.text[numbers[0].end :]
-    if not _BARE_REST.match(rest) or (len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1):
+    listed = len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1
+    if listed or _ROUNDED.search(rest) or not _BARE_REST.match(rest):
         return None
-    return _reading(numbers[0], first.text)
+    return _reading(numbers[0], first.text, question)
 
 
-def _final_result(last: Sentence, end: Sentence, bare: Reading | None, own: set[Fraction]) -> Reading | None:
+def _final_result(
+    last: Sentence, end: Sentence, bare: Reading | None, own: set[Fraction], question: str
+) -> Reading | None:
     """Return N where the response ends in "= N" (a unit may follow), unless a bare answer stands before rambling."""
     numbers = find_numbers(last.text)
     if last is not end or not _MARKED.search(last.text[max(0, numbers[-1].start - 60) : numbers[-1].start]):
@@ -252,7 +289,7 @@ def _final_result(last: Sentence, end: Sentence, bare: Reading | None, own: set[
     found = calculations_in(last.text)
     if bare is not None and not (found and set(found[-1].operands) <= own):
         return None  # " 8", and then "5 + 4 = 9": rambling about something else
-    return _reading(numbers[-1], last.text)
+    return _reading(numbers[-1], last.text, question)
 
 
 def _worked_number(
@@ -276,7 +313,7 @@ def _worked_number(
     whole = [part for part in results if any(_covers(found, own) for found in equations[part])]
     after = {part.paragraph: part for part in results}  # the last result of each paragraph
     concluding = [part for part in concluding if said.index(part) >= said.index(after.get(part.paragraph, part))]
-    if truncated and not restated and _is_announced(said[-1], question):
+    if truncated and not restated and _is_announced(said[-1], results, question):
         return None
     whole = [part for part in whole if part is results[-1] or (part is after[part.paragraph] and not stepwise)]
     over = not truncated or (said[-1].paragraph > numeric[-1].paragraph and not stepwise)
@@ -292,17 +329,29 @@ def _worked_number(
     else:
         return None
     number = pick_number(chosen.text, own)
-    return _reading(number, chosen.text) if number else None
+    return _reading(number, chosen.text, question) if number else None
 
 
-def _is_announced(last: Sentence, question: str) -> bool:
+def _is_announced(last: Sentence, results: list[Sentence], question: str) -> bool:
     """Whether the limit cut a reply just before the number that it was about to say: "so Tom has", "a total of"."""
-    return _ANNOUNCED.search(last.text) is not None and (bool(find_numbers(last.text)) or _answers(last.text, question))
+    goes_on = bool(results) and results[-1].paragraph == last.paragraph and results[-1] is not last
+    said = bool(find_numbers(last.text)) or goes_on or _answers(last.text, question)
+    return _ANNOUNCED.search(last.text) is not None and said
 
 
-def _is_menu(text: str) -> bool:
-    """Whether a reply lists options to choose from, and chooses none: "A) 7 B) 8"."""
-    return {"a", "b"} <= {letter.lower() for letter in _MENU.findall(text[:1000])}
+def _with_choice(text: str) -> str:
+    """Return the option that a reply chooses by its letter, else all of its text: "A) 7 B) 8. The answer is B."."""
+    options = options_in(text)
+    chosen = re.fullmatch(r"\(?([A-Ea-e])\)?[.)]?", explicit_statement(text).strip()) if options else None
+    return f"The answer is {options[chosen[1].upper()]}" if chosen and chosen[1].upper() in options else text
+
+
+def _is_plan(sentence: str, own: set[Fraction]) -> bool:
+    """Whether *sentence* only says what to do: "To find out, we add 5 and 7, then subtract 3."."""
+    if _PLAN.match(sentence) is None or _has_result(sentence, find_equations(sentence)):
+        return False
+    number = pick_number(sentence, own)
+    return number is not None and number.value in own
 
 
 def _has_result(sentence: str, equations: list[Equation]) -> bool:

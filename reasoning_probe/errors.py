@@ -18,13 +18,15 @@ Each rule is a pure function of what was read; it returns one line that says why
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from reasoning_probe.answers import BOTH, explicit_statement
 from reasoning_probe.equations import find_equations
 from reasoning_probe.items import Item, label_of
+from reasoning_probe.labels import label_in
 from reasoning_probe.mistakes import stated_chain, wrong_number
-from reasoning_probe.numerals import find_numbers
+from reasoning_probe.numerals import find_numbers, parse_number, render_number
 from reasoning_probe.reference import reference_of
 from reasoning_probe.responses import clean, is_echo, is_loop, is_refusal, sentences, words
 from reasoning_probe.scoring import extract_answer, is_correct
@@ -59,8 +61,7 @@ def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
     """
     reading = extract_answer(item, response, truncated)
     if reading is None:
-        category, kind, reason = without_answer(item, response, truncated)
-        return Judgement(None, False, category, kind, reason)
+        return _unanswered(item, response, truncated)
     if is_correct(item, reading):
         return Judgement(reading.answer, True)
     if item.kind == "label":
@@ -72,7 +73,10 @@ def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
             f"answers {_short(reading.answer)}, which is not expected",
         )
     else:
-        chain = stated_chain(find_equations(clean(response, item.question, truncated)), reading.value)
+        text = clean(response, item.question, truncated)
+        equations = find_equations(text)
+        ahead = find_numbers(text[: equations[0].start]) if equations else []
+        chain = stated_chain(equations, reading.value, [number.value for number in ahead])
         category, kind, reason = wrong_number(reference_of(item), reading.value, chain)
     return Judgement(reading.answer, False, category, kind, reason)
 
@@ -80,22 +84,27 @@ def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
 # No definite answer
 
 
-def without_answer(item: Item, response: str, truncated: bool) -> tuple[str, str, str]:
-    """Return category, kind and reason of a response in which no answer of the item's kind was found."""
+def _unanswered(item: Item, response: str, truncated: bool) -> Judgement:
+    """Return the judgement of a response in which no answer of the item's sort was found."""
     text = clean(response, item.question, truncated)
     if not any(character.isalnum() for character in response[:10_000]):
-        return "incomplete", "empty", "the response is empty"
+        return _incomplete("empty", "the response is empty")
     if is_refusal(text):
-        return "incomplete", "refusal", "it declines to answer"
+        return _incomplete("refusal", "it declines to answer")
     if is_loop(response[-10_000:]):
-        return "incomplete", "loop", "it repeats itself without an answer"
+        return _incomplete("loop", "it repeats itself without an answer")
     if topic := off_topic(item, text, truncated):
-        return "hallucination", "off_topic", f"answers {_short(topic)}, which is no answer to this question"
+        reason = f"answers {_short(topic)}, which is no answer to this question"
+        return Judgement(topic, False, "hallucination", "off_topic", reason)
     if not (truncated and not text) and restated(item, text):
-        return "incomplete", "restated", "it only says the question again"
+        return _incomplete("restated", "it only says the question again")
     if truncated:
-        return "incomplete", "cut_off", "the token limit ended it before an answer"
-    return "incomplete", "no_answer", "it gives no definite answer"
+        return _incomplete("cut_off", "the token limit ended it before an answer")
+    return _incomplete("no_answer", "it gives no definite answer")
+
+
+def _incomplete(kind: str, reason: str) -> Judgement:
+    return Judgement(None, False, "incomplete", kind, reason)
 
 
 def restated(item: Item, text: str) -> bool:
@@ -108,36 +117,46 @@ def restated(item: Item, text: str) -> bool:
 
 
 def off_topic(item: Item, text: str, truncated: bool) -> str | None:
-    """Return a definite statement that is no answer of the item's kind.
+    """Return an answer of another sort than was asked for, as it was given.
 
-    Definition: an explicit answer, or a first sentence of a few words, that is complete and no echo of the question.
-    Example: "The answer is: Alice" to "How much is left?". Counter-example: "To find it, we first need to".
+    Definition: an explicit answer in words of its own, a yes or no to a number question, a bare number to a yes/no
+    question, or a reply of one to three words that the question does not hold. Example: "The answer is: Alice" to "How
+    much is left?". Counter-examples: "Max is a human." to "Is Max an animal?", which leaves open what was asked, and
+    "To find it, we first need to".
     """
     said = sentences(text)
     if item.kind == "text" or not said:
         return None
-    complete = not truncated or "\n" in text or len(said) > 1
-    explicit = explicit_statement(text)
-    if (
-        explicit
-        and (not truncated or explicit.endswith((".", "!")))
-        and (item.kind == "label" or not find_numbers(explicit))
-    ):
-        return explicit
+    explicit = explicit_statement(text).strip()
+    over = not truncated or "\n" in text or len(said) > 1
+    if explicit and (not truncated or explicit.endswith((".", "!")) or "\n" in text[text.find(explicit) :]):
+        return _in_words(item, explicit) or (_lone_number(explicit) if item.kind == "label" else None)
     first = said[0].text
-    lone = item.kind == "label" and len(find_numbers(text)) == 1 and first not in ("1", "1.")  # "1." is an empty list
-    if not lone and not any(word.isalpha() and len(word) > 1 for word in words(first)):
+    if not over or said[0].is_question or is_echo(first, item.question):
         return None
-    few = 3 if item.kind == "number" else 8
-    if (
-        not complete
-        or said[0].is_question
-        or len(words(first)) > few
-        or is_echo(first, item.question)
-        or not words(first)
-    ):
+    if item.kind == "label":
+        return _lone_number(text) or (_in_words(item, first) if len(words(first)) <= 2 else None)
+    if label := re.match(r"(yes|no)(?=[.,!]|$)", first, re.IGNORECASE):
+        return label[1].lower()
+    return _in_words(item, first) if len(words(first)) <= 3 else None
+
+
+def _in_words(item: Item, statement: str) -> str | None:
+    """Return *statement* if it could answer something: real words, some of them not the question's, and no number."""
+    said = words(statement)
+    real = bool(said) and all(word.isalpha() and len(word) > 1 for word in said) and not statement.endswith(":")
+    plain = not any(symbol in statement for symbol in "=+*/_(){}<>\\")
+    if not (real and plain) or set(said) <= set(words(item.question)) or find_numbers(statement):
         return None
-    return None if first.endswith(":") or (item.kind == "number" and find_numbers(first)) else first
+    if is_echo(statement, item.question) or label_in(statement, item.question) == "unknown":
+        return None
+    return statement.rstrip(".! ")
+
+
+def _lone_number(text: str) -> str | None:
+    """Return the number that *text* consists of; "1." is an empty list and none."""
+    value = parse_number(text)
+    return None if value is None or text.strip() == "1." else render_number(value)
 
 
 # Labels

@@ -11,8 +11,9 @@ Label = Literal["yes", "no", "unknown"]
 
 _LEADING: dict[str, Label] = {
     "yes": "yes", "yeah": "yes", "yep": "yes", "yup": "yes", "true": "yes", "correct": "yes", "certainly": "yes",
-    "absolutely": "yes", "definitely": "yes", "indeed": "yes", "affirmative": "yes",
+    "absolutely": "yes", "sure": "yes", "definitely": "yes", "indeed": "yes", "affirmative": "yes",
     "no": "no", "nope": "no", "nay": "no", "false": "no", "incorrect": "no", "negative": "no", "not": "no",
+    "never": "no",
     "unknown": "unknown", "maybe": "unknown", "perhaps": "unknown", "possibly": "unknown", "uncertain": "unknown",
     "unclear": "unknown", "undetermined": "unknown", "unsure": "unknown", "indeterminate": "unknown",
     "inconclusive": "unknown",
@@ -28,7 +29,8 @@ _TO_KNOW = (
 _UNKNOWN = re.compile(
     rf"\b(?:{_NOT_ABLE} (?:\w+ )?{_TO_KNOW}"
     r"|(?:not|\w+n't) (?:provide |give |have )?(?:enough|sufficient|any) (?:\w+ )?(?:information|info|data|facts)"
-    r"|no (?:\w+ )?(?:information|evidence|mention)|insufficient (?:information|info|data|evidence)"
+    r"|no (?:\w+ )?(?:information|evidence|mention)|no ?one (?:knows|can know)|no way (?:of|to)"
+    r"|nothing can be (?:known|said|concluded)|insufficient (?:information|info|data|evidence)"
     r"|(?:more|additional|further) (?:information|info|data) (?:is |are )?(?:needed|required)"
     r"|not (?:enough|sufficient|necessarily|known|certain|clear|sure|specified|stated|mentioned|given|provided|"
     r"determined)"
@@ -48,7 +50,8 @@ _OPTION = re.compile(r"^\(?[a-e][).:]\s+", re.IGNORECASE)
 _VERDICT = re.compile(
     r"^(?:it|this|that|the (?:statement|claim|conclusion|answer))(?:'s| is) "
     r"((?:not )?(?:true|correct|right)|false|incorrect|untrue|wrong)\W*$"
-    r"|^(i (?:do not|don't)? ?(?:think|believe) so)\b|(?:,|\b(?:so|therefore|thus|hence|then|well|um|oh),?) (yes|no)\W*$",
+    r"|^(i (?:do not|don't)? ?(?:think|believe) so)\b|(?:,|\b(?:so|therefore|thus|hence|then|well),?)"
+    r" (yes|no)\W*$",
     re.IGNORECASE,
 )
 _AS_LABEL: dict[str, Label] = {
@@ -57,11 +60,16 @@ _AS_LABEL: dict[str, Label] = {
     "wrong": "no", "no": "no", "i don't think so": "no", "i do not think so": "no", "i don't believe so": "no",
     "i do not believe so": "no",
 }  # fmt: skip
+_OPPOSITES = [
+    {"taller", "shorter"}, {"longer", "shorter"}, {"older", "younger"}, {"faster", "slower"}, {"richer", "poorer"},
+    {"heavier", "lighter"}, {"stronger", "weaker"}, {"bigger", "smaller"}, {"larger", "smaller"}, {"higher", "lower"},
+    {"louder", "quieter"}, {"hotter", "colder"},
+]  # fmt: skip
 _HEDGED = {"might", "may", "perhaps", "possibly", "maybe", "could"}
 
 _AUXILIARIES = {"is", "are", "was", "were", "am", "be", "been", "do", "does", "did", "can", "could", "will", "would"}
 _AUXILIARIES |= {"should", "may", "might", "must", "shall"}
-_NEGATIONS = {"not", "never", "cannot", "no", "neither"}
+_NEGATIONS = {"not", "never", "cannot", "no", "neither", "unable"}
 _FILLERS = {"a", "an", "the", "also", "indeed", "still", "therefore", "so", "thus", "then", "certainly", "definitely"}
 _FILLERS |= {"to", "possibly", "perhaps", "maybe", "actually", "really", "probably", "likely", "always"}
 _PRONOUNS = {"it", "he", "she", "they", "this", "that"}
@@ -80,6 +88,7 @@ def label_in(sentence: str, question: str) -> Label | None:
     ['yes', 'no', 'unknown', None]
     """
     plain = _OPTION.sub("", sentence.replace("\u2019", "'").strip())
+    plain = re.sub(r"^of course\b", "yes", plain, flags=re.IGNORECASE)
     if _UNKNOWN.search(plain):
         return "unknown"
     said = words(plain)
@@ -88,7 +97,10 @@ def label_in(sentence: str, question: str) -> Label | None:
     if said[0] in _LEADING and not (said[0] == "no" and _is_quantifier(plain)):
         return _LEADING[said[0]]
     verdict = _VERDICT.search(plain)
-    return _AS_LABEL[verdict[verdict.lastindex or 0].lower()] if verdict else _statement(said, plain, question)
+    if verdict:
+        return _AS_LABEL[verdict[verdict.lastindex or 0].lower()]
+    without_aside = re.sub(r",[^,]{1,80},", "", plain)  # "Max, being a dog, is an animal."
+    return _statement(said, plain, question) or _statement(words(without_aside), without_aside, question)
 
 
 def denies(sentence: str, label: str, question: str) -> bool:
@@ -139,8 +151,8 @@ def _statement(said: list[str], sentence: str, question: str) -> Label | None:
         return None
     wanted, _ = _content(asked[start + 1 :])
     stated, negations = _content(said)
-    if (reversed_order := _reversed_comparison(wanted)) and reversed_order == stated and not negations:
-        return "no"
+    if not negations and (decided := _comparison(stated, wanted)):
+        return decided
     verb = set(said) - set(stated)
     if stated in (*_SUBJECTS, wanted[:1]) and verb and all(_is_verb(word) for word in verb):  # "He is.", "Max cannot."
         return "no" if negations else "yes"
@@ -156,9 +168,16 @@ def _statement(said: list[str], sentence: str, question: str) -> Label | None:
     return None
 
 
-def _reversed_comparison(wanted: list[str]) -> list[str] | None:
-    """Return "ann taller than bob" for "bob taller than ann": who says one denies the other."""
-    return [wanted[3], *wanted[1:3], wanted[0]] if len(wanted) == 4 and wanted[2] == "than" else None
+def _comparison(stated: list[str], wanted: list[str]) -> Label | None:
+    """Return what "cid shorter than ann", or "cid taller than ann", says to "ann taller than cid"."""
+    if len(wanted) != 4 or wanted[2] != "than" or len(stated) != 4 or stated[2] != "than":
+        return None
+    opposite = {wanted[1], stated[1]} in _OPPOSITES
+    if stated[1] != wanted[1] and not opposite:
+        return None
+    if [stated[0], stated[3]] == [wanted[3], wanted[0]]:
+        return "yes" if opposite else "no"
+    return "no" if opposite and [stated[0], stated[3]] == [wanted[0], wanted[3]] else None
 
 
 def _is_verb(word: str) -> bool:

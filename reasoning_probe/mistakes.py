@@ -21,14 +21,16 @@ from reasoning_probe.reference import Reference
 class Chain:
     """The calculations that a response states up to its answer.
 
-    ``carried`` says what each really comes to when the results before it are put right.
+    ``carried`` says what each really comes to when the results before it are put right; ``ahead`` are the numbers that
+    the response states before it calculates.
     """
 
     equations: tuple[Equation, ...]
     carried: tuple[Fraction | None, ...]
+    ahead: frozenset[Fraction] = frozenset()
 
 
-def stated_chain(equations: Iterable[Equation], answer: Fraction) -> Chain | None:
+def stated_chain(equations: Iterable[Equation], answer: Fraction, ahead: Iterable[Fraction] = ()) -> Chain | None:
     """Return the stated calculations of which the last comes to *answer*, or ``None`` if none does.
 
     ``16 - 3 - 4 = 8, 8 * 2 = 16`` is one chain of two: the second carries the first one's mistake.
@@ -43,7 +45,7 @@ def stated_chain(equations: Iterable[Equation], answer: Fraction) -> Chain | Non
         carried.append(value)
         if value is not None and found.stated is not None and found.stated not in found.operands:
             known[found.stated] = value
-    return Chain(tuple(stated), tuple(carried)) if stated else None
+    return Chain(tuple(stated), tuple(carried), frozenset(ahead)) if stated else None
 
 
 def wrong_number(reference: Reference, answer: Fraction, chain: Chain | None) -> tuple[str, str, str]:
@@ -104,7 +106,7 @@ def wrong_chain(reference: Reference, answer: Fraction, chain: Chain | None) -> 
     """
     if chain is None or _explains_itself(reference, answer, chain):
         return None
-    own = set(reference.given | reference.steps - {reference.expected})
+    own = set(reference.given | (reference.steps - ({reference.expected} - chain.ahead)))
     for found, value in _pairs(chain):
         if own.issuperset(found.operands):
             if _counts(found) and not _is_step(reference, found, value):

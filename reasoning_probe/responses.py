@@ -44,6 +44,7 @@ _NUMBERED = re.compile(
 )
 _BULLET = re.compile(r"[ \t]*(?:[*\u2022]|-(?=[ \t]))[ \t]*")
 _ENUMERATOR = re.compile(r"[ \t]*\(?(\d{1,2})[.)](?:[ \t]+(?=\S)|[ \t]*$)")
+_OPTION = re.compile(r"(?:^|\s)\(?([A-Ea-e])[).:][ \t]+(?=\S)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\b[MD]r\.)(?<!\bMrs\.)(?<!\bvs\.)(?<!\be\.g\.)(?<!\bi\.e\.)[\"')]?\s+")
 
 _REFUSAL = re.compile(
@@ -158,7 +159,7 @@ def is_echo(sentence: str, question: str) -> bool:
 
 def _retells(sentence: str, question: str) -> bool:
     """Whether *sentence* puts the question's facts together again: three numbers or more, and no word of its own."""
-    if len(find_numbers(sentence)) < 3 or any(symbol in sentence for symbol in "=+*/"):
+    if len(find_numbers(sentence)) < 3 or re.search(r"[0-9] ?[-+*/=\u2212\u00d7\u00f7]", sentence):
         return False
     asked = {word.rstrip("s") for word in words(question)} | _PRONOUNS | {"and", "so", "then", "but", "who", "also"}
     return all(word.rstrip("s") in asked for word in words(sentence))
@@ -180,6 +181,29 @@ def is_loop(text: str) -> bool:
         squeezed = "".join(text.split())[-400:]
         return len(squeezed) >= 12 and any(_repeats(list(squeezed), period, 12) for period in range(1, 5))
     return any(_repeats(tokens, period, 2 * period + min(period, 3)) for period in range(1, len(tokens) // 2 + 1))
+
+
+def is_counting(text: str) -> bool:
+    """Whether a reply is nothing but several different numbers.
+
+    >>> is_counting("1. 2. 3. 4."), is_counting("8, or 8"), is_counting("5 + 3 = 8")
+    (True, False, False)
+    """
+    if any(character.isalpha() or character in "=+*/" for character in text):
+        return False
+    return len({number.value for number in find_numbers(text[:2000])}) > 2
+
+
+def options_in(text: str) -> dict[str, str]:
+    r"""Return the options that a reply lists, by their letters; a list has an A and a B.
+
+    >>> options_in("A) 7\nB) 8"), options_in("B) 8")
+    ({'A': '7', 'B': '8'}, {})
+    """
+    marks = list(_OPTION.finditer(text[:2000]))
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    options = {mark[1].upper(): text[mark.end() : end].split("\n")[0] for mark, end in zip(marks, ends, strict=False)}
+    return options if {"A", "B"} <= set(options) else {}
 
 
 def _repeats(tokens: list[str], period: int, at_least: int) -> bool:
