@@ -101,6 +101,13 @@ _PLAN = re.compile(
     r"you (?:need|can)|first)\b",
     re.IGNORECASE,
 )
+_REMARK = re.compile(
+    r"(?:this|that|it|these|note|in this|the (?:process|calculation|answer|result|reason)|explanation)\b", re.IGNORECASE
+)
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|will|would|can|gets?|got|makes?|made|costs?|leaves?|left|needs?|takes?|equals?)\b",
+    re.IGNORECASE,
+)
 _AT_END = re.compile(r"[%\u00b0\u00a2\"')\]}]*(?:[ -][^\W\d_]+){0,4}(?:/[^\W\d_]+)?[\s.!\"')\]}$]*")
 _MARKED = re.compile(
     rf"(?:=|\N{{ALMOST EQUAL TO}}|\b(?:which|gives|total|make|get)\b.{{0,20}}?|{RESULT})[ \t(]*$", re.IGNORECASE
@@ -211,7 +218,7 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     numeric = [part for part in said if pick_number(part.text, own) and not _is_plan(part.text, own)]
     if not numeric:
         return _nothing(said)
-    if is_counting(text) or (truncated and is_loop(text) and is_loop(numeric[0].text)):
+    if is_counting(text) or (truncated and is_loop(text) and (_is_empty_list(text) or is_loop(numeric[0].text))):
         return None
     bare = _bare_number(numeric[0], said, question)
     asked = [found.tokens for found in calculations_in(question)]
@@ -220,8 +227,6 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     final = None if truncated or solved else _final_result(numeric[-1], said[-1], bare, own, question)
     if final or bare:
         return final or bare
-    if truncated and is_loop(text) and not any(character.isalpha() for character in text):
-        return None  # "1.\n1.\n1.": an empty list without end
     if is_loop(text) and truncated and len({part.text for part in said}) > 2:
         return None
     return _worked_number(numeric, said, question, own, truncated)
@@ -307,7 +312,7 @@ def _worked_number(
         for part in numeric
         if _CONCLUSION.match(part.text)
         and not (truncated and (said.index(part) < last_step or not part.text.endswith((".", "!"))))
-        and not (truncated and not _answers(part.text, question))
+        and not (truncated and (not _answers(part.text, question) or _goes_on(part, said)))
     ]
     restated = [part for part in results if any(found.tokens in asked for found in equations[part])]
     whole = [part for part in results if any(_covers(found, own) for found in equations[part])]
@@ -315,13 +320,15 @@ def _worked_number(
     concluding = [part for part in concluding if said.index(part) >= said.index(after.get(part.paragraph, part))]
     if truncated and not restated and _is_announced(said[-1], results, question):
         return None
-    whole = [part for part in whole if part is results[-1] or (part is after[part.paragraph] and not stepwise)]
+    whole = [part for part in whole if not stepwise and (part is results[-1] or part is after[part.paragraph])]
     over = not truncated or (said[-1].paragraph > numeric[-1].paragraph and not stepwise)
     closing = _closing_statement(numeric, results, question, own) if over else None
     if closing and not concluding:
         chosen = closing
     elif concluding or restated or whole:
         chosen = (concluding[-1:] or restated[-1:] or whole)[0]
+    elif truncated and not results and not _is_finished(numeric[0], said, question):
+        return None
     elif not results and not stepwise and (len(own) <= 2 or _is_direct(numeric[0], question, own) or len(said) == 1):
         chosen = numeric[0]
     elif over:
@@ -330,6 +337,18 @@ def _worked_number(
         return None
     number = pick_number(chosen.text, own)
     return _reading(number, chosen.text, question) if number else None
+
+
+def _goes_on(part: Sentence, said: list[Sentence]) -> bool:
+    """Whether a reply works on after *part*, in the same paragraph, when the limit cuts it."""
+    later = said[said.index(part) + 1 :]
+    return bool(later) and later[0].paragraph == part.paragraph and _REMARK.match(later[0].text) is None
+
+
+def _is_finished(part: Sentence, said: list[Sentence], question: str) -> bool:
+    """Whether a statement is one, and was not cut: "Alice has 6 dollars", not "6 of the first 21-page on each of the"."""
+    ended = part is not said[-1] or part.text.endswith((".", "!")) or len(words(part.text)) <= 12
+    return ended and (_answers(part.text, question) or _VERB.search(part.text) is not None)
 
 
 def _is_announced(last: Sentence, results: list[Sentence], question: str) -> bool:
@@ -344,6 +363,12 @@ def _with_choice(text: str) -> str:
     options = options_in(text)
     chosen = re.fullmatch(r"\(?([A-Ea-e])\)?[.)]?", explicit_statement(text).strip()) if options else None
     return f"The answer is {options[chosen[1].upper()]}" if chosen and chosen[1].upper() in options else text
+
+
+def _is_empty_list(text: str) -> bool:
+    """Whether a reply is a list of nothing: "1.\\n1.\\n1."; "8\\n8\\n8" says 8 over and over."""
+    lines = {line.strip(" *-\t") for line in text.split("\n")} - {""}
+    return not any(character.isalpha() for character in text) and lines != {min(lines).rstrip(".")}
 
 
 def _is_plan(sentence: str, own: set[Fraction]) -> bool:

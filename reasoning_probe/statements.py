@@ -47,6 +47,8 @@ def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
     numbers = [number for number in numbers if not number.is_word] or numbers
     if not numbers or (len(numbers) > 2 and len(words(statement)) == len(numbers)):  # "8 8 8 8" answers nothing
         return None
+    if not calculations and len(numbers) > 2 and len({number.value for number in numbers}) == 1:
+        return None
     marked = [number for number in numbers if after_equals(statement, number)]
     results = [number for number in numbers if any(_is_result(number, found) for found in calculations)]
     if marked or results:
