@@ -11,12 +11,21 @@ Where several places could hold the answer, the first of these that does is take
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 
 from reasoning_probe.equations import RESULT, Equation, find_equations
+from reasoning_probe.explicit import (
+    BOTH,
+    Reading,
+    explicit_label,
+    explicit_number,
+    explicit_statement,
+    reading_of,
+    to_sentence_end,
+    with_choice,
+)
 from reasoning_probe.labels import denies, label_in, says_both
-from reasoning_probe.numerals import Numeral, find_numbers, parse_number, render_number
+from reasoning_probe.numerals import find_numbers, parse_number
 from reasoning_probe.responses import (
     Sentence,
     is_counting,
@@ -28,30 +37,7 @@ from reasoning_probe.responses import (
     words,
 )
 from reasoning_probe.statements import after_equals, calculations_in, pick_number
-from reasoning_probe.units import asked_unit, converted
 
-
-@dataclass(frozen=True)
-class Reading:
-    """An answer as it was read: the normal form of it, its ``value`` if it is a number, and the sentence it is from.
-
-    ``percent`` says that a percent sign follows it: "75%" is 75, and may also be meant as 0.75.
-    """
-
-    answer: str
-    value: Fraction | None = None
-    source: str = ""
-    percent: bool = False
-
-
-BOTH = "yes and no"
-"""The answer of a reply that says both."""
-
-_ANSWER = re.compile(
-    r"\banswer\b(?:[^.\n:=]{0,80}?\b(?:is|was|equals|(?:would|will|should|must) be)\b(?! not \d)[ \t]*:?"
-    r"|[^.\n:=]{0,80}[:=])\s*",
-    re.IGNORECASE,
-)
 _CORRECTION = re.compile(
     r"(?:[.!?,;\u2026][ \t]+|[ \t]+-+[ \t]+|\n[ \t]*)(?:oh,?[ ]|oops,?[ ])?"
     r"(?:(?:no,[ ])?wait|no(?=,)|sorry|oops|correction|(?<!\n)actually|i meant?|i made a mistake|"
@@ -69,9 +55,6 @@ _ANNOUNCED = re.compile(
 )
 """How a reply ends that the limit cut just before a number."""
 
-_HASHES = re.compile(r"####[ \t]*")
-_BOXED = re.compile(r"\\boxed\{([^{}]{1,100})\}")
-_FINAL = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|correct(?:ed)?|overall)\b", re.IGNORECASE)
 _CONCLUSION = re.compile(
     r"(?:and )?(?:so|therefore|thus|hence|finally|in total|altogether|in conclusion|in all|overall|in the end|"
     r"as a result|consequently|(?:this|that|which) means(?: that)?)\b",
@@ -126,23 +109,12 @@ _COMMON = set(
 
 def read_label(text: str, question: str) -> Reading | None:
     """Return what a cleaned response answers to a yes/no question: explicitly, at its beginning, or in a statement."""
-    text = _with_choice(text)
-    for inner in reversed(_BOXED.findall(text)):
-        if boxed := label_in(inner, question):
-            return Reading(boxed, source=inner)
-    label: str | None = None
-    for match in _ANSWER.finditer(text):
-        stated = _to_sentence_end(text, match.end())
-        found = BOTH if says_both(stated, question) else label_in(stated, question)
-        if found and (label is None or _FINAL.search(text[max(0, match.start() - 40) : match.end()])):
-            label = found
-        elif {label, found} == {"yes", "no"}:
-            label = BOTH
-    if label:
-        return Reading(label, source="an explicit answer")
+    text = with_choice(text)
+    if explicit := explicit_label(text, question):
+        return explicit
     if options_in(text):
         return None
-    parts = [part for part in sentences(text) if not part.is_question and not _ANSWER.search(part.text)]
+    parts = [part for part in sentences(text) if not part.is_question and not explicit_statement(part.text)]
     said = [part.text for part in parts]
     paragraph = {  # what stands after a sentence in its own paragraph
         part.text: [later.text for later in parts[index + 1 :] if later.paragraph == part.paragraph]
@@ -162,13 +134,6 @@ def read_label(text: str, question: str) -> Reading | None:
         if label:
             return Reading(label, source=sentence)
     return None
-
-
-def explicit_statement(text: str) -> str:
-    """Return what stands after the first "the answer is" of a cleaned response; empty if there is none."""
-    boxed = _BOXED.findall(text)
-    match = _ANSWER.search(text)
-    return str(boxed[-1]) if boxed else _to_sentence_end(text, match.end()) if match else ""
 
 
 # Text
@@ -202,14 +167,14 @@ def read_text(text: str, question: str, truncated: bool) -> Reading | None:
 def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     """Return the number that a cleaned response gives as its answer, by the order in the module's docstring."""
     own = {number.value for number in find_numbers(question[:20_000])}
-    text = _with_choice(text)
+    text = with_choice(text)
     corrected = list(_CORRECTION.finditer(text))
     for match in reversed(corrected):
-        stated = _to_sentence_end(text, match.end())
+        stated = to_sentence_end(text, match.end())
         number = pick_number(stated, own) if len(words(stated)) <= MAX_CORRECTION else None
         if number and find_numbers(text[: match.start()]):
-            return _reading(number, stated, question)
-    explicit = _explicit_number(text, own, question)
+            return reading_of(number, stated, question)
+    explicit = explicit_number(text, own, question)
     if explicit is not None:
         return explicit
     if options_in(text):
@@ -230,32 +195,6 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     if is_loop(text) and truncated and len({part.text for part in said}) > 2:
         return None
     return _worked_number(numeric, said, question, own, truncated)
-
-
-def _reading(number: Numeral, source: str, question: str) -> Reading:
-    after = source[number.end : number.end + 30]
-    value = converted(number.value, after, asked_unit(question))
-    plain = number.text if "/" in number.text and value == number.value else render_number(value)
-    return Reading(plain.strip(), value, source, after.lstrip(" \\").startswith("%"))
-
-
-def _explicit_number(text: str, own: set[Fraction], question: str) -> Reading | None:
-    r"""``#### 18`` (first), ``\boxed{18}`` (last), "the answer is 18" (first; a later one after "so", "final")."""
-    for match in _HASHES.finditer(text):
-        line = text[match.end() : match.end() + 200].partition("\n")[0]
-        if number := pick_number(line, own):
-            return _reading(number, line, question)
-    for inner in reversed(_BOXED.findall(text)):
-        if number := pick_number(inner, own):
-            return _reading(number, inner, question)
-    found = None
-    for match in _ANSWER.finditer(text):
-        stated = _to_sentence_end(text, match.end())
-        number = pick_number(stated, own)
-        line_start = text.rfind("\n", 0, match.start()) + 1
-        if number and (found is None or _FINAL.search(text[max(line_start, match.start() - 40) : match.end()])):
-            found = _reading(number, stated, question)
-    return found
 
 
 def _nothing(said: list[Sentence]) -> Reading | None:
@@ -279,7 +218,7 @@ def _bare_number(first: Sentence, said: list[Sentence], question: str) -> Readin
     listed = len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1
     if listed or _ROUNDED.search(rest) or not _BARE_REST.match(rest):
         return None
-    return _reading(numbers[0], first.text, question)
+    return reading_of(numbers[0], first.text, question)
 
 
 def _final_result(
@@ -294,7 +233,7 @@ def _final_result(
     found = calculations_in(last.text)
     if bare is not None and not (found and set(found[-1].operands) <= own):
         return None  # " 8", and then "5 + 4 = 9": rambling about something else
-    return _reading(numbers[-1], last.text, question)
+    return reading_of(numbers[-1], last.text, question)
 
 
 def _worked_number(
@@ -336,7 +275,7 @@ def _worked_number(
     else:
         return None
     number = pick_number(chosen.text, own)
-    return _reading(number, chosen.text, question) if number else None
+    return reading_of(number, chosen.text, question) if number else None
 
 
 def _goes_on(part: Sentence, said: list[Sentence]) -> bool:
@@ -346,7 +285,7 @@ def _goes_on(part: Sentence, said: list[Sentence]) -> bool:
 
 
 def _is_finished(part: Sentence, said: list[Sentence], question: str) -> bool:
-    """Whether a statement is one, and was not cut: "Alice has 6 dollars", not "6 of the first 21-page on each of the"."""
+    """Whether a statement says something and was not cut: "Alice has 6 dollars", not "20 of the first page on each"."""
     ended = part is not said[-1] or part.text.endswith((".", "!")) or len(words(part.text)) <= 12
     return ended and (_answers(part.text, question) or _VERB.search(part.text) is not None)
 
@@ -358,15 +297,8 @@ def _is_announced(last: Sentence, results: list[Sentence], question: str) -> boo
     return _ANNOUNCED.search(last.text) is not None and said
 
 
-def _with_choice(text: str) -> str:
-    """Return the option that a reply chooses by its letter, else all of its text: "A) 7 B) 8. The answer is B."."""
-    options = options_in(text)
-    chosen = re.fullmatch(r"\(?([A-Ea-e])\)?[.)]?", explicit_statement(text).strip()) if options else None
-    return f"The answer is {options[chosen[1].upper()]}" if chosen and chosen[1].upper() in options else text
-
-
 def _is_empty_list(text: str) -> bool:
-    """Whether a reply is a list of nothing: "1.\\n1.\\n1."; "8\\n8\\n8" says 8 over and over."""
+    """Whether a reply is a list of nothing, line after line of "1."; line after line of "8" says 8."""
     lines = {line.strip(" *-\t") for line in text.split("\n")} - {""}
     return not any(character.isalpha() for character in text) and lines != {min(lines).rstrip(".")}
 
@@ -414,9 +346,3 @@ def _answers(sentence: str, question: str) -> bool:
     """Whether *sentence* shares a word that matters with what the question's last sentence asks."""
     asked = set(words(re.split(r"[.!]\s", question.strip())[-1])) - _COMMON
     return bool({word.rstrip("s") for word in asked} & {word.rstrip("s") for word in words(sentence)})
-
-
-def _to_sentence_end(text: str, start: int) -> str:
-    """Return *text* from *start* to the end of its sentence or line."""
-    line = text[start : start + 400].lstrip().partition("\n")[0]
-    return re.split(r"(?<=[.!?])\s", line, maxsplit=1)[0]

@@ -21,8 +21,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reasoning_probe.answers import BOTH, explicit_statement
 from reasoning_probe.equations import find_equations
+from reasoning_probe.explicit import BOTH, explicit_statement
 from reasoning_probe.items import Item, label_of
 from reasoning_probe.labels import label_in
 from reasoning_probe.mistakes import stated_chain, wrong_number

@@ -6,7 +6,7 @@ answer, and the chain of calculations that the response states; it returns why i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
@@ -91,7 +91,8 @@ def miscalculated(reference: Reference, answer: Fraction, chain: Chain | None) -
         return None
     last, value = chain.equations[-1], chain.carried[-1]
     wrong = next((found for found in reversed(chain.equations) if not _holds(found)), None)
-    solved = _matches(last, value, {reference.expected})
+    own = reference.given | reference.steps | {_stated(found) for found in chain.equations[:-1]}
+    solved = _matches(last, value, {reference.expected}) and own.issuperset(last.operands)
     if wrong is None or not (solved or all(_is_step(reference, *pair) for pair in _pairs(chain))):
         return None
     return f"{_expression(wrong)} is the right calculation, but it does not come to {render_number(_stated(wrong))}"
@@ -131,7 +132,10 @@ def foreign_chain(reference: Reference, answer: Fraction, chain: Chain | None) -
         or all(_is_step(reference, *pair) for pair in _pairs(chain))
     ):
         return None
-    return f"{_expression(chain.equations[-1])} does not come from the question's numbers"
+    last = chain.equations[-1]
+    if set(last.operands) <= reference.given:
+        return f"{_expression(last)} is not what the question asks for, and does not come out even"
+    return f"{_expression(last)} does not come from the question's numbers"
 
 
 def operand_echoed(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
@@ -158,6 +162,41 @@ def wrong_operand(reference: Reference, answer: Fraction, chain: Chain | None) -
     Example: 2 for "Tom has 5 apples, buys 7 more and eats 3", by 5 - 3. Counter-example: 35, by 5 * 7.
     """
     return _combination(reference, answer, len(reference.numbers) > 2, reference.operators)
+
+
+def altered_solution(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+    """The right solution with one change: an operation replaced, a number left out, or another number in its place.
+
+    The steps after the change are calculated with what it came to. Example: 26 for ``16 - 3 - 4 = 9, 9 * 2 = 18``, by
+    16 - 3 = 13 and 13 * 2. Counter-example: 27, for which two changes are needed.
+    """
+    if len(reference.chain) == 1 and len(reference.chain[0].operators) == 1:
+        return None  # one operation on two numbers: ``other_operation`` knows what else can be done with them
+    for index, found in enumerate(reference.chain[:12]):
+        for tokens in _alterations(found.tokens[:20], reference.numbers[:12]):
+            value = evaluate(tokens)
+            known = {} if value is None or found.stated is None else {found.stated: value}
+            for later in reference.chain[index + 1 : 12]:
+                value = evaluate(later.tokens, known)
+                if value is not None and later.stated is not None:
+                    known[later.stated] = value
+            if value == answer and known:
+                return f"the right solution with {_written(tokens)} for {_written(found.tokens)} comes to it"
+    return None
+
+
+def _alterations(tokens: tuple[Token, ...], numbers: Sequence[Fraction]) -> Iterator[tuple[Token, ...]]:
+    """Yield *tokens* with one operator replaced, one operand left out, or one exchanged for one of *numbers*."""
+    for at, token in enumerate(tokens):
+        before, after = tokens[:at], tokens[at + 1 :]
+        if isinstance(token, Fraction):
+            yield from ((*before, number, *after) for number in numbers if number != token and token in numbers)
+            continue
+        if token in "()":
+            continue
+        yield from ((*before, operator, *after) for operator in "+-*/" if operator != token)
+        if len(tokens) > 3 and isinstance(after[0], Fraction):
+            yield (*before, *after[1:])
 
 
 def other_operation(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
@@ -225,6 +264,7 @@ RULES: tuple[tuple[str, str, Rule], ...] = (
     ("wrong_operation", "step_left_out", step_left_out),
     ("wrong_operation", "wrong_operand", wrong_operand),
     ("wrong_operation", "other_operation", other_operation),
+    ("wrong_operation", "altered_solution", altered_solution),
     ("hallucination", "sign", sign),
     ("hallucination", "magnitude", magnitude),
     ("hallucination", "place_value", place_value),

@@ -7,11 +7,13 @@ there is neither, from the question's own calculation, or from a search over its
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 
-from reasoning_probe.equations import combine, find_equations
+from reasoning_probe.equations import Equation, combine, find_equations
 from reasoning_probe.items import Item
 from reasoning_probe.numerals import find_numbers, parse_number
 
@@ -35,7 +37,8 @@ class Reference:
     """The right answer of a number item, the numbers of its question, and the steps of its solution.
 
     ``numbers`` stand in the question's order, repeats included; ``implied`` are those that words like "half" and
-    percentages bring in; ``steps`` are the values that the right solution passes through, the answer among them.
+    percentages bring in; ``steps`` are the values that the right solution passes through, the answer among them;
+    ``chain`` is that solution in its order, as far as it is known.
     """
 
     expected: Fraction
@@ -43,6 +46,7 @@ class Reference:
     implied: frozenset[Fraction]
     steps: frozenset[Fraction]
     operators: frozenset[str]
+    chain: tuple[Equation, ...] = ()
 
     @property
     def given(self) -> frozenset[Fraction]:
@@ -72,36 +76,45 @@ def reference_of(item: Item) -> Reference:
             implied.add(number.value / 12)
         if number.value.denominator > 1 and "." not in number.text:
             implied |= {1 - number.value, Fraction(number.value.numerator), Fraction(number.value.denominator)}
-    steps, operators, constants = _steps(item, expected, numbers)
-    implied |= constants - steps
-    return Reference(expected, numbers, frozenset(implied), frozenset(steps | {expected}), frozenset(operators))
+    chain, ways = _solution(item, expected, numbers)
+    constants = {operand for found in chain for operand in found.operands} if item.solution is not None else set()
+    steps = {found.stated for found in (*chain, *ways) if found.stated is not None} | {expected}
+    operators = {operator for found in (*chain, *ways) for operator in found.operators}
+    if item.operation is not None and item.solution is None:
+        operators = {item.operation}
+    return Reference(
+        expected, numbers, frozenset(implied | (constants - steps)), frozenset(steps), frozenset(operators), chain
+    )
 
 
-def _steps(
+def _solution(
     item: Item, expected: Fraction, numbers: tuple[Fraction, ...]
-) -> tuple[set[Fraction], set[str], set[Fraction]]:
-    """Return the values and the operators of the right solution, and what it calculates with (7 days a week)."""
+) -> tuple[tuple[Equation, ...], list[Equation]]:
+    """Return the right solution's calculations in order, and those of every other way to it that was found."""
     if item.solution is not None:
         solution = item.solution[:_MAX_TEXT]
         annotations = _ANNOTATION.findall(solution)
         written = [found for text in annotations or [solution] for found in find_equations(text)]
-        steps = {found.stated for found in written if found.stated is not None}
-        if steps:
-            operands = {operand for found in written for operand in found.operands}
-            return steps, {operator for found in written for operator in found.operators}, operands
+        if chain := tuple(found for found in written if found.stated is not None):
+            return chain, []
     if item.operation is not None:
-        return set(), {item.operation}, set()
+        return (), []
     asked = [found for found in find_equations(item.question[:_MAX_TEXT]) if found.true == expected]
     if asked:
-        return set(), set(asked[0].operators), set()
+        return (replace(asked[0], stated=expected),), []
     ways = _search(numbers, expected) if 2 <= len(numbers) <= MAX_SEARCHED else []
-    return {value for values, _ in ways for value in values}, {used for _, all_used in ways for used in all_used}, set()
+    if (
+        not ways and 2 <= len(numbers) < MAX_SEARCHED
+    ):  # "Ann has 20 and Bob 11 fewer: how many together?" takes 20 twice
+        ways = [way for number in numbers for way in _search((*numbers, number), expected)]
+    found = [step for way in ways for step in (*way, *_distributed(way))]
+    return (ways[0] if ways else ()), found
 
 
-def _search(numbers: tuple[Fraction, ...], expected: Fraction) -> list[tuple[frozenset[Fraction], frozenset[str]]]:
-    """Return, for each way to make *expected* from all *numbers*, the values and operators on the way."""
+def _search(numbers: tuple[Fraction, ...], expected: Fraction) -> list[tuple[Equation, ...]]:
+    """Return each way to make *expected* from all *numbers*, as its calculations in order."""
     if len(numbers) == 1:
-        return [(frozenset(), frozenset())] if numbers[0] == expected else []
+        return [()] if numbers[0] == expected else []
     found = []
     for i, left in enumerate(numbers):
         for j, right in enumerate(numbers):
@@ -112,6 +125,16 @@ def _search(numbers: tuple[Fraction, ...], expected: Fraction) -> list[tuple[fro
                 value = combine(left, operator, right)
                 if value is None or (operator in "+*" and i > j) or value < 0:
                     continue
-                for values, used in _search((*rest, value), expected):
-                    found.append((values | {value}, used | {operator}))
+                step = Equation((left, operator, right), value, 0, 0, None)
+                found += [(step, *way) for way in _search((*rest, value), expected)]
     return found
+
+
+def _distributed(way: tuple[Equation, ...]) -> Iterator[Equation]:
+    """Yield ``12 * 2`` and ``9 * 2`` where ``(12 + 9) * 2`` is a way: each part may be multiplied first."""
+    for first, second in pairwise(way):
+        if first.operators[0] not in "+-" or second.operators[0] not in "*/" or second.operands[0] != first.stated:
+            continue
+        for part in first.operands:
+            value = combine(part, second.operators[0], second.operands[1])
+            yield Equation((part, second.operators[0], second.operands[1]), value, 0, 0, None)

@@ -18,6 +18,8 @@ MAX_SENTENCE = 1500
 """Only so many characters of a sentence are read."""
 
 _PRONOUNS = {"he", "she", "it", "they", "we", "i", "you", "his", "her", "their"}
+_LITTLE_WORDS = _PRONOUNS | {"and", "so", "then", "but", "who", "also", "a", "an", "the", "than", "of", "ha", "are"}
+_CALCULATED = re.compile(r"[0-9] ?[-+*/=\u2212\u00d7\u00f7]|\b(?:is|are|equals) [^\w\s]?[0-9.,]+\W*$")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>|</?s>|\[/?INST\]")
 _LATEX = (
@@ -158,10 +160,17 @@ def is_echo(sentence: str, question: str) -> bool:
 
 
 def _retells(sentence: str, question: str) -> bool:
-    """Whether *sentence* puts the question's facts together again: three numbers or more, and no word of its own."""
-    if len(find_numbers(sentence)) < 3 or re.search(r"[0-9] ?[-+*/=\u2212\u00d7\u00f7]", sentence):
+    """Whether *sentence* puts the question's facts together again, with no word or number of its own.
+
+    It holds two numbers or more, or compares with one ("Ann has 4 times as many as Bob."), calculates nothing and ends
+    in no "is 4". A few numbers are only retold in the words of the premises: those of the last sentence may answer it.
+    """
+    numbers = find_numbers(sentence)
+    compares = re.search(r"[0-9] (?:times|more|fewer|less)\b", sentence) is not None
+    if len(numbers) < (1 if compares else 2) or _CALCULATED.search(sentence):
         return False
-    asked = {word.rstrip("s") for word in words(question)} | _PRONOUNS | {"and", "so", "then", "but", "who", "also"}
+    premises = re.split(r"(?<=[.!?])\s+(?=[^.!?]*[.!?]?\s*$)", question)[0] if len(numbers) < 3 else question
+    asked = {word.rstrip("s") for word in words(premises)} | _LITTLE_WORDS
     return all(word.rstrip("s") in asked for word in words(sentence))
 
 

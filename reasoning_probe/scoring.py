@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 
-from reasoning_probe.answers import Reading, read_label, read_number, read_text
+from reasoning_probe.answers import read_label, read_number, read_text
+from reasoning_probe.explicit import Reading
 from reasoning_probe.items import Item, label_of
 from reasoning_probe.numerals import MAX_DIGITS, find_numbers, parse_number
 from reasoning_probe.responses import clean, normalise_text, words
