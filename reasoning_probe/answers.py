@@ -91,6 +91,9 @@ _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|will|would|can|gets?|got|makes?|made|costs?|leaves?|left|needs?|takes?|equals?)\b",
     re.IGNORECASE,
 )
+_DEGENERATE = re.compile(r"([0-9])\1{14}")
+"""Digits without end."""
+
 _AT_END = re.compile(r"[%\u00b0\u00a2\"')\]}]*(?:[ -][^\W\d_]+){0,4}(?:/[^\W\d_]+)?[\s.!\"')\]}$]*")
 _MARKED = re.compile(
     rf"(?:=|\N{{ALMOST EQUAL TO}}|\b(?:which|gives|total|make|get)\b.{{0,20}}?|{RESULT})[ \t(]*$", re.IGNORECASE
@@ -183,7 +186,11 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     numeric = [part for part in said if pick_number(part.text, own) and not _is_plan(part.text, own)]
     if not numeric:
         return _nothing(said)
-    if is_counting(text) or (truncated and is_loop(text) and (_is_empty_list(text) or is_loop(numeric[0].text))):
+    if (
+        is_counting(text)
+        or _DEGENERATE.search(text)
+        or (truncated and is_loop(text) and (_is_empty_list(text) or is_loop(numeric[0].text)))
+    ):
         return None
     bare = _bare_number(numeric[0], said, question)
     asked = [found.tokens for found in calculations_in(question)]
@@ -215,6 +222,8 @@ def _bare_number(first: Sentence, said: list[Sentence], question: str) -> Readin
     if numbers[0].start > start or any(found.start <= numbers[0].start for found in calculations_in(first.text)):
         return None
     rest = first.text[numbers[0].end :]
+    if re.match(r"\.[^\W\d_]", rest):  # "1.2.you."
+        return None
     listed = len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1
     if listed or _ROUNDED.search(rest) or not _BARE_REST.match(rest):
         return None
@@ -260,6 +269,7 @@ def _worked_number(
     if truncated and not restated and _is_announced(said[-1], results, question):
         return None
     whole = [part for part in whole if not stepwise and (part is results[-1] or part is after[part.paragraph])]
+    whole = [part for part in whole if not (truncated and _goes_on(part, said))]
     over = not truncated or (said[-1].paragraph > numeric[-1].paragraph and not stepwise)
     closing = _closing_statement(numeric, results, question, own) if over else None
     if closing and not concluding:

@@ -3,11 +3,12 @@
 :func:`judge` reads a response and, where it is not right, names the first category that applies:
 
 ====================  =====================================================================================
-``incomplete``        no definite answer: ``empty``, ``refusal``, ``loop``, ``restated``, ``cut_off``, ``no_answer``
+``incomplete``        no definite answer: ``empty``, ``refusal``, ``loop``, ``restated``, ``cut_off``, ``undecided``,
+                      ``no_answer``
 ``wrong_label``       a definite but wrong yes / no / unknown: ``yes_for_no`` and so on
 ``off_by_one``        a whole number that differs by exactly 1: ``one_too_many``, ``one_too_few``
 ``wrong_operation``   the question's own numbers, other steps: ``wrong_chain``, ``operand_echoed``,
-                      ``step_left_out``, ``wrong_operand``, ``other_operation``
+                      ``step_left_out``, ``wrong_operand``, ``other_operation``, ``altered_solution``
 ``hallucination``     any other definite wrong answer: ``miscalculated``, ``sign``, ``magnitude``, ``place_value``,
                       ``concatenated``, ``foreign_numbers``, ``yes_and_no``, ``off_topic``, ``wrong_text``,
                       ``from_nowhere``
@@ -100,6 +101,8 @@ def _unanswered(item: Item, response: str, truncated: bool) -> Judgement:
         return _incomplete("restated", "it only says the question again")
     if truncated:
         return _incomplete("cut_off", "the token limit ended it before an answer")
+    if item.kind == "label" and sentences(text):
+        return _incomplete("undecided", "what it says leaves open what was asked")
     return _incomplete("no_answer", "it gives no definite answer")
 
 
@@ -138,7 +141,8 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
         return _lone_number(text) or (_in_words(item, first) if len(words(first)) <= 2 else None)
     if label := re.match(r"(yes|no)(?=[.,!]|$)", first, re.IGNORECASE):
         return label[1].lower()
-    return _in_words(item, first) if len(words(first)) <= 3 else None
+    whole = not truncated or first.endswith((".", "!"))
+    return _in_words(item, first) if whole and len(words(first)) <= 3 else None
 
 
 def _in_words(item: Item, statement: str) -> str | None:

@@ -93,7 +93,7 @@ def miscalculated(reference: Reference, answer: Fraction, chain: Chain | None) -
     wrong = next((found for found in reversed(chain.equations) if not _holds(found)), None)
     own = reference.given | reference.steps | {_stated(found) for found in chain.equations[:-1]}
     solved = _matches(last, value, {reference.expected}) and own.issuperset(last.operands)
-    if wrong is None or not (solved or all(_is_step(reference, *pair) for pair in _pairs(chain))):
+    if wrong is None or not (solved or all(_is_step(reference, chain, *pair) for pair in _pairs(chain))):
         return None
     return f"{_expression(wrong)} is the right calculation, but it does not come to {render_number(_stated(wrong))}"
 
@@ -110,7 +110,7 @@ def wrong_chain(reference: Reference, answer: Fraction, chain: Chain | None) -> 
     own = set(reference.given | (reference.steps - ({reference.expected} - chain.ahead)))
     for found, value in _pairs(chain):
         if own.issuperset(found.operands):
-            if _counts(found) and not _is_step(reference, found, value):
+            if _counts(found) and not _is_step(reference, chain, found, value):
                 return f"{_expression(found)} is not what the question asks for"
             own.add(_stated(found))
         elif begun := _first_step(found):
@@ -129,7 +129,7 @@ def foreign_chain(reference: Reference, answer: Fraction, chain: Chain | None) -
     if (
         chain is None
         or _explains_itself(reference, answer, chain)
-        or all(_is_step(reference, *pair) for pair in _pairs(chain))
+        or all(_is_step(reference, chain, *pair) for pair in _pairs(chain))
     ):
         return None
     last = chain.equations[-1]
@@ -288,8 +288,13 @@ def _holds(found: Equation) -> bool:
     return found.true == found.stated
 
 
-def _is_step(reference: Reference, found: Equation, carried: Fraction | None) -> bool:
+def _is_step(reference: Reference, chain: Chain, found: Equation, carried: Fraction | None) -> bool:
     """Whether a calculation is one of the right solution: it comes to one of its values from numbers a solver has."""
+    own = reference.given | reference.steps | {_stated(each) for each in chain.equations if each is not found}
+    return own.issuperset(found.operands) and _comes_to_step(reference, found, carried)
+
+
+def _comes_to_step(reference: Reference, found: Equation, carried: Fraction | None) -> bool:
     return _matches(found, carried, reference.steps) or _matches(found, found.true, reference.steps)
 
 

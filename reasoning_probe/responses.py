@@ -18,7 +18,23 @@ MAX_SENTENCE = 1500
 """Only so many characters of a sentence are read."""
 
 _PRONOUNS = {"he", "she", "it", "they", "we", "i", "you", "his", "her", "their"}
-_LITTLE_WORDS = _PRONOUNS | {"and", "so", "then", "but", "who", "also", "a", "an", "the", "than", "of", "ha", "are"}
+_LITTLE_WORDS = _PRONOUNS | {
+    "and",
+    "so",
+    "then",
+    "but",
+    "who",
+    "also",
+    "a",
+    "an",
+    "the",
+    "than",
+    "of",
+    "ha",
+    "are",
+    "were",
+    "wa",
+}
 _CALCULATED = re.compile(r"[0-9] ?[-+*/=\u2212\u00d7\u00f7]|\b(?:is|are|equals) [^\w\s]?[0-9.,]+\W*$")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>|</?s>|\[/?INST\]")
@@ -171,7 +187,10 @@ def _retells(sentence: str, question: str) -> bool:
         return False
     premises = re.split(r"(?<=[.!?])\s+(?=[^.!?]*[.!?]?\s*$)", question)[0] if len(numbers) < 3 else question
     asked = {word.rstrip("s") for word in words(premises)} | _LITTLE_WORDS
-    return all(word.rstrip("s") in asked for word in words(sentence))
+    own = sum(word.rstrip("s") not in asked for word in words(sentence))
+    return own <= (len(numbers) > 2) and {number.value for number in numbers} <= {
+        number.value for number in find_numbers(question)
+    }
 
 
 def is_refusal(text: str) -> bool:
@@ -193,14 +212,15 @@ def is_loop(text: str) -> bool:
 
 
 def is_counting(text: str) -> bool:
-    """Whether a reply is nothing but several different numbers.
+    """Whether a reply is nothing but numbers, three or more, and not always the same one.
 
-    >>> is_counting("1. 2. 3. 4."), is_counting("8, or 8"), is_counting("5 + 3 = 8")
+    >>> is_counting("1. 2. 3. 4."), is_counting("8, 8, 8"), is_counting("5 + 3 = 8")
     (True, False, False)
     """
     if any(character.isalpha() or character in "=+*/" for character in text):
         return False
-    return len({number.value for number in find_numbers(text[:2000])}) > 2
+    values = [number.value for number in find_numbers(text[:2000])]
+    return len(values) > 2 and len(set(values)) > 1
 
 
 def options_in(text: str) -> dict[str, str]:

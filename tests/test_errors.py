@@ -67,6 +67,7 @@ def test_a_right_answer_has_no_category(item: Item, response: str) -> None:
         (SUM, "What is 5 + 3?", "restated", False),
         (ALICE, "Alice has 10 dollars, spends 4.", "restated", False),
         (MAX, "Max is a dog.", "restated", False),
+        (MAX, "Max is a human.", "undecided", False),
         (SUM, " 1", "cut_off", True),
         (TOM, "First, Tom has 5 + 7 = 12 apples. Then", "cut_off", True),
         (SUM, "To calculate 5 + 3, you simply add 5 to 3.", "no_answer", False),
@@ -151,7 +152,7 @@ def test_wrong_operation(item: Item, response: str, kind: str) -> None:
         (SUM, "The answer is: Alice", "off_topic"),
         (SUM, "Yes.", "off_topic"),
         (MAX, "The answer is: 8", "off_topic"),
-        (MAX, "Max is a human.", "off_topic"),
+        (MAX, "Paris.", "off_topic"),
         (MAX, "Yes and no.", "yes_and_no"),
         (PARIS, "London", "wrong_text"),
     ],
@@ -225,7 +226,7 @@ def test_any_text_is_judged(response: str, item: Item, truncated: bool) -> None:
         assert judgement.category in CATEGORIES
         assert judgement.kind
         assert judgement.reason
-        assert (judgement.answer is None) <= (judgement.category in ("incomplete", "hallucination"))
+        assert (judgement.answer is None) is (judgement.category == "incomplete")
 
 
 @given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 9999))
