@@ -159,7 +159,7 @@ def step_left_out(reference: Reference, answer: Fraction, chain: Chain | None) -
 def wrong_operand(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
     """The solution's operation on two other numbers of the question.
 
-    Example: 2 for "Tom has 5 apples, buys 7 more and eats 3", by 5 - 3. Counter-example: 35, by 5 * 7.
+    Example: 12 for (16 - 3 - 4) * 2, by 16 - 4. Counter-example: 20, by 16 + 4.
     """
     return _combination(reference, answer, len(reference.numbers) > 2, reference.operators)
 
@@ -168,7 +168,7 @@ def altered_solution(reference: Reference, answer: Fraction, chain: Chain | None
     """The right solution with one change: an operation replaced, a number left out, or another number in its place.
 
     The steps after the change are calculated with what it came to. Example: 26 for ``16 - 3 - 4 = 9, 9 * 2 = 18``, by
-    16 - 3 = 13 and 13 * 2. Counter-example: 27, for which two changes are needed.
+    16 - 3 = 13 and 13 * 2. Counter-example: 100, for which no one change is enough.
     """
     if len(reference.chain) == 1 and len(reference.chain[0].operators) == 1:
         return None  # one operation on two numbers: ``other_operation`` knows what else can be done with them

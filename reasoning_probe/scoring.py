@@ -83,9 +83,9 @@ def extract_answer(item: Item, response: str, truncated: bool = False) -> Readin
 def is_correct(item: Item, reading: Reading) -> bool:
     """Whether *reading* is the item's expected answer."""
     if item.kind == "number":
-        expected = parse_number(item.answer)
+        value = parse_number(item.answer)
         return reading.value is not None and (
-            reading.value == expected or (reading.percent and reading.value / 100 == expected)
+            reading.value == value or (reading.percent and reading.value / 100 == value)
         )
     if item.kind == "label":
         return reading.answer == label_of(item.answer)

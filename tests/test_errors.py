@@ -22,7 +22,7 @@ WORDS = Item(question="What is twelve divided by four?", answer="3")
 ALICE = Item(question="Alice has 10 dollars, spends 4. How much left?", answer="6")
 TOM = Item(question="Tom has 5 apples and buys 7 more. He eats 3. How many apples does he have?", answer="9")
 DUCKS = Item(
-    question="Janet's ducks lay 16 eggs per day. She eats three for breakfast and bakes muffins with four. She sells "
+    question="Mara's hens lay 16 eggs per day. She eats three for breakfast and bakes muffins with four. She sells "
     "the rest for $2 per egg. How much does she make every day?",
     answer="18",
     solution="She sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs.\nShe makes 9 * 2 = $<<9*2=18>>18.\n#### 18",

@@ -27,10 +27,10 @@ HALF = Item(question="What is half of 18?", answer="9")
 WORDS = Item(question="What is twelve divided by four?", answer="3")
 TOM = Item(question="Tom has 5 apples and buys 7 more. He eats 3. How many apples does he have?", answer="9")
 DUCKS = Item(
-    question="Janet's ducks lay 16 eggs per day. She eats three for breakfast and bakes muffins with four. "
+    question="Mara's hens lay 16 eggs per day. She eats three for breakfast and bakes muffins with four. "
     "She sells the rest for $2 per egg. How much in dollars does she make every day?",
     answer="18",
-    solution="Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 duck eggs a day.\nShe makes 9 * 2 = $<<9*2=18>>18.\n#### 18",
+    solution="She sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs a day.\nShe makes 9 * 2 = $<<9*2=18>>18.\n#### 18",
 )
 CAT = Item(question="Some cats are black. Tom is a cat. Is Tom black?", answer="Unknown")
 NEMO = Item(question="No fish can fly. Nemo is a fish. Can Nemo fly?", answer="No")

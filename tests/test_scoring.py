@@ -322,7 +322,10 @@ def test_the_expected_answer_plays_no_part_in_the_reading(response: str, item: I
     assert extract_answer(item, response, truncated) == extract_answer(other, response, truncated)
 
 
-MODULES = ["numerals", "equations", "responses", "labels", "answers", "scoring", "reference", "mistakes", "errors"]
+MODULES = [
+    "numerals", "units", "equations", "responses", "labels", "statements", "explicit", "answers", "scoring",
+    "reference", "mistakes", "errors",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)
