@@ -3,9 +3,9 @@
     python -m benchmarks.lm_eval_parity
     python -m benchmarks.lm_eval_parity reports/outcomes.jsonl
 
-Needs ``lm-eval`` (its filters alone: ``pip install --no-deps lm-eval``, with numpy, PyYAML and sacrebleu). Reads a JSON line a response
-with ``response`` and ``expected`` (or ``answer``); without a path the responses that were labelled by reading. The
-regular expressions and what is ignored in a comparison are read from lm-eval's ``gsm8k.yaml``.
+Needs ``lm-eval`` (its filters alone: ``pip install --no-deps lm-eval``, with numpy, PyYAML and sacrebleu). Reads a JSON
+line a response with ``response`` and ``expected`` (or ``answer``); without a path the responses that were labelled by
+reading. The regular expressions and what is ignored in a comparison are read from lm-eval's ``gsm8k.yaml``.
 """
 
 from __future__ import annotations
