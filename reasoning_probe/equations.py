@@ -37,9 +37,19 @@ _GAP = re.compile(
     rf"[ \t]*(?P<close>[)\]]*)[ \t]*(?:(?P<operator>{_SYMBOLS})|(?P<result>{RESULT}))[ \t]*(?P<open>[(\[]*)[ \t]*",
     re.IGNORECASE,
 )
-_VERBS = {"add": "+", "sum": "+", "subtract": "-", "difference": "-", "multipl": "*", "product": "*", "divid": "/"}
+_VERBS = {
+    "add": "+",
+    "sum": "+",
+    "total": "+",
+    "subtract": "-",
+    "difference": "-",
+    "multipl": "*",
+    "product": "*",
+    "divid": "/",
+}
 _VERB = re.compile(
-    r"\b(add|subtract|multipl|divid)(?:ing|ed|y|ying|e)?\b|\b(sum|difference|product) (?:of|between)\b", re.IGNORECASE
+    r"\b(add|subtract|multipl|divid)(?:ing|ed|y|ying|e)?\b|\b(sum|total|difference|product) (?:of|between)\b",
+    re.IGNORECASE,
 )
 _PROSE_RESULT = re.compile(rf"[ a-z]{{0,20}}?{RESULT}[ ]?", re.IGNORECASE)
 _COMPARED = re.compile(r"[ ](?:[a-z]+[ ])?(?:more|less|fewer|greater|longer|older|times)\b", re.IGNORECASE)

@@ -77,7 +77,7 @@ def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
         text = clean(response, item.question, truncated)
         equations = find_equations(text)
         ahead = find_numbers(text[: equations[0].start]) if equations else []
-        chain = stated_chain(equations, reading.value, [number.value for number in ahead])
+        chain = stated_chain(equations, reading.written or reading.value, [number.value for number in ahead])
         category, kind, reason = wrong_number(reference_of(item), reading.value, chain)
     return Judgement(reading.answer, False, category, kind, reason)
 
@@ -133,7 +133,7 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
     explicit = explicit_statement(text).strip()
     over = not truncated or "\n" in text or len(said) > 1
     if explicit and (not truncated or explicit.endswith((".", "!")) or "\n" in text[text.find(explicit) :]):
-        return _in_words(item, explicit) or (_lone_number(explicit) if item.kind == "label" else None)
+        return _in_words(item, explicit) or (_lone_number(explicit.rstrip(".")) if item.kind == "label" else None)
     first = said[0].text
     if not over or said[0].is_question or is_echo(first, item.question):
         return None

@@ -26,13 +26,15 @@ _FINAL = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|correct(?:ed)?|o
 class Reading:
     """An answer as it was read: the normal form of it, its ``value`` if it is a number, and the sentence it is from.
 
-    ``percent`` says that a percent sign follows it: "75%" is 75, and may also be meant as 0.75.
+    ``percent`` says that a percent sign follows it: "75%" is 75, and may also be meant as 0.75;
+    ``written`` is the number as it stands there, before its unit is converted.
     """
 
     answer: str
     value: Fraction | None = None
     source: str = ""
     percent: bool = False
+    written: Fraction | None = None
 
 
 BOTH = "yes and no"
@@ -93,7 +95,7 @@ def reading_of(number: Numeral, source: str, question: str) -> Reading:
     after = source[number.end : number.end + 30]
     value = converted(number.value, after, asked_unit(question))
     plain = number.text if "/" in number.text and value == number.value else render_number(value)
-    return Reading(plain.strip(), value, source, after.lstrip(" \\").startswith("%"))
+    return Reading(plain.strip(), value, source, after.lstrip(" \\").startswith("%"), number.value)
 
 
 def to_sentence_end(text: str, start: int) -> str:

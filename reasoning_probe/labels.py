@@ -99,6 +99,12 @@ def label_in(sentence: str, question: str) -> Label | None:
     verdict = _VERDICT.search(plain)
     if verdict:
         return _AS_LABEL[verdict[verdict.lastindex or 0].lower()]
+    contrast = re.fullmatch(
+        r"(\w+) (?:is|are) (?:.{1,80}?),? but (not .{1,80})", plain
+    )  # "Max is a dog, but not a cat."
+    if contrast:
+        plain = f"{contrast[1]} is {contrast[2]}"
+        return _statement(words(plain), plain, question)
     without_aside = re.sub(r",[^,]{1,80},", "", plain)  # "Max, being a dog, is an animal."
     return _statement(said, plain, question) or _statement(words(without_aside), without_aside, question)
 

@@ -63,6 +63,7 @@ _NUMBERED = re.compile(
 _BULLET = re.compile(r"[ \t]*(?:[*\u2022]|-(?=[ \t]))[ \t]*")
 _ENUMERATOR = re.compile(r"[ \t]*\(?(\d{1,2})[.)](?:[ \t]+(?=\S)|[ \t]*$)")
 _OPTION = re.compile(r"(?:^|\s)\(?([A-Ea-e])[).:][ \t]+(?=\S)")
+_CUT = re.compile(r"[-+\u2212\u2013$\u20ac\u00a3\u00a5]{0,3}[0-9][0-9.,/:]*(?: [0-9]{1,3})* ?\Z")
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\b[MD]r\.)(?<!\bMrs\.)(?<!\bvs\.)(?<!\be\.g\.)(?<!\bi\.e\.)[\"')]?\s+")
 
 _REFUSAL = re.compile(
@@ -243,18 +244,16 @@ def _repeats(tokens: list[str], period: int, at_least: int) -> bool:
 
 
 def _without_cut_number(text: str) -> str:
-    """Drop a number at the very end: "18" may have been cut to "1", "1,000" to "1,", "7.5" to "7."."""
+    """Drop a number at the very end: "18" may have been cut to "1", "7.5" to "7.", "1,000" to "1,0", "4 000" to "4"."""
     tail = text[-500:]
     numbers = find_numbers(tail)
-    if not numbers:
-        return text.rstrip("0123456789")
-    last = numbers[-1]
-    rest = tail[last.end :]
-    if rest == "." and re.search(rf"(?:=|\bis) ?{re.escape(last.text)}(?![0-9.,]*[0-9])", tail[: last.start]):
+    if numbers and numbers[-1].is_word and tail[numbers[-1].end :].strip(" ") in ("", "-", "and", "."):
+        return text[: len(text) - len(tail) + numbers[-1].start]
+    said = re.escape(numbers[-1].text) if numbers else ""
+    if said and re.search(rf"(?:=|\bis) ?{said}(?![0-9.,]*[0-9]).*{said}\.\Z", tail, re.DOTALL):
         return text  # "= 21. The answer is 21.": the number was whole before
-    if rest in ("", ".", ",", "/") or (last.is_word and rest == "-") or rest.isdigit():
-        return text[: len(text) - len(rest) - (last.end - last.start)]
-    return text
+    cut = _CUT.search(tail)
+    return text[: len(text) - len(tail) + cut.start()] if cut else text
 
 
 def _this_question(text: str, question: str) -> str:

@@ -11,6 +11,7 @@ from reasoning_probe.numerals import Numeral, find_numbers
 from reasoning_probe.responses import MAX_SENTENCE, words
 
 _DENIED = re.compile(r"(?:\bnot|n't)(?: (?:equal to|exactly|just|only))?[ $(]*$", re.IGNORECASE)
+_GOES_ON = re.compile(r" ?(?:[+*/\u00d7\u00f7]|[-\u2212] )")
 _CONCLUDING = re.compile(
     r"\b(?:so|therefore|thus|hence)\b"
     r"|\bround(?:s|ed|ing)?(?: it)?(?: up| down| off)? to\b(?!.{0,30}\b(?:decimal|places|nearest))",
@@ -49,7 +50,11 @@ def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
         return None
     if not calculations and len(numbers) > 2 and len({number.value for number in numbers}) == 1:
         return None
-    marked = [number for number in numbers if after_equals(statement, number)]
+    marked = [
+        number
+        for number in numbers
+        if after_equals(statement, number) and not _GOES_ON.match(statement, number.end)  # "= 3 + 2"
+    ]
     results = [number for number in numbers if any(_is_result(number, found) for found in calculations)]
     if marked or results:
         return (marked or results)[-1]

@@ -127,6 +127,7 @@ def test_off_by_one_comes_before_operations(item: Item, response: str, kind: str
         (TOM, "5 + 7 + 3 = 15", "wrong_chain"),
         (TOM, "5 * 7 = 35", "wrong_chain"),
         (DUCKS, "16 * 2 = 32", "wrong_chain"),
+        (ALICE, "10 + 4 = 14 cents", "wrong_chain"),
         (DUCKS, "First, 16 * 2 = 30. Then 30 - 3 = 27. #### 27", "wrong_chain"),
     ],
 )
@@ -237,6 +238,47 @@ def test_a_bare_number_is_right_only_if_it_is_the_expected_one(a: int, b: int, a
     assert judgement.correct is (answer == a + b)
     if abs(answer - a - b) == 1:
         assert judgement.category == "off_by_one"
+
+
+NUMBERS = st.one_of(
+    st.integers(-9999, 99999).map(str),
+    st.integers(1000, 10**7).map("{:,}".format),
+    st.integers(10, 99999).map(lambda cents: f"${cents / 100:,.2f}"),
+    st.decimals(1, 999, places=2).map(str),
+    st.integers(1, 999).map("{} 000".format),
+    st.sampled_from(["twenty-one", "one hundred and five", "seventeen"]),
+)
+SAYINGS = ["{}", "The answer is {}", "So it is {}", "#### {}", "5 + 3 = {}", "**{}", "Tom has {}", "\\boxed{{{}"]
+
+
+@given(NUMBERS, st.sampled_from(SAYINGS), st.sampled_from([SUM, TOM, ALICE]), st.integers(0, 12))
+def test_a_number_that_the_limit_cut_is_never_read(number: str, saying: str, item: Item, left: int) -> None:
+    said = saying.format(number)
+    kept = said[: len(said) - min(left, len(number))]
+    judgement = judge(item, kept, truncated=True)
+    assert judgement.answer in (None, "5", "3"), judgement  # the operands of "5 + 3 =" are whole
+    assert judgement.category == "incomplete" or "5 + 3" in said
+
+
+@given(RESPONSES, st.sampled_from([SUM, TOM, DUCKS, MAX, PARIS]), st.sampled_from([" ", "\n", " \n\n", "\t"]))
+def test_white_space_around_a_finished_response_changes_nothing(response: str, item: Item, space: str) -> None:
+    assert (
+        judge(item, response.strip() + space) == judge(item, response.strip()) == judge(item, space + response.strip())
+    )
+
+
+@given(st.integers(0, 999), st.integers(0, 999), st.sampled_from("+-*"), st.integers(-2000, 10**6))
+def test_a_stated_calculation_is_judged_by_its_operation(a: int, b: int, operator: str, stated: int) -> None:
+    right = {"+": a + b, "-": a - b, "*": a * b}[operator]
+    item = Item(question=f"What is {a} {operator} {b}?", answer=str(right))
+    judgement = judge(item, f" {a} {operator} {b} = {stated}")
+    assert judgement.answer == str(stated)
+    if stated == right:
+        assert judgement.correct
+    elif abs(stated - right) == 1:
+        assert judgement.category == "off_by_one"
+    else:
+        assert (judgement.category, judgement.kind) == ("hallucination", "miscalculated")
 
 
 @pytest.mark.parametrize(

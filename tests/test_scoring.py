@@ -206,6 +206,7 @@ def test_no_definite_number(response: str) -> None:
         (MAX, "Max isn't an animal.", "no"),
         (MAX, "It is not true that Max is an animal.", "no"),
         (MAX, "Yes\n\nQuestion: Is Max a cat?\nAnswer: No", "yes"),
+        (MAX, "Max is a dog, but not an animal.", "no"),
         (NEMO, "Nemo cannot fly.", "no"),
         (NEMO, "No he can't", "no"),
         (NEMO, "No, no fish can fly.", "no"),
