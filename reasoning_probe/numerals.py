@@ -77,8 +77,8 @@ _DIGITS = re.compile(
     """,
     re.VERBOSE,
 )
-_NUMBER_WORDS = _ONES | _TENS | _SCALES
-_WORD = "|".join(sorted(_NUMBER_WORDS, key=len, reverse=True))
+NUMBER_WORDS = _ONES | _TENS | _SCALES
+_WORD = "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
 _WORDS = re.compile(
     rf"(?<![\w-])(?P<article>(?:half[ ])?an?[ ](?=hundred|thousand|million|billion|dozen))?(?:{_WORD})\b"
     rf"(?:(?:-|[ ](?:and[ ])?)(?:{_WORD})\b){{0,12}}"
@@ -269,5 +269,5 @@ def _words_value(words: list[str]) -> int:
         elif word in _SCALES:
             total, current = total + (current or 1) * _SCALES[word], 0
         else:
-            current += _NUMBER_WORDS[word]
+            current += NUMBER_WORDS[word]
     return total + current

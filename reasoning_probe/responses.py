@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reasoning_probe.numerals import find_numbers
+from reasoning_probe.numerals import NUMBER_WORDS, find_numbers
 
 HEAD, TAIL = 6000, 3000
 """How many characters from the beginning and from the end of a longer response are looked at."""
@@ -243,11 +243,17 @@ def _repeats(tokens: list[str], period: int, at_least: int) -> bool:
     return len(tail) == length and all(tail[i] == tail[i + period] for i in range(length - period))
 
 
+def _may_go_on(rest: str) -> bool:
+    """Whether *rest*, after a number in words, may be the cut beginning of its next word, as in "twenty-o"."""
+    match = re.fullmatch(r"[ -]?(?:and[ ]|(?:an?d?)?\Z)?([a-z]{0,9})\.?", rest, re.IGNORECASE)
+    return match is not None and any(word.startswith(match[1].lower()) for word in NUMBER_WORDS)
+
+
 def _without_cut_number(text: str) -> str:
     """Drop a number at the very end: "18" may have been cut to "1", "7.5" to "7.", "1,000" to "1,0", "4 000" to "4"."""
     tail = text[-500:]
     numbers = find_numbers(tail)
-    if numbers and numbers[-1].is_word and tail[numbers[-1].end :].strip(" ") in ("", "-", "and", "."):
+    if numbers and numbers[-1].is_word and _may_go_on(tail[numbers[-1].end :]):
         return text[: len(text) - len(tail) + numbers[-1].start]
     said = re.escape(numbers[-1].text) if numbers else ""
     if said and re.search(rf"(?:=|\bis) ?{said}(?![0-9.,]*[0-9]).*{said}\.\Z", tail, re.DOTALL):

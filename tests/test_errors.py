@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_probe.equations import find_equations
@@ -251,6 +251,7 @@ NUMBERS = st.one_of(
 SAYINGS = ["{}", "The answer is {}", "So it is {}", "#### {}", "5 + 3 = {}", "**{}", "Tom has {}", "\\boxed{{{}"]
 
 
+@settings(max_examples=1000)
 @given(NUMBERS, st.sampled_from(SAYINGS), st.sampled_from([SUM, TOM, ALICE]), st.integers(0, 12))
 def test_a_number_that_the_limit_cut_is_never_read(number: str, saying: str, item: Item, left: int) -> None:
     said = saying.format(number)
