@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +18,9 @@ Replacement = Mapping[int, Tensor]
 """By layer, what stands in for each head's output, ``(heads, head_dim)``; a layer that is missing gets zeros."""
 
 ZERO: Replacement = {}
+
+REFERENCE_PROMPTS = 64
+"""Mean ablation averages over at most so many prompts of the dataset, its first."""
 
 
 def head_mask(rows: Sequence[Target], site: HeadSite, device: Any) -> Tensor | None:
@@ -105,3 +110,31 @@ def donor_output(model: Any, head_map: HeadMap, ids: Tensor) -> Replacement:
     It stands in at all positions of the row ("resample ablation", Chan et al. 2022, "Causal scrubbing").
     """
     return {layer: output[-1] for layer, output in clean_output(model, head_map, ids).items()}
+
+
+def donor_of(prompt: str, prompts: Sequence[str], seed: int) -> str:
+    """Return which of *prompts* the output is taken from for *prompt*: another one, if there is another.
+
+    It hangs on the seed and the prompt alone, so that an outcome is the same whichever items were selected.
+    """
+    others = [other for other in prompts if other != prompt] or list(prompts)
+    return random.Random(f"{seed} {prompt}").choice(others)
+
+
+def reference_record(ablations: Sequence[str], references: Mapping[str, Sequence[str]], seed: int) -> dict[str, Any]:
+    """Return what each ablation took its values from: ``reference`` of ``run.json``.
+
+    ``sha256`` is over the UTF-8 prompts of all datasets in order, each followed by a zero byte.
+    """
+    record = {}
+    for ablation in ablations:
+        most = {"zero": 0, "mean": REFERENCE_PROMPTS}.get(ablation)
+        prompts = [prompt for of_dataset in references.values() for prompt in list(of_dataset)[:most]]
+        digest = hashlib.sha256("".join(f"{prompt}\0" for prompt in prompts).encode("utf-8", "surrogatepass"))
+        record[ablation] = {
+            "prompts": len(prompts),
+            "sha256": digest.hexdigest(),
+            "averaged": "positions" if ablation == "mean" else None,
+            "seed": seed if ablation == "resample" else None,
+        }
+    return record

@@ -34,10 +34,12 @@ def merge(parts: Sequence[Part]) -> Run:
         generation={name: given for facts in every for name, given in facts["generation"].items()},
         ablation=every[0]["ablation"],
         formats={name: given for facts in every for name, given in facts["formats"].items()},
-        timing={key: max(facts["timing"][key] for facts in every) for key in every[0]["timing"]},
+        timing={key: max(facts["timing"].get(key, 0.0) for facts in every) for key in every[0]["timing"]},
         engine={key: _together([facts["engine"][key] for facts in every]) for key in every[0]["engine"]},
         versions=every[0]["versions"],
         skipped=list(skipped.values()),
+        reference=every[0]["reference"],
+        control=store.merged_control([facts["control"] for facts in every]),
     )
     planned = every[0]["planned"]
     unasked = {place for facts in every for place in facts["unasked"]}

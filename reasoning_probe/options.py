@@ -46,6 +46,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise Bad(f"{text[:40]!r} is not a whole number from 0 on")
+    return int(text)
+
+
 def _ablations(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
@@ -118,6 +124,7 @@ OPTIONS = (
         "KIND[,KIND]",
         default="zero",
     ),
+    Option(("--probe-seed",), "probe_seed", "seed of the items that resample draws", _seed, "N", default="0"),
     Option(
         ("--probe-dataset",),
         "probe_dataset",
@@ -237,6 +244,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ablate_layers=value["ablate_layers"],
         heads=value["probe_heads"],
         ablations=value["probe_ablation"],
+        seed=value["probe_seed"],
         sources=dict(value["probe_dataset"]),
         items=value["probe_items"],
         max_new_tokens=value["probe_max_new_tokens"],

@@ -164,7 +164,8 @@ class Resumer:
             return ""
         if dataset not in self._references:
             self._references[dataset] = _digest(*self.engine.references.get(dataset, ()))
-        return self._references[dataset]
+        seed = f" {self.engine.seed}" if ablation == "resample" else ""
+        return self._references[dataset] + seed
 
 
 def _of(work: Work) -> tuple[Query, tuple[tuple[Target, str], ...]]:

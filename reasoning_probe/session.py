@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,7 @@ class Settings:
     ablate_layers: bool = False
     heads: str | None = None
     ablations: tuple[str, ...] = ("zero",)
+    seed: int = 0
     sources: dict[str, str] = field(default_factory=dict)
     items: int | None = None
     max_new_tokens: int | None = None
@@ -97,6 +99,8 @@ class ProbeSession:
         self._resumer: Resumer | None = None
         self._note = ""
         self._model_facts: dict[str, Any] = {}
+        self.control: dict[str, Any] | None = None
+        self._load_s = self._proof_s = 0.0
         self._started = time.perf_counter()
 
     # -- before anything is computed ------------------------------------------------------------------------------
@@ -186,11 +190,13 @@ class ProbeSession:
         if self._loaded is None:
             from reasoning_probe import models
 
+            started = time.perf_counter()
             if self.provided is not None:
                 self._loaded = self.provided
             else:
                 source = models.find(self.settings.model)
                 self._loaded = models.load(source, self.settings.device, self.settings.dtype)
+            self._load_s = time.perf_counter() - started
         return self._loaded
 
     def provide(self, given: Any) -> None:
@@ -252,6 +258,7 @@ class ProbeSession:
         from reasoning_probe.heads import HeadError, HeadMap, find_heads, prove_heads
 
         loaded = self.load()
+        started = time.perf_counter()
         models.check_weights(loaded.model, loaded.name)
         try:
             head_map = find_heads(loaded.model)
@@ -265,11 +272,15 @@ class ProbeSession:
                     f"{loaded.name} has other heads than its config says: they cannot be switched off reliably"
                 )
             prove_heads(loaded.model, head_map)
+        self._proof_s = time.perf_counter() - started
         references = {
             name: [query(name, item, Generation()).prompt for item in dataset.items]
             for name, dataset in self.datasets.items()
         }
-        self.engine = Engine(loaded.model, loaded.tokenizer, head_map, references, memory_cap=self.settings.memory)
+        settings = self.settings
+        self.engine = Engine(
+            loaded.model, loaded.tokenizer, head_map, references, memory_cap=settings.memory, seed=settings.seed
+        )
         self._model_facts = {
             "name": loaded.name,
             "fingerprint": models.fingerprint(loaded.model),
@@ -333,6 +344,29 @@ class ProbeSession:
         """Return what the model answered to the same item with nothing switched off."""
         return self.outcomes.get((outcome.dataset, outcome.item, BASELINE, None))
 
+    def measure_control(self) -> None:
+        """Run the control task under every target and ablation that has an outcome."""
+        if self.engine is None or self.control is not None:
+            return
+        from reasoning_probe.control import control_task
+
+        cases = [case for key, case in self._plan.items() if key in self.outcomes]
+        variants = {
+            (case.target.name, case.ablation): (case.target, case.ablation)
+            for case in cases
+            if case.target is not None and case.ablation is not None
+        }
+        with suppress(KeyboardInterrupt):  # what was computed before is worth more
+            self.control = control_task(self.engine, variants.values())
+
+    def _reference(self) -> dict[str, Any]:
+        from reasoning_probe.ablation import reference_record
+
+        assert self.engine is not None
+        planned = {key[0] for key, case in self._plan.items() if case.target is not None}
+        used = {name: prompts for name, prompts in self.engine.references.items() if name in planned}
+        return reference_record(self.settings.ablations, used, self.settings.seed) if used else {}
+
     def _facts(self) -> dict[str, Any]:
         """Return what is known of the run beside its outcomes, in plain values."""
         from reasoning_probe.exchange import versions
@@ -347,9 +381,14 @@ class ProbeSession:
             },
             "ablation": ",".join(self.settings.ablations),
             "formats": {name: self.datasets[name].format for name in used},
+            "reference": self._reference(),
+            "control": self.control,
             "timing": {
+                "load_s": self._load_s,
+                "proof_s": self._proof_s + timing.proof_s,
                 "baseline_s": timing.baseline_s,
                 "sweep_s": timing.sweep_s,
+                "control_s": timing.control_s,
                 "total_s": time.perf_counter() - self._started,
             },
             "engine": self.engine.facts() | self._store_facts(),

@@ -66,6 +66,8 @@ class State:
 
 def write_files(state: State, *, interrupted: bool) -> None:
     """Write the run's files, or in an xdist worker hand over what only it knows. Raises ``OSError``."""
+    if state.started and not interrupted:
+        state.session.measure_control()
     if hasattr(state.config, "workerinput"):
         if state._worker is not None:
             state._worker.leave()

@@ -14,6 +14,7 @@ from typing import Any
 from reasoning_probe import stats
 from reasoning_probe.items import label_of
 from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.ranks import rank_changes
 
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
@@ -46,6 +47,8 @@ def summarise(
     engine: Mapping[str, Any],
     versions: Mapping[str, str],
     skipped: Sequence[Mapping[str, Any]] = (),
+    reference: Mapping[str, Any] | None = None,
+    control: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
@@ -61,10 +64,13 @@ def summarise(
         "model": dict(model),
         "generation": dict(generation),
         "ablation": ablation,
+        "reference": dict(reference or {}),
         "datasets": {
             name: _dataset(_baselines(groups[name]), formats.get(name, "plain"), targets[name]) for name in names
         },
         "targets": [row for name in names for row in targets[name]],
+        "rank_changes": rank_changes(row for name in names for row in targets[name]),
+        "control": control,
         "errors": _errors(outcomes),
         "timing": dict(timing),
         "engine": dict(engine),
@@ -73,6 +79,15 @@ def summarise(
     }
     plain: dict[str, Any] = _plain(summary)  # what reading the file again gives
     return plain
+
+
+def merged_control(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Return the control tasks of several processes as one; a target that two of them measured counts once."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    rows = {(row["target"], row["ablation"]): row for part in known for row in part["targets"]}
+    return known[0] | {"targets": list(rows.values())}
 
 
 def _baselines(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:

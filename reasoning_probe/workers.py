@@ -92,8 +92,9 @@ class Worker:
 
     def leave(self) -> None:
         """Hand over what this process found by itself since."""
-        if self.session.engine is not None and not self.session.outcomes.keys() <= self._handed:
-            self._write(self.folder / f"{self.name}.json")
+        new = not self.session.outcomes.keys() <= self._handed
+        if self.session.engine is not None and (new or self.session.control is not None):
+            self._write(self.folder / f"rest-{self.name}.json")  # read after the parts: its facts are the last
 
 
 def _gpus(session: ProbeSession) -> int:

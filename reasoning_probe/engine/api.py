@@ -25,9 +25,10 @@ def sweep(
     tokenizer: Any,
     items: Iterable[Item],
     targets: str | Sequence[str | Target] | None = None,
-    ablation: str = "zero",
+    ablation: str | Sequence[str] = "zero",
     max_new_tokens: int = 32,
     *,
+    seed: int = 0,
     dataset: str = "items",
     stop: tuple[str, ...] = Generation.stop,
     cache: str | Path | None = None,
@@ -36,7 +37,8 @@ def sweep(
 
     *targets* is a spec such as ``"L3H7,L5,L8-L11"``, a sequence of specs or of
     :class:`~reasoning_probe.targets.Target`, or ``None`` for every head one at a time; ``()`` asks for the baseline
-    alone. *ablation* is ``zero``, ``mean`` or ``resample``. An item whose prompt does not fit the model's context
+    alone. *ablation* is ``zero``, ``mean``, ``resample`` or several of them, as a sequence or as ``"zero,mean"``;
+    *seed* is that of the items which ``resample`` draws. An item whose prompt does not fit the model's context
     yields no outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
 
     With *cache*, a folder, outcomes are kept in its store as they are found and taken from there where they are known.
@@ -44,8 +46,11 @@ def sweep(
     Raises ``DatasetError``, ``TargetError`` or ``HeadError`` (all ``ValueError``) with one line that says
     what is wrong.
     """
-    if ablation not in ABLATIONS:
-        raise ValueError(f"unknown ablation {ablation!r}: use {', '.join(ABLATIONS)}")
+    parts = ablation.split(",") if isinstance(ablation, str) else ablation
+    ablations = tuple(dict.fromkeys(part.strip() for part in parts))
+    for name in ablations:
+        if name not in ABLATIONS:
+            raise ValueError(f"unknown ablation {name!r}: use {', '.join(ABLATIONS)}")
     asked = from_items(dataset, items).items
     head_map = HeadMap(())
     chosen: list[Target] = []
@@ -60,13 +65,14 @@ def sweep(
     if len({target.name: target for target in chosen}) < len(set(chosen)):
         raise TargetError("two targets have the same name and other heads: give each a name of its own")
     queries = [query(dataset, item, Generation(max_new_tokens, stop)) for item in asked]
-    engine = Engine(model.eval(), tokenizer, head_map, {dataset: [query.prompt for query in queries]})
-    plan = [Work(query, tuple((target, ablation) for target in chosen)) for query in queries]
+    engine = Engine(model.eval(), tokenizer, head_map, {dataset: [query.prompt for query in queries]}, seed=seed)
+    plan = [Work(query, tuple((target, name) for name in ablations for target in chosen)) for query in queries]
     item_place = {work.query.item_id: at for at, work in enumerate(plan)}
-    target_place = {name: at for at, name in enumerate([BASELINE, *(target.name for target in chosen)])}
+    keys = [(BASELINE, None), *((target.name, name) for name in ablations for target in chosen)]
+    target_place = {key: at for at, key in enumerate(keys)}
     with _resuming(engine, cache) as runner:
         outcomes = [outcome for batch in runner.run(plan) for outcome in batch]
-    return sorted(outcomes, key=lambda outcome: (item_place[outcome.item], target_place[outcome.target]))
+    return sorted(outcomes, key=lambda outcome: (item_place[outcome.item], target_place[outcome.target, outcome.ablation]))
 
 
 @contextmanager

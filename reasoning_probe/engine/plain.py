@@ -72,7 +72,7 @@ class Plain:
     def baseline(self, encoded: Encoded, stop: tuple[str, ...]) -> Baseline:
         """Return the model's own reply, from a batch of one row."""
         (tokens,), best = self._generate(encoded, stop, [CANARY])
-        (logprob,) = self._logprobs(encoded, [CANARY], ZERO)
+        (logprob,) = self.logprobs(encoded, [CANARY], ZERO)
         return Baseline(Reply(tokens, logprob), tuple(best[0, : len(tokens), 0].tolist()))
 
     def answer(self, jobs: Sequence[Job]) -> Iterator[tuple[int, list[Reply]]]:
@@ -98,7 +98,7 @@ class Plain:
         rows = [CANARY, *targets]
         tokens, best = self._generate(job.encoded, job.stop, rows, job.replacement)
         noise = canary_noise(job.baseline, best[0, :, 0])
-        logprobs = self._logprobs(job.encoded, rows, job.replacement)
+        logprobs = self.logprobs(job.encoded, rows, job.replacement)
         replies = []
         for row, target in enumerate(targets, start=1):
             margins = best[row, : len(tokens[row]), 0] - best[row, : len(tokens[row]), 1]
@@ -149,7 +149,7 @@ class Plain:
             return nullcontext()
         return switched_off(self.model, self.head_map, rows, replacement)
 
-    def _logprobs(self, encoded: Encoded, rows: Sequence[Target], replacement: Replacement) -> list[float]:
+    def logprobs(self, encoded: Encoded, rows: Sequence[Target], replacement: Replacement) -> list[float]:
         """Return every row's log-probability of the expected answer, in nats."""
         answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
         ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1).expand(len(rows), -1)  # (rows, tokens)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from reasoning_probe.ablation import ZERO, Replacement, donor_output, mean_output
+from reasoning_probe.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
 from reasoning_probe.engine.fast import Fast, fast_path
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain import Plain
@@ -18,10 +17,6 @@ from reasoning_probe.judged import judged
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.prompts import Query
 from reasoning_probe.targets import Target
-
-REFERENCE_PROMPTS = 64
-"""Mean ablation averages over at most so many prompts of the dataset, its first."""
-
 
 TOGETHER = 32
 """So many queries are taken at a time: they may share passes and the beginning of their prompts."""
@@ -37,10 +32,12 @@ class Work:
 
 @dataclass
 class Timing:
-    """Seconds spent on the baseline answers and on the ablated ones."""
+    """Seconds spent on the baseline answers, the ablated ones, the proof of the fast path and the control task."""
 
     baseline_s: float = 0.0
     sweep_s: float = 0.0
+    proof_s: float = 0.0
+    control_s: float = 0.0
 
 
 @dataclass
@@ -58,6 +55,7 @@ class Engine:
     skipped: list[dict[str, str]] = field(default_factory=list)
     timing: Timing = field(default_factory=Timing)
     memory_cap: int | None = None
+    seed: int = 0  # of the donors that ``resample`` draws
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.model, self.tokenizer)
@@ -72,8 +70,10 @@ class Engine:
     def way(self) -> Fast | Plain:
         """The path that answers ablated queries: the fast one where the model passes its self-check."""
         if self._way is None:
+            started = time.perf_counter()
             fast, self.why = fast_path(self.model, self.head_map, self.codec, self.plain, self.memory)
             self._way, self.path = (self.plain, "plain") if fast is None else (fast, "fast")
+            self.timing.proof_s += time.perf_counter() - started
         return self._way
 
     def facts(self) -> dict[str, Any]:
@@ -116,7 +116,9 @@ class Engine:
         jobs = {}
         for ablation in dict.fromkeys(ablation for _, ablation in work.ablated):
             targets = tuple(target for target, using in work.ablated if using == ablation)
-            jobs[ablation] = Job(encoded, stop, baseline, targets, self._replacement(ablation, work.query))
+            jobs[ablation] = Job(
+                encoded, stop, baseline, targets, self.replacement(ablation, work.query.dataset, work.query.prompt)
+            )
         return baseline, jobs
 
     def _timed(self, jobs: Sequence[Job]) -> Iterator[tuple[int, list[Reply]]]:
@@ -132,20 +134,21 @@ class Engine:
                 return
             yield answered
 
-    def _replacement(self, ablation: str, query: Query) -> Replacement:
+    def replacement(self, ablation: str, dataset: str, prompt: str) -> Replacement:
+        """Return what stands in for heads that are off while *prompt*, of *dataset*, is answered."""
         if ablation == "zero":
             return ZERO
-        prompts = list(self.references.get(query.dataset, ())) or [query.prompt]
+        prompts = list(self.references.get(dataset, ())) or [prompt]
         if ablation == "mean":
-            if query.dataset not in self._means:
-                ids = [self._prompt_ids(prompt) for prompt in prompts[:REFERENCE_PROMPTS]]
-                self._means[query.dataset] = mean_output(self.model, self.head_map, ids)
-            return self._means[query.dataset]
-        others = [prompt for prompt in prompts if prompt != query.prompt] or prompts
-        donor = random.Random(query.prompt).choice(others)  # seeded by the prompt: the same donor in every run
-        return donor_output(self.model, self.head_map, self._prompt_ids(donor))
+            if dataset not in self._means:
+                ids = [self.prompt_ids(text) for text in prompts[:REFERENCE_PROMPTS]]
+                self._means[dataset] = mean_output(self.model, self.head_map, ids)
+            return self._means[dataset]
+        donor = donor_of(prompt, prompts, self.seed)
+        return donor_output(self.model, self.head_map, self.prompt_ids(donor))
 
-    def _prompt_ids(self, prompt: str) -> Any:
+    def prompt_ids(self, prompt: str) -> Any:
+        """Return *prompt* in tokens, ``(1, tokens)``, on the model's device."""
         return self.tokenizer(prompt, return_tensors="pt")["input_ids"].to(self.model.device)
 
     def _outcome(self, query: Query, encoded: Encoded, target: str, ablation: str | None, reply: Reply) -> Outcome:

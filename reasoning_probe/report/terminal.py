@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 
 from reasoning_probe.outcome import Outcome
+from reasoning_probe.report.controls import control_sentences
 from reasoning_probe.report.text import count, one_line, p_value, percent, points
 from reasoning_probe.report.verdict import Row, error_counts, groups, sentences, significant
 from reasoning_probe.store import Run
@@ -22,7 +23,7 @@ def summary_lines(run: Run, width: int = 80) -> list[str]:
         if counts:
             said = ", ".join(f"{one_line(category, 20)} {number:,}" for category, number in counts.items())
             lines += wrap(f"{label}: {said}", width, subsequent_indent="  ")
-    for sentence in sentences(run):
+    for sentence in [*sentences(run), *control_sentences(run)]:
         lines += wrap(one_line(sentence, 1000), width, subsequent_indent="  ", break_on_hyphens=False)
     skipped = run.summary["skipped"]
     if skipped:
@@ -40,7 +41,7 @@ def _engine_line(run: Run) -> str:
     settled = f", {engine['settled_singly']:,} too close to call in a batch and settled singly"
     peak = engine.get("peak_bytes")
     return (
-        f"sweep {timing['sweep_s']:.1f} s ({one_line(str(engine.get('path', '')), 20)} path): {engine['verified']:,} of"
+        f"{_before(timing)}sweep {timing['sweep_s']:.1f} s ({one_line(str(engine.get('path', '')), 20)} path): {engine['verified']:,} of"
         f" {engine['rows']:,} rows repeat the baseline's answer, {engine['decoded']:,} were decoded"
         f"{settled if engine['settled_singly'] else ''}{f'; peak memory {peak / 1e9:.1f} GB' if peak else ''}"
     )
@@ -51,6 +52,15 @@ def _store_line(run: Run) -> str:
     recalled, problem = run.summary["engine"].get("recalled"), run.summary["engine"].get("store")
     known = f"{count(recalled, 'outcome')} known from earlier runs" if recalled else ""
     return "; ".join(said for said in (known, one_line(str(problem), 400) if problem else "") if said)
+
+
+def _before(timing: dict[str, float]) -> str:
+    parts = [
+        f"{name} {timing[f'{name}_s']:.1f} s, "
+        for name in ("load", "proof", "baseline", "control")
+        if f"{name}_s" in timing
+    ]
+    return "".join(parts)
 
 
 def _accuracies(run: Run) -> list[str]:

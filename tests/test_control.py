@@ -1,0 +1,42 @@
+"""The control task, against models whose weights were edited by hand and one plain forward pass each."""
+
+from __future__ import annotations
+
+import pytest
+from families import build
+from letters import Letters
+from oracle import edited, logprob
+
+from reasoning_probe.control import MOST_TOKENS, control_task, neutral_sentences
+from reasoning_probe.engine.run import Engine
+from reasoning_probe.heads import find_heads
+from reasoning_probe.report.controls import control_sentences
+from reasoning_probe.store import Run
+from reasoning_probe.targets import parse_targets
+
+
+def test_the_control_task_is_that_of_the_edited_model() -> None:
+    model, tokenizer = build("gpt2"), Letters()
+    head_map = find_heads(model)
+    site = head_map.sites[0]
+    targets = parse_targets(f"L{site.layer}H1", head_map)
+    found = control_task(Engine(model, tokenizer, head_map), [(targets[0], "zero")])
+    assert found is not None
+    twins = {"logprob": model, "off": edited(model, site.path, site.heads, [1])}
+    ids = [tokenizer(text)["input_ids"][:MOST_TOKENS] for text in neutral_sentences()]
+    tokens = sum(len(of_one) - 1 for of_one in ids)
+    clean, off = (sum(logprob(twin, of_one[:1], of_one[1:]) for of_one in ids) / tokens for twin in twins.values())
+    assert (found["sentences"], found["tokens"]) == (6, tokens)
+    assert found["logprob"] == pytest.approx(clean, abs=1e-4)
+    (row,) = found["targets"]
+    assert (row["target"], row["ablation"]) == (targets[0].name, "zero")
+    assert row["delta"] == pytest.approx(off - clean, abs=1e-4)
+
+
+def test_nothing_off_is_no_control_task() -> None:
+    model = build("gpt2")
+    assert control_task(Engine(model, Letters(), find_heads(model)), []) is None
+
+
+def test_old_runs_without_a_control_task_say_nothing() -> None:
+    assert control_sentences(Run({"targets": [], "datasets": {}}, [])) == []
