@@ -350,12 +350,8 @@ class ProbeSession:
             return
         from reasoning_probe.control import control_task
 
-        cases = [case for key, case in self._plan.items() if key in self.outcomes]
-        variants = {
-            (case.target.name, case.ablation): (case.target, case.ablation)
-            for case in cases
-            if case.target is not None and case.ablation is not None
-        }
+        cases = (case for key, case in self._plan.items() if key in self.outcomes)
+        variants = {case.key[2:]: (case.target, case.ablation) for case in cases if case.target and case.ablation}
         with suppress(KeyboardInterrupt):  # what was computed before is worth more
             self.control = control_task(self.engine, variants.values())
 

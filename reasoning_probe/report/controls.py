@@ -30,7 +30,8 @@ def _controlled(run: Run, rows: list[dict[str, object]]) -> list[str]:
     matter = {
         (row["target"], row["ablation"]) for group in groups(run) for row in group.rows if significant(row)
     }  # on any dataset
-    broken, spared = [], []
+    broken: list[str] = []
+    spared: list[str] = []
     for row in rows:
         if (row["target"], row["ablation"]) not in matter:
             continue

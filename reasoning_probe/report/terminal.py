@@ -41,7 +41,8 @@ def _engine_line(run: Run) -> str:
     settled = f", {engine['settled_singly']:,} too close to call in a batch and settled singly"
     peak = engine.get("peak_bytes")
     return (
-        f"{_before(timing)}sweep {timing['sweep_s']:.1f} s ({one_line(str(engine.get('path', '')), 20)} path): {engine['verified']:,} of"
+        f"{_before(timing)}sweep {timing['sweep_s']:.1f} s"
+        f" ({one_line(str(engine.get('path', '')), 20)} path): {engine['verified']:,} of"
         f" {engine['rows']:,} rows repeat the baseline's answer, {engine['decoded']:,} were decoded"
         f"{settled if engine['settled_singly'] else ''}{f'; peak memory {peak / 1e9:.1f} GB' if peak else ''}"
     )
