@@ -72,7 +72,9 @@ def sweep(
     target_place = {key: at for at, key in enumerate(keys)}
     with _resuming(engine, cache) as runner:
         outcomes = [outcome for batch in runner.run(plan) for outcome in batch]
-    return sorted(outcomes, key=lambda outcome: (item_place[outcome.item], target_place[outcome.target, outcome.ablation]))
+    return sorted(
+        outcomes, key=lambda outcome: (item_place[outcome.item], target_place[outcome.target, outcome.ablation])
+    )
 
 
 @contextmanager
