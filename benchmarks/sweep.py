@@ -9,9 +9,10 @@ naive    one ``generate`` per head and item, one row (a sample of the cases, sca
 batched  one ``generate`` per item with a row per head and a mask per row (a sample of the items, scaled)
 engine   reasoning_probe's engine, every case, from the first ablated batch to the last outcome, settling included
 
-The matrix-multiply rate is measured in the same run, on the shapes of the model's own layers, and so are the FLOPs of
-the matrix products that the engine ran: their quotient is the time that arithmetic alone would have taken. At the end
-one more item runs under torch's profiler, which says where the time goes.
+The matrix-multiply rate is measured in the same run, on the shapes of the model's own layers. Afterwards the sampled
+items run once more with the FLOPs of every matrix product counted (counting would slow a small model): FLOPs by the
+rate are the time that arithmetic alone would have taken. At the end one more item runs under torch's profiler, which
+says where the time goes.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class Sample:
     seconds: float = 0.0
     each: list[float] = field(default_factory=list)
 
-    def add(self, seconds: float) -> None:
-        self.cases += 1
+    def add(self, seconds: float, cases: int = 1) -> None:
+        self.cases += cases
         self.seconds += seconds
         self.each.append(seconds)
 
@@ -79,12 +80,14 @@ def main() -> None:
     parser.add_argument("--naive-per-item", type=int, default=2, help="cases of each sampled item")
     parser.add_argument("--batched-items", type=int, default=4, help="items on which naive and batched run")
     parser.add_argument("--warm", type=int, default=0, help="runs of the engine before the one that is timed")
+    parser.add_argument("--repeat", type=int, default=1, help="sweeps that are timed, for models that take a second")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dtype", default="float32", choices=models.DTYPES)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    loaded = models.load(models.find(options.model))
+    loaded = models.load(models.find(options.model), dtype=options.dtype)
     head_map = find_heads(loaded.model)
     targets = every_head(head_map) if options.heads == "all" else parse_targets(options.heads, head_map)
     every = [(name, item) for name in datasets.BUILTIN for item in datasets.builtin(name).items]
@@ -112,20 +115,21 @@ def main() -> None:
     for _ in range(options.warm):
         list(engine.way.answer(jobs))
     before = dict(vars(engine.counts))
-    answering = engine.way.answer(jobs)  # the engine rests while the other ways take their turn
-    for _ in jobs:
-        started = time.perf_counter()
-        with counting(driver, work):
+    for _ in range(options.repeat):
+        answering = engine.way.answer(jobs)  # the engine rests while the other ways take their turn
+        for _ in jobs:
+            started = time.perf_counter()
             at, replies = next(answering)
-        seconds = time.perf_counter() - started
-        fast.seconds += seconds
-        fast.cases += len(targets)
-        if at in sampled:
-            alike.seconds += seconds
-            alike.cases += len(targets)
-            differing += compare(engine, jobs[at], replies, dice, options.naive_per_item, naive, batch)
-        print(f"{fast.cases // len(targets)} of {len(jobs)} items: engine {fast.per_case:.5f} s a case", flush=True)
-    counts = {key: value - before[key] for key, value in vars(engine.counts).items()}
+            seconds = time.perf_counter() - started
+            fast.add(seconds, len(targets))
+            if at in sampled:
+                alike.add(seconds, len(targets))
+                differing += compare(engine, jobs[at], replies, dice, options.naive_per_item, naive, batch)
+            print(f"{fast.cases // len(targets)} of {options.repeat * len(jobs)} items: {fast.per_case:.5f} s a case")
+    counts = {key: (value - before[key]) // options.repeat for key, value in vars(engine.counts).items()}
+    with counting(driver, work):
+        list(engine.way.answer([jobs[at] for at in sorted(sampled)]))
+    flops_per_case = work.flops / (len(sampled) * len(targets))
 
     result = {
         "model": options.model,
@@ -155,11 +159,9 @@ def main() -> None:
     } | {name: figures(phase, rates) for name, phase in vars(work).items()}
     peak = {kind: max(rate[kind] for rate in rates.values()) for kind in ("torch", "packed")}
     result["whole"] = {
-        "gflops_reached": work.flops / fast.seconds / 1e9,
-        "share_of_matmul_rate": {kind: work.flops / fast.seconds / 1e9 / rate for kind, rate in peak.items()},
-        "arithmetic_alone_s_per_1000_cases": {
-            kind: work.flops / rate / 1e9 / fast.cases * 1000 for kind, rate in peak.items()
-        },
+        "gflops_reached": flops_per_case / alike.per_case / 1e9,
+        "share_of_matmul_rate": {kind: flops_per_case / alike.per_case / 1e9 / rate for kind, rate in peak.items()},
+        "arithmetic_alone_s_per_1000_cases": {kind: 1000 * flops_per_case / rate / 1e9 for kind, rate in peak.items()},
     }
     result["share_of_time"] = breakdown(driver, lambda: list(engine.way.answer(jobs[:1])))
     print(json.dumps(result, indent=2))
@@ -192,8 +194,7 @@ def compare(
         differing += tokens != replies[place].tokens
     started = time.perf_counter()
     rows = batched(engine.plain, job.encoded, job.stop, job.targets)
-    batch.seconds += time.perf_counter() - started
-    batch.cases += len(job.targets)
+    batch.add(time.perf_counter() - started, len(job.targets))
     differing += sum(row != reply.tokens for row, reply in zip(rows, replies, strict=True))
     return differing
 
