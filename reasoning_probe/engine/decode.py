@@ -1,12 +1,13 @@
-"""Decoding what differs, from the keys and values of the verification pass, all rows of a query in step.
+"""Decoding what differs, from the keys and values of the verification pass, rows of equal length in step.
 
-Rows of one query share the prompt's length, so at any position all of them are equally long: a row joins the batch at
-the position of its first difference and leaves when its answer ends. There is no padding and no mask.
+A row joins the batch when the clock comes to its length and leaves when its answer ends, so at any time all rows in the
+batch are equally long, whichever query they answer: there is no padding and no mask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,94 +15,145 @@ from torch import Tensor
 
 from reasoning_probe.engine.passes import Driver, Off, Plan, off_pairs
 from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
-from reasoning_probe.engine.replies import Codec
-from reasoning_probe.engine.slots import Origin, gathered
-from reasoning_probe.engine.verify import Clean, Row, noise_of
+from reasoning_probe.engine.replies import Codec, Job
+from reasoning_probe.engine.slots import Origin, Slots, gathered
+from reasoning_probe.engine.verify import Row, noise_of
+
+
+@dataclass
+class Stray:
+    """A row that left its baseline, with its job and the noise of the pass that verified it."""
+
+    row: Row
+    job: Job
+    noise: float
+
+    @property
+    def length(self) -> int:
+        """Tokens whose keys and values are known: all but the last."""
+        return self.job.prompt_length + len(self.row.tokens) - 1
+
+    @property
+    def is_canary(self) -> bool:
+        """Tell whether nothing is switched off: fed the baseline's tokens, the row shows the noise of batching."""
+        return self.row.place < 0
+
+    def ended(self, codec: Codec) -> bool:
+        """Tell whether the answer is complete."""
+        if self.is_canary:
+            return len(self.row.tokens) >= len(self.job.draft)
+        return self.job.ended(self.row.tokens, codec)
+
+
+def canary_of(stray: Stray, layers: int) -> Stray:
+    """Return a row with nothing switched off that goes on from where *stray* left the same baseline."""
+    held = stray.row.origin
+    origin = Origin(layers, [], 0, held.clean, held.clean_row)
+    tokens = list(stray.job.draft[: len(stray.row.tokens)])
+    return Stray(Row(CANARY, -1, layers, tokens=tokens, origin=origin), stray.job, stray.noise)
 
 
 class Decoder:
     """Decodes rows, each from its last token on, until they end; sets ``tokens`` and ``near_tie`` on them."""
 
-    def __init__(self, driver: Driver, codec: Codec, clean: Clean, rows: Sequence[Row]) -> None:
-        self.driver, self.codec, self.clean, self.job = driver, codec, clean, clean.job
-        self.device = self.job.encoded.prompt.device
-        unfinished = [row for row in rows if not self.job.ended(row.tokens, codec)]
-        self.length = min((len(row.tokens) for row in unfinished), default=0)  # tokens of the rows in step
-        origin = Origin(len(driver.blocks), [], 0, clean.slots.buffers(), 0)
-        self.canary = Row(CANARY, -1, origin.start, tokens=list(self.job.draft[: self.length]), origin=origin)
+    def __init__(self, driver: Driver, codec: Codec, strays: Sequence[Stray]) -> None:
+        self.driver, self.codec = driver, codec
+        layers = len(driver.blocks)
+        unfinished = sorted((stray for stray in strays if not stray.ended(codec)), key=lambda stray: stray.length)
+        first = {id(stray.job): stray for stray in reversed(unfinished)}
+        canaries = [canary_of(stray, layers) for stray in first.values()]
+        self.waiting = sorted([*unfinished, *canaries], key=lambda stray: stray.length)
+        self.homes = {id(stray): place for place, stray in enumerate(self.waiting)}
+        self.active: list[Stray] = []
+        self.length = 0  # tokens of the rows in step whose keys and values are known
         self.noise = 0.0
-        self.waiting = sorted([*unfinished, self.canary], key=lambda row: len(row.tokens)) if unfinished else []
-        self.homes = {id(row): place for place, row in enumerate(self.waiting)}
-        self.active: list[Row] = []
         self.off: dict[int, Off] = {}
-        capacity = self.job.prompt_length + self.job.encoded.limit
-        self.slots = gathered([row.origin for row in self.waiting], len(driver.blocks), capacity)
+        if unfinished:
+            self.device = unfinished[0].job.encoded.prompt.device
+            capacity = max(stray.job.prompt_length + stray.job.encoded.limit for stray in unfinished) + driver.stride
+            self.slots = gathered([stray.row.origin for stray in self.waiting], layers, capacity)
 
     def run(self) -> None:
         """Decode until every row has ended."""
-        while any(row is not self.canary for row in [*self.waiting, *self.active]):
-            self.slots.length = self.job.prompt_length + self.length - 1  # tokens with known keys and values
+        while not all(stray.is_canary for stray in [*self.waiting, *self.active]):
+            if not self.active:
+                self.length = self.waiting[0].length
+            self.slots.length = self.length
             if self._join() | self._leave():
-                self.off = off_pairs([(row.target, row.replacement) for row in self.active], self.device)
-            self.length += self._steps(self._until_next()) if self.active else 1
-
-    def _ended(self, row: Row) -> bool:
-        if row is self.canary:
-            return len(row.tokens) >= len(self.job.draft)
-        return self.job.ended(row.tokens, self.codec)
+                self.off = off_pairs([(stray.row.target, stray.row.replacement) for stray in self.active], self.device)
+            if self.active:
+                self.length += self._steps(self._until_next())
 
     def _join(self) -> bool:
         """Take in the rows whose first difference is at this position."""
         joined = False
-        while self.waiting and len(self.waiting[0].tokens) == self.length:
-            row = self.waiting.pop(0)
-            if self.homes[id(row)] != len(self.active):
-                self.slots.move(self.homes[id(row)], len(self.active))
-            self.active.append(row)
+        while self.waiting and self.waiting[0].length == self.length:
+            stray = self.waiting.pop(0)
+            if self.homes[id(stray)] != len(self.active):
+                self.slots.move(self.homes[id(stray)], len(self.active))
+            self.active.append(stray)
             joined = True
         return joined
 
     def _leave(self) -> bool:
-        """Let go of the rows that have ended; the last row takes the place of each."""
-        before = len(self.active)
-        for place in reversed(range(before)):
-            row = self.active[place]
-            if self._ended(row):
-                last = self.active.pop()
-                if last is not row:
-                    self.slots.move(len(self.active), place)
-                    self.active[place] = last
-        return len(self.active) < before
+        """Let go of the rows that have ended, and of canaries that nobody needs."""
+        needed = {id(stray.job) for stray in [*self.waiting, *self.active] if not stray.is_canary}
+        return leave(self.active, self.slots, lambda stray: stray.ended(self.codec) or id(stray.job) not in needed)
 
     def _until_next(self) -> int:
         """Return how many steps to make before anybody looks at the tokens: until the next row joins, at most."""
-        ends = [self.job.encoded.limit, *(len(row.tokens) for row in self.waiting[:1])]
-        if self.canary in self.active:
-            ends.append(len(self.job.draft))
-        return min(self.driver.stride, min(ends) - self.length)
+        ends = [stray.length for stray in self.waiting[:1]]
+        ends += [self.length + len(s.job.draft) - len(s.row.tokens) for s in self.active if s.is_canary]
+        return min(self.driver.stride, *(end - self.length for end in ends)) if ends else self.driver.stride
 
     def _steps(self, count: int) -> int:
         """Feed every row its last token and append the next, *count* times; rows that end on the way are cut there."""
-        ids = torch.tensor([[row.tokens[-1]] for row in self.active], device=self.device)  # (rows, 1)
-        known = next((at for at, row in enumerate(self.active) if row is self.canary), None)
+        ids = torch.tensor([[stray.row.tokens[-1]] for stray in self.active], device=self.device)  # (rows, 1)
+        canaries = [(at, stray) for at, stray in enumerate(self.active) if stray.is_canary]
         found = []
         for step in range(count):
             found.append(two_best(self.driver.run(ids, self.slots, Plan(off=self.off))[:, -1]))
             self.slots.length += 1
-            ids = found[-1].tokens[:, None]
-            if known is not None:
-                ids[known] = self.job.draft[self.length + step]
-        for step, best in enumerate(found):
-            values, tokens, margins = best.lists()
-            if known is not None:
-                self.noise = max(self.noise, noise_of(self.job.baseline, [values[known]], self.length + step))
-            for row, token, margin in zip(self.active, tokens, margins, strict=True):
-                if row is self.canary:
-                    row.tokens.append(self.job.draft[self.length + step])
-                elif not self._ended(row):
-                    row.tokens.append(token)
-                    row.near_tie |= margin <= NOISE_MARGIN * self.noise
+            ids = fed(found[-1].tokens, canaries, step)
+        for best in found:
+            self.noise = note(best, self.active, self.codec, self.noise)
         return count
+
+
+def leave(active: list[Stray], slots: Slots, gone: Callable[[Stray], bool]) -> bool:
+    """Take what is *gone* out of the batch, the last row into each one's place; tell whether there was any."""
+    before = len(active)
+    for place in reversed(range(before)):
+        stray = active[place]
+        if gone(stray):
+            last = active.pop()
+            if last is not stray:
+                slots.move(len(active), place)
+                active[place] = last
+    return len(active) < before
+
+
+def fed(tokens: Tensor, canaries: Sequence[tuple[int, Stray]], step: int) -> Tensor:
+    """Return the next tokens to feed, ``(rows, 1)``: those found, ``(rows,)``, but the baseline's to each canary."""
+    for at, stray in canaries:
+        draft = stray.job.draft
+        tokens[at] = draft[min(len(stray.row.tokens) + step, len(draft) - 1)]
+    return tokens[:, None]
+
+
+def note(best: Best, strays: Sequence[Stray], codec: Codec, noise: float) -> float:
+    """Append each row's next token and mark what is too close to call; return the noise, of the canaries here, too."""
+    values, tokens, margins = best.lists()
+    for stray, value in zip(strays, values, strict=True):
+        if stray.is_canary and not stray.ended(codec):
+            noise = max(noise, noise_of(stray.job.baseline, [value], len(stray.row.tokens)))
+    for stray, token, margin in zip(strays, tokens, margins, strict=True):
+        if stray.ended(codec):
+            continue
+        row = stray.row
+        row.tokens.append(stray.job.draft[len(row.tokens)] if stray.is_canary else token)
+        row.near_tie |= margin <= NOISE_MARGIN * max(noise, stray.noise)
+    return noise
 
 
 class Best(NamedTuple):

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 
 from reasoning_probe.ablation import ZERO
-from reasoning_probe.engine.decode import Decoder
+from reasoning_probe.engine.decode import Decoder, Stray
 from reasoning_probe.engine.memory import Memory, in_halves, out_of_memory
 from reasoning_probe.engine.packed import Packed
 from reasoning_probe.engine.passes import Driver, Unsupported
 from reasoning_probe.engine.plain import Plain
 from reasoning_probe.engine.pool import Pool
-from reasoning_probe.engine.ragged import Stray, decode_ragged
+from reasoning_probe.engine.ragged import decode_ragged
 from reasoning_probe.engine.replies import Codec, Encoded, Job, Reply
 from reasoning_probe.engine.slots import NOWHERE
-from reasoning_probe.engine.verify import WINDOW, Chunk, Clean, Row, begin, clean_pass, stem_pass
+from reasoning_probe.engine.verify import WINDOW, Chunk, Row, begin, clean_pass, stem_pass
 from reasoning_probe.heads import HeadMap, probe_ids, text_config
 from reasoning_probe.targets import every_head
 
@@ -62,14 +62,15 @@ class Fast:
         self.width = int(getattr(text_config(model.config), "hidden_size", widest))
         on_cpu, size = model.device.type == "cpu", widest * model.dtype.itemsize
         self.tokens = CPU_BYTES // size if on_cpu else sys.maxsize
+        # The keys and values of a token, until a pass has shown what they are: as wide as the hidden state.
+        self.token_bytes = 2 * len(self.driver.blocks) * self.width * model.dtype.itemsize
 
     def answer(self, jobs: Sequence[Job]) -> Iterator[tuple[int, list[Reply]]]:
         """Yield the place of each job with the replies to its targets, in their order, as they are found."""
         small, alone = self._pools(jobs)
         for pools in small:
             yield from self._pooled(jobs, pools)
-        for group in _same_beginning(jobs, alone):
-            yield from self._one_by_one(jobs, group)
+        yield from self._one_by_one(jobs, alone)
 
     # -- several queries in a pass --------------------------------------------------------------------------------
 
@@ -130,69 +131,89 @@ class Fast:
         def verify(pool: Sequence[int]) -> list[Stray]:
             nonlocal decoded
             if len(pool) == 1:  # what is left of a pool that did not fit
-                decoded += self._verify_and_decode(jobs, {pool[0]: rows[pool[0]]})
+                left, before = self._verified(jobs, {pool[0]: rows[pool[0]]})
+                self._decode(left)
+                decoded += before + len(left)
                 return []
             return Pool(self.driver, self.codec, [jobs[at] for at in pool], [rows[at] for at in pool]).verify()
 
         with torch.inference_mode(), self.driver.driving():
             for pool in pools:
                 strays += in_halves(pool, verify, self.memory)
-            self._decoded([stray.row for stray in strays], partial(self._decode_ragged, strays))
+            self._decoded(strays, partial(decode_ragged, self.driver, self.codec))
         self._count(sum(map(len, rows.values())), decoded + len(strays))
         for at, of_job in rows.items():
             yield at, [self._settled(row, jobs[at]) for row in of_job]
 
-    def _decode_ragged(self, strays: Sequence[Stray], part: Sequence[Row]) -> None:
-        wanted = set(map(id, part))
-        decode_ragged(self.driver, self.codec, [stray for stray in strays if id(stray.row) in wanted])
-
     # -- one query at a time --------------------------------------------------------------------------------------
 
-    def _one_by_one(self, jobs: Sequence[Job], group: Sequence[int]) -> Iterator[tuple[int, list[Reply]]]:
-        """Answer the jobs of *group*, which have the same targets and whose prompts may begin alike."""
-        rows = {at: self._rows(jobs[at]) for at in group}
-        with torch.inference_mode(), self.driver.driving():
-            decoded = self._verify_and_decode(jobs, rows)
-        self._count(sum(map(len, rows.values())), decoded)
-        for at in group:
-            yield at, [self._settled(row, jobs[at]) for row in rows[at]]
+    def _one_by_one(self, jobs: Sequence[Job], places: Sequence[int]) -> Iterator[tuple[int, list[Reply]]]:
+        """Verify one query after another, or those whose prompts begin alike; decode what differs for several together.
 
-    def _verify_and_decode(self, jobs: Sequence[Job], rows: Mapping[int, Sequence[Row]]) -> int:
-        """Complete the *rows* of each job; return how many had to be decoded."""
+        Queries of about one length come together: their rows are decoded in step.
+        """
+        groups = sorted(_same_beginning(jobs, places), key=lambda group: jobs[group[0]].prompt_length)
+        rows: dict[int, list[Row]] = {}
+        strays: list[Stray] = []
+        decoded = held = 0
+        for group in groups:
+            of_group = {at: self._rows(jobs[at]) for at in group}
+            rows |= of_group
+            with torch.inference_mode(), self.driver.driving():
+                left, already = self._verified(jobs, of_group)
+                strays += left
+                decoded += already + len(left)
+                held += sum(map(len, of_group.values()))
+                if group is not groups[-1] and held < self._held_rows(jobs[group[0]]):
+                    continue
+                self._decode(strays)
+            self._count(sum(map(len, rows.values())), decoded)
+            for at, of_job in rows.items():
+                yield at, [self._settled(row, jobs[at]) for row in of_job]
+            rows, strays, decoded, held = {}, [], 0, 0
+
+    def _verified(self, jobs: Sequence[Job], rows: Mapping[int, Sequence[Row]]) -> tuple[list[Stray], int]:
+        """Verify the *rows* of each job; return those that differ, and how many were decoded for want of memory."""
         group, decoded = list(rows), 0
         prompts = [jobs[at].encoded.prompt for at in group]
         stem = stem_pass(self.driver, prompts[0][:, : common_beginning(prompts)])
         cleans = {at: clean_pass(self.driver, jobs[at], stem) for at in group}
-        size, most = self._sizes([jobs[at] for at in group], stem.length)
+        self.token_bytes = cleans[group[0]].slots.token_bytes()
+        size = self._chunk_rows([jobs[at] for at in group], stem.length)
         order = sorted(range(len(rows[group[0]])), key=lambda place: rows[group[0]][place].start)
-        left: dict[int, list[Row]] = {at: [] for at in group}
+        strays: list[Stray] = []
+        held = 0
 
-        def verify(places: Sequence[int]) -> list[tuple[int, list[Row]]]:
+        def verify(places: Sequence[int]) -> list[Stray]:
             begun = begin(self.driver, stem, [rows[group[0]][place] for place in places])
-            return [
-                (at, Chunk(self.driver, cleans[at], [rows[at][place] for place in places], begun).verify())
-                for at in group
-            ]
+            found = []
+            for at in group:
+                chunk = Chunk(self.driver, cleans[at], [rows[at][place] for place in places], begun)
+                left = chunk.verify()
+                found += [Stray(row, jobs[at], chunk.noise) for row in left]
+            return found
 
         for first in range(0, len(order), size):
-            for at, leaving in in_halves(order[first : first + size], verify, self.memory):
-                left[at] += leaving
-            if first + size >= len(order) or sum(map(len, left.values())) >= most:
-                for at in group:
-                    self._decoded(left[at], partial(self._decode, cleans[at]))
-                    decoded += len(left[at])
-                    left[at] = []
-        return decoded
+            if held >= self._held_rows(jobs[group[0]]):
+                self._decode(strays)
+                decoded += len(strays)
+                strays, held = [], 0
+            strays += in_halves(order[first : first + size], verify, self.memory)
+            held += size * len(group)
+        return strays, decoded
 
-    def _decode(self, clean: Clean, rows: Sequence[Row]) -> None:
-        Decoder(self.driver, self.codec, clean, rows).run()
+    def _decode(self, strays: Sequence[Stray]) -> None:
+        self._decoded(strays, lambda part: Decoder(self.driver, self.codec, part).run())
 
-    def _sizes(self, jobs: Sequence[Job], begun: int) -> tuple[int, int]:
-        """Return how many rows to verify at a time, and how many that differ to hold before they are decoded."""
+    def _held_rows(self, job: Job) -> int:
+        """Return how many rows may be verified before those that differ are decoded: two copies of keys and values."""
+        return self.memory.rows(2 * self.token_bytes * (job.prompt_length + job.encoded.limit))
+
+    def _chunk_rows(self, jobs: Sequence[Job], begun: int) -> int:
+        """Return how many rows to verify at a time."""
         longest = max(job.prompt_length + job.encoded.limit for job in jobs)
-        most = self.memory.rows(self._row_bytes(longest, WINDOW))
-        by_cache = max(4, self.tokens // (max(begun, max(job.prompt_length for job in jobs) - begun) + WINDOW))
-        return min(most, by_cache), most
+        by_cache = self.tokens // (max(begun, max(job.prompt_length for job in jobs) - begun) + WINDOW)
+        return min(self.memory.rows(self._row_bytes(longest, WINDOW)), max(4, by_cache))
 
     # -- what both share ------------------------------------------------------------------------------------------
 
@@ -212,22 +233,21 @@ class Fast:
     def _row_bytes(self, length: int, predicted: int) -> int:
         """Return at most how many bytes a row of *length* tokens takes while *predicted* of them are predicted."""
         config, size = text_config(self.driver.model.config), self.driver.model.dtype.itemsize
-        held = 2 * len(self.driver.blocks) * length * self.width * size
-        return int(held + 12 * length * self.width * size + 4 * predicted * config.vocab_size * 4)
+        return int(length * (self.token_bytes + 12 * self.width * size) + 4 * predicted * config.vocab_size * 4)
 
-    def _decoded(self, rows: Sequence[Row], decode: Callable[[Sequence[Row]], None]) -> None:
-        """Decode *rows*, in halves where memory is short, and let go of their keys and values."""
-        known = {id(row): len(row.tokens) for row in rows}
+    def _decoded(self, strays: Sequence[Stray], decode: Callable[[Sequence[Stray]], None]) -> None:
+        """Decode *strays*, in halves where memory is short, and let go of their keys and values."""
+        known = {id(stray): len(stray.row.tokens) for stray in strays}
 
-        def run(part: Sequence[Row]) -> list[Row]:
-            for row in part:
-                del row.tokens[known[id(row)] :]  # what an attempt that ran out of memory had appended
+        def run(part: Sequence[Stray]) -> list[Stray]:
+            for stray in part:
+                del stray.row.tokens[known[id(stray)] :]  # what an attempt that ran out of memory had appended
             decode(part)
             return list(part)
 
-        in_halves(rows, run, self.memory)
-        for row in rows:
-            row.origin = NOWHERE
+        in_halves(strays, run, self.memory)
+        for stray in strays:
+            stray.row.origin = NOWHERE
 
     def _settled(self, row: Row, job: Job) -> Reply:
         """Return the row's reply; what was too close to call in a batch is settled alone."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reasoning_probe.engine.decode import Stray
 from reasoning_probe.engine.passes import Driver, Plan, off_pairs
 from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
-from reasoning_probe.engine.ragged import Stray, run_ragged
+from reasoning_probe.engine.ragged import run_ragged
 from reasoning_probe.engine.replies import Codec, Job
 from reasoning_probe.engine.slots import Origin, Slots, gathered
 from reasoning_probe.engine.verify import Row, noise_of
@@ -103,7 +104,9 @@ class Pool:
         starts = [self.jobs[member.job].prompt_length + self.shared[member.job] for member in members]
         positions = torch.tensor(starts, device=self.device)[:, None] + torch.arange(fed.shape[1], device=self.device)
         length = max(starts)
-        slots = gathered([member.row.origin for member in members], len(self.driver.blocks), length + fed.shape[1])
+        slots = gathered(
+            [member.row.origin for member in members], len(self.driver.blocks), length + fed.shape[1], finite=True
+        )
         slots.length = length
         off = off_pairs([(member.row.target, member.row.replacement) for member in members], self.device)
         logits = run_ragged(self.driver, fed, slots, positions, Plan(off=off))  # (rows, new, vocabulary)

@@ -7,35 +7,14 @@ no such mask show it in the self-check, and their queries go one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.decode import two_best
+from reasoning_probe.engine.decode import Stray, canary_of, fed, leave, note, two_best
 from reasoning_probe.engine.passes import Driver, Plan, off_pairs
-from reasoning_probe.engine.plain import NOISE_MARGIN
-from reasoning_probe.engine.replies import Codec, Job
+from reasoning_probe.engine.replies import Codec
 from reasoning_probe.engine.slots import Slots, gathered
-from reasoning_probe.engine.verify import Row
-
-
-@dataclass
-class Stray:
-    """A row that left its baseline, with its job and the noise of the pass that verified it."""
-
-    row: Row
-    job: Job
-    noise: float
-
-    @property
-    def length(self) -> int:
-        """Tokens whose keys and values are known: all but the last."""
-        return self.job.prompt_length + len(self.row.tokens) - 1
-
-    def ended(self, codec: Codec) -> bool:
-        """Tell whether the answer is complete."""
-        return self.job.ended(self.row.tokens, codec)
 
 
 def decode_ragged(driver: Driver, codec: Codec, strays: Sequence[Stray]) -> None:
@@ -43,31 +22,26 @@ def decode_ragged(driver: Driver, codec: Codec, strays: Sequence[Stray]) -> None
     active = [stray for stray in strays if not stray.ended(codec)]
     if not active:
         return
-    device = active[0].job.encoded.prompt.device
+    layers, device = len(driver.blocks), active[0].job.encoded.prompt.device
+    active.append(canary_of(max(active, key=lambda stray: len(stray.job.draft) - len(stray.row.tokens)), layers))
     capacity = max(stray.job.prompt_length + stray.job.encoded.limit for stray in active) + driver.stride
-    slots = gathered([stray.row.origin for stray in active], len(driver.blocks), capacity)
-    off = off_pairs([(stray.row.target, stray.row.replacement) for stray in active], device)
-    while active:
+    slots = gathered([stray.row.origin for stray in active], layers, capacity, finite=True)
+    off, noise = off_pairs([(stray.row.target, stray.row.replacement) for stray in active], device), 0.0
+    while not all(stray.is_canary for stray in active):
         longest = max(stray.length for stray in active)
         positions = torch.tensor([[stray.length] for stray in active], device=device)  # (rows, 1): where its token goes
         ids = torch.tensor([[stray.row.tokens[-1]] for stray in active], device=device)  # (rows, 1)
+        canaries = [(at, stray) for at, stray in enumerate(active) if stray.is_canary]
         found = []
         for step in range(driver.stride):
             slots.length = longest + step
             found.append(two_best(run_ragged(driver, ids, slots, positions + step, Plan(off=off))[:, -1]))
-            ids = found[-1].tokens[:, None]
+            ids = fed(found[-1].tokens, canaries, step)
         for best in found:
-            _, tokens, margins = best.lists()
-            for stray, token, margin in zip(active, tokens, margins, strict=True):
-                if not stray.ended(codec):
-                    stray.row.tokens.append(token)
-                    stray.row.near_tie |= margin <= NOISE_MARGIN * stray.noise
-        stay = [at for at, stray in enumerate(active) if not stray.ended(codec)]
-        if len(stay) < len(active):
-            active = [active[at] for at in stay]
+            noise = note(best, active, codec, noise)
+        slots.length = longest + driver.stride
+        if leave(active, slots, lambda stray: stray.ended(codec)):
             off = off_pairs([(stray.row.target, stray.row.replacement) for stray in active], device)
-            kept = torch.tensor(stay, dtype=torch.long, device=device)
-            slots.keep({layer: kept for layer, _, _ in slots.buffers()})
 
 
 def run_ragged(driver: Driver, ids: Tensor, slots: Slots, positions: Tensor, plan: Plan) -> Tensor:

@@ -86,6 +86,11 @@ class Slots(Cache):  # type: ignore[misc]
         """Return (layer, keys, values) of each layer that holds any."""
         return [(index, *slot.filled()) for index, slot in enumerate(self.layers) if slot.key_buffer is not None]
 
+    def token_bytes(self) -> int:
+        """Return how many bytes the keys and values of a token take, in the layers that hold any."""
+        pairs = [pair for _, *pair in self.buffers()]
+        return sum(buffer.shape[1] * buffer.shape[3] * buffer.element_size() for pair in pairs for buffer in pair)
+
     def grown(self, capacity: int) -> Slots:
         """Return a copy with room for *capacity* tokens."""
         copy = Slots(len(self.layers), capacity, self.rows)
@@ -127,8 +132,12 @@ class Origin:
 NOWHERE = Origin(0, [], 0, [], 0)
 
 
-def gathered(rows: Sequence[Origin], layers: int, capacity: int) -> Slots:
-    """Return slots of *capacity* tokens in which row *i* holds the keys and values of ``rows[i]``."""
+def gathered(rows: Sequence[Origin], layers: int, capacity: int, *, finite: bool = False) -> Slots:
+    """Return slots of *capacity* tokens in which row *i* holds the keys and values of ``rows[i]``.
+
+    *finite* fills what is unknown with zeros: attention multiplies what a mask hides by nought, and fresh memory may
+    hold what no product makes nought.
+    """
     slots = Slots(layers, capacity, rows=len(rows))
     every = {id(held): held for row in rows for held in (row.own, row.clean)}
     buffers = {key: {layer: pair for layer, *pair in held} for key, held in every.items()}
@@ -144,7 +153,8 @@ def gathered(rows: Sequence[Origin], layers: int, capacity: int) -> Slots:
             for which, buffer in enumerate(buffers[source][layer]):
                 _, heads, known, size = buffer.shape
                 if len(filled) <= which:
-                    filled.append(buffer.new_zeros(len(rows), heads, capacity, size))
+                    blank = buffer.new_zeros if finite else buffer.new_empty
+                    filled.append(blank((len(rows), heads, capacity, size)))
                 known = min(known, capacity)
                 taken = buffer[from_rows.to(buffer.device), :, :known]
                 filled[which][to_rows.to(buffer.device), :, :known] = taken
