@@ -6,11 +6,11 @@ Three ways answer the same (item, head) cases on the same model, in turn, with t
 and their responses are compared:
 
 naive    one ``generate`` per head and item, one row (a sample of the cases, scaled; the sample is printed)
-batched  one ``generate`` per item with a row per head and a mask per row (a sample of the items, scaled)
+batched  one ``generate`` per item with a row per head and a mask per row
 engine   reasoning_probe's engine, every case, from the first ablated batch to the last outcome, settling included
 
 The matrix-multiply rate is measured in the same run, on the shapes of the model's own layers. Afterwards the sampled
-items run once more with the FLOPs of every matrix product counted (counting would slow a small model): FLOPs by the
+cases run once more with the FLOPs of every matrix product counted (counting would slow a small model): FLOPs by the
 rate are the time that arithmetic alone would have taken. At the end one more item runs under torch's profiler, which
 says where the time goes.
 """
@@ -78,7 +78,6 @@ def main() -> None:
     parser.add_argument("--heads", default="all", help="all, or a spec such as L0-L3")
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--naive-per-item", type=int, default=2, help="cases of each sampled item")
-    parser.add_argument("--batched-items", type=int, default=4, help="items on which naive and batched run")
     parser.add_argument("--warm", type=int, default=0, help="runs of the engine before the one that is timed")
     parser.add_argument("--repeat", type=int, default=1, help="sweeps that are timed, for models that take a second")
     parser.add_argument("--threads", type=int, default=2)
@@ -93,7 +92,6 @@ def main() -> None:
     every = [(name, item) for name in datasets.BUILTIN for item in datasets.builtin(name).items]
     chosen = [every[at * len(every) // options.items] for at in range(options.items)]
     queries = [query(name, item, Generation(options.new_tokens)) for name, item in chosen]
-    sampled = {at * len(queries) // options.batched_items for at in range(options.batched_items)}
 
     started = time.perf_counter()
     engine = Engine(loaded.model, loaded.tokenizer, head_map)
@@ -103,15 +101,13 @@ def main() -> None:
     prepared = time.perf_counter() - started
     rates = {tokens: matmul_rates(driver, tokens) for tokens in (16, 64, 256, 640, 1280, 2560)}
     dice, work = random.Random(0), Work()
-    naive, batch, fast, alike = Sample(), Sample(), Sample(), Sample()  # alike: the engine on the sampled items
+    naive, batch, fast = Sample(), Sample(), Sample()
     differing = 0
     jobs = []
     for asked in queries:
         encoded = engine.codec.encode(asked)
         baseline = engine.plain.baseline(encoded, asked.generation.stop)
         jobs.append(Job(encoded, asked.generation.stop, baseline, tuple(targets), ZERO))
-    if len(sampled) < len(jobs) and any(engine.way._pools(jobs)[0]):
-        raise SystemExit(f"items share passes here: time all of them, --batched-items {len(jobs)}")
     for _ in range(options.warm):
         list(engine.way.answer(jobs))
     before = dict(vars(engine.counts))
@@ -122,14 +118,12 @@ def main() -> None:
             at, replies = next(answering)
             seconds = time.perf_counter() - started
             fast.add(seconds, len(targets))
-            if at in sampled:
-                alike.add(seconds, len(targets))
-                differing += compare(engine, jobs[at], replies, dice, options.naive_per_item, naive, batch)
+            differing += compare(engine, jobs[at], replies, dice, options.naive_per_item, naive, batch)
             print(f"{fast.cases // len(targets)} of {options.repeat * len(jobs)} items: {fast.per_case:.5f} s a case")
     counts = {key: (value - before[key]) // options.repeat for key, value in vars(engine.counts).items()}
     with counting(driver, work):
-        list(engine.way.answer([jobs[at] for at in sorted(sampled)]))
-    flops_per_case = work.flops / (len(sampled) * len(targets))
+        list(engine.way.answer(jobs))
+    flops_per_case = work.flops / (len(jobs) * len(targets))
 
     result = {
         "model": options.model,
@@ -147,9 +141,8 @@ def main() -> None:
             "engine": 1000 * fast.per_case,
         },
         "cases_measured": {"naive": naive.cases, "batched": batch.cases, "engine": fast.cases},
-        "items_measured": {"naive": len(sampled), "batched": len(sampled), "engine": len(jobs)},
-        "engine_against_naive": naive.per_case / alike.per_case,
-        "engine_against_batched": batch.per_case / alike.per_case,
+        "engine_against_naive": naive.per_case / fast.per_case,
+        "engine_against_batched": batch.per_case / fast.per_case,
         "responses_that_differ": differing,
         "counts": counts,
         "peak_bytes": engine.memory.peak(),
@@ -159,8 +152,8 @@ def main() -> None:
     } | {name: figures(phase, rates) for name, phase in vars(work).items()}
     peak = {kind: max(rate[kind] for rate in rates.values()) for kind in ("torch", "packed")}
     result["whole"] = {
-        "gflops_reached": flops_per_case / alike.per_case / 1e9,
-        "share_of_matmul_rate": {kind: flops_per_case / alike.per_case / 1e9 / rate for kind, rate in peak.items()},
+        "gflops_reached": flops_per_case / fast.per_case / 1e9,
+        "share_of_matmul_rate": {kind: flops_per_case / fast.per_case / 1e9 / rate for kind, rate in peak.items()},
         "arithmetic_alone_s_per_1000_cases": {kind: 1000 * flops_per_case / rate / 1e9 for kind, rate in peak.items()},
     }
     result["share_of_time"] = breakdown(driver, lambda: list(engine.way.answer(jobs[:1])))

@@ -16,7 +16,7 @@ from letters import Cut, Letters
 from oracle import edit, greedy, logprob
 
 import reasoning_probe as rp
-from reasoning_probe.engine import fast, verify
+from reasoning_probe.engine import decode, fast, verify
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.packed import Packed, available
 from reasoning_probe.engine.passes import wrapped
@@ -218,6 +218,28 @@ def test_prompts_that_begin_alike_answer_as_edited_weights(family: str, monkeypa
     monkeypatch.setattr(fast, "CPU_BYTES", 0)  # so that no queries are padded to share a pass
     check(model, "L0H0,L1,L2H3,L0H1+L2H2", items=items, limit=9)
     assert stems.count(len("Question: " + SHOTS) + 1) == 1  # run once for all queries, with the "x" they share
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
+def test_rows_of_several_queries_are_decoded_in_step(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queries that share no pass are decoded together: each row joins when the clock comes to its length."""
+    model = build(family)
+    batches: list[set[int]] = []
+
+    def noted(decoder: Any, count: int, steps: Any = decode.Decoder._steps) -> int:
+        rows = [stray for stray in decoder.active if not stray.is_canary]
+        assert len({stray.length for stray in rows}) == 1
+        assert any(stray.is_canary for stray in decoder.active) or all(
+            len(stray.row.tokens) >= len(stray.job.draft) for stray in rows
+        )
+        batches.append({id(stray.job) for stray in rows})
+        return int(steps(decoder, count))
+
+    monkeypatch.setattr(decode.Decoder, "_steps", noted)
+    monkeypatch.setattr(fast, "CPU_BYTES", 0)  # so that no queries are padded to share a pass
+    items = [rp.Item(question="x" * at, answer="5", id=f"n{at}") for at in (3, 5, 8)]
+    check(model, "L0H0,L1,L2H3,L0H1+L2H2", items=items, limit=12)
+    assert max(map(len, batches)) > 1
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
