@@ -29,7 +29,8 @@ from typing import Any
 
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.report.page import standalone_page
-from reasoning_probe.store import Run, summarise
+from reasoning_probe.store import Run
+from reasoning_probe.summary import summarise
 
 LIMITS = {22: (3, 2.0), 100: (6, 4.0), 1000: (10, None)}
 """Items under 144 targets and the baseline: megabytes and seconds at most."""

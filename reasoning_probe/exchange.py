@@ -19,7 +19,7 @@ def merge(parts: Sequence[Part]) -> Run:
 
     A later part of the same process replaces the facts of an earlier one: they count what the process did.
     """
-    from reasoning_probe import store
+    from reasoning_probe import store, summary
 
     placed: dict[int, Outcome] = {}
     for part in parts:
@@ -28,7 +28,7 @@ def merge(parts: Sequence[Part]) -> Run:
     outcomes = [placed[place] for place in sorted(placed)]
     every: list[dict[str, Any]] = list({part["process"]: part["facts"] for part in parts}.values())
     skipped = {(skip["dataset"], skip["item"]): skip for facts in every for skip in facts["skipped"]}
-    summary = store.summarise(
+    summed = summary.summarise(
         outcomes,
         model=every[0]["model"],
         generation={name: given for facts in every for name, given in facts["generation"].items()},
@@ -39,15 +39,15 @@ def merge(parts: Sequence[Part]) -> Run:
         versions=every[0]["versions"],
         skipped=list(skipped.values()),
         reference=every[0]["reference"],
-        control=store.merged_control([facts["control"] for facts in every]),
+        control=summary.merged_control([facts["control"] for facts in every]),
     )
     planned = every[0]["planned"]
     unasked = {place for facts in every for place in facts["unasked"]}
     if len(outcomes) + len(unasked) < planned:
-        summary["partial"] = {"planned": planned, "done": len(outcomes)}
+        summed["partial"] = {"planned": planned, "done": len(outcomes)}
     if every[0]["shard"]:
-        summary["shard"] = every[0]["shard"]
-    return store.Run(summary, outcomes)
+        summed["shard"] = every[0]["shard"]
+    return store.Run(summed, outcomes)
 
 
 def _together(values: Sequence[Any]) -> Any:

@@ -6,7 +6,8 @@ import random
 from collections.abc import Mapping
 
 from reasoning_probe.outcome import BASELINE, Outcome
-from reasoning_probe.store import Run, summarise
+from reasoning_probe.store import Run
+from reasoning_probe.summary import summarise
 
 LAYERS, HEADS = 4, 4
 SIZES = {"arithmetic": 200, "logic": 4, "multi_step": 5, "gsm8k": 5}

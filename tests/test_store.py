@@ -165,10 +165,14 @@ def damaged(folder: Path, **changes: object) -> Path:
     return folder
 
 
+def nested(depth: int) -> object:
+    return [] if depth == 0 else [nested(depth - 1)]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 99}, "schema version 99, this package reads up to 1"),
+        ({"schema_version": 99}, "schema version 99, this package reads 1"),
         ({"schema_version": "1"}, "schema_version"),
         ({"model": {"name": "x", "layers": "many", "heads": 4}}, "layers"),
         ({"model": None}, "model"),
@@ -176,6 +180,12 @@ def damaged(folder: Path, **changes: object) -> Path:
         ({"datasets": {"a": {"items": 1, "correct": 1, "accuracy": 1, "ci95": [0]}}}, "1 entries where 2 belong"),
         ({"targets": [{}]}, r"targets\[0\]: target is missing"),
         ({"errors": {}}, "errors"),
+        ({"schema_version": 0}, "schema version 0, this package reads 1"),
+        ({"schema_version": True}, "schema_version: true is not"),
+        ({"versions": nested(60)}, "nested more than 40 deep"),
+        ({"engine": {"rows": 10**400}}, "run.json: engine: verified is missing"),
+        ({"skipped": [{"dataset": "a\nb", "item": 1, "reason": ""}]}, r"skipped\[0\]: item: 1 is not"),
+        ({"generation": {"a\n\x1b": 1}}, r"generation: 'a\\n\\x1b': 1 is not"),
     ],
 )
 def test_a_damaged_summary_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -190,7 +200,10 @@ def test_a_damaged_summary_is_named(tmp_path: Path, changes: dict[str, object], 
         ("{", "line 2 is not JSON"),
         ("[" * 100_000, "line 2 is not JSON"),
         ("[]", "line 2"),
-        ('{"dataset": 3}', "line 2: dataset"),
+        (json.dumps(outcome().as_dict() | {"dataset": 3}), "line 2: dataset: 3 is not what belongs here"),
+        (json.dumps(outcome().as_dict() | {"answer": [[3]]}), "line 2: answer: a list is not what belongs here"),
+        (json.dumps(outcome().as_dict() | {"correct": 1}), "line 2: correct: 1 is not"),
+        (json.dumps(outcome().as_dict()).replace("-0.5", "-1e999"), "line 2 is not JSON: -1e999 is too large"),
         ('{"dataset": "x"}', "line 2: item is missing"),
     ],
 )
