@@ -124,17 +124,22 @@ def donor_of(prompt: str, prompts: Sequence[str], seed: int) -> str:
 def reference_record(ablations: Sequence[str], references: Mapping[str, Sequence[str]], seed: int) -> dict[str, Any]:
     """Return what each ablation took its values from: ``reference`` of ``run.json``.
 
-    ``sha256`` is over the UTF-8 prompts of all datasets in order, each followed by a zero byte.
+    A dataset's items take their values from its own prompts. ``sha256`` is over these as UTF-8, each followed by a
+    zero byte.
     """
-    record = {}
-    for ablation in ablations:
-        most = {"zero": 0, "mean": REFERENCE_PROMPTS}.get(ablation)
-        prompts = [prompt for of_dataset in references.values() for prompt in list(of_dataset)[:most]]
-        digest = hashlib.sha256("".join(f"{prompt}\0" for prompt in prompts).encode("utf-8", "surrogatepass"))
-        record[ablation] = {
-            "prompts": len(prompts),
-            "sha256": digest.hexdigest(),
+    return {
+        ablation: {
             "averaged": "positions" if ablation == "mean" else None,
             "seed": seed if ablation == "resample" else None,
+            "datasets": {
+                name: {"prompts": len(used), "sha256": _digest(used)}
+                for name, prompts in references.items()
+                if (used := list(prompts)[: {"zero": 0, "mean": REFERENCE_PROMPTS}.get(ablation)])
+            },
         }
-    return record
+        for ablation in ablations
+    }
+
+
+def _digest(prompts: Sequence[str]) -> str:
+    return hashlib.sha256("".join(f"{prompt}\0" for prompt in prompts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""``reasoning-probe show | report DIR``: a finished run again, without its model; ``cache``: the outcome store."""
+"""``reasoning-probe``: finished runs again, without their models; and the outcome store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reasoning_probe.cache import FOLDER, CacheError, entries, find_folder, prune, size
-from reasoning_probe.store import RunError, read_run, write_text
+from reasoning_probe.store import RunError, check_folder, read_run, write_run, write_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,12 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a dataset's name may not fit the terminal's encoding
     try:
-        if options.command == "show":
-            _show(options.folder)
-        elif options.command == "cache":
-            _cache(options.folder, options.prune)
-        else:
-            _report(options.folder, options.output)
+        options.command(options)
     except (RunError, CacheError) as problem:
         print(f"reasoning-probe: {problem}", file=sys.stderr)
         return 2
@@ -36,13 +31,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reasoning-probe", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-    show = commands.add_parser("show", help="print what a run found")
-    report = commands.add_parser("report", help="write the page of a run again from its files")
-    for command in (show, report):
-        command.add_argument("folder", type=Path, metavar="DIR", help="folder with run.json and outcomes.jsonl")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: object, help: str, *folders: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False)
+        added.set_defaults(command=command)
+        for folder in folders:
+            added.add_argument(
+                folder.lower(), type=Path, metavar=folder, help="folder with run.json and outcomes.jsonl"
+            )
+        return added
+
+    add("show", _show, "print what a run found", "DIR")
+    report = add("report", _report, "write the page of a run again from its files", "DIR")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="the page (default: DIR/report.html)")
-    cache = commands.add_parser("cache", help="show the outcome store, or prune it")
+    merge = add("merge", _merge, "put shards, or other parts of one sweep, together: files and page")
+    merge.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folder of a part")
+    merge.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help="folder of the whole")
+    cache = add("cache", _cache, "show the outcome store, or prune it")
     cache.add_argument("folder", type=Path, nargs="?", metavar="DIR", help=f"its folder (default: {FOLDER} here)")
     cache.add_argument(
         "--prune", type=_days, metavar="DAYS", help="remove what no run has used for so many days; 0 removes all"
@@ -50,14 +56,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show(folder: Path) -> None:
+def _show(options: argparse.Namespace) -> None:
     from reasoning_probe.report.terminal import summary_lines
     from reasoning_probe.report.text import one_line
     from reasoning_probe.report.verdict import accuracy_sentence
 
-    run = read_run(folder)
+    run = read_run(options.dir)
     width = shutil.get_terminal_size().columns
     print("\n".join([one_line(accuracy_sentence(run), width), *summary_lines(run, width)]))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from reasoning_probe.report.page import standalone_page
+
+    page = options.output or options.dir / "report.html"
+    write_text(page, standalone_page(read_run(options.dir)))
+    print(page)
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from reasoning_probe.merging import merge_runs
+    from reasoning_probe.report.page import standalone_page
+    from reasoning_probe.report.text import count, listed
+    from reasoning_probe.shards import missing
+
+    output: Path = options.output
+    if output.resolve() in {folder.resolve() for folder in options.folders}:
+        raise RunError(f"{output} is one of the parts: name another folder for the whole")
+    check_folder(output)
+    run = merge_runs({folder: read_run(folder) for folder in options.folders})
+    write_run(output, run)
+    write_text(output / "report.html", standalone_page(run))
+    if shard := run.summary.get("shard"):
+        gone = missing(shard)
+        print(f"reasoning-probe: {count(len(gone), 'shard')} missing: {listed(gone, 12)}", file=sys.stderr)
+    print(output / "report.html")
 
 
 def _days(text: str) -> float:
@@ -67,25 +100,17 @@ def _days(text: str) -> float:
     return days
 
 
-def _cache(folder: Path | None, days: float | None) -> None:
+def _cache(options: argparse.Namespace) -> None:
     from datetime import datetime
 
     from reasoning_probe.report.text import count, one_line
 
-    folder = folder or find_folder(Path.cwd())
-    if days is not None:
-        print(f"removed {count(prune(folder, unused_days=days), 'outcome')}")
+    folder = options.folder or find_folder(Path.cwd())
+    if options.prune is not None:
+        print(f"removed {count(prune(folder, unused_days=options.prune), 'outcome')}")
     held = entries(folder)
     print(f"{folder}: {count(sum(entry.outcomes for entry in held), 'outcome')}, {size(folder) / 1e6:.1f} MB")
     for entry in held:
         facts = [str(entry.facts.get(name)) for name in ("name", "architecture", "weights", "dtype", "device")]
         used = datetime.fromtimestamp(entry.used).isoformat(" ", "minutes")
         print(f"{entry.outcomes:>9,}  {one_line(' '.join(facts), 90)}, used {used}")
-
-
-def _report(folder: Path, output: Path | None) -> None:
-    from reasoning_probe.report.page import standalone_page
-
-    page = output or folder / "report.html"
-    write_text(page, standalone_page(read_run(folder)))
-    print(page)

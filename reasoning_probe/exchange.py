@@ -46,7 +46,7 @@ def merge(parts: Sequence[Part]) -> Run:
     if len(outcomes) + len(unasked) < planned:
         summed["partial"] = {"planned": planned, "done": len(outcomes)}
     if every[0]["shard"]:
-        summed["shard"] = every[0]["shard"]
+        summed |= {"shard": every[0]["shard"], "places": every[0]["places"]}
     return store.Run(summed, outcomes)
 
 

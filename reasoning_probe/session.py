@@ -15,7 +15,7 @@ from reasoning_probe.datasets import Dataset
 from reasoning_probe.items import Item
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.prompts import Generation, Query, default_generation, query
-from reasoning_probe.shards import Shard, shards
+from reasoning_probe.shards import Shard, places, shards
 from reasoning_probe.targets import Target, every_head, every_layer, parse_targets
 
 if TYPE_CHECKING:
@@ -390,6 +390,7 @@ class ProbeSession:
             "engine": self.engine.facts() | self._store_facts(),
             "versions": versions(),
             "shard": str(self.settings.shard or ""),
+            "places": places(self.datasets.values(), {key[:2] for key in self._plan}) if self.settings.shard else {},
             "skipped": [{"dataset": d, "item": i, "reason": reason} for (d, i), reason in self.skipped.items()],
         }
 

@@ -126,7 +126,7 @@ def _read(path: Path) -> str:
 
 def _parse(text: str, where: str | Path) -> Any:
     try:
-        return json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+        return json.loads(text, parse_constant=lambda _: None, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError) as problem:
         raise RunError(f"{where} is not JSON: {str(problem)[:80]}") from None
 
@@ -136,6 +136,12 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{text[:20]} is too large a number")
     return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(f"{text[:20]}... is too large a number")
+    return int(text)
 
 
 def _depth(value: Any) -> int:

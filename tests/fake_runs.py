@@ -173,7 +173,13 @@ def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: i
     summary = run.summary | {
         "curves": curves,
         "control": {"sentences": 12, "tokens": 212, "logprob": -3.35, "targets": targets},
-        "reference": {"mean": {"prompts": 32, "sha256": "9f" * 32, "averaged": "positions", "seed": None}},
+        "reference": {
+            "mean": {
+                "averaged": "positions",
+                "seed": None,
+                "datasets": {"arithmetic": {"prompts": 32, "sha256": "9f" * 32}},
+            }
+        },
         "rank_changes": [{"dataset": "arithmetic", "target": order[1], "ranks": {"zero": 2, "mean": 9}}],
         "screening": [
             {

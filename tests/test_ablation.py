@@ -85,10 +85,11 @@ def test_the_seed_draws_another_donor() -> None:
 
 def test_the_reference_set_is_recorded() -> None:
     record = reference_record(("zero", "mean", "resample"), {"a": ["x", "y"], "b": ["z"]}, 7)
-    digest = hashlib.sha256(b"x\0y\0z\0").hexdigest()
-    assert record["zero"]["prompts"] == 0
-    assert record["mean"] == {"prompts": 3, "sha256": digest, "averaged": "positions", "seed": None}
-    assert record["resample"] == {"prompts": 3, "sha256": digest, "averaged": None, "seed": 7}
+    digests = {"a": hashlib.sha256(b"x\0y\0").hexdigest(), "b": hashlib.sha256(b"z\0").hexdigest()}
+    datasets = {name: {"prompts": prompts, "sha256": digests[name]} for name, prompts in (("a", 2), ("b", 1))}
+    assert record["zero"]["datasets"] == {}
+    assert record["mean"] == {"averaged": "positions", "seed": None, "datasets": datasets}
+    assert record["resample"] == {"averaged": None, "seed": 7, "datasets": datasets}
 
 
 def test_a_head_that_only_one_ablation_calls_important_is_flagged() -> None:

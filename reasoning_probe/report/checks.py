@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from reasoning_probe.report.html import details, minus, name, note, row, table
 from reasoning_probe.report.text import count, escape, p_value, percent
 from reasoning_probe.store import Run
@@ -76,10 +78,16 @@ def _screening(run: Run) -> str:
 def _reference(run: Run) -> str:
     return "".join(
         note(
-            f"{ablation} ablation: replaced from {count(entry['prompts'], 'reference prompt')}"
+            f"{ablation} ablation: replaced from {count(_prompts(entry), 'reference prompt')}"
             + (f", averaged by {entry['averaged']}" if entry.get("averaged") else "")
             + (f", seed {entry['seed']}" if entry.get("seed") is not None else "")
-            + f" (sha256 {str(entry.get('sha256'))[:12]})."
+            + "".join(f"; {dataset} {used['sha256'][:12]}" for dataset, used in list(entry["datasets"].items())[:8])
+            + " (sha256)."
         )
         for ablation, entry in list((run.summary.get("reference") or {}).items())[:MOST_ROWS]
+        if _prompts(entry)
     )
+
+
+def _prompts(entry: dict[str, Any]) -> int:
+    return sum(used["prompts"] for used in entry["datasets"].values())

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from reasoning_probe.generators import NAMES as GENERATED
 from reasoning_probe.outcome import BASELINE, Outcome
-from reasoning_probe.report.text import count, listed, nats, percent, points
+from reasoning_probe.report.text import count, listed, nats, one_line, percent, points
 from reasoning_probe.stats import ALPHA, items_to_try
 from reasoning_probe.store import Run
 
@@ -165,7 +165,8 @@ def _extent(run: Run) -> list[str]:
             " the same command goes on from there."
         )
     if shard:
-        said.append(f"This is shard {shard} of the items: reasoning-probe merge puts the shards together.")
+        part = f"These are the shards {one_line(shard, 40)}" if "," in shard else f"This is shard {one_line(shard, 40)}"
+        said.append(f"{part} of the items: reasoning-probe merge puts the shards together.")
     return said
 
 
