@@ -22,6 +22,9 @@ ALPHA = 0.05
 _Z = 1.959963984540054
 _RESAMPLES = 2000
 _SIGN_FLIPS = 10_000
+_NOISE = 1e-5
+"""Nats an item: a log-probability in float32 moves by this with the shape of the batch in which it was computed."""
+
 _EXACT_ITEMS = 13
 """Up to so many items every one of the 2**items sign vectors is tried."""
 
@@ -213,7 +216,8 @@ def _sign_flip(change: Floats, known: NDArray[np.bool_], seed: int) -> Floats:
     targets, items = change.shape
     filled = np.where(known, change, 0.0)
     observed = np.abs(filled.sum(axis=1))
-    slack = 1e-9 * np.abs(filled).sum(axis=1)  # ties, such as the observed signs themselves, must count
+    # Ties, such as the observed signs themselves, must count, and what is noise of batching must not break them.
+    slack = 1e-9 * np.abs(filled).sum(axis=1) + _NOISE * known.sum(axis=1)
     reached = np.zeros(targets)
     if items <= _EXACT_ITEMS:
         bits = (np.arange(2**items)[:, None] >> np.arange(items)) & 1
