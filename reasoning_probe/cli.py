@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add("show", _show, "print what a run found", "DIR")
     report = add("report", _report, "write the page of a run again from its files", "DIR")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="the page (default: DIR/report.html)")
+    report.add_argument("--figures", action="store_true", help="its figures as SVG and PNG files, too")
     merge = add("merge", _merge, "put shards, or other parts of one sweep, together: files and page")
     merge.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folder of a part")
     merge.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help="folder of the whole")
@@ -69,9 +70,15 @@ def _show(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from reasoning_probe.report.page import standalone_page
 
-    page = options.output or options.dir / "report.html"
-    write_text(page, standalone_page(read_run(options.dir)))
+    page: Path = options.output or options.dir / "report.html"
+    run = read_run(options.dir)
+    write_text(page, standalone_page(run))
     print(page)
+    if options.figures:
+        from reasoning_probe.report.pictures import FOLDER, write_figures
+
+        write_figures(page.parent / FOLDER, run)
+        print(page.parent / FOLDER)
 
 
 def _merge(options: argparse.Namespace) -> None:

@@ -173,6 +173,7 @@ OPTIONS = (
         _shard,
         "K/N",
     ),
+    Option(("--probe-figures",), "probe_figures", "write the page's figures as SVG and PNG files, too: DIR/figures"),
     Option(("--probe-dir",), "probe_dir", "folder of the page and the run's files", _text, "DIR", default="reports"),
 )
 
@@ -255,6 +256,7 @@ def read_settings(config: pytest.Config) -> Settings:
         cache=_cache(config, value["probe_cache"]),
         fresh=value["probe_fresh"],
         shard=value["probe_shard"],
+        figures=value["probe_figures"],
     )
 
 

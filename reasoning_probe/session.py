@@ -50,6 +50,7 @@ class Settings:
     cache: Path | None = None  # the outcome store's folder
     fresh: bool = False
     shard: Shard | None = None
+    figures: bool = False  # whether they are written as files, too
 
     @property
     def ablating(self) -> bool:

@@ -82,6 +82,10 @@ def write_files(state: State, *, interrupted: bool) -> None:
         from reasoning_probe import store
 
         store.write_run(state.settings.directory, state.run)
+        if state.settings.figures:
+            from reasoning_probe.report.pictures import FOLDER, write_figures
+
+            write_figures(state.settings.directory / FOLDER, state.run)
 
 
 def unwritten(problem: OSError, state: State) -> str:

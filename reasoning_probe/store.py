@@ -54,10 +54,15 @@ def check_folder(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write *text* to *path* as UTF-8 so that a reader sees the old file or the new one, never half of it."""
+    # In JSON this turns a lone surrogate, which UTF-8 has no bytes for, into its own escape sequence.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write *content* to *path* so that a reader sees the old file or the new one."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        # In JSON this turns a lone surrogate, which UTF-8 has no bytes for, into its own escape sequence.
-        draft.write_bytes(text.encode("utf-8", "backslashreplace"))
+        draft.write_bytes(content)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)

@@ -28,8 +28,10 @@ def test_show_prints_what_was_found(folder: Path, capsys: pytest.CaptureFixture[
 
 def test_report_writes_the_page_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(folder)]) == 0
-    assert main(["report", str(folder), "-o", str(folder / "other.html")]) == 0
-    assert capsys.readouterr().out.split() == [str(folder / "report.html"), str(folder / "other.html")]
+    assert main(["report", str(folder), "-o", str(folder / "other.html"), "--figures"]) == 0
+    written = [str(folder / name) for name in ("report.html", "other.html", "figures")]
+    assert capsys.readouterr().out.split() == written
+    assert (folder / "figures" / "arithmetic-accuracy.svg").is_file()
     page = (folder / "report.html").read_text("utf-8")
     assert page == (folder / "other.html").read_text("utf-8") == standalone_page(read_run(folder))
 

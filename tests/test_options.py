@@ -53,6 +53,7 @@ TWINS = [
     (["--probe-memory", "1.5GiB"], "probe_memory = 1.5GiB", {"memory": 3 * 2**29}),
     (["--probe-cache=off"], "probe_cache = off", {"cache": None}),
     (["--probe-fresh"], "probe_fresh = true", {"fresh": True}),
+    (["--probe-figures"], "probe_figures = true", {"figures": True}),
     (["--probe-shard", "2/8"], "probe_shard = 2/8", {"shard": Shard(2, 8)}),
 ]
 

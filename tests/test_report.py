@@ -291,7 +291,10 @@ def effects(targets: list[str], layers: int = 4, heads: int = 4) -> list[verdict
 
 
 def picture(rows: list[verdict.Row], layers: list[int], heads: int, measure: Measure = ACCURACY) -> str:
-    return figures.heatmap(rows, layers, heads, measure=measure, name="x", title="A <title>", description="described")
+    picture = figures.heatmap(
+        rows, layers, heads, measure=measure, name="x", title="A <title>", description="described"
+    )
+    return picture.svg()
 
 
 @pytest.mark.parametrize("measure", [ACCURACY, LOGPROB, category_shift("off_by_one")])
@@ -329,12 +332,12 @@ def test_layers_have_bars_and_diamonds() -> None:
     assert list(means) == [0, 1, 2, 3]
     assert list(whole) == [1]
     assert means[1] == pytest.approx(sum(row["delta"] for row in rows if row["target"].startswith("L1H")) / 4)
-    Page(figures.layer_bars(means, whole, [0, 1, 2, 3], name="b", title="t", description="d"))
+    Page(figures.layer_bars(means, whole, [0, 1, 2, 3], name="b", title="t", description="d").svg())
 
 
 def test_a_pie_of_any_counts() -> None:
     for counts in ({"hallucination": 3}, {"$x$ <b>": 1, "incomplete": 999}):
-        Page(figures.error_pie(counts, name="p", title="t", description="d"))
+        Page(figures.error_pie(counts, name="p", title="t", description="d").svg())
 
 
 # -- sentences ----------------------------------------------------------------------------------------------------

@@ -1,24 +1,20 @@
-"""Pictures of a run, by matplotlib, as SVG text that can stand in a page or in a file of its own.
+"""The figures of a run, drawn by matplotlib: the map of heads, the layers, the cumulative curve, the mistakes.
 
-Text keeps the reader's font and colour (``currentColor``), so that one picture serves light and dark pages. The output
-is the same for the same run. Nothing that a model or a dataset wrote reaches matplotlib.
+Nothing that a model or a dataset wrote reaches matplotlib.
 """
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from reasoning_probe.report.measures import CATEGORIES, Measure
-from reasoning_probe.report.text import count, escape
+from reasoning_probe.report.picture import INK, Picture, drawing
+from reasoning_probe.report.text import count
 from reasoning_probe.report.verdict import Row, in_layer_order, layer_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 CATEGORY_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
@@ -26,17 +22,8 @@ OTHER_COLOUR = "#8A8A8A"
 MOST_CELLS = 4096
 """Larger maps, and layers and heads beyond them, are not drawn; only a damaged file asks for them."""
 
-_INK, _UNMEASURED = "#010203", "#8a8b8c"
+_UNMEASURED = "#8a8b8c"
 _DIVERGING = "RdBu"  # ColorBrewer's; red and blue stay apart for colour-blind readers
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "reasoning-probe",
-    "font.size": 10,
-    "font.family": "sans-serif",
-    "text.parse_math": False,
-    "hatch.linewidth": 0.6,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
-}
 
 
 def heatmap(
@@ -49,7 +36,7 @@ def heatmap(
     title: str,
     description: str,
     most_cell: float = 0.6,
-) -> str:
+) -> Picture:
     """Return the layer x head map of *measure* over the single heads among *rows*; others are marked unmeasured.
 
     *layers* are the model's attention layers and *heads* their widest; *most_cell* is the side of a cell in inches
@@ -77,7 +64,7 @@ def heatmap(
     wide, high = max(1.1, cell_in * heads), max(0.8, cell_in * len(layers))
     left, top, right, bottom = 0.5, 0.1, 0.95, 0.32  # the margins, in inches
     size = (left + wide + right, top + high + bottom)
-    with _figure(size) as figure:
+    with drawing(size) as figure:
         axes = figure.add_axes((left / size[0], bottom / size[1], wide / size[0], high / size[1]))
         bare = Rectangle((-0.5, -0.5), heads, len(layers), fill=False, hatch="////", ec=_UNMEASURED, lw=0, zorder=-1)
         axes.add_patch(bare)  # what no cell covers stays hatched: not measured
@@ -121,7 +108,7 @@ def heatmap(
             f' data-grid="{" ".join(f"{side:.2f}" for side in box)}" data-heads="{heads}"'
             f' data-layers="{" ".join(map(str, layers))}" style="min-width:min({72 * size[0]:.0f}px,26rem)"'
         )
-        return _svg(figure, name, title, description, grid)
+        return Picture(figure, name, title, description, grid)
 
 
 def layer_means(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
@@ -145,27 +132,27 @@ def layer_bars(
     name: str,
     title: str,
     description: str,
-) -> str:
+) -> Picture:
     """Return a bar a layer, the mean effect of its heads, and a diamond where the layer was switched off as a whole."""
     layers = list(layers)[:MOST_CELLS]
     size = (max(3.2, min(6.4, 0.3 * len(layers) + 1.2)), 2.2)
-    with _figure(size) as figure:
+    with drawing(size) as figure:
         axes = figure.add_axes((0.75 / size[0], 0.35 / size[1], 1 - 0.85 / size[0], 1 - 0.5 / size[1]))
-        axes.axhline(0, color=_INK, linewidth=0.8)
+        axes.axhline(0, color=INK, linewidth=0.8)
         bars = [100 * means.get(layer, 0.0) for layer in layers]
         axes.bar(range(len(layers)), bars, color=["#D6604D" if value < 0 else "#4393C3" for value in bars], width=0.7)
         for index, layer in enumerate(layers):
             if layer in whole:
-                axes.plot(index, 100 * whole[layer], marker="D", markersize=6, mfc="#F4A300", mec=_INK)
+                axes.plot(index, 100 * whole[layer], marker="D", markersize=6, mfc="#F4A300", mec=INK)
         _ticks(axes, "x", [f"L{layer}" for layer in layers], most=16)
         axes.set_ylabel("points")
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(axis="x", length=0)
         axes.margins(y=0.12)
-        return _svg(figure, name, title, description)
+        return Picture(figure, name, title, description)
 
 
-def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title: str, description: str) -> str:
+def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title: str, description: str) -> Picture:
     """Return accuracy against the number of heads, a line with its 95 % band for each of *lines*.
 
     A line's points carry ``heads``, ``accuracy`` and ``ci95``.
@@ -173,7 +160,7 @@ def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title:
     from matplotlib.ticker import MaxNLocator
 
     styles = zip(("#D55E00", "#0072B2"), ("o", "s"), ("-", "--"), strict=True)
-    with _figure((5.4, 2.7)) as figure:
+    with drawing((5.4, 2.7)) as figure:
         axes = figure.add_axes((0.12, 0.18, 0.86, 0.78))
         for (label, found), (colour, marker, dashes) in zip(lines.items(), styles, strict=False):
             heads = [point["heads"] for point in found]
@@ -187,13 +174,13 @@ def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, labelcolor="linecolor")
-        return _svg(figure, name, title, description)
+        return Picture(figure, name, title, description)
 
 
-def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: str) -> str:
+def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: str) -> Picture:
     """Return a pie of wrong answers by category; each slice carries its count, the page beside it the names."""
     total = sum(counts.values())
-    with _figure((2.3, 2.3)) as figure:
+    with drawing((2.3, 2.3)) as figure:
         axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
         axes.pie(
             [number for _, number in counts.items()],
@@ -205,7 +192,7 @@ def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: 
             textprops={"ha": "center", "va": "center", "color": "black", "fontsize": 11},
             wedgeprops={"edgecolor": "white", "linewidth": 1.5},
         )
-        return _svg(figure, name, title, description)
+        return Picture(figure, name, title, description)
 
 
 def category_colour(category: str) -> str:
@@ -217,42 +204,6 @@ def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int
     step = -(-len(labels) // most) or 1
     at = range(0, len(labels), step)
     (axes.set_xticks if side == "x" else axes.set_yticks)(at, [labels[index] for index in at])
-
-
-@contextmanager
-def _figure(size: tuple[float, float]) -> Iterator[Figure]:
-    """Give a figure outside pyplot's global state, drawn in our style whatever the user's matplotlibrc says."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        yield Figure(figsize=size)
-
-
-def _svg(figure: Figure, name: str, title: str, description: str, attributes: str = "") -> str:
-    """Return *figure* as one ``<svg>`` element with a title and a description, its ids all beginning with *name*."""
-    buffer = io.StringIO()
-    no_metadata: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor").replace("xlink:href=", "href=")
-    used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
-    fresh = {old: f"{name}-{index}" for index, old in enumerate(used)}
-    svg = re.sub(r' id="([^"]+)"', lambda match: f' id="{fresh[match[1]]}"' if match[1] in fresh else "", svg)
-    svg = re.sub(r'(href="#|url\(#)([^")]+)', lambda match: match[1] + fresh[match[2]], svg)
-    svg = re.sub(r"<style.*?</style>|<!--.*?-->|font-family: [^;]*; ?", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
-    width, height = (72 * float(side) for side in figure.get_size_inches())
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" stroke-linejoin="round" width="{width:.0f}"'
-        f' height="{height:.0f}" viewBox="0 0 {width:.2f} {height:.2f}" aria-labelledby="{name}-title {name}-desc"'
-        f"{attributes}>"
-        f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
-    )
-    body = svg[svg.index(">") + 1 : svg.rindex("</svg>")]
-    return re.sub(r"\s*\n\s*", "\n", head + body + "</svg>")
 
 
 def describe(rows: Sequence[Row], measure: Measure) -> str:

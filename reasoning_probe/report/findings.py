@@ -11,6 +11,7 @@ from reasoning_probe.report.checks import gate_html, trust_html
 from reasoning_probe.report.flips import script_data
 from reasoning_probe.report.html import details, figure, name, note, package_file, row, table
 from reasoning_probe.report.maps import maps_html, ranked_html
+from reasoning_probe.report.pictures import mistakes_pie
 from reasoning_probe.report.text import count, escape, percent
 from reasoning_probe.report.verdict import accuracy_sentence, error_counts, groups, remarks, sentences
 from reasoning_probe.store import Run
@@ -111,12 +112,9 @@ def _mistakes(run: Run) -> str:
     if not alone and not off:
         return note("No answer was wrong.")
     pies = [
-        _pie(counts, ids, caption)
-        for counts, ids, caption in (
-            (alone, "rp-e0", "Wrong answers with nothing switched off"),
-            (off, "rp-e1", "Wrong answers of all cases with a target off"),
-        )
-        if counts
+        figure(pie.svg(), f"{pie.title}: {sum(counts.values()):,}")
+        for counts, ablated in ((alone, False), (off, True))
+        if counts and (pie := mistakes_pie(counts, ablated=ablated))
     ]
     categories = sorted({*alone, *off}, key=lambda category: [*DEFINITIONS, category].index(category))
     rows = [
@@ -132,13 +130,6 @@ def _mistakes(run: Run) -> str:
     head = ["category", "nothing off", *(["a target off"] if off else []), "meaning"]
     tables = table("Wrong answers by category", head, rows) + details("By kind", _kinds(run, bool(off)))
     return f'<div class="rp-pies">{"".join(pies)}</div>{tables}'
-
-
-def _pie(counts: dict[str, int], ids: str, caption: str) -> str:
-    said = ", ".join(f"{category} {number:,}" for category, number in counts.items())
-    return figure(
-        figures.error_pie(counts, name=ids, title=caption, description=said), f"{caption}: {sum(counts.values()):,}"
-    )
 
 
 def _kinds(run: Run, ablated: bool) -> str:

@@ -7,9 +7,11 @@ from typing import Any, get_args
 
 from reasoning_probe.report import figures
 from reasoning_probe.report.html import details, figure, minus, name, note, row, table
-from reasoning_probe.report.measures import ACCURACY, CATEGORIES, LOGPROB, Measure, category_shift, shifted
+from reasoning_probe.report.measures import ACCURACY, LOGPROB, Measure
+from reasoning_probe.report.picture import Picture
+from reasoning_probe.report.pictures import GroupPictures
 from reasoning_probe.report.text import count, escape, listed, nats, p_value, percent, points
-from reasoning_probe.report.verdict import Finding, Group, Row, groups, in_layer_order, moves_logprob, significant
+from reasoning_probe.report.verdict import Finding, Group, Row, groups, moves_logprob, significant
 from reasoning_probe.store import Run
 
 MOST_RANKED = 20
@@ -38,12 +40,6 @@ def maps_html(run: Run) -> str:
     )
 
 
-def layer_indices(run: Run) -> list[int]:
-    """Return the numbers of the model's attention layers, which are not contiguous in a hybrid."""
-    model = run.summary["model"]
-    return list(model.get("layer_indices") or range(min(model["layers"], figures.MOST_CELLS)))
-
-
 def _label(group: Group, shown: Sequence[Group]) -> str:
     several = len({other.ablation for other in shown}) > 1
     ablation = f" · {escape(group.ablation)} ablation" if several else ""
@@ -55,10 +51,9 @@ class _Panel:
     """What is shown of one dataset under one ablation; *index* makes its ids and tells the script its data."""
 
     def __init__(self, run: Run, group: Group, index: int) -> None:
-        self.run, self.group, self.index = run, group, index
-        self.layers = layer_indices(run)[: figures.MOST_CELLS]
-        self.heads = min(int(run.summary["model"]["heads"]), figures.MOST_CELLS)
-        self.single = in_layer_order(group.rows)
+        self.group, self.index = group, index
+        self.pictures = GroupPictures(run, group, index)
+        self.layers, self.heads, self.single = self.pictures.layers, self.pictures.heads, self.pictures.single
 
     def html(self) -> str:
         parts = []
@@ -75,25 +70,18 @@ class _Panel:
                 ]
         return "".join([*parts, self._shifts(), self._bars(), self._curves()])
 
-    def _map(self, measure: Measure, letter: str, *, caption: str = "", most_cell: float = 0.6) -> str:
-        said = caption or (
+    def _map(self, measure: Measure, letter: str) -> str:
+        said = (
             f"{measure.name} in {measure.unit} with one head off. Red loses, blue gains, ○ is significant"
             " (Holm, 0.05)." + (" Hatched: not measured." if len(self.single) < len(self.layers) * self.heads else "")
         )
-        svg = figures.heatmap(
-            self.group.rows,
-            self.layers,
-            self.heads,
-            measure=measure,
-            name=f"rp-m{self.index}{letter}",
-            title=f"{measure.name} in {measure.unit}, {self.group.dataset}, by layer and head",
-            description=figures.describe(self.group.rows, measure),
-            most_cell=most_cell,
-        )
-        return figure(svg, said, f' data-map="{self.index}"')
+        return self._figure(self.pictures.heatmap(measure, letter), said)
+
+    def _figure(self, picture: Picture, caption: str) -> str:
+        return figure(picture.svg(), caption, f' data-map="{self.index}"')
 
     def _numbers(self) -> str:
-        means = figures.layer_means(self.group.rows, self.layers)
+        means = self.pictures.means
         rows = [
             row(
                 f"L{layer}",
@@ -107,41 +95,34 @@ class _Panel:
         return details("Numbers of the maps", table(caption, head, rows))
 
     def _shifts(self) -> str:
-        categories = shifted(self.group.rows)
-        if not categories:
+        measures = self.pictures.shifts
+        if not measures:
             return ""
-        measures = {category: category_shift(category) for category in categories}
         maps = [
-            self._map(measure, f"s{at}", caption=f"{category}: red more, blue fewer", most_cell=0.32)
-            for at, (category, measure) in enumerate(measures.items())
-            if self.single and at < len(CATEGORIES)
+            self._figure(picture, f"{category}: red more, blue fewer")
+            for category, picture in self.pictures.shift_maps().items()
         ]
-        moved = [effect for effect in self.group.rows if any(effect.get("shift", {}).values())]
+        moved = [effect for effect in self.group.rows if any((effect.get("shift") or {}).values())]
         rows = [
             row(name(effect["target"]), *(minus(measure.shown(effect)) for measure in measures.values()))
             for effect in moved[:MOST_LISTED]
         ]
         caption = "Change in the number of wrong answers of each category with the target off"
         body = f'<div class="rp-small">{"".join(maps)}</div>' + details(
-            "Numbers by category", table(caption, [self.group.noun, *categories], rows)
+            "Numbers by category", table(caption, [self.group.noun, *measures], rows)
         )
         return details("Category shift: how the mistakes change", body)
 
     def _bars(self) -> str:
-        means = figures.layer_means(self.group.rows, self.layers)
-        whole = figures.whole_layers(self.group.rows, self.layers)
-        if not any(means.values()) and not whole:
+        picture = self.pictures.layer_bars()
+        if picture is None:
             return ""
+        means, whole = self.pictures.means, self.pictures.whole
         caption = (
             "Mean accuracy change of a layer's heads, in points." if means else "Accuracy change by layer, in points."
         )
         if whole:
             caption += " ◆ is the layer switched off as a whole."
-        said = ", ".join(f"L{layer} {points(change)}" for layer, change in [*means.items(), *whole.items()][:64])
-        title = f"Accuracy change by layer, {self.group.dataset}"
-        picture = figures.layer_bars(
-            means, whole, self.layers, name=f"rp-m{self.index}b", title=title, description=said
-        )
         columns = {"mean of its heads": means, "the whole layer": whole}
         shown = {head: changes for head, changes in columns.items() if changes}
         rows = [
@@ -152,25 +133,12 @@ class _Panel:
             if any(layer in changes for changes in shown.values())
         ]
         numbers = details("Numbers by layer", table("Accuracy change in points, by layer", ["layer", *shown], rows))
-        return details("Layers", figure(picture, caption) + numbers)
+        return details("Layers", figure(picture.svg(), caption) + numbers)
 
     def _curves(self) -> str:
-        mine = (self.group.dataset, self.group.ablation)
-        found: list[dict[str, Any]] = [
-            entry
-            for entry in self.run.summary.get("curves") or []
-            if (entry["dataset"], str(entry["ablation"])) == mine and entry["points"]
-        ]
-        if not found:
+        picture = self.pictures.curve()
+        if picture is None:
             return ""
-        names = {"off": "the strongest heads off", "kept": "only the strongest heads on"}
-        lines = {names.get(entry["kind"], str(entry["kind"])): entry["points"] for entry in found[:2]}
-        said = "; ".join(
-            f"{label}: " + ", ".join(f"{point['heads']} heads {percent(point['accuracy'])}" for point in points[:32])
-            for label, points in lines.items()
-        )
-        title = f"Accuracy by the number of heads, {self.group.dataset}"
-        picture = figures.curve(lines, name=f"rp-m{self.index}c", title=title, description=said)
         rows = [
             row(
                 escape(label),
@@ -180,16 +148,16 @@ class _Panel:
                 f"{percent(point['ci95'][0])} to {percent(point['ci95'][1])}",
                 minus(nats(point.get("mean_answer_logprob"))),
             )
-            for label, points in lines.items()
+            for label, points in self.pictures.lines.items()
             for point in points
         ]
         head = ["line", "heads", "right", "accuracy", "95 % interval", "log-prob. (nats)"]
-        order = listed([str(target) for target in found[0]["order"]], 12)
+        order = listed([str(target) for target in self.pictures.curves[0]["order"]], 12)
         caption = (
             "Accuracy as heads are switched off, or kept, one after the other, the strongest first; bands at 95 %."
         )
-        body = figure(picture, caption) + note(f"In this order: {order}.")
-        return details("Cumulative curve", body + details("Numbers of the curve", table(title, head, rows)))
+        body = figure(picture.svg(), caption) + note(f"In this order: {order}.")
+        return details("Cumulative curve", body + details("Numbers of the curve", table(picture.title, head, rows)))
 
 
 def _number(effect: Row | None) -> str:
