@@ -132,13 +132,15 @@ def safe_ids(ids: Iterable[str]) -> tuple[str, ...]:
     given = tuple(ids)
     taken = {id for id in given if id == safe_id(id)}
     safe = []
+    tried: dict[str, int] = {}  # up to which number a name is taken: thousands of ids may be alike
     for id in given:
-        name = safe_id(id)
+        name = base = safe_id(id)
         if name != id:
-            nth = 2
+            nth = tried.get(base, 1)
             while name in taken:
-                name = f"{safe_id(id)}-{nth}"
                 nth += 1
+                name = f"{base}-{nth}"
+            tried[base] = nth
             taken.add(name)
         safe.append(name)
     return tuple(safe)

@@ -20,7 +20,7 @@ Each rule is a pure function of what was read; it returns one line that says why
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reasoning_probe.equations import find_equations
 from reasoning_probe.explicit import BOTH, explicit_statement
@@ -29,7 +29,7 @@ from reasoning_probe.labels import label_in
 from reasoning_probe.mistakes import stated_chain, wrong_number
 from reasoning_probe.numerals import find_numbers, parse_number, render_number
 from reasoning_probe.reference import reference_of
-from reasoning_probe.responses import clean, is_echo, is_loop, is_refusal, sentences, words
+from reasoning_probe.responses import HEAD, TAIL, clean, is_echo, is_loop, is_refusal, sentences, words
 from reasoning_probe.scoring import extract_answer, is_correct
 
 CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hallucination")
@@ -60,6 +60,8 @@ def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
     >>> judge(item, " 10 - 4 = 4\n\nThe answer is: 4").reason
     '10 - 4 is the right calculation, but it does not come to 4'
     """
+    if len(item.question) > HEAD + TAIL:  # every sentence of the response is compared with it
+        item = replace(item, question=f"{item.question[:HEAD]}\n\n{item.question[-TAIL:]}")
     reading = extract_answer(item, response, truncated)
     if reading is None:
         return _unanswered(item, response, truncated)

@@ -38,6 +38,7 @@ _LITTLE_WORDS = _PRONOUNS | {
 _CALCULATED = re.compile(r"[0-9] ?[-+*/=\u2212\u00d7\u00f7]|\b(?:is|are|equals) [^\w\s]?[0-9.,]+\W*$")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>|</?s>|\[/?INST\]")
+_SPECIAL_AHEAD = re.compile(rf"\A(?:\s*(?:{_SPECIAL.pattern}))+")
 _LATEX = (
     (re.compile(r"\\(?:times|cdot)\b"), "*"),
     (re.compile(r"\\div\b"), "/"),
@@ -121,8 +122,7 @@ def clean(response: str, question: str, truncated: bool) -> str:
         head, tail = text[:HEAD], text[-TAIL:]
         text = f"{head[: head.rfind(' ') + 1]}\n\n{tail[tail.find(' ') + 1 :]}"
     text = text.replace("\r", "\n").replace("\u2019", "'")
-    special = _SPECIAL.search(text, 1 if text.strip() else 0)
-    text = _SPECIAL.sub("", text[: special.start()] if special and text[: special.start()].strip() else text)
+    text = _SPECIAL.split(_SPECIAL_AHEAD.sub("", text), maxsplit=1)[0]
     for pattern, plain in _LATEX:
         text = pattern.sub(plain, text)
     if truncated:

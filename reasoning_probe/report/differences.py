@@ -8,7 +8,7 @@ from typing import NamedTuple
 MOST_ALIKE = 300
 """Characters kept of what comes before the difference where an excerpt must be cut."""
 
-_TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])")
+_TOKEN = re.compile(r"(?<!\s)\s*(?:\w+|[^\w\s])")  # a run of blanks is entered at its beginning only: linear
 
 
 class Excerpt(NamedTuple):
