@@ -1,4 +1,4 @@
-"""What is published: a wheel that holds the whole package and nothing else, and an sdist that the tests can run from."""
+"""What is published: a wheel with the whole package and nothing else, and an sdist that the tests can run from."""
 
 from __future__ import annotations
 
