@@ -200,7 +200,7 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def load(source: Source, device: str = "auto", dtype: str = "auto") -> Loaded:
+def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_map: str | None = None) -> Loaded:
     """Load *source*; an adapter is merged into its base model. Raises :class:`ModelError` in one line."""
     import torch
 

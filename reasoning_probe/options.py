@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoning_probe.cache import FOLDER
+from reasoning_probe.cluster.spec import ClusterSpec, parse_engine
 from reasoning_probe.models import DTYPES
 from reasoning_probe.session import Settings
 from reasoning_probe.shards import Shard, parse_shard
@@ -91,6 +92,19 @@ def _shard(text: str) -> Shard:
         raise Bad(str(problem)) from None
 
 
+def _engine(text: str) -> ClusterSpec | None:
+    try:
+        return parse_engine(text)
+    except ValueError as problem:
+        raise Bad(str(problem)) from None
+
+
+def _amount(text: str) -> float:
+    if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:
+        raise Bad(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
+    return float(text)
+
+
 def _text(text: str) -> str:
     if not text.strip():
         raise Bad("needs a value")
@@ -156,6 +170,30 @@ OPTIONS = (
         "memory the sweep may use, for example 4GB (default: half of what is free)",
         _bytes,
         "SIZE",
+    ),
+    Option(
+        ("--probe-engine",),
+        "probe_engine",
+        "where the sweep runs: local, or ray[=HOST:PORT] for the nodes of a Ray cluster (pip install"
+        " 'reasoning-probe[ray]')",
+        _engine,
+        "ENGINE",
+        default="local",
+    ),
+    Option(
+        ("--probe-replica-cpus",),
+        "probe_replica_cpus",
+        "CPUs of each copy of the model on a cluster",
+        _amount,
+        "N",
+        default="1",
+    ),
+    Option(
+        ("--probe-replica-gpus",),
+        "probe_replica_gpus",
+        "GPUs of each copy of the model on a cluster (default: 1 where the cluster has any)",
+        _amount,
+        "N",
     ),
     Option(
         ("--probe-cache",),
@@ -257,6 +295,7 @@ def read_settings(config: pytest.Config) -> Settings:
         fresh=value["probe_fresh"],
         shard=value["probe_shard"],
         figures=value["probe_figures"],
+        cluster=_cluster(value["probe_engine"], value["probe_replica_cpus"], value["probe_replica_gpus"]),
     )
 
 
@@ -264,6 +303,12 @@ def _cache(config: pytest.Config, given: str | None) -> Path | None:
     if given is None:
         return config.rootpath / FOLDER
     return None if given == "off" else Path(config.invocation_params.dir, given)
+
+
+def _cluster(spec: ClusterSpec | None, cpus: float, gpus: float | None) -> ClusterSpec | None:
+    if not cpus and not gpus:
+        raise pytest.UsageError("--probe-replica-cpus 0 needs --probe-replica-gpus: a replica must take something")
+    return None if spec is None else replace(spec, cpus=cpus, gpus=gpus)
 
 
 def _check_heads(spec: str) -> None:

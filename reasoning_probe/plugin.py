@@ -339,6 +339,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     for made in state.opened:
         next(made, None)
+    if state.started:
+        state.session.close()
     if state.shared is not None:
         shutil.rmtree(state.shared, ignore_errors=True)
 

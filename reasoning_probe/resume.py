@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from reasoning_probe.cache import Answer, OutcomeCache
 from reasoning_probe.engine import ENGINE_VERSION
@@ -21,7 +21,7 @@ from reasoning_probe.prompts import Query
 from reasoning_probe.targets import Target
 
 if TYPE_CHECKING:
-    from reasoning_probe.engine.run import Engine, Work
+    from reasoning_probe.engine.run import Work
 
 _NAMES = {"_name_or_path", "name_or_path", "transformers_version"}  # of a config: these change no answer
 
@@ -80,10 +80,25 @@ def _digest(*texts: str) -> str:
     return digest.hexdigest()
 
 
+class Runner(Protocol):
+    """What answers plans: an engine, or a cluster of them."""
+
+    @property
+    def references(self) -> Mapping[str, Sequence[str]]:
+        """By dataset, the prompts that ``mean`` and ``resample`` take their values from."""
+
+    @property
+    def seed(self) -> int:
+        """Of the donors that ``resample`` draws."""
+
+    def run(self, plan: Sequence[Work], /) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of *plan*, a query's in each list, as they are found."""
+
+
 class Resumer:
     """Runs plans on *engine* with *cache*, whose context is *context*; *name* is for people who look at the store."""
 
-    def __init__(self, engine: Engine, cache: OutcomeCache, context: dict[str, str], name: str = "") -> None:
+    def __init__(self, engine: Runner, cache: OutcomeCache, context: dict[str, str], name: str = "") -> None:
         self.engine, self.cache = engine, cache
         self.recalled = 0
         self._answered: set[tuple[str, str]] = set()  # items whose baseline was yielded before: it counts once

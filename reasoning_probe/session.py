@@ -19,6 +19,8 @@ from reasoning_probe.shards import Shard, places, shards
 from reasoning_probe.targets import Target, every_head, every_layer, parse_targets
 
 if TYPE_CHECKING:
+    from reasoning_probe.cluster.spec import ClusterSpec
+    from reasoning_probe.cluster.sweep import Cluster
     from reasoning_probe.engine.run import Engine
     from reasoning_probe.exchange import Part
     from reasoning_probe.heads import HeadMap
@@ -51,6 +53,8 @@ class Settings:
     fresh: bool = False
     shard: Shard | None = None
     figures: bool = False  # whether they are written as files, too
+    cluster: ClusterSpec | None = None  # None: this process sweeps
+    device_map: str | None = None
 
     @property
     def ablating(self) -> bool:
@@ -91,7 +95,7 @@ class ProbeSession:
         self.outcomes: dict[Key, Outcome] = {}
         self.skipped: dict[tuple[str, str], str] = {}
         self.provided: Loaded | None = None  # a model in memory, in place of the one that the settings name
-        self.engine: Engine | None = None
+        self.engine: Engine | Cluster | None = None
         self._plan: dict[Key, Case] = {}
         self._by_item: dict[tuple[str, str], list[Case]] = {}  # the plan's cases
         self._shards: dict[str, dict[str, int]] = {}
@@ -196,7 +200,9 @@ class ProbeSession:
                 self._loaded = self.provided
             else:
                 source = models.find(self.settings.model)
-                self._loaded = models.load(source, self.settings.device, self.settings.dtype)
+                # A cluster's driver computes nothing: it leaves the devices to the replicas.
+                device = self.settings.device if self.settings.cluster is None else "cpu"
+                self._loaded = models.load(source, device, self.settings.dtype, device_map=self.settings.device_map)
             self._load_s = time.perf_counter() - started
         return self._loaded
 
@@ -257,6 +263,7 @@ class ProbeSession:
         from reasoning_probe import models
         from reasoning_probe.engine.run import Engine
         from reasoning_probe.heads import HeadError, HeadMap, find_heads, prove_heads
+        from reasoning_probe.resume import context_of
 
         loaded = self.load()
         started = time.perf_counter()
@@ -278,36 +285,72 @@ class ProbeSession:
             name: [query(name, item, Generation()).prompt for item in dataset.items]
             for name, dataset in self.datasets.items()
         }
-        settings = self.settings
-        self.engine = Engine(
-            loaded.model, loaded.tokenizer, head_map, references, memory_cap=settings.memory, seed=settings.seed
-        )
+        fingerprint = models.fingerprint(loaded.model)
+        context = context_of(loaded.model, loaded.tokenizer, fingerprint)
+        if self.settings.cluster is None:
+            self.engine = Engine(
+                loaded.model,
+                loaded.tokenizer,
+                head_map,
+                references,
+                memory_cap=self.settings.memory,
+                seed=self.settings.seed,
+            )
+        else:
+            self.engine = self._on_cluster(loaded, head_map, references, context or {"weights": fingerprint})
+            context = context and self.engine.context  # that of the nodes, which compute
         self._model_facts = {
             "name": loaded.name,
-            "fingerprint": models.fingerprint(loaded.model),
+            "fingerprint": fingerprint,
             "architecture": type(loaded.model).__name__,
             "layers": len(head_map.sites),
             "heads": max((site.heads for site in head_map.sites), default=0),
             "layer_indices": list(head_map.layers),
             "dtype": loaded.dtype,
-            "device": loaded.device,
+            "device": loaded.device if isinstance(self.engine, Engine) else self.engine.device,
         }
-        self._resume_from(loaded)
+        self._resume_from(context)
         self._pending = self._run(list(self._plan.values()))
 
-    def _resume_from(self, loaded: Loaded) -> None:
+    def _on_cluster(
+        self, loaded: Loaded, head_map: HeadMap, references: dict[str, list[str]], context: dict[str, str]
+    ) -> Cluster:
+        from reasoning_probe.cluster.replica import Order, name_on_nodes
+        from reasoning_probe.cluster.sweep import Cluster
+
+        settings = self.settings
+        assert settings.cluster is not None
+        order = Order(
+            model=None if self.provided is not None else name_on_nodes(settings.model),
+            device=settings.device,
+            dtype=settings.dtype,
+            device_map=settings.device_map,
+            memory=settings.memory,
+            seed=settings.seed,
+            references=references,
+            head_map=head_map,
+            context=context,
+        )
+        return Cluster(settings.cluster, order, self.provided and (loaded.model, loaded.tokenizer))
+
+    def close(self) -> None:
+        """Let a cluster's replicas go."""
+        close: Callable[[], None] | None = getattr(self.engine, "close", None)
+        if close is not None:
+            close()
+
+    def _resume_from(self, context: dict[str, str] | None) -> None:
         """Take up the outcome store, if there is one and what the model answers depends on can be told."""
         from reasoning_probe.cache import OutcomeCache
-        from reasoning_probe.resume import Resumer, context_of
+        from reasoning_probe.resume import Resumer
 
         if self.settings.cache is None or self.engine is None:
             return
-        context = context_of(loaded.model, loaded.tokenizer, self._model_facts["fingerprint"])
         if context is None:
             self._note = "the model has code or a tokenizer of its own: its outcomes are not kept in the outcome store"
             return
         store = OutcomeCache(self.settings.cache, fresh=self.settings.fresh)
-        self._resumer = Resumer(self.engine, store, context, loaded.name)
+        self._resumer = Resumer(self.engine, store, context, self._model_facts["name"])
 
     def _run(self, cases: Sequence[Case]) -> Iterator[list[Outcome]]:
         from reasoning_probe.engine.run import Work
@@ -350,11 +393,14 @@ class ProbeSession:
         if self.engine is None or self.control is not None:
             return
         from reasoning_probe.control import control_task
+        from reasoning_probe.engine.run import Engine
 
         cases = (case for key, case in self._plan.items() if key in self.outcomes)
         variants = {case.key[2:]: (case.target, case.ablation) for case in cases if case.target and case.ablation}
         with suppress(KeyboardInterrupt):  # what was computed before is worth more
-            self.control = control_task(self.engine, variants.values())
+            measured = list(variants.values())
+            engine = self.engine
+            self.control = control_task(engine, measured) if isinstance(engine, Engine) else engine.control(measured)
 
     def _reference(self) -> dict[str, Any]:
         from reasoning_probe.ablation import reference_record

@@ -98,7 +98,8 @@ class Worker:
 
 
 def _gpus(session: ProbeSession) -> int:
-    if session.provided is not None or session.settings.device not in ("auto", "cuda"):
+    alone = session.provided is not None or session.settings.cluster is not None
+    if alone or session.settings.device not in ("auto", "cuda"):
         return 1
     import torch
 

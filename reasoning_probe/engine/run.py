@@ -56,6 +56,7 @@ class Engine:
     timing: Timing = field(default_factory=Timing)
     memory_cap: int | None = None
     seed: int = 0  # of the donors that ``resample`` draws
+    baselines: dict[Query, Baseline] | None = None  # where given, known ones are taken from it and new ones kept there
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.model, self.tokenizer)
@@ -111,7 +112,9 @@ class Engine:
         """Answer the baseline, and make a job of the targets of each ablation."""
         started = time.perf_counter()
         stop = work.query.generation.stop
-        baseline = self.plain.baseline(encoded, stop)
+        baseline = (self.baselines or {}).get(work.query) or self.plain.baseline(encoded, stop)
+        if self.baselines is not None:
+            self.baselines[work.query] = baseline
         self.timing.baseline_s += time.perf_counter() - started
         jobs = {}
         for ablation in dict.fromkeys(ablation for _, ablation in work.ablated):

@@ -1,0 +1,198 @@
+"""A replica: a copy of the model on a node of the cluster, which answers the chunks that the driver sends.
+
+It trusts nothing: its weights, its heads and its libraries must be those of the driver, or it says in a line what is
+otherwise and gets no work. Knows no Ray: the driver makes an actor of it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_probe.outcome import Outcome
+
+if TYPE_CHECKING:
+    from reasoning_probe.cluster.chunks import Chunk
+    from reasoning_probe.engine.replies import Baseline
+    from reasoning_probe.engine.run import Engine
+    from reasoning_probe.heads import HeadMap
+    from reasoning_probe.prompts import Query
+    from reasoning_probe.targets import Target
+
+NAMES = ("tiny-reasoner", "smollm2")
+"""Models that are known by these words wherever the package is installed."""
+
+SAME = (
+    "weights",
+    "architecture",
+    "config",
+    "tokenizer",
+    "reasoning-probe",
+    "engine",
+    "torch",
+    "transformers",
+    "tokenizers",
+)
+"""What of a model's context must be the driver's; device, dtype and attention may be the cluster's own."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What every replica is to be: the model by name (``None``: it is sent along), and how it is run."""
+
+    model: str | None
+    device: str
+    dtype: str
+    device_map: str | None
+    memory: int | None
+    seed: int
+    references: dict[str, list[str]]
+    head_map: HeadMap
+    context: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A replica that has loaded its model: where it runs, and its whole context; or the ``problem`` in one line."""
+
+    context: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of a chunk: outcomes in the engine's batches, and what they cost.
+
+    Where the model raised, ``problem`` says what, ``trace`` where, and the outcomes are those found before.
+    """
+
+    outcomes: list[list[Outcome]]
+    baselines: dict[Query, Baseline]
+    skipped: list[dict[str, str]]
+    counts: dict[str, int]
+    seconds: dict[str, float]
+    path: str
+    why: str
+    peak_bytes: int
+    problem: str = ""
+    trace: str = ""
+
+
+class Replica:
+    """One copy of the model with its engine."""
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+
+    def here(self) -> None:
+        """Return at once: the process runs, so the cluster had room for it."""
+
+    def load(self, order: Order, given: Any, neighbours: int) -> Ready:
+        """Load the model of *order*, or take the *given* one; *neighbours* replicas share the node's memory."""
+        from reasoning_probe.heads import HeadError
+        from reasoning_probe.models import ModelError
+
+        try:
+            return self._load(order, given, neighbours)
+        except (ModelError, HeadError) as problem:
+            return Ready(problem=str(problem))
+        except Exception as problem:  # whatever a node lacks: the driver says it in one line and goes on without it
+            return Ready(problem=f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}")
+
+    def _load(self, order: Order, given: Any, neighbours: int) -> Ready:
+        from reasoning_probe import models
+        from reasoning_probe.engine.memory import SHARE, Memory
+        from reasoning_probe.engine.run import Engine
+        from reasoning_probe.heads import find_heads, prove_heads
+        from reasoning_probe.resume import context_of
+
+        if order.model is None:
+            device = models.resolve_device(order.device)
+            loaded = models.in_memory(given[0].to(device), given[1])
+        else:
+            loaded = models.load(models.find(order.model), order.device, order.dtype, device_map=order.device_map)
+        weights = models.fingerprint(loaded.model)
+        context = context_of(loaded.model, loaded.tokenizer, weights) or {"weights": weights}
+        other = difference(order.context, context)
+        if other:
+            return Ready(problem=other)
+        if order.head_map.sites:
+            if find_heads(loaded.model) != order.head_map:
+                return Ready(problem="its model has other heads")
+            prove_heads(loaded.model, order.head_map)
+        cap = order.memory
+        if cap is None and loaded.model.device.type == "cpu":
+            cap = int(SHARE * Memory("cpu").free() / max(1, neighbours))
+        self.engine = Engine(
+            loaded.model, loaded.tokenizer, order.head_map, order.references, memory_cap=cap, seed=order.seed
+        )
+        return Ready(context)
+
+    def answer(self, chunk: Chunk) -> Answered:
+        """Return what the engine answers to *chunk*; what the model raises is part of it."""
+        engine = self._engine()
+        engine.baselines = dict(chunk.known)
+        engine.skipped.clear()
+        before = self._spent()
+        found: list[list[Outcome]] = []
+        problem = trace = ""
+        try:
+            for batch in engine.run(chunk.works):
+                found.append(batch)
+        except Exception as raised:
+            problem = f"{type(raised).__name__}: {raised}"
+            trace = traceback.format_exc()
+        counts, seconds = self._spent()
+        return Answered(
+            found,
+            engine.baselines,
+            list(engine.skipped),
+            {name: count - before[0][name] for name, count in counts.items()},
+            {name: spent - before[1][name] for name, spent in seconds.items()},
+            engine.path,
+            engine.why,
+            engine.memory.peak(),
+            problem,
+            trace,
+        )
+
+    def control(self, variants: Sequence[tuple[Target, str]]) -> tuple[dict[str, Any] | None, float]:
+        """Return the control task's results for *variants*, and the seconds that they took."""
+        from reasoning_probe.control import control_task
+
+        engine = self._engine()
+        before = engine.timing.control_s
+        return control_task(engine, variants), engine.timing.control_s - before
+
+    def _engine(self) -> Engine:
+        assert self.engine is not None  # the driver sends nothing before load has returned
+        return self.engine
+
+    def _spent(self) -> tuple[dict[str, int], dict[str, float]]:
+        engine = self._engine()
+        return asdict(engine.counts), asdict(engine.timing)
+
+
+def difference(ours: dict[str, str], theirs: dict[str, str]) -> str:
+    """Say in one line what is otherwise on a node whose model has the context *theirs*; empty where nothing is.
+
+    Builds of a library for several kinds of device (``2.13.0+cpu``) are one version.
+    """
+    for name in SAME:
+        here, there = ours.get(name), theirs.get(name, "")
+        if here is None:
+            continue  # a model in memory with code of its own: only its weights can be compared
+        if here.partition("+")[0] != there.partition("+")[0]:
+            if name in ("weights", "config", "tokenizer", "architecture"):
+                return f"the model has other {name} than here: give every node the same files"
+            return f"{name} is {there or 'missing'} and {here} here: install the same version on every node"
+    return ""
+
+
+def name_on_nodes(name: str) -> str:
+    """Return *name* as it is known on every node: a path in full, since processes there have another folder."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() and name not in NAMES else name
