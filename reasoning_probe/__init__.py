@@ -9,14 +9,16 @@ from reasoning_probe.items import Item
 if TYPE_CHECKING:
     from reasoning_probe.engine.api import sweep
     from reasoning_probe.errors import Judgement, judge
+    from reasoning_probe.extensions import Section
     from reasoning_probe.marks import probe
     from reasoning_probe.outcome import Outcome
 
-__all__ = ["Item", "Judgement", "Outcome", "judge", "probe", "sweep"]
+__all__ = ["Item", "Judgement", "Outcome", "Section", "judge", "probe", "sweep"]
 
 _HOMES = {
     "Judgement": "reasoning_probe.errors",
     "Outcome": "reasoning_probe.outcome",
+    "Section": "reasoning_probe.extensions",
     "judge": "reasoning_probe.errors",
     "probe": "reasoning_probe.marks",
     "sweep": "reasoning_probe.engine.api",

@@ -40,6 +40,7 @@ def merge(parts: Sequence[Part]) -> Run:
         skipped=list(skipped.values()),
         reference=every[0]["reference"],
         control=summary.merged_control([facts["control"] for facts in every]),
+        prompting=every[0]["prompting"],
     )
     planned = every[0]["planned"]
     unasked = {place for facts in every for place in facts["unasked"]}

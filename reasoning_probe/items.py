@@ -41,8 +41,11 @@ class Item:
     normalised exact match. It is inferred from ``answer`` where it is not given. ``solution`` is a worked
     reference solution (GSM8K's, with its ``<<a*b=c>>`` annotations, where there is one). ``operands`` and
     ``operation`` (one of ``+ - * /``) say what a one-step arithmetic question asks; the error analysis uses them.
+    ``choices`` makes it multiple choice; the answer is one of them. ``prompt`` is sent as it is, in place of the
+    question in its frame.
 
-    Raises :class:`ItemError` if the question or the answer is empty, or a ``number`` is not one.
+    Raises :class:`ItemError` if the question or the answer is empty, a ``number`` is not one, or the choices are not
+    two to 26 different texts with the answer among them.
     """
 
     question: str
@@ -52,16 +55,28 @@ class Item:
     kind: AnswerKind | None = None
     operands: tuple[str, ...] = ()
     operation: str | None = None
+    choices: tuple[str, ...] = ()
+    prompt: str | None = None
 
     def __post_init__(self) -> None:
         if not self.question.strip():
             raise ItemError("an item has an empty question: give it a text")
         if not self.answer.strip():
             raise ItemError("an item has no answer: give it the expected answer")
+        if self.choices:
+            self._check_choices()
         if self.kind is None:
             object.__setattr__(self, "kind", infer_kind(self.answer))
         elif self.kind == "number" and parse_number(self.answer) is None:
             raise ItemError(f"the answer {self.answer[:40]!r} is not a number: write it in digits")
+
+    def _check_choices(self) -> None:
+        if not 2 <= len(self.choices) <= 26 or len(set(self.choices)) < len(self.choices):
+            raise ItemError("choices must be 2 to 26 different texts")
+        if not all(isinstance(choice, str) and choice.strip() for choice in self.choices):
+            raise ItemError("a choice is empty: give each a text")
+        if self.answer not in self.choices:
+            raise ItemError(f"the answer {ascii(self.answer)[:60]} is none of the choices: give the right one's text")
 
 
 def infer_kind(answer: str) -> AnswerKind:

@@ -14,7 +14,9 @@ import pytest
 from reasoning_probe.cache import FOLDER
 from reasoning_probe.cluster.spec import ClusterSpec, parse_engine
 from reasoning_probe.models import DTYPES
-from reasoning_probe.session import Settings
+from reasoning_probe.prompter import read_template
+from reasoning_probe.prompts import PromptError, Prompting
+from reasoning_probe.settings import Settings
 from reasoning_probe.shards import Shard, parse_shard
 from reasoning_probe.targets import ABLATIONS
 
@@ -64,7 +66,7 @@ def _ablations(text: str) -> tuple[str, ...]:
 def _source(text: str) -> tuple[str, str]:
     name, equals, source = text.partition("=")
     if not (name.strip() and equals and source.strip()):
-        raise Bad(f"cannot read {text[:80]!r}: write NAME=FILE, for example gsm8k=gsm8k_test.jsonl")
+        raise Bad(f"cannot read {text[:80]!r}: write NAME=SOURCE, for example gsm8k=gsm8k_test.jsonl")
     return name.strip(), source.strip()
 
 
@@ -105,6 +107,24 @@ def _amount(text: str) -> float:
     return float(text)
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise Bad(f"{text[:40]!r} is none of {', '.join(words)}")
+        return text
+
+    return read
+
+
+def _shots(text: str) -> tuple[int, str | None]:
+    number, colon, source = text.partition(":")
+    if number != "0" or colon:
+        _positive(number)
+    if colon and not source.strip():
+        raise Bad(f"cannot read {text[:80]!r}: write N or N:SOURCE, for example 5:gsm8k_train.jsonl")
+    return int(number), source.strip() or None
+
+
 def _text(text: str) -> str:
     if not text.strip():
         raise Bad("needs a value")
@@ -138,13 +158,14 @@ OPTIONS = (
         "KIND[,KIND]",
         default="zero",
     ),
-    Option(("--probe-seed",), "probe_seed", "seed of the items that resample draws", _seed, "N", default="0"),
+    Option(("--probe-seed",), "probe_seed", "seed of the items that resample and shots draw", _seed, "N", default="0"),
     Option(
         ("--probe-dataset",),
         "probe_dataset",
-        "ask the items of your own file in place of a dataset; GSM8K's JSONL works as it is",
+        "ask other items in place of a dataset: a .jsonl, .json, .csv or .parquet file, hf:openai/gsm8k:test, or"
+        " harder ones, arithmetic:digits=3,steps=4",
         _source,
-        "NAME=FILE",
+        "NAME=SOURCE",
         many=True,
     ),
     Option(
@@ -153,6 +174,38 @@ OPTIONS = (
         "ask N items of each dataset: a file's first N; arithmetic, multi_step and logic are generated",
         _positive,
         "N",
+    ),
+    Option(
+        ("--probe-shots",),
+        "probe_shots",
+        "so many worked examples before each question, never of those that are asked; N:SOURCE says where from",
+        _shots,
+        "N[:SOURCE]",
+        default="0",
+    ),
+    Option(
+        ("--probe-chat",),
+        "probe_chat",
+        "put questions in the tokenizer's chat template: off, on, or auto: where it has one",
+        _one_of("auto", "on", "off"),
+        "MODE",
+        default="off",
+    ),
+    Option(("--probe-cot",), "probe_cot", 'ask for a chain of thought: "Let\'s think step by step."'),
+    Option(
+        ("--probe-template",),
+        "probe_template",
+        "file with the text around a question, which holds {question} once",
+        _text,
+        "FILE",
+    ),
+    Option(
+        ("--probe-choices",),
+        "probe_choices",
+        "read a choice from the log-probabilities of the choices, or from what is generated where they are listed",
+        _one_of("logprob", "generation"),
+        "logprob|generation",
+        default="logprob",
     ),
     Option(("--probe-max-new-tokens",), "probe_max_new_tokens", "tokens an answer may have at most", _positive, "N"),
     Option(("--probe-device",), "probe_device", "auto, cpu, cuda or cuda:N", _text, "DEVICE", default="auto"),
@@ -296,7 +349,18 @@ def read_settings(config: pytest.Config) -> Settings:
         shard=value["probe_shard"],
         figures=value["probe_figures"],
         cluster=_cluster(value["probe_engine"], value["probe_replica_cpus"], value["probe_replica_gpus"]),
+        prompting=_prompting(config, value),
     )
+
+
+def _prompting(config: pytest.Config, value: dict[str, Any]) -> Prompting:
+    template = value["probe_template"]
+    try:
+        text = None if template is None else read_template(Path(config.invocation_params.dir, template))
+    except PromptError as problem:
+        raise pytest.UsageError(f"--probe-template: {problem}") from None
+    shots, source = value["probe_shots"]
+    return Prompting(shots, source, value["probe_chat"], value["probe_cot"], text, value["probe_choices"])
 
 
 def _cache(config: pytest.Config, given: str | None) -> Path | None:

@@ -9,6 +9,14 @@ BASELINE = "baseline"
 """The target that switches nothing off."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """One choice of a multiple-choice question: its text, or its letter where the prompt lists the texts."""
+
+    text: str
+    logprob: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """One (item, target) result; a line of ``outcomes.jsonl``.
@@ -16,7 +24,8 @@ class Outcome:
     ``ablation`` is ``None`` for the baseline. ``response`` is the generated text alone, cut before the first stop
     string. ``category``, ``kind`` and ``reason`` say what is wrong with a wrong answer and are ``None`` for a right
     one. ``answer_logprob`` is the sum of the natural-log probabilities of the expected answer's tokens as they would
-    continue the prompt. ``truncated`` says that the token limit ended the response.
+    continue the prompt. ``truncated`` says that the token limit ended the response. ``choices`` are those of a
+    multiple-choice question, each with its own log-probability.
     """
 
     dataset: str
@@ -34,6 +43,12 @@ class Outcome:
     reason: str | None
     answer_logprob: float | None
     truncated: bool
+    choices: tuple[Choice, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.choices is not None:  # a file holds objects
+            made = (Choice(**given) if isinstance(given, dict) else given for given in self.choices)
+            object.__setattr__(self, "choices", tuple(made))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as a dict of plain Python values, in the order of the fields."""

@@ -32,6 +32,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the hooks by which a conftest adds sources, scorers, categories and sections."""
+    from reasoning_probe import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers and read the options; a bad one ends the session here."""
     config.addinivalue_line(
@@ -65,14 +72,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _dataset(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
     from reasoning_probe import datasets
+    from reasoning_probe.sources import located
 
     (source,) = mark.args
     name = mark.kwargs.get("name")
     if isinstance(source, str) and source in datasets.BUILTIN:
         return state.session.dataset(name or source, source)
     if isinstance(source, str | Path):
-        path = metafunc.definition.path.parent / source
-        return state.session.dataset(name or path.stem, path)
+        source = located(source, metafunc.definition.path.parent)
+    if isinstance(source, Path):
+        return state.session.dataset(name or source.stem, source)
     return state.session.dataset(name or metafunc.definition.name.removeprefix("test_"), source)
 
 
@@ -256,10 +265,12 @@ def _or_exit(call: Any) -> Any:
     try:
         return call()
     except ValueError as problem:
+        from reasoning_probe.extensions import ExtensionError
         from reasoning_probe.heads import HeadError
         from reasoning_probe.models import ModelError
+        from reasoning_probe.prompts import PromptError
 
-        if isinstance(problem, ModelError | HeadError):
+        if isinstance(problem, ModelError | HeadError | PromptError | ExtensionError):
             pytest.exit(str(problem), returncode=pytest.ExitCode.USAGE_ERROR)
         raise
 

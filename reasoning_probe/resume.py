@@ -165,6 +165,8 @@ class Resumer:
         """Yield each case of *query*, its baseline first, with the key of its outcome."""
         settings = query.generation
         asked = [self._context, query.prompt, query.item.answer, settings.max_new_tokens, list(settings.stop)]
+        if query.joint != " " or not query.special_tokens:  # keys of plain prompts stay what they were
+            asked += [query.joint, query.special_tokens]
         base = hashlib.blake2b(json.dumps(asked).encode(), digest_size=16)
         yield (None, None), base.digest()
         for target, ablation in ablated:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe import datasets
+from reasoning_probe import choices
+from reasoning_probe.asking import Asking, Source
 from reasoning_probe.datasets import Dataset
+from reasoning_probe.extensions import Extensions
 from reasoning_probe.items import Item
 from reasoning_probe.outcome import BASELINE, Outcome
-from reasoning_probe.prompts import Generation, Query, default_generation, query
-from reasoning_probe.shards import Shard, places, shards
+from reasoning_probe.prompts import Generation
+from reasoning_probe.settings import Settings
+from reasoning_probe.shards import places, shards
 from reasoning_probe.targets import Target, every_head, every_layer, parse_targets
 
 if TYPE_CHECKING:
-    from reasoning_probe.cluster.spec import ClusterSpec
     from reasoning_probe.cluster.sweep import Cluster
     from reasoning_probe.engine.run import Engine
     from reasoning_probe.exchange import Part
@@ -30,36 +31,6 @@ if TYPE_CHECKING:
 
 ProgressBar = Callable[[int, int], None]
 """Called with the number of rows done and of rows in all."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the options say; see ``pytest --help``."""
-
-    model: str = "tiny-reasoner"
-    ablate_heads: bool = False
-    ablate_layers: bool = False
-    heads: str | None = None
-    ablations: tuple[str, ...] = ("zero",)
-    seed: int = 0
-    sources: dict[str, str] = field(default_factory=dict)
-    items: int | None = None
-    max_new_tokens: int | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    memory: int | None = None  # bytes
-    directory: Path = Path("reports")
-    cache: Path | None = None  # the outcome store's folder
-    fresh: bool = False
-    shard: Shard | None = None
-    figures: bool = False  # whether they are written as files, too
-    cluster: ClusterSpec | None = None  # None: this process sweeps
-    device_map: str | None = None
-
-    @property
-    def ablating(self) -> bool:
-        """Whether anything is switched off."""
-        return self.ablate_heads or self.ablate_layers or self.heads is not None
 
 
 Key = tuple[str, str, str, str | None]
@@ -89,9 +60,11 @@ class Case:
 class ProbeSession:
     """Everything between the options and the outcomes of one run."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, extensions: Extensions | None = None) -> None:
         self.settings = settings
-        self.datasets: dict[str, Dataset] = {}
+        self.extensions = extensions or Extensions()
+        self.asking = Asking(settings, self.extensions)
+        self.datasets = self.asking.datasets
         self.outcomes: dict[Key, Outcome] = {}
         self.skipped: dict[tuple[str, str], str] = {}
         self.provided: Loaded | None = None  # a model in memory, in place of the one that the settings name
@@ -110,19 +83,9 @@ class ProbeSession:
 
     # -- before anything is computed ------------------------------------------------------------------------------
 
-    def dataset(self, name: str, source: str | Path | Iterable[Item] | None = None) -> Dataset:
+    def dataset(self, name: str, source: Source | None = None) -> Dataset:
         """Return the dataset *name*, loaded once; ``--probe-dataset`` overrides *source*. Raises ``DatasetError``."""
-        if name not in self.datasets:
-            self.datasets[name] = self._read(name, self.settings.sources.get(name, source))
-        return self.datasets[name]
-
-    def _read(self, name: str, source: str | Path | Iterable[Item] | None) -> Dataset:
-        limit = self.settings.items
-        if source is None or source in datasets.BUILTIN:
-            return replace(datasets.builtin(str(source or name), limit), name=name)
-        if isinstance(source, str | Path):
-            return datasets.load(name, source, limit)
-        return datasets.from_items(name, source, limit)
+        return self.asking.dataset(name, source)
 
     @cached_property
     def head_map(self) -> HeadMap:
@@ -281,10 +244,8 @@ class ProbeSession:
                 )
             prove_heads(loaded.model, head_map)
         self._proof_s = time.perf_counter() - started
-        references = {
-            name: [query(name, item, Generation()).prompt for item in dataset.items]
-            for name, dataset in self.datasets.items()
-        }
+        self.asking.begin(loaded.tokenizer)
+        references = self.asking.references()
         fingerprint = models.fingerprint(loaded.model)
         context = context_of(loaded.model, loaded.tokenizer, fingerprint)
         if self.settings.cluster is None:
@@ -295,6 +256,7 @@ class ProbeSession:
                 references,
                 memory_cap=self.settings.memory,
                 seed=self.settings.seed,
+                chats=self.asking.chats,
             )
         else:
             self.engine = self._on_cluster(loaded, head_map, references, context or {"weights": fingerprint})
@@ -328,6 +290,7 @@ class ProbeSession:
             memory=settings.memory,
             seed=settings.seed,
             references=references,
+            chats=self.asking.chats,
             head_map=head_map,
             context=context,
         )
@@ -364,8 +327,10 @@ class ProbeSession:
             missing = [case for case in group if case.key not in self.outcomes]
             ablated = tuple((case.target, case.ablation) for case in missing if case.target and case.ablation)
             if missing:
-                plan.append(Work(self._query(group[0]), ablated))
-        for batch in (self._resumer or self.engine).run(plan):
+                plan.append(Work(self.asking.query(group[0].dataset, group[0].item), ablated))
+        runner, listed = self._resumer or self.engine, self.settings.prompting.listing
+        for found in choices.run(runner, plan, self.engine.skipped, listed=listed):
+            batch = [self.extensions.judged(by_item[of.dataset, of.item][0].item, of) for of in found]
             for outcome in batch:
                 key = (outcome.dataset, outcome.item, outcome.target, outcome.ablation)
                 self.outcomes.setdefault(key, outcome)
@@ -373,14 +338,9 @@ class ProbeSession:
                 self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
             yield batch
 
-    def _query(self, case: Case) -> Query:
-        return query(case.dataset, case.item, self.generation(case.dataset))
-
     def generation(self, dataset: str) -> Generation:
         """Return the generation settings of *dataset*."""
-        default = default_generation(dataset, self.datasets[dataset].format)
-        limit = self.settings.max_new_tokens
-        return default if limit is None else Generation(limit, default.stop)
+        return self.asking.generation(dataset)
 
     # -- afterwards -----------------------------------------------------------------------------------------------
 
@@ -422,6 +382,7 @@ class ProbeSession:
             "generation": {
                 name: {"max_new_tokens": given.max_new_tokens, "stop": list(given.stop)} for name, given in used.items()
             },
+            "prompting": self.asking.record(),
             "ablation": ",".join(self.settings.ablations),
             "formats": {name: self.datasets[name].format for name in used},
             "reference": self._reference(),

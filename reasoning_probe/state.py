@@ -11,6 +11,7 @@ import pytest
 from reasoning_probe.options import read_settings
 
 if TYPE_CHECKING:
+    from reasoning_probe.extensions import Extensions
     from reasoning_probe.session import ProbeSession
     from reasoning_probe.store import Run
     from reasoning_probe.workers import Worker
@@ -40,7 +41,7 @@ class State:
         if self._session is None:
             from reasoning_probe.session import ProbeSession
 
-            self._session = ProbeSession(self.settings)
+            self._session = ProbeSession(self.settings, extensions(self.config))
         return self._session
 
     @property
@@ -64,6 +65,23 @@ class State:
         return self._session is not None and self.problem is None
 
 
+def extensions(config: pytest.Config) -> Extensions:
+    """Return the hooks of :mod:`~reasoning_probe.hookspecs` as the functions that a session calls."""
+    from reasoning_probe.extensions import Extensions
+
+    hook = config.hook
+    return Extensions(
+        source=lambda source: hook.pytest_reasoning_probe_source(source=source),
+        judge=lambda item, response, truncated: hook.pytest_reasoning_probe_judge(
+            item=item, response=response, truncated=truncated
+        ),
+        mistake=lambda item, response, judgement: hook.pytest_reasoning_probe_mistake(
+            item=item, response=response, judgement=judgement
+        ),
+        sections=lambda run: [made for made in hook.pytest_reasoning_probe_section(run=run) if made is not None],
+    )
+
+
 def write_files(state: State, *, interrupted: bool) -> None:
     """Write the run's files, or in an xdist worker hand over what only it knows. Raises ``OSError``."""
     if state.started and not interrupted:
@@ -80,7 +98,14 @@ def write_files(state: State, *, interrupted: bool) -> None:
         state.run = state.session.finish()
     if state.run is not None:
         from reasoning_probe import store
+        from reasoning_probe.extensions import ExtensionError, plain_sections
 
+        try:
+            sections = extensions(state.config).sections(state.run)
+            state.run.summary["sections"] = store.plain(plain_sections(sections))
+        except Exception as problem:  # a user's own code: what was computed is written all the same
+            said = str(problem) if isinstance(problem, ExtensionError) else repr(problem)
+            state.unwritten = f"pytest_reasoning_probe_section failed, no section is written: {said}"
         store.write_run(state.settings.directory, state.run)
         if state.settings.figures:
             from reasoning_probe.report.pictures import FOLDER, write_figures

@@ -113,7 +113,7 @@ def read_run(folder: str | Path) -> Run:
                 where = f"{path}, line {number}"
                 values = _parse(line, where)
                 check(values, where)
-                outcomes.append(Outcome(**{name: values[name] for name in names}))
+                outcomes.append(Outcome(**{name: values.get(name) for name in names}))
     except Mismatch as problem:
         raise RunError(str(problem)) from None
     return Run(summary, outcomes)

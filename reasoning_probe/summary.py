@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from reasoning_probe import stats
+from reasoning_probe import choices, stats
 from reasoning_probe.items import label_of
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.ranks import rank_changes
@@ -28,6 +28,7 @@ def summarise(
     skipped: Sequence[Mapping[str, Any]] = (),
     reference: Mapping[str, Any] | None = None,
     control: Mapping[str, Any] | None = None,
+    prompting: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
@@ -42,6 +43,7 @@ def summarise(
         "schema_version": SCHEMA_VERSION,
         "model": dict(model),
         "generation": dict(generation),
+        "prompting": dict(prompting or {}),
         "ablation": ablation,
         "reference": dict(reference or {}),
         "datasets": {
@@ -87,6 +89,8 @@ def _dataset(baselines: Mapping[str, Outcome], format: str, targets: Sequence[Ma
     }
     if format == "gsm8k" and items:
         entry |= _extractions(answered)
+    if items and all(outcome.choices for outcome in answered):
+        entry |= {"acc": choices.accuracy(answered), "acc_norm": choices.accuracy(answered, normalised=True)}
     labels = Counter(label_of(outcome.expected) for outcome in answered)
     if items and None not in labels:
         label, count = labels.most_common(1)[0]

@@ -52,6 +52,7 @@ class Order:
     references: dict[str, list[str]]
     head_map: HeadMap
     context: dict[str, str]
+    chats: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,13 @@ class Replica:
         if cap is None and loaded.model.device.type == "cpu":
             cap = int(SHARE * Memory("cpu").free() / max(1, neighbours))
         self.engine = Engine(
-            loaded.model, loaded.tokenizer, order.head_map, order.references, memory_cap=cap, seed=order.seed
+            loaded.model,
+            loaded.tokenizer,
+            order.head_map,
+            order.references,
+            memory_cap=cap,
+            seed=order.seed,
+            chats=order.chats,
         )
         return Ready(context)
 

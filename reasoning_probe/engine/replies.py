@@ -93,10 +93,10 @@ class Codec:
 
     def encode(self, query: Query) -> Encoded:
         """Return *query* in tokens; raises :class:`ContextError` if prompt and answer exceed the context."""
-        prompt = list(self.tokenizer(query.prompt)["input_ids"])
+        prompt = self.ids(query.prompt, query.special_tokens)
         if not prompt:
             raise ContextError("the tokenizer makes no tokens of the prompt")
-        answer = self._continuation(query.prompt, prompt, " " + query.item.answer)
+        answer = self._continuation(query, prompt)
         room = query.generation.max_new_tokens
         if self.context is not None:
             room = min(room, self.context - len(prompt))
@@ -104,12 +104,19 @@ class Codec:
                 raise ContextError(f"its prompt of {len(prompt)} tokens does not fit the context of {self.context}")
         return Encoded(torch.tensor([prompt], device=self.device), answer, room)
 
-    def _continuation(self, prompt: str, ids: list[int], text: str) -> tuple[int, ...]:
-        whole = list(self.tokenizer(prompt + text)["input_ids"])
+    def ids(self, text: str, special_tokens: bool = True) -> list[int]:
+        """Return *text* in tokens, with the tokenizer's special ones where the text holds none of its own."""
+        if special_tokens:
+            return list(self.tokenizer(text)["input_ids"])
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _continuation(self, query: Query, ids: list[int]) -> tuple[int, ...]:
+        text = query.continuation
+        whole = self.ids(query.prompt + text, query.special_tokens)
         if whole[: len(ids)] == ids and len(whole) > len(ids):
             return tuple(whole[len(ids) :])
         # Prompt and answer merge into other tokens: the answer's own tokens continue the prompt instead.
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return tuple(self.ids(text, special_tokens=False))
 
     def ended(self, tokens: tuple[int, ...], stop: tuple[str, ...]) -> bool:
         """Tell whether a reply of *tokens* has just ended: by an end-of-sequence token or a stop string."""

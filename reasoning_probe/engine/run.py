@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
+
 from reasoning_probe.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
 from reasoning_probe.engine.fast import Fast, fast_path
 from reasoning_probe.engine.memory import Memory
@@ -57,6 +59,7 @@ class Engine:
     memory_cap: int | None = None
     seed: int = 0  # of the donors that ``resample`` draws
     baselines: dict[Query, Baseline] | None = None  # where given, known ones are taken from it and new ones kept there
+    chats: frozenset[str] = frozenset()  # datasets whose prompts hold the tokenizer's special tokens already
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.model, self.tokenizer)
@@ -144,15 +147,15 @@ class Engine:
         prompts = list(self.references.get(dataset, ())) or [prompt]
         if ablation == "mean":
             if dataset not in self._means:
-                ids = [self.prompt_ids(text) for text in prompts[:REFERENCE_PROMPTS]]
+                ids = [self.prompt_ids(text, dataset not in self.chats) for text in prompts[:REFERENCE_PROMPTS]]
                 self._means[dataset] = mean_output(self.model, self.head_map, ids)
             return self._means[dataset]
         donor = donor_of(prompt, prompts, self.seed)
-        return donor_output(self.model, self.head_map, self.prompt_ids(donor))
+        return donor_output(self.model, self.head_map, self.prompt_ids(donor, dataset not in self.chats))
 
-    def prompt_ids(self, prompt: str) -> Any:
+    def prompt_ids(self, prompt: str, special_tokens: bool = True) -> Any:
         """Return *prompt* in tokens, ``(1, tokens)``, on the model's device."""
-        return self.tokenizer(prompt, return_tensors="pt")["input_ids"].to(self.model.device)
+        return torch.tensor([self.codec.ids(prompt, special_tokens)], device=self.model.device)
 
     def _outcome(self, query: Query, encoded: Encoded, target: str, ablation: str | None, reply: Reply) -> Outcome:
         stop = query.generation.stop

@@ -1,18 +1,24 @@
 """Generated questions: as many as asked for, seeded, no question twice, each answered by construction.
 
-The first 200 items of 400 are the 200 items of the same seed, so a larger run extends a smaller one.
+The first 200 items of 400 are the 200 items of the same seed, so a larger run extends a smaller one. How hard they are
+:mod:`~reasoning_probe.generators.difficulty` says.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
-from reasoning_probe.generators import arithmetic, logic, multi_step
+from reasoning_probe.generators import arithmetic, chains, logic, multi_step, stories, sums
+from reasoning_probe.generators.difficulty import Spec, is_spec, parse
 from reasoning_probe.items import Item, ItemError
 
+__all__ = ["NAMES", "Spec", "generate", "generate_spec", "is_spec", "parse"]
+
 _SOURCES = {"arithmetic": arithmetic.items, "multi_step": multi_step.items, "logic": logic.items}
+_HARDER = {"arithmetic": sums.items, "multi_step": stories.items, "logic": chains.items}
 
 NAMES = tuple(_SOURCES)
 """The datasets that can be generated."""
@@ -21,18 +27,23 @@ _PATIENCE = 1_000  # draws in a row without a new question before a generator co
 
 
 def generate(name: str, n: int, seed: int = 0) -> tuple[Item, ...]:
-    """Return *n* items of the dataset *name*, the same ones for the same *seed*.
+    """Return *n* items of the dataset *name*, ``logic`` or ``logic:steps=4``, the same ones for the same *seed*.
 
     Raises :class:`~reasoning_probe.items.ItemError` for an unknown name, for fewer than one item, and where more
     are asked for than exist.
     """
-    if name not in _SOURCES:
-        raise ItemError(f"there is no generator for {name!r}: use one of {', '.join(NAMES)}")
+    return generate_spec(replace(parse(name), seed=seed), n)
+
+
+def generate_spec(spec: Spec, n: int) -> tuple[Item, ...]:
+    """Return *n* items of *spec*; raises as :func:`generate` does."""
     if n < 1:
         raise ItemError(f"cannot generate {n} items: ask for at least 1")
-    items = tuple(islice(_distinct(_SOURCES[name](random.Random(seed))), n))
+    rng = random.Random(spec.seed)
+    source = _SOURCES[spec.name](rng) if spec.knobs is None else _HARDER[spec.name](rng, spec)
+    items = tuple(islice(_distinct(source), n))
     if len(items) < n:
-        raise ItemError(f"cannot generate {n} different {name} items: ask for {len(items)} or fewer")
+        raise ItemError(f"cannot generate {n} different {spec.name} items: ask for {len(items)} or fewer")
     return items
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.outcome import BASELINE, Choice, Outcome
 from reasoning_probe.report.differences import part
 from reasoning_probe.report.html import details, name, note, table
-from reasoning_probe.report.text import count, escape, listed, one_line
+from reasoning_probe.report.text import count, escape, listed, nats, one_line
 from reasoning_probe.report.verdict import changed
 from reasoning_probe.store import Run
 
@@ -103,9 +103,15 @@ def _answered(outcome: Outcome) -> str:
         (f"answered{cut}", _verbatim(outcome.response)),
         ("extracted", _extracted(outcome)),
     ]
+    if outcome.choices:
+        shown.append(("choices", "<br>".join(map(_choice, outcome.choices))))
     if not outcome.correct:
         shown.append(("mistake", _mistake(outcome)))
     return "<dl>" + "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in shown) + "</dl>"
+
+
+def _choice(choice: Choice) -> str:
+    return f"{name(_cut(choice.text))} {nats(choice.logprob)} nats"
 
 
 def _changes(item: _Asked, baseline: Outcome) -> str:

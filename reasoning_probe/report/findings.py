@@ -42,6 +42,7 @@ def findings_html(run: Run) -> str:
         "</div>",
         _section(f"Ranked {kind}", ranked and ranked + trust_html(run)),
         _section("Items", items),
+        *map(_own, run.summary.get("sections") or ()),
         _section("Run", _settings(run)),
     ]
     data = f'<script type="application/json" id="rp-data">{script_data(run)}</script>' if maps else ""
@@ -51,6 +52,14 @@ def findings_html(run: Run) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"<section><h3>{title}</h3>{body}</section>" if body else ""
+
+
+def _own(section: dict[str, Any]) -> str:
+    """Return a section that a user's hook made: its text in paragraphs, then its table."""
+    said = "".join(f"<p>{name(part)}</p>" for part in section["text"].split("\n\n") if part.strip())
+    rows = [row(name(first), *map(name, rest)) for first, *rest in (cells for cells in section["rows"] if cells)]
+    made = table(section["title"], section["head"], rows) if rows else ""
+    return _section(name(section["title"]), said + made)
 
 
 def _verdict(run: Run) -> str:
@@ -75,6 +84,7 @@ def _verdict(run: Run) -> str:
 def _accuracy(run: Run) -> str:
     datasets: dict[str, dict[str, Any]] = run.summary["datasets"]
     gsm8k = any(entry.get("strict") is not None for entry in datasets.values())
+    choices = any(entry.get("acc") is not None for entry in datasets.values())
     rows = []
     for dataset, entry in datasets.items():
         low, high = entry["ci95"]
@@ -85,16 +95,19 @@ def _accuracy(run: Run) -> str:
             f"{entry['correct']:,} of {entry['items']:,}",
             f"<strong>{percent(entry['accuracy'])}</strong>",
             f'{bar}<span class="rp-interval">{percent(low)} to {percent(high)}</span>',
+            *([_shares(entry, "strict", "flexible")] if gsm8k else []),
+            *([_shares(entry, "acc", "acc_norm")] if choices else []),
         ]
-        rows.append(row(name(dataset), *cells, *([_extractions(entry)] if gsm8k else [])))
-    head = ["dataset", "right", "accuracy", "95 % interval", *(["strict / flexible"] if gsm8k else [])]
+        rows.append(row(name(dataset), *cells))
+    head = ["dataset", "right", "accuracy", "95 % interval"]
+    head += ["strict / flexible"] * gsm8k + ["acc / acc_norm"] * choices
     said = "Right answers with nothing switched off; Wilson intervals"
     return table(said, head, rows) + "".join(map(note, _remarks(run)))
 
 
-def _extractions(entry: dict[str, Any]) -> str:
-    strict, flexible = entry.get("strict"), entry.get("flexible")
-    return "" if strict is None or flexible is None else f"{percent(strict)} / {percent(flexible)}"
+def _shares(entry: dict[str, Any], one: str, other: str) -> str:
+    """Return two accuracies of a dataset, where it has them."""
+    return "" if entry.get(one) is None else f"{percent(entry[one])} / {percent(entry.get(other))}"
 
 
 def _remarks(run: Run) -> list[str]:
@@ -147,8 +160,8 @@ def _kinds(run: Run, ablated: bool) -> str:
 
 def _settings(run: Run) -> str:
     summary, rows = run.summary, []
-    for title in ("model", "timing", "engine", "versions"):
-        for key, value in summary[title].items():
+    for title in ("model", "prompting", "timing", "engine", "versions"):
+        for key, value in (summary.get(title) or {}).items():
             shown = f"{value:.1f}" if isinstance(value, float) else value
             rows.append(row(f"{title} {name(key)}", name(str(shown)[:400])))
     for dataset, given in summary["generation"].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from reasoning_probe.report.text import count, nats, one_line, p_value, percent, points
 from reasoning_probe.report.verdict import Group, accuracy_sentence, error_counts, groups, sentences, significant
@@ -36,6 +37,7 @@ def markdown_summary(run: Run) -> str:
         counts = list(error_counts(run, ablated=ablated).items())[:MOST_TARGETS]
         if counts:
             parts.append(f"{title}: " + ", ".join(f"{_plain(category)} {number:,}" for category, number in counts))
+    parts += map(_own, (run.summary.get("sections") or ())[:MOST_TARGETS])
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -53,6 +55,17 @@ def _targets(group: Group) -> str:
     ]
     head = [group.noun, "points", "right to wrong", "wrong to right", "p (Holm)", "log-prob. (nats)"]
     return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(head, rows)}"
+
+
+def _own(section: dict[str, Any]) -> str:
+    """Return a section that a user's hook made."""
+    width = max(map(len, [section["head"], *section["rows"]]))
+    rows = [
+        [_plain(cell) for cell in (*cells, *[""] * (width - len(cells)))] for cells in section["rows"][:MOST_TARGETS]
+    ]
+    head = [_plain(cell) for cell in (*section["head"], *[""] * (width - len(section["head"])))]
+    parts = [f"### {_plain(section['title'])}", _plain(section["text"], 1000), _table(head, rows) if rows else ""]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -223,6 +223,8 @@ def _logprob_sentence(group: Group, ablation: str) -> str:
 def remarks(run: Run) -> list[str]:
     """Return what a reader must know to read the accuracies right, a sentence each."""
     said = []
+    if (run.summary.get("prompting") or {}).get("chat_template_unused"):
+        said.append("The model has a chat template that was not used: --probe-chat on puts the questions in it.")
     for dataset, entry in run.summary["datasets"].items():
         if always := entry.get("always"):
             said.append(f"{dataset}: always answering “{always['answer']}” would score {percent(always['accuracy'])}.")

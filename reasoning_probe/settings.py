@@ -1,0 +1,44 @@
+"""Settings: what the options say, in Python's values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reasoning_probe.prompts import Prompting
+from reasoning_probe.shards import Shard
+
+if TYPE_CHECKING:
+    from reasoning_probe.cluster.spec import ClusterSpec
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options say; see ``pytest --help``."""
+
+    model: str = "tiny-reasoner"
+    ablate_heads: bool = False
+    ablate_layers: bool = False
+    heads: str | None = None
+    ablations: tuple[str, ...] = ("zero",)
+    seed: int = 0
+    sources: dict[str, str] = field(default_factory=dict)
+    items: int | None = None
+    max_new_tokens: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    memory: int | None = None  # bytes
+    directory: Path = Path("reports")
+    cache: Path | None = None  # the outcome store's folder
+    fresh: bool = False
+    shard: Shard | None = None
+    figures: bool = False  # whether they are written as files, too
+    cluster: ClusterSpec | None = None  # None: this process sweeps
+    device_map: str | None = None
+    prompting: Prompting = field(default_factory=Prompting)
+
+    @property
+    def ablating(self) -> bool:
+        """Whether anything is switched off."""
+        return self.ablate_heads or self.ablate_layers or self.heads is not None
