@@ -86,7 +86,8 @@ def test_without_options_the_prompt_is_the_plain_one() -> None:
         ),
         (
             Prompting(chat="auto", cot=True, template="Think. {question}"),
-            "<|user|>Think. And 6 + 2?\n\nLet's think step by step.<|end|><|assistant|>6 + 2 = 8. The answer is 8.<|end|>"
+            "<|user|>Think. And 6 + 2?\n\nLet's think step by step.<|end|>"
+            "<|assistant|>6 + 2 = 8. The answer is 8.<|end|>"
             "<|user|>Think. What is 5 + 3?\n\nLet's think step by step.<|end|><|assistant|>",
             "The answer is 8",
         ),
