@@ -10,7 +10,8 @@ import pytest
 from conftest import Project
 from reasoning_probe.cache import FOLDER
 from reasoning_probe.options import OPTIONS, Bad
-from reasoning_probe.session import Settings
+from reasoning_probe.prompts import Prompting
+from reasoning_probe.settings import Settings
 from reasoning_probe.shards import Shard
 
 READ = {option.ini: option.read for option in OPTIONS}
@@ -46,6 +47,11 @@ TWINS = [
         "probe_dataset =\n    gsm8k=a.jsonl\n    logic=b=c.jsonl",
         {"sources": {"gsm8k": "a.jsonl", "logic": "b=c.jsonl"}},
     ),
+    (["--probe-shots", "5"], "probe_shots = 5", {"prompting": Prompting(shots=5)}),
+    (["--probe-shots=2:hf:a/b:train"], "probe_shots = 2:hf:a/b:train", {"prompting": Prompting(2, "hf:a/b:train")}),
+    (["--probe-chat", "auto"], "probe_chat = auto", {"prompting": Prompting(chat="auto")}),
+    (["--probe-cot"], "probe_cot = true", {"prompting": Prompting(cot=True)}),
+    (["--probe-choices=generation"], "probe_choices = generation", {"prompting": Prompting(choices="generation")}),
     (["--probe-items", "200"], "probe_items = 200", {"items": 200}),
     (["--probe-max-new-tokens", "8"], "probe_max_new_tokens = 8", {"max_new_tokens": 8}),
     (["--probe-device", "cuda:1"], "probe_device = cuda:1", {"device": "cuda:1"}),
