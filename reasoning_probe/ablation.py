@@ -1,4 +1,4 @@
-"""Ablation: what is put in place of a head's output, and the hooks that put it there."""
+"""Ablation: what is put in place of a head's or an MLP's output, and the hooks that put it there."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.heads import HeadError, HeadMap, HeadSite, hooks
+from reasoning_probe.parts import first, put
+from reasoning_probe.sites import HeadError, HeadMap, HeadSite, hooks
 from reasoning_probe.targets import Target
 
 Replacement = Mapping[int, Tensor]
-"""By layer, what stands in for each head's output, ``(heads, head_dim)``; a layer that is missing gets zeros."""
+"""By layer, what stands in for each head's output, ``(heads, head_dim)``; a layer that is missing gets zeros.
+
+Under ``~layer`` lies what stands in for its MLP's output, ``(1, hidden)``.
+"""
 
 ZERO: Replacement = {}
 
@@ -52,8 +56,38 @@ def switched_off(
         if mask is not None:
             hook = _hook(site, mask, replacement.get(site.layer))
             handles.append(model.get_submodule(site.path).register_forward_pre_hook(hook))
+    for site in head_map.sites:
+        off = torch.tensor([site.layer in target.mlps for target in rows], device=model.device)[:, None, None]
+        if bool(off.any()):
+            hook = _mlp_hook(site, off, replacement.get(~site.layer))
+            handles.append(model.get_submodule(site.mlp).register_forward_hook(hook))
     with hooks(handles):
         yield
+
+
+def in_rows(made: Tensor, rows: int, path: str) -> Tensor:
+    """Return the hidden states that the module *path* made as ``(rows, tokens, hidden)``; some lay them out flat.
+
+    Raises :class:`~reasoning_probe.sites.HeadError` where they are not of so many rows.
+    """
+    if made.dim() == 2 and made.shape[0] % rows == 0:
+        made = made.view(rows, -1, made.shape[-1])
+    if made.dim() != 3 or made.shape[0] != rows:
+        raise HeadError(f"{path} made an output of shape {tuple(made.shape)} for {rows} rows")
+    return made
+
+
+def _mlp_hook(site: HeadSite, off: Tensor, values: Tensor | None) -> Any:
+    def replace(module: nn.Module, args: Any, output: Any) -> Any:
+        made = first(output)
+        if made is None:
+            raise HeadError(f"{site.mlp} made no hidden states")
+        whole = in_rows(made, off.shape[0], site.mlp)  # (rows, tokens, hidden)
+        at = off.to(whole.device)
+        new = whole.masked_fill(at, 0) if values is None else torch.where(at, values.to(whole), whole)
+        return put(output, new.view(made.shape))
+
+    return replace
 
 
 def _hook(site: HeadSite, mask: Tensor, values: Tensor | None) -> Any:
@@ -68,7 +102,10 @@ def _hook(site: HeadSite, mask: Tensor, values: Tensor | None) -> Any:
 
 @contextmanager
 def recorded(model: Any, head_map: HeadMap) -> Iterator[dict[int, Tensor]]:
-    """While open, the last projection input of each layer is kept in the dict: ``(rows, tokens, heads, head_dim)``."""
+    """While open, the last projection input of each layer is kept in the dict: ``(rows, tokens, heads, head_dim)``.
+
+    Under ``~layer`` lies the output of its MLP, where there is one: ``(rows, tokens, 1, hidden)``.
+    """
     seen: dict[int, Tensor] = {}
 
     def keep(site: HeadSite) -> Any:
@@ -78,7 +115,16 @@ def recorded(model: Any, head_map: HeadMap) -> Iterator[dict[int, Tensor]]:
 
         return hook
 
+    def keep_mlp(site: HeadSite) -> Any:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            made = first(output)
+            assert made is not None
+            seen[~site.layer] = in_rows(made.detach(), 1 if made.dim() == 2 else len(made), site.mlp)[:, :, None]
+
+        return hook
+
     handles = [model.get_submodule(site.path).register_forward_pre_hook(keep(site)) for site in head_map.sites]
+    handles += [model.get_submodule(s.mlp).register_forward_hook(keep_mlp(s)) for s in head_map.sites if s.mlp]
     with hooks(handles):
         yield seen
 
@@ -88,11 +134,11 @@ def mean_output(model: Any, head_map: HeadMap, prompts: Sequence[Tensor]) -> Rep
 
     The mean over positions and prompts is the "mean ablation" of Wang et al. 2022 ("Interpretability in the wild").
     """
-    total = {site.layer: torch.zeros(site.heads, site.head_dim, dtype=torch.float64) for site in head_map.sites}
+    total: dict[int, Tensor] = {}
     count = 0
     for ids in prompts:
         for layer, output in clean_output(model, head_map, ids).items():
-            total[layer] += output.sum(0).double().cpu()
+            total[layer] = total.get(layer, 0) + output.sum(0).double().cpu()
         count += ids.shape[1]
     return {layer: (sums / count).to(model.device) for layer, sums in total.items()}
 

@@ -9,64 +9,23 @@ linear layer that runs next, inside the module that computed the pattern, is the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from reasoning_probe.parts import find_parts, prove_parts
+from reasoning_probe.sites import PROBE_TOKENS, HeadError, HeadMap, HeadSite, hooks, probe_ids, text_config
+
+__all__ = ["HeadError", "HeadMap", "HeadSite", "find_heads", "hooks", "probe_ids", "prove_heads", "text_config"]
+
+if TYPE_CHECKING:
+    from reasoning_probe.targets import Target
+
 _QUESTIONS = {"__bool__": True, "__contains__": False, "item": 1, "__int__": 1, "__index__": 1, "__float__": 1.0}
-_PROBE_TOKENS = 7  # an odd prime, so that no other axis of a small model is likely to have this length
-
-
-class HeadError(ValueError):
-    """A model whose heads cannot be found or proved; the message is one line."""
-
-
-@dataclass(frozen=True)
-class HeadSite:
-    """The heads of one attention layer.
-
-    ``layer`` is the number in the module's path, ``block`` the path of the decoder layer, ``path`` that of the output
-    projection, whose input has ``heads * head_dim`` features.
-    """
-
-    layer: int
-    block: str
-    path: str
-    heads: int
-    head_dim: int
-
-
-@dataclass(frozen=True)
-class HeadMap:
-    """All attention layers of a model, lowest first."""
-
-    sites: tuple[HeadSite, ...]
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """The numbers of the attention layers (not contiguous in a hybrid)."""
-        return tuple(site.layer for site in self.sites)
-
-    def __len__(self) -> int:
-        """Return the number of heads in all layers."""
-        return sum(site.heads for site in self.sites)
-
-    def site(self, layer: int) -> HeadSite:
-        """Return the site of *layer*; raises ``KeyError`` if it has no attention."""
-        for site in self.sites:
-            if site.layer == layer:
-                return site
-        raise KeyError(layer)
-
-
-def text_config(config: Any) -> Any:
-    """Return the part of a transformers config that describes the decoder."""
-    return config.get_text_config(decoder=True)
 
 
 def _is_linear(module: nn.Module) -> bool:
@@ -171,20 +130,13 @@ def _following(model: nn.Module, tokens: int) -> Iterator[_Tracer]:
             handle.remove()
 
 
-def probe_ids(model: Any, tokens: int = _PROBE_TOKENS) -> Tensor:
-    """Return a fixed ``(1, tokens)`` batch of ordinary token ids on the model's device."""
-    size = int(text_config(model.config).vocab_size)
-    ids = [(11 + 5 * i) % size for i in range(tokens)]
-    return torch.tensor([ids], device=model.device)
-
-
 def find_heads(model: Any) -> HeadMap:
     """Return where the heads of *model* are, by running it once on seven tokens (a meta-device model will do).
 
     Raises :class:`HeadError` if it has no attention heads of this kind, if its attention modules are shared between
     layers, or if config and model disagree about the number of heads.
     """
-    with _following(model, _PROBE_TOKENS) as tracer, torch.no_grad():
+    with _following(model, PROBE_TOKENS) as tracer, torch.no_grad():
         model(input_ids=probe_ids(model), use_cache=False)
     name = type(model).__name__
     if not tracer.found:
@@ -196,10 +148,13 @@ def find_heads(model: Any) -> HeadMap:
             raise HeadError(f"{name}: the attention projection {path} is in no numbered layer")
         sites.append(HeadSite(int(number[2]), number[1], path, heads, features // heads))
     sites.sort(key=lambda site: site.layer)
-    if len({site.path for site in sites}) < len(sites) or len({site.layer for site in sites}) < len(sites):
+    if len({site.path for site in sites}) < len(sites):
         raise HeadError(f"{name} runs an attention module more than once in a pass: its heads are no single targets")
+    if len({site.layer for site in sites}) < len(sites):
+        raise HeadError(f"{name} has several attention modules in a layer: L0H0 would not say which head is meant")
     _check_config(model, sites)
-    return HeadMap(tuple(sites))
+    with _PatternWatch(PROBE_TOKENS, lambda heads: None), torch.no_grad():
+        return HeadMap(find_parts(model, sites))
 
 
 def _check_config(model: Any, sites: list[HeadSite]) -> None:
@@ -216,21 +171,12 @@ def _check_config(model: Any, sites: list[HeadSite]) -> None:
         )
 
 
-@contextmanager
-def hooks(handles: list[Any]) -> Iterator[None]:
-    """Own *handles* of registered hooks, and always remove them."""
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def prove_heads(model: Any, head_map: HeadMap) -> None:
+def prove_heads(model: Any, head_map: HeadMap, targets: Iterable[Target] = ()) -> None:
     """Prove on the loaded weights that *head_map* is right; raises :class:`HeadError` where it is not.
 
     Each projection fires exactly once a pass with ``heads * head_dim`` input features; the heads' contributions plus
     the bias are the projection's output; zeroing all heads leaves only the bias; zeroing none changes no bit.
+    MLPs and key/value groups are proved where *targets* switch them off.
     """
     for site in head_map.sites:
         _Proof(model, site).check_module()
@@ -240,6 +186,9 @@ def prove_heads(model: Any, head_map: HeadMap) -> None:
         model(input_ids=probe_ids(model), use_cache=False)
     for proof in proofs.values():
         proof.verdict()
+    asked = list(targets)
+    mlps = frozenset[int]().union(*(target.mlps for target in asked))
+    prove_parts(model, head_map, mlps, frozenset[tuple[int, int]]().union(*(target.groups for target in asked)))
 
 
 class _Proof:
@@ -271,7 +220,7 @@ class _Proof:
         site = self.site
         if not isinstance(output, Tensor) or x.shape[-1] != site.heads * site.head_dim:
             return "does not map heads to the residual stream"
-        if x.dim() != 3 or x.shape[0] != 1 or x.shape[1] != _PROBE_TOKENS:
+        if x.dim() != 3 or x.shape[0] != 1 or x.shape[1] != PROBE_TOKENS:
             return f"takes an input of shape {tuple(x.shape)}, not (rows, tokens, features)"
         split = x.view(1, -1, site.heads, site.head_dim)  # (1, tokens, heads, head_dim)
         bias = self.module(torch.zeros_like(x))  # (1, tokens, hidden)

@@ -242,7 +242,7 @@ class ProbeSession:
                 raise HeadError(
                     f"{loaded.name} has other heads than its config says: they cannot be switched off reliably"
                 )
-            prove_heads(loaded.model, head_map)
+            prove_heads(loaded.model, head_map, self.targets)
         self._proof_s = time.perf_counter() - started
         self.asking.begin(loaded.tokenizer)
         references = self.asking.references()

@@ -1,4 +1,4 @@
-"""Targets: which heads are switched off together, and how people write them."""
+"""Targets: which heads and MLPs are switched off together, and how people write them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
-    from reasoning_probe.heads import HeadMap
+    from reasoning_probe.sites import HeadMap, HeadSite
 
 Ablation = Literal["zero", "mean", "resample"]
 ABLATIONS: tuple[str, ...] = get_args(Ablation)
 """What can replace a head's output."""
 
-_PART = re.compile(r"L(\d{1,5})(?:H(\d{1,5}))?", re.ASCII | re.IGNORECASE)
+MLP = -1
+"""Stands in a target for a layer's MLP, where a head's number would stand."""
+
+_PART = re.compile(r"L(\d{1,5})(?:(H|KV)(\d{1,5})|(MLP))?", re.ASCII | re.IGNORECASE)
+_GROUP = re.compile(r"L(\d+)KV(\d+)")
 _RANGE = re.compile(r"L(\d{1,5})-L(\d{1,5})", re.ASCII | re.IGNORECASE)
 
 
@@ -24,19 +28,32 @@ class TargetError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """Heads that are switched off together; ``heads`` holds (layer, head) pairs, none for the baseline."""
+    """What is switched off together; ``heads`` holds (layer, head) pairs, none for the baseline.
+
+    The pair (layer, :data:`MLP`) is the layer's MLP.
+    """
 
     name: str
     heads: frozenset[tuple[int, int]]
 
     @property
     def lowest(self) -> int:
-        """The lowest layer with a switched-off head; below it nothing changes."""
+        """The lowest layer in which something is off; below it nothing changes."""
         return min(layer for layer, _ in self.heads)
 
     def in_layer(self, layer: int) -> list[int]:
         """Return the heads of *layer* that are switched off, in order."""
-        return sorted(head for at, head in self.heads if at == layer)
+        return sorted(head for at, head in self.heads if at == layer and head != MLP)
+
+    @property
+    def mlps(self) -> frozenset[int]:
+        """The layers whose MLP is switched off."""
+        return frozenset(layer for layer, head in self.heads if head == MLP)
+
+    @property
+    def groups(self) -> frozenset[tuple[int, int]]:
+        """The key/value groups that the name speaks of, (layer, group) pairs."""
+        return frozenset((int(layer), int(group)) for layer, group in _GROUP.findall(self.name))
 
 
 def every_head(head_map: HeadMap) -> list[Target]:
@@ -53,6 +70,11 @@ def every_layer(head_map: HeadMap) -> list[Target]:
     return [_layer(site.layer, head_map) for site in head_map.sites]
 
 
+def every_mlp(head_map: HeadMap) -> list[Target]:
+    """Return one target a layer that has an MLP: that MLP."""
+    return [Target(f"L{site.layer}MLP", frozenset({(site.layer, MLP)})) for site in head_map.sites if site.mlp]
+
+
 def check_spelling(spec: str) -> None:
     """Raise :class:`TargetError` if *spec* cannot be read, whatever the model."""
     for word in (part.strip() for part in spec.split(",")):
@@ -65,7 +87,8 @@ def parse_targets(spec: str, head_map: HeadMap) -> list[Target]:
     """Return the targets that *spec* names, each once, in its order.
 
     ``L3H7`` is a head, ``L3`` all heads of a layer as one joint target, ``L8-L11`` four such layers, one target
-    each, ``L3H7+L5H1`` heads or layers jointly; commas separate targets.
+    each, ``L3KV1`` the heads that share key/value head 1 of layer 3, ``L3MLP`` that layer's MLP, ``L3H7+L5H1`` any of
+    them jointly; commas separate targets.
 
     Raises :class:`TargetError` for what cannot be read and for what the model does not have.
     """
@@ -94,21 +117,43 @@ def _parse_word(word: str, head_map: HeadMap) -> Iterable[Target]:
     return [Target("+".join(part.name for part in parts), frozenset().union(*(part.heads for part in parts)))]
 
 
-def _read_part(part: str, word: str) -> tuple[int, int | None]:
+def _read_part(part: str, word: str) -> tuple[int, str, int]:
+    """Return the layer, what of it (``H``, ``KV``, ``MLP`` or nothing) and its number."""
     match = _PART.fullmatch(part)
     if match is None:
-        raise TargetError(f"cannot read the target {_short(word)!r}: write L3H7, L3, L8-L11 or L3H7+L5H1")
-    return int(match[1]), None if match[2] is None else int(match[2])
+        raise TargetError(f"cannot read the target {_short(word)!r}: write L3H7, L3, L8-L11, L3KV1, L3MLP or L3H7+L5H1")
+    layer, kind, number, mlp = match.groups()
+    return int(layer), (kind or mlp or "").upper(), int(number or 0)
 
 
 def _parse_part(part: str, word: str, head_map: HeadMap) -> Target:
-    layer, head = _read_part(part, word)
+    layer, kind, number = _read_part(part, word)
     whole = _layer(layer, head_map)
-    if head is None:
+    site = head_map.site(layer)
+    if kind == "KV":
+        return _group(site, number)
+    if kind == "MLP":
+        if not site.mlp:
+            raise TargetError(f"there is no L{layer}MLP: no MLP can be told apart in layer {layer} of this model")
+        return Target(f"L{layer}MLP", frozenset({(layer, MLP)}))
+    if not kind:
         return whole
-    if (layer, head) not in whole.heads:
-        raise TargetError(f"there is no head L{layer}H{head}: {_has(head_map)}")
-    return Target(f"L{layer}H{head}", frozenset({(layer, head)}))
+    if (layer, number) not in whole.heads:
+        raise TargetError(f"there is no head L{layer}H{number}: {_has(head_map)}")
+    return Target(f"L{layer}H{number}", frozenset({(layer, number)}))
+
+
+def _group(site: HeadSite, number: int) -> Target:
+    name, groups = f"L{site.layer}KV{number}", site.kv_heads
+    if not groups:
+        raise TargetError(f"there is no {name}: the key/value heads of layer {site.layer} cannot be told")
+    if groups == site.heads:
+        raise TargetError(f"there is no {name}: every head of layer {site.layer} has keys and values of its own")
+    if number >= groups:
+        raise TargetError(
+            f"there is no {name}: layer {site.layer} has {groups} key/value heads (KV0 to KV{groups - 1})"
+        )
+    return Target(name, frozenset((site.layer, head) for head in site.group(number)))
 
 
 def _layer(layer: int, head_map: HeadMap) -> Target:

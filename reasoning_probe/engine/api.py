@@ -56,12 +56,12 @@ def sweep(
     chosen: list[Target] = []
     if targets is None or len(targets):
         head_map = find_heads(model)
-        prove_heads(model, head_map)
         if targets is None:
             chosen = every_head(head_map)
         else:
             for part in [targets] if isinstance(targets, str) else targets:
                 chosen += [part] if isinstance(part, Target) else parse_targets(part, head_map)
+        prove_heads(model, head_map, chosen)
     if len({target.name: target for target in chosen}) < len(set(chosen)):
         raise TargetError("two targets have the same name and other heads: give each a name of its own")
     queries = [query(dataset, item, Generation(max_new_tokens, stop)) for item in asked]

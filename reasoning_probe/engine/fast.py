@@ -22,7 +22,7 @@ from reasoning_probe.engine.replies import Codec, Encoded, Job, Reply
 from reasoning_probe.engine.slots import NOWHERE
 from reasoning_probe.engine.verify import WINDOW, Chunk, Row, begin, clean_pass, stem_pass
 from reasoning_probe.heads import HeadMap, probe_ids, text_config
-from reasoning_probe.targets import every_head
+from reasoning_probe.targets import every_head, every_mlp
 
 CPU_BYTES = 16_000_000
 """Of a pass's widest activation, all rows together, on a CPU: about what its caches hold."""
@@ -309,10 +309,11 @@ def fast_path(model: Any, head_map: HeadMap, codec: Codec, plain: Plain, memory:
 
 
 def _disagreement(fast: Fast, plain: Plain, head_map: HeadMap) -> str:
-    """Return how the two paths differ on two short prompts and heads of all depths; empty where they agree."""
+    """Return how the two paths differ on two short prompts, heads and MLPs of all depths; empty where they agree."""
     model = fast.driver.model
-    heads = every_head(head_map)
-    targets = tuple(dict.fromkeys([heads[0], heads[1 % len(heads)], heads[len(heads) // 2], heads[-1]]))
+    heads, mlps = every_head(head_map), every_mlp(head_map)
+    some = [heads[0], heads[1 % len(heads)], heads[len(heads) // 2], heads[-1], *mlps[:1], *mlps[-1:]]
+    targets = tuple(dict.fromkeys(some))
     counts = vars(plain.counts).copy()
     jobs = []
     try:

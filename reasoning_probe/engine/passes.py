@@ -1,9 +1,10 @@
 """Passes through a model in which the batch grows from layer to layer.
 
-Switching off a head of layer *l* changes nothing below *l*'s output projection. So a pass gets a dummy batch of one
-row, layers below the lowest target hand it on untouched, and where targets start, copies of the clean hidden state are
-appended. The mask and the rotary tables were made for the dummy row and broadcast. There is no code per family: the
-decoder layers' ``forward`` is wrapped, and hooks sit on the output projections and on the vocabulary projection.
+Switching off a head or the MLP of layer *l* changes nothing below *l*'s output projection. So a pass gets a dummy
+batch of one row, layers below the lowest target hand it on untouched, and where targets start, copies of the clean
+hidden state are appended. The mask and the rotary tables were made for the dummy row and broadcast. There is no code
+per family: the decoder layers' ``forward`` is wrapped, and hooks sit on the output projections, the MLPs and the
+vocabulary projection.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.ablation import Replacement
+from reasoning_probe.ablation import Replacement, in_rows
 from reasoning_probe.engine.packed import Packed
 from reasoning_probe.engine.slots import Slots
 from reasoning_probe.heads import HeadMap, HeadSite, hooks
 from reasoning_probe.models import quiet
-from reasoning_probe.targets import Target
+from reasoning_probe.parts import first, put
+from reasoning_probe.targets import MLP, Target
 
 STRIDE = 8
 """Tokens decoded on a GPU before the host looks at them: rows that have ended meanwhile cost less than waiting."""
@@ -36,7 +38,8 @@ class Unsupported(RuntimeError):
 class Off:
     """Which heads are off in one layer, pair by pair: row ``rows[i]``, head ``heads[i]``.
 
-    ``values``, ``(pairs, 1, head_dim)``, stands in for their output; ``None`` for zeros.
+    ``values``, ``(pairs, 1, head_dim)``, stands in for their output; ``None`` for zeros. Under ``~layer`` a plan says
+    the same of the layer's MLP, which is its own only head.
     """
 
     rows: Tensor
@@ -81,6 +84,7 @@ class Driver:
         self.packed = packed or Packed([], 0)
         self.stride = STRIDE if model.device.type == "cuda" else 1
         self.plan = Plan()
+        self._rows = 0  # in the layer that runs
         self._rest: dict[int, tuple[Any, ...] | None] = {}  # what a layer returns beside the hidden state
 
     @contextmanager
@@ -90,6 +94,8 @@ class Driver:
         for site in self.head_map.sites:
             projection = self.model.get_submodule(site.path)
             handles.append(projection.register_forward_pre_hook(self._before_projection(site)))
+            if site.mlp:
+                handles.append(self.model.get_submodule(site.mlp).register_forward_hook(self._after_mlp(site)))
         wraps: list[Wrap] = list(self.packed.wraps)
         wraps += [(part, self._at_needed) for part in (self._beside_attention() if self.trims else ())]
         wraps += [(block, partial(self._wrapped, index)) for index, block in enumerate(self.blocks)]
@@ -150,6 +156,7 @@ class Driver:
                 hidden = clean.contiguous() if index == plan.start else torch.cat([hidden, clean])
             if plan.record is not None:
                 plan.record[index] = hidden
+            self._rows = hidden.shape[0]
             arguments = ((hidden, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": hidden})
             output = forward(*arguments[0], **arguments[1])
             if plan.record is not None:
@@ -167,6 +174,19 @@ class Driver:
             # (pairs, tokens, head_dim) in place of each pair's slice
             split[off.rows, :, off.heads] = 0.0 if off.values is None else off.values.to(split.dtype)
             return (split.view(args[0].shape), *args[1:])
+
+        return replace
+
+    def _after_mlp(self, site: HeadSite) -> Callable[..., Any]:
+        def replace(module: nn.Module, args: Any, output: Any) -> Any:
+            off = self.plan.off.get(~site.layer)
+            if off is None:
+                return None
+            made = first(output)
+            assert made is not None
+            whole = in_rows(made.clone(), self._rows, site.mlp)  # (rows, tokens, hidden)
+            whole[off.rows] = 0.0 if off.values is None else off.values.to(whole.dtype)  # (pairs, 1, hidden)
+            return put(output, whole.view(made.shape))
 
         return replace
 
@@ -208,8 +228,9 @@ def off_pairs(rows: Sequence[tuple[Target, Replacement]], device: Any) -> dict[i
     values: dict[int, list[Tensor | None]] = {}
     for row, (target, replacement) in enumerate(rows):
         for layer, head in sorted(target.heads):
-            pairs.setdefault(layer, []).append((row, head))
-            values.setdefault(layer, []).append(replacement[layer][head] if layer in replacement else None)
+            place, unit = (~layer, 0) if head == MLP else (layer, head)
+            pairs.setdefault(place, []).append((row, unit))
+            values.setdefault(place, []).append(replacement[place][unit] if place in replacement else None)
     off = {}
     for layer, found in pairs.items():
         at, heads = torch.tensor(found, device=device).T  # (pairs,) each
