@@ -130,13 +130,32 @@ def _following(model: nn.Module, tokens: int) -> Iterator[_Tracer]:
             handle.remove()
 
 
+@contextmanager
+def _autocast_without_data(model: Any) -> Iterator[None]:
+    """While open, a model on the meta device may turn autocasting off, as rotary tables do in transformers 4.57.
+
+    It does so by the name of its device, and torch knows of no autocasting on one without data.
+    """
+    real = torch.autocast
+
+    def autocast(device_type: str, *args: Any, **kwargs: Any) -> Any:
+        return real("cpu" if device_type == "meta" else device_type, *args, **kwargs)
+
+    if model.device.type == "meta":
+        torch.autocast = autocast  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        torch.autocast = real  # type: ignore[misc]
+
+
 def find_heads(model: Any) -> HeadMap:
     """Return where the heads of *model* are, by running it once on seven tokens (a meta-device model will do).
 
     Raises :class:`HeadError` if it has no attention heads of this kind, if its attention modules are shared between
     layers, or if config and model disagree about the number of heads.
     """
-    with _following(model, PROBE_TOKENS) as tracer, torch.no_grad():
+    with _following(model, PROBE_TOKENS) as tracer, _autocast_without_data(model), torch.no_grad():
         model(input_ids=probe_ids(model), use_cache=False)
     name = type(model).__name__
     if not tracer.found:
@@ -153,7 +172,7 @@ def find_heads(model: Any) -> HeadMap:
     if len({site.layer for site in sites}) < len(sites):
         raise HeadError(f"{name} has several attention modules in a layer: L0H0 would not say which head is meant")
     _check_config(model, sites)
-    with _PatternWatch(PROBE_TOKENS, lambda heads: None), torch.no_grad():
+    with _PatternWatch(PROBE_TOKENS, lambda heads: None), _autocast_without_data(model), torch.no_grad():
         return HeadMap(find_parts(model, sites))
 
 

@@ -56,7 +56,10 @@ def colours(project: Project) -> Project:
         (["--probe-heads=L99H0"], "there is no attention layer L99: the model has L0 to L1 with 4 heads each*"),
         (["--probe-heads=L1H4"], "there is no head L1H4: the model has L0 to L1 with 4 heads each (H0 to H3)"),
         (["--probe-heads=L0-L5"], "there is no attention layer L5*"),
-        (["--probe-heads=3.7"], "--probe-heads: cannot read the target '3.7': write L3H7, L3, L8-L11 or L3H7+L5H1"),
+        (
+            ["--probe-heads=3.7"],
+            "--probe-heads: cannot read the target '3.7': write L3H7, L3, L8-L11, L3KV1, L3MLP or L3H7+L5H1",
+        ),
         (["--probe-heads=L1H2,"], "--probe-heads: cannot read the target ''*"),
         (["--probe-heads=" + "L1H2+" * 10_000], "--probe-heads: cannot read the target *"),
         (["--probe-heads=L1-L0"], "'L1-L0' runs backwards: write L0-L1"),

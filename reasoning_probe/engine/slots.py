@@ -63,9 +63,11 @@ class _Slot(DynamicLayer):  # type: ignore[misc]
         """Return how many tokens the rows have; a layer that was passed over has as many as any other."""
         return self.owner.length if self.owner.branch is None else self.owner.branch
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+    def get_mask_sizes(self, query_length: int | Tensor) -> tuple[int, int]:
         """Return length and offset of the keys once *query_length* tokens are added."""
-        return self.get_seq_length() + query_length, 0
+        # transformers 4.57 gives the new tokens' positions, 5 their number
+        added = query_length.shape[0] if isinstance(query_length, Tensor) else query_length
+        return self.get_seq_length() + added, 0
 
 
 class Slots(Cache):  # type: ignore[misc]
