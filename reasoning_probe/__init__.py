@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING, Any
 from reasoning_probe.items import Item
 
 if TYPE_CHECKING:
-    from reasoning_probe.engine.api import sweep
     from reasoning_probe.errors import Judgement, judge
     from reasoning_probe.extensions import Section
     from reasoning_probe.marks import probe
+    from reasoning_probe.notebook import Sweep, sweep
     from reasoning_probe.outcome import Outcome
+    from reasoning_probe.store import Run, read_run
 
-__all__ = ["Item", "Judgement", "Outcome", "Section", "judge", "probe", "sweep"]
+__all__ = ["Item", "Judgement", "Outcome", "Run", "Section", "Sweep", "judge", "probe", "read_run", "sweep"]
 
 _HOMES = {
     "Judgement": "reasoning_probe.errors",
     "Outcome": "reasoning_probe.outcome",
+    "Run": "reasoning_probe.store",
     "Section": "reasoning_probe.extensions",
+    "Sweep": "reasoning_probe.notebook",
     "judge": "reasoning_probe.errors",
     "probe": "reasoning_probe.marks",
-    "sweep": "reasoning_probe.engine.api",
+    "read_run": "reasoning_probe.store",
+    "sweep": "reasoning_probe.notebook",
 }
 
 

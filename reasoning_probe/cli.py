@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reasoning_probe.cache import FOLDER, CacheError, entries, find_folder, prune, size
-from reasoning_probe.store import RunError, check_folder, read_run, write_run, write_text
+from reasoning_probe.frames import TABLES, ExtraError, csv_file, parquet_file
+from reasoning_probe.store import RunError, check_folder, read_run, write_bytes, write_run, write_text
+
+_FORMATS = {"csv": csv_file, "parquet": parquet_file}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a dataset's name may not fit the terminal's encoding
     try:
         options.command(options)
-    except (RunError, CacheError) as problem:
+    except (RunError, CacheError, ExtraError) as problem:
         print(f"reasoning-probe: {problem}", file=sys.stderr)
         return 2
     except OSError as problem:
@@ -49,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     merge = add("merge", _merge, "put shards, or other parts of one sweep, together: files and page")
     merge.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folder of a part")
     merge.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help="folder of the whole")
+    table = add("export", _export, "write a run's outcomes or targets as a table", "DIR")
+    table.add_argument("--format", choices=_FORMATS, required=True, help="parquet needs reasoning-probe[export]")
+    table.add_argument("--table", choices=TABLES, default="outcomes", help="a row an outcome, or a target")
+    table.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file (default: DIR/TABLE.FORMAT)")
     cache = add("cache", _cache, "show the outcome store, or prune it")
     cache.add_argument("folder", type=Path, nargs="?", metavar="DIR", help=f"its folder (default: {FOLDER} here)")
     cache.add_argument(
@@ -98,6 +105,13 @@ def _merge(options: argparse.Namespace) -> None:
         gone = missing(shard)
         print(f"reasoning-probe: {count(len(gone), 'shard')} missing: {listed(gone, 12)}", file=sys.stderr)
     print(output / "report.html")
+
+
+def _export(options: argparse.Namespace) -> None:
+    file: Path = options.output or options.dir / f"{options.table}.{options.format}"
+    found = read_run(options.dir).rows(options.table)
+    write_bytes(file, _FORMATS[options.format](options.table, found))
+    print(file)
 
 
 def _days(text: str) -> float:

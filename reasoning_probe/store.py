@@ -8,10 +8,14 @@ import os
 from collections.abc import Mapping, ValuesView
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from reasoning_probe.frames import TABLES, Table, frame, rows
 from reasoning_probe.outcome import Outcome
 from reasoning_probe.schema import OUTCOME, RUN, Mismatch, checker
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
@@ -28,6 +32,16 @@ class Run:
 
     summary: dict[str, Any]
     outcomes: list[Outcome]
+
+    def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
+        """Return a row an outcome, or with ``"targets"`` a row a target. ``ImportError`` where pandas is missing."""
+        return frame(table, self.rows(table))
+
+    def rows(self, table: Table = "outcomes") -> list[dict[str, Any]]:
+        """Return the same in plain values."""
+        if table not in TABLES:
+            raise ValueError(f"unknown table {table!r}: use {' or '.join(TABLES)}")
+        return rows(table, self.outcomes, self.summary["targets"])
 
 
 # -- writing ------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class Picture:
         """Return one ``<svg>`` element with a title and a description, its ids all beginning with the name."""
         buffer, name = io.StringIO(), self.name
         no_metadata: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        with _style():
+        with style():
             self.figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
         svg = buffer.getvalue()
         svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace("xlink:href=", "href=")
@@ -71,7 +71,7 @@ class Picture:
     def png(self) -> bytes:
         """Return the picture as a PNG file on white."""
         buffer = io.BytesIO()
-        with _style():
+        with style():
             self.figure.savefig(buffer, format="png", dpi=_DOTS, facecolor="white", metadata={"Software": None})
         return buffer.getvalue()
 
@@ -79,14 +79,14 @@ class Picture:
 @contextmanager
 def drawing(size: tuple[float, float]) -> Iterator[Figure]:
     """Give a figure of *size* inches outside pyplot's global state, to be drawn in our style."""
-    from matplotlib.figure import Figure
+    from reasoning_probe.report.drawing import Drawing
 
-    with _style():
-        yield Figure(figsize=size)
+    with style():
+        yield Drawing(figsize=size)
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     """Have matplotlib draw in our style whatever the user's matplotlibrc says."""
     import matplotlib
 
