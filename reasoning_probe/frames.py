@@ -31,7 +31,7 @@ class ExtraError(ImportError):
 def columns(table: Table) -> Mapping[str, str]:
     """Return the columns of *table*, each with its pandas type, as the schemas say.
 
-    An interval is two of them (``delta_ci95_low``, ``delta_ci95_high``), an object is JSON text.
+    An interval is two of them (``delta_ci95_low``, ``delta_ci95_high``), what else holds several values is JSON text.
     """
     whole = schema(RUN)
     properties = schema(OUTCOME)["properties"] if table == "outcomes" else whole["properties"]["targets"]["items"]
@@ -39,7 +39,7 @@ def columns(table: Table) -> Mapping[str, str]:
     for name, shape in properties.get("properties", properties).items():
         known = whole["$defs"][shape["$ref"].removeprefix("#/$defs/")] if "$ref" in shape else shape
         types = {known["type"]} if isinstance(known["type"], str) else {*known["type"]} - {"null"}
-        if types == {"array"}:
+        if name.endswith("_ci95"):
             found |= {f"{name}_low": "Float64", f"{name}_high": "Float64"}
         else:
             found[name] = _TYPES.get("".join(types), "string")
@@ -56,12 +56,12 @@ def rows(table: Table, outcomes: Iterable[Outcome], targets: Iterable[Mapping[st
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in row.items():
-        if isinstance(value, list | tuple):
+        if name.endswith("_ci95") and value:
             flat |= dict(zip((f"{name}_low", f"{name}_high"), value, strict=False))
         elif isinstance(value, str):  # a lone surrogate has no UTF-8
             flat[name] = value.encode("utf-8", "backslashreplace").decode("utf-8")
         else:
-            flat[name] = json.dumps(value) if isinstance(value, dict) else value
+            flat[name] = json.dumps(value) if isinstance(value, dict | list | tuple) else value
     return flat
 
 

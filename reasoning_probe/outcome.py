@@ -47,7 +47,7 @@ class Outcome:
 
     def __post_init__(self) -> None:
         if self.choices is not None:  # a file holds objects
-            made = (Choice(**given) if isinstance(given, dict) else given for given in self.choices)
+            made = (Choice(one["text"], one["logprob"]) if isinstance(one, dict) else one for one in self.choices)
             object.__setattr__(self, "choices", tuple(made))
 
     def as_dict(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from planted import planted
 import reasoning_probe as rp
 from reasoning_probe.cli import main
 from reasoning_probe.frames import columns, csv_file
+from reasoning_probe.outcome import Choice
 from reasoning_probe.report.fragment import fragment
 from reasoning_probe.store import write_run
 
@@ -62,6 +63,8 @@ def test_tables_hold_the_outcomes_and_the_targets(sweep: rp.Sweep) -> None:
     assert list(table.columns) == list(sweep[0].as_dict())
     for found, row in zip(sweep, table.to_dict("records"), strict=True):
         assert {name: None if value is pd.NA else value for name, value in row.items()} == found.as_dict()
+    chosen = as_run([outcome(choices=(Choice("a", -1.5), Choice("b", None)))]).to_dataframe()["choices"][0]
+    assert json.loads(chosen) == [{"text": "a", "logprob": -1.5}, {"text": "b", "logprob": None}]
     targets = sweep.to_dataframe("targets")
     for row, values in zip(sweep.run.summary["targets"], targets.to_dict("records"), strict=True):
         assert (values["target"], values["delta"], values["p_adjusted"]) == (

@@ -7,6 +7,7 @@ import math
 import os
 from pathlib import Path
 
+import damage
 import numpy as np
 import pytest
 from fake_runs import as_run, fake_run, outcome
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_probe import stats
-from reasoning_probe.outcome import Outcome
+from reasoning_probe.outcome import Choice, Outcome
 from reasoning_probe.store import Run, RunError, read_run, write_run
 
 HOSTILE = "<script>alert(1)</script> <!-- \"'&\x00\x1b[31m\u2028\u202e\x85 \ud800 \r\n\t 😀"
@@ -214,6 +215,22 @@ def test_a_damaged_outcome_is_named(tmp_path: Path, line: str, message: str) -> 
         file.write(line + "\n")
     with pytest.raises(RunError, match=message):
         read_run(tmp_path)
+
+
+@settings(deadline=None, max_examples=150)
+@given(damage.damaged(outcome(choices=(Choice("a", -1.5), Choice("b", None))).as_dict()))
+def test_any_damaged_outcome_is_read_or_named(tmp_path_factory: pytest.TempPathFactory, values: object) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    write_run(folder, as_run([outcome()]))
+    (folder / "outcomes.jsonl").write_text(json.dumps(values) + "\n", "utf-8")
+    try:
+        found = read_run(folder)
+    except RunError as problem:
+        assert str(problem).startswith(f"{folder / 'outcomes.jsonl'}, line 1")  # noqa: PT017
+        assert "\n" not in str(problem)  # noqa: PT017
+    else:
+        write_run(folder, found)
+        assert read_run(folder) == found
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
