@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reasoning_probe.wording import printable
+
 FOLDER = ".reasoning_probe_cache"
 FILE = "outcomes-1.sqlite"
 """The name holds the version of the tables: files of other versions are left alone."""
@@ -37,6 +39,9 @@ _TABLES = {
     "outcomes": "CREATE TABLE outcomes (key BLOB NOT NULL UNIQUE, model INTEGER NOT NULL, response TEXT NOT NULL,"
     " truncated INTEGER NOT NULL, logprob REAL)",
 }
+LONGEST_RESPONSE = 10_000_000
+"""Characters; a longer one is no answer of ours, and reading it would cost memory."""
+
 _FAILURES = (sqlite3.Error, OSError, UnicodeError)
 _AT_ONCE = 500  # keys in a query: SQLite takes 999 parameters everywhere
 
@@ -87,7 +92,10 @@ class OutcomeCache:
             for first in range(0, len(keys), _AT_ONCE):
                 some = keys[first : first + _AT_ONCE]
                 marks = ",".join("?" * len(some))
-                query = f"SELECT key, response, truncated, logprob FROM outcomes WHERE key IN ({marks})"
+                query = (
+                    f"SELECT key, response, truncated, logprob FROM outcomes WHERE key IN ({marks})"
+                    f" AND length(response) <= {LONGEST_RESPONSE}"
+                )
                 for key, *values in db.execute(query, some):
                     answer = _answer(*values)
                     if answer is not None:
@@ -137,7 +145,9 @@ class OutcomeCache:
         except _FAILURES as problem:
             self.close()
             if not is_damage(problem):
-                self.notes.append(f"the outcome store {self.path} cannot be used, the run goes on without: {problem}")
+                self.notes.append(
+                    f"the outcome store {self.path} cannot be used, the run goes on without: {printable(problem)}"
+                )
                 return
             aside = self.path.with_suffix(".damaged")
             try:
@@ -147,7 +157,9 @@ class OutcomeCache:
                     action(self._db)
             except _FAILURES as again:
                 self.close()
-                self.notes.append(f"the outcome store {self.path} is damaged, the run goes on without: {again}")
+                self.notes.append(
+                    f"the outcome store {self.path} is damaged, the run goes on without: {printable(again)}"
+                )
                 return
             self.notes.append(f"{self.path} was damaged or no outcome store: moved to {aside.name}, begun anew")
 
@@ -160,6 +172,7 @@ def connect(path: Path) -> sqlite3.Connection:
         try:
             db.text_factory = _text
             db.execute("PRAGMA trusted_schema = OFF")
+            db.execute("PRAGMA cell_size_check = ON")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")  # whole after any end of the process, and after a power cut
             if not _tables(db):
@@ -190,8 +203,8 @@ def _text(data: bytes) -> str | None:
 
 
 def _tables(db: sqlite3.Connection) -> bool:
-    """Tell whether the tables are there; a file with any other tables, views or triggers is not ours."""
-    found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE type != 'index'"))
+    """Tell whether the tables are there; a file with any other tables, indices, views or triggers is not ours."""
+    found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))  # it is of our own indices
     if found and found != _TABLES:
         raise sqlite3.DatabaseError("file is not an outcome store")
     return bool(found)
@@ -272,7 +285,7 @@ def _existing(folder: Path) -> Iterator[sqlite3.Connection]:
         finally:
             db.close()
     except (sqlite3.Error, OSError, UnicodeError, TypeError, ValueError) as problem:
-        raise CacheError(f"cannot use the outcome store {path}: {problem}") from None
+        raise CacheError(f"cannot use the outcome store {path}: {printable(problem)}") from None
 
 
 def _facts(text: Any) -> dict[str, Any]:
