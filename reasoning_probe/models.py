@@ -11,13 +11,14 @@ import hashlib
 import importlib.util
 import json
 import logging as stdlib_logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe import bundled
+from reasoning_probe.wording import printable
 
 if TYPE_CHECKING:
     from reasoning_probe.heads import HeadMap
@@ -27,28 +28,43 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 SMALL = 2_000_000_000
 """Models of fewer parameters than this run in float32 by default: half precision changes greedy answers."""
 
-_WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
+_SAFE = ("*.safetensors", "*.safetensors.index.json")
+_PICKLED = ("*.bin", "*.bin.index.json")
 
 
 class ModelError(ValueError):
     """A model that cannot be found, loaded or used; the message is one line that names the mend."""
 
+    def __init__(self, said: str) -> None:
+        super().__init__(printable(said))  # it may quote the model's files
+
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model's files are: ``location`` and ``options`` are what ``from_pretrained`` takes."""
+    """Where a model's files are: ``location`` and ``options`` are what ``from_pretrained`` takes.
+
+    ``remote_code`` and ``pickled`` say that the user trusts the model's own Python code, and weights in Python's pickle
+    format, which can run code when they are read.
+    """
 
     name: str
     location: str
     revision: str | None = None
     gguf_file: str | None = None
     adapter: str | None = None
+    remote_code: bool = False
+    pickled: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for every ``from_pretrained``."""
-        given = {"revision": self.revision, "gguf_file": self.gguf_file}
+        given = {"revision": self.revision, "gguf_file": self.gguf_file, "trust_remote_code": self.remote_code}
         return {key: value for key, value in given.items() if value is not None}
+
+    @property
+    def weights_options(self) -> dict[str, Any]:
+        """Keyword arguments for the model's ``from_pretrained`` alone."""
+        return {} if self.pickled or self.gguf_file is not None else {"use_safetensors": True}
 
 
 @dataclass(frozen=True)
@@ -71,11 +87,16 @@ class Loaded:
     device: str
 
 
-def find(name: str) -> Source:
+def find(name: str, *, remote_code: bool = False, pickled: bool = False) -> Source:
     """Return where the files of the model *name* are; hub ids are believed until they are loaded.
 
-    Raises :class:`ModelError` for a path that holds no model.
+    Raises :class:`ModelError` for a path that holds no model, or weights only in Python's pickle format unless
+    *pickled* ones are trusted. *remote_code* trusts the model's own Python code.
     """
+    return replace(_find(name, pickled), remote_code=remote_code, pickled=pickled)
+
+
+def _find(name: str, pickled: bool) -> Source:
     if name == DEFAULT_MODEL:
         return Source(name, str(bundled.path()))
     if name == "smollm2":
@@ -86,7 +107,7 @@ def find(name: str) -> Source:
             raise ModelError(f"there is no file {name}: give the path of a .gguf file")
         return Source(name, str(path.parent.absolute()), gguf_file=path.name)
     if path.is_dir():
-        return _folder(name, path)
+        return _folder(name, path, pickled)
     if path.exists():
         raise ModelError(f"{name} is a file but not a .gguf file: give a folder, a .gguf file or a hub id")
     hub_id, _, revision = name.partition("@")
@@ -104,25 +125,40 @@ def _smollm2() -> Source:
     return Source("smollm2", str(found[0].parent), gguf_file=found[0].name)
 
 
-def _folder(name: str, path: Path) -> Source:
+def _folder(name: str, path: Path, pickled: bool) -> Source:
     adapter = path / "adapter_config.json"
     if adapter.is_file():
         try:
             base = str(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
         except (ValueError, KeyError, TypeError) as problem:
             raise ModelError(f"{adapter} names no base model: add base_model_name_or_path") from problem
-        below = find(base)
+        _check_safe(name, path, pickled)
+        if Path(base).is_dir() and (Path(base) / adapter.name).is_file():
+            raise ModelError(f"{adapter} names another adapter as its base model: name the model")
+        below = _find(base, pickled)
         return Source(name, below.location, below.revision, below.gguf_file, adapter=str(path))
     if not (path / "config.json").is_file():
         ggufs = sorted(path.glob("*.gguf"))
         if len(ggufs) == 1:
             return Source(name, str(path.absolute()), gguf_file=ggufs[0].name)
         raise ModelError(f"the folder {name} holds no model: there is no config.json in it")
-    if not any(any(path.glob(pattern)) for pattern in _WEIGHTS):
+    if not any(any(path.glob(pattern)) for pattern in (*_SAFE, *_PICKLED)):
         raise ModelError(
             f"the folder {name} holds no weights: there is no .safetensors or .bin file beside config.json"
         )
+    _check_safe(name, path, pickled)
     return Source(name, str(path.absolute()))
+
+
+def _check_safe(name: str, path: Path, pickled: bool) -> None:
+    """Refuse weights that are in Python's pickle format alone: reading one may run what its author wrote into it."""
+    if not pickled and not any(any(path.glob(pattern)) for pattern in _SAFE):
+        file = next((found.name for pattern in _PICKLED for found in sorted(path.glob(pattern))), None)
+        if file is not None:
+            raise ModelError(
+                f"the weights of {name} are a Python pickle ({file}), which can run code when it is read: convert them"
+                " to safetensors, or trust them with --probe-allow-pickle"
+            )
 
 
 @contextmanager
@@ -134,7 +170,7 @@ def _one_line(name: str) -> Iterator[None]:
         raise
     except Exception as problem:  # libraries raise every kind of error on a bad file
         said = " ".join(str(problem).split()) or type(problem).__name__
-        raise ModelError(f"cannot load the model {name}: {_meaning(said) or said[:300]}") from problem
+        raise ModelError(f"cannot load the model {name}: {_meaning(said) or printable(said, 300)}") from problem
 
 
 def _meaning(said: str) -> str | None:
@@ -142,6 +178,18 @@ def _meaning(said: str) -> str | None:
     low = said.lower()
     if "unrecognized configuration class" in low:
         return "it is no decoder-only language model"
+    if "trust_remote_code" in low:
+        return (
+            "it needs Python code that comes with it, which is not run: read that code, then trust it with"
+            " --probe-trust-remote-code"
+        )
+    if "safetensors" in low and "pytorch_model.bin" not in low and "does not appear to have a file" in low:
+        return (
+            "it has no weights as safetensors: take a model or a revision that has, or trust its pickled ones with"
+            " --probe-allow-pickle"
+        )
+    if "incomplete" in low or "invalidheader" in low or "headertoo" in low or "metadataincomplete" in low:
+        return f"a file of weights is damaged or only half there ({printable(said, 120)}): download it again"
     if any(
         word in low for word in ("not a valid model identifier", "couldn't connect", "can't load", "offline", "404")
     ):
@@ -173,7 +221,9 @@ def shape_of(source: Source) -> Shape:
         from transformers import AutoModelForCausalLM
 
         # Some mixture-of-experts kernels check the dtype even without data, and take bfloat16 everywhere.
-        skeleton = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+        skeleton = AutoModelForCausalLM.from_config(
+            config, dtype=torch.bfloat16, trust_remote_code=source.remote_code
+        ).eval()
     return Shape(source.name, type(skeleton).__name__, find_heads(skeleton))
 
 
@@ -211,7 +261,10 @@ def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_ma
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         wanted = _default_dtype(source) if dtype == "auto" else getattr(torch, dtype)
-        model = AutoModelForCausalLM.from_pretrained(source.location, dtype=wanted, **source.options)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source.location, dtype=wanted, output_loading_info=True, **source.options, **source.weights_options
+        )
+        _check_complete(found, source.name)
         if source.adapter is not None:
             from peft import PeftModel
 
@@ -219,9 +272,21 @@ def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_ma
         at = source.location
         if source.adapter is not None and (Path(source.adapter) / "tokenizer_config.json").is_file():
             at = source.adapter
-        tokenizer = AutoTokenizer.from_pretrained(at, **(source.options if at == source.location else {}))
+        own = source.options if at == source.location else {"trust_remote_code": source.remote_code}
+        tokenizer = AutoTokenizer.from_pretrained(at, **own)
         model = model.to(place).eval()
     return in_memory(model, tokenizer, source.name)
+
+
+def _check_complete(found: Mapping[str, Any], name: str) -> None:
+    """Refuse weights that lack some of the model's: transformers would make them up at random."""
+    for kind, missing in (("missing", found["missing_keys"]), ("of another shape", found.get("mismatched_keys") or ())):
+        names = sorted(entry if isinstance(entry, str) else str(entry[0]) for entry in missing)
+        if names:
+            raise ModelError(
+                f"weights of {name} are {kind} ({len(names)}, {names[0]} among them): its files are incomplete, or"
+                " belong to another architecture than config.json names"
+            )
 
 
 def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
@@ -234,7 +299,20 @@ def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
     name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
     if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one where its files are missing
         raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
+    _check_vocabulary(model, tokenizer, name)
     return Loaded(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(model.device))
+
+
+def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
+    """Refuse a tokenizer of more words than the model has; what was added to it later may stay unused."""
+    words = getattr(tokenizer, "vocab_size", None)
+    embedding = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    known = getattr(embedding, "num_embeddings", None)
+    if isinstance(words, int) and isinstance(known, int) and words > known:
+        raise ModelError(
+            f"the tokenizer of {name} has {words} tokens, but the model knows {known}: they do not belong together,"
+            " give the model its own tokenizer"
+        )
 
 
 def _default_dtype(source: Source) -> Any:
@@ -244,7 +322,8 @@ def _default_dtype(source: Source) -> Any:
     with torch.device("meta"):
         from transformers import AutoModelForCausalLM
 
-        size = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+        skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=source.remote_code)
+        size = sum(p.numel() for p in skeleton.parameters())
     return torch.float32 if size < SMALL else "auto"
 
 

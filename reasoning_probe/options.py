@@ -141,6 +141,16 @@ OPTIONS = (
         "NAME",
         default="tiny-reasoner",
     ),
+    Option(
+        ("--probe-trust-remote-code",),
+        "probe_trust_remote_code",
+        "run the Python code that a model brings with it (default: such a model is refused)",
+    ),
+    Option(
+        ("--probe-allow-pickle",),
+        "probe_allow_pickle",
+        "read weights in Python's pickle format, which can run code (default: safetensors and .gguf alone)",
+    ),
     Option(("--ablate-heads",), "ablate_heads", "switch off every attention head, one at a time"),
     Option(("--ablate-layers",), "ablate_layers", "switch off all heads of a layer, one layer at a time"),
     Option(
@@ -332,6 +342,8 @@ def read_settings(config: pytest.Config) -> Settings:
         _check_heads(value["probe_heads"])
     return Settings(
         model=value["probe_model"],
+        remote_code=value["probe_trust_remote_code"],
+        pickled=value["probe_allow_pickle"],
         ablate_heads=value["ablate_heads"],
         ablate_layers=value["ablate_layers"],
         heads=value["probe_heads"],

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reasoning_probe.cache import Answer, OutcomeCache
@@ -29,7 +31,8 @@ _NAMES = {"_name_or_path", "name_or_path", "transformers_version"}  # of a confi
 def context_of(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] | None:
     """Return what all outcomes of *model* depend on, or ``None`` where that cannot be told from outside.
 
-    It cannot where Python code was put into the model (hooks, a replaced ``forward``), or the tokenizer is unknown.
+    It cannot where Python code was put into the model (hooks, a replaced ``forward``), where a class of it has no file
+    (as in a notebook), or the tokenizer is unknown.
     """
     from importlib.metadata import version
 
@@ -38,11 +41,15 @@ def context_of(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] |
         return None
     config = {key: value for key, value in model.config.to_dict().items() if key not in _NAMES}
     generation = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    classes = sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
+    classes = {type(part) for part in model.modules()}
+    foreign = _foreign_code(classes)
+    if foreign is None:
+        return None
+    names = sorted(f"{each.__module__}.{each.__qualname__}" for each in classes)
     return {
         "weights": fingerprint,
         "architecture": type(model).__name__,
-        "code": _digest(*classes),
+        "code": _digest(*names, *foreign),
         "config": _digest(json.dumps(config, sort_keys=True, default=str), str(generation)),
         "tokenizer": _digest(words),
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -70,6 +77,29 @@ def _patched(model: Any) -> bool:
         part._forward_hooks or part._forward_pre_hooks or ("forward" in vars(part) and not hasattr(part, "_hf_hook"))
         for part in model.modules()
     )
+
+
+_VERSIONED = ("torch.", "transformers.")
+"""Packages whose version stands for their code."""
+
+
+def _foreign_code(classes: Iterable[type]) -> list[str] | None:
+    """Return the source of the modules that *classes* outside of these packages come from, or ``None`` for lack of it.
+
+    A model's own code imports its own helpers, so everything that lies beside it in its package counts.
+    """
+    found = {each.__module__ for each in classes if not f"{each.__module__}.".startswith(_VERSIONED)}
+    packages = tuple(f"{name.rpartition('.')[0]}." for name in found if "." in name)
+    every = found | {name for name in sys.modules if packages and name.startswith(packages)}
+    sources = []
+    for name in sorted(every):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is None or not Path(file).is_file():
+            if name in found:
+                return None
+            continue
+        sources.append(f"{name} {hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()}")
+    return sources
 
 
 def _digest(*texts: str) -> str:

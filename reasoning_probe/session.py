@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reasoning_probe.engine.run import Engine
     from reasoning_probe.exchange import Part
     from reasoning_probe.heads import HeadMap
-    from reasoning_probe.models import Loaded
+    from reasoning_probe.models import Loaded, Source
     from reasoning_probe.resume import Resumer
     from reasoning_probe.store import Run
 
@@ -95,7 +95,13 @@ class ProbeSession:
 
         if self.provided is not None:
             return find_heads(self.provided.model)
-        return models.shape_of(models.find(self.settings.model)).head_map
+        return models.shape_of(self._source()).head_map
+
+    def _source(self) -> Source:
+        from reasoning_probe import models
+
+        settings = self.settings
+        return models.find(settings.model, remote_code=settings.remote_code, pickled=settings.pickled)
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
@@ -162,10 +168,9 @@ class ProbeSession:
             if self.provided is not None:
                 self._loaded = self.provided
             else:
-                source = models.find(self.settings.model)
                 # A cluster's driver computes nothing: it leaves the devices to the replicas.
                 device = self.settings.device if self.settings.cluster is None else "cpu"
-                self._loaded = models.load(source, device, self.settings.dtype, device_map=self.settings.device_map)
+                self._loaded = models.load(self._source(), device, self.settings.dtype, device_map=self.settings.device_map)
             self._load_s = time.perf_counter() - started
         return self._loaded
 
@@ -287,6 +292,8 @@ class ProbeSession:
             device=settings.device,
             dtype=settings.dtype,
             device_map=settings.device_map,
+            remote_code=settings.remote_code,
+            pickled=settings.pickled,
             memory=settings.memory,
             seed=settings.seed,
             references=references,

@@ -18,6 +18,8 @@ class Settings:
     """What the options say; see ``pytest --help``."""
 
     model: str = "tiny-reasoner"
+    remote_code: bool = False  # whether a model's own Python code is run
+    pickled: bool = False  # whether weights in Python's pickle format are read
     ablate_heads: bool = False
     ablate_layers: bool = False
     heads: str | None = None

@@ -57,7 +57,8 @@ FRAGMENTS = (
     "Max is an animal", "not ", " = ", " + ", " - ", " * ", " / ", "1,000.00", "10", "4", "6", "-3", "1/2", "1e9",
     "50%", "$", "twenty-one", "half a dozen", "So ", "wait, no, ", "A) ", "B) ", "<<10-4=6>>", "<|end|>", "</s>",
     "\n\n", "1. ", "\\frac{1}{2}", "which is ", "I'm sorry, ", "Alice has ", " dollars", "?", "(", ")", "\u00bd",
-    "\u0663", "\u2019", "L3H7", "L8-L11", "L3", "H", ",", "=", "GB", "2/8", "zero", "mean", "cuda:1", "\ud800", "\u202e", "\x00",
+    "\u0663", "\u2019", "L3H7", "L8-L11", "L3", "H", ",", "=", "GB", "2/8", "zero", "mean", "cuda:1", "\ud800",
+    "\u202e", "\x00",
 )  # fmt: skip
 """What a byte from 128 on stands for, so that mutations meet what the readers look for."""
 

@@ -32,7 +32,7 @@ def test_a_folder_and_its_gguf_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     assert models.find("m/x.GGUF") == Source("m/x.GGUF", str(tmp_path / "m"), gguf_file="x.GGUF")
     assert models.find("m") == Source("m", str(tmp_path / "m"), gguf_file="y.gguf")
-    assert models.find("m").options == {"gguf_file": "y.gguf"}
+    assert models.find("m").options == {"gguf_file": "y.gguf", "trust_remote_code": False}
 
 
 def test_an_adapter_leads_to_its_base(tmp_path: Path, planted_folder: Path) -> None:

@@ -37,6 +37,8 @@ def test_without_options_the_bundled_model_is_asked_as_it_is(project: Project) -
 TWINS = [
     (["--model", "gpt2"], "probe_model = gpt2", {"model": "gpt2"}),
     (["--probe-model=gpt2"], "probe_model = gpt2", {"model": "gpt2"}),
+    (["--probe-trust-remote-code"], "probe_trust_remote_code = true", {"remote_code": True}),
+    (["--probe-allow-pickle"], "probe_allow_pickle = true", {"pickled": True}),
     (["--ablate-heads"], "ablate_heads = true", {"ablate_heads": True}),
     (["--ablate-layers"], "ablate_layers = true", {"ablate_layers": True}),
     (["--probe-heads", "L3H7,L5,L8-L11"], "probe_heads = L3H7,L5,L8-L11", {"heads": "L3H7,L5,L8-L11"}),

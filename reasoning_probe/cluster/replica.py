@@ -53,6 +53,8 @@ class Order:
     head_map: HeadMap
     context: dict[str, str]
     chats: frozenset[str] = frozenset()
+    remote_code: bool = False
+    pickled: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ class Replica:
             device = models.resolve_device(order.device)
             loaded = models.in_memory(given[0].to(device), given[1])
         else:
-            loaded = models.load(models.find(order.model), order.device, order.dtype, device_map=order.device_map)
+            source = models.find(order.model, remote_code=order.remote_code, pickled=order.pickled)
+            loaded = models.load(source, order.device, order.dtype, device_map=order.device_map)
         weights = models.fingerprint(loaded.model)
         context = context_of(loaded.model, loaded.tokenizer, weights) or {"weights": weights}
         other = difference(order.context, context)

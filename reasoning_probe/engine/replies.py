@@ -15,7 +15,7 @@ from reasoning_probe.targets import Target
 
 
 class ContextError(ValueError):
-    """A prompt that does not fit the model's context; its item is skipped with this line as the reason."""
+    """A query that the model cannot take, too long for its context; its item is skipped with this line as the reason."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class Codec:
         self.device = model.device
         self.eos = _eos_ids(model, tokenizer)
         self.context = _context(model)
+        self.known = getattr(model.get_input_embeddings(), "num_embeddings", None)
         self._endings: dict[tuple[tuple[int, ...], tuple[str, ...]], bool] = {}
 
     @property
@@ -97,6 +98,10 @@ class Codec:
         if not prompt:
             raise ContextError("the tokenizer makes no tokens of the prompt")
         answer = self._continuation(query, prompt)
+        if self.known is not None and (last := max(*prompt, *answer)) >= self.known:
+            raise ContextError(
+                f"the tokenizer makes the token {last} of it, and the model has no more than {self.known}"
+            )
         room = query.generation.max_new_tokens
         if self.context is not None:
             room = min(room, self.context - len(prompt))
