@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from reasoning_probe.engine.run import Engine
     from reasoning_probe.exchange import Part
     from reasoning_probe.heads import HeadMap
-    from reasoning_probe.models import Loaded, Source
+    from reasoning_probe.models import Loaded
+    from reasoning_probe.models import Source as Found
     from reasoning_probe.resume import Resumer
     from reasoning_probe.store import Run
 
@@ -97,7 +98,7 @@ class ProbeSession:
             return find_heads(self.provided.model)
         return models.shape_of(self._source()).head_map
 
-    def _source(self) -> Source:
+    def _source(self) -> Found:
         from reasoning_probe import models
 
         settings = self.settings
@@ -170,7 +171,9 @@ class ProbeSession:
             else:
                 # A cluster's driver computes nothing: it leaves the devices to the replicas.
                 device = self.settings.device if self.settings.cluster is None else "cpu"
-                self._loaded = models.load(self._source(), device, self.settings.dtype, device_map=self.settings.device_map)
+                self._loaded = models.load(
+                    self._source(), device, self.settings.dtype, device_map=self.settings.device_map
+                )
             self._load_s = time.perf_counter() - started
         return self._loaded
 

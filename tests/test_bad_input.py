@@ -74,8 +74,8 @@ def colours(project: Project) -> Project:
         (["--probe-max-new-tokens=-1"], "*'-1' is not a whole number from 1 on"),
         (["--probe-memory=lots"], "*cannot read the size 'lots': write 500MB, 4GB or 2GiB"),
         (["--probe-memory=0GB"], "*cannot read the size '0GB'*"),
-        (["--probe-dataset=colours"], "*cannot read 'colours': write NAME=FILE*"),
-        (["--probe-dataset==file"], "*cannot read '=file': write NAME=FILE*"),
+        (["--probe-dataset=colours"], "*cannot read 'colours': write NAME=SOURCE*"),
+        (["--probe-dataset==file"], "*cannot read '=file': write NAME=SOURCE*"),
         (
             ["--probe-dataset=shapes=s.jsonl"],
             "--probe-dataset: no probe asks for a dataset 'shapes': the probes ask for *",

@@ -15,7 +15,7 @@ from reasoning_probe.targets import Target
 
 
 class ContextError(ValueError):
-    """A query that the model cannot take, too long for its context; its item is skipped with this line as the reason."""
+    """A query that the model cannot take, being too long for it; its item is skipped with this line as the reason."""
 
 
 @dataclass(frozen=True)
