@@ -20,6 +20,8 @@ def merge(parts: Sequence[Part]) -> Run:
     A later part of the same process replaces the facts of an earlier one: they count what the process did.
     """
     from reasoning_probe import store, summary
+    from reasoning_probe.curve import merged_curves
+    from reasoning_probe.screening import merged_screening
 
     placed: dict[int, Outcome] = {}
     for part in parts:
@@ -41,6 +43,8 @@ def merge(parts: Sequence[Part]) -> Run:
         reference=every[0]["reference"],
         control=summary.merged_control([facts["control"] for facts in every]),
         prompting=every[0]["prompting"],
+        screening=merged_screening([facts["screening"] for facts in every]),
+        curves=merged_curves([facts["curves"] for facts in every]),
     )
     planned = every[0]["planned"]
     unasked = {place for facts in every for place in facts["unasked"]}

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reasoning_probe.curve import Entry, merged_curves
 from reasoning_probe.outcome import Outcome
+from reasoning_probe.screening import merged_screening
 from reasoning_probe.shards import Shard, joined, missing, parse_shards
 from reasoning_probe.store import Run, RunError
 from reasoning_probe.summary import merged_control, summarise
@@ -48,6 +50,8 @@ def merge_runs(runs: Named) -> Run:
         skipped=_skipped(parts, places),
         reference=_reference(parts),
         control=merged_control([part.get("control") for part in parts]),
+        screening=merged_screening([part.get("screening") for part in parts]),
+        curves=_curves(runs),
     )
     if any(part.get("partial") for part in parts):
         twice = sum(len(run.outcomes) for run in runs.values()) - len(outcomes)
@@ -56,6 +60,22 @@ def merge_runs(runs: Named) -> Run:
     if shard and missing(shard):
         summary |= {"shard": shard, "places": _union_of([part.get("places") or {} for part in parts])}
     return Run(summary, outcomes)
+
+
+def _curves(runs: Named) -> list[Entry]:
+    """Return the curves of *runs* as one; of those that share an item of a dataset the first counts."""
+    seen: dict[str, set[str]] = {}
+    taken: list[list[Entry]] = []
+    for run in runs.values():
+        items: dict[str, set[str]] = {}
+        for outcome in run.outcomes:
+            items.setdefault(outcome.dataset, set()).add(outcome.item)
+        new = {name for name, ids in items.items() if ids.isdisjoint(seen.get(name, ()))}
+        mine: list[Entry] = run.summary.get("curves") or []
+        taken.append([entry for entry in mine if entry["dataset"] in new])
+        for entry in taken[-1]:
+            seen[entry["dataset"]] = seen.get(entry["dataset"], set()) | items[entry["dataset"]]
+    return merged_curves(taken)
 
 
 def _shards(runs: Named) -> str:

@@ -161,6 +161,13 @@ OPTIONS = (
         "SPEC",
     ),
     Option(
+        ("--probe-screen",),
+        "probe_screen",
+        "of all heads measure only the K that first-order attribution ranks first, and a sample of the others",
+        _positive,
+        "K",
+    ),
+    Option(
         ("--ablation", "--probe-ablation"),
         "probe_ablation",
         "what replaces a head's output: zero, mean, resample, or several of them",
@@ -168,7 +175,7 @@ OPTIONS = (
         "KIND[,KIND]",
         default="zero",
     ),
-    Option(("--probe-seed",), "probe_seed", "seed of the items that resample and shots draw", _seed, "N", default="0"),
+    Option(("--probe-seed",), "probe_seed", "seed of what resample, shots and screening draw", _seed, "N", default="0"),
     Option(
         ("--probe-dataset",),
         "probe_dataset",
@@ -340,6 +347,11 @@ def read_settings(config: pytest.Config) -> Settings:
     value = {option.ini: _value(config, option) for option in OPTIONS}
     if value["probe_heads"] is not None:
         _check_heads(value["probe_heads"])
+    if config.getoption("reasoning_probe_probe_screen") is not None:  # in the ini file it waits for --ablate-heads
+        if value["probe_heads"] is not None:
+            raise pytest.UsageError("--probe-screen chooses heads by itself: leave out --probe-heads")
+        if not value["ablate_heads"]:
+            raise pytest.UsageError("--probe-screen chooses among all heads: add --ablate-heads")
     return Settings(
         model=value["probe_model"],
         remote_code=value["probe_trust_remote_code"],
@@ -347,6 +359,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ablate_heads=value["ablate_heads"],
         ablate_layers=value["ablate_layers"],
         heads=value["probe_heads"],
+        screen=value["probe_screen"] if value["probe_heads"] is None else None,
         ablations=value["probe_ablation"],
         seed=value["probe_seed"],
         sources=dict(value["probe_dataset"]),

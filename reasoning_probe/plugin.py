@@ -253,7 +253,8 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
 
     outcome: Outcome | None = _or_exit(asked)
     if outcome is None:
-        pytest.skip(session.skipped[probe_case.dataset, str(probe_case.item.id)])
+        request.node.stash[UNCHANGED] = session.left_out(probe_case)  # no row on the page
+        pytest.skip(session.why_none(probe_case))
     baseline = session.baseline_of(outcome)
     request.node.stash[UNCHANGED] = outcome is not baseline and baseline is not None and not changed(outcome, baseline)
     request.node.stash[ASKED] = outcome
@@ -328,8 +329,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     state = session.config.stash.get(STATE, None)
     if state is None:
         return (yield)
+    from reasoning_probe.progress import progress_bar
+
     try:
-        write_files(state, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+        with progress_bar(session.config, "curve") as progress:
+            write_files(state, progress, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
     except OSError as problem:
         state.unwritten = unwritten(problem, state)
     try:

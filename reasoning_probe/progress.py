@@ -17,15 +17,15 @@ LINE_EVERY_S = 20.0
 
 
 @contextmanager
-def progress_bar(config: pytest.Config) -> Iterator[ProgressBar]:
-    """Yield a callback for rows done and rows in all; it shows rate and time left while the sweep runs."""
+def progress_bar(config: pytest.Config, name: str = "sweep") -> Iterator[ProgressBar]:
+    """Yield a callback for rows done and rows in all; it shows rate and time left while the sweep, or *name*, runs."""
     if config.get_verbosity() < 0 or hasattr(config, "workerinput"):  # an xdist worker has no terminal of its own
         yield lambda done, total: None
         return
     capture = config.pluginmanager.getplugin("capturemanager")
     reporter = config.pluginmanager.getplugin("terminalreporter")
     # While output is captured, the standard streams are files: only the reporter knows whether there is a terminal.
-    show = _Bar() if reporter is not None and reporter.isatty else _Lines()
+    show = _Bar(name) if reporter is not None and reporter.isatty else _Lines()
 
     def uncaptured() -> AbstractContextManager[Any]:
         return nullcontext() if capture is None else capture.global_and_fixture_disabled()
@@ -44,14 +44,15 @@ def progress_bar(config: pytest.Config) -> Iterator[ProgressBar]:
 class _Bar:
     """A tqdm bar."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.bar: Any = None
 
     def __call__(self, done: int, total: int) -> None:
         from tqdm import tqdm
 
         if self.bar is None:
-            self.bar = tqdm(total=total, unit="case", desc="sweep", leave=False, file=sys.__stderr__)
+            self.bar = tqdm(total=total, unit="case", desc=self.name, leave=False, file=sys.__stderr__)
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe import choices
+from reasoning_probe.afterwards import Afterwards
 from reasoning_probe.asking import Asking, Source
 from reasoning_probe.datasets import Dataset
 from reasoning_probe.extensions import Extensions
@@ -22,12 +22,13 @@ from reasoning_probe.targets import Target, every_head, every_layer, parse_targe
 
 if TYPE_CHECKING:
     from reasoning_probe.cluster.sweep import Cluster
-    from reasoning_probe.engine.run import Engine
+    from reasoning_probe.engine.run import Engine, Work
     from reasoning_probe.exchange import Part
     from reasoning_probe.heads import HeadMap
     from reasoning_probe.models import Loaded
     from reasoning_probe.models import Source as Found
     from reasoning_probe.resume import Resumer
+    from reasoning_probe.screening import Screening
     from reasoning_probe.store import Run
 
 ProgressBar = Callable[[int, int], None]
@@ -78,7 +79,9 @@ class ProbeSession:
         self._resumer: Resumer | None = None
         self._note = ""
         self._model_facts: dict[str, Any] = {}
-        self.control: dict[str, Any] | None = None
+        self.screenings: dict[tuple[str, str], Screening] = {}  # by dataset and ablation
+        self.after = Afterwards()
+        self._adopted: set[tuple[str, str]] = set()  # the items that another process answered
         self._load_s = self._proof_s = 0.0
         self._started = time.perf_counter()
 
@@ -185,12 +188,14 @@ class ProbeSession:
         self.provided = models.in_memory(*pair)
 
     def outcome(self, case: Case, *, whole_plan: bool = True, progress: ProgressBar | None = None) -> Outcome | None:
-        """Return the outcome of *case*, computing what is missing; ``None`` where its item had to be skipped.
+        """Return the outcome of *case*, computing what is missing; ``None`` where there is none (:meth:`why_none`).
 
         The first call runs the whole plan; with ``whole_plan=False`` each runs no more than the item of *case*.
         """
         if self.engine is None:
             self._start()
+        if self.left_out(case):
+            return None
         if case.key not in self._plan:
             self._plan[case.key] = case
             self._pending = self._run([case])
@@ -215,11 +220,21 @@ class ProbeSession:
                     progress(done, total)
         return self.outcomes.get(case.key)
 
+    def left_out(self, case: Case) -> bool:
+        """Tell whether the screening did not choose the head of *case*."""
+        screening = self.screenings.get((case.dataset, str(case.ablation)))
+        return screening is not None and screening.leaves_out(case.target_name)
+
+    def why_none(self, case: Case) -> str:
+        """Say why *case* has no outcome: its item does not fit the model, or its head was not chosen."""
+        told = f"not among the heads that --probe-screen {self.settings.screen} measures: --probe-heads measures any"
+        return self.skipped.get(case.key[:2], told)
+
     def sweep(self, items: Iterable[tuple[str, str]]) -> None:
         """Compute every planned case of *items*, ``(dataset, item id)`` each."""
         if self.engine is None:
             self._start()
-        for _ in self._run([case for item in items for case in self._by_item[item]]):
+        for _ in self._run([case for item in items for case in self._by_item.get(item, ())]):
             pass
 
     @property
@@ -256,18 +271,23 @@ class ProbeSession:
         references = self.asking.references()
         fingerprint = models.fingerprint(loaded.model)
         context = context_of(loaded.model, loaded.tokenizer, fingerprint)
+        engine = Engine(
+            loaded.model,
+            loaded.tokenizer,
+            head_map,
+            references,
+            memory_cap=self.settings.memory,
+            seed=self.settings.seed,
+            baselines={},  # the curve asks some queries again
+            chats=self.asking.chats,
+        )
+        if self.settings.screen is not None:
+            self._screen(engine, self.settings.screen)
         if self.settings.cluster is None:
-            self.engine = Engine(
-                loaded.model,
-                loaded.tokenizer,
-                head_map,
-                references,
-                memory_cap=self.settings.memory,
-                seed=self.settings.seed,
-                chats=self.asking.chats,
-            )
+            self.engine = engine
         else:
             self.engine = self._on_cluster(loaded, head_map, references, context or {"weights": fingerprint})
+            self.engine.timing.screen_s = engine.timing.screen_s
             context = context and self.engine.context  # that of the nodes, which compute
         self._model_facts = {
             "name": loaded.name,
@@ -281,6 +301,17 @@ class ProbeSession:
         }
         self._resume_from(context)
         self._pending = self._run(list(self._plan.values()))
+
+    def _screen(self, engine: Engine, most: int) -> None:
+        """Choose *most* heads to measure, and leave the cases of the others out of the plan."""
+        from reasoning_probe.screening import screen
+
+        heads = {target.name for target in every_head(engine.head_map)}
+        for name in dict.fromkeys(case.dataset for case in self._plan.values() if case.target_name in heads):
+            queries = [self.asking.query(name, item) for item in self.datasets[name].items]
+            found = screen(engine, queries, self.settings.ablations, most, self.settings.seed)
+            self.screenings |= {(name, screening.ablation): screening for screening in found}
+        self.select(case for case in self._plan.values() if not self.left_out(case))
 
     def _on_cluster(
         self, loaded: Loaded, head_map: HeadMap, references: dict[str, list[str]], context: dict[str, str]
@@ -338,15 +369,21 @@ class ProbeSession:
             ablated = tuple((case.target, case.ablation) for case in missing if case.target and case.ablation)
             if missing:
                 plan.append(Work(self.asking.query(group[0].dataset, group[0].item), ablated))
-        runner, listed = self._resumer or self.engine, self.settings.prompting.listing
-        for found in choices.run(runner, plan, self.engine.skipped, listed=listed):
-            batch = [self.extensions.judged(by_item[of.dataset, of.item][0].item, of) for of in found]
+        for batch in self._answers(plan):
             for outcome in batch:
                 key = (outcome.dataset, outcome.item, outcome.target, outcome.ablation)
                 self.outcomes.setdefault(key, outcome)
             for skip in self.engine.skipped:
                 self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
             yield batch
+
+    def _answers(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of *plan* as a run counts them: of a whole question each, judged by the user's rules."""
+        assert self.engine is not None
+        items = {(work.query.dataset, work.query.item_id): work.query.item for work in plan}
+        runner, listed = self._resumer or self.engine, self.settings.prompting.listing
+        for found in choices.run(runner, plan, self.engine.skipped, listed=listed):
+            yield [self.extensions.judged(items[outcome.dataset, outcome.item], outcome) for outcome in found]
 
     def generation(self, dataset: str) -> Generation:
         """Return the generation settings of *dataset*."""
@@ -358,19 +395,37 @@ class ProbeSession:
         """Return what the model answered to the same item with nothing switched off."""
         return self.outcomes.get((outcome.dataset, outcome.item, BASELINE, None))
 
-    def measure_control(self) -> None:
-        """Run the control task under every target and ablation that has an outcome."""
-        if self.engine is None or self.control is not None:
+    def measure_more(self, progress: ProgressBar | None = None) -> None:
+        """Measure what follows the sweep: the control task and, if it got through its plan, the cumulative curves."""
+        if self.engine is None or self.after.tried:
             return
         from reasoning_probe.control import control_task
+        from reasoning_probe.curve import cumulative_curves, plan
         from reasoning_probe.engine.run import Engine
 
-        cases = (case for key, case in self._plan.items() if key in self.outcomes)
+        engine, resumer = self.engine, self._resumer
+        cases = [case for key, case in self._plan.items() if key in self.outcomes]
         variants = {case.key[2:]: (case.target, case.ablation) for case in cases if case.target and case.ablation}
-        with suppress(KeyboardInterrupt):  # what was computed before is worth more
-            measured = list(variants.values())
-            engine = self.engine
-            self.control = control_task(engine, measured) if isinstance(engine, Engine) else engine.control(measured)
+        measured = list(variants.values())
+        known = self._adopted | self.skipped.keys()
+        own = {item: of_item for item, of_item in self._by_item.items() if item not in known}
+        whole = all(case.key in self.outcomes for of_item in own.values() for case in of_item)
+
+        def control() -> dict[str, Any] | None:
+            return control_task(engine, measured) if isinstance(engine, Engine) else engine.control(measured)
+
+        def curves() -> Iterable[list[dict[str, Any]]]:
+            if not whole or not self.settings.ablate_heads:
+                return ()
+            scores = {key: screening.scores for key, screening in self.screenings.items()}
+            queries = {item: self.asking.query(item[0], of_item[0].item) for item, of_item in own.items()}
+            groups = plan(every_head(self.head_map), own, self.settings.ablations, self.outcomes, scores)
+            return cumulative_curves(self._answers, engine, groups, queries, self.outcomes, progress)
+
+        recalled = resumer.recalled if resumer is not None else 0
+        self.after.measure(control, curves)
+        if resumer is not None:
+            resumer.recalled = recalled  # what the sweep took from the store
 
     def _reference(self) -> dict[str, Any]:
         from reasoning_probe.ablation import reference_record
@@ -396,16 +451,20 @@ class ProbeSession:
             "ablation": ",".join(self.settings.ablations),
             "formats": {name: self.datasets[name].format for name in used},
             "reference": self._reference(),
-            "control": self.control,
+            "control": self.after.control,
+            "screening": [screening.entry() for screening in self.screenings.values()],
+            "curves": self.after.curves,
             "timing": {
                 "load_s": self._load_s,
                 "proof_s": self._proof_s + timing.proof_s,
                 "baseline_s": timing.baseline_s,
                 "sweep_s": timing.sweep_s,
                 "control_s": timing.control_s,
+                "screen_s": timing.screen_s,
+                "curve_s": timing.curve_s,
                 "total_s": time.perf_counter() - self._started,
             },
-            "engine": self.engine.facts() | self._store_facts(),
+            "engine": self.engine.facts() | self._store_facts() | {"afterwards": self.after.problem},
             "versions": versions(),
             "shard": str(self.settings.shard or ""),
             "places": places(self.datasets.values(), {key[:2] for key in self._plan}) if self.settings.shard else {},
@@ -435,9 +494,14 @@ class ProbeSession:
 
     def adopt(self, part: Part) -> None:
         """Take over what another process of the same run found."""
+        from reasoning_probe.screening import from_entry
+
         for values in part["outcomes"]:
             outcome = Outcome(**values)
             self.outcomes.setdefault((outcome.dataset, outcome.item, outcome.target, outcome.ablation), outcome)
+            self._adopted.add((outcome.dataset, outcome.item))
+        for entry in part["facts"]["screening"]:
+            self.screenings[entry["dataset"], entry["ablation"]] = from_entry(entry)
         for skip in part["facts"]["skipped"]:
             self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
 

@@ -23,6 +23,7 @@ class Settings:
     ablate_heads: bool = False
     ablate_layers: bool = False
     heads: str | None = None
+    screen: int | None = None  # so many heads are measured, and a sample of the others
     ablations: tuple[str, ...] = ("zero",)
     seed: int = 0
     sources: dict[str, str] = field(default_factory=dict)

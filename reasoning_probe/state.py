@@ -12,7 +12,7 @@ from reasoning_probe.options import read_settings
 
 if TYPE_CHECKING:
     from reasoning_probe.extensions import Extensions
-    from reasoning_probe.session import ProbeSession
+    from reasoning_probe.session import ProbeSession, ProgressBar
     from reasoning_probe.store import Run
     from reasoning_probe.workers import Worker
 
@@ -82,10 +82,13 @@ def extensions(config: pytest.Config) -> Extensions:
     )
 
 
-def write_files(state: State, *, interrupted: bool) -> None:
-    """Write the run's files, or in an xdist worker hand over what only it knows. Raises ``OSError``."""
+def write_files(state: State, progress: ProgressBar, *, interrupted: bool) -> None:
+    """Write the run's files, or in an xdist worker hand over what only it knows. Raises ``OSError``.
+
+    *progress* is told of what is measured before: the cumulative curves.
+    """
     if state.started and not interrupted:
-        state.session.measure_control()
+        state.session.measure_more(progress)
     if hasattr(state.config, "workerinput"):
         if state._worker is not None:
             state._worker.leave()

@@ -21,12 +21,19 @@ ALPHA = 0.05
 
 _Z = 1.959963984540054
 _RESAMPLES = 2000
-_SIGN_FLIPS = 10_000
 _NOISE = 1e-5
 """Nats an item: a log-probability in float32 moves by this with the shape of the batch in which it was computed."""
 
 _EXACT_ITEMS = 13
 """Up to so many items every one of the 2**items sign vectors is tried."""
+
+_FIRST_DRAWS = 10_000
+_RARE = 100
+"""A target whose sum fewer of the first sign vectors reach is tested with more."""
+_DRAWS, _DRAWS_A_TARGET = 50_000, 250
+"""So many in all, at least, and for each target: the smallest p-value must survive Holm's first step over all."""
+_LUCK = 1.644853626951473
+"""Standard deviations that the count of sign vectors is raised by: 95 % of all draws of them would count as many."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +132,40 @@ def items_to_try(flips: int) -> int:
     return max(200, math.ceil(flips * 12 / 100) * 100)
 
 
+def finite_interval(found: int, sampled: int, population: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of the share of *population* of which *found* of *sampled* are an example.
+
+    Drawn without replacement, so the limits are the shares under which so few, or so many, would have a chance of
+    2.5 % or less by the hypergeometric distribution (Clopper and Pearson 1934, for a finite population): a sample of
+    all leaves no doubt.
+
+    >>> finite_interval(1, 4, 4)
+    (0.25, 0.25)
+    """
+    import numpy as np
+    from scipy import stats
+
+    if population == 0:
+        return 0.0, 0.0
+    possible = np.arange(found, population - sampled + found + 1)  # how many there can be in all
+    at_least = stats.hypergeom.sf(found - 1, population, possible, sampled)
+    at_most = stats.hypergeom.cdf(found, population, possible, sampled)
+    held = possible[(at_least > 0.025) & (at_most > 0.025)]
+    return float(held.min() / population), float(held.max() / population)
+
+
 def paired_effects(
-    baseline: Floats, ablated: Floats, baseline_logprob: Floats, logprob: Floats, seed: int = 0
+    baseline: Floats,
+    ablated: Floats,
+    baseline_logprob: Floats,
+    logprob: Floats,
+    seed: int = 0,
+    unmeasured: int = 0,
 ) -> list[Effect]:
     """Return the effect of each target; the arguments are (items,), (targets, items), (items,), (targets, items).
 
-    Right is 1, wrong 0, and ``nan`` not run or, for log-probabilities, not known. The corrections are over all rows.
+    Right is 1, wrong 0, and ``nan`` not run or, for log-probabilities, not known. The corrections are over all rows
+    and *unmeasured* targets more, from which the rows were chosen by the same items: they count as if they had p = 1.
     The resamples and the sign vectors are drawn from *seed* and shared by the targets.
     """
     import numpy as np
@@ -143,15 +178,16 @@ def paired_effects(
     correct = (paired & (ablated == 1)).sum(axis=1)
     items = paired.sum(axis=1)
     p = mcnemar(to_wrong, to_right)
-    p_adjusted, q = holm(p), benjamini_hochberg(p)
+    rest = np.ones(unmeasured)
+    p_adjusted, q = holm([*p, *rest]), benjamini_hochberg([*p, *rest])
     with np.errstate(invalid="ignore"):  # -inf on both sides is a change that nobody knows
         change = logprob - baseline_logprob
     known = np.isfinite(change)
     low, high = _bootstrap(change, known, seed)
-    logprob_p = _sign_flip(change, known, seed)
+    logprob_p = _sign_flip(change, known, seed, len(change) + unmeasured)
     tested = known.any(axis=1)
     logprob_adjusted = np.ones(len(logprob_p))
-    logprob_adjusted[tested] = holm(logprob_p[tested])
+    logprob_adjusted[tested] = holm([*logprob_p[tested], *rest])[: tested.sum()]
     effects = []
     for row in range(len(ablated)):
         n, wrong, right, pairs = int(items[row]), int(to_wrong[row]), int(to_right[row]), int(known[row].sum())
@@ -209,23 +245,50 @@ def _bootstrap(change: Floats, known: NDArray[np.bool_], seed: int) -> tuple[Flo
     return low, high
 
 
-def _sign_flip(change: Floats, known: NDArray[np.bool_], seed: int) -> Floats:
-    """Return (targets,) p-values. An item that a target lacks counts as 0, whose sign does not matter."""
+def _sign_flip(change: Floats, known: NDArray[np.bool_], seed: int, family: int = 1) -> Floats:
+    """Return (targets,) p-values, fine enough for *family* of them. An item that a target lacks counts as 0.
+
+    With sampled signs p is ``(r + 1) / (draws + 1)`` where ``r`` vectors reach the observed sum, which holds its level
+    on average over all draws (Phipson and Smyth 2010). But the targets share the vectors, so that the luck of one
+    draw does not average out over them: ``r + 1`` is raised by its own standard error, :data:`_LUCK` times, and the
+    level holds for nearly every draw. Two stages hold it, too, since a p-value of the first is kept only where it is
+    large: what is small in the second is small in the larger test of which both are a part.
+    """
     import numpy as np
 
-    targets, items = change.shape
+    items = change.shape[1]
     filled = np.where(known, change, 0.0)
-    observed = np.abs(filled.sum(axis=1))
     # Ties, such as the observed signs themselves, must count, and what is noise of batching must not break them.
     slack = 1e-9 * np.abs(filled).sum(axis=1) + _NOISE * known.sum(axis=1)
-    reached = np.zeros(targets)
+    observed = np.abs(filled.sum(axis=1)) - slack
     if items <= _EXACT_ITEMS:
         bits = (np.arange(2**items)[:, None] >> np.arange(items)) & 1
-        reached += (np.abs((2.0 * bits - 1) @ filled.T) >= observed - slack).sum(axis=0)
-        return np.asarray(reached / 2**items)
-    # Fine enough that the smallest p-value survives Holm's first step over all targets.
-    draws, rng, chunk = max(_SIGN_FLIPS, 40 * targets), np.random.default_rng(seed), 1000
+        return np.asarray((np.abs((2.0 * bits - 1) @ filled.T) >= observed).sum(axis=0) / 2**items)
+    rng = np.random.default_rng(seed)
+    reached = _reached(filled, observed, _FIRST_DRAWS, rng)
+    p = _sampled_p(reached, _FIRST_DRAWS)
+    rare = reached < _RARE
+    draws = max(_DRAWS, _DRAWS_A_TARGET * family)
+    reached[rare] += _reached(filled[rare], observed[rare], draws - _FIRST_DRAWS, rng)
+    return np.where(rare, _sampled_p(reached, draws), p)
+
+
+def _reached(filled: Floats, observed: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """Return for each target how many of *draws* random sign vectors give a sum as large as the observed one."""
+    import numpy as np
+
+    reached, chunk = np.zeros(len(filled)), 1000
+    if not len(filled):
+        return reached
     for start in range(0, draws, chunk):
-        signs = 2.0 * rng.integers(0, 2, size=(min(chunk, draws - start), items), dtype=np.int8) - 1
-        reached += (np.abs(signs @ filled.T) >= observed - slack).sum(axis=0)
-    return np.asarray((reached + 1) / (draws + 1))
+        size = (min(chunk, draws - start), filled.shape[1])
+        signs = 2.0 * rng.integers(0, 2, size=size, dtype=np.int8) - 1
+        reached += (np.abs(signs @ filled.T) >= observed).sum(axis=0)
+    return reached
+
+
+def _sampled_p(reached: Floats, draws: int) -> Floats:
+    import numpy as np
+
+    count = reached + 1
+    return np.asarray(np.minimum(1.0, (count + _LUCK * np.sqrt(count)) / (draws + 1)))

@@ -12,6 +12,7 @@ from reasoning_probe import choices, stats
 from reasoning_probe.items import label_of
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.ranks import rank_changes
+from reasoning_probe.screening import reported, unmeasured
 from reasoning_probe.store import SCHEMA_VERSION, plain
 
 
@@ -29,16 +30,20 @@ def summarise(
     reference: Mapping[str, Any] | None = None,
     control: Mapping[str, Any] | None = None,
     prompting: Mapping[str, Any] | None = None,
+    screening: Sequence[dict[str, Any]] = (),
+    curves: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
-    A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome.
+    A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome. Heads that a
+    *screening* left out are not tested, but count in the corrections: the same items chose those that are.
     """
     names = list(dict.fromkeys(outcome.dataset for outcome in outcomes))
     groups: dict[str, list[Outcome]] = {name: [] for name in names}
     for outcome in outcomes:
         groups[outcome.dataset].append(outcome)
-    targets = {name: _targets(name, groups[name]) for name in names}
+    targets = {name: _targets(name, groups[name], screening) for name in names}
+    rows = [row for name in names for row in targets[name]]
     summary = {
         "schema_version": SCHEMA_VERSION,
         "model": dict(model),
@@ -47,11 +52,14 @@ def summarise(
         "ablation": ablation,
         "reference": dict(reference or {}),
         "datasets": {
-            name: _dataset(_baselines(groups[name]), formats.get(name, "plain"), targets[name]) for name in names
+            name: _dataset(name, _baselines(groups[name]), formats.get(name, "plain"), targets[name], screening)
+            for name in names
         },
-        "targets": [row for name in names for row in targets[name]],
-        "rank_changes": rank_changes(row for name in names for row in targets[name]),
+        "targets": rows,
+        "rank_changes": rank_changes(rows),
         "control": control,
+        "screening": reported(screening, rows),
+        "curves": list(curves),
         "errors": _errors(outcomes),
         "timing": dict(timing),
         "engine": dict(engine),
@@ -75,7 +83,13 @@ def _baselines(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
     return {outcome.item: outcome for outcome in outcomes if outcome.target == BASELINE}
 
 
-def _dataset(baselines: Mapping[str, Outcome], format: str, targets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _dataset(
+    name: str,
+    baselines: Mapping[str, Outcome],
+    format: str,
+    targets: Sequence[Mapping[str, Any]],
+    screening: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
     answered = list(baselines.values())
     items, correct = len(answered), sum(outcome.correct for outcome in answered)
     logprobs = [known for outcome in answered if math.isfinite(known := _known(outcome.answer_logprob))]
@@ -96,7 +110,10 @@ def _dataset(baselines: Mapping[str, Outcome], format: str, targets: Sequence[Ma
         label, count = labels.most_common(1)[0]
         entry["always"] = {"answer": label, "accuracy": count / items}
     if targets:
-        tested = max(Counter(row["ablation"] for row in targets).values())
+        families: dict[str, list[str]] = {}
+        for row in targets:
+            families.setdefault(row["ablation"], []).append(row["target"])
+        tested = max(len(own) + unmeasured(screening, name, ablation, own) for ablation, own in families.items())
         entry["power"] = {"targets": tested, "flips_needed": stats.flips_needed(tested)}
     return entry
 
@@ -112,7 +129,7 @@ def _extractions(answered: Sequence[Outcome]) -> dict[str, float]:
     }
 
 
-def _targets(dataset: str, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     import numpy as np
 
     baselines = _baselines(outcomes)
@@ -131,7 +148,8 @@ def _targets(dataset: str, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             for case in cases:
                 right_off[row, column[case.item]] = case.correct
                 logprob_off[row, column[case.item]] = _known(case.answer_logprob)
-        effects = stats.paired_effects(right, right_off, logprob, logprob_off)
+        rest = unmeasured(screening, dataset, ablation, by_target)
+        effects = stats.paired_effects(right, right_off, logprob, logprob_off, unmeasured=rest)
         rows += [
             {"target": target, "dataset": dataset, "ablation": ablation, "shift": _shift(by_target[target], baselines)}
             | asdict(effect)

@@ -58,7 +58,7 @@ class Worker:
         for number in dict.fromkeys((self.own, part)):
             if number not in self._settled:
                 self._settle(number, prepare)
-        if case.key not in session.outcomes and case.key[:2] not in session.skipped:
+        if case.key not in session.outcomes and case.key[:2] not in session.skipped and not session.left_out(case):
             prepare()  # the sweep failed at an item: the others are asked one by one
             session.outcome(case, whole_plan=False)
         return session.outcomes.get(case.key)
@@ -93,7 +93,7 @@ class Worker:
     def leave(self) -> None:
         """Hand over what this process found by itself since."""
         new = not self.session.outcomes.keys() <= self._handed
-        if self.session.engine is not None and (new or self.session.control is not None):
+        if self.session.engine is not None and (new or self.session.after.tried):
             self._write(self.folder / f"rest-{self.name}.json")  # read after the parts: its facts are the last
 
 

@@ -152,6 +152,9 @@ def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: i
             "ablation": "zero",
             "kind": kind,
             "order": order,
+            "held_out": True,
+            "ranked_on": items,
+            "orders": 1,
             "points": [
                 {
                     "heads": at,
@@ -160,6 +163,8 @@ def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: i
                     "accuracy": accuracy,
                     "ci95": [max(0.0, accuracy - 0.06), min(1.0, accuracy + 0.06)],
                     "mean_answer_logprob": -1.5 - at,
+                    "logprobs": items,
+                    "if_added": -1.5 - 0.5 * at,
                 }
                 for at, accuracy in zip((0, 1, 2, 4, 8), found, strict=True)
             ],
@@ -185,6 +190,8 @@ def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: i
             {
                 "dataset": "arithmetic",
                 "ablation": "zero",
+                "items": 200,
+                "seed": 0,
                 "candidates": 144,
                 "ranked": 24,
                 "sampled": 20,
@@ -192,7 +199,9 @@ def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: i
                 "missed": 1,
                 "miss_rate": 0.05,
                 "ci95": [0.009, 0.236],
-                "scores": [{"target": target, "score": 0.5} for target in order],
+                "moved": 3,
+                "found": 2,
+                "scores": [{"target": target, "score": 0.5, "measured": "ranked"} for target in order],
             }
         ],
         "gate": {

@@ -145,12 +145,59 @@ def test_sign_flip_of_many_items_is_near_the_t_test_and_never_zero() -> None:
     rng = random.Random(4)
     changes = [rng.gauss(0.12, 1) for _ in range(200)]
     assert stats.sign_flip(changes) == pytest.approx(scipy_stats.ttest_1samp(changes, 0).pvalue, abs=0.02)
-    assert 0 < stats.sign_flip([1.0] * 200) < 0.0002
+    assert 0 < stats.sign_flip([1.0] * 200) < 0.0001
     assert stats.sign_flip([0.0] * 200) == 1.0
 
 
-def test_sign_flip_stays_significant_after_correcting_for_many_targets() -> None:
-    assert stats.ALPHA / 1024 > 1 / (40 * 1024)
+@pytest.mark.parametrize("targets", [1, 144, 1024])
+def test_sign_flip_stays_significant_after_correcting_for_many_targets(targets: int) -> None:
+    rng = np.random.default_rng(0)
+    change = np.vstack([np.ones(30), rng.normal(size=(min(targets, 40) - 1, 30))]) if targets > 1 else np.ones((1, 30))
+    none = np.zeros(30)
+    first, *_ = stats.paired_effects(none, 0 * change, none, change, unmeasured=targets - len(change))
+    assert first.logprob_p_adjusted is not None
+    assert first.logprob_p_adjusted <= stats.ALPHA / 2
+
+
+def test_the_sign_flip_holds_its_level_whichever_vectors_are_drawn() -> None:
+    """Changes of one size make the sum binomial, so the exact p-value is known; the luck of a draw may not go below."""
+    items, up = 40, 31
+    exact = 2 * scipy_stats.binom.sf(up - 1, items, 0.5)
+    assert 0.05 / 144 < exact < 0.05 / 60
+    found = [stats.sign_flip([1.0] * up + [-1.0] * (items - up), seed) for seed in range(60)]
+    assert sum(p < exact for p in found) <= 60 * 0.05 + 3 * (60 * 0.05 * 0.95) ** 0.5
+    assert np.median(found) < 1.5 * exact
+
+
+def test_what_was_not_measured_counts_in_the_corrections() -> None:
+    """Two heads that were chosen out of five: Holm multiplies by 5 and 4, Benjamini and Hochberg by 5/1 and 5/2."""
+    right = np.ones(12)
+    off = np.array([[0.0] * 10 + [1.0] * 2, [0.0] * 8 + [1.0] * 4])
+    none = np.zeros(12)
+    few = stats.paired_effects(right, off, none, np.zeros((2, 12)))
+    many = stats.paired_effects(right, off, none, np.zeros((2, 12)), unmeasured=3)
+    p = [2 * 0.5**10, 2 * 0.5**8]
+    assert [effect.p_adjusted for effect in few] == pytest.approx([2 * p[0], p[1]])
+    assert [effect.p_adjusted for effect in many] == pytest.approx([5 * p[0], 4 * p[1]])
+    assert [effect.q_value for effect in many] == pytest.approx([5 * p[0], 5 / 2 * p[1]])
+    assert [effect.logprob_p_adjusted for effect in many] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("population", "sampled"), [(9, 4), (12, 12), (30, 10), (120, 20)])
+def test_the_interval_of_a_sample_covers_by_enumeration(population: int, sampled: int) -> None:
+    for there in range(population + 1):
+        ways = {
+            found: math.comb(there, found) * math.comb(population - there, sampled - found)
+            for found in range(max(0, sampled - population + there), min(there, sampled) + 1)
+        }
+        covered = sum(
+            count
+            for found, count in ways.items()
+            if (span := stats.finite_interval(found, sampled, population))[0] <= there / population <= span[1]
+        )
+        assert covered / math.comb(population, sampled) >= 0.95
+    assert stats.finite_interval(0, 0, 0) == (0.0, 0.0)
+    assert stats.finite_interval(0, sampled, population)[0] == 0.0
 
 
 def test_bootstrap_is_near_the_normal_interval_and_seeded() -> None:

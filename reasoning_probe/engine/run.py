@@ -34,12 +34,14 @@ class Work:
 
 @dataclass
 class Timing:
-    """Seconds spent on the baseline answers, the ablated ones, the proof of the fast path and the control task."""
+    """Seconds spent on baseline answers, ablated ones, the proof of the fast path, and each thing beside the sweep."""
 
     baseline_s: float = 0.0
     sweep_s: float = 0.0
     proof_s: float = 0.0
     control_s: float = 0.0
+    screen_s: float = 0.0
+    curve_s: float = 0.0
 
 
 @dataclass

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from reasoning_probe.report.curves import screening_sentences
 from reasoning_probe.report.html import details, minus, name, note, row, table
-from reasoning_probe.report.text import count, escape, p_value, percent
+from reasoning_probe.report.text import count, escape, p_value
 from reasoning_probe.store import Run
 
 MOST_ROWS = 100
@@ -64,15 +65,7 @@ def _rank_changes(run: Run) -> str:
 
 
 def _screening(run: Run) -> str:
-    return "".join(
-        note(
-            f"Screening of {entry['dataset']} ({entry['ablation']} ablation): {entry['candidates']:,} heads were ranked"
-            f" by first-order attribution and the first {entry['ranked']:,} measured. Of the {entry['rest']:,} others"
-            f" {entry['sampled']:,} were measured as a sample, and {entry['missed']:,} mattered: a miss rate of"
-            f" {percent(entry['miss_rate'])} ({percent(entry['ci95'][0])} to {percent(entry['ci95'][1])})."
-        )
-        for entry in (run.summary.get("screening") or [])[:MOST_ROWS]
-    )
+    return "".join(note(sentence) for sentence in screening_sentences(run)[:MOST_ROWS])
 
 
 def _reference(run: Run) -> str:

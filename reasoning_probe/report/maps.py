@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from reasoning_probe.report import figures
+from reasoning_probe.report.curves import curve_html
 from reasoning_probe.report.html import details, figure, minus, name, note, row, table
 from reasoning_probe.report.measures import ACCURACY, LOGPROB, Measure
 from reasoning_probe.report.picture import Picture
 from reasoning_probe.report.pictures import GroupPictures
-from reasoning_probe.report.text import count, escape, listed, nats, p_value, percent, points
+from reasoning_probe.report.text import count, escape, nats, p_value, points
 from reasoning_probe.report.verdict import Finding, Group, Row, groups, moves_logprob, significant
 from reasoning_probe.store import Run
 
@@ -68,7 +69,7 @@ class _Panel:
                     self._numbers(),
                     details("Log-probability of the expected answer", logprob),
                 ]
-        return "".join([*parts, self._shifts(), self._bars(), self._curves()])
+        return "".join([*parts, self._shifts(), self._bars(), curve_html(self.pictures)])
 
     def _map(self, measure: Measure, letter: str) -> str:
         said = (
@@ -134,30 +135,6 @@ class _Panel:
         ]
         numbers = details("Numbers by layer", table("Accuracy change in points, by layer", ["layer", *shown], rows))
         return details("Layers", figure(picture.svg(), caption) + numbers)
-
-    def _curves(self) -> str:
-        picture = self.pictures.curve()
-        if picture is None:
-            return ""
-        rows = [
-            row(
-                escape(label),
-                f"{point['heads']:,}",
-                f"{point['correct']:,} of {point['items']:,}",
-                percent(point["accuracy"]),
-                f"{percent(point['ci95'][0])} to {percent(point['ci95'][1])}",
-                minus(nats(point.get("mean_answer_logprob"))),
-            )
-            for label, points in self.pictures.lines.items()
-            for point in points
-        ]
-        head = ["line", "heads", "right", "accuracy", "95 % interval", "log-prob. (nats)"]
-        order = listed([str(target) for target in self.pictures.curves[0]["order"]], 12)
-        caption = (
-            "Accuracy as heads are switched off, or kept, one after the other, the strongest first; bands at 95 %."
-        )
-        body = figure(picture.svg(), caption) + note(f"In this order: {order}.")
-        return details("Cumulative curve", body + details("Numbers of the curve", table(picture.title, head, rows)))
 
 
 def _number(effect: Row | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from reasoning_probe.report.curves import curve_sentences, screening_sentences
 from reasoning_probe.report.text import count, nats, one_line, p_value, percent, points
 from reasoning_probe.report.verdict import Group, accuracy_sentence, error_counts, groups, sentences, significant
 from reasoning_probe.store import Run
@@ -18,7 +19,8 @@ def markdown_summary(run: Run) -> str:
     """Return the findings as GitHub's Markdown, under 60 kB however many datasets and targets there are."""
     datasets = list(run.summary["datasets"].items())
     parts = [f"## reasoning-probe: {_plain(run.summary['model']['name'])}", _plain(accuracy_sentence(run), 300)]
-    parts.append("\n".join(f"- {_plain(sentence, 600)}" for sentence in sentences(run)[:MOST_DATASETS]))
+    said = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
+    parts.append("\n".join(f"- {_plain(sentence, 600)}" for sentence in said[:MOST_DATASETS]))
     rows = [
         [
             _plain(name),

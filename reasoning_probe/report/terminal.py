@@ -6,6 +6,7 @@ from textwrap import wrap
 
 from reasoning_probe.outcome import Outcome
 from reasoning_probe.report.controls import control_sentences
+from reasoning_probe.report.curves import curve_sentences, screening_sentences
 from reasoning_probe.report.text import count, one_line, p_value, percent, points
 from reasoning_probe.report.verdict import Row, error_counts, groups, sentences, significant
 from reasoning_probe.store import Run
@@ -23,7 +24,7 @@ def summary_lines(run: Run, width: int = 80) -> list[str]:
         if counts:
             said = ", ".join(f"{one_line(category, 20)} {number:,}" for category, number in counts.items())
             lines += wrap(f"{label}: {said}", width, subsequent_indent="  ")
-    for sentence in [*sentences(run), *control_sentences(run)]:
+    for sentence in [*sentences(run), *screening_sentences(run), *curve_sentences(run), *control_sentences(run)]:
         lines += wrap(one_line(sentence, 1000), width, subsequent_indent="  ", break_on_hyphens=False)
     skipped = run.summary["skipped"]
     if skipped:
@@ -52,14 +53,15 @@ def _store_line(run: Run) -> str:
     """Say how many outcomes an earlier run had computed, and what is wrong with the outcome store."""
     recalled, problem = run.summary["engine"].get("recalled"), run.summary["engine"].get("store")
     known = f"{count(recalled, 'outcome')} known from earlier runs" if recalled else ""
-    return "; ".join(said for said in (known, one_line(str(problem), 400) if problem else "") if said)
+    problems = [problem, run.summary["engine"].get("afterwards")]
+    return "; ".join([known] * bool(known) + [one_line(str(problem), 400) for problem in problems if problem])
 
 
 def _before(timing: dict[str, float]) -> str:
     parts = [
         f"{name} {timing[f'{name}_s']:.1f} s, "
-        for name in ("load", "proof", "baseline", "control")
-        if f"{name}_s" in timing
+        for name in ("load", "proof", "screen", "baseline", "control", "curve")
+        if timing.get(f"{name}_s") or (f"{name}_s" in timing and name not in ("screen", "curve"))
     ]
     return "".join(parts)
 

@@ -59,6 +59,7 @@ class Group:
     ablation: str
     entry: Mapping[str, Any]
     rows: tuple[Row, ...]
+    screened: bool = False
 
     @property
     def items(self) -> int:
@@ -104,6 +105,11 @@ class Group:
             return "head"
         return "layer" if all(layer_of(row["target"]) is not None for row in self.rows) else "target"
 
+    @property
+    def counted(self) -> str:
+        """How many targets were measured: ``144 heads``, or ``40 measured heads`` where a screening chose them."""
+        return count(len(self.rows), f"measured {self.noun}" if self.screened else self.noun)
+
 
 def groups(run: Run) -> list[Group]:
     """Return the effects of *run* by dataset and ablation, in the order of the datasets."""
@@ -112,9 +118,14 @@ def groups(run: Run) -> list[Group]:
         for row in run.summary["targets"]:
             if row["dataset"] == name:
                 found.setdefault((name, str(row["ablation"])), []).append(row)
+    screened = {
+        (entry["dataset"], str(entry["ablation"]))
+        for entry in run.summary.get("screening") or ()
+        if entry["sampled"] < entry["rest"]
+    }
     return [
-        Group(dataset, ablation, run.summary["datasets"][dataset], tuple(sorted(rows, key=_strength)))
-        for (dataset, ablation), rows in found.items()
+        Group(*key, run.summary["datasets"][key[0]], tuple(sorted(rows, key=_strength)), key in screened)
+        for key, rows in found.items()
     ]
 
 
@@ -173,19 +184,19 @@ def _extent(run: Run) -> list[str]:
 def _sentence(members: list[Group], ablation: str) -> str:
     group = members[0]
     names, noun = [member.dataset for member in members], group.noun
-    targets, needed = len(group.rows), group.flips_needed
+    needed = group.flips_needed
     on = listed(names) + ablation
     if group.finding == "found":
         found = group.significant
         effects = [f"{row['target']} ({points(row['delta'])}{' points' if row is found[0] else ''})" for row in found]
         matter = "matters" if len(found) == 1 else "matter"
-        return f"{len(found)} of {count(targets, noun)} {matter} for {on}: {listed(effects, 4)}."
+        return f"{len(found)} of {group.counted} {matter} for {on}: {listed(effects, 4)}."
     if group.finding == "floor":
         return f"No {noun} can be judged on {on}: the baseline is 0 %."
     if group.finding == "none":
         least = points(needed / group.items).removeprefix("+")
         return (
-            f"None of {count(targets, noun)} matters for {on} as far as {count(group.items, 'item')} can show:"
+            f"None of {group.counted} matters for {on} as far as {count(group.items, 'item')} can show:"
             f" a change of {least} points ({needed} flips one way) would have been significant."
         )
     if group.finding == "few_right":
@@ -197,7 +208,7 @@ def _sentence(members: list[Group], ablation: str) -> str:
     items = count(most, "item") if fewest == most else f"{fewest} to {count(most, 'item')}"
     single = "single " if noun == "head" else ""
     return (
-        f"With {items} and {count(targets, noun)} no {single}{noun} can reach significance on {on};"
+        f"With {items} and {group.counted} no {single}{noun} can reach significance on {on};"
         f" {needed} flips are needed: {_more_items(names, items_to_try(needed))}."
     )
 
@@ -215,7 +226,7 @@ def _logprob_sentence(group: Group, ablation: str) -> str:
     effects = [f"{row['target']} ({nats(row['delta_logprob'])}{' nats' if row is found[0] else ''})" for row in found]
     move = "moves" if len(found) == 1 else "move"
     return (
-        f"{len(found)} of {count(len(group.rows), group.noun)} {move} the log-probability of the expected answer on"
+        f"{len(found)} of {group.counted} {move} the log-probability of the expected answer on"
         f" {group.dataset}{ablation}: {listed(effects, 4)}."
     )
 

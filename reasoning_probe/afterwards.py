@@ -1,0 +1,38 @@
+"""What is measured after the sweep, from what it found: the control task and the cumulative curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Afterwards:
+    """The results, as far as they got: what was computed before is worth more, so nothing that happens here ends a run.
+
+    ``problem`` says in a line why something is missing.
+    """
+
+    control: dict[str, Any] | None = None
+    curves: list[dict[str, Any]] | None = None
+    problem: str = ""
+
+    @property
+    def tried(self) -> bool:
+        """Whether there is anything to tell."""
+        return self.control is not None or self.curves is not None or bool(self.problem)
+
+    def measure(
+        self, control: Callable[[], dict[str, Any] | None], curves: Callable[[], Iterable[list[dict[str, Any]]]]
+    ) -> None:
+        """Run the *control* task, then the *curves*, which come a dataset at a time."""
+        try:
+            self.control = control()
+            for entries in curves():
+                self.curves = [*(self.curves or ()), *entries]
+        except KeyboardInterrupt:
+            self.problem = "interrupted while control task and curves were measured: the same command goes on"
+        except Exception as problem:  # whatever a model raises with many heads off
+            said = " ".join(str(problem).split())[:200]
+            self.problem = f"control task and curves are not complete: {type(problem).__name__}: {said}"
