@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from reasoning_probe.parts import first, put
 from reasoning_probe.sites import HeadError, HeadMap, HeadSite, hooks
 from reasoning_probe.targets import Target
+from reasoning_probe.weights import device_of
 
 Replacement = Mapping[int, Tensor]
 """By layer, what stands in for each head's output, ``(heads, head_dim)``; a layer that is missing gets zeros.
@@ -38,7 +39,7 @@ def head_mask(rows: Sequence[Target], site: HeadSite, device: Any) -> Tensor | N
 def switch_off(x: Tensor, mask: Tensor, site: HeadSite, values: Tensor | None) -> Tensor:
     """Return the projection input *x*, ``(rows, tokens, heads * head_dim)``, with the masked heads replaced."""
     split = x.view(*x.shape[:2], site.heads, site.head_dim)  # (rows, tokens, heads, head_dim)
-    split = split.masked_fill(mask, 0) if values is None else torch.where(mask, values.to(x.dtype), split)
+    split = split.masked_fill(mask, 0) if values is None else torch.where(mask, values.to(x), split)
     return split.view(x.shape)
 
 
@@ -52,12 +53,12 @@ def switched_off(
     """
     handles = []
     for site in head_map.sites:
-        mask = head_mask(rows, site, model.device)
+        mask = head_mask(rows, site, device_of(model))
         if mask is not None:
             hook = _hook(site, mask, replacement.get(site.layer))
             handles.append(model.get_submodule(site.path).register_forward_pre_hook(hook))
     for site in head_map.sites:
-        off = torch.tensor([site.layer in target.mlps for target in rows], device=model.device)[:, None, None]
+        off = torch.tensor([site.layer in target.mlps for target in rows], device=device_of(model))[:, None, None]
         if bool(off.any()):
             hook = _mlp_hook(site, off, replacement.get(~site.layer))
             handles.append(model.get_submodule(site.mlp).register_forward_hook(hook))
@@ -140,7 +141,7 @@ def mean_output(model: Any, head_map: HeadMap, prompts: Sequence[Tensor]) -> Rep
         for layer, output in clean_output(model, head_map, ids).items():
             total[layer] = total.get(layer, 0) + output.sum(0).double().cpu()
         count += ids.shape[1]
-    return {layer: (sums / count).to(model.device) for layer, sums in total.items()}
+    return {layer: (sums / count).to(device_of(model)) for layer, sums in total.items()}
 
 
 def clean_output(model: Any, head_map: HeadMap, ids: Tensor) -> dict[int, Tensor]:

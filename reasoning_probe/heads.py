@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from reasoning_probe.parts import find_parts, prove_parts
 from reasoning_probe.sites import PROBE_TOKENS, HeadError, HeadMap, HeadSite, hooks, probe_ids, text_config
+from reasoning_probe.weights import at_hand
 
 __all__ = ["HeadError", "HeadMap", "HeadSite", "find_heads", "hooks", "probe_ids", "prove_heads", "text_config"]
 
@@ -253,8 +254,9 @@ class _Proof:
         error = float((total - output.double()).abs().max())
         if not error <= tolerance * scale:
             return f"is not the sum of its heads' contributions (off by {error:.2g} of {scale:.2g})"
-        weight_bias = getattr(self.module, "bias", None)
-        rest = bias if weight_bias is None else bias - weight_bias
+        with at_hand(self.module):
+            weight_bias = getattr(self.module, "bias", None)
+            rest = bias if weight_bias is None else bias - weight_bias
         if float(rest.abs().max()) > tolerance * scale:
             return "leaves more than its bias when all heads are zero"
         return None

@@ -7,10 +7,12 @@ a PEFT adapter), a ``.gguf`` file, or a hub id, where ``name@revision`` pins the
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import json
 import logging as stdlib_logging
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +23,7 @@ from reasoning_probe import bundled
 from reasoning_probe.wording import printable
 
 if TYPE_CHECKING:
+    from reasoning_probe.device_map import DeviceMap
     from reasoning_probe.heads import HeadMap
 
 DEFAULT_MODEL = "tiny-reasoner"
@@ -250,7 +253,7 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_map: str | None = None) -> Loaded:
+def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_map: DeviceMap | None = None) -> Loaded:
     """Load *source*; an adapter is merged into its base model. Raises :class:`ModelError` in one line."""
     import torch
 
@@ -261,9 +264,17 @@ def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_ma
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         wanted = _default_dtype(source) if dtype == "auto" else getattr(torch, dtype)
+        places = {} if device_map is None else _places(source, device_map, place)
         model, found = AutoModelForCausalLM.from_pretrained(
-            source.location, dtype=wanted, output_loading_info=True, **source.options, **source.weights_options
+            source.location,
+            dtype=wanted,
+            output_loading_info=True,
+            **places,
+            **source.options,
+            **source.weights_options,
         )
+        if places:
+            weakref.finalize(model, shutil.rmtree, places["offload_folder"], ignore_errors=True)
         _check_complete(found, source.name)
         if source.adapter is not None:
             from peft import PeftModel
@@ -274,7 +285,8 @@ def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_ma
             at = source.adapter
         own = source.options if at == source.location else {"trust_remote_code": source.remote_code}
         tokenizer = AutoTokenizer.from_pretrained(at, **own)
-        model = model.to(place).eval()
+        if device_map is None and not getattr(model, "hf_device_map", None):  # else it is where it belongs
+            model = model.to(place)
     return in_memory(model, tokenizer, source.name)
 
 
@@ -289,6 +301,17 @@ def _check_complete(found: Mapping[str, Any], name: str) -> None:
             )
 
 
+def _places(source: Source, device_map: DeviceMap, device: str) -> dict[str, Any]:
+    from reasoning_probe.device_map import places
+
+    if source.adapter is not None:
+        raise ModelError(
+            f"the adapter {source.name} cannot be merged into a model that lies in parts: merge it first, with peft's"
+            " merge_and_unload, and give the merged model"
+        )
+    return places(device_map, device, tempfile.mkdtemp(prefix="reasoning-probe-weights-"))
+
+
 def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
     """Return a model that is already in memory as a :class:`Loaded`. Raises :class:`ModelError` for other things."""
     if not (hasattr(model, "config") and hasattr(model, "named_modules") and callable(tokenizer)):
@@ -296,11 +319,13 @@ def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
             f"probe_model gave {ascii(model)[:40]} with the tokenizer {ascii(tokenizer)[:40]}:"
             " return (model, tokenizer), a causal language model of transformers and its tokenizer"
         )
+    from reasoning_probe.weights import device_of
+
     name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
     if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one where its files are missing
         raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
     _check_vocabulary(model, tokenizer, name)
-    return Loaded(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(model.device))
+    return Loaded(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(device_of(model)))
 
 
 def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
@@ -332,24 +357,41 @@ def check_weights(model: Any, name: str) -> None:
     import torch
 
     ordinary = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-    for path, tensor in model.named_parameters():
-        if tensor.dtype in ordinary and not tensor.is_meta and not bool(tensor.isfinite().all()):
-            raise ModelError(
-                f"the weights of {name} hold NaN or infinity ({path}): the file is damaged, or its numbers need"
-                " --probe-dtype float32"
-            )
+    parameters = {path for path, _ in model.named_parameters(remove_duplicate=False)}
+    from reasoning_probe import weights
+
+    with _readable(name):
+        for path, tensor in weights.tensors(model):
+            of_parameter = path in parameters or path.rpartition(".")[0] in parameters  # part of a quantised one
+            if of_parameter and tensor.dtype in ordinary and not bool(tensor.isfinite().all()):
+                raise ModelError(
+                    f"the weights of {name} hold NaN or infinity ({path}): the file is damaged, or its numbers need"
+                    " --probe-dtype float32"
+                )
 
 
 def fingerprint(model: Any) -> str:
-    """Return a digest of every weight of *model* with its name, shape and dtype: 32 hexadecimal digits."""
-    import torch
+    """Return a digest of every weight of *model*, wherever it is kept: 32 hexadecimal digits.
 
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(data.numpy().data)
-    return digest.hexdigest()
+    Raises :class:`ModelError` where a weight cannot be read: a digest of nothing would be taken for a digest.
+    """
+    from reasoning_probe import weights
+
+    with _readable(type(model).__name__):
+        return weights.fingerprint(model)
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    from reasoning_probe.weights import UnreadableError
+
+    try:
+        yield
+    except UnreadableError as problem:
+        raise ModelError(
+            f"the weight {problem} of {name} cannot be read: where the model is too big, let --probe-device-map"
+            " divide it; where it is quantised, do it with torchao or bitsandbytes"
+        ) from problem
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pytest
 
 from reasoning_probe.cache import FOLDER
 from reasoning_probe.cluster.spec import ClusterSpec, parse_engine
+from reasoning_probe.device_map import DeviceMap, parse_device_map
 from reasoning_probe.models import DTYPES
 from reasoning_probe.prompter import read_template
 from reasoning_probe.prompts import PromptError, Prompting
@@ -90,6 +91,13 @@ def _bytes(text: str) -> int:
 def _shard(text: str) -> Shard:
     try:
         return parse_shard(text)
+    except ValueError as problem:
+        raise Bad(str(problem)) from None
+
+
+def _device_map(text: str) -> DeviceMap:
+    try:
+        return parse_device_map(text)
     except ValueError as problem:
         raise Bad(str(problem)) from None
 
@@ -226,6 +234,14 @@ OPTIONS = (
     ),
     Option(("--probe-max-new-tokens",), "probe_max_new_tokens", "tokens an answer may have at most", _positive, "N"),
     Option(("--probe-device",), "probe_device", "auto, cpu, cuda or cuda:N", _text, "DEVICE", default="auto"),
+    Option(
+        ("--probe-device-map",),
+        "probe_device_map",
+        "a model too big for one device: auto divides it among the GPUs, the CPU's memory and the disk;"
+        " 0=20GB,cpu=60GB says how much of each",
+        _device_map,
+        "MAP",
+    ),
     Option(
         ("--probe-dtype",),
         "probe_dtype",
@@ -366,6 +382,7 @@ def read_settings(config: pytest.Config) -> Settings:
         items=value["probe_items"],
         max_new_tokens=value["probe_max_new_tokens"],
         device=value["probe_device"],
+        device_map=value["probe_device_map"],
         dtype=value["probe_dtype"],
         memory=value["probe_memory"],
         directory=Path(config.invocation_params.dir, value["probe_dir"]),

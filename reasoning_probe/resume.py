@@ -36,6 +36,8 @@ def context_of(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] |
     """
     from importlib.metadata import version
 
+    from reasoning_probe.weights import device_of
+
     words = _tokenizer_text(tokenizer)
     if words is None or _patched(model):
         return None
@@ -53,7 +55,7 @@ def context_of(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] |
         "config": _digest(json.dumps(config, sort_keys=True, default=str), str(generation)),
         "tokenizer": _digest(words),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "device": model.device.type,
+        "device": device_of(model).type,
         "attention": str(getattr(model.config, "_attn_implementation", None)),
         "engine": str(ENGINE_VERSION),
         **{name: version(name) for name in ("reasoning-probe", "torch", "transformers", "tokenizers")},

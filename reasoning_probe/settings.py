@@ -11,6 +11,7 @@ from reasoning_probe.shards import Shard
 
 if TYPE_CHECKING:
     from reasoning_probe.cluster.spec import ClusterSpec
+    from reasoning_probe.device_map import DeviceMap
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Settings:
     shard: Shard | None = None
     figures: bool = False  # whether they are written as files, too
     cluster: ClusterSpec | None = None  # None: this process sweeps
-    device_map: str | None = None
+    device_map: DeviceMap | None = None  # None: the model is on one device
     prompting: Prompting = field(default_factory=Prompting)
 
     @property

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reasoning_probe.weights import device_of
+
 PROBE_TOKENS = 7  # an odd prime, so that no other axis of a small model is likely to have this length
 
 
@@ -73,7 +75,7 @@ def probe_ids(model: Any, tokens: int = PROBE_TOKENS) -> Tensor:
     """Return a fixed ``(1, tokens)`` batch of ordinary token ids on the model's device."""
     size = int(text_config(model.config).vocab_size)
     ids = [(11 + 5 * i) % size for i in range(tokens)]
-    return torch.tensor([ids], device=model.device)
+    return torch.tensor([ids], device=device_of(model))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from reasoning_probe.outcome import Outcome
 
 if TYPE_CHECKING:
     from reasoning_probe.cluster.chunks import Chunk
+    from reasoning_probe.device_map import DeviceMap
     from reasoning_probe.engine.replies import Baseline
     from reasoning_probe.engine.run import Engine
     from reasoning_probe.heads import HeadMap
@@ -46,7 +47,7 @@ class Order:
     model: str | None
     device: str
     dtype: str
-    device_map: str | None
+    device_map: DeviceMap | None
     memory: int | None
     seed: int
     references: dict[str, list[str]]
@@ -111,6 +112,7 @@ class Replica:
         from reasoning_probe.engine.run import Engine
         from reasoning_probe.heads import find_heads, prove_heads
         from reasoning_probe.resume import context_of
+        from reasoning_probe.weights import device_of
 
         if order.model is None:
             device = models.resolve_device(order.device)
@@ -128,7 +130,7 @@ class Replica:
                 return Ready(problem="its model has other heads")
             prove_heads(loaded.model, order.head_map)
         cap = order.memory
-        if cap is None and loaded.model.device.type == "cpu":
+        if cap is None and device_of(loaded.model).type == "cpu":
             cap = int(SHARE * Memory("cpu").free() / max(1, neighbours))
         self.engine = Engine(
             loaded.model,

@@ -23,6 +23,7 @@ from reasoning_probe.engine.slots import NOWHERE
 from reasoning_probe.engine.verify import WINDOW, Chunk, Row, begin, clean_pass, stem_pass
 from reasoning_probe.heads import HeadMap, probe_ids, text_config
 from reasoning_probe.targets import every_head, every_mlp
+from reasoning_probe.weights import offloaded
 
 CPU_BYTES = 16_000_000
 """Of a pass's widest activation, all rows together, on a CPU: about what its caches hold."""
@@ -57,10 +58,10 @@ class Fast:
         self.driver = Driver(model, head_map, grows, trims, packed)
         self.codec, self.plain, self.memory = codec, plain, memory
         self.counts = plain.counts
-        shapes = [parameter.shape for parameter in self.driver.blocks[0].parameters() if parameter.dim() == 2]
-        widest = max(max(shape) for shape in shapes)
+        widest = _widest(self.driver.blocks[0])
         self.width = int(getattr(text_config(model.config), "hidden_size", widest))
-        on_cpu, size = model.device.type == "cpu", widest * model.dtype.itemsize
+        # What comes from disk in every pass is worth as many rows as fit, whatever the caches hold.
+        on_cpu, size = codec.device.type == "cpu" and not offloaded(model), widest * model.dtype.itemsize
         self.tokens = CPU_BYTES // size if on_cpu else sys.maxsize
         # The keys and values of a token, until a pass has shown what they are: as wide as the hidden state.
         self.token_bytes = 2 * len(self.driver.blocks) * self.width * model.dtype.itemsize
@@ -255,6 +256,15 @@ class Fast:
             return Reply(tuple(row.tokens), row.logprob)
         self.counts.settled_singly += 1
         return Reply(self.plain.alone(job, row.target), row.logprob)
+
+
+def _widest(block: Any) -> int:
+    """Return the most features that a projection of *block* takes or gives, however its weight is stored."""
+    widths = [
+        getattr(part, name, 0) for part in block.modules() for name in ("in_features", "out_features", "nf", "nx")
+    ]
+    shapes = [parameter.shape for parameter in block.parameters() if parameter.dim() == 2 and min(parameter.shape) > 1]
+    return max(int(width) for width in (*widths, *(max(shape) for shape in shapes)))
 
 
 def common_beginning(prompts: Sequence[torch.Tensor]) -> int:

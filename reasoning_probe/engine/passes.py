@@ -25,6 +25,7 @@ from reasoning_probe.heads import HeadMap, HeadSite, hooks
 from reasoning_probe.models import quiet
 from reasoning_probe.parts import first, put
 from reasoning_probe.targets import MLP, Target
+from reasoning_probe.weights import device_of
 
 STRIDE = 8
 """Tokens decoded on a GPU before the host looks at them: rows that have ended meanwhile cost less than waiting."""
@@ -82,7 +83,7 @@ class Driver:
         self.model, self.head_map, self.head = model, head_map, head
         self.blocks = list(blocks)
         self.packed = packed or Packed([], 0)
-        self.stride = STRIDE if model.device.type == "cuda" else 1
+        self.stride = STRIDE if device_of(model).type == "cuda" else 1
         self.plan = Plan()
         self._rows = 0  # in the layer that runs
         self._rest: dict[int, tuple[Any, ...] | None] = {}  # what a layer returns beside the hidden state
@@ -172,7 +173,8 @@ class Driver:
                 return None
             split = args[0].clone().view(*args[0].shape[:2], site.heads, site.head_dim)
             # (pairs, tokens, head_dim) in place of each pair's slice
-            split[off.rows, :, off.heads] = 0.0 if off.values is None else off.values.to(split.dtype)
+            at = off.rows.to(split.device), slice(None), off.heads.to(split.device)
+            split[at] = 0.0 if off.values is None else off.values.to(split)
             return (split.view(args[0].shape), *args[1:])
 
         return replace
@@ -198,6 +200,7 @@ def _places(at: slice | Tensor, x: Tensor) -> Any:
     """Return the index that takes positions *at*, a slice or ``(rows, positions)``, of *x*, ``(rows, tokens, ...)``."""
     if isinstance(at, slice):
         return slice(None), at
+    at = at.to(x.device)
     return torch.arange(len(at), device=at.device)[:, None], at
 
 

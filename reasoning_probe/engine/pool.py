@@ -77,7 +77,8 @@ class Pool:
         entries = {}
         for layer in joins:
             which = [member.job for member in self.members if member.row.enters == layer]
-            entries[layer] = self.entries[layer][torch.tensor(which, device=self.device)]  # (joining, tokens, hidden)
+            clean = self.entries[layer]
+            entries[layer] = clean[torch.tensor(which, device=clean.device)]  # (joining, tokens, hidden)
         off = off_pairs([(member.row.target, member.row.replacement) for member in self.members], self.device)
         firsts = torch.tensor([self.jobs[member.job].prompt_length - 1 for member in self.members], device=self.device)
         steps = torch.arange(max(len(job.draft) for job in self.jobs), device=self.device)

@@ -12,6 +12,7 @@ from torch import Tensor
 from reasoning_probe.ablation import Replacement
 from reasoning_probe.prompts import Query, cut_at_stop
 from reasoning_probe.targets import Target
+from reasoning_probe.weights import device_of
 
 
 class ContextError(ValueError):
@@ -81,7 +82,7 @@ class Codec:
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self.device = model.device
+        self.device = device_of(model)
         self.eos = _eos_ids(model, tokenizer)
         self.context = _context(model)
         self.known = getattr(model.get_input_embeddings(), "num_embeddings", None)

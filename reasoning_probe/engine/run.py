@@ -65,7 +65,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.model, self.tokenizer)
-        self.memory = Memory(self.model.device, self.memory_cap)
+        self.memory = Memory(self.codec.device, self.memory_cap)
         self.plain = Plain(self.model, self.head_map, self.codec, self.memory)
         self.counts = self.plain.counts
         self.path, self.why = "", ""
@@ -157,7 +157,7 @@ class Engine:
 
     def prompt_ids(self, prompt: str, special_tokens: bool = True) -> Any:
         """Return *prompt* in tokens, ``(1, tokens)``, on the model's device."""
-        return torch.tensor([self.codec.ids(prompt, special_tokens)], device=self.model.device)
+        return torch.tensor([self.codec.ids(prompt, special_tokens)], device=self.codec.device)
 
     def _outcome(self, query: Query, encoded: Encoded, target: str, ablation: str | None, reply: Reply) -> Outcome:
         stop = query.generation.stop

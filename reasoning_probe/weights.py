@@ -1,0 +1,113 @@
+"""Weights wherever they are: in memory, on several devices, offloaded to CPU memory or disk by accelerate, quantised.
+
+An offloaded weight is a tensor without data until accelerate's hook brings it in for its module's ``forward``. Whoever
+reads weights outside of a pass reads them through here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class UnreadableError(ValueError):
+    """A weight that has no data here, or none that can be told apart; the message is the weight's name."""
+
+
+def device_of(model: Any) -> torch.device:
+    """Return the device that token ids go to: where the embedding runs, wherever its weight is at present."""
+    embedding = model.get_input_embeddings()
+    for hook in _hooks(embedding):
+        device = getattr(hook, "execution_device", None)
+        if device is not None:
+            return torch.device(device)
+    weight = getattr(embedding, "weight", None)
+    return weight.device if isinstance(weight, Tensor) else torch.device(model.device)
+
+
+def offloaded(model: Any) -> bool:
+    """Tell whether some weights are brought in from CPU memory or disk in every pass."""
+    return any(getattr(hook, "offload", False) for module in model.modules() for hook in _hooks(module))
+
+
+def at_hand(module: nn.Module) -> AbstractContextManager[None]:
+    """While open, the own weights of *module* have their data."""
+    if not _hooks(module):
+        return nullcontext()
+    from accelerate.utils import align_module_device
+
+    opened: AbstractContextManager[None] = align_module_device(module)
+    return opened
+
+
+def _hooks(module: Any) -> list[Any]:
+    hook = getattr(module, "_hf_hook", None)
+    return [] if hook is None else list(getattr(hook, "hooks", [hook]))
+
+
+def tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor of the model's state with its name, in the order of names, with data and of plain type.
+
+    Those of which a quantised weight is made follow one another as ``weight.qdata`` and the like. Only one module's
+    offloaded weights are brought in at a time. Raises :class:`UnreadableError`.
+    """
+    for name, value in sorted(model.state_dict().items()):
+        if not isinstance(value, Tensor):
+            raise UnreadableError(name)
+        if not value.is_meta:
+            yield from _plain(name, value)
+            continue
+        holder, leaf = _holder(model, name)
+        with at_hand(holder):
+            yield from _plain(name, holder.get_parameter(leaf) if leaf in _own(holder) else holder.get_buffer(leaf))
+
+
+def _own(module: nn.Module) -> dict[str, nn.Parameter]:
+    return dict(module.named_parameters(remove_duplicate=False))
+
+
+def _holder(model: Any, name: str) -> tuple[nn.Module, str]:
+    """Return the module whose hook brings in the weight *name*, and the weight's name in it."""
+    parts = name.split(".")
+    for cut in range(len(parts) - 1, -1, -1):
+        module: nn.Module = model.get_submodule(".".join(parts[:cut]))
+        if any(getattr(hook, "offload", False) for hook in _hooks(module)):
+            return module, ".".join(parts[cut:])
+    raise UnreadableError(name)
+
+
+def _plain(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield *tensor*, or the plain ones that a subclass wraps."""
+    if tensor.is_meta:
+        raise UnreadableError(name)
+    if hasattr(tensor, "__tensor_flatten__"):
+        for inner in tensor.__tensor_flatten__()[0]:
+            yield from _plain(f"{name}.{inner}", getattr(tensor, inner))
+    else:
+        yield name, tensor.detach()
+
+
+def fingerprint(model: Any) -> str:
+    """Return a digest of every weight of *model* with its name, shape and dtype: 32 hexadecimal digits.
+
+    It is of the numbers, wherever they are kept. Raises :class:`UnreadableError` where some cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(model.state_dict().items()):
+        if hasattr(value, "__tensor_flatten__"):  # how the plain tensors that follow make one weight
+            how = re.sub(r" at 0x[0-9a-f]+", "", str(value.__tensor_flatten__()[1]))
+            digest.update(f"{name} {type(value).__qualname__} {tuple(value.shape)} {value.dtype} {how}\n".encode())
+    for name, tensor in tensors(model):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        try:
+            data = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
+        except (RuntimeError, NotImplementedError) as problem:
+            raise UnreadableError(name) from problem
+        digest.update(data.numpy().data)
+    return digest.hexdigest()
