@@ -50,12 +50,13 @@ class Fast:
         memory: Memory,
         *,
         grows: bool = True,
+        forks: bool = True,
         pools: bool = True,
         trims: bool = True,
         packed: Packed | None = None,
     ) -> None:
         self.pools = pools
-        self.driver = Driver(model, head_map, grows, trims, packed)
+        self.driver = Driver(model, head_map, grows=grows, forks=forks, trims=trims, packed=packed)
         self.codec, self.plain, self.memory = codec, plain, memory
         self.counts = plain.counts
         widest = _widest(self.driver.blocks[0])
@@ -303,9 +304,10 @@ def fast_path(model: Any, head_map: HeadMap, codec: Codec, plain: Plain, memory:
     """
     why = ""
     packed = Packed(model.modules(), int(PACKED_SHARE * memory.budget))
-    for grows, pools, trims in product((True, False), repeat=3):
+    ways = ({"grows": True, "forks": True}, {"grows": True, "forks": False}, {"grows": False, "forks": False})
+    for way, pools, trims in product(ways, (True, False), (True, False)):
         try:
-            fast = Fast(model, head_map, codec, plain, memory, grows=grows, pools=pools, trims=trims, packed=packed)
+            fast = Fast(model, head_map, codec, plain, memory, **way, pools=pools, trims=trims, packed=packed)
             why = _disagreement(fast, plain, head_map)
         except Unsupported as problem:
             return None, str(problem)
@@ -314,7 +316,8 @@ def fast_path(model: Any, head_map: HeadMap, codec: Codec, plain: Plain, memory:
                 raise
             why = f"its layers do not take such a pass ({type(problem).__name__}: {str(problem)[:120]})"
         if not why:
-            return fast, ("growing passes" if grows else "full passes") + (" of several queries" if pools else "")
+            kind = "growing passes" if way["grows"] else "full passes"
+            return fast, kind + (" of several queries" if pools else "")
     return None, why
 
 

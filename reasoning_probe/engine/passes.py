@@ -9,11 +9,13 @@ vocabulary projection.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,26 @@ class Unsupported(RuntimeError):
     """A model whose layers cannot be driven this way; the plain path takes over."""
 
 
+class Entry(NamedTuple):
+    """What a row needs to join a pass in one layer.
+
+    ``hidden``, ``(rows, tokens, hidden)``, enters the layer; ``heads``, ``(rows, tokens, heads * head_dim)``, is the
+    clean input of its output projection, ``None`` where the attention does more than to hand on what that makes.
+    """
+
+    hidden: Tensor
+    heads: Tensor | None
+
+    def at(self, index: Any) -> Entry:
+        """Return both at *index*."""
+        return Entry(self.hidden[index], None if self.heads is None else self.heads[index])
+
+    def expanded(self, rows: int) -> Entry:
+        """Return both in as many *rows*; one row serves all."""
+        heads = None if self.heads is None else self.heads.expand(rows, -1, -1)
+        return Entry(self.hidden.expand(rows, -1, -1), heads)
+
+
 @dataclass(frozen=True)
 class Off:
     """Which heads are off in one layer, pair by pair: row ``rows[i]``, head ``heads[i]``.
@@ -50,15 +72,18 @@ class Off:
 
 @dataclass
 class Plan:
-    """What a pass does: ``joins`` rows are appended on entering each layer, ``off`` says what is replaced in it."""
+    """What a pass does: ``joins`` rows are appended in each layer, ``off`` says what is replaced in it.
+
+    Where a layer's attention of a joining row is that of the clean row, up to the output projection, ``off_joining``
+    says what is replaced in the joining rows, counted from the first of them, and ``off`` speaks of the others.
+    """
 
     start: int = 0
     joins: dict[int, int] = field(default_factory=dict)
-    entries: dict[int, Tensor] = field(
-        default_factory=dict
-    )  # by joining layer, the clean (1 or joining, tokens, hidden)
+    entries: dict[int, Entry] = field(default_factory=dict)  # by joining layer, of the clean row or of each that joins
     off: dict[int, Off] = field(default_factory=dict)
-    record: dict[int, Tensor] | None = None  # keeps the hidden state that enters each layer
+    off_joining: dict[int, Off] = field(default_factory=dict)
+    record: dict[int, Entry] | None = None  # keeps what enters each layer
     logits_at: slice | Tensor = field(default_factory=lambda: slice(None))
 
 
@@ -66,13 +91,21 @@ class Driver:
     """Runs passes on one model; raises :class:`Unsupported` if its layers are not one list of blocks.
 
     Where ``grows`` is false, the dummy batch has all rows from the start: for families that reshape by it, or make
-    tables of its size. Rows then join at the lowest layer of their chunk.
+    tables of its size. Rows then join at the lowest layer of their chunk. Where ``forks`` is true, rows join in their
+    layer at the output projection: what comes before it there is that of the clean row.
     """
 
     def __init__(
-        self, model: Any, head_map: HeadMap, grows: bool = True, trims: bool = True, packed: Packed | None = None
+        self,
+        model: Any,
+        head_map: HeadMap,
+        *,
+        grows: bool = True,
+        forks: bool = True,
+        trims: bool = True,
+        packed: Packed | None = None,
     ) -> None:
-        self.grows, self.trims = grows, trims
+        self.grows, self.forks, self.trims = grows, forks and grows, trims
         containers = {site.block.rpartition(".")[0] for site in head_map.sites}
         if len(containers) != 1:
             raise Unsupported("its attention layers are not in one list")
@@ -87,6 +120,9 @@ class Driver:
         self.plan = Plan()
         self._rows = 0  # in the layer that runs
         self._rest: dict[int, tuple[Any, ...] | None] = {}  # what a layer returns beside the hidden state
+        self._beside: dict[int, tuple[Any, ...] | None] = {}  # what its attention returns beside its output
+        self._made: Tensor | None = None  # by the last output projection
+        self._joining = False  # while the output projection runs for the joining rows alone
 
     @contextmanager
     def driving(self) -> Iterator[None]:
@@ -97,9 +133,16 @@ class Driver:
             handles.append(projection.register_forward_pre_hook(self._before_projection(site)))
             if site.mlp:
                 handles.append(self.model.get_submodule(site.mlp).register_forward_hook(self._after_mlp(site)))
+            if self.forks:
+                handles.append(projection.register_forward_hook(self._after_projection))
         wraps: list[Wrap] = list(self.packed.wraps)
         wraps += [(part, self._at_needed) for part in (self._beside_attention() if self.trims else ())]
         wraps += [(block, partial(self._wrapped, index)) for index, block in enumerate(self.blocks)]
+        if self.forks:
+            wraps += [
+                (self.model.get_submodule(site.path.rpartition(".")[0]), partial(self._forked, site))
+                for site in self.head_map.sites
+            ]
         # transformers warns of padding tokens in the dummy rows
         with hooks(handles), wrapped(wraps), quiet():
             yield
@@ -152,11 +195,10 @@ class Driver:
                 return hidden if rest is None else (hidden, *rest)
             joining = plan.joins.get(index, 0)
             if joining:
-                clean = plan.entries[index]
-                clean = clean.expand(joining, -1, -1) if clean.shape[0] == 1 else clean
+                clean = plan.entries[index].expanded(joining).hidden
                 hidden = clean.contiguous() if index == plan.start else torch.cat([hidden, clean])
             if plan.record is not None:
-                plan.record[index] = hidden
+                plan.record[index] = Entry(hidden, None)
             self._rows = hidden.shape[0]
             arguments = ((hidden, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": hidden})
             output = forward(*arguments[0], **arguments[1])
@@ -166,9 +208,60 @@ class Driver:
 
         return step
 
+    def _forked(self, site: HeadSite, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the attention of *site* all rows but those that join here: theirs is the clean row's up to its end."""
+        projection = self.model.get_submodule(site.path)
+        trims = self.trims and site.layer == len(self.blocks) - 1
+
+        def step(*args: Any, **kwargs: Any) -> Any:
+            plan, layer = self.plan, site.layer
+            if plan.record is not None:
+                output = forward(*args, **kwargs)
+                made = output[0] if isinstance(output, tuple) else output
+                self._beside[layer] = output[1:] if isinstance(output, tuple) else None
+                if not _same(made, self._made):
+                    plan.record[layer] = Entry(plan.record[layer].hidden, None)
+                return output
+            joining = plan.joins.get(layer, 0)
+            heads = plan.entries[layer].expanded(joining).heads if joining else None
+            if heads is None:
+                return forward(*args, **kwargs)
+            made = self._projected(projection, heads, at_needed=trims)  # (joining, tokens, hidden)
+            rest = self._beside[layer]
+            hidden = args[0] if args else kwargs["hidden_states"]  # (rows, tokens, hidden)
+            before = hidden[: hidden.shape[0] - joining]
+            if len(before):
+                arguments = ((before, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": before})
+                output = forward(*arguments[0], **arguments[1])
+                first, rest = (output[0], output[1:]) if isinstance(output, tuple) else (output, None)
+                made = torch.cat([first, made.to(first.device)])
+            return made if rest is None else (made, *rest)
+
+        return step
+
+    def _projected(self, projection: nn.Module, heads: Tensor, *, at_needed: bool) -> Tensor:
+        """Return what *projection* makes of the joining rows' *heads*, ``(rows, tokens, heads * head_dim)``."""
+        at = self.plan.logits_at
+        places = _places(at[-len(heads) :] if isinstance(at, Tensor) else at, heads) if at_needed else ...
+        self._joining = True
+        try:
+            made: Tensor = projection(heads[places])
+        finally:
+            self._joining = False
+        if places is ...:
+            return made
+        out = made.new_zeros(*heads.shape[:2], made.shape[-1])
+        out[places] = made
+        return out
+
+    def _after_projection(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        self._made = output
+
     def _before_projection(self, site: HeadSite) -> Callable[..., Any]:
         def replace(module: nn.Module, args: tuple[Any, ...]) -> Any:
-            off = self.plan.off.get(site.layer)
+            if self.forks and self.plan.record is not None:
+                self.plan.record[site.layer] = Entry(self.plan.record[site.layer].hidden, args[0])
+            off = (self.plan.off_joining if self._joining else self.plan.off).get(site.layer)
             if off is None:
                 return None
             split = args[0].clone().view(*args[0].shape[:2], site.heads, site.head_dim)
@@ -204,6 +297,17 @@ def _places(at: slice | Tensor, x: Tensor) -> Any:
     return torch.arange(len(at), device=at.device)[:, None], at
 
 
+def _same(output: Any, made: Tensor | None) -> bool:
+    """Tell whether an attention's *output* is the very tensor that its output projection *made*."""
+    return (
+        isinstance(output, Tensor)
+        and made is not None
+        and output.dim() == 3
+        and output.shape == made.shape
+        and output.data_ptr() == made.data_ptr()
+    )
+
+
 Wrap = tuple[nn.Module, Callable[[Callable[..., Any]], Callable[..., Any]]]
 
 
@@ -225,15 +329,44 @@ def _restore(module: nn.Module, forward: Callable[..., Any] | None) -> None:
         module.forward = forward
 
 
-def off_pairs(rows: Sequence[tuple[Target, Replacement]], device: Any) -> dict[int, Off]:
-    """Return what is off in each layer for *rows* in their order; layers with nothing off are left out."""
+Switched = Sequence[tuple[Target, Replacement]]
+"""Rows, each by what is off in it and what stands in."""
+
+
+def joining_plan(
+    rows: Switched, enters: Sequence[int], entries: dict[int, Entry], device: Any, logits_at: slice | Tensor
+) -> Plan:
+    """Return the plan of a pass in which *rows* join in the layers *enters*, which rise, by *entries*."""
+    joins = dict(Counter(enters))
+    forking = [layer for layer in joins if entries[layer].heads is not None]
+    off = off_pairs(rows, device, lambda row, layer: layer != enters[row] or layer not in forking)
+    off_joining: dict[int, Off] = {}
+    for layer in forking:
+        first = bisect_left(enters, layer)
+        here = rows[first : first + joins[layer]]
+        off_joining |= off_pairs(here, device, partial(_in_layer, layer))
+    return Plan(enters[0], joins, entries, off, off_joining, logits_at=logits_at)
+
+
+def _in_layer(wanted: int, row: int, layer: int) -> bool:
+    return layer == wanted
+
+
+def off_pairs(
+    rows: Switched, device: Any, wanted: Callable[[int, int], bool] = lambda row, layer: True
+) -> dict[int, Off]:
+    """Return what is off in each layer for *rows* in their order; layers with nothing off are left out.
+
+    Where it is not *wanted*, of a row in a layer (``~layer``: its MLP), it is left out, too.
+    """
     pairs: dict[int, list[tuple[int, int]]] = {}
     values: dict[int, list[Tensor | None]] = {}
     for row, (target, replacement) in enumerate(rows):
         for layer, head in sorted(target.heads):
             place, unit = (~layer, 0) if head == MLP else (layer, head)
-            pairs.setdefault(place, []).append((row, unit))
-            values.setdefault(place, []).append(replacement[place][unit] if place in replacement else None)
+            if wanted(row, place):
+                pairs.setdefault(place, []).append((row, unit))
+                values.setdefault(place, []).append(replacement[place][unit] if place in replacement else None)
     off = {}
     for layer, found in pairs.items():
         at, heads = torch.tensor(found, device=device).T  # (pairs,) each

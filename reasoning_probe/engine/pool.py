@@ -6,7 +6,6 @@ rows. What differs is decoded by :mod:`reasoning_probe.engine.ragged`, for sever
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +13,12 @@ import torch
 from torch import Tensor
 
 from reasoning_probe.engine.decode import Stray
-from reasoning_probe.engine.passes import Driver, Plan, off_pairs
-from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
+from reasoning_probe.engine.passes import Driver, Entry, Plan, joining_plan, off_pairs
+from reasoning_probe.engine.plain import NOISE_MARGIN
 from reasoning_probe.engine.ragged import run_ragged
 from reasoning_probe.engine.replies import Codec, Job
 from reasoning_probe.engine.slots import Origin, Slots, gathered
-from reasoning_probe.engine.verify import Row, noise_of
+from reasoning_probe.engine.verify import Row, canary_for, lined_up, noise_of
 
 
 @dataclass
@@ -37,35 +36,36 @@ class Pool:
     def __init__(self, driver: Driver, codec: Codec, jobs: Sequence[Job], rows: Sequence[Sequence[Row]]) -> None:
         self.driver, self.codec, self.jobs = driver, codec, jobs
         self.device = jobs[0].encoded.prompt.device
-        self.entries: dict[int, Tensor] = {}  # by layer, the (jobs, tokens, hidden) state that enters it
+        self.entries: dict[int, Entry] = {}  # by layer, what enters it, a row a job
         self.longest = max(job.length for job in jobs) - 1  # the last token of an answer is only predicted
         self.shared = [_shared(job) for job in jobs]
         self.noise = 0.0
         self.members = [Member(row, at) for at, of_job in enumerate(rows) for row in of_job]
-        self.canary = Row(CANARY, -1, max(member.row.start for member in self.members))
+        self.canary = canary_for([member.row for member in self.members])
         self.members.append(Member(self.canary, 0))
-        # Rows enter where they start; a family that takes no growing batch has all of them from the lowest layer on.
-        lowest = min(member.row.start for member in self.members)
-        for member in self.members:
-            member.row.enters = member.row.start if driver.grows else lowest
-        self.members.sort(key=lambda member: member.row.enters)
-        for order, member in enumerate(self.members):
-            member.order = order
 
     def verify(self) -> list[Stray]:
         """Return the rows that left their baseline, each up to its difference; the others have all of it."""
         clean = Slots(len(self.driver.blocks), self.longest)
         ids = self._padded([(*job.encoded.prompt[0].tolist(), *job.draft[:-1]) for job in self.jobs])  # (jobs, tokens)
         self.driver.run(ids, clean, Plan(record=self.entries, logits_at=slice(-1, None)))
+        self._line_up()
         slots = Slots(len(self.driver.blocks), self.longest)
         logits = self._run(slots)  # (rows, answer, vocabulary)
         own, clean_ones = slots.buffers(), clean.buffers()
         for member in self.members:
-            member.row.origin = Origin(member.row.start, own, member.order, clean_ones, member.job)
+            member.row.origin = Origin(member.row.differs, own, member.order, clean_ones, member.job)
         self._begin_logprobs(logits)
         left = self._compare(logits)
         self._finish_logprobs()
         return [Stray(member.row, self.jobs[member.job], self.noise) for member in left]
+
+    def _line_up(self) -> None:
+        by_row = {id(member.row): member for member in self.members}
+        ordered = lined_up(self.driver, [member.row for member in self.members], self.entries)
+        self.members = [by_row[id(row)] for row in ordered]
+        for order, member in enumerate(self.members):
+            member.order = order
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:
         longest = max(len(row) for row in rows)
@@ -73,18 +73,17 @@ class Pool:
 
     def _run(self, slots: Slots) -> Tensor:
         """Return every row's logits for the tokens of its baseline's answer, ``(rows, answer, vocabulary)``."""
-        joins = Counter(member.row.enters for member in self.members)
+        enters = [member.row.enters for member in self.members]
         entries = {}
-        for layer in joins:
+        for layer in dict.fromkeys(enters):
             which = [member.job for member in self.members if member.row.enters == layer]
-            clean = self.entries[layer]
-            entries[layer] = clean[torch.tensor(which, device=clean.device)]  # (joining, tokens, hidden)
-        off = off_pairs([(member.row.target, member.row.replacement) for member in self.members], self.device)
+            entries[layer] = self.entries[layer].at(which)  # a row that joins each
+        switched = [(member.row.target, member.row.replacement) for member in self.members]
         firsts = torch.tensor([self.jobs[member.job].prompt_length - 1 for member in self.members], device=self.device)
         steps = torch.arange(max(len(job.draft) for job in self.jobs), device=self.device)
         at = (firsts[:, None] + steps).clamp(max=self.longest - 1)  # (rows, answer)
         dummy = at.new_zeros(1 if self.driver.grows else len(self.members), self.longest)
-        logits = self.driver.run(dummy, slots, Plan(min(joins), dict(joins), entries, off, logits_at=at))
+        logits = self.driver.run(dummy, slots, joining_plan(switched, enters, entries, self.device, at))
         slots.length = self.longest
         return logits
 

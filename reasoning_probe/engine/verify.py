@@ -7,7 +7,6 @@ decoding: Leviathan et al. 2023, "Fast inference from transformers via speculati
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from reasoning_probe.ablation import Replacement
-from reasoning_probe.engine.passes import Driver, Plan, off_pairs
+from reasoning_probe.engine.passes import Driver, Entry, Plan, joining_plan
 from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
 from reasoning_probe.engine.replies import Baseline, Job
 from reasoning_probe.engine.slots import NOWHERE, Buffers, Origin, Slots
@@ -33,7 +32,7 @@ class Stem:
 
     length: int = 0
     slots: Slots | None = None
-    entries: dict[int, Tensor] = field(default_factory=dict)  # by layer, the (1, tokens, hidden) state that enters it
+    entries: dict[int, Entry] = field(default_factory=dict)  # by layer, what enters it
 
 
 @dataclass
@@ -43,8 +42,8 @@ class Clean:
     job: Job
     stem: Stem
     slots: Slots
-    entries: dict[int, Tensor] = field(default_factory=dict)  # as those of the stem, for the tokens behind it
-    branch_entries: dict[int, Tensor] = field(default_factory=dict)
+    entries: dict[int, Entry] = field(default_factory=dict)  # as those of the stem, for the tokens behind it
+    branch_entries: dict[int, Entry] = field(default_factory=dict)
     shared: int = 0  # the expected answer's tokens up to this index are predicted by the first window
 
     @cached_property
@@ -61,11 +60,19 @@ class Row:
     place: int  # among the targets that were asked for; -1 for the canary
     start: int  # its lowest switched-off layer: below it, keys and values are the clean ones
     enters: int = 0  # the layer in which it joins the pass: its start, or the lowest of its chunk
+    holds: int = (
+        0  # the lowest layer in which its keys and values are computed; up to its start they are the clean ones
+    )
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
     near_tie: bool = False
     replacement: Replacement = field(default_factory=dict, repr=False)
     origin: Origin = field(default=NOWHERE, repr=False)  # where its keys and values are once it has left
+
+    @property
+    def differs(self) -> int:
+        """The lowest layer whose keys and values are not taken from the clean row."""
+        return max(self.start, self.holds)
 
 
 def stem_pass(driver: Driver, ids: Tensor) -> Stem:
@@ -103,33 +110,38 @@ def _branch_ids(clean: Clean) -> Tensor:
     return torch.tensor([tokens], device=clean.job.encoded.prompt.device)  # (1, tokens)
 
 
-def lined_up(driver: Driver, rows: Sequence[Row]) -> list[Row]:
-    """Return *rows* and a canary in the order in which they join a pass, their ``enters`` set."""
-    canary = Row(CANARY, -1, max(row.start for row in rows))
-    ordered = sorted([*rows, canary], key=lambda row: row.start)
+def lined_up(driver: Driver, rows: Sequence[Row], entries: dict[int, Entry]) -> list[Row]:
+    """Return *rows* in the order in which they join a pass by *entries*, their ``enters`` and ``holds`` set."""
+    ordered = sorted(rows, key=lambda row: row.start)
     for row in ordered:
+        # A family that takes no growing batch has all rows from the lowest layer on.
         row.enters = row.start if driver.grows else ordered[0].start
+        row.holds = row.enters + (entries[row.enters].heads is not None)
     return ordered
+
+
+def canary_for(rows: Sequence[Row]) -> Row:
+    """Return the row with nothing switched off that goes along with *rows*."""
+    return Row(CANARY, -1, max(row.start for row in rows))
 
 
 def begin(driver: Driver, stem: Stem, rows: Sequence[Row]) -> Slots | None:
     """Run the stem with the heads of *rows* off; return the keys and values that all its queries go on from."""
     if stem.slots is None:
         return None
-    ordered = lined_up(driver, rows)
+    ordered = lined_up(driver, [*rows, canary_for(rows)], stem.entries)
     slots = Slots(len(driver.blocks), stem.length)
-    entry = next(iter(stem.entries.values()))
-    ids = torch.zeros(1 if driver.grows else len(ordered), stem.length, dtype=torch.long, device=entry.device)
+    device = stem.entries[ordered[0].enters].hidden.device
+    ids = torch.zeros(1 if driver.grows else len(ordered), stem.length, dtype=torch.long, device=device)
     driver.run(ids, slots, _plan(ordered, stem.entries, slice(-1, None)))
     slots.length = stem.length
     return slots
 
 
-def _plan(rows: Sequence[Row], entries: dict[int, Tensor], logits_at: slice) -> Plan:
-    joins = Counter(row.enters for row in rows)
-    device = next(iter(entries.values())).device
-    off = off_pairs([(row.target, row.replacement) for row in rows], device)
-    return Plan(rows[0].enters, dict(joins), entries, off, logits_at=logits_at)
+def _plan(rows: Sequence[Row], entries: dict[int, Entry], logits_at: slice) -> Plan:
+    switched = [(row.target, row.replacement) for row in rows]
+    device = entries[rows[0].enters].hidden.device
+    return joining_plan(switched, [row.enters for row in rows], entries, device, logits_at)
 
 
 class Chunk:
@@ -137,7 +149,7 @@ class Chunk:
 
     def __init__(self, driver: Driver, clean: Clean, rows: Sequence[Row], begun: Slots | None = None) -> None:
         self.driver, self.clean = driver, clean
-        self.rows = lined_up(driver, rows)
+        self.rows = lined_up(driver, [*rows, canary_for(rows)], clean.entries)
         length = clean.job.length
         self.slots = Slots(len(driver.blocks), length) if begun is None else begun.grown(length)
         self.noise = 0.0
@@ -171,7 +183,7 @@ class Chunk:
     def _run(self, start: int, end: int, predicted: int) -> Tensor:
         """Run positions *start* to *end* and return the last *predicted* logits, ``(rows, predicted, vocabulary)``."""
         own = slice(start - self.clean.stem.length, end - self.clean.stem.length)
-        entries = {row.enters: self.clean.entries[row.enters][:, own] for row in self.rows}
+        entries = {row.enters: self.clean.entries[row.enters].at((slice(None), own)) for row in self.rows}
         plan = _plan(self.rows, entries, slice(-predicted, None))
         return self.driver.run(self._dummy(end - start), self.slots, plan)
 
@@ -204,7 +216,7 @@ class Chunk:
                 second = logits[index, lost].topk(2).values[1]
                 closest = min(closest, float(rival.values[index, lost] - second))
                 leaving.append(row)
-                row.origin = Origin(row.start, buffers, index, clean, 0)
+                row.origin = Origin(row.differs, buffers, index, clean, 0)
                 self.canary_left |= row.place < 0
             row.near_tie |= closest <= NOISE_MARGIN * self.noise
         return leaving
@@ -212,11 +224,11 @@ class Chunk:
     def _drop(self, leaving: list[Row]) -> None:
         gone = {id(row) for row in leaving}
         kept = [index for index, row in enumerate(self.rows) if id(row) not in gone]
-        starts = [row.enters for row in self.rows]
+        holds = [row.holds for row in self.rows]
         device = self.clean.job.encoded.prompt.device
         self.slots.keep(
             {
-                layer: torch.tensor([i for i in kept if starts[i] <= layer], dtype=torch.long, device=device)
+                layer: torch.tensor([i for i in kept if holds[i] <= layer], dtype=torch.long, device=device)
                 for layer, _, _ in self.slots.buffers()
             }
         )
