@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from reasoning_probe.options import OPTIONS, Option
+from reasoning_probe.schema import OUTCOME, RUN, schema
 
 DOCS = Path(__file__).parent
 
@@ -32,7 +35,67 @@ def _row(option: Option) -> str:
     return f"| {names} | {meaning}{default} | `{option.ini}` |\n"
 
 
-PAGES = {"options.md": options_page}
+FILES_HEAD = """# Files
+
+What `run.json` and `outcomes.jsonl` hold, made from their JSON Schemas by `python docs/generate.py`. The schemas come
+with the package, `reasoning_probe/schemas/run.schema.json` and `outcome.schema.json` (draft 2020-12); in Python they are
+`reasoning_probe.schema.schema("run")` and `schema("outcome")`. What `reasoning-probe` reads is checked by them first,
+and what is wrong is one line that names the place.
+
+- Both files are UTF-8. `outcomes.jsonl` has one JSON object a line; no line break stands within a line, whatever a
+  model wrote.
+- `schema_version` is {version}. It rises when a key goes or changes its meaning; a run of another version is refused.
+  Keys may come without that, so readers pass over those that they do not know.
+- There is no `NaN` and no infinity: what is not known is `null`. Whole numbers are written as such (`8`, never `8.0`)
+  and are below 2^53.
+- Below, `?` marks a key that may be missing, `[]` the entries of a list, `*` a name of the run's own: a dataset's, an
+  ablation's, a category's.
+"""
+
+
+def files_page() -> str:
+    """Return the page of what the files hold, a row a key."""
+    version = schema(RUN)["properties"]["schema_version"]["const"]
+    parts = [FILES_HEAD.format(version=version)]
+    for name, file in ((RUN, "run.json"), (OUTCOME, "outcomes.jsonl")):
+        whole = schema(name)
+        parts.append(f"\n## {file}\n\n{whole['description']}\n\n| key | holds | meaning |\n| --- | --- | --- |\n")
+        parts += [f"| `{key}` | {holds} | {meaning} |\n" for key, holds, meaning in _keys(whole, whole, "")]
+    return "".join(parts)
+
+
+def _keys(shape: dict[str, Any], whole: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield every key below *shape* with what it holds and what it means."""
+    for key, entry in shape.get("properties", {}).items():
+        at = f"{path}.{key}" if path else key
+        optional = "" if key in shape.get("required", ()) else "?"
+        yield at + optional, _holds(entry, whole), entry.get("description", "").replace("|", "\\|")
+        yield from _keys(entry, whole, at)
+    for key, part in (("items", "[]"), ("additionalProperties", ".*")):
+        inner = shape.get(key, {})
+        if inner.get("properties"):
+            yield from _keys(inner, whole, path + part)
+
+
+def _holds(entry: dict[str, Any], whole: dict[str, Any]) -> str:
+    known = whole["$defs"][entry["$ref"].removeprefix("#/$defs/")] if "$ref" in entry else entry
+    if "const" in known:
+        return f"`{known['const']}`"
+    names = [known["type"]] if isinstance(known["type"], str) else known["type"]
+    said = " or ".join(names)
+    inner = known.get("items") or known.get("additionalProperties") or {}
+    if inner and not inner.get("properties"):
+        said = said.replace("array", f"array of {_holds(inner, whole)}").replace(
+            "object", f"object of {_holds(inner, whole)}"
+        )
+    if known.get("maxItems") == 2:
+        said = said.replace("array of", "two of")
+    if known.get("maximum") == 1:
+        said += f", {known['minimum']} to 1"
+    return said
+
+
+PAGES = {"options.md": options_page, "files.md": files_page}
 """File names with what writes them."""
 
 if __name__ == "__main__":

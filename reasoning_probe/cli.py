@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +44,11 @@ def _parser() -> argparse.ArgumentParser:
             )
         return added
 
-    add("show", _show, "print what a run found", "DIR")
+    show = add("show", _show, "print what a run found", "DIR")
+    compare = add("compare", _compare, "compare a run with an earlier one of the same items", "A", "B")
+    compare.add_argument("--common", action="store_true", help="compare the items that both runs asked")
+    for command, most in ((show, 10), (compare, 20)):
+        command.add_argument("--most", type=int, default=most, metavar="N", help=f"rows of a table (default: {most})")
     report = add("report", _report, "write the page of a run again from its files", "DIR")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="the page (default: DIR/report.html)")
     report.add_argument("--figures", action="store_true", help="its figures as SVG and PNG files, too")
@@ -65,13 +68,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from reasoning_probe.report.terminal import summary_lines
-    from reasoning_probe.report.text import one_line
-    from reasoning_probe.report.verdict import accuracy_sentence
+    from reasoning_probe.report.shown import show
+    from reasoning_probe.report.tables import console
 
-    run = read_run(options.dir)
-    width = shutil.get_terminal_size().columns
-    print("\n".join([one_line(accuracy_sentence(run), width), *summary_lines(run, width)]))
+    show(read_run(options.dir), console(), max(0, options.most))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from reasoning_probe.comparison import compare
+    from reasoning_probe.report.compared import show_comparison
+    from reasoning_probe.report.tables import console
+
+    first, second = ((folder, read_run(folder)) for folder in (options.a, options.b))
+    found = compare(first, second, common=options.common)
+    show_comparison(found, first, second, console(), max(0, options.most))
 
 
 def _report(options: argparse.Namespace) -> None:

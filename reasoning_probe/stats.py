@@ -236,12 +236,13 @@ def _bootstrap(change: Floats, known: NDArray[np.bool_], seed: int) -> tuple[Flo
     if items == 0:
         return np.full(len(change), np.nan), np.full(len(change), np.nan)
     counts = np.random.default_rng(seed).multinomial(items, [1 / items] * items, size=_RESAMPLES).astype(np.float64)
-    sums = counts @ np.where(known, change, 0.0).T  # (resamples, targets)
     drawn = counts @ known.T.astype(np.float64)
-    # A resample can miss all of the few items that a target has; it then says nothing and its centre stands in.
-    centre = np.where(known, change, 0.0).sum(axis=1) / np.maximum(1, known.sum(axis=1))
-    means = np.where(drawn > 0, sums / np.maximum(1.0, drawn), centre)
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file may hold numbers that add up to no number
+        sums = counts @ np.where(known, change, 0.0).T  # (resamples, targets)
+        # A resample can miss all of the few items that a target has; it then says nothing and its centre stands in.
+        centre = np.where(known, change, 0.0).sum(axis=1) / np.maximum(1, known.sum(axis=1))
+        means = np.where(drawn > 0, sums / np.maximum(1.0, drawn), centre)
+        low, high = np.quantile(means, [0.025, 0.975], axis=0)
     return low, high
 
 
@@ -292,3 +293,66 @@ def _sampled_p(reached: Floats, draws: int) -> Floats:
 
     count = reached + 1
     return np.asarray(np.minimum(1.0, (count + _LUCK * np.sqrt(count)) / (draws + 1)))
+
+
+@dataclass(frozen=True)
+class MeanChange:
+    """A mean over items of paired changes, ``None`` where no item has one, with interval and test.
+
+    ``p_adjusted`` is Holm's over all that were given together.
+    """
+
+    items: int
+    mean: float | None
+    ci95: tuple[float, float] | None
+    p_value: float | None
+    p_adjusted: float | None
+
+
+def mean_changes(change: Floats, seed: int = 0) -> list[MeanChange]:
+    """Return the mean of each row of *change*, (targets, items), ``nan`` where an item has none.
+
+    The interval is a percentile bootstrap, the test a paired sign flip. It is exact for changes of whole numbers up to
+    2, which are what two verdicts on an item can differ by; see :func:`sign_flip` for others.
+    """
+    import numpy as np
+
+    if not change.size:
+        return [MeanChange(0, None, None, None, None) for _ in range(len(change))]
+    known = np.isfinite(change)
+    filled = np.where(known, change, 0.0)
+    whole = bool(np.isin(filled, (-2, -1, 0, 1, 2)).all())
+    p = np.array([_whole_sign_flip(row) for row in filled]) if whole else _sign_flip(change, known, seed, len(change))
+    low, high = _bootstrap(change, known, seed)
+    items = known.sum(axis=1)
+    adjusted = np.ones(len(p))
+    adjusted[items > 0] = holm(p[items > 0])
+    return [
+        MeanChange(
+            n,
+            float(filled[row].sum() / n),
+            (float(low[row]), float(high[row])) if n > 1 else None,
+            float(p[row]),
+            float(adjusted[row]),
+        )
+        if n
+        else MeanChange(0, None, None, None, None)
+        for row, n in enumerate(map(int, items))
+    ]
+
+
+def _whole_sign_flip(change: Floats) -> float:
+    """Return the exact two-sided p-value that the signs of *change*, each from -2 to 2, are chance.
+
+    The sum of m ones and n twos under random signs is that of two binomials. Without twos this is McNemar's test.
+    """
+    import numpy as np
+    from scipy import stats
+
+    ones, twos = int((np.abs(change) == 1).sum()), int((np.abs(change) == 2).sum())
+    sums = np.arange(-ones - 2 * twos, ones + 2 * twos + 1)
+    of_ones, of_twos = np.zeros(2 * ones + 1), np.zeros(4 * twos + 1)
+    of_ones[::2] = stats.binom.pmf(np.arange(ones + 1), ones, 0.5)
+    of_twos[::4] = stats.binom.pmf(np.arange(twos + 1), twos, 0.5)
+    chance = np.convolve(of_ones, of_twos)
+    return float(min(1.0, chance[np.abs(sums) >= abs(int(change.sum()))].sum()))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from fake_runs import as_run, outcome
+from fake_runs import as_run, full_run, outcome
 
 from reasoning_probe.cache import FILE, FOLDER, Answer, OutcomeCache
 from reasoning_probe.cli import main
@@ -22,8 +23,51 @@ def folder(tmp_path: Path) -> Path:
 def test_show_prints_what_was_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(folder)]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("tiny-reasoner answers 1 of 1 question right (100 %).\narithmetic   100 %")
-    assert "mistakes with a target off: off_by_one 1" in shown
+    assert shown.startswith("tiny-reasoner answers 1 of 1 question right (100 %).\nGPT2LMHeadModel, float32, cpu, ")
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["arithmetic", "1", "of", "1", "100", "%", "21", "%", "to", "100", "%", "#" * 16] in rows
+    assert ["L0H0", "-100"] in [row[:2] for row in rows]
+    assert ["off_by_one", "0", "1"] in rows
+    assert "\x1b" not in shown  # a pipe has no colours
+    assert "With 1 item and 1 target no single" in shown or "no single head can reach significance" in shown
+
+
+def test_show_fits_the_terminal_and_the_pipe(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(folder, full_run())
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main(["show", str(folder), "--most", "3"]) == 0
+    piped = capsys.readouterr().out
+    (sentence,) = (line for line in piped.splitlines() if line.startswith("- With 4 to 5 items"))
+    assert sentence.endswith("try --probe-items 200.")  # not folded: grep finds it whole
+    assert piped.count("L1H3 *") == 1
+    assert "strongest 3 of 16" in piped
+    assert "gate failed: multi_step: accuracy dropped" in piped
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main(["show", str(folder)]) == 0
+    folded = capsys.readouterr().out
+    assert max(len(re.sub(r"\x1b\[[\d;]*m", "", line)) for line in folded.splitlines()) <= 60
+    assert "\x1b[1m" in folded
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["show", str(folder)]) == 0
+    assert "\x1b[3" not in capsys.readouterr().out
+
+
+def test_what_a_model_wrote_does_nothing_in_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "[red]x[/red] :smile: \x1b[31m\x07\n\u202e[link=file:///]"
+    wrong = {"correct": False, "category": hostile, "kind": hostile, "answer": hostile}
+    outcomes = [
+        outcome(hostile, hostile, question=hostile),
+        outcome(hostile, hostile, hostile, question=hostile, **wrong),
+    ]
+    write_run(folder, as_run(outcomes))
+    write_run(folder / "other", as_run([outcome(hostile, hostile, question=hostile, **wrong), *outcomes[1:]]))
+    assert main(["show", str(folder)]) == main(["compare", str(folder), str(folder / "other")]) == 0
+    shown = capsys.readouterr().out
+    assert "[red]x[/red] :smile: \\x1b[31m\\x07" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
 
 
 def test_report_writes_the_page_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,9 +29,14 @@ def summary_lines(run: Run, width: int = 80) -> list[str]:
     skipped = run.summary["skipped"]
     if skipped:
         lines += wrap(f"skipped {count(len(skipped), 'item')}: {one_line(skipped[0]['reason'], 200)}", width)
-    lines += wrap(_engine_line(run), width, subsequent_indent="  ")
-    lines += wrap(_store_line(run), width, subsequent_indent="  ")
+    for line in engine_lines(run):
+        lines += wrap(line, width, subsequent_indent="  ")
     return [line[:width] for line in lines]
+
+
+def engine_lines(run: Run) -> list[str]:
+    """Say how the rows were settled, and what the outcome store knew."""
+    return [line for line in (_engine_line(run), _store_line(run)) if line]
 
 
 def _engine_line(run: Run) -> str:

@@ -1,0 +1,53 @@
+"""Tables for the terminal, by rich: colour and the terminal's width where there is one, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from reasoning_probe.report.text import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+
+PIPED = 1000
+"""Columns there are in a pipe: nothing is folded, so that a row stays a line for ``grep``."""
+
+MOST_CELL = 60
+
+
+def console() -> Console:
+    """Return what prints to the standard output. Nothing in a text is read as markup, emoji or a number to colour."""
+    from rich.console import Console
+
+    made = Console(highlight=False, markup=False, emoji=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made = Console(highlight=False, markup=False, emoji=False, width=PIPED)
+    return made
+
+
+def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Group:
+    """Return a table under its title; its first *texts* columns hold words, the others numbers. Cells are made safe."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for at, name in enumerate(head):
+        words = at < texts
+        made.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    for row in rows:
+        made.add_row(*(Text(one_line(cell, MOST_CELL)) for cell in row))
+    return Group(Text(title, style="bold"), made)
+
+
+def bar(share: float, width: int = 16) -> str:
+    """Return a bar for a fraction.
+
+    >>> bar(0.5, 8)
+    '####....'
+    """
+    filled = round(width * min(1.0, max(0.0, share)))
+    return f"{'#' * filled:.<{width}}"
