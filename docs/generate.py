@@ -38,9 +38,9 @@ def _row(option: Option) -> str:
 FILES_HEAD = """# Files
 
 What `run.json` and `outcomes.jsonl` hold, made from their JSON Schemas by `python docs/generate.py`. The schemas come
-with the package, `reasoning_probe/schemas/run.schema.json` and `outcome.schema.json` (draft 2020-12); in Python they are
-`reasoning_probe.schema.schema("run")` and `schema("outcome")`. What `reasoning-probe` reads is checked by them first,
-and what is wrong is one line that names the place.
+with the package, `reasoning_probe/schemas/run.schema.json` and `outcome.schema.json` (draft 2020-12); in Python they
+are `reasoning_probe.schema.schema("run")` and `schema("outcome")`. What `reasoning-probe` reads is checked by them
+first, and what is wrong is one line that names the place.
 
 - Both files are UTF-8. `outcomes.jsonl` has one JSON object a line; no line break stands within a line, whatever a
   model wrote.

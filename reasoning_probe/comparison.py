@@ -151,6 +151,8 @@ def _settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str
     for dataset in a["generation"].keys() & b["generation"].keys():
         for key in ("max_new_tokens", "stop"):
             pairs.append((f"{dataset} {key}", a["generation"][dataset][key], b["generation"][dataset][key]))
+    asked = a.get("prompting") or {}, b.get("prompting") or {}
+    pairs += [(f"prompting {key}", asked[0].get(key), asked[1].get(key)) for key in {**asked[0], **asked[1]}]
     for key in {**a["versions"], **b["versions"]}:
         pairs.append((f"version of {key}", a["versions"].get(key), b["versions"].get(key)))
     return [(name, str(one), str(other)) for name, one, other in pairs if one != other]

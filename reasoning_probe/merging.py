@@ -20,7 +20,10 @@ SAME_LOGPROB = 1e-4
 
 MOST_NAMED = 5
 
-_MODEL = ("fingerprint", "architecture", "layers", "heads", "layer_indices", "dtype")
+_ELSEWHERE = {"name", "device"}
+"""What may differ of a model: the folder it was loaded from, and which of several devices it was on."""
+
+_SHOTS = "shot_questions"
 _VERSIONS = ("reasoning-probe", "torch", "transformers", "numpy")
 
 Named = Mapping[Path, Run]
@@ -52,7 +55,10 @@ def merge_runs(runs: Named) -> Run:
         control=merged_control([part.get("control") for part in parts]),
         screening=merged_screening([part.get("screening") for part in parts]),
         curves=_curves(runs),
+        prompting=_prompting(parts),
     )
+    if any(part.get("sections") is not None for part in parts):
+        summary["sections"] = _sections(runs)
     if any(part.get("partial") for part in parts):
         twice = sum(len(run.outcomes) for run in runs.values()) - len(outcomes)
         planned = sum((run.summary.get("partial") or {}).get("planned", len(run.outcomes)) for run in runs.values())
@@ -101,7 +107,7 @@ def _check_settings(runs: Named) -> None:
     first, *others = runs
     for other in others:
         a, b = runs[first].summary, runs[other].summary
-        for key in _MODEL:
+        for key in sorted({**a["model"], **b["model"]}.keys() - _ELSEWHERE):
             _check_same("model", key, (first, a["model"].get(key)), (other, b["model"].get(key)))
         kinds = [str(part["model"].get("device", "")).partition(":")[0] for part in (a, b)]
         _check_same("kind of device", "device", (first, kinds[0]), (other, kinds[1]))
@@ -119,6 +125,12 @@ def _check_datasets(one: tuple[Path, dict[str, Any]], other: tuple[Path, dict[st
         what = f"generation setting for {name[:40]!r}"
         for key in ("max_new_tokens", "stop"):
             _check_same(what, key, (first, a["generation"][name][key]), (second, b["generation"][name][key]))
+    prompting = a.get("prompting") or {}, b.get("prompting") or {}
+    for key in sorted({**prompting[0], **prompting[1]}.keys() - {_SHOTS}):
+        _check_same("prompting", key, (first, prompting[0].get(key)), (second, prompting[1].get(key)))
+    shots = [given.get(_SHOTS) or {} for given in prompting]
+    for name in shots[0].keys() & shots[1].keys():
+        _check_same(f"set of examples for {name[:40]!r}", _SHOTS, (first, shots[0][name]), (second, shots[1][name]))
     references = a.get("reference") or {}, b.get("reference") or {}
     for ablation in references[0].keys() & references[1].keys():
         mine, its = references[0][ablation], references[1][ablation]
@@ -210,6 +222,20 @@ def _added(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _skipped(parts: Sequence[dict[str, Any]], places: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
     found = {(skip["dataset"], skip["item"]): skip for part in parts for skip in part["skipped"]}
     return [found[item] for item in sorted(found, key=lambda item: places.get(item, len(places)))]
+
+
+def _prompting(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    given = [part.get("prompting") or {} for part in parts]
+    shots = {name: asked for part in reversed(given) for name, asked in (part.get(_SHOTS) or {}).items()}
+    return given[0] | ({_SHOTS: shots} if shots else {})
+
+
+def _sections(runs: Named) -> list[dict[str, Any]]:
+    """Return what the user's own code had to say of each part; what several say alike, once."""
+    said = [(folder, section) for folder, run in runs.items() for section in run.summary.get("sections") or ()]
+    if all(section in [other for of, other in said if of == folder] for _, section in said for folder in runs):
+        return [section for folder, section in said if folder == next(iter(runs))]
+    return [section | {"title": f"{section['title']} ({folder.name})"} for folder, section in said]
 
 
 def _reference(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

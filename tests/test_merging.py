@@ -119,6 +119,7 @@ def test_what_two_parts_have_counts_once_and_other_targets_join_their_items() ->
         (as_run(OUTCOMES, ablation="mean"), r"another ablation than first \(ablation 'mean' and 'zero'\)"),
         (as_run(OUTCOMES, generation={"arithmetic": {"max_new_tokens": 9, "stop": []}}), "another generation setting"),
         (as_run(OUTCOMES, versions={"torch": "2.6.0"}), "another version than first"),
+        (as_run(OUTCOMES, prompting={"cot": True}), r"another prompting than first \(cot 'True' and 'None'\)"),
     ],
 )
 def test_what_is_no_part_of_one_sweep_is_refused(other: Run, message: str) -> None:
@@ -162,6 +163,29 @@ def test_skipped_items_are_told_once_and_in_order() -> None:
     one = Run(one.summary | {"skipped": skips[1:], "places": {"arithmetic": {"a": 0, "y": 3}}}, one.outcomes)
     other = Run(other.summary | {"skipped": skips[:1], "places": {"arithmetic": {"b": 2, "x": 1}}}, other.outcomes)
     assert merged(one, other).summary["skipped"] == merged(other, one).summary["skipped"] == skips
+
+
+def test_examples_join_by_dataset() -> None:
+    def shown(dataset: str, question: str) -> Run:
+        return as_run([outcome(dataset)], prompting={"shots": 1, "shot_questions": {dataset: [question]}})
+
+    together = merged(shown("a", "1?"), shown("b", "2?")).summary["prompting"]
+    assert together == {"shots": 1, "shot_questions": {"a": ["1?"], "b": ["2?"]}}
+    with pytest.raises(RunError, match="another set of examples for 'a'"):
+        merged(shown("a", "1?"), shown("a", "2?"))
+
+
+def test_sections_of_the_users_code_say_of_which_part_they_speak() -> None:
+    def saying(text: str) -> Run:
+        run = as_run(OUTCOMES)
+        section = {"title": "Mine", "text": text, "head": [], "rows": []}
+        return Run(run.summary | {"sections": [section]}, run.outcomes)
+
+    assert [one["title"] for one in merged(saying("a"), saying("b")).summary["sections"]] == [
+        "Mine (first)",
+        "Mine (second)",
+    ]
+    assert merged(saying("a"), saying("a")).summary["sections"] == saying("a").summary["sections"]
 
 
 def test_a_part_that_ended_early_makes_the_whole_partial() -> None:
