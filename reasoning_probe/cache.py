@@ -289,7 +289,10 @@ def _existing(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _facts(text: Any) -> dict[str, Any]:
-    facts = json.loads(text) if isinstance(text, str) else None
+    try:
+        facts = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        facts = None
     return facts if isinstance(facts, dict) else {}
 
 

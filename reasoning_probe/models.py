@@ -191,7 +191,9 @@ def _meaning(said: str) -> str | None:
             "it has no weights as safetensors: take a model or a revision that has, or trust its pickled ones with"
             " --probe-allow-pickle"
         )
-    if "incomplete" in low or "invalidheader" in low or "headertoo" in low or "metadataincomplete" in low:
+    if "ignore_mismatched_sizes" in low:
+        return "its weights have other shapes than config.json says: the two do not belong together"
+    if "deserializing header" in low or "incompletebuffer" in low or "not fully covered" in low:
         return f"a file of weights is damaged or only half there ({printable(said, 120)}): download it again"
     if any(
         word in low for word in ("not a valid model identifier", "couldn't connect", "can't load", "offline", "404")
@@ -292,13 +294,12 @@ def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_ma
 
 def _check_complete(found: Mapping[str, Any], name: str) -> None:
     """Refuse weights that lack some of the model's: transformers would make them up at random."""
-    for kind, missing in (("missing", found["missing_keys"]), ("of another shape", found.get("mismatched_keys") or ())):
-        names = sorted(entry if isinstance(entry, str) else str(entry[0]) for entry in missing)
-        if names:
-            raise ModelError(
-                f"weights of {name} are {kind} ({len(names)}, {names[0]} among them): its files are incomplete, or"
-                " belong to another architecture than config.json names"
-            )
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"weights of {name} are missing ({len(missing)}, {missing[0]} among them): its files are incomplete, or"
+            " belong to another architecture than config.json names"
+        )
 
 
 def _places(source: Source, device_map: DeviceMap, device: str) -> dict[str, Any]:

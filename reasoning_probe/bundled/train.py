@@ -309,7 +309,7 @@ def restore(
     """Take up the checkpoint in *work*, if there is one; return the steps done and the seconds they took."""
     if not (work / "checkpoint.pt").is_file():
         return 0, 0.0
-    state = torch.load(work / "checkpoint.pt")
+    state = torch.load(work / "checkpoint.pt", weights_only=True)
     model.load_state_dict(state["model"])
     for optimizer, its in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(its)
