@@ -1,6 +1,6 @@
 """Fuzzing, guided by coverage: whatever comes in, each reader gives what it promises or says no in one line.
 
-    pip install atheris
+    pip install 'reasoning-probe[fuzz]'
     python tests/fuzzing.py --inputs 1000000     # of all targets together; or name some: judge items heads ...
 
 Each target takes any bytes and raises where a promise is broken. The short form, the same targets under hypothesis,

@@ -60,7 +60,7 @@ def test_a_target_fails_where_its_reader_does(name: str, monkeypatch: pytest.Mon
         TARGETS[name](SEEDS[name][0])
 
 
-@pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed: pip install atheris")
+@pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed: the extra fuzz")
 def test_the_long_form_runs(tmp_path: Path) -> None:
     command = [sys.executable, fuzzing.__file__, "heads", "--inputs=300"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
