@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from reasoning_probe.store import Run, read_run
 
 __all__ = ["Item", "Judgement", "Outcome", "Run", "Section", "Sweep", "judge", "probe", "read_run", "sweep"]
+    from reasoning_probe.store import Run
+
+__all__ = ["Item", "Judgement", "Outcome", "Run", "Section", "judge", "probe", "sweep"]
 
 _HOMES = {
     "Judgement": "reasoning_probe.errors",

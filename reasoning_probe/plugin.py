@@ -42,7 +42,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers and read the options; a bad one ends the session here."""
     config.addinivalue_line(
-        "markers", "probe(source, name=None): ask every item of a reasoning dataset (use reasoning_probe.probe)"
+        "markers",
+        "probe(source, name=None): ask every item of a reasoning dataset: a built-in's name, a file, hf:NAME:SPLIT,"
+        " lm-eval:TASK or Items; written as the decorator reasoning_probe.probe, which editors check",
     )
     config.addinivalue_line("markers", "ablated: a probe's case with attention heads switched off")
     config.stash[STATE] = State(config)

@@ -94,6 +94,13 @@ def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """pytester, in whose sessions tests run in their order where pytest-randomly is installed."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")
+    return pytester
+
+
+@pytest.fixture
 def project(pytester: pytest.Pytester, planted_folder: Path) -> Project:
     """An empty project of a user."""
     pytester.makeini("[pytest]")  # the root of its node ids
