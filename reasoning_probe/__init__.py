@@ -12,16 +12,27 @@ if TYPE_CHECKING:
     from reasoning_probe.marks import probe
     from reasoning_probe.notebook import Sweep, sweep
     from reasoning_probe.outcome import Outcome
+    from reasoning_probe.prompts import Prompting
     from reasoning_probe.store import Run, read_run
 
-__all__ = ["Item", "Judgement", "Outcome", "Run", "Section", "Sweep", "judge", "probe", "read_run", "sweep"]
-    from reasoning_probe.store import Run
-
-__all__ = ["Item", "Judgement", "Outcome", "Run", "Section", "judge", "probe", "sweep"]
+__all__ = [
+    "Item",
+    "Judgement",
+    "Outcome",
+    "Prompting",
+    "Run",
+    "Section",
+    "Sweep",
+    "judge",
+    "probe",
+    "read_run",
+    "sweep",
+]
 
 _HOMES = {
     "Judgement": "reasoning_probe.errors",
     "Outcome": "reasoning_probe.outcome",
+    "Prompting": "reasoning_probe.prompts",
     "Run": "reasoning_probe.store",
     "Section": "reasoning_probe.extensions",
     "Sweep": "reasoning_probe.notebook",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,4 @@ class Asking:
 
     def record(self) -> dict[str, Any]:
         """Return in plain values how questions were put."""
-        prompter = self.prompter
-        return asdict(self.settings.prompting) | {
-            "chat": prompter.chat,
-            "chat_template_unused": prompter.template_unused,
-            "shot_questions": {name: [shot.question for shot in shots] for name, shots in self.shots.items() if shots},
-        }
+        return self.prompter.record()

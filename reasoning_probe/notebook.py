@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from reasoning_probe import choices
 from reasoning_probe.ablation import reference_record
 from reasoning_probe.cache import OutcomeCache
 from reasoning_probe.datasets import from_items
@@ -18,8 +19,10 @@ from reasoning_probe.heads import HeadMap, find_heads, prove_heads
 from reasoning_probe.items import Item
 from reasoning_probe.models import fingerprint
 from reasoning_probe.outcome import BASELINE, Outcome
-from reasoning_probe.prompts import Generation, query
+from reasoning_probe.prompter import Prompter
+from reasoning_probe.prompts import Generation, Prompting
 from reasoning_probe.resume import Resumer, context_of
+from reasoning_probe.shots import draw
 from reasoning_probe.store import Run, write_run, write_text
 from reasoning_probe.summary import summarise
 from reasoning_probe.targets import ABLATIONS, Target, TargetError, every_head, parse_targets
@@ -97,6 +100,7 @@ def sweep(
     dataset: str = "items",
     stop: tuple[str, ...] = Generation.stop,
     cache: str | Path | None = None,
+    prompting: Prompting | None = None,
 ) -> Sweep:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
@@ -109,8 +113,10 @@ def sweep(
     yields no outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
 
     With *cache*, a folder, outcomes are kept in its store as they are found and taken from there where they are known.
+    *prompting* says how questions are put: ``rp.Prompting(chat="auto", cot=True)``, ``rp.Prompting(shots=5,
+    shots_from="train.jsonl")``.
 
-    Raises ``DatasetError``, ``TargetError`` or ``HeadError`` (all ``ValueError``) with one line that says
+    Raises ``DatasetError``, ``TargetError``, ``PromptError`` or ``HeadError`` (all ``ValueError``) with one line that says
     what is wrong.
     """
     parts = ablation.split(",") if isinstance(ablation, str) else ablation
@@ -132,19 +138,26 @@ def sweep(
         prove_heads(model, head_map, chosen)
     if len({target.name: target for target in chosen}) < len(set(chosen)):
         raise TargetError("two targets have the same name and other heads: give each a name of its own")
-    queries = [query(dataset, item, Generation(max_new_tokens, stop)) for item in data.items]
-    engine = Engine(model.eval(), tokenizer, head_map, {dataset: [query.prompt for query in queries]}, seed=seed)
+    prompting = prompting or Prompting()
+    prompter = Prompter(prompting, tokenizer, {dataset: draw(data, prompting, seed)})
+    ends = () if prompter.chat and stop == Generation.stop else stop  # a chat's turn ends by a token of its own
+    queries = [prompter.query(dataset, item, Generation(max_new_tokens, ends)) for item in data.items]
+    prompts = {dataset: [query.prompt for query in queries]}
+    chats = frozenset(prompts) if prompter.chat else frozenset[str]()
+    engine = Engine(model.eval(), tokenizer, head_map, prompts, seed=seed, chats=chats)
     plan = [Work(query, tuple((target, name) for name in ablations for target in chosen)) for query in queries]
     item_place = {work.query.item_id: at for at, work in enumerate(plan)}
     keys = [(BASELINE, None), *((target.name, name) for name in ablations for target in chosen)]
     target_place = {key: at for at, key in enumerate(keys)}
     with _resuming(engine, cache) as runner:
-        outcomes = [outcome for batch in runner.run(plan) for outcome in batch]
+        found = choices.run(runner, plan, engine.skipped, listed=prompting.listing)
+        outcomes = [outcome for batch in found for outcome in batch]
     outcomes.sort(
         key=lambda outcome: (item_place[outcome.item], target_place[outcome.target, outcome.ablation]),
     )
-    facts = _facts(engine, ablations, {dataset: [query.prompt for query in queries]} if chosen else {}, seed)
-    facts |= {"generation": {dataset: {"max_new_tokens": max_new_tokens, "stop": list(stop)}}}
+    facts = _facts(engine, ablations, prompts if chosen else {}, seed)
+    facts |= {"generation": {dataset: {"max_new_tokens": max_new_tokens, "stop": list(ends)}}}
+    facts["prompting"] = prompter.record()
     facts["formats"] = {dataset: data.format}
     facts["timing"]["total_s"] = time.perf_counter() - started
     return Sweep(outcomes, facts)

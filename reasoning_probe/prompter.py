@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -58,6 +58,14 @@ class Prompter:
         """Whether questions are put in the chat template."""
         self.template_unused = able and not self.chat
         """Whether there is a chat template that is not used."""
+
+    def record(self) -> dict[str, Any]:
+        """Return in plain values how questions are put."""
+        return asdict(self.prompting) | {
+            "chat": self.chat,
+            "chat_template_unused": self.template_unused,
+            "shot_questions": {name: [shot.question for shot in shots] for name, shots in self.shots.items() if shots},
+        }
 
     def query(self, dataset: str, item: Item, generation: Generation) -> Query:
         """Return *item* of *dataset* as it is sent."""
