@@ -116,8 +116,8 @@ def sweep(
     *prompting* says how questions are put: ``rp.Prompting(chat="auto", cot=True)``, ``rp.Prompting(shots=5,
     shots_from="train.jsonl")``.
 
-    Raises ``DatasetError``, ``TargetError``, ``PromptError`` or ``HeadError`` (all ``ValueError``) with one line that says
-    what is wrong.
+    Raises ``DatasetError``, ``TargetError``, ``PromptError`` or ``HeadError`` (all ``ValueError``) with one line that
+    says what is wrong.
     """
     parts = ablation.split(",") if isinstance(ablation, str) else ablation
     ablations = tuple(dict.fromkeys(part.strip() for part in parts))
