@@ -121,7 +121,10 @@ def main() -> None:
             assert [made.response for made in found] == [made.response for made in alone]
         if replicas == 1:
             few = plan[: max(2, given.items // 20)]
-            result["chunks"] = [overhead(cluster, few, rows) for rows in (1 + len(off), 4 * (1 + len(off)))]
+            chunks = [overhead(cluster, few, rows) for rows in (1 + len(off), 4 * (1 + len(off)))]
+            small, large = (1000 * chunk["overhead_a_chunk_s"] for chunk in chunks)
+            row_ms = (large - small) / (chunks[1]["rows"] - chunks[0]["rows"])
+            result |= {"chunks": chunks, "row_ms": row_ms, "chunk_ms": small - row_ms * chunks[0]["rows"]}
         cluster.close()
     nodes.shutdown()
     medians = {name: statistics.median(found) for name, found in times.items()}

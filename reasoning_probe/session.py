@@ -271,24 +271,22 @@ class ProbeSession:
         references = self.asking.references()
         fingerprint = models.fingerprint(loaded.model)
         context = context_of(loaded.model, loaded.tokenizer, fingerprint)
-        engine = Engine(
-            loaded.model,
-            loaded.tokenizer,
-            head_map,
-            references,
-            memory_cap=self.settings.memory,
-            seed=self.settings.seed,
-            baselines={},  # the curve asks some queries again
-            chats=self.asking.chats,
-        )
-        if self.settings.screen is not None:
-            self._screen(engine, self.settings.screen)
         if self.settings.cluster is None:
-            self.engine = engine
+            self.engine = Engine(
+                loaded.model,
+                loaded.tokenizer,
+                head_map,
+                references,
+                memory_cap=self.settings.memory,
+                seed=self.settings.seed,
+                baselines={},  # the curve asks some queries again
+                chats=self.asking.chats,
+            )
         else:
             self.engine = self._on_cluster(loaded, head_map, references, context or {"weights": fingerprint})
-            self.engine.timing.screen_s = engine.timing.screen_s
             context = context and self.engine.context  # that of the nodes, which compute
+        if self.settings.screen is not None:
+            self._screen(head_map, self.settings.screen)
         self._model_facts = {
             "name": loaded.name,
             "fingerprint": fingerprint,
@@ -302,14 +300,20 @@ class ProbeSession:
         self._resume_from(context)
         self._pending = self._run(list(self._plan.values()))
 
-    def _screen(self, engine: Engine, most: int) -> None:
+    def _screen(self, head_map: HeadMap, most: int) -> None:
         """Choose *most* heads to measure, and leave the cases of the others out of the plan."""
+        from reasoning_probe.engine.run import Engine
         from reasoning_probe.screening import screen
 
-        heads = {target.name for target in every_head(engine.head_map)}
+        heads = {target.name for target in every_head(head_map)}
+        ablations, seed, engine = self.settings.ablations, self.settings.seed, self.engine
+        assert engine is not None
         for name in dict.fromkeys(case.dataset for case in self._plan.values() if case.target_name in heads):
             queries = [self.asking.query(name, item) for item in self.datasets[name].items]
-            found = screen(engine, queries, self.settings.ablations, most, self.settings.seed)
+            if isinstance(engine, Engine):
+                found = screen(engine, queries, ablations, most, seed)
+            else:
+                found = engine.screen(queries, ablations, most, seed)
             self.screenings |= {(name, screening.ablation): screening for screening in found}
         self.select(case for case in self._plan.values() if not self.left_out(case))
 
@@ -468,7 +472,11 @@ class ProbeSession:
             "versions": versions(),
             "shard": str(self.settings.shard or ""),
             "places": places(self.datasets.values(), {key[:2] for key in self._plan}) if self.settings.shard else {},
-            "skipped": [{"dataset": d, "item": i, "reason": reason} for (d, i), reason in self.skipped.items()],
+            "skipped": [
+                {"dataset": item[0], "item": item[1], "reason": self.skipped[item]}
+                for item in dict.fromkeys((*self._by_item, *self.skipped))  # in the plan's order
+                if item in self.skipped
+            ],
         }
 
     def _store_facts(self) -> dict[str, Any]:

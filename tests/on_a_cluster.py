@@ -49,7 +49,7 @@ def outcomes(session: ProbeSession) -> list[dict[str, Any]]:
 
 def facts(session: ProbeSession) -> dict[str, Any]:
     """Return what is known of a whole sweep."""
-    session.measure_control()
+    session.measure_more()
     run = session.finish()
     assert run is not None
     known = {key: run.summary[key] for key in ("engine", "control", "skipped", "timing")}

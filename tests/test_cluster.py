@@ -241,6 +241,33 @@ def test_the_control_task_is_that_of_one_engine(monkeypatch: pytest.MonkeyPatch,
     assert shared == pytest.approx(alone, abs=1e-5)
 
 
+@pytest.mark.parametrize("chance", [0.0, 0.4])
+def test_the_screening_is_that_of_one_engine(monkeypatch: pytest.MonkeyPatch, chance: float) -> None:
+    from reasoning_probe.screening import screen
+
+    queries = [work.query for work in plan()]
+    alone = screen(Engine(MODEL, TOKENIZER, HEAD_MAP, REFERENCES), queries, ("zero", "mean"), 2, 0)
+    shared = cluster(monkeypatch, chance=chance, seed=1).screen(queries, ("zero", "mean"), 2, 0)
+    assert [(made.ranked, made.sampled) for made in shared] == [(made.ranked, made.sampled) for made in alone]
+    for ours, theirs in zip(shared, alone, strict=True):
+        assert ours.scores == pytest.approx(dict(theirs.scores), abs=1e-5)
+
+
+def test_baselines_of_an_earlier_plan_are_not_answered_again(
+    monkeypatch: pytest.MonkeyPatch, expected: list[Outcome]
+) -> None:
+    from reasoning_probe.engine.plain import Plain
+
+    shared = cluster(monkeypatch, size=1)
+    first = [Work(work.query, work.ablated[:3]) for work in plan()]
+    list(shared.run(first))
+    monkeypatch.setattr(Plain, "baseline", lambda *_: pytest.fail("the baseline is known"))
+    again = [outcome for batch in shared.run(plan()) for outcome in batch]
+    assert same(again, expected)
+    only = [Work(work.query) for work in plan()]
+    assert len([outcome for batch in shared.run(only) for outcome in batch]) == len(WORDS)
+
+
 def test_no_control_without_variants(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cluster(monkeypatch).control([]) is None
 
@@ -253,6 +280,8 @@ def test_chunks_grow_with_the_speed_and_shrink_towards_the_end(monkeypatch: pyte
     assert shared._rows_for(member, 10_000) == 100 * sweeps.CHUNK_S
     assert shared._rows_for(member, 800) == 200
     assert shared._rows_for(member, 4) == 25  # never so little that sending it costs more
+    member.rate = 0.01
+    assert shared._rows_for(member, 10_000) == sweeps.LEAST_ROWS["cpu"]
 
 
 def test_no_work_is_left_and_none_is_handed_out_twice() -> None:

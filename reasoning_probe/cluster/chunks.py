@@ -38,14 +38,17 @@ class _Item:
 
 
 class Chunks:
-    """The work of a plan that is not done yet, handed out in chunks.
+    """The work of a plan that is not done yet, handed out in chunks; *known* are baselines of an earlier plan.
 
     An item's first chunk answers its baseline; until that is known no other replica gets more of the item, so that a
     baseline is answered once, however many replicas share the item's targets.
     """
 
-    def __init__(self, plan: Sequence[Work]) -> None:
-        self._items = {_key(work.query): _Item(work) for work in plan}
+    def __init__(self, plan: Sequence[Work], known: Mapping[Query, Baseline] | None = None) -> None:
+        baselines = known or {}
+        self._items = {
+            _key(work.query): _Item(work, baselines.get(work.query), work.query in baselines) for work in plan
+        }
         self._out = 0
         self._losses: Counter[tuple[str, str]] = Counter()
         self._alone: set[tuple[str, str]] = set()

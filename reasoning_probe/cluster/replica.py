@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reasoning_probe.engine.run import Engine
     from reasoning_probe.heads import HeadMap
     from reasoning_probe.prompts import Query
+    from reasoning_probe.screening import Screening
     from reasoning_probe.targets import Target
 
 NAMES = ("tiny-reasoner", "smollm2")
@@ -178,6 +179,19 @@ class Replica:
         engine = self._engine()
         before = engine.timing.control_s
         return control_task(engine, variants), engine.timing.control_s - before
+
+    def screen(self, asked: tuple[Sequence[Query], Sequence[str], int, int]) -> tuple[list[Screening], float, str]:
+        """Return which heads to measure, the seconds that took, and in a line why it could not be told."""
+        from reasoning_probe.heads import HeadError
+        from reasoning_probe.screening import screen
+
+        engine = self._engine()
+        before = engine.timing.screen_s
+        try:
+            found, problem = screen(engine, *asked), ""
+        except HeadError as raised:
+            found, problem = [], str(raised)
+        return found, engine.timing.screen_s - before, problem
 
     def _engine(self) -> Engine:
         assert self.engine is not None  # the driver sends nothing before load has returned

@@ -12,9 +12,12 @@ from reasoning_probe.cluster.fleet import ClusterError, Fleet, Member
 from reasoning_probe.cluster.replica import Answered, Order
 from reasoning_probe.cluster.spec import ClusterSpec
 from reasoning_probe.engine.plain import Counts
+from reasoning_probe.engine.replies import Baseline
 from reasoning_probe.engine.run import Timing, Work
+from reasoning_probe.heads import HeadError
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.prompts import Query
+from reasoning_probe.screening import Screening
 from reasoning_probe.summary import merged_control
 from reasoning_probe.targets import Target
 
@@ -23,6 +26,9 @@ CHUNK_S = 5.0
 
 FIRST_ROWS = 64
 """Rows of a replica's first chunk, before it has shown how fast it is."""
+
+LEAST_ROWS = {"cuda": 256, "cpu": 16}
+"""So many rows keep a kind of device busy: a chunk has as many, however long they take."""
 
 SHARES = 2
 """A chunk is at most a replica's share of what is left, in so many parts, so that all of them end together."""
@@ -56,6 +62,7 @@ class Cluster:
         self.path = self.why = ""
         self.chunks = 0
         self._rows = chunk_rows
+        self._baselines: dict[Query, Baseline] = {}  # the curve asks some queries again
         self._peaks: dict[Any, int] = {}
         self._hosts: set[str] = set()
         self.fleet = Fleet(spec, order, given)
@@ -95,7 +102,7 @@ class Cluster:
 
     def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *plan* as they come in: of each query its baseline first, and none twice."""
-        chunks = Chunks(plan)
+        chunks = Chunks(plan, self._baselines)
         seen: set[tuple[str, str]] = set()  # items whose baseline was yielded
         errors: list[ItemError] = []
 
@@ -118,6 +125,7 @@ class Cluster:
                     chunks.drop(work.query)
                     errors.append(_raised(work.query, member, answered))
             self.skipped += answered.skipped
+            self._baselines |= answered.baselines
             chunks.answered(chunk, answered.outcomes, answered.baselines)
             if answered.problem:
                 chunks.separate(work.query for work in chunk.works)
@@ -134,6 +142,7 @@ class Cluster:
         if self._rows is not None:
             return self._rows
         wanted = int(member.rate * CHUNK_S) if member.rate else FIRST_ROWS
+        wanted = max(wanted, LEAST_ROWS.get(self.device, 1))
         share = -(-left // (SHARES * len(self.fleet.members)))
         return max(min(wanted, share), wanted // 20, 1)
 
@@ -185,6 +194,27 @@ class Cluster:
             return None
         rows = {(row["target"], row["ablation"]): row for row in merged["targets"]}
         return merged | {"targets": [rows[target.name, ablation] for target, ablation in variants]}
+
+    def screen(self, queries: Sequence[Query], ablations: Sequence[str], most: int, seed: int) -> list[Screening]:
+        """Return which heads to measure, as :func:`~reasoning_probe.screening.screen` does, on one replica.
+
+        Raises :class:`~reasoning_probe.heads.HeadError` where the model cannot be differentiated.
+        """
+        waiting = [(tuple(queries), tuple(ablations), most, seed)]
+        lost: list[Any] = []
+        for task, _, answer in self._spread(
+            lambda: len(lost) < GIVEN_UP_AFTER, lambda _: waiting.pop() if waiting else None, "screen"
+        ):
+            if answer is None:
+                lost.append(task)
+                waiting.append(task)
+                continue
+            found, seconds, problem = answer
+            self.timing.screen_s += seconds
+            if problem:
+                raise HeadError(problem)
+            return list(found)
+        raise ClusterError("every process that screened the heads ended: if memory ran out, run without --probe-screen")
 
     # -- sending and receiving ----------------------------------------------------------------------------------------
 

@@ -35,8 +35,8 @@ def summary_lines(run: Run, width: int = 80) -> list[str]:
 
 
 def engine_lines(run: Run) -> list[str]:
-    """Say how the rows were settled, and what the outcome store knew."""
-    return [line for line in (_engine_line(run), _store_line(run)) if line]
+    """Say how the rows were settled, where, and what the outcome store knew."""
+    return [line for line in (_engine_line(run), _cluster_line(run), _store_line(run)) if line]
 
 
 def _engine_line(run: Run) -> str:
@@ -52,6 +52,17 @@ def _engine_line(run: Run) -> str:
         f" {engine['rows']:,} rows repeat the baseline's answer, {engine['decoded']:,} were decoded"
         f"{settled if engine['settled_singly'] else ''}{f'; peak memory {peak / 1e9:.1f} GB' if peak else ''}"
     )
+
+
+def _cluster_line(run: Run) -> str:
+    """Say on how many nodes of a cluster the sweep ran, and what went wrong there."""
+    engine = run.summary["engine"]
+    if not engine.get("replicas"):
+        return ""
+    lost = f", {count(engine['lost'], 'replica')} lost" if engine.get("lost") else ""
+    notes = f"; {one_line(str(engine['notes']), 400)}" if engine.get("notes") else ""
+    where = f"{count(engine['replicas'], 'replica')} on {count(engine.get('nodes', 0), 'node')}"
+    return f"{where}, {count(engine.get('chunks', 0), 'chunk')}{lost}{notes}"
 
 
 def _store_line(run: Run) -> str:
