@@ -120,7 +120,7 @@ def main() -> None:
             times[str(replicas)].append(seconds)
             assert [made.response for made in found] == [made.response for made in alone]
         if replicas == 1:
-            few = plan[: max(2, given.items // 20)]
+            few = plan[: max(8, given.items // 4)]
             chunks = [overhead(cluster, few, rows) for rows in (1 + len(off), 4 * (1 + len(off)))]
             small, large = (1000 * chunk["overhead_a_chunk_s"] for chunk in chunks)
             row_ms = (large - small) / (chunks[1]["rows"] - chunks[0]["rows"])
