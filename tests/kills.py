@@ -133,6 +133,17 @@ def signalled(number: int) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
 
 
+def joint_rows(run: store.Run) -> int:
+    """Return how many outcomes the cumulative curves took: none for the baseline and for single heads."""
+    rows = 0
+    for entry in run.summary["curves"]:
+        for point in entry["points"]:
+            off = point["heads"] if entry["kind"] == "off" else len(entry["order"]) - point["heads"]
+            # With every head off both lines meet: one of them counts.
+            rows += point["items"] * (off > 1 and (entry["kind"] == "off" or point["heads"] > 0))
+    return rows
+
+
 class Interrupted:
     """Interruptions of the sweep of one project, each checked against the uninterrupted run."""
 
@@ -140,7 +151,8 @@ class Interrupted:
         self.folder, self.rng = folder, rng
         child, self.whole = self._uninterrupted()
         self.seconds = child.seconds
-        assert len(self.whole.outcomes) == len(set(child.reported)) == len(child.reported)
+        self.rows = len(self.whole.outcomes) + joint_rows(self.whole)
+        assert self.rows == len(set(child.reported)) == len(child.reported) > len(self.whole.outcomes)
 
     def _project(self) -> Path:
         project = Path(tempfile.mkdtemp(dir=self.folder)) / "project"
@@ -174,9 +186,9 @@ class Interrupted:
         return len(reported)
 
     def _struck(self, project: Path, act: Callable[[], object]) -> Child:
-        """Run a session to which *act* happens: at any time, or while it sweeps."""
+        """Run a session to which *act* happens: at any time, or while it sweeps or measures the curves."""
         sweeping = self.rng.random() < 0.75
-        outcomes = self.rng.randrange(len(self.whole.outcomes)) if sweeping else 0
+        outcomes = self.rng.randrange(self.rows) if sweeping else 0
         seconds = self.rng.uniform(0, 0.01 if sweeping else self.seconds)
         child = Child(project, moment=Moment(act, seconds, outcomes))
         child.wait()
