@@ -5,30 +5,45 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from reasoning_probe.cache import FOLDER, CacheError, entries, find_folder, prune, size
 from reasoning_probe.frames import TABLES, ExtraError, csv_file, parquet_file
-from reasoning_probe.store import RunError, check_folder, read_run, write_bytes, write_run, write_text
+from reasoning_probe.limits import EVERY, MAX_DROP, Rules, parse_limits, parse_share
+from reasoning_probe.store import (
+    Run,
+    RunError,
+    check_folder,
+    read_run,
+    write_bytes,
+    write_run,
+    write_summary,
+    write_text,
+)
+
+T = TypeVar("T")
 
 _FORMATS = {"csv": csv_file, "parquet": parquet_file}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, or 2 where a run's files cannot be read or a page written."""
+    """Run the command line; returns the exit status.
+
+    0, or 1 where the gate did not pass, or 2 where a run's files cannot be read or a page written.
+    """
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a dataset's name may not fit the terminal's encoding
     try:
-        options.command(options)
+        return int(options.command(options) or 0)
     except (RunError, CacheError, ExtraError) as problem:
         print(f"reasoning-probe: {problem}", file=sys.stderr)
         return 2
     except OSError as problem:
         print(f"reasoning-probe: cannot write {problem.filename}: {problem.strerror}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=_FORMATS, required=True, help="parquet needs reasoning-probe[export]")
     table.add_argument("--table", choices=TABLES, default="outcomes", help="a row an outcome, or a target")
     table.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file (default: DIR/TABLE.FORMAT)")
+    gate = add("gate", _gate, "hold a run, or merged shards, to limits; exit status 1 where it does not pass", "DIR")
+    gate.add_argument("--min-accuracy", type=_limits, metavar="LIMITS", help="0.9, or arithmetic=0.9,logic=0.5")
+    gate.add_argument("--reference", type=Path, metavar="PATH", help="an earlier run over the same items")
+    gate.add_argument(
+        "--max-drop", type=_share, default=MAX_DROP, metavar="SHARE", help="how far below it (default: %(default)s)"
+    )
     cache = add("cache", _cache, "show the outcome store, or prune it")
     cache.add_argument("folder", type=Path, nargs="?", metavar="DIR", help=f"its folder (default: {FOLDER} here)")
     cache.add_argument(
@@ -122,6 +143,42 @@ def _export(options: argparse.Namespace) -> None:
     found = read_run(options.dir).rows(options.table)
     write_bytes(file, _FORMATS[options.format](options.table, found))
     print(file)
+
+
+def _gate(options: argparse.Namespace) -> int:
+    from reasoning_probe.gate import judge
+    from reasoning_probe.gate_reference import different_items, read_reference
+    from reasoning_probe.report.terminal import plain, summary
+
+    rules = Rules(options.min_accuracy or {}, options.reference, options.max_drop)
+    if not rules.on:
+        raise RunError("nothing is asked of the run: give --min-accuracy or --reference")
+    run = read_run(options.dir)
+    for name in rules.min_accuracy:
+        if name not in {EVERY, *run.summary["datasets"]}:
+            raise RunError(f"{options.dir} has no dataset {name[:40]!r}: it has {', '.join(run.summary['datasets'])}")
+    reference = None if rules.reference is None else read_reference(rules.reference)
+    if reference is not None and (other := different_items(reference, run)):
+        raise RunError(f"{rules.reference} was made from other items: {other}; ask the same ones")
+    run = Run(run.summary | {"gate": judge(run, rules, reference)}, run.outcomes)
+    write_summary(options.dir, run)  # show and report tell it from now on
+    print("\n".join(map(plain, summary(run, shutil.get_terminal_size().columns, verbosity=-2))))
+    return 0 if run.summary["gate"]["passed"] else 1
+
+
+def _limits(text: str) -> dict[str, float]:
+    return _read(parse_limits, text)
+
+
+def _share(text: str) -> float:
+    return _read(parse_share, text)
+
+
+def _read(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def _days(text: str) -> float:

@@ -46,6 +46,9 @@ def merge(parts: Sequence[Part]) -> Run:
         screening=merged_screening([facts["screening"] for facts in every]),
         curves=merged_curves([facts["curves"] for facts in every]),
     )
+    sizes = {name: size for facts in every for name, size in facts["sizes"].items()}
+    for name, entry in summed["datasets"].items():
+        entry["size"] = sizes.get(name)
     planned = every[0]["planned"]
     unasked = {place for facts in every for place in facts["unasked"]}
     if len(outcomes) + len(unasked) < planned:

@@ -37,6 +37,7 @@ def switch_on(state: State, session: pytest.Session) -> list[Any]:
     named = config.option.htmlpath
     path = str(state.settings.directory / "report.html") if named is None else named
     file = config.invocation_params.dir / Path(os.path.expandvars(path)).expanduser()
+    state.page_file = file
     config.pluginmanager.register(Rows(state, file, css), "reasoning-probe-html")
     if named:
         return []

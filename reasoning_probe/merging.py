@@ -57,6 +57,8 @@ def merge_runs(runs: Named) -> Run:
         curves=_curves(runs),
         prompting=_prompting(parts),
     )
+    for name, entry in summary["datasets"].items():
+        entry["size"] = _size(parts, name)
     if any(part.get("sections") is not None for part in parts):
         summary["sections"] = _sections(runs)
     if any(part.get("partial") for part in parts):
@@ -217,6 +219,17 @@ def _added(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         else:
             together[key] = next((value for value in values if value), values[0] if values else None)
     return together
+
+
+def _size(parts: Sequence[dict[str, Any]], dataset: str) -> int | None:
+    """Return how many items *dataset* has: what one of the parts says, or all its shards together."""
+    sizes: dict[str, int | None] = {
+        part.get("shard") or "": part["datasets"][dataset].get("size") for part in parts if dataset in part["datasets"]
+    }
+    known = [size for size in sizes.values() if size is not None]
+    if len(known) < len(sizes):
+        return None
+    return max(known) if "" in sizes else sum(known)
 
 
 def _skipped(parts: Sequence[dict[str, Any]], places: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:

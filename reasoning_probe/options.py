@@ -14,11 +14,12 @@ import pytest
 from reasoning_probe.cache import FOLDER
 from reasoning_probe.cluster.spec import ClusterSpec, parse_engine
 from reasoning_probe.device_map import DeviceMap, parse_device_map
+from reasoning_probe.limits import MAX_DROP, Rules, parse_limits, parse_share
 from reasoning_probe.models import DTYPES
 from reasoning_probe.prompter import read_template
 from reasoning_probe.prompts import PromptError, Prompting
 from reasoning_probe.settings import Settings
-from reasoning_probe.shards import Shard, parse_shard
+from reasoning_probe.shards import parse_shard
 from reasoning_probe.targets import ABLATIONS
 
 
@@ -88,11 +89,14 @@ def _bytes(text: str) -> int:
     return size
 
 
-def _shard(text: str) -> Shard:
-    try:
-        return parse_shard(text)
-    except ValueError as problem:
-        raise Bad(str(problem)) from None
+def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as problem:
+            raise Bad(str(problem)) from None
+
+    return read
 
 
 def _device_map(text: str) -> DeviceMap:
@@ -294,8 +298,36 @@ OPTIONS = (
         ("--probe-shard",),
         "probe_shard",
         "ask one of several parts of the items, for example 2/8 for the second of eight",
-        _shard,
+        _parsed(parse_shard),
         "K/N",
+    ),
+    Option(
+        ("--probe-min-accuracy",),
+        "probe_min_accuracy",
+        "pass where every dataset reaches an accuracy, and fail else, whatever single answers are: 0.9 for all, or"
+        " arithmetic=0.9,logic=0.5",
+        _parsed(parse_limits),
+        "LIMITS",
+    ),
+    Option(
+        ("--probe-reference",),
+        "probe_reference",
+        "pass where no dataset falls too far below an earlier run over the same items: its folder, or a .jsonl file",
+        _text,
+        "PATH",
+    ),
+    Option(
+        ("--probe-max-drop",),
+        "probe_max_drop",
+        "how far the accuracy may fall below the reference's",
+        _parsed(parse_share),
+        "SHARE",
+        default=str(MAX_DROP),
+    ),
+    Option(
+        ("--probe-update-reference",),
+        "probe_update_reference",
+        "make this run the reference that --probe-reference names",
     ),
     Option(("--probe-figures",), "probe_figures", "write the page's figures as SVG and PNG files, too: DIR/figures"),
     Option(("--probe-dir",), "probe_dir", "folder of the page and the run's files", _text, "DIR", default="reports"),
@@ -360,7 +392,7 @@ def _value(config: pytest.Config, option: Option) -> Any:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Return what command line and ini file say; raises ``pytest.UsageError`` for what cannot be read."""
-    value = {option.ini: _value(config, option) for option in OPTIONS}
+    value = {option.ini: _value(config, option) for option in OPTIONS if option.ini not in _GATE}
     if value["probe_heads"] is not None:
         _check_heads(value["probe_heads"])
     if config.getoption("reasoning_probe_probe_screen") is not None:  # in the ini file it waits for --ablate-heads
@@ -403,6 +435,35 @@ def _prompting(config: pytest.Config, value: dict[str, Any]) -> Prompting:
         raise pytest.UsageError(f"--probe-template: {problem}") from None
     shots, source = value["probe_shots"]
     return Prompting(shots, source, value["probe_chat"], value["probe_cot"], text, value["probe_choices"])
+
+
+_GATE = ("probe_min_accuracy", "probe_reference", "probe_max_drop", "probe_update_reference")
+
+
+def read_rules(config: pytest.Config, directory: Path) -> Rules:
+    """Return what the gate asks of a run written to *directory*; raises ``pytest.UsageError`` for contradictions."""
+    value = {option.ini: _value(config, option) for option in OPTIONS if option.ini in _GATE}
+    given = {name: config.getoption(f"reasoning_probe_{name}") is not None for name in _GATE}
+    reference = value["probe_reference"]
+    if reference is None:
+        for name, flag in (
+            ("probe_max_drop", "--probe-max-drop"),
+            ("probe_update_reference", "--probe-update-reference"),
+        ):
+            if given[name]:
+                raise pytest.UsageError(f"{flag} needs a reference: name it with --probe-reference")
+    else:  # what is typed starts where pytest was called, what the ini file says beside it
+        reference = Path(config.invocation_params.dir if given["probe_reference"] else config.rootpath, reference)
+        if directory.resolve() in (reference.resolve(), reference.resolve().parent):
+            raise pytest.UsageError(f"--probe-reference: this run writes to {reference}: name another --probe-dir")
+    limits = value["probe_min_accuracy"] or {}
+    return Rules(
+        min_accuracy=limits,
+        reference=reference,
+        max_drop=value["probe_max_drop"],
+        update=value["probe_update_reference"] and reference is not None,
+        named=frozenset(limits) if given["probe_min_accuracy"] else frozenset(),
+    )
 
 
 def _cache(config: pytest.Config, given: str | None) -> Path | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reasoning_probe.options import add_options
-from reasoning_probe.state import SHARED, State, unwritten, write_files
+from reasoning_probe.state import SHARED, State, complete_junit, unwritten, write_files
 
 if TYPE_CHECKING:
     from reasoning_probe.items import Item
@@ -133,12 +133,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if state.started:
         state.problem = _unknown_source(state)
     if state.problem:  # kept, since pytest goes on to pytest_collection_finish
-        raise pytest.UsageError(state.problem)
+        _refuse(config, items, state.problem)
     if state.started and state.settings.shard is not None:
         elsewhere = [item for item in items if (case := case_of(item)) and not state.session.in_shard(case)]
         gone = set(elsewhere)
         items[:] = [item for item in items if item not in gone]
         config.hook.pytest_deselected(items=elsewhere)
+
+
+def _refuse(config: pytest.Config, items: list[pytest.Item], problem: str) -> None:
+    """End the session with exit code 4; an xdist worker runs nothing and leaves that to the controller."""
+    if not hasattr(config, "workerinput"):
+        raise pytest.UsageError(problem)
+    items[:] = []
+    getattr(config, "workeroutput")[SHARED] = problem  # noqa: B009  # xdist's, unknown to the type
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """End the session where a worker found that options or data are wrong."""
+    problem = getattr(node, "workeroutput", {}).get(SHARED)
+    if problem:
+        raise pytest.UsageError(problem)
 
 
 def _unknown_source(state: State) -> str | None:
@@ -165,7 +181,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if state.started:
         cases = [case for item in session.items if (case := case_of(item)) is not None]
         state.session.select(cases)
-        if cases and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
+        state.problem = state.gate.refusal(state.session) if cases else None
+        if state.problem:
+            _refuse(session.config, session.items, state.problem)
+        elif cases and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
             from reasoning_probe.html_shell import switch_on
             from reasoning_probe.store import RunError, check_folder
 
@@ -283,17 +302,23 @@ def _or_exit(call: Any) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """A wrong answer fails a baseline case without a traceback, and xfails an ablated one; other errors stay."""
+    """A wrong answer fails a baseline case without a traceback unless a gate decides, and xfails an ablated one.
+
+    Other errors stay.
+    """
     try:
         return (yield)
     except AssertionError:
         outcome = item.stash.get(ASKED, None)
         if outcome is None or outcome.correct:
             raise
-    from reasoning_probe.report.terminal import ablated_line, failure_text
+    from reasoning_probe.report.terminal import ablated_line, baseline_line, failure_text
 
-    session = item.config.stash[STATE].session
+    state = item.config.stash[STATE]
+    session = state.session
     if outcome.ablation is None:
+        if state.gate.decides(outcome.dataset):
+            pytest.xfail(baseline_line(outcome))
         pytest.fail(failure_text(outcome), pytrace=False)
     line = ablated_line(outcome, session.baseline_of(outcome))
     pytest.xfail(line)
@@ -339,7 +364,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     except OSError as problem:
         state.unwritten = unwritten(problem, state)
     try:
-        return (yield)
+        result = yield
+        complete_junit(state)
+        return result
     except OSError as problem:
         if state.run is None:
             raise
@@ -347,6 +374,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     finally:
         if state.unwritten:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        elif session.exitstatus == pytest.ExitCode.OK and state.gate.fails(state.run):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -363,13 +392,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print accuracy, strongest heads, error categories and where the page is."""
-    state = config.stash[STATE]
-    if state.run is not None:
-        from reasoning_probe.report.terminal import summary_lines
+    """Print accuracy, strongest heads, error categories, the gate and where the page is."""
+    from reasoning_probe.terminal_shell import print_summary
 
-        terminalreporter.section("reasoning-probe")
-        for line in summary_lines(state.run):
-            terminalreporter.line(line)
-    if state.unwritten:
-        terminalreporter.line(f"reasoning-probe: {state.unwritten}", red=True)
+    print_summary(terminalreporter, config.stash[STATE])

@@ -149,6 +149,19 @@ class ProbeSession:
         for case in self._plan.values():
             self._by_item.setdefault(case.key[:2], []).append(case)
 
+    def size(self, dataset: str) -> int:
+        """Return how many items of *dataset* there are to ask, in the shard that the settings name."""
+        return sum(self.in_shard(Case(dataset, item)) for item in self.datasets[dataset].items)
+
+    @property
+    def asked(self) -> list[str]:
+        """The datasets of which the plan holds an item."""
+        return list(dict.fromkeys(dataset for dataset, _ in self._by_item))
+
+    def whole(self, dataset: str) -> bool:
+        """Tell whether the plan holds every one of them."""
+        return sum(name == dataset for name, _ in self._by_item) == self.size(dataset)
+
     def summary_line(self) -> str:
         """Say in one line what will run."""
         items = {key[:2] for key in self._plan}
@@ -454,6 +467,7 @@ class ProbeSession:
             "prompting": self.asking.record(),
             "ablation": ",".join(self.settings.ablations),
             "formats": {name: self.datasets[name].format for name in used},
+            "sizes": {name: self.size(name) for name in used},
             "reference": self._reference(),
             "control": self.after.control,
             "screening": [screening.entry() for screening in self.screenings.values()],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reasoning_probe.options import read_settings
+from reasoning_probe.gating import Gatekeeper
+from reasoning_probe.options import read_rules, read_settings
 
 if TYPE_CHECKING:
     from reasoning_probe.extensions import Extensions
@@ -26,11 +29,14 @@ class State:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.settings = read_settings(config)
+        self.gate = Gatekeeper(read_rules(config, self.settings.directory))
         self.problem: str | None = None
         self.run: Run | None = None
         self.page = False  # whether pytest-html was switched on
+        self.page_file: Path | None = None  # where it writes
         self.shared: Path | None = None  # the folder of xdist's workers
         self.unwritten: str | None = None  # why the files or the page could not be written
+        self.unsummed: str | None = None  # why the CI job's summary could not be written
         self._worker: Worker | None = None
         self._session: ProbeSession | None = None
         self.opened: list[Iterator[Any]] = []
@@ -103,6 +109,7 @@ def write_files(state: State, progress: ProgressBar, *, interrupted: bool) -> No
         from reasoning_probe import store
         from reasoning_probe.extensions import ExtensionError, plain_sections
 
+        state.run = state.gate.judged(state.run)
         try:
             sections = extensions(state.config).sections(state.run)
             state.run.summary["sections"] = store.plain(plain_sections(sections))
@@ -114,6 +121,36 @@ def write_files(state: State, progress: ProgressBar, *, interrupted: bool) -> No
             from reasoning_probe.report.pictures import FOLDER, write_figures
 
             write_figures(state.settings.directory / FOLDER, state.run)
+        state.gate.record(state.run)
+        _sum_up(state, state.run)
+
+
+def _sum_up(state: State, run: Run) -> None:
+    """Append to the summary of the CI job, where there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        from reasoning_probe.report.github import append_summary
+
+        try:
+            append_summary(Path(path), run)
+        except OSError as problem:  # the run is whole without it
+            state.unsummed = f"cannot write the job summary {path}: {problem.strerror}"
+
+
+def complete_junit(state: State) -> None:
+    """Add the gate's checks to the file of ``--junitxml``, if there is one and it is JUnit's. Raises ``OSError``."""
+    given = getattr(state.config.option, "xmlpath", None)
+    gate = None if state.run is None else state.run.summary.get("gate")
+    if not given or not gate:
+        return
+    from xml.etree.ElementTree import ParseError
+
+    from reasoning_probe.report.junit import with_gate
+    from reasoning_probe.store import write_text
+
+    path = Path(state.config.invocation_params.dir, os.path.expanduser(os.path.expandvars(given)))
+    with suppress(ParseError):  # somebody else's file
+        write_text(path, with_gate(path.read_text(encoding="utf-8"), gate))
 
 
 def unwritten(problem: OSError, state: State) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, ValuesView
+from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.frames import TABLES, Table, frame, rows
 from reasoning_probe.outcome import Outcome
-from reasoning_probe.schema import OUTCOME, RUN, Mismatch, checker
+from reasoning_probe.schema import OUTCOME, RUN, Check, Mismatch, checker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +51,18 @@ def write_run(folder: str | Path, run: Run) -> None:
     """Write ``run.json`` and ``outcomes.jsonl`` into *folder*, each replaced at once; makes the folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / OUTCOMES_FILE, "".join(_json(outcome.as_dict()) + "\n" for outcome in run.outcomes))
+    write_lines(folder / OUTCOMES_FILE, (outcome.as_dict() for outcome in run.outcomes))
+    write_summary(folder, run)
+
+
+def write_summary(folder: Path, run: Run) -> None:
+    """Write ``run.json`` alone, for what was found out later about outcomes that are written."""
     write_text(folder / RUN_FILE, _json(run.summary, indent=1) + "\n")
+
+
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSON object a line to *path*, replaced at once."""
+    write_text(path, "".join(_json(line) + "\n" for line in lines))
 
 
 def check_folder(folder: Path) -> None:
@@ -117,20 +127,26 @@ def read_run(folder: str | Path) -> Run:
         raise RunError(f"{folder / RUN_FILE} has schema version {found}, this package reads {SCHEMA_VERSION}")
     if _depth(summary) > MOST_DEPTH:
         raise RunError(f"{folder / RUN_FILE} is nested more than {MOST_DEPTH} deep: no run's is")
-    outcomes = []
-    path = folder / OUTCOMES_FILE
-    check, names = checker(OUTCOME), [field.name for field in fields(Outcome)]
     try:
         checker(RUN)(summary, str(folder / RUN_FILE))
-        for number, line in enumerate(_read(path).split("\n"), start=1):
-            if line.strip():
-                where = f"{path}, line {number}"
-                values = _parse(line, where)
-                check(values, where)
-                outcomes.append(Outcome(**{name: values.get(name) for name in names}))
     except Mismatch as problem:
         raise RunError(str(problem)) from None
-    return Run(summary, outcomes)
+    names = [field.name for field in fields(Outcome)]
+    lines = read_lines(folder / OUTCOMES_FILE, checker(OUTCOME))
+    return Run(summary, [Outcome(**{name: values.get(name) for name in names}) for _, values in lines])
+
+
+def read_lines(path: Path, check: Check) -> Iterator[tuple[str, Any]]:
+    """Yield the JSON object of each line of *path*, which *check* must pass, and where it stands."""
+    for number, line in enumerate(_read(path).split("\n"), start=1):
+        if line.strip():
+            where = f"{path}, line {number}"
+            values = _parse(line, where)
+            try:
+                check(values, where)
+            except Mismatch as problem:
+                raise RunError(str(problem)) from None
+            yield where, values
 
 
 def _read(path: Path) -> str:

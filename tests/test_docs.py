@@ -47,7 +47,7 @@ TOOLS = {
 }
 """Programs of others; what they do is theirs to test. ``.ci/run`` runs most of them."""
 
-VALUES = {"-o", "--output", "--format", "--prune"}
+VALUES = {"-o", "--output", "--format", "--prune", "--min-accuracy", "--reference", "--max-drop"}
 """Options of ``reasoning-probe`` that take a value."""
 
 SHELL = ("", "bash", "console", "sh", "shell")
@@ -177,6 +177,9 @@ def test_commands_of_pytest(snippet: Snippet, words: list[str], clone: Path, pyt
         for word in words:
             assert word.startswith("-") or word.isdigit() or (ROOT / word.split("::")[0]).exists(), snippet
         return
+    if "--probe-reference" in words and "--probe-update-reference" not in words:  # what it is held to is made first
+        first = [word for word in reduced(words, clone) if not word.startswith("--probe-min")]
+        pytester.runpytest_inprocess(*first, "--probe-update-reference", "--probe-dir=first")
     result = pytester.runpytest_inprocess(*reduced(words, clone))
     assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), snippet
     outcomes = result.parseoutcomes()
@@ -184,7 +187,7 @@ def test_commands_of_pytest(snippet: Snippet, words: list[str], clone: Path, pyt
     assert "errors" not in outcomes, snippet
 
 
-CLI = "show", "report", "compare", "merge", "export", "cache"
+CLI = "show", "report", "compare", "merge", "export", "gate", "cache"
 
 
 @pytest.mark.parametrize(("snippet", "words"), of("reasoning-probe"), ids=ident)

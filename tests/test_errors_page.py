@@ -109,6 +109,17 @@ option("a template that is not there", "--probe-template=gone.txt")
 option("a chat template that the tokenizer lacks: `--probe-chat on`", "--probe-chat=on")
 option("a replica that takes nothing", "--probe-replica-cpus=0")
 option("an engine that is none", "--probe-engine=spark")
+option("a limit that is no share: `--probe-min-accuracy 90`", "--probe-min-accuracy=90")
+option("a limit that is there twice", "--probe-min-accuracy=logic=0.5,logic=0.6")
+option("a limit for a dataset that no probe asks for", "--probe-min-accuracy=shapes=0.5")
+option("a drop from nothing", "--probe-max-drop=0.1")
+option("a reference that is not there", "--probe-reference=gone.jsonl")
+option("a reference that is none", "--probe-reference=colours.jsonl")
+option("a reference that the run overwrites", "--probe-reference=reports")
+option(
+    "a reference from a part of a dataset",
+    *("--probe-reference=new.jsonl", "--probe-update-reference", "--probe-shard=1/1"),
+)
 
 
 def ini(what: str, setting: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import Project
 from reasoning_probe.cache import FOLDER
+from reasoning_probe.limits import Rules
 from reasoning_probe.options import OPTIONS, Bad
 from reasoning_probe.prompts import Prompting
 from reasoning_probe.settings import Settings
@@ -22,9 +24,9 @@ def pytest_report_header(config):
 """
 
 
-def settings_line(project: Project, *args: str, ini: str = "") -> str:
+def settings_line(project: Project, *args: str, ini: str = "", show: str = SHOW) -> str:
     """Return what the plugin read, as the settings' repr."""
-    project.write("conftest.py", SHOW)
+    project.write("conftest.py", show)
     project.pytester.makeini(f"[pytest]\n{ini}\n")
     result = project.pytester.runpytest_inprocess("-p", "no:hypothesispytest", *args)
     return next(line for line in result.outlines if line.startswith("settings ")).removeprefix("settings ")
@@ -172,3 +174,53 @@ def test_resample_and_mean_are_run(project: Project) -> None:
     project.run("--probe-heads=L1H2", "--ablation=resample,mean", "-k", "mia")
     found = {outcome["ablation"]: outcome["response"] for outcome in project.outcomes()}
     assert found == {None: "No", "resample": "Yes", "mean": "Yes"}  # every other item makes the head say Yes
+
+
+# -- the gate ---------------------------------------------------------------------------------------------------------
+
+SHOW_RULES = """
+def pytest_report_header(config):
+    from pathlib import Path
+    from reasoning_probe.options import read_rules
+    return "settings " + repr(read_rules(config, Path("reports")))
+"""
+RULES = [
+    (["--probe-min-accuracy=0.9"], "probe_min_accuracy = 0.9", {"min_accuracy": {"": 0.9}}),
+    (
+        ["--probe-min-accuracy", "arithmetic=0.9,logic=0.5"],
+        "probe_min_accuracy = arithmetic=0.9, logic=0.5",
+        {"min_accuracy": {"arithmetic": 0.9, "logic": 0.5}},
+    ),
+    (["--probe-reference=old"], "probe_reference = old", {"reference": "old"}),
+    (
+        ["--probe-reference=old.jsonl", "--probe-max-drop=0.1"],
+        "probe_reference = old.jsonl\nprobe_max_drop = 0.1",
+        {"reference": "old.jsonl", "max_drop": 0.1},
+    ),
+    (
+        ["--probe-reference=old", "--probe-update-reference"],
+        "probe_reference = old\nprobe_update_reference = true",
+        {"reference": "old", "update": True},
+    ),
+]
+
+
+@pytest.mark.parametrize(("args", "ini", "given"), RULES, ids=[" ".join(args) for args, *_ in RULES])
+def test_the_gates_options_and_their_ini_twins_say_the_same(
+    project: Project, args: list[str], ini: str, given: dict[str, Any]
+) -> None:
+    """But for names of datasets, which must exist where somebody typed them."""
+    if "reference" in given:
+        given = given | {"reference": project.path / given["reference"]}
+    typed = frozenset(given.get("min_accuracy", ()))
+    assert settings_line(project, *args, show=SHOW_RULES) == repr(Rules(**given, named=typed))
+    assert settings_line(project, ini=ini, show=SHOW_RULES) == repr(Rules(**given))
+
+
+@pytest.mark.parametrize("option", ["--probe-min-accuracy=90", "--probe-max-drop=5%"])
+def test_what_is_no_share_is_refused(project: Project, option: str) -> None:
+    result = project.run(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"*{option.partition('=')[0]}: cannot read *: write a number from 0 to 1, such as 0.9"]
+    )

@@ -10,20 +10,44 @@ from reasoning_probe.report.text import count, escape, p_value
 from reasoning_probe.store import Run
 
 MOST_ROWS = 100
+_MARKS = {True: "✓", False: "✗", None: "○"}
 
 
 def gate_html(run: Run) -> str:
-    """Return the gate's result, a line for each check."""
+    """Return the gate's result, a line for each check, and the items that got worse."""
     gate = run.summary.get("gate")
     if not gate:
         return ""
-    passed = bool(gate["passed"])
-    sign = '<span class="rp-right">✓ Gate passed</span>' if passed else '<span class="rp-wrong">✗ Gate failed</span>'
+    sign, said = {
+        True: ("rp-right", "✓ Gate passed"),
+        False: ("rp-wrong", "✗ Gate failed"),
+        None: ("rp-facts", "○ Gate undecided"),
+    }[gate["passed"]]
     lines = "".join(
-        f"<li>{'✓' if check['passed'] else '✗'} {escape(check['line'])}{_significance(check.get('p_value'))}</li>"
+        f"<li>{_MARKS[check['passed']]} {escape(check['line'])}{_significance(check.get('p_value'))}</li>"
         for check in gate["checks"][:MOST_ROWS]
     )
-    return f'<div class="rp-gate"><p><strong>{sign}</strong></p><ul>{lines}</ul></div>'
+    lines += "".join(f"<li>{escape(line)}</li>" for line in (gate.get("notes") or ())[:MOST_ROWS])
+    verdict = f'<p><strong><span class="{sign}">{said}</span></strong></p><ul>{lines}</ul>'
+    return f'<div class="rp-gate">{verdict}{_regressions(gate.get("regressions") or [])}</div>'
+
+
+def _regressions(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return ""
+    rows = [
+        row(
+            name(item["dataset"]),
+            name(item["item"]),
+            name(item["question"]),
+            name(item["expected"]),
+            name("nothing" if item["answer"] is None else item["answer"]),
+        )
+        for item in found[:MOST_ROWS]
+    ]
+    caption = "Right in the reference, wrong now" + (f": the first {MOST_ROWS}" if len(found) > MOST_ROWS else "")
+    head = ["dataset", "item", "question", "expected", "answered"]
+    return details(f"{count(len(found), 'answer')} that got worse", table(caption, head, rows))
 
 
 def _significance(p: float | None) -> str:

@@ -21,6 +21,7 @@ def markdown_summary(run: Run) -> str:
     parts = [f"## reasoning-probe: {_plain(run.summary['model']['name'])}", _plain(accuracy_sentence(run), 300)]
     said = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
     parts.append("\n".join(f"- {_plain(sentence, 600)}" for sentence in said[:MOST_DATASETS]))
+    parts.append(_gate(run))
     rows = [
         [
             _plain(name),
@@ -41,6 +42,27 @@ def markdown_summary(run: Run) -> str:
             parts.append(f"{title}: " + ", ".join(f"{_plain(category)} {number:,}" for category, number in counts))
     parts += map(_own, (run.summary.get("sections") or ())[:MOST_TARGETS])
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _gate(run: Run) -> str:
+    gate = run.summary.get("gate")
+    if not gate:
+        return ""
+    marks = {True: "✅", False: "❌", None: "⚪"}
+    verdict = {True: "passed", False: "failed", None: "undecided"}[gate["passed"]]
+    lines = [f"{marks[gate['passed']]} **Gate {verdict}**", ""]
+    for check in gate["checks"][:MOST_DATASETS]:
+        p = "" if check.get("p_value") is None else f", p {p_value(check['p_value']).replace('<', '&lt;')}"
+        lines.append(f"- {marks[check['passed']]} {_plain(check['line'], 400)}{p}")
+    lines += [f"- {_plain(line, 300)}" for line in (gate.get("notes") or ())[:MOST_TARGETS]]
+    worse = gate.get("regressions") or []
+    for found in worse[:MOST_TARGETS]:
+        answer = "nothing" if found["answer"] is None else found["answer"]
+        told = f"{_plain(found['dataset'], 40)} {_plain(found['item'], 60)}: {_plain(answer, 60)}"
+        lines.append(f"- right in the reference, wrong now: {told} instead of {_plain(found['expected'], 60)}")
+    if len(worse) > MOST_TARGETS:
+        lines.append(f"- and {count(len(worse) - MOST_TARGETS, 'more item')} that got worse")
+    return "\n".join(lines)
 
 
 def _targets(group: Group) -> str:

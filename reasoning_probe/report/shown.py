@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_probe.report.controls import control_sentences
 from reasoning_probe.report.tables import bar, table
-from reasoning_probe.report.terminal import engine_lines
+from reasoning_probe.report.terminal import engine_lines, gate_said
 from reasoning_probe.report.text import count, nats, one_line, p_value, percent, points
 from reasoning_probe.report.verdict import (
     Group,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_TARGETS = 10
 MOST_DATASETS = 50
+_STYLES = {"good": "green", "bad": "red", "warning": "yellow"}
 
 
 def show(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
@@ -37,9 +38,8 @@ def show(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
     console.print(one_line(", ".join(facts), 400), style="dim")
     for sentence in [*sentences(run), *control_sentences(run)]:
         console.print(f"- {one_line(sentence, 1000)}")
-    for check in (run.summary.get("gate") or {}).get("checks", ()):
-        said = "gate passed" if check["passed"] else "gate failed"
-        console.print(f"{said}: {one_line(check['line'], 400)}", style="green" if check["passed"] else "red")
+    for said, style in gate_said(run):
+        console.print(said, style=_STYLES.get(style))
     console.print()
     console.print(_accuracies(run))
     for group in groups(run)[:MOST_DATASETS]:

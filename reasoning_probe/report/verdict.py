@@ -149,6 +149,11 @@ def accuracy_sentence(run: Run) -> str:
 
 def sentences(run: Run) -> list[str]:
     """Return what was found about the targets, the most telling first; datasets that share a finding share one."""
+    return [sentence for sentence, _ in told(run)]
+
+
+def told(run: Run) -> list[tuple[str, bool]]:
+    """Return the sentences, and of each whether it warns: something could not be found out."""
     by_finding: dict[tuple[Any, ...], list[Group]] = {}
     several = len({group.ablation for group in groups(run)}) > 1
     order: dict[Finding, int] = {"found": 0, "none": 1, "few_right": 2, "few_items": 3, "floor": 4}
@@ -156,10 +161,13 @@ def sentences(run: Run) -> list[str]:
         shared = group.finding in ("few_items", "floor")
         key = (group.finding, group.ablation if several else "", group.noun, len(group.rows), group.flips_needed)
         by_finding.setdefault(key if shared else (*key, group.dataset), []).append(group)
-    said = [_sentence(members, _under(members[0], several)) for members in by_finding.values()]
+    said = [
+        (_sentence(members, _under(members[0], several)), members[0].finding not in ("found", "none"))
+        for members in by_finding.values()
+    ]
     silent = [group for group in groups(run) if not group.significant and group.moving]
-    moved = [_logprob_sentence(group, _under(group, several)) for group in silent]
-    return [*_extent(run), *said, *moved]
+    moved = [(_logprob_sentence(group, _under(group, several)), False) for group in silent]
+    return [*((sentence, True) for sentence in _extent(run)), *said, *moved]
 
 
 def _under(group: Group, several: bool) -> str:
