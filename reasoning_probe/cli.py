@@ -149,6 +149,7 @@ def _gate(options: argparse.Namespace) -> int:
     from reasoning_probe.gate import judge
     from reasoning_probe.gate_reference import different_items, read_reference
     from reasoning_probe.report.terminal import plain, summary
+    from reasoning_probe.report.text import one_line
 
     rules = Rules(options.min_accuracy or {}, options.reference, options.max_drop)
     if not rules.on:
@@ -156,7 +157,8 @@ def _gate(options: argparse.Namespace) -> int:
     run = read_run(options.dir)
     for name in rules.min_accuracy:
         if name not in {EVERY, *run.summary["datasets"]}:
-            raise RunError(f"{options.dir} has no dataset {name[:40]!r}: it has {', '.join(run.summary['datasets'])}")
+            known = ", ".join(one_line(dataset, 40) for dataset in run.summary["datasets"])
+            raise RunError(f"{options.dir} has no dataset {name[:40]!r}: it has {known}")
     reference = None if rules.reference is None else read_reference(rules.reference)
     if reference is not None and (other := different_items(reference, run)):
         raise RunError(f"{rules.reference} was made from other items: {other}; ask the same ones")
