@@ -52,7 +52,7 @@ def test_what_matters_is_there_however_narrow_the_terminal(run: Run, width: int)
     assert [line.split()[:2] for line in strongest[:2]] == [["L1H3", "-64*"], ["L2H0", "-32*"]]
     assert all("arithmetic" in line for line in strongest[:2])
     said = " ".join(line.strip() for line in lines)
-    assert "2 of 16 heads matter for arithmetic: L1H3 (-64 points) and L2H0 (-32)." in said
+    assert "2 of 16 measured heads matter for arithmetic: L1H3 (-64 points) and L2H0 (-32)." in said
     assert "No head can be judged on gsm8k: the baseline is 0 %." in said
     assert "gate FAILED: multi_step: accuracy dropped by 40 points, at most 5 allowed, p 0.031" in said
 
