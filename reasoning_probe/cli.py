@@ -148,7 +148,9 @@ def _export(options: argparse.Namespace) -> None:
 def _gate(options: argparse.Namespace) -> int:
     from reasoning_probe.gate import judge
     from reasoning_probe.gate_reference import different_items, read_reference
-    from reasoning_probe.report.terminal import plain, summary
+    from reasoning_probe.report.shown import STYLES
+    from reasoning_probe.report.tables import console
+    from reasoning_probe.report.terminal import gate_said
     from reasoning_probe.report.text import one_line
 
     rules = Rules(options.min_accuracy or {}, options.reference, options.max_drop)
@@ -164,7 +166,8 @@ def _gate(options: argparse.Namespace) -> int:
         raise RunError(f"{rules.reference} was made from other items: {other}; ask the same ones")
     run = Run(run.summary | {"gate": judge(run, rules, reference)}, run.outcomes)
     write_summary(options.dir, run)  # show and report tell it from now on
-    print("\n".join(map(plain, summary(run, shutil.get_terminal_size().columns, verbosity=-2))))
+    for said, style in gate_said(run):
+        console().print(said, style=STYLES.get(style))
     return 0 if run.summary["gate"]["passed"] else 1
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MOST_TARGETS = 10
 MOST_DATASETS = 50
-_STYLES = {"good": "green", "bad": "red", "warning": "yellow"}
+STYLES = {"good": "green", "bad": "red", "warning": "yellow"}
 
 
 def show(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
@@ -39,7 +39,7 @@ def show(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
     for sentence in [*sentences(run), *control_sentences(run)]:
         console.print(f"- {one_line(sentence, 1000)}")
     for said, style in gate_said(run):
-        console.print(said, style=_STYLES.get(style))
+        console.print(said, style=STYLES.get(style))
     console.print()
     console.print(_accuracies(run))
     for group in groups(run)[:MOST_DATASETS]:
