@@ -43,7 +43,7 @@ def test_show_fits_the_terminal_and_the_pipe(
     assert sentence.endswith("try --probe-items 200.")  # not folded: grep finds it whole
     assert piped.count("L1H3 *") == 1
     assert "strongest 3 of 16" in piped
-    assert "gate failed: multi_step: accuracy dropped" in piped
+    assert "gate FAILED: multi_step: accuracy dropped" in piped
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert main(["show", str(folder)]) == 0
