@@ -53,9 +53,8 @@ class Asking:
 
     def _beyond(self, name: str, source: Source | None, found: Dataset) -> tuple[Item, ...]:
         """Return the items of a source after those that are asked; generators have no end and are not read here."""
-        if self.settings.items is None or self.settings.prompting.shots_from or found.source == "generated with seed 0":
-            return ()
-        if generators.is_spec(found.source):
+        generated = found.builtin in generators.NAMES or generators.is_spec(found.source)
+        if self.settings.items is None or self.settings.prompting.shots_from or generated:
             return ()
         return datasets.read(name, source).items[len(found.items) :]
 
