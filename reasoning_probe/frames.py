@@ -58,8 +58,9 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if name.endswith("_ci95") and value:
             flat |= dict(zip((f"{name}_low", f"{name}_high"), value, strict=False))
-        elif isinstance(value, str):  # a lone surrogate has no UTF-8
-            flat[name] = value.encode("utf-8", "backslashreplace").decode("utf-8")
+        elif isinstance(value, str):
+            # A lone surrogate has no UTF-8.
+            flat[name] = value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
         else:
             flat[name] = json.dumps(value) if isinstance(value, dict | list | tuple) else value
     return flat

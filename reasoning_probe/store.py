@@ -161,7 +161,7 @@ def _read(path: Path) -> str:
 
 def _parse(text: str, where: str | Path) -> Any:
     try:
-        return json.loads(text, parse_constant=lambda _: None, parse_float=_finite, parse_int=_whole)
+        return _JSON.decode(text)
     except (ValueError, RecursionError) as problem:
         raise RunError(f"{where} is not JSON: {str(problem)[:80]}") from None
 
@@ -177,6 +177,9 @@ def _whole(text: str) -> int:
     if len(text) > 20:
         raise ValueError(f"{text[:20]}... is too large a number")
     return int(text)
+
+
+_JSON = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite, parse_int=_whole)
 
 
 def _depth(value: Any) -> int:

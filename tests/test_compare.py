@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from contextlib import suppress
 from dataclasses import replace
 from math import comb
 from pathlib import Path
@@ -22,6 +23,8 @@ from reasoning_probe.cli import main
 from reasoning_probe.comparison import Comparison, compare
 from reasoning_probe.outcome import Outcome
 from reasoning_probe.report.markdown import markdown_summary
+from reasoning_probe.report.page import standalone_page
+from reasoning_probe.report.pictures import write_figures
 from reasoning_probe.report.shown import show
 from reasoning_probe.report.tables import console
 from reasoning_probe.report.terminal import summary_lines
@@ -262,6 +265,17 @@ def test_what_can_be_read_can_be_shown(tmp_path_factory: pytest.TempPathFactory,
     markdown_summary(run)
     run.rows("targets")
     compared(run, SMALL)
+
+
+@settings(deadline=None, max_examples=8)
+@given(damaged(plain(SMALL.summary)))
+def test_what_can_be_read_has_a_page(tmp_path_factory: pytest.TempPathFactory, summary: Any) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    write_run(folder, SMALL)
+    (folder / "run.json").write_text(json.dumps(summary), "utf-8")
+    with suppress(RunError):
+        assert standalone_page(read_run(folder)).endswith("</html>\n")
+        write_figures(folder / "figures", read_run(folder))
 
 
 @settings(deadline=None, max_examples=50)
