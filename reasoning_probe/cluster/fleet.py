@@ -6,6 +6,7 @@ Only this module knows Ray, and imports it when a cluster is used.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import time
@@ -66,6 +67,12 @@ def _ray() -> Any:
     return ray
 
 
+def _affinity(node: str) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
 class Fleet:
     """Replicas of the model of *order* on the cluster of *spec*; *given* is the model itself where it has no name."""
 
@@ -87,7 +94,7 @@ class Fleet:
         self.lost = 0
         self._deaths: Counter[str] = Counter()
         self._closed_to: set[str] = set()  # nodes that get no more replicas
-        self._looked = 0.0
+        self._looked = -math.inf
         self._hope = time.monotonic()  # when there was a working replica last
 
     # -- members ----------------------------------------------------------------------------------------------------
@@ -132,15 +139,13 @@ class Fleet:
         )
 
     def _start(self, node: dict[str, Any]) -> None:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         actor = (
             self.ray.remote(Replica)
             .options(
                 num_cpus=self.needs["CPU"],
                 num_gpus=self.needs["GPU"],
                 max_restarts=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+                scheduling_strategy=_affinity(node["NodeID"]),
             )
             .remote()
         )
