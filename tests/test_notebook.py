@@ -15,11 +15,14 @@ import pandas as pd
 import pytest
 from fake_runs import as_run, fake_run, full_run, outcome
 from matplotlib.figure import Figure
-from planted import planted
+from oracle import edited
+from planted import CARRIER, DEFAULT, KNOWN, OTHERS, planted
 
 import reasoning_probe as rp
 from reasoning_probe.cli import main
+from reasoning_probe.comparison import compare
 from reasoning_probe.frames import columns, csv_file
+from reasoning_probe.heads import find_heads
 from reasoning_probe.outcome import Choice
 from reasoning_probe.report.fragment import fragment
 from reasoning_probe.store import write_run
@@ -214,3 +217,22 @@ def test_the_example_notebook_runs_and_was_kept_as_it_ran() -> None:
 def said(cell: nbformat.NotebookNode) -> list[tuple[str, tuple[str, ...]]]:
     """What sort of outputs a cell has; its numbers may differ from machine to machine in the last digits."""
     return [(output.output_type, tuple(sorted(output.get("data", ())))) for output in cell.get("outputs", [])]
+
+
+def test_a_head_that_a_second_model_lost_is_what_the_comparison_names() -> None:
+    """The second model is the first with the weights of one head set to zero: there it has no effect any more."""
+    model, tokenizer = planted()
+    site = find_heads(model).sites[1]
+    asked = [name for name, answer in KNOWN.items() if answer != DEFAULT and not name.isdigit()]
+    asked += [f"{first} {second}" for first in asked for second in asked][: 12 - len(asked)]
+    items = [rp.Item(question=f"Is {name} an animal?", answer="yes") for name in asked]
+    runs = [
+        rp.sweep(one, tokenizer, items, [CARRIER, *OTHERS[:3]], max_new_tokens=4).run
+        for one in (model, edited(model, site.path, site.heads, [2]))
+    ]
+    found = compare((Path("a"), runs[0]), (Path("b"), runs[1]))
+    (change,) = [target for target in found.targets if target.significant]
+    assert change.target == found.targets[0].target == CARRIER
+    assert (change.second, change.change.mean) == (0.0, -change.first)
+    lost = [each for each in found.changed if each.what == "lost"]
+    assert len(lost) == round(-change.first * len(items)) >= 6
