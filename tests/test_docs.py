@@ -196,7 +196,7 @@ def test_commands_of_reasoning_probe(snippet: Snippet, words: list[str], project
     from reasoning_probe.cli import main
 
     assert words[0] in CLI, snippet
-    project.probe("logic")
+    project.probe("logic", *(["arithmetic"] if words[0] == "gate" else []))  # whose limits are named
     named = [word for word in words[1:] if not word.startswith("-") and words[words.index(word) - 1] not in VALUES]
     for number, folder in enumerate(named, start=1):
         shard = [f"--probe-shard={number}/{len(named)}"] if words[0] == "merge" else []
