@@ -181,6 +181,10 @@ class ProbeSession:
         if self._loaded is None:
             from reasoning_probe import models
 
+            if self.settings.cluster is not None:
+                from reasoning_probe.cluster.fleet import check
+
+                check(self.settings.cluster)
             started = time.perf_counter()
             if self.provided is not None:
                 self._loaded = self.provided

@@ -10,6 +10,8 @@ import pytest
 
 from conftest import Project
 from reasoning_probe.cache import FOLDER
+from reasoning_probe.cluster.spec import ClusterSpec
+from reasoning_probe.device_map import DeviceMap
 from reasoning_probe.limits import Rules
 from reasoning_probe.options import OPTIONS, Bad
 from reasoning_probe.prompts import Prompting
@@ -59,6 +61,13 @@ TWINS = [
     (["--probe-items", "200"], "probe_items = 200", {"items": 200}),
     (["--probe-max-new-tokens", "8"], "probe_max_new_tokens = 8", {"max_new_tokens": 8}),
     (["--probe-device", "cuda:1"], "probe_device = cuda:1", {"device": "cuda:1"}),
+    (["--probe-device-map", "auto"], "probe_device_map = auto", {"device_map": DeviceMap()}),
+    (["--probe-engine", "ray"], "probe_engine = ray", {"cluster": ClusterSpec()}),
+    (
+        ["--probe-engine=ray=h:1", "--probe-replica-cpus=4", "--probe-replica-gpus=0.5"],
+        "probe_engine = ray=h:1\nprobe_replica_cpus = 4\nprobe_replica_gpus = 0.5",
+        {"cluster": ClusterSpec("h:1", 4.0, 0.5)},
+    ),
     (["--probe-dtype", "bfloat16"], "probe_dtype = bfloat16", {"dtype": "bfloat16"}),
     (["--probe-memory", "1.5GiB"], "probe_memory = 1.5GiB", {"memory": 3 * 2**29}),
     (["--probe-cache=off"], "probe_cache = off", {"cache": None}),

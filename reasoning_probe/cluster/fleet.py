@@ -5,6 +5,7 @@ Only this module knows Ray, and imports it when a cluster is used.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 import os
@@ -59,11 +60,19 @@ class Event:
     result: Any
 
 
+def check(spec: ClusterSpec) -> None:
+    """Raise :class:`ClusterError` where it can be known, before a model is loaded, that *spec* cannot be used."""
+    named = spec.address or os.environ.get("RAY_ADDRESS")
+    encrypted = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")  # then only Ray itself can talk to it
+    if named and named != "auto" and not encrypted and (why := _silent(named)) is not None:
+        raise ClusterError(f"there is no Ray cluster at {named} ({why}): give the HOST:PORT of its head node")
+    if importlib.util.find_spec("ray") is None:
+        raise ClusterError("--probe-engine ray needs Ray: pip install 'reasoning-probe[ray]'")
+
+
 def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as problem:
-        raise ClusterError("--probe-engine ray needs Ray: pip install 'reasoning-probe[ray]'") from problem
+    import ray
+
     return ray
 
 
@@ -77,6 +86,7 @@ class Fleet:
     """Replicas of the model of *order* on the cluster of *spec*; *given* is the model itself where it has no name."""
 
     def __init__(self, spec: ClusterSpec, order: Order, given: Any = None) -> None:
+        check(spec)
         self.ray = _ray()
         self.order = order
         self.address = spec.address or os.environ.get("RAY_ADDRESS") or "this machine"
@@ -241,18 +251,13 @@ def _connect(ray: Any, address: str | None) -> bool:
     """Connect to the cluster, and tell whether that was done here. Raises :class:`ClusterError` in bounded time."""
     if ray.is_initialized():
         return False
-    named = address or os.environ.get("RAY_ADDRESS")
-    if named and named != "auto":
-        encrypted = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")  # then only Ray itself can talk to it
-        if not encrypted and (why := _silent(named)) is not None:
-            raise ClusterError(f"there is no Ray cluster at {named} ({why}): give the HOST:PORT of its head node")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here: it calls nobody
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what matters of a lost node is in our own notes
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
     except Exception as problem:
         said = " ".join(str(problem).split())[:300]
-        raise ClusterError(f"cannot use the Ray cluster at {named or 'this machine'}: {said}") from problem
+        raise ClusterError(f"cannot use the Ray cluster at {address or 'this machine'}: {said}") from problem
     return True
 
 
