@@ -264,6 +264,7 @@ class ProbeSession:
 
     def _start(self) -> None:
         from reasoning_probe import models
+        from reasoning_probe.engine.replies import Codec
         from reasoning_probe.engine.run import Engine
         from reasoning_probe.heads import HeadError, HeadMap, find_heads, prove_heads
         from reasoning_probe.resume import context_of
@@ -300,6 +301,7 @@ class ProbeSession:
                 chats=self.asking.chats,
             )
         else:
+            references = Codec(loaded.model, loaded.tokenizer).fitting(references, self.asking.chats)
             self.engine = self._on_cluster(loaded, head_map, references, context or {"weights": fingerprint})
             context = context and self.engine.context  # that of the nodes, which compute
         if self.settings.screen is not None:

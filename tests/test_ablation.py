@@ -120,3 +120,15 @@ def test_two_ablations_of_layers_and_joint_targets_in_one_session(project: Any) 
     assert summary["reference"]["resample"]["seed"] == 3
     assert {(row["target"], row["ablation"]) for row in summary["control"]["targets"]} == ablations
     assert {"load_s", "proof_s", "control_s", "baseline_s", "sweep_s", "total_s"} <= set(summary["timing"])
+
+
+@pytest.mark.parametrize("ablation", ["mean", "resample"])
+def test_a_prompt_that_does_not_fit_the_context_is_no_reference(ablation: str) -> None:
+    """Its own item is skipped, the others' values come from what fits."""
+    model = build("gpt2", max_position_embeddings=64)
+    long = rp.Item(question="x" * 200, answer="8", id="long")
+    items = [rp.Item(question=f"What is {n}?", answer="8", id=f"n{n}") for n in range(3)]
+    with_long = rp.sweep(model, Letters(), [long, *items], "L0H1,L1", ablation=ablation, max_new_tokens=6)
+    without = rp.sweep(model, Letters(), items, "L0H1,L1", ablation=ablation, max_new_tokens=6)
+    assert list(with_long) == list(without)
+    assert len(without) == 9

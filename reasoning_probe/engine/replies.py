@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,18 @@ class Codec:
     def pad(self) -> int:
         """The id that fills rows which have ended."""
         return min(self.eos) if self.eos else 0
+
+    def fitting(self, prompts: Mapping[str, Sequence[str]], chats: Container[str]) -> dict[str, list[str]]:
+        """Return *prompts*, by dataset, without those that the model's context does not hold."""
+        return {
+            name: [prompt for prompt in of_dataset if self._fits(prompt, name not in chats)]
+            for name, of_dataset in prompts.items()
+        }
+
+    def _fits(self, prompt: str, special_tokens: bool) -> bool:
+        if self.context is None or len(prompt.encode("utf-8", "surrogatepass")) < self.context // 2:
+            return True  # a token is a byte or more, but for the special ones
+        return len(self.ids(prompt, special_tokens)) <= self.context
 
     def encode(self, query: Query) -> Encoded:
         """Return *query* in tokens; raises :class:`ContextError` if prompt and answer exceed the context."""

@@ -49,7 +49,8 @@ class Engine:
     """Answers a plan on one model.
 
     ``references`` holds, by dataset, the prompts that ``mean`` averages over and ``resample`` draws its donors from;
-    an outcome must not depend on which of a dataset's items were selected, so they are all of its prompts.
+    an outcome must not depend on which of a dataset's items were selected, so they are all of its prompts that fit
+    the model's context.
     """
 
     model: Any
@@ -65,6 +66,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.model, self.tokenizer)
+        self.references = self.codec.fitting(self.references, self.chats)
         self.memory = Memory(self.codec.device, self.memory_cap)
         self.plain = Plain(self.model, self.head_map, self.codec, self.memory)
         self.counts = self.plain.counts
