@@ -116,7 +116,7 @@ def _engine(text: str) -> ClusterSpec | None:
 def _amount(text: str) -> float:
     if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:
         raise Bad(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
-    return float(text)
+    return float(text.strip())  # which strips more than float does
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
