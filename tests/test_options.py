@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from reasoning_probe.cache import FOLDER
 from reasoning_probe.cluster.spec import ClusterSpec
 from reasoning_probe.device_map import DeviceMap
 from reasoning_probe.limits import Rules
-from reasoning_probe.options import OPTIONS, Bad
+from reasoning_probe.options import OPTIONS, Bad, read_settings
 from reasoning_probe.prompts import Prompting
 from reasoning_probe.settings import Settings
 from reasoning_probe.shards import Shard
@@ -85,6 +86,23 @@ def test_an_option_and_its_ini_twin_say_the_same(
     wanted = repr(Settings(**(places | given)))  # type: ignore[arg-type]
     assert settings_line(project, *args) == wanted
     assert settings_line(project, ini=ini) == wanted
+
+
+def test_options_go_together_in_any_combination(project: Project) -> None:
+    draw = random.Random(0)
+    for _ in range(30):
+        chosen = draw.sample(TWINS, draw.randint(2, 8))
+        words = [word for args, *_ in chosen for word in args]
+        config = project.pytester.parseconfig("-p", "no:hypothesispytest", "-p", "no:html", *words)
+        try:
+            found = read_settings(config)
+        except pytest.UsageError as problem:
+            refused = str(problem)
+        else:
+            refused = "--probe-"
+            assert found.ablating or not any("ablate" in word or "heads" in word for word in words)
+        assert len(refused.splitlines()) == 1, words
+        assert "--probe-" in refused, words
 
 
 def test_the_command_line_wins_over_the_ini_file(project: Project) -> None:
