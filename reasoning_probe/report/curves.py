@@ -138,7 +138,8 @@ def screening_sentences(run: Run) -> list[str]:
         if not entry["rest"]:
             said.append(f"{chosen}: all of them.")
         elif entry["sampled"] == entry["rest"]:
-            said.append(f"{chosen}, and all {entry['rest']:,} others, of which {entry['missed']:,} matter.")
+            matter = "matters" if entry["missed"] == 1 else "matter"
+            said.append(f"{chosen}, and all {entry['rest']:,} others, of which {entry['missed']:,} {matter}.")
         elif entry["miss_rate"] is None:
             said.append(f"{chosen}, and none of the other {entry['rest']:,}: how many of these matter is not known.")
         else:
