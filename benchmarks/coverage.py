@@ -1,7 +1,7 @@
 """Which families of transformers' decoder-only models are probed right: the table of docs/models.md, from what ran.
 
     python -m benchmarks.coverage                   # all families; writes docs/models.json and the table
-    python -m benchmarks.coverage llama bloom       # some, printed only
+    python -m benchmarks.coverage llama bloom       # these anew, in the same files
     python -m benchmarks.coverage --table           # the table again, from docs/models.json
 
 Every family for which transformers has a causal language model is built small and random from its config. Then: are its
@@ -31,7 +31,8 @@ RESULTS = ROOT / "docs" / "models.json"
 PAGE = ROOT / "docs" / "models.md"
 BEGIN, END = "<!-- what ran: begin -->", "<!-- what ran: end -->"
 
-SECONDS = 120
+SECONDS = 60  # of processor time
+WALL = 900
 BYTES = 12 << 30
 LIMIT = 6  # new tokens
 
@@ -71,7 +72,9 @@ def examine(family: str) -> dict[str, Any]:
         site = head_map.sites[0]
         found |= {"layers": _layers(model, config), "attention_layers": len(head_map.sites)}
         found |= {"heads": site.heads, "head_dim": site.head_dim, "kv_heads": site.kv_heads}
-        found["same_without_weights"] = _without_weights(config) == head_map
+        found["step"] = "heads found without weights"
+        if _without_weights(config) != head_map:
+            raise HeadError("other heads are found than with weights")
         found["step"] = "proved"
         prove_heads(model, head_map)
         found["has"] = _features(model, config, head_map)
@@ -103,10 +106,7 @@ def _without_weights(config: Any) -> Any:
 
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
-    try:
-        return find_heads(skeleton)
-    except Exception as problem:
-        return f"{type(problem).__name__}: {problem}"
+    return find_heads(skeleton)
 
 
 def _features(model: Any, config: Any, head_map: Any) -> list[str]:
@@ -117,7 +117,9 @@ def _features(model: Any, config: Any, head_map: Any) -> list[str]:
 
     text = text_config(config)
     site = head_map.sites[0]
-    values = {name: value for name, value in vars(text).items() if isinstance(value, int | str | list)}
+    values = {name: value for name, value in vars(text).items() if isinstance(value, int | str | list)} | {
+        "use_sliding_window": getattr(text, "use_sliding_window", True)
+    }
     names = [name for name, _ in [*model.named_parameters(), *model.named_buffers()]]
     code = Path(sys.modules[type(model).__module__].__file__ or "").read_text(encoding="utf-8")
     token_table = model.get_input_embeddings()
@@ -130,7 +132,9 @@ def _features(model: Any, config: Any, head_map: Any) -> list[str]:
         "multi-query": site.kv_heads == 1 < site.heads and "kv_lora_rank" not in values,
         "grouped-query": 1 < site.kv_heads < site.heads,
         "sliding window": any("sliding" in str(kind) for kind in kinds)
-        or any("window" in name and isinstance(size, int) and size > 1 for name, size in values.items()),
+        if kinds
+        else values.get("use_sliding_window", True) is not False
+        and any("window" in name and isinstance(size, int) and size > 1 for name, size in values.items()),
         "attention sinks": any(name.endswith("sinks") for name in names),
         "mixture of experts": any(".experts." in name for name in names)
         or any("expert" in name and isinstance(number, int) and number > 1 for name, number in values.items()),
@@ -171,8 +175,9 @@ def _compare(model: Any, head_map: Any) -> dict[str, Any]:
     from letters import Letters
 
     import reasoning_probe as rp
-    from reasoning_probe.engine.run import Engine
+    from reasoning_probe.engine.run import Engine, Work
     from reasoning_probe.heads import HeadError, prove_heads
+    from reasoning_probe.prompts import Generation, query
     from reasoning_probe.targets import parse_targets
 
     first, last = head_map.sites[0], head_map.sites[-1]
@@ -192,9 +197,10 @@ def _compare(model: Any, head_map: Any) -> dict[str, Any]:
         facts["mlp"] = "cannot be told"
     items = [rp.Item(question="What is 5 + 3?", answer="8", id="a"), rp.Item(question="Max?", answer="Yes", id="b")]
     letters = Letters()
-    outcomes = rp.sweep(model, letters, items, targets, max_new_tokens=LIMIT, stop=())
     engine = Engine(model, letters, head_map)
-    assert engine.way is not None
+    ablated = tuple((target, "zero") for name in targets for target in parse_targets(name, head_map))
+    plan = [Work(query("items", item, Generation(LIMIT, ())), ablated) for item in items]
+    outcomes = [outcome for batch in engine.run(plan) for outcome in batch]
     facts |= {"path": engine.path, "why": engine.why}
     different = set()
     expected = {
@@ -275,7 +281,8 @@ def _in_a_process(family: str) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        signal.alarm(WALL)
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
@@ -291,7 +298,8 @@ def _in_a_process(family: str) -> dict[str, Any]:
     if said:
         found: dict[str, Any] = json.loads(said)
         return found | seconds
-    ended = f"it did not end in {SECONDS} s" if os.WTERMSIG(status) == signal.SIGALRM else "the process died"
+    late = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGXCPU, signal.SIGKILL)
+    ended = f"it did not end in {SECONDS} s" if late else "the process died"
     return {"family": family, "right": False, "step": "built", "reason": ended} | seconds
 
 
@@ -352,7 +360,7 @@ def write_page(results: dict[str, Any]) -> None:
 
 def main(argv: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("families", nargs="*", help="examine and print these only")
+    parser.add_argument("families", nargs="*", help="examine these only")
     parser.add_argument("--table", action="store_true", help="write the table from docs/models.json")
     given = parser.parse_args(None if argv is None else list(argv))
     if given.table:
@@ -361,17 +369,15 @@ def main(argv: Iterable[str] | None = None) -> None:
     from importlib.metadata import version
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    found = []
-    for one in examined(given.families or families()):
-        found.append(one)
-        said = one.get("why", "") if one["right"] else f"{one['step']}: {one['reason']}"
-        print(f"{'right' if one['right'] else 'NOT  '} {one['family']:26} {one['seconds']:5.1f} s  {said}", flush=True)
-        if given.families:
-            print(json.dumps(one, indent=2))
-    if given.families:
-        return
     versions = {name: version(name).partition("+")[0] for name in ("transformers", "torch")}
-    RESULTS.write_text(json.dumps({"versions": versions, "families": found}, indent=1) + "\n", encoding="utf-8")
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if given.families and RESULTS.is_file() else {}
+    found = {one["family"]: one for one in known.get("families", ()) if known["versions"] == versions}
+    for one in examined(given.families or families()):
+        found[one["family"]] = one
+        said = one.get("why", "") if one["right"] else f"{one['step']}: {one['reason']}"
+        results = {"versions": versions, "families": [found[name] for name in sorted(found)]}
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(f"{'right' if one['right'] else 'NOT  '} {one['family']:26} {one['seconds']:5.1f} s  {said}", flush=True)
     write_page(json.loads(RESULTS.read_text(encoding="utf-8")))
 
 

@@ -20,7 +20,7 @@ HIDDEN = 32
 Size = int | Callable[[int | None, Any], int | None]
 
 SIZES: tuple[tuple[str, Size], ...] = (
-    (r".*vocab_size(_base|_per_layer_input)?", VOCAB),
+    (r".*vocab(_size)?(_base|_per_layer_input)?", VOCAB),
     (r"pad_token_id", 0),
     (r"(bos|decoder_start)_token_id", 1),
     (r"eos_token_id", 2),
@@ -28,10 +28,16 @@ SIZES: tuple[tuple[str, Size], ...] = (
     # Latent attention has as many keys as heads; elsewhere groups stay groups, and one shared key stays one.
     (r"(swa_)?num_key_value_heads", lambda old, config: HEADS if _latent(config) else 1 if old == 1 else HEADS // 2),
     (r"num_kv_heads", lambda old, config: 1 if old == 1 else HEADS // 2),
-    (r".*attention_heads|.*n_heads?|num_heads|mamba_num_heads|linear_num_(\w+_)?heads|num_query_groups", HEADS),
+    (
+        r".*attention_heads|.*n_heads?|num_heads|mamba_num_heads|n_mamba_heads|linear_num_(\w+_)?heads|num_query_groups",
+        HEADS,
+    ),
     (r"(num_)?(encoder_|decoder_|hidden_)*(layers|blocks)|n_layers?", LAYERS),
     (r"hidden_size_per_layer_input|.*_rank|pronunciation_embed_dim|shape_embed_dim|d_rel", 8),
-    (r"hidden_size|d_model|n_embd|emb_dim|embedding_(dim|size)|\w+_embed(ding)?(_proj)?_(dim|size)|lru_width", HIDDEN),
+    (
+        r"hidden_size(_global)?|d_model|n_embd|emb_dim|embedding_(dim|size)|\w+_embed(ding)?(_proj)?_(dim|size)|lru_width",
+        HIDDEN,
+    ),
     (r"attention_hidden_size", HIDDEN),
     (r"moe_intermediate_size|(moe_)?shared_experts?_intermediate_size|expert_ffn_hidden_size", 24),
     (r".*intermediate_size(_mlp)?|(\w+_)?ffn_dim|dff|dim_ff|d_inner|ffn_hidden_size|feed_forward_size|n_inner", 48),
@@ -64,6 +70,26 @@ UNSET: dict[str, Size] = {
 }
 """What an attribute becomes that the config has, but does not set."""
 
+_DOTS3 = {
+    "num_key_value_heads": HEADS,
+    "swa_num_attention_heads": HEADS,
+    "swa_num_key_value_heads": HEADS,
+    "swa_q_lora_rank": 8,
+    "swa_kv_lora_rank": 8,
+    "swa_head_dim": 12,
+    "swa_qk_nope_head_dim": 8,
+    "swa_v_head_dim": 8,
+    "sliding_window": 8,
+}
+
+_QWEN4 = {
+    "indexer_n_heads": HEADS,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 8,
+    "indexer_budget": 16,
+    "indexer_compress_ratio": 4,
+}
+
 MORE: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [2, 4]},
     "cohere_compass_text": {
@@ -73,12 +99,12 @@ MORE: dict[str, dict[str, Any]] = {
         }
     },
     "dbrx": {
-        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0},
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10000.0},
         "ffn_config": {"hidden_size": HIDDEN, "ffn_hidden_size": 48},
     },
     "dots1": {"n_routed_experts": 4},
-    "dots3_note_text": {"num_key_value_heads": HEADS},
-    "dots3_note": {"text_config": {"num_key_value_heads": HEADS}},
+    "dots3_note_text": _DOTS3,
+    "dots3_note": {"text_config": _DOTS3},
     "gemma3n_text": {
         "num_kv_shared_layers": 2,
         "layer_types": ["sliding_attention", "full_attention"] * (LAYERS // 2),
@@ -89,6 +115,9 @@ MORE: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * (LAYERS // 2)},
     "longcat_flash": {"head_dim": 4},
     "mamba2": {"head_dim": 2 * HIDDEN // HEADS},
+    "qwen4_exp_text": _QWEN4,
+    "qwen4_exp": {"text_config": _QWEN4},
+    "xlm": {"causal": True},
     "xmod": {"default_language": "en_XX"},
     "zamba2": {"layer_types": ["mamba", "hybrid"] * (LAYERS // 2)},
     "zaya": {"num_experts_per_tok": 1},
@@ -99,7 +128,7 @@ MORE: dict[str, dict[str, Any]] = {
 def _latent(config: Any) -> bool:
     try:
         return getattr(config, "kv_lora_rank", None) is not None
-    except ValueError:  # it differs from layer to layer
+    except Exception:  # it differs from layer to layer
         return True
 
 

@@ -65,6 +65,10 @@ class _PatternWatch(TorchFunctionMode):
             heads = _pattern_heads(scores, self.tokens)
         elif name in _QUESTIONS and args[0].is_meta:
             return _QUESTIONS[name]  # "is this mask all ones?" and the like, which a tensor without data can't answer
+        elif name in ("nonzero", "where") and len(args) == 1 and args[0].is_meta:
+            # "Which tokens go to this expert?": one, so that the expert runs.
+            places = torch.zeros(1, args[0].dim(), dtype=torch.long, device="meta")
+            return places.unbind(1) if name == "where" or kwargs.get("as_tuple") else places
         if heads is not None:
             self.seen(heads)
         return func(*args, **kwargs)
@@ -156,9 +160,15 @@ def find_heads(model: Any) -> HeadMap:
     Raises :class:`HeadError` if it has no attention heads of this kind, if its attention modules are shared between
     layers, or if config and model disagree about the number of heads.
     """
-    with _following(model, PROBE_TOKENS) as tracer, _autocast_without_data(model), torch.no_grad():
-        model(input_ids=probe_ids(model), use_cache=False)
     name = type(model).__name__
+    with _following(model, PROBE_TOKENS) as tracer, _autocast_without_data(model), torch.no_grad():
+        try:
+            model(input_ids=probe_ids(model), use_cache=False)
+        except Exception as problem:  # code that looks at values, which a model without data has none of
+            if model.device.type != "meta":
+                raise
+            said = " ".join(str(problem).split())[:120]
+            raise HeadError(f"{name} cannot be run without its weights, to see its heads: {said}") from problem
     if not tracer.found:
         raise HeadError(f"{name} has no attention heads to switch off: run it without --ablate-heads")
     sites = []

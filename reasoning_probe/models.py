@@ -222,9 +222,9 @@ def shape_of(source: Source) -> Shape:
     from reasoning_probe.heads import find_heads
 
     config = config_of(source)
+    with quiet(), _one_line(source.name):
+        from transformers import AutoModelForCausalLM  # not on the meta device: torch 2.6 computes while it is imported
     with quiet(), _one_line(source.name), torch.device("meta"):
-        from transformers import AutoModelForCausalLM
-
         # Some mixture-of-experts kernels check the dtype even without data, and take bfloat16 everywhere.
         skeleton = AutoModelForCausalLM.from_config(
             config, dtype=torch.bfloat16, trust_remote_code=source.remote_code
@@ -343,11 +343,10 @@ def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
 
 def _default_dtype(source: Source) -> Any:
     import torch
+    from transformers import AutoModelForCausalLM
 
     config = config_of(source)
     with torch.device("meta"):
-        from transformers import AutoModelForCausalLM
-
         skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=source.remote_code)
         size = sum(p.numel() for p in skeleton.parameters())
     return torch.float32 if size < SMALL else "auto"

@@ -168,7 +168,8 @@ OPTIONS = (
     Option(
         ("--probe-heads",),
         "probe_heads",
-        "switch off these only: L3H7 a head, L5 a layer's heads jointly, L8-L11 four layers, L3H7+L5H1 jointly",
+        "switch off these only: L3H7 a head, L5 a layer's heads jointly, L8-L11 four layers, L3KV1 the heads that share"
+        " a key, L3MLP an MLP, L3H7+L5H1 jointly",
         _text,
         "SPEC",
     ),

@@ -22,11 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
 from markdown_it import MarkdownIt
 
 from conftest import PROBES, Project
 from reasoning_probe.options import OPTIONS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pytest brings it
+    import tomli as tomllib
 
 ROOT = PROBES.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -63,10 +63,10 @@ class Visit:
         assert box is not None
         left, top, wide, high = map(float, str(picture.get_attribute("data-grid")).split())
         layers = str(picture.get_attribute("data-layers")).split()
-        heads = int(str(picture.get_attribute("data-heads")))
+        columns = str(picture.get_attribute("data-columns")).split()
         layer, head = target[1:].split("H")
         scale = box["width"] / float(str(picture.get_attribute("viewBox")).split()[2])
-        x = left + wide * (int(head) + 0.5) / heads
+        x = left + wide * (columns.index(f"H{head}") + 0.5) / len(columns)
         y = top + high * (layers.index(layer) + 0.5) / len(layers)
         return box["x"] + scale * x, box["y"] + scale * y
 

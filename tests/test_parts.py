@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+import transformers
 from families import build, config_of
 from letters import Letters
 from oracle import edit, greedy, logprob
@@ -26,6 +27,8 @@ from reasoning_probe.targets import TargetError, every_mlp, parse_targets
 
 ITEMS = [rp.Item(question="What is 5 + 3?", answer="8", id="a"), rp.Item(question="Max?", answer="Yes", id="b")]
 
+NAMED_4 = transformers.__version__.startswith("4.")  # transformers 5 gave some modules other names
+
 # What a family makes its MLP's contribution with, written down by hand, and the heads of group 0 where they share keys.
 LAST = {
     "gpt2": ("transformer.h.{}.mlp.c_proj", None),
@@ -33,9 +36,8 @@ LAST = {
     "falcon": ("transformer.h.{}.mlp.dense_4h_to_h", [0, 1, 2, 3]),  # beside the attention, not behind it
     "opt": ("model.decoder.layers.{}.fc2", None),  # no module of its own
     "bloom": ("transformer.h.{}.mlp.dense_4h_to_h", None),  # adds the stream itself
-    "mixtral": ("model.layers.{}.mlp.experts", [0, 1]),
+    "mixtral": (f"model.layers.{{}}.{'block_sparse_moe' if NAMED_4 else 'mlp'}.experts", [0, 1]),
     "gemma2": ("model.layers.{}.mlp.down_proj", [0, 1]),  # normalised before it is added
-    "gpt_bigcode": ("transformer.h.{}.mlp.c_proj", [0, 1, 2, 3]),
 }
 
 

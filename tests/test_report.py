@@ -292,7 +292,13 @@ def effects(targets: list[str], layers: int = 4, heads: int = 4) -> list[verdict
 
 def picture(rows: list[verdict.Row], layers: list[int], heads: int, measure: Measure = ACCURACY) -> str:
     picture = figures.heatmap(
-        rows, layers, heads, measure=measure, name="x", title="A <title>", description="described"
+        rows,
+        layers,
+        [f"H{head}" for head in range(heads)],
+        measure=measure,
+        name="x",
+        title="A <title>",
+        description="described",
     )
     return picture.svg()
 
@@ -300,10 +306,28 @@ def picture(rows: list[verdict.Row], layers: list[int], heads: int, measure: Mea
 @pytest.mark.parametrize("measure", [ACCURACY, LOGPROB, category_shift("off_by_one")])
 def test_a_map_names_its_layers_and_heads(measure: Measure) -> None:
     svg = picture(effects(["L3H1", "L7H0", "L7", "L3H0+L7H1"]), [3, 7, 11], 2, measure)
-    assert 'data-heads="2" data-layers="3 7 11"' in svg
+    assert 'data-columns="H0 H1" data-layers="3 7 11"' in svg
     assert re.findall(r">([LH]\d+)</text>", svg) == ["H0", "H1", "L3", "L7", "L11"]
     assert '<title id="x-title">A &lt;title&gt;</title>' in svg
     Page(svg)
+
+
+def test_a_map_has_columns_for_groups_and_mlps_where_they_were_off() -> None:
+    targets = ["L1H2", "L0KV1", "L3MLP", "L1KV0", "L2MLP", "L1", "L1H0+L2MLP"]
+    run = as_run(fake_outcomes({"arithmetic": 20}, targets), layers=4, heads=3)
+    assert verdict.columns_of(run.summary["targets"], 3) == ["H0", "H1", "H2", "KV0", "KV1", "MLP"]
+    page = findings_html(run)
+    assert 'data-columns="H0 H1 H2 KV0 KV1 MLP" data-layers="0 1 2 3"' in page
+    assert "with one head, key/value group or MLP off" in page
+    (row,) = [row for row in run.summary["targets"] if row["target"] == "L3MLP"]
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page[page.index(">L3</th>") :])
+    assert str(abs(round(100 * row["delta"]))) in cells[5]
+    alone = as_run(fake_outcomes({"arithmetic": 20}, ["L0MLP", "L1MLP"]), layers=4, heads=3)
+    assert verdict.columns_of(alone.summary["targets"], 3) == ["MLP"]
+    assert "with one MLP off" in findings_html(alone)
+    assert (
+        verdict.columns_of(as_run(fake_outcomes({"logic": 4}, ["L0"]), layers=4, heads=3).summary["targets"], 3) == []
+    )
 
 
 def test_a_map_marks_significant_heads_by_shape() -> None:

@@ -303,12 +303,14 @@ def fast_path(model: Any, head_map: HeadMap, codec: Codec, plain: Plain, memory:
     No list of families decides: what a model's code assumes of its batches shows when it runs.
     """
     why = ""
+    asked: tuple[list[Job], list[list[Reply]]] | None = None
     packed = Packed(model.modules(), int(PACKED_SHARE * memory.budget))
     ways = ({"grows": True, "forks": True}, {"grows": True, "forks": False}, {"grows": False, "forks": False})
     for way, pools, trims in product(ways, (True, False), (True, False)):
         try:
             fast = Fast(model, head_map, codec, plain, memory, **way, pools=pools, trims=trims, packed=packed)
-            why = _disagreement(fast, plain, head_map)
+            asked = asked or _small_questions(plain, head_map)
+            why = _disagreement(fast, *asked)
         except Unsupported as problem:
             return None, str(problem)
         except Exception as problem:  # a family's own code stumbles over the batch: any kind of error
@@ -321,24 +323,33 @@ def fast_path(model: Any, head_map: HeadMap, codec: Codec, plain: Plain, memory:
     return None, why
 
 
-def _disagreement(fast: Fast, plain: Plain, head_map: HeadMap) -> str:
-    """Return how the two paths differ on two short prompts, heads and MLPs of all depths; empty where they agree."""
-    model = fast.driver.model
+def _small_questions(plain: Plain, head_map: HeadMap) -> tuple[list[Job], list[list[Reply]]]:
+    """Return two short prompts with heads and MLPs of all depths, and what the plain path replies."""
     heads, mlps = every_head(head_map), every_mlp(head_map)
     some = [heads[0], heads[1 % len(heads)], heads[len(heads) // 2], heads[-1], *mlps[:1], *mlps[-1:]]
     targets = tuple(dict.fromkeys(some))
     counts = vars(plain.counts).copy()
     jobs = []
     try:
-        for length, limit in ((7, WINDOW + 3), (11, WINDOW + 1)) if fast.pools else ((7, WINDOW + 3),):
-            prompt = probe_ids(model, length)
+        for length, limit in ((7, WINDOW + 3), (11, WINDOW + 1)):
+            prompt = probe_ids(plain.model, length)
             encoded = Encoded(prompt, tuple(prompt[0, :3].tolist()), limit)
             jobs.append(Job(encoded, (), plain.baseline(encoded, ()), targets, ZERO))
-        expected, got = replies(plain, jobs), replies(fast, jobs)
+        return jobs, replies(plain, jobs)
     finally:
-        vars(plain.counts).update(counts)
+        vars(plain.counts).update(counts)  # none of this is part of the sweep
+
+
+def _disagreement(fast: Fast, jobs: Sequence[Job], expected: Sequence[Sequence[Reply]]) -> str:
+    """Return how *fast* differs from what is *expected* of *jobs*; empty where it does not."""
+    model, most = fast.driver.model, 2 if fast.pools else 1
+    counts = vars(fast.counts).copy()
+    try:
+        got = replies(fast, jobs[:most])
+    finally:
+        vars(fast.counts).update(counts)
     tolerance = 1e-3 if model.dtype in (torch.float32, torch.float64) else 0.5
-    for slow, quick in zip(chain(*expected), chain(*got), strict=True):
+    for slow, quick in zip(chain(*expected[:most]), chain(*got), strict=True):
         if slow.tokens != quick.tokens:
             return "it answers otherwise than the plain path"
         if not abs(slow.logprob - quick.logprob) <= tolerance * max(1.0, abs(slow.logprob)):

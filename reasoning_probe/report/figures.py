@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from reasoning_probe.report.measures import CATEGORIES, Measure
 from reasoning_probe.report.picture import INK, Picture, drawing
 from reasoning_probe.report.text import count
-from reasoning_probe.report.verdict import Row, in_layer_order, layer_of
+from reasoning_probe.report.verdict import Row, by_cell, in_layer_order, layer_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ _DIVERGING = "RdBu"  # ColorBrewer's; red and blue stay apart for colour-blind r
 def heatmap(
     rows: Sequence[Row],
     layers: Sequence[int],
-    heads: int,
+    columns: Sequence[str],
     *,
     measure: Measure,
     name: str,
@@ -37,36 +37,38 @@ def heatmap(
     description: str,
     most_cell: float = 0.6,
 ) -> Picture:
-    """Return the layer x head map of *measure* over the single heads among *rows*; others are marked unmeasured.
+    """Return the layer x head map of *measure* over *rows*; cells of which none is there are marked unmeasured.
 
-    *layers* are the model's attention layers and *heads* their widest; *most_cell* is the side of a cell in inches
-    where there is room. *name* makes the ids of a page's pictures differ. ``data-grid`` of the picture is the map's
-    box: left, top, width and height in the picture's units, and ``data-layers`` and ``data-heads`` what it holds: the
-    page's script finds the cell under the pointer by them.
+    *layers* are the model's attention layers and *columns* the parts of a layer: ``H0``, ``KV1``, ``MLP``; *most_cell*
+    is the side of a cell in inches where there is room. *name* makes the ids of a page's pictures differ. ``data-grid``
+    of the picture is the map's box: left, top, width and height in the picture's units, and ``data-layers`` and
+    ``data-columns`` what it holds: the page's script finds the cell under the pointer by them.
     """
     import numpy as np
     from matplotlib.patches import Rectangle
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    heads = max(1, min(heads, MOST_CELLS))
-    layers = list(layers)[: MOST_CELLS // heads] or [0]
+    columns = list(columns)[:MOST_CELLS] or ["H0"]
+    wanted = len(columns)
+    layers = list(layers)[: MOST_CELLS // wanted] or [0]
     at = {layer: index for index, layer in enumerate(layers)}
+    place = {column: index for index, column in enumerate(columns)}
     measured = {
-        (at[layer], head): (row, value)
-        for (layer, head), row in in_layer_order(rows).items()
-        if layer in at and head < heads and (value := measure.value(row)) is not None
+        (at[layer], place[column]): (row, value)
+        for (layer, column), row in by_cell(rows).items()
+        if layer in at and column in place and (value := measure.value(row)) is not None
     }
-    values = np.full((len(layers), heads), np.nan)
+    values = np.full((len(layers), wanted), np.nan)
     for cell, (_, value) in measured.items():
         values[cell] = value
     limit = max([abs(value) for _, value in measured.values()] + [measure.narrowest])
-    cell_in = min(most_cell, 5.6 / heads, 7.5 / len(layers))
-    wide, high = max(1.1, cell_in * heads), max(0.8, cell_in * len(layers))
+    cell_in = min(most_cell, 5.6 / wanted, 7.5 / len(layers))
+    wide, high = max(1.1, cell_in * wanted), max(0.8, cell_in * len(layers))
     left, top, right, bottom = 0.5, 0.1, 0.95, 0.32  # the margins, in inches
     size = (left + wide + right, top + high + bottom)
     with drawing(size) as figure:
         axes = figure.add_axes((left / size[0], bottom / size[1], wide / size[0], high / size[1]))
-        bare = Rectangle((-0.5, -0.5), heads, len(layers), fill=False, hatch="////", ec=_UNMEASURED, lw=0, zorder=-1)
+        bare = Rectangle((-0.5, -0.5), wanted, len(layers), fill=False, hatch="////", ec=_UNMEASURED, lw=0, zorder=-1)
         axes.add_patch(bare)  # what no cell covers stays hatched: not measured
         colours = _DIVERGING if measure.good > 0 else f"{_DIVERGING}_r"
         axes.imshow(
@@ -75,10 +77,10 @@ def heatmap(
         for (y, x), (row, _) in measured.items():
             if measure.marked(row):
                 axes.plot(x, y, marker="o", markersize=min(10, 26 * cell_in), mfc="white", mec="black", mew=1.4)
-        _ticks(axes, "x", [f"H{head}" for head in range(heads)], most=max(1, int(wide / 0.32)))
+        _ticks(axes, "x", columns, most=max(1, int(wide / (0.32 if columns[-1].startswith("H") else 0.42))))
         _ticks(axes, "y", [f"L{layer}" for layer in layers], most=max(1, int(high / 0.2)))
         axes.tick_params(length=0)
-        axes.set_xticks([head - 0.5 for head in range(1, heads)], minor=True)
+        axes.set_xticks([index - 0.5 for index in range(1, wanted)], minor=True)
         axes.set_yticks([index - 0.5 for index in range(1, len(layers))], minor=True)
         axes.grid(which="minor", color=_UNMEASURED, linewidth=0.3)
         axes.tick_params(which="minor", length=0)
@@ -105,7 +107,7 @@ def heatmap(
         bar.spines[:].set_visible(False)
         box = [72 * side for side in (left, top, wide, high)]
         grid = (
-            f' data-grid="{" ".join(f"{side:.2f}" for side in box)}" data-heads="{heads}"'
+            f' data-grid="{" ".join(f"{side:.2f}" for side in box)}" data-columns="{" ".join(columns)}"'
             f' data-layers="{" ".join(map(str, layers))}" style="min-width:min({72 * size[0]:.0f}px,26rem)"'
         )
         return Picture(figure, name, title, description, grid)
@@ -208,7 +210,7 @@ def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int
 
 def describe(rows: Sequence[Row], measure: Measure) -> str:
     """Return in words what a map of *rows* shows."""
-    cells = [(value, row) for row in in_layer_order(rows).values() if (value := measure.value(row)) is not None]
+    cells = [(value, row) for row in by_cell(rows).values() if (value := measure.value(row)) is not None]
     if not cells:
         return "No single head was measured."
     marked = [row["target"] for _, row in cells if measure.marked(row)]

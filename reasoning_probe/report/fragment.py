@@ -38,7 +38,7 @@ def head_map(run: Run, group: Group, measure: str) -> Picture:
     if measure not in MEASURES:
         raise ValueError(f"unknown measure {measure!r}: use {' or '.join(MEASURES)}")
     shown = GroupPictures(run, group, next(_numbers))
-    if not shown.single:
+    if not shown.cells:
         raise ValueError("no single head was switched off: the map shows targets such as L3H7")
     return shown.heatmap(MEASURES[measure], measure)
 
@@ -52,7 +52,7 @@ def fragment(run: Run) -> str:
         title = name(group.dataset if len(shown) == 1 else f"{group.dataset}, {group.ablation} ablation")
         pictures = GroupPictures(run, group, next(_numbers))
         body = ""
-        if pictures.single:
+        if pictures.cells:
             measure = LOGPROB if group.finding == "floor" else ACCURACY
             caption = f"{measure.name} in {measure.unit}; red loses, blue gains, ○ is significant"
             body = figure(pictures.heatmap(measure, "n").svg(), caption)

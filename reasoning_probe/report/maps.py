@@ -54,11 +54,11 @@ class _Panel:
     def __init__(self, run: Run, group: Group, index: int) -> None:
         self.group, self.index = group, index
         self.pictures = GroupPictures(run, group, index)
-        self.layers, self.heads, self.single = self.pictures.layers, self.pictures.heads, self.pictures.single
+        self.layers, self.columns, self.cells = self.pictures.layers, self.pictures.columns, self.pictures.cells
 
     def html(self) -> str:
         parts = []
-        if self.single:
+        if self.cells:
             logprob = self._map(LOGPROB, "l")
             if self.group.finding == "floor":
                 why = "No baseline answer is right, so no accuracy can be lost. This shows the log-probability instead."
@@ -73,10 +73,17 @@ class _Panel:
 
     def _map(self, measure: Measure, letter: str) -> str:
         said = (
-            f"{measure.name} in {measure.unit} with one head off. Red loses, blue gains, ○ is significant"
-            " (Holm, 0.05)." + (" Hatched: not measured." if len(self.single) < len(self.layers) * self.heads else "")
+            f"{measure.name} in {measure.unit} with {self._one()} off. Red loses, blue gains, ○ is significant"
+            " (Holm, 0.05)."
+            + (" Hatched: not measured." if len(self.cells) < len(self.layers) * len(self.columns) else "")
         )
         return self._figure(self.pictures.heatmap(measure, letter), said)
+
+    def _one(self) -> str:
+        """Say what a cell of the map is."""
+        words = {"H": "head", "K": "key/value group", "M": "MLP"}
+        kinds = list(dict.fromkeys(words[column[0]] for column in self.columns))
+        return f"one {kinds[0]}" if len(kinds) == 1 else f"one {', '.join(kinds[:-1])} or {kinds[-1]}"
 
     def _figure(self, picture: Picture, caption: str) -> str:
         return figure(picture.svg(), caption, f' data-map="{self.index}"')
@@ -86,13 +93,13 @@ class _Panel:
         rows = [
             row(
                 f"L{layer}",
-                *(_number(self.single.get((layer, head))) for head in range(self.heads)),
+                *(_number(self.cells.get((layer, column))) for column in self.columns),
                 minus(points(means[layer])) if layer in means else "-",
             )
-            for layer in self.layers[: figures.MOST_CELLS // max(1, self.heads)]
+            for layer in self.layers[: figures.MOST_CELLS // max(1, len(self.columns))]
         ]
         caption = "Accuracy change in points, beneath it log-probability change in nats; * is significant"
-        head = ["layer", *(f"H{head}" for head in range(self.heads)), "mean"]
+        head = ["layer", *self.columns, "mean"]
         return details("Numbers of the maps", table(caption, head, rows))
 
     def _shifts(self) -> str:

@@ -95,16 +95,16 @@
     const map = Number(figure.dataset.map);
     const [left, top, wide, high] = svg.dataset.grid.split(" ").map(Number);
     const layers = svg.dataset.layers.split(" ");
-    const heads = Number(svg.dataset.heads);
-    const cell = { width: wide / heads, height: high / layers.length };
+    const columns = svg.dataset.columns.split(" "); // H0, H1, ... KV0, ... MLP
+    const cell = { width: wide / columns.length, height: high / layers.length };
     const cursor = document.createElementNS(svg.namespaceURI, "rect");
     for (const side of ["width", "height"]) cursor.setAttribute(side, cell[side]);
     cursor.setAttribute("class", "rp-cursor");
     cursor.style.display = "none";
     svg.append(cursor);
-    let at = [0, 0]; // layer, head
+    let at = [0, 0]; // layer, column
 
-    const target = () => `L${layers[at[0]]}H${at[1]}`;
+    const target = () => `L${layers[at[0]]}${columns[at[1]]}`;
     const point = () => {
       cursor.setAttribute("x", left + at[1] * cell.width);
       cursor.setAttribute("y", top + at[0] * cell.height);
@@ -118,7 +118,7 @@
     const under = (event) => {
       const to = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
       const found = [Math.floor((to.y - top) / cell.height), Math.floor((to.x - left) / cell.width)];
-      return found[0] >= 0 && found[0] < layers.length && found[1] >= 0 && found[1] < heads ? found : null;
+      return found[0] >= 0 && found[0] < layers.length && found[1] >= 0 && found[1] < columns.length ? found : null;
     };
 
     svg.setAttribute("tabindex", "0");
@@ -145,7 +145,7 @@
     svg.addEventListener("blur", leave);
     svg.addEventListener("keydown", (event) => {
       const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-      const ends = { Home: [at[0], 0], End: [at[0], heads - 1] };
+      const ends = { Home: [at[0], 0], End: [at[0], columns.length - 1] };
       if (event.key === "Enter" || event.key === " ") {
         leave();
         open(map, target());
@@ -155,7 +155,7 @@
         const [down, right] = steps[event.key];
         at = [
           Math.min(layers.length - 1, Math.max(0, at[0] + down)),
-          Math.min(heads - 1, Math.max(0, at[1] + right)),
+          Math.min(columns.length - 1, Math.max(0, at[1] + right)),
         ];
         point();
       } else if (Object.hasOwn(ends, event.key)) {

@@ -11,7 +11,7 @@ from reasoning_probe.report import figures
 from reasoning_probe.report.measures import ACCURACY, CATEGORIES, LOGPROB, Measure, category_shift, shifted
 from reasoning_probe.report.picture import Picture
 from reasoning_probe.report.text import percent, points
-from reasoning_probe.report.verdict import Group, error_counts, groups, in_layer_order
+from reasoning_probe.report.verdict import Group, by_cell, columns_of, error_counts, groups
 from reasoning_probe.store import Run, write_bytes, write_text
 
 FOLDER = "figures"
@@ -25,8 +25,9 @@ class GroupPictures:
     def __init__(self, run: Run, group: Group, index: int) -> None:
         self.group, self.index = group, index
         self.layers = layer_indices(run)[: figures.MOST_CELLS]
-        self.heads = min(int(run.summary["model"]["heads"]), figures.MOST_CELLS)
-        self.single = in_layer_order(group.rows)
+        heads = min(int(run.summary["model"]["heads"]), figures.MOST_CELLS)
+        self.columns = columns_of(group.rows, heads)[: figures.MOST_CELLS]
+        self.cells = by_cell(group.rows)
         self.means = figures.layer_means(group.rows, self.layers)
         self.whole = figures.whole_layers(group.rows, self.layers)
         self.shifts = {category: category_shift(category) for category in shifted(group.rows)}
@@ -43,7 +44,7 @@ class GroupPictures:
         return figures.heatmap(
             self.group.rows,
             self.layers,
-            self.heads,
+            self.columns,
             measure=measure,
             name=f"rp-m{self.index}{letter}",
             title=f"{measure.name} in {measure.unit}, {self.group.dataset}, by layer and head",
@@ -53,7 +54,7 @@ class GroupPictures:
 
     def shift_maps(self) -> dict[str, Picture]:
         """Return a small map for each category that changes."""
-        shown = list(self.shifts.items())[: len(CATEGORIES)] if self.single else []
+        shown = list(self.shifts.items())[: len(CATEGORIES)] if self.cells else []
         return {category: self.heatmap(measure, f"s{at}", 0.32) for at, (category, measure) in enumerate(shown)}
 
     def layer_bars(self) -> Picture | None:
@@ -78,7 +79,7 @@ class GroupPictures:
 
     def named(self) -> Iterator[tuple[str, Picture]]:
         """Yield what the page shows of the group, each with a word for it."""
-        if self.single:
+        if self.cells:
             if self.group.finding != "floor":
                 yield "accuracy", self.heatmap(ACCURACY, "a")
             yield "logprob", self.heatmap(LOGPROB, "l")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ LEAST_NATS = 0.01
 
 _HEAD = re.compile(r"L(\d{1,5})H(\d{1,5})", re.ASCII)
 _LAYER = re.compile(r"L(\d{1,5})", re.ASCII)
+_CELL = re.compile(r"L(\d{1,5})(H\d{1,5}|KV\d{1,5}|MLP)", re.ASCII)
 
 
 def head_of(target: str) -> tuple[int, int] | None:
@@ -33,6 +34,12 @@ def layer_of(target: str) -> int | None:
     """Return the layer of a target that is all heads of a layer, else ``None``."""
     match = _LAYER.fullmatch(target)
     return int(match[1]) if match else None
+
+
+def cell_of(target: str) -> tuple[int, str] | None:
+    """Return (layer, column) of a target that is one part of a layer: ``H7``, ``KV1`` or ``MLP``; else ``None``."""
+    match = _CELL.fullmatch(target)
+    return (int(match[1]), match[2]) if match else None
 
 
 def significant(row: Row) -> bool:
@@ -266,6 +273,19 @@ def error_counts(run: Run, *, ablated: bool, dataset: str | None = None) -> dict
             category = row["category"] or "unclassified"
             counts[category] = counts.get(category, 0) + row["count"]
     return dict(sorted(counts.items(), key=lambda entry: -entry[1]))
+
+
+def by_cell(rows: Iterable[Row]) -> dict[tuple[int, str], Row]:
+    """Return the single heads, key/value groups and MLPs among *rows* by (layer, column)."""
+    return {cell: row for row in rows if (cell := cell_of(row["target"])) is not None}
+
+
+def columns_of(rows: Sequence[Row], heads: int) -> list[str]:
+    """Return the columns of a map of *rows*: all *heads* if any was off alone, groups and MLP where they were off."""
+    found = {column for _, column in by_cell(rows)}
+    groups = sorted((column for column in found if column.startswith("KV")), key=lambda column: int(column[2:]))
+    every = [f"H{head}" for head in range(heads)] if any(column.startswith("H") for column in found) else []
+    return [*every, *groups, *(["MLP"] if "MLP" in found else [])]
 
 
 def in_layer_order(rows: Iterable[Row]) -> dict[tuple[int, int], Row]:
