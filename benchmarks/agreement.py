@@ -1,9 +1,10 @@
 """How well ``judge`` agrees with the labels that were written by reading.
 
     python -m benchmarks.agreement
-    python -m benchmarks.agreement --disagreements     # of the tune split: the held-out one is only counted
+    python -m benchmarks.agreement tune learn --disagreements     # of the other two splits only totals are printed
 
-Prints, for each split of ``tests/data/labelled.jsonl``, how often the same answer was read, the confusion matrix of the
+Prints, for each split of ``tests/data/labelled.jsonl`` and ``labelled_again.jsonl`` (which also holds responses that were
+written by hand in the manner of larger models), how often the same answer was read, the confusion matrix of the
 categories (``right`` is one of them) and Cohen's kappa (Cohen 1960), with percentile bootstrap intervals over questions
 (Efron 1979): the responses to one question are not independent.
 """
@@ -21,9 +22,20 @@ from pathlib import Path
 from reasoning_probe import Item, judge
 from reasoning_probe.errors import CATEGORIES, Judgement
 from reasoning_probe.numerals import parse_number
+from reasoning_probe.responses import normalise_text
 
-LABELLED = Path(__file__).parents[1] / "tests/data/labelled.jsonl"
-SPLITS = ("tune", "held-out")
+DATA = Path(__file__).parents[1] / "tests/data"
+SPLITS = {
+    "tune": "labelled.jsonl",
+    "held-out": "labelled.jsonl",
+    "learn": "labelled_again.jsonl",
+    "frozen": "labelled_again.jsonl",
+}
+"""The splits, and which file holds them."""
+
+SHOWN = ("tune", "learn")
+"""The splits whose disagreements may be read."""
+
 CLASSES = ("right", *CATEGORIES)
 
 
@@ -32,6 +44,7 @@ class Pair:
     """A labelled response and what ``judge`` says of it; ``label`` and ``category`` are of :data:`CLASSES`."""
 
     split: str
+    source: str
     question: str
     expected: str
     response: str
@@ -52,12 +65,25 @@ class Pair:
         if self.answer is None or read is None:
             return self.answer is read
         value = parse_number(self.answer)
-        return parse_number(read) == value if value is not None else read.lower() == self.answer.lower()
+        if value is not None:
+            return parse_number(read) == value
+        return normalise_text(read) == normalise_text(self.answer)
 
 
-def read(path: Path = LABELLED) -> list[Pair]:
-    """Return the labelled responses of *path*, judged."""
-    return [_pair(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+def read(split: str) -> list[Pair]:
+    """Return the labelled responses of *split*, judged."""
+    rows = map(json.loads, (DATA / SPLITS[split]).read_text(encoding="utf-8").splitlines())
+    return [_pair(row) for row in rows if row["split"] == split]
+
+
+def parts(split: str) -> dict[str, list[Pair]]:
+    """Return the responses of *split*, and where some were written by hand, those of each source."""
+    pairs = read(split)
+    sources = sorted({pair.source for pair in pairs})
+    return {split: pairs} | {
+        f"{split}, {source}": [pair for pair in pairs if pair.source == source]
+        for source in (sources if len(sources) > 1 else ())
+    }
 
 
 def _pair(row: dict[str, object]) -> Pair:
@@ -68,6 +94,7 @@ def _pair(row: dict[str, object]) -> Pair:
     judgement = judge(Item(question=question, answer=expected, solution=solution), response, bool(row["truncated"]))
     return Pair(
         str(row["split"]),
+        "written by hand" if row["style"] == "written" else "SmolLM2",
         question,
         expected,
         response,
@@ -115,22 +142,25 @@ def table(pairs: Sequence[Pair]) -> str:
 
 
 def main() -> None:
-    """Print the figures of both splits, and the disagreements of the tune split if they are asked for."""
+    """Print the figures of the splits, and the disagreements of those that may be read if they are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("splits", nargs="*", default=list(SPLITS), metavar="SPLIT", help=", ".join(SPLITS))
     parser.add_argument("--disagreements", action="store_true")
     options = parser.parse_args()
-    pairs = read()
-    for split in SPLITS:
-        part = [pair for pair in pairs if pair.split == split]
-        (low, high), (kappa_low, kappa_high) = intervals(part)
-        print(f"{split}: {len(part)} responses to {len({pair.question for pair in part})} questions")
-        print(f"same answer {answers(part):.1%} [{low:.1%}, {high:.1%}]")
-        print(f"kappa {kappa(part):.3f} [{kappa_low:.3f}, {kappa_high:.3f}]\n\n{table(part)}\n")
-    for pair in pairs if options.disagreements else ():
-        if pair.split == "tune" and not (pair.same_answer and pair.label == pair.category):
-            cut = " (cut)" if pair.truncated else ""
-            print(f"{pair.question} => {pair.expected}{cut}\n  {pair.response!r}")
-            print(f"  label {pair.answer} {pair.label} | rules {pair.judgement}")
+    if unknown := set(options.splits) - set(SPLITS):
+        parser.error(f"no split is called {min(unknown)}: choose of {', '.join(SPLITS)}")
+    for split in options.splits:
+        for name, part in parts(split).items():
+            (low, high), (kappa_low, kappa_high) = intervals(part)
+            print(f"{name}: {len(part)} responses to {len({pair.question for pair in part})} questions")
+            print(f"same answer {answers(part):.1%} [{low:.1%}, {high:.1%}]")
+            print(f"kappa {kappa(part):.3f} [{kappa_low:.3f}, {kappa_high:.3f}]\n")
+        print(f"{table(read(split))}\n")
+        for pair in read(split) if options.disagreements and split in SHOWN else ():
+            if not (pair.same_answer and pair.label == pair.category):
+                cut = " (cut)" if pair.truncated else ""
+                print(f"{pair.question} => {pair.expected}{cut}\n  {pair.response!r}")
+                print(f"  label {pair.answer} {pair.label} | rules {pair.judgement}")
 
 
 if __name__ == "__main__":

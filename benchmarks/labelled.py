@@ -1,10 +1,12 @@
 """The responses that were labelled by reading: SmolLM2's, with and without heads off, in plain and in chat prompts.
 
     python -m benchmarks.labelled tests/data/labelled.jsonl
+    python -m benchmarks.labelled tests/data/labelled_again.jsonl --round 2
 
 Writes one JSON line a response, without labels; ``docs/labelling.md`` is the guide by which they are labelled. The
-questions are generated with seeds that nothing else uses, and those of ``tests/data/gsm8k_like.jsonl``, which were
-written for this.
+questions are generated with seeds that nothing else uses, and those of ``tests/data/gsm8k_like.jsonl`` (first round)
+and ``tests/data/everyday.jsonl`` (second round), which were written for this. The second round came when the held-out
+half of the first had been looked at too often; two thirds of its questions are to learn from, one third is frozen.
 """
 
 from __future__ import annotations
@@ -25,15 +27,30 @@ from reasoning_probe.prompts import PLAIN, cut_at_stop
 SHARES = {
     101: {"arithmetic": 72, "multi_step": 80, "logic": 84, "gsm8k_like": 84},
     102: {"arithmetic": 20, "multi_step": 36, "logic": 40, "gsm8k_like": 42},
+    301: {"arithmetic": 30, "multi_step": 44, "logic": 44, "everyday": 100},
+    302: {"arithmetic": 12, "multi_step": 30, "logic": 30, "everyday": 85},
 }
-LIMITS = {"arithmetic": (24, 32), "multi_step": (32, 64), "logic": (24, 32), "gsm8k_like": (64, 128)}
+LIMITS = {
+    "arithmetic": (24, 32),
+    "multi_step": (32, 64),
+    "logic": (24, 32),
+    "gsm8k_like": (64, 128),
+    "everyday": (24, 64, 128),
+}
 """By seed, how many responses of each kind of question; after how many new tokens responses are cut, in turn."""
 
-BATCHES = {101: ("plain", "plain", "chat"), 102: ("asked", "shot")}
+BATCHES = {
+    101: ("plain", "plain", "chat"),
+    102: ("asked", "shot"),
+    301: ("plain", "chat"),
+    302: ("asked", "shot", "plain"),
+}
 """By seed, the prompts of a batch: ``asked`` is a chat that asks to be brief, ``shot`` shows one solved question."""
 
-BLANKS = 12
-"""How many responses of white space alone are kept: there is one way to label them."""
+ROUNDS = {1: (101, 102), 2: (301, 302)}
+
+BLANKS = {1: 12, 2: 5}
+"""By round, how many responses of white space alone are kept: there is one way to label them."""
 
 SHOT = (
     "Question: Sue has 4 bags of 5 nuts and eats 2 nuts. How many are left?\n"
@@ -41,10 +58,13 @@ SHOT = (
 )
 ASKED = "{question} Answer in one short sentence."
 
-TARGETS = ("L0H1", "L0H4", "L0", "L1", "L2H5", "L3", "L5", "L8", "L10+L11", "L14", "L17H3", "L20+L21", "L25", "L29")
-"""What is switched off in a little over half of the rows: single heads, layers, and pairs of layers."""
+TARGETS = {
+    1: ("L0H1", "L0H4", "L0", "L1", "L2H5", "L3", "L5", "L8", "L10+L11", "L14", "L17H3", "L20+L21", "L25", "L29"),
+    2: ("L0H2", "L0", "L2", "L4", "L6", "L9H0", "L12", "L15+L16", "L19", "L22", "L27", "L28+L29"),
+}
+"""By round, what is switched off in about half of the rows: single heads, layers, and pairs of layers."""
 
-QUESTIONS = Path(__file__).parents[1] / "tests/data/gsm8k_like.jsonl"
+DATA = Path(__file__).parents[1] / "tests/data"
 ROWS = 24
 
 
@@ -61,27 +81,30 @@ class Ask:
     limit: int
 
 
-def split(question: str) -> str:
-    """Return the side of *question*: half of all questions are held out, by a digest of their text."""
-    return ("tune", "held-out")[hashlib.sha256(question.encode()).digest()[0] % 2]
+def split(question: str, round_: int = 1) -> str:
+    """Return the side of *question*: half of the first round's are held out, a third of the second's are frozen."""
+    digest = hashlib.sha256(question.encode()).digest()[0]
+    return ("tune", "held-out")[digest % 2] if round_ == 1 else ("frozen", "learn", "learn")[digest % 3]
 
 
-def asks(seed: int) -> Iterator[Ask]:
+def asks(seed: int, round_: int = 1) -> Iterator[Ask]:
     """Yield a batch's rows: each dataset's questions in turn, style, target and limit drawn with *seed*."""
     rng = random.Random(seed)
     for dataset, rows in SHARES[seed].items():
         items = _items(dataset, rows, seed)
         for row in range(rows):
             item = items[row % len(items)]
-            target = "baseline" if rng.random() < 0.45 else rng.choice(TARGETS)
-            style = rng.choice(BATCHES[seed])
-            yield Ask(dataset, item.question, item.answer, item.solution, style, target, LIMITS[dataset][row % 2])
+            target = "baseline" if rng.random() < 0.45 else rng.choice(TARGETS[round_])
+            style, limits = rng.choice(BATCHES[seed]), LIMITS[dataset]
+            yield Ask(dataset, item.question, item.answer, item.solution, style, target, limits[row % len(limits)])
 
 
 def _items(dataset: str, rows: int, seed: int) -> Sequence[Item]:
-    if dataset != "gsm8k_like":
+    if dataset not in ("gsm8k_like", "everyday"):
         return generate(dataset, rows, seed)
-    records = map(json.loads, QUESTIONS.read_text(encoding="utf-8").splitlines())
+    records = map(json.loads, (DATA / f"{dataset}.jsonl").read_text(encoding="utf-8").splitlines())
+    if dataset == "everyday":
+        return [Item(**record) for record in records]
     return [
         Item(question=record["question"], answer=record["answer"].split("#### ")[1], solution=record["answer"])
         for record in records
@@ -125,6 +148,7 @@ def main() -> None:
     """Write the responses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
+    parser.add_argument("--round", type=int, choices=ROUNDS, default=1)
     options = parser.parse_args()
 
     from reasoning_probe.models import find, load
@@ -132,16 +156,16 @@ def main() -> None:
     loaded = load(find("smollm2"), device="cpu", dtype="float32")
     blanks = 0
     with options.path.open("w", encoding="utf-8") as file:
-        for seed in BATCHES:
-            rows = sorted(asks(seed), key=lambda ask: ask.limit)
+        for seed in ROUNDS[options.round]:
+            rows = sorted(asks(seed, options.round), key=lambda ask: ask.limit)
             for start in range(0, len(rows), ROWS):
                 for ask, response, truncated in respond(loaded.model, loaded.tokenizer, rows[start : start + ROWS]):
                     blanks += not response.strip()
-                    if response.strip() or blanks <= BLANKS:
+                    if response.strip() or blanks <= BLANKS[options.round]:
                         line = asdict(ask) | {
                             "response": response,
                             "truncated": truncated,
-                            "split": split(ask.question),
+                            "split": split(ask.question, options.round),
                         }
                         file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 file.flush()
