@@ -3,7 +3,7 @@
     python -m benchmarks.agreement
     python -m benchmarks.agreement tune learn --disagreements     # of the other two splits only totals are printed
 
-Prints, for each split of ``tests/data/labelled.jsonl`` and ``labelled_again.jsonl`` (which also holds responses that were
+Prints, for each split of ``labelled.jsonl`` and ``labelled_again.jsonl`` (which also holds responses that were
 written by hand in the manner of larger models), how often the same answer was read, the confusion matrix of the
 categories (``right`` is one of them) and Cohen's kappa (Cohen 1960), with percentile bootstrap intervals over questions
 (Efron 1979): the responses to one question are not independent.
