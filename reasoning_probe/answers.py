@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from reasoning_probe.equations import RESULT, Equation, find_equations
+from reasoning_probe.equations import RESULT
 from reasoning_probe.explicit import (
     BOTH,
     Reading,
@@ -25,8 +25,9 @@ from reasoning_probe.explicit import (
     with_choice,
 )
 from reasoning_probe.labels import denies, label_in, says_both
-from reasoning_probe.numerals import find_numbers, parse_number
+from reasoning_probe.numerals import find_numbers
 from reasoning_probe.responses import (
+    MAX_SENTENCE,
     Sentence,
     is_counting,
     is_echo,
@@ -36,12 +37,15 @@ from reasoning_probe.responses import (
     sentences,
     words,
 )
-from reasoning_probe.statements import after_equals, calculations_in, pick_number
+from reasoning_probe.statements import calculations_in, pick_number
+from reasoning_probe.units import joined
+from reasoning_probe.worked import is_plan, worked_number
 
 _CORRECTION = re.compile(
     r"(?:[.!?,;\u2026][ \t]+|[ \t]+-+[ \t]+|\n[ \t]*)(?:oh,?[ ]|oops,?[ ])?"
-    r"(?:(?:no,[ ])?wait|no(?=,)|sorry|oops|correction|(?<!\n)actually|i meant?|i made a mistake|"
-    r"let me correct (?:that|myself))"
+    r"(?:(?:no,?[ ])?wait|no(?=,)|sorry|oops|correction|(?<!\n)actually|i meant?|i made (?:a mistake|an error)|"
+    r"scratch that|(?:hmm+,?[ ])?(?:that's|that is|this is) (?:not right|wrong|incorrect)|"
+    r"let me (?:correct (?:that|myself|this)|recalculate|redo (?:that|this)|try again))"
     r"\b(?:[\s,:.!\u2026-]|(?:wait|no|sorry|actually)\b){1,12}",
     re.IGNORECASE,
 )
@@ -50,22 +54,6 @@ _CORRECTION = re.compile(
 MAX_CORRECTION = 12
 """So many words at most make a correction; a longer sentence is a new thought."""
 
-_ANNOUNCED = re.compile(
-    r"(?:\b(?:is|are|was|has|have|had|equals?|of|gets?|and|total|with)\b|[-+*/=:(<$])\s*$", re.IGNORECASE
-)
-"""How a reply ends that the limit cut just before a number."""
-
-_CONCLUSION = re.compile(
-    r"(?:and )?(?:so|therefore|thus|hence|finally|in total|altogether|in conclusion|in all|overall|in the end|"
-    r"as a result|consequently|(?:this|that|which) means(?: that)?)\b",
-    re.IGNORECASE,
-)
-_STEP = re.compile(
-    r"(?:to (?:solve|find|calculate|determine|answer|add|subtract|multiply|divide|get|do|figure)|let's|let us|first|"
-    r"step|next|then|now|we (?:need|know|can|have to|start|are)|you (?:need|can)|given|start|here|since|if|"
-    r"the (?:question|problem))\b",
-    re.IGNORECASE,
-)
 _OPENING = re.compile(
     r"(?:about|approximately|exactly|around|roughly|only|just|it is|it's|it would be|that is|"
     r"there (?:are|is|were|will be)|i think(?: it is| it's)?|[=:~\"'(]|=>|->)\s*",
@@ -79,18 +67,12 @@ _BARE_REST = re.compile(
     re.IGNORECASE,
 )
 _ROUNDED = re.compile(r"\bround(?:s|ed|ing)? (?:\w+ )?to\b|(?<=,) so\b", re.IGNORECASE)
-_PLAN = re.compile(
-    r"(?:to (?:solve|find|calculate|determine|answer|get|do|figure)|let's|let us|we (?:need|have|can)|"
-    r"you (?:need|can)|first)\b",
-    re.IGNORECASE,
+_ROUNDING = re.compile(
+    r"\bround(?:ed|s|ing)?(?: (?:it|this|that))?(?: (?:up|down|off))? to\b|\bneeds?\b|\bso\b", re.IGNORECASE
 )
-_REMARK = re.compile(
-    r"(?:this|that|it|these|note|in this|the (?:process|calculation|answer|result|reason)|explanation)\b", re.IGNORECASE
-)
-_VERB = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|will|would|can|gets?|got|makes?|made|costs?|leaves?|left|needs?|takes?|equals?)\b",
-    re.IGNORECASE,
-)
+_CHECK = re.compile(r"\b(?:double-?check(?:ing)?|let me check|check(?:ing)?:|verif(?:y|ying|ication))", re.IGNORECASE)
+"""What goes over an answer again, and gives none."""
+
 _DEGENERATE = re.compile(r"([0-9])\1{14}")
 """Digits without end."""
 
@@ -98,13 +80,6 @@ _AT_END = re.compile(r"[%\u00b0\u00a2\"')\]}]*(?:[ -][^\W\d_]+){0,4}(?:/[^\W\d_]
 _MARKED = re.compile(
     rf"(?:=|\N{{ALMOST EQUAL TO}}|\b(?:which|gives|total|make|get)\b.{{0,20}}?|{RESULT})[ \t(]*$", re.IGNORECASE
 )
-_COMMON = set(
-    words(
-        "how many much what is are was were does do did will the a an of in to for and or he she it they his her their "
-        "if there that this have has had be at on by with from all would can"
-    )
-)
-"""Words that say nothing about what is asked."""
 
 
 # Labels
@@ -139,51 +114,30 @@ def read_label(text: str, question: str) -> Reading | None:
     return None
 
 
-# Text
-
-
-def read_text(text: str, question: str, truncated: bool) -> Reading | None:
-    """Return the words that a cleaned response gives as its answer: an explicit one, or its first sentence.
-
-    Where the sentence says the question again ("The capital of France is Paris"), the answer is what it adds.
-    """
-    stated = explicit_statement(text)
-    if not normalise_text(stated):
-        said = [part.text for part in sentences(text) if not part.is_question and not is_echo(part.text, question)]
-        if (
-            not said
-            or is_loop(text)
-            or (truncated and len(said) == 1 and not said[0].endswith((".", "!")) and "\n" not in text)
-        ):
-            return None
-        stated = said[0]
-    match = re.match(r"(.{1,200}?)\b(?:is|are|was|were|equals)\b\s*(?::\s*)?(.+)", stated, re.DOTALL)
-    if match and set(words(match[1])) <= set(words(question)) | {"the", "it", "this", "that", "answer", "he", "she"}:
-        stated = match[2]
-    stated = stated.strip().rstrip(".!").strip()
-    return Reading(stated, parse_number(stated), stated) if normalise_text(stated) else None
-
-
 # Numbers
 
 
 def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     """Return the number that a cleaned response gives as its answer, by the order in the module's docstring."""
-    own = {number.value for number in find_numbers(question[:20_000])}
+    own = {value for number in find_numbers(question[:20_000]) for value in (number.value, abs(number.value))}
     text = with_choice(text)
     corrected = list(_CORRECTION.finditer(text))
     for match in reversed(corrected):
         stated = to_sentence_end(text, match.end())
         number = pick_number(stated, own) if len(words(stated)) <= MAX_CORRECTION else None
         if number and find_numbers(text[: match.start()]):
-            return reading_of(number, stated, question)
+            return _carried_on(reading_of(number, stated, question), text[match.end() :], question)
     explicit = explicit_number(text, own, question)
     if explicit is not None:
         return explicit
     if options_in(text):
         return None
-    said = [part for part in sentences(text) if not part.is_question and not is_echo(part.text, question)]
-    numeric = [part for part in said if pick_number(part.text, own) and not _is_plan(part.text, own)]
+    said = [
+        part
+        for part in sentences(text)
+        if not part.is_question and not is_echo(part.text, question) and not _CHECK.search(part.text)
+    ]
+    numeric = [part for part in said if pick_number(part.text, own) and not is_plan(part.text, own)]
     if not numeric:
         return _nothing(said)
     if (
@@ -198,10 +152,21 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     solved = any(found.tokens in asked for found in results)
     final = None if truncated or solved else _final_result(numeric[-1], said[-1], bare, own, question)
     if final or bare:
-        return final or bare
+        return _rounded(final or bare, numeric, question, truncated)
     if is_loop(text) and truncated and len({part.text for part in said}) > 2:
         return None
-    return _worked_number(numeric, said, question, own, truncated)
+    return worked_number(numeric, said, question, own, truncated)
+
+
+def _carried_on(reading: Reading, rest: str, question: str) -> Reading:
+    """Return what the calculations of *rest* make of *reading*: "no, 15 - 4 is 11. 11 + 6 is 17." comes to 17."""
+    value = reading.written
+    for found in calculations_in(rest):
+        if found.stated is not None and found.result_end is not None and value in found.operands:
+            value = found.stated
+            ending = [number for number in find_numbers(rest[:MAX_SENTENCE]) if number.end == found.result_end]
+            reading = reading_of(ending[0], rest, question) if ending else reading
+    return reading
 
 
 def _nothing(said: list[Sentence]) -> Reading | None:
@@ -218,7 +183,7 @@ def _bare_number(first: Sentence, said: list[Sentence], question: str) -> Readin
         return None
     opening = _OPENING.match(first.text)
     start = opening.end() if opening else 0
-    numbers = find_numbers(first.text)
+    numbers = joined(first.text, find_numbers(first.text), set())
     if numbers[0].start > start or any(found.start <= numbers[0].start for found in calculations_in(first.text)):
         return None
     rest = first.text[numbers[0].end :]
@@ -230,11 +195,27 @@ def _bare_number(first: Sentence, said: list[Sentence], question: str) -> Readin
     return reading_of(numbers[0], first.text, question)
 
 
+def _rounded(reading: Reading | None, numeric: list[Sentence], question: str, truncated: bool) -> Reading | None:
+    """Return the whole number that a reply makes of its result: "3.125. Since a bus is whole, round up to 4." says 4.
+
+    A counter-example is "3.125. It is about 3 and a bit.", which draws no conclusion.
+    """
+    sources = [part.text for part in numeric]
+    if reading is None or reading.value is None or reading.value.denominator == 1 or reading.source not in sources:
+        return reading
+    for later in sources[sources.index(reading.source) + 1 :][:2]:
+        number = find_numbers(later)[-1]
+        near = number.value.denominator == 1 and abs(number.value - reading.value) < 1
+        if near and _ROUNDING.search(later) and not (truncated and later == sources[-1]):
+            return reading_of(number, later, question)
+    return reading
+
+
 def _final_result(
     last: Sentence, end: Sentence, bare: Reading | None, own: set[Fraction], question: str
 ) -> Reading | None:
     """Return N where the response ends in "= N" (a unit may follow), unless a bare answer stands before rambling."""
-    numbers = find_numbers(last.text)
+    numbers = joined(last.text, find_numbers(last.text), own)
     if last is not end or not _MARKED.search(last.text[max(0, numbers[-1].start - 60) : numbers[-1].start]):
         return None
     if not _AT_END.fullmatch(last.text, numbers[-1].end):
@@ -245,114 +226,7 @@ def _final_result(
     return reading_of(numbers[-1], last.text, question)
 
 
-def _worked_number(
-    numeric: list[Sentence], said: list[Sentence], question: str, own: set[Fraction], truncated: bool
-) -> Reading | None:
-    """Return the number that a reply in sentences comes to, or ``None`` if it was cut off on its way there."""
-    stepwise = _STEP.match(said[0].text) is not None or said[0].listed
-    last_step = max((index for index, part in enumerate(said) if index and _STEP.match(part.text)), default=-1)
-    equations = {part: find_equations(part.text) for part in numeric}
-    results = [part for part in numeric if _has_result(part.text, equations[part])]
-    asked = [found.tokens for found in calculations_in(question)]
-
-    concluding = [
-        part
-        for part in numeric
-        if _CONCLUSION.match(part.text)
-        and not (truncated and (said.index(part) < last_step or not part.text.endswith((".", "!"))))
-        and not (truncated and (not _answers(part.text, question) or _goes_on(part, said)))
-    ]
-    restated = [part for part in results if any(found.tokens in asked for found in equations[part])]
-    whole = [part for part in results if any(_covers(found, own) for found in equations[part])]
-    after = {part.paragraph: part for part in results}  # the last result of each paragraph
-    concluding = [part for part in concluding if said.index(part) >= said.index(after.get(part.paragraph, part))]
-    if truncated and not restated and _is_announced(said[-1], results, question):
-        return None
-    whole = [part for part in whole if not stepwise and (part is results[-1] or part is after[part.paragraph])]
-    whole = [part for part in whole if not (truncated and _goes_on(part, said))]
-    over = not truncated or (said[-1].paragraph > numeric[-1].paragraph and not stepwise)
-    closing = _closing_statement(numeric, results, question, own) if over else None
-    if closing and not concluding:
-        chosen = closing
-    elif concluding or restated or whole:
-        chosen = (concluding[-1:] or restated[-1:] or whole)[0]
-    elif truncated and not results and not _is_finished(numeric[0], said, question):
-        return None
-    elif not results and not stepwise and (len(own) <= 2 or _is_direct(numeric[0], question, own) or len(said) == 1):
-        chosen = numeric[0]
-    elif over:
-        chosen = (results or numeric)[-1]
-    else:
-        return None
-    number = pick_number(chosen.text, own)
-    return reading_of(number, chosen.text, question) if number else None
-
-
-def _goes_on(part: Sentence, said: list[Sentence]) -> bool:
-    """Whether a reply works on after *part*, in the same paragraph, when the limit cuts it."""
-    later = said[said.index(part) + 1 :]
-    return bool(later) and later[0].paragraph == part.paragraph and _REMARK.match(later[0].text) is None
-
-
-def _is_finished(part: Sentence, said: list[Sentence], question: str) -> bool:
-    """Whether a statement says something and was not cut: "Alice has 6 dollars", not "20 of the first page on each"."""
-    ended = part is not said[-1] or part.text.endswith((".", "!")) or len(words(part.text)) <= 12
-    return ended and (_answers(part.text, question) or _VERB.search(part.text) is not None)
-
-
-def _is_announced(last: Sentence, results: list[Sentence], question: str) -> bool:
-    """Whether the limit cut a reply just before the number that it was about to say: "so Tom has", "a total of"."""
-    goes_on = bool(results) and results[-1].paragraph == last.paragraph and results[-1] is not last
-    said = bool(find_numbers(last.text)) or goes_on or _answers(last.text, question)
-    return _ANNOUNCED.search(last.text) is not None and said
-
-
 def _is_empty_list(text: str) -> bool:
     """Whether a reply is a list of nothing, line after line of "1."; line after line of "8" says 8."""
     lines = {line.strip(" *-\t") for line in text.split("\n")} - {""}
     return not any(character.isalpha() for character in text) and lines != {min(lines).rstrip(".")}
-
-
-def _is_plan(sentence: str, own: set[Fraction]) -> bool:
-    """Whether *sentence* only says what to do: "To find out, we add 5 and 7, then subtract 3."."""
-    if _PLAN.match(sentence) is None or _has_result(sentence, find_equations(sentence)):
-        return False
-    number = pick_number(sentence, own)
-    return number is not None and number.value in own
-
-
-def _has_result(sentence: str, equations: list[Equation]) -> bool:
-    """Whether *sentence* calculates something: an equation, or at least a number after an equals sign."""
-    stated = any(found.stated is not None for found in equations)
-    return stated or any(after_equals(sentence, number) for number in find_numbers(sentence))
-
-
-def _is_direct(first: Sentence, question: str, own: set[Fraction]) -> bool:
-    """Whether a first statement is the answer itself, and no step: it works with none of the question's numbers.
-
-    "Tom has 9 apples.", not "He buys 7 more, so he has 12 apples."
-    """
-    numbers = find_numbers(first.text)
-    return _answers(first.text, question) and (len(numbers) == 1 or not any(each.value in own for each in numbers))
-
-
-def _closing_statement(
-    numeric: list[Sentence], results: list[Sentence], question: str, own: set[Fraction]
-) -> Sentence | None:
-    """Return the sentence that says what the calculations before it came to: "After that he has 9 apples left."."""
-    last = numeric[-1]
-    if not results or last in results or last.paragraph != results[-1].paragraph or not _answers(last.text, question):
-        return None
-    number = pick_number(last.text, own)
-    return last if number and number.value not in own else None
-
-
-def _covers(found: Equation, own: set[Fraction]) -> bool:
-    """Whether a calculation with its result uses all numbers that the question gave, and two at least."""
-    return found.stated is not None and len(own) > 1 and own <= set(found.operands)
-
-
-def _answers(sentence: str, question: str) -> bool:
-    """Whether *sentence* shares a word that matters with what the question's last sentence asks."""
-    asked = set(words(re.split(r"[.!]\s", question.strip())[-1])) - _COMMON
-    return bool({word.rstrip("s") for word in asked} & {word.rstrip("s") for word in words(sentence)})

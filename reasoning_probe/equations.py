@@ -32,8 +32,9 @@ RESULT = (
 """What stands between a calculation and its result in prose (a pattern)."""
 
 _SYMBOLS = "|".join(re.escape(word) for word in sorted(_OPERATORS, key=len, reverse=True))
+_UNIT = r"[ ]?%|[ ]?\([a-z]{1,20}(?:[ ][a-z]{1,20})?\)|[ ]?[a-z][a-z'-]{0,20}(?:[ ][a-z'-]{1,20}){0,3}?"
 _GAP = re.compile(
-    rf"(?P<unit>[ ]?%|[ ]?[a-z][a-z'-]{{0,20}}(?:[ ][a-z'-]{{1,20}}){{0,3}}?)??"
+    rf"(?P<unit>{_UNIT})??"
     rf"[ \t]*(?P<close>[)\]]*)[ \t]*(?:(?P<operator>{_SYMBOLS})|(?P<result>{RESULT}))[ \t]*(?P<open>[(\[]*)[ \t]*",
     re.IGNORECASE,
 )
@@ -51,7 +52,7 @@ _VERB = re.compile(
     r"\b(add|subtract|multipl|divid)(?:ing|ed|y|ying|e)?\b|\b(sum|total|difference|product) (?:of|between)\b",
     re.IGNORECASE,
 )
-_PROSE_RESULT = re.compile(rf"[ a-z]{{0,20}}?{RESULT}[ ]?", re.IGNORECASE)
+_PROSE_RESULT = re.compile(rf"[ a-z]{{0,20}}?(?:{RESULT}|=)[ ]?", re.IGNORECASE)
 _COMPARED = re.compile(r"[ ](?:[a-z]+[ ])?(?:more|less|fewer|greater|longer|older|times)\b", re.IGNORECASE)
 _MAX_GAP = 60
 

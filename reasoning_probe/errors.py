@@ -32,6 +32,8 @@ from reasoning_probe.reference import reference_of
 from reasoning_probe.responses import HEAD, TAIL, clean, is_echo, is_loop, is_refusal, sentences, words
 from reasoning_probe.scoring import extract_answer, is_correct
 
+_CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?: ?[AaPp]\.?[Mm]\.?)?")
+
 CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hallucination")
 """The categories of a wrong answer, in the order in which they are tried."""
 
@@ -96,7 +98,8 @@ def _unanswered(item: Item, response: str, truncated: bool) -> Judgement:
         return _incomplete("refusal", "it declines to answer")
     if is_loop(response[-10_000:]):
         return _incomplete("loop", "it repeats itself without an answer")
-    if topic := off_topic(item, text, truncated):
+    cut = truncated and response.rstrip(" ") == response.rstrip()  # a line that ended is whole
+    if topic := off_topic(item, text, cut):
         reason = f"answers {_short(topic)}, which is no answer to this question"
         return Judgement(topic, False, "hallucination", "off_topic", reason)
     if not (truncated and not text) and restated(item, text):
@@ -135,7 +138,10 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
     explicit = explicit_statement(text).strip()
     over = not truncated or "\n" in text or len(said) > 1
     if explicit and (not truncated or explicit.endswith((".", "!")) or "\n" in text[text.find(explicit) :]):
-        return _in_words(item, explicit) or (_lone_number(explicit.rstrip(".")) if item.kind == "label" else None)
+        plain = explicit.rstrip(".")
+        if item.kind == "number":
+            return _in_words(item, explicit) or (plain if _CLOCK.fullmatch(plain) else None)
+        return _in_words(item, explicit) or _lone_number(plain)
     first = said[0].text
     if not over or said[0].is_question or is_echo(first, item.question):
         return None

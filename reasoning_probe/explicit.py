@@ -93,7 +93,7 @@ def explicit_number(text: str, own: set[Fraction], question: str) -> Reading | N
 def reading_of(number: Numeral, source: str, question: str) -> Reading:
     """Return the reading of *number*, which stands in *source*, in the unit that the *question* asks for."""
     after = source[number.end : number.end + 30]
-    value = converted(number.value, after, asked_unit(question))
+    value = converted(number.value, after, asked_unit(question), number.text)
     plain = number.text if "/" in number.text and value == number.value else render_number(value)
     return Reading(plain.strip(), value, source, after.lstrip(" \\").startswith("%"), number.value)
 

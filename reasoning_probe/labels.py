@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from reasoning_probe.numerals import NUMBER_WORDS
 from reasoning_probe.responses import words
 
 Label = Literal["yes", "no", "unknown"]
@@ -24,16 +25,16 @@ _NOT_ABLE = (
 )
 _TO_KNOW = (
     r"(?:be )?(?:know|known|tell|told|say|said|determined?|concluded?|infer|inferred|decided?|be sure|sure|certain|"
-    r"answered|deduced?)"
+    r"answered|deduced?|mention|specify|indicate|provide)"
 )
 _UNKNOWN = re.compile(
     rf"\b(?:{_NOT_ABLE} (?:\w+ )?{_TO_KNOW}"
     r"|(?:not|\w+n't) (?:provide |give |have )?(?:enough|sufficient|any) (?:\w+ )?(?:information|info|data|facts)"
     r"|no (?:\w+ )?(?:information|evidence|mention)|no ?one (?:knows|can know)|no way (?:of|to)"
-    r"|nothing can be (?:known|said|concluded)|insufficient (?:information|info|data|evidence)"
+    r"|nothing can be (?:known|said|concluded)|insufficient"
     r"|(?:more|additional|further) (?:information|info|data) (?:is |are )?(?:needed|required)"
-    r"|not (?:enough|sufficient|necessarily|known|certain|clear|sure|specified|stated|mentioned|given|provided|"
-    r"determined)"
+    r"|not (?:guaranteed|enough|sufficient|necessarily|known|certain|clear|sure|specified|stated|mentioned|given|"
+    r"provided|determined)"
     r"|un(?:known|certain|clear|determined)|in(?:determinate|conclusive)|depends on|it depends|could be either"
     r"|(?:may|might) or (?:may|might) not)\b",
     re.IGNORECASE,
@@ -48,14 +49,15 @@ _DENIED = re.compile(
 )
 _OPTION = re.compile(r"^\(?[a-e][).:]\s+", re.IGNORECASE)
 _VERDICT = re.compile(
-    r"^(?:it|this|that|the (?:statement|claim|conclusion|answer))(?:'s| is) "
-    r"((?:not )?(?:true|correct|right)|false|incorrect|untrue|wrong)\W*$"
+    r"^(?:it|this|that|(?:so |therefore,? )?the (?:statement|claim|conclusion|answer|argument|inference))(?:'s| is) "
+    r"((?:not )?(?:true|correct|right|valid)|false|incorrect|untrue|wrong|invalid)\W*$"
     r"|^(i (?:do not|don't)? ?(?:think|believe) so)\b|(?:,|\b(?:so|therefore|thus|hence|then|well),?)"
     r" (yes|no)\W*$",
     re.IGNORECASE,
 )
 _AS_LABEL: dict[str, Label] = {
-    "true": "yes", "correct": "yes", "right": "yes", "yes": "yes", "i think so": "yes", "i believe so": "yes",
+    "true": "yes", "correct": "yes", "right": "yes", "valid": "yes", "not valid": "no", "invalid": "no",
+    "yes": "yes", "i think so": "yes", "i believe so": "yes",
     "not true": "no", "not correct": "no", "not right": "no", "false": "no", "incorrect": "no", "untrue": "no",
     "wrong": "no", "no": "no", "i don't think so": "no", "i do not think so": "no", "i don't believe so": "no",
     "i do not believe so": "no",
@@ -63,9 +65,43 @@ _AS_LABEL: dict[str, Label] = {
 _OPPOSITES = [
     {"taller", "shorter"}, {"longer", "shorter"}, {"older", "younger"}, {"faster", "slower"}, {"richer", "poorer"},
     {"heavier", "lighter"}, {"stronger", "weaker"}, {"bigger", "smaller"}, {"larger", "smaller"}, {"higher", "lower"},
-    {"louder", "quieter"}, {"hotter", "colder"},
+    {"louder", "quieter"}, {"hotter", "colder"}, {"greater", "less"}, {"greater", "smaller"}, {"more", "less"},
+    {"more", "fewer"}, {"earlier", "later"}, {"nearer", "farther"}, {"closer", "farther"}, {"warmer", "colder"},
 ]  # fmt: skip
+_PAIRS = (
+    "open closed,open shut,even odd,late early,late punctual,alive dead,wet dry,full empty,awake asleep,present absent,"
+    "true false,possible impossible,cheap expensive,tall short,big small,large small,old young,heavy light,fast slow,"
+    "rich poor,hot cold,hard soft,hard easy,difficult easy,happy sad,safe dangerous,legal illegal,guilty innocent,"
+    "strong weak,clean dirty,left right,married single"
+)
+_ANTONYMS = {frozenset(pair.split()) for pair in _PAIRS.split(",")}
+"""Words of which one says no where the other is asked: "The shop is closed." to "Is the shop open?"."""
+_MEASURES = {
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "year",
+    "time",
+    "dollar",
+    "cent",
+    "meter",
+    "mile",
+    "point",
+}
+_LEAD_IN = re.compile(
+    r"^(?:(?:so|therefore|thus|hence|then|well|and|but|ok(?:ay)?|finally|in conclusion)\b,?\s+)+", re.IGNORECASE
+)
+_CONDITION = re.compile(r"\b(?:if|whether)\b[^,;]{1,200}(?:[,;]|$)", re.IGNORECASE)
 _HEDGED = {"might", "may", "perhaps", "possibly", "maybe", "could"}
+
+_QUANTIFIERS = {"some", "all", "any", "every", "each", "no", "most"}
+_CLAUSE = re.compile(
+    r"[,;:.]|\b(?:so|therefore|thus|hence|because|since|and|but|while|as|(?:which|this) means(?: that)?|that)\b",
+    re.IGNORECASE,
+)
 
 _AUXILIARIES = {"is", "are", "was", "were", "am", "be", "been", "do", "does", "did", "can", "could", "will", "would"}
 _AUXILIARIES |= {"should", "may", "might", "must", "shall"}
@@ -73,6 +109,7 @@ _NEGATIONS = {"not", "never", "cannot", "no", "neither", "unable"}
 _FILLERS = {"a", "an", "the", "also", "indeed", "still", "therefore", "so", "thus", "then", "certainly", "definitely"}
 _FILLERS |= {"to", "possibly", "perhaps", "maybe", "actually", "really", "probably", "likely", "always"}
 _PRONOUNS = {"it", "he", "she", "they", "this", "that"}
+_POINTING = {"this", "that", "these", "those"}
 _SUBJECTS = [[pronoun] for pronoun in sorted(_PRONOUNS)]
 _NO_NOUN = _PRONOUNS | _FILLERS | _AUXILIARIES | {"there", "we", "you", "i", "because", "since", "not", "and", "but"}
 _HYPOTHETICAL = {"if", "whether", "suppose", "assume", "assuming"}
@@ -89,8 +126,11 @@ def label_in(sentence: str, question: str) -> Label | None:
     """
     plain = _OPTION.sub("", sentence.replace("\u2019", "'").strip())
     plain = re.sub(r"^of course\b", "yes", plain, flags=re.IGNORECASE)
+    plain = re.sub(r"\bon time\b", "punctual", plain, flags=re.IGNORECASE)
     if _UNKNOWN.search(plain):
         return "unknown"
+    led = _LEAD_IN.sub("", plain)
+    plain = led if words(led)[:1] in (["yes"], ["no"]) else plain
     said = words(plain)
     if not said or said[0] in _HYPOTHETICAL or plain.endswith("?"):
         return None
@@ -105,8 +145,9 @@ def label_in(sentence: str, question: str) -> Label | None:
     if contrast:
         plain = f"{contrast[1]} is {contrast[2]}"
         return _statement(words(plain), plain, question)
+    plain = _CONDITION.sub("", plain)  # "To know if Max is an animal, we need more."
     without_aside = re.sub(r",[^,]{1,80},", "", plain)  # "Max, being a dog, is an animal."
-    return _statement(said, plain, question) or _statement(words(without_aside), without_aside, question)
+    return _statement(words(plain), plain, question) or _statement(words(without_aside), without_aside, question)
 
 
 def denies(sentence: str, label: str, question: str) -> bool:
@@ -117,15 +158,12 @@ def denies(sentence: str, label: str, question: str) -> bool:
     [True, False, False, False]
     """
     said = words(sentence)
-    if (
-        not said
-        or said[0] in _HYPOTHETICAL | set(_LEADING)
-        or sentence.rstrip().endswith("?")
-        or _UNKNOWN.search(sentence)
-    ):
+    if not said or said[0] in _HYPOTHETICAL or sentence.rstrip().endswith("?") or _UNKNOWN.search(sentence):
         return False
-    stated = _statement(said, sentence, question)
-    return stated in ("yes", "no") and label in ("yes", "no") and stated != label
+    leading = _LEADING.get(said[0])
+    stated = _statement(said[1:] if leading in ("yes", "no") else said, sentence, question)
+    agrees = leading in (None, stated)  # "No, Max is an animal." would take nothing back
+    return agrees and stated in ("yes", "no") and label in ("yes", "no") and stated != label
 
 
 def says_both(sentence: str, question: str) -> bool:
@@ -137,7 +175,13 @@ def says_both(sentence: str, question: str) -> bool:
     if _BOTH.match(sentence):
         return True
     said = words(sentence)
-    if not said or _LEADING.get(said[0]) not in ("yes", "no") or _UNKNOWN.search(sentence):
+    if (
+        not said
+        or said[0] == "not"
+        or (said[0] == "no" and _is_quantifier(sentence))
+        or _LEADING.get(said[0]) not in ("yes", "no")
+        or _UNKNOWN.search(sentence)
+    ):
         return False
     stated = _statement(said[1:], sentence, question)
     return stated in ("yes", "no") and stated != _LEADING[said[0]]
@@ -156,22 +200,61 @@ def _statement(said: list[str], sentence: str, question: str) -> Label | None:
     if start is None:
         return None
     wanted, _ = _content(asked[start + 1 :])
-    stated, negations = _content(said)
-    if not negations and (decided := _comparison(stated, wanted)):
-        return decided
+    stated, negations = _antonyms(*_content(said), wanted)
+    for clause in _clauses(sentence):
+        if decided := _comparison(clause, wanted):
+            return decided
     verb = set(said) - set(stated)
     if stated in (*_SUBJECTS, wanted[:1]) and verb and all(_is_verb(word) for word in verb):  # "He is.", "Max cannot."
         return "no" if negations else "yes"
-    for predicate in (wanted, wanted[1:]):  # also "he is an animal"
+    for skipped in range(1 if set(wanted[:1]) & _QUANTIFIERS else 4):  # also "he is an animal", "it has a bell"
+        predicate = wanted[skipped:]
+        if skipped and not (predicate and ("than" in predicate or "than" not in wanted)):
+            break
         for at in range(len(stated) - len(predicate) + 1 if predicate else 0):
-            named = predicate is wanted or stated[max(0, at - 1) : at] in _SUBJECTS
+            pointed = skipped == 1 and at == 0 and wanted[0] in _POINTING  # "The car is cheap."
+            named = not skipped or pointed or stated[max(0, at - 1) : at] in _SUBJECTS
             if stated[at : at + len(predicate)] != predicate or not named:
                 continue
             if (_HEDGED - set(asked)) & set(said):
                 return "unknown"
             denied = sum(at <= place < at + len(predicate) for place in negations)
             return "no" if (denied + bool(_DENIED.search(sentence))) % 2 else "yes"
+    if wanted[:1] == ["all"] and stated[: len(wanted) - 1] == wanted[1:]:  # "Cats breathe air."
+        return "no" if negations else "yes"
     return None
+
+
+def _clauses(sentence: str) -> list[list[str]]:
+    """Return the words that matter of each clause that denies nothing, the last first."""
+    clauses = [_content(words(clause)) for clause in _CLAUSE.split(sentence)]
+    return [kept for kept, negations in reversed(clauses) if not negations]
+
+
+def _antonyms(stated: list[str], negations: list[int], wanted: list[str]) -> tuple[list[str], list[int]]:
+    """Put what is stated in the terms of what is *wanted*: no numbers that were not asked for, no opposites.
+
+    >>> _antonyms(["rolf", "15", "minute", "late"], [], ["rolf", "late"])
+    (['rolf', 'late'], [])
+    >>> _antonyms(["bakery", "closed", "today"], [], ["bakery", "open", "today"])
+    (['bakery', 'open', 'today'], [1])
+    """
+    kept: list[str] = []
+    denied: list[int] = []
+    counted = False
+    for index, word in enumerate(stated):
+        denied += [len(kept)] * negations.count(index)
+        number = (word.isdecimal() or word in NUMBER_WORDS) and word not in wanted
+        if number or (counted and word in _MEASURES and word not in wanted):
+            counted = True
+            continue
+        counted = False
+        opposite = next((asked for asked in wanted if {asked, word} in _ANTONYMS and word not in wanted), None)
+        if opposite:
+            denied.append(len(kept))
+            word = opposite
+        kept.append(word)
+    return kept, denied + [len(kept)] * negations.count(len(stated))
 
 
 def _comparison(stated: list[str], wanted: list[str]) -> Label | None:
@@ -198,6 +281,6 @@ def _content(tokens: list[str]) -> tuple[list[str], list[int]]:
         if token in _NEGATIONS or token.endswith("n't"):
             negations.append(len(kept))
         elif token not in _AUXILIARIES and token not in _FILLERS:
-            stem = token[:-1] if len(token) > 3 and token.endswith("s") else token
+            stem = token[:-1] if len(token) > 3 and token.endswith("s") and token != "this" else token
             kept.append({"has": "have", "had": "have"}.get(token, stem))
     return kept, negations

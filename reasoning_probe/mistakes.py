@@ -195,6 +195,8 @@ def _alterations(tokens: tuple[Token, ...], numbers: Sequence[Fraction]) -> Iter
         if token in "()":
             continue
         yield from ((*before, operator, *after) for operator in "+-*/" if operator != token)
+        if len(tokens) == 3 and token in "+*":
+            yield from ((after[0], operator, before[0]) for operator in "-/")
         if len(tokens) > 3 and isinstance(after[0], Fraction):
             yield (*before, *after[1:])
 

@@ -53,7 +53,9 @@ _MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)(?:uary|ch|
 _INTEGER = (
     r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])"
     r"|[0-9]{1,3}(?:[ ]000|[\u00a0\u202f][0-9]{3})+(?![0-9])"  # 400 000, and any groups with a space that is no space
-    r"|(?<=[$€£¥])[0-9]{1,3}(?:[ ][0-9]{3})+(?![0-9])|[0-9]+)"
+    r"|(?<=[$€£¥])[0-9]{1,3}(?:[ ][0-9]{3})+(?![0-9])"
+    r"|(?<![0-9][ ])[0-9]{2,3}(?:[ ][0-9]{3})+(?![0-9]|[ ][0-9])"  # 17 815 that stands alone
+    r"|(?<![0-9][ ])[1-9](?:[ ][0-9]{3})+(?=[ ][a-z]{3})|[0-9]+)"  # 7 500 dollars
 )
 _DIGITS = re.compile(
     rf"""
@@ -64,6 +66,7 @@ _DIGITS = re.compile(
       | (?<![0-9.])[0-9]{{1,4}}(?:\.[0-9]{{1,4}}){{2,9}}(?![0-9])                  # 1.2.3
     )
     | \\[dt]?frac\{{(?P<latex_top>[0-9]{{1,9}})\}}\{{(?P<latex_bottom>[0-9]{{1,9}})\}}
+    | (?<![0-9.,])(?P<euro>[0-9]{{1,3}}(?:\.[0-9]{{3}}){{0,4}},[0-9]{{2}})(?=[ ]?(?:€|EUR\b|[Ee]uros?\b))  # 1.240,00 €
     | (?<![0-9:])(?P<hour>[0-9]{{1,2}}):00(?![0-9:])                                # 3:00 is 3
     | (?<![0-9]) (?<![0-9]\.) (?<!(?<!\#)\#)                                        # not the 0 of L1.0, nor #1
       (?: (?<![^\W\d_]) | (?<=[0-9][xX]) )                                         # not L3, but 6x2
@@ -169,6 +172,8 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
         return None
     if match["vulgar"]:
         return int(match["vulgar_whole"] or 0) + Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
+    if match["euro"]:
+        return Fraction(match["euro"].replace(".", "").replace(",", "."))
     if match["hour"]:
         return Fraction(match["hour"])
     if match["mantissa"] is None:

@@ -7,7 +7,7 @@ there is neither, from the question's own calculation, or from a search over its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -15,16 +15,26 @@ from itertools import pairwise
 
 from reasoning_probe.equations import Equation, combine, find_equations
 from reasoning_probe.items import Item
-from reasoning_probe.numerals import find_numbers, parse_number
+from reasoning_probe.numerals import Numeral, find_numbers, parse_number
+from reasoning_probe.units import ratios
 
 MAX_SEARCHED = 4
 """The search for a solution takes questions of at most so many numbers: 4 make some thousand calculations."""
 
+MAX_IMPLIED = 8
+"""So many of the numbers that a question only implies are tried."""
+
 _MAX_TEXT = 20_000
+_CLOCK = re.compile(r"(?<![0-9:])([0-9]{1,2}):([0-9]{2})(?![0-9:])")
 _ANNOTATION = re.compile(r"<<([^<>]{1,200})>>")
 _IMPLIED = (
     (re.compile(r"\b(?:twice|doubles?|doubled|both|pair)\b", re.IGNORECASE), (Fraction(2),)),
     (re.compile(r"\b(?:thrice|triples?|tripled)\b", re.IGNORECASE), (Fraction(3),)),
+    (re.compile(r"\b(?:a|one|two|the) thirds?\b", re.IGNORECASE), (Fraction(3), Fraction(1, 3))),
+    (re.compile(r"\b(?:a|an|one|two|three|four) fifths?\b", re.IGNORECASE), (Fraction(5), Fraction(1, 5))),
+    (re.compile(r"\b(?:a|an|one) eighths?\b", re.IGNORECASE), (Fraction(8), Fraction(1, 8))),
+    (re.compile(r"\b(?:a|an|one) tenths?\b", re.IGNORECASE), (Fraction(10), Fraction(1, 10))),
+    (re.compile(r"\b(?:percent|percentage)\b|%", re.IGNORECASE), (Fraction(100),)),
     (re.compile(r"\b(?:half|halves|halved)\b", re.IGNORECASE), (Fraction(2), Fraction(1, 2))),
     (re.compile(r"\bquarters?\b", re.IGNORECASE), (Fraction(4), Fraction(1, 4))),
     (re.compile(r"\bdozens?\b", re.IGNORECASE), (Fraction(12),)),
@@ -68,15 +78,17 @@ def reference_of(item: Item) -> Reference:
     found = find_numbers(question)
     given = [value for text in item.operands if (value := parse_number(text)) is not None]
     numbers = tuple(given or [number.value for number in found])
-    implied = {value for pattern, values in _IMPLIED if pattern.search(question) for value in values}
+    implied = {value for pattern, values in _IMPLIED if pattern.search(question) for value in values} | ratios(question)
+    implied |= {Fraction(part) for time in _CLOCK.findall(question) for part in time}
     for number in found:
-        if question[number.end : number.end + 8].strip().startswith(("%", "percent")):
-            implied |= {number.value / 100, 1 - number.value / 100, 1 + number.value / 100, Fraction(100)}
+        if _is_percent(question, number):
+            implied |= {number.value / 100, 1 - number.value / 100, 1 + number.value / 100, Fraction(1)}
         if "dozen" in number.text:
             implied.add(number.value / 12)
         if number.value.denominator > 1 and "." not in number.text:
             implied |= {1 - number.value, Fraction(number.value.numerator), Fraction(number.value.denominator)}
-    chain, ways = _solution(item, expected, numbers)
+    percents = [number.value for number in found if _is_percent(question, number)]
+    chain, ways = _solution(item, expected, _variants(numbers, percents, sorted(implied)))
     constants = {operand for found in chain for operand in found.operands} if item.solution is not None else set()
     steps = {found.stated for found in (*chain, *ways) if found.stated is not None} | {expected}
     operators = {operator for found in (*chain, *ways) for operator in found.operators}
@@ -88,7 +100,7 @@ def reference_of(item: Item) -> Reference:
 
 
 def _solution(
-    item: Item, expected: Fraction, numbers: tuple[Fraction, ...]
+    item: Item, expected: Fraction, groups: Iterable[list[tuple[Fraction, ...]]]
 ) -> tuple[tuple[Equation, ...], list[Equation]]:
     """Return the right solution's calculations in order, and those of every other way to it that was found."""
     if item.solution is not None:
@@ -102,13 +114,38 @@ def _solution(
     asked = [found for found in find_equations(item.question[:_MAX_TEXT]) if found.true == expected]
     if asked:
         return (replace(asked[0], stated=expected),), []
-    ways = _search(numbers, expected) if 2 <= len(numbers) <= MAX_SEARCHED else []
-    if (
-        not ways and 2 <= len(numbers) < MAX_SEARCHED
-    ):  # "Ann has 20 and Bob 11 fewer: how many together?" takes 20 twice
-        ways = [way for number in numbers for way in _search((*numbers, number), expected)]
+    searched = ([way for numbers in group for way in _search(numbers, expected)] for group in groups)
+    ways = next((ways for ways in searched if ways), [])
     found = [step for way in ways for step in (*way, *_distributed(way))]
     return (ways[0] if ways else ()), found
+
+
+def _is_percent(question: str, number: Numeral) -> bool:
+    return question[number.end : number.end + 8].strip().startswith(("%", "percent"))
+
+
+def _variants(
+    numbers: tuple[Fraction, ...], percents: Sequence[Fraction], implied: Sequence[Fraction]
+) -> Iterator[list[tuple[Fraction, ...]]]:
+    """Yield groups of the numbers that a solution may be made of, the plainest first.
+
+    They are the question's own, a percentage as a factor, one of them taken twice (20 for "Ann has 20 and Bob 11 fewer:
+    how many together?"), and one that the question only implies.
+    """
+    own = [numbers]
+    for percent in percents[:1]:
+        at = numbers.index(percent) if percent in numbers else len(numbers)
+        before, after = numbers[:at], numbers[at + 1 :]
+        factor = percent / 100
+        taken = [(*before, factor, *after, number) for number in (*before, *after)]
+        own += [*taken, *((*before, each, *after) for each in (factor, 1 - factor, 1 + factor))]
+    own = [each for each in own if len(each) <= MAX_SEARCHED]
+    yield [each for each in own if len(each) > 1]
+    yield [(*numbers, number) for number in numbers] if 1 < len(numbers) < MAX_SEARCHED else []
+    if 0 < len(numbers) < MAX_SEARCHED:
+        yield [(*numbers, number) for number in implied[:MAX_IMPLIED]]
+    if 0 < len(numbers) < MAX_SEARCHED - 1:
+        yield [(*numbers, number, numbers[0]) for number in implied[:MAX_IMPLIED]]
 
 
 def _search(numbers: tuple[Fraction, ...], expected: Fraction) -> list[tuple[Equation, ...]]:

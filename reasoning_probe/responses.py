@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
+from reasoning_probe.markup import plain_text
 from reasoning_probe.numerals import NUMBER_WORDS, find_numbers
 
 HEAD, TAIL = 6000, 3000
@@ -35,19 +37,14 @@ _LITTLE_WORDS = _PRONOUNS | {
     "were",
     "wa",
 }
+_IRREGULAR = {
+    "has": "have", "had": "have", "sold": "sell", "bought": "buy", "ate": "eat", "gave": "give", "found": "find",
+    "spent": "spend", "made": "make", "lost": "lose", "paid": "pay", "took": "take", "got": "get", "won": "win",
+}  # fmt: skip
 _CALCULATED = re.compile(r"[0-9] ?[-+*/=\u2212\u00d7\u00f7]|\b(?:is|are|equals) [^\w\s]?[0-9.,]+\W*$")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>|</?s>|\[/?INST\]")
 _SPECIAL_AHEAD = re.compile(rf"\A(?:\s*(?:{_SPECIAL.pattern}))+")
-_LATEX = (
-    (re.compile(r"\\(?:times|cdot)\b"), "*"),
-    (re.compile(r"\\div\b"), "/"),
-    (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]{0,200})\}"), r"\1"),
-    (re.compile(r"\\[()\[\]$ ,;!]|\\(?:left|right|quad)\b"), ""),
-    (re.compile(r"\{,\}"), ","),
-    (re.compile(r"<<[^<>]{0,200}>>"), ""),  # GSM8K's calculator annotations
-    (re.compile(r"(?<![0-9])\*\*(?=\S)|(?<=\S)\*\*(?![0-9])|__(?=\S)|(?<=\S)__|`"), ""),  # Markdown
-)
 _NEW_QUESTION = re.compile(
     r"^[ \t>#*]{0,8}(?:question|q|problem|exercise|example|instruction|user|human|input)"
     r"[ \t]*\d{0,3}[ \t]*[:.)][ \t*]*",
@@ -86,8 +83,9 @@ class Sentence:
 
     @property
     def is_question(self) -> bool:
-        """Whether it asks something."""
-        return self.text.rstrip("\"') ").endswith("?")
+        """Whether it asks something; "15?" says 15."""
+        unsure = re.match(r"\W*[0-9]", self.text) is not None and len(words(self.text)) <= 3
+        return self.text.rstrip("\"') ").endswith("?") and not unsure
 
 
 def normalise_text(text: str) -> str:
@@ -123,8 +121,7 @@ def clean(response: str, question: str, truncated: bool) -> str:
         text = f"{head[: head.rfind(' ') + 1]}\n\n{tail[tail.find(' ') + 1 :]}"
     text = text.replace("\r", "\n").replace("\u2019", "'")
     text = _SPECIAL.split(_SPECIAL_AHEAD.sub("", text), maxsplit=1)[0]
-    for pattern, plain in _LATEX:
-        text = pattern.sub(plain, text)
+    text = plain_text(text)
     if truncated:
         text = _without_cut_number(text)
     return _this_question(text, question).strip(" \t\n")
@@ -183,6 +180,8 @@ def _retells(sentence: str, question: str) -> bool:
     in no "is 4". A few numbers are only retold in the words of the premises: those of the last sentence may answer it.
     """
     numbers = find_numbers(sentence)
+    if len(numbers) == 1 and _retells_one(sentence, numbers[0].text, question):
+        return True
     compares = re.search(r"[0-9] (?:times|more|fewer|less)\b", sentence) is not None
     if len(numbers) < (1 if compares else 2) or _CALCULATED.search(sentence):
         return False
@@ -192,6 +191,19 @@ def _retells(sentence: str, question: str) -> bool:
     return own <= (len(numbers) > 2) and {number.value for number in numbers} <= {
         number.value for number in find_numbers(question)
     }
+
+
+def _retells_one(sentence: str, number: str, question: str) -> bool:
+    """Whether *sentence* tells the one fact that the question gives with *number*: "The baker sold 9 cakes."."""
+    premises = [_stem(word) for word in words(re.split(r"(?<=[.!?])\s+(?=[^.!?]*[.!?]?\s*$)", question)[0])]
+    said = [_stem(word) for word in words(sentence)]
+    at = said.index(number) if number in said else 0
+    pairs = list(pairwise(premises))
+    return at > 0 and (said[at - 1], number) in pairs and set(said) <= set(premises) | _LITTLE_WORDS
+
+
+def _stem(word: str) -> str:
+    return _IRREGULAR.get(word) or (word.removesuffix("s").removesuffix("ed") if len(word) > 3 else word)
 
 
 def is_refusal(text: str) -> bool:
@@ -215,13 +227,16 @@ def is_loop(text: str) -> bool:
 def is_counting(text: str) -> bool:
     """Whether a reply is nothing but numbers, three or more, and not always the same one.
 
-    >>> is_counting("1. 2. 3. 4."), is_counting("8, 8, 8"), is_counting("5 + 3 = 8")
-    (True, False, False)
+    >>> [is_counting(text) for text in ("1. 2. 3. 4.", "8, 8, 8", "5 + 3 = 8", "2. 2.5. 1.1. 3. m. 7")]
+    [True, False, False, True]
     """
-    if any(character.isalpha() or character in "=+*/" for character in text):
+    if any(character in "=+*/" for character in text):
         return False
     values = [number.value for number in find_numbers(text[:2000])]
-    return len(values) > 2 and len(set(values)) > 1
+    if re.match(r"\s*1\.\s+2\.\s*(?:3\.|$)", text):
+        return True
+    strayed = sum(any(character.isalpha() for character in word) for word in words(text[:2000]))
+    return len(values) > 2 and len(set(values)) > 1 and strayed * 5 <= len(values) and (not strayed or "." in text)
 
 
 def options_in(text: str) -> dict[str, str]:
@@ -265,7 +280,7 @@ def _without_cut_number(text: str) -> str:
 def _this_question(text: str, question: str) -> str:
     """Cut *text* where it turns to another question, and skip the question itself where it is restated first."""
     role = _ROLE.match(text)
-    text = text[role.end() :] if role else text
+    text = text[role.end() :] if role and not options_in(text) else text
     asked = normalise_text(question)
     for _ in range(3):
         start = _NEW_QUESTION.match(text.lstrip())

@@ -8,16 +8,19 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 
-from reasoning_probe.answers import read_label, read_number, read_text
+from reasoning_probe.answers import read_label, read_number
 from reasoning_probe.explicit import Reading
 from reasoning_probe.items import Item, label_of
+from reasoning_probe.listed import chosen, options_of, written_out
 from reasoning_probe.numerals import MAX_DIGITS, find_numbers, parse_number
-from reasoning_probe.responses import clean, normalise_text, words
+from reasoning_probe.responses import clean, words
+from reasoning_probe.texts import read_text, same_words
 
 MAX_SCANNED = 100_000
 """Characters of a response that lm-eval's filters are run over here (from its beginning, and from its end)."""
 
 _STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
+_LETTER = re.compile(r"\(?[A-Ea-e]\)?[.)]?")
 _FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
 
 
@@ -67,12 +70,19 @@ def extract_answer(item: Item, response: str, truncated: bool = False) -> Readin
     """Return the answer that a careful reader takes from *response*, or ``None`` if it gives no definite one.
 
     A number is read from the response to a number question, yes / no / unknown from that to a label question, and
-    the stated words from that to a text question. *truncated* says that the token limit ended the response; a number
-    that touches its end may have been cut in half and is not read.
+    the stated words from that to a text question; where the question lists options, the one that is taken, as its
+    letter where a letter is expected, else as what it says. *truncated* says that the token limit ended the response; a
+    number that touches its end may have been cut in half and is not read.
     """
     text = clean(response, item.question, truncated)
     if not any(character.isalnum() for character in text):
         return None
+    choices = options_of(item.question)
+    if choices and item.kind == "text":
+        if letter := chosen(text, choices):
+            return Reading(letter if _LETTER.fullmatch(item.answer.strip()) else choices[letter], source=text[:400])
+    elif choices:
+        text = written_out(text, choices)
     if item.kind == "label":
         return read_label(text, item.question)
     if item.kind == "number":
@@ -92,4 +102,4 @@ def is_correct(item: Item, reading: Reading) -> bool:
     expected = find_numbers(item.answer[:1000])
     if len(expected) == 1 and reading.value is not None and len(words(item.answer[expected[0].end :])) <= 3:
         return reading.value == expected[0].value  # "8" for "8 apples"
-    return normalise_text(reading.answer) == normalise_text(item.answer)
+    return same_words(reading.answer, item.answer)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from reasoning_probe.equations import Equation, find_equations
 from reasoning_probe.numerals import Numeral, find_numbers
 from reasoning_probe.responses import MAX_SENTENCE, words
+from reasoning_probe.units import joined
 
 _DENIED = re.compile(r"(?:\bnot|n't)(?: (?:equal to|exactly|just|only))?[ $(]*$", re.IGNORECASE)
 _GOES_ON = re.compile(r" ?(?:[+*/\u00d7\u00f7]|[-\u2212] )")
@@ -41,9 +42,10 @@ def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
     calculations = calculations_in(statement)
     numbers = [
         number
-        for number in find_numbers(statement)
+        for number in joined(statement, find_numbers(statement), own)
         if not _DENIED.search(statement, max(0, number.start - 30), number.start)
         and not any(found.start <= number.start < found.end and not _is_result(number, found) for found in calculations)
+        and not _is_clock_operand(statement, number)
     ]
     numbers = [number for number in numbers if not number.is_word] or numbers
     if not numbers or (len(numbers) > 2 and len(words(statement)) == len(numbers)):  # "8 8 8 8" answers nothing
@@ -71,6 +73,12 @@ def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
 def _is_result(number: Numeral, found: Equation) -> bool:
     """Whether *number* is what *found* is said to come to; "5 + 3 = 4 + 4" names no such number."""
     return found.result_end == number.end and abs(found.stated or 0) in (abs(number.value), abs(number.value) / 100)
+
+
+def _is_clock_operand(statement: str, number: Numeral) -> bool:
+    """Whether a full hour is calculated with, as in "10:00 - 8:40"."""
+    before, after = statement[max(0, number.start - 3) : number.start], statement[number.end :]
+    return ":" in number.text and bool(_GOES_ON.match(after) or re.search(r"[-+*/] ?$", before))
 
 
 def _is_choice(statement: str, left: Numeral, right: Numeral) -> bool:

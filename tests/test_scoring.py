@@ -324,7 +324,8 @@ def test_the_expected_answer_plays_no_part_in_the_reading(response: str, item: I
 
 
 MODULES = [
-    "numerals", "units", "equations", "responses", "labels", "statements", "explicit", "answers", "scoring",
+    "numerals", "units", "equations", "markup", "responses", "labels", "statements", "explicit", "listed", "worked",
+    "answers", "texts", "scoring",
     "reference", "mistakes", "errors",
 ]  # fmt: skip
 
