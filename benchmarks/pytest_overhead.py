@@ -80,6 +80,7 @@ def install(targets: int, times: dict[str, float]) -> None:
     from reasoning_probe.engine.run import Engine  # noqa: F401
     from reasoning_probe.heads import HeadMap, HeadSite
     from reasoning_probe.judged import judged
+    from reasoning_probe.machine import Machine
     from reasoning_probe.report import findings, terminal  # noqa: F401
     from reasoning_probe.session import ProbeSession
 
@@ -117,18 +118,18 @@ def install(targets: int, times: dict[str, float]) -> None:
                 yield batch
 
     def start(self: ProbeSession) -> None:
-        self.engine = Ready()  # type: ignore[assignment]
-        self._model_facts = {
+        self.machine.engine = Ready()  # type: ignore[assignment]
+        self.machine.facts = {
             "name": "ready", "fingerprint": "", "architecture": "Ready", "layers": layers, "heads": 12,
             "layer_indices": list(range(layers)), "dtype": "float32", "device": "cpu",
         }  # fmt: skip
         self._pending = self._run(list(self._plan.values()))
 
     ProbeSession._start = start  # type: ignore[method-assign]
-    ProbeSession.head_map = property(lambda self: head_map)  # type: ignore[assignment,misc]
-    ProbeSession.loaded = property(lambda self: True)  # type: ignore[assignment,misc]
-    ProbeSession.load = lambda self: SimpleNamespace(model=None, tokenizer=None)  # type: ignore[assignment,method-assign,return-value]
-    ProbeSession.measure_control = lambda self: None  # type: ignore[method-assign]
+    Machine.head_map = property(lambda self: head_map)  # type: ignore[assignment,misc]
+    Machine.loaded = property(lambda self: True)  # type: ignore[assignment,misc]
+    Machine.load = lambda self: SimpleNamespace(model=None, tokenizer=None)  # type: ignore[assignment,method-assign,return-value]
+    ProbeSession.measure_more = lambda self, progress=None: None  # type: ignore[method-assign]
     del html_shell, session
 
 

@@ -105,7 +105,7 @@ def _case_ids(cases: list[Case], state: State) -> list[str]:
 
 def _provide_model(state: State, metafunc: pytest.Metafunc) -> None:
     """Take the model of an overridden ``probe_model`` fixture, whose heads are needed to name the cases."""
-    if state.session.provided is not None or not state.settings.ablating:
+    if state.session.machine.provided is not None or not state.settings.ablating:
         return
     modules = [metafunc.module, *metafunc.config.pluginmanager.get_plugins()]
     for module in modules:
@@ -122,7 +122,7 @@ def _provide_model(state: State, metafunc: pytest.Metafunc) -> None:
         if inspect.isgenerator(made):
             state.opened.append(made)
             made = next(made)
-        state.session.provide(made)
+        state.session.machine.provide(made)
         return
 
 
@@ -224,7 +224,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 def probe_model(request: pytest.FixtureRequest) -> Any:
     """The model that is probed, ``(model, tokenizer)``; override it to probe a model in memory."""
     state = request.config.stash[STATE]
-    loaded = _or_exit(state.session.load)
+    loaded = _or_exit(state.session.machine.load)
     return loaded.model, loaded.tokenizer
 
 
@@ -259,10 +259,10 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     worker = state.worker
 
     def prepare() -> None:
-        if session.engine is None and session.provided is None:
+        if session.engine is None and session.machine.provided is None:
             given = request.getfixturevalue("probe_model")
-            if not session.loaded:  # an overridden fixture, not ours
-                session.provide(given)
+            if not session.machine.loaded:  # an overridden fixture, not ours
+                session.machine.provide(given)
 
     def asked() -> Outcome | None:
         if worker is not None:
@@ -392,7 +392,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     for made in state.opened:
         next(made, None)
     if state.started:
-        state.session.close()
+        state.session.machine.close()
     if state.shared is not None:
         shutil.rmtree(state.shared, ignore_errors=True)
 

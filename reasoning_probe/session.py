@@ -14,6 +14,7 @@ from reasoning_probe.asking import Asking, Source
 from reasoning_probe.datasets import Dataset
 from reasoning_probe.extensions import Extensions
 from reasoning_probe.items import Item
+from reasoning_probe.machine import Machine
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.prompts import Generation
 from reasoning_probe.settings import Settings
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from reasoning_probe.engine.run import Engine, Work
     from reasoning_probe.exchange import Part
     from reasoning_probe.heads import HeadMap
-    from reasoning_probe.models import Loaded
-    from reasoning_probe.models import Source as Found
-    from reasoning_probe.resume import Resumer
     from reasoning_probe.screening import Screening
     from reasoning_probe.store import Run
 
@@ -69,43 +67,31 @@ class ProbeSession:
         self.datasets = self.asking.datasets
         self.outcomes: dict[Key, Outcome] = {}
         self.skipped: dict[tuple[str, str], str] = {}
-        self.provided: Loaded | None = None  # a model in memory, in place of the one that the settings name
-        self.engine: Engine | Cluster | None = None
+        self.machine = Machine(settings, self.asking)
         self._plan: dict[Key, Case] = {}
         self._by_item: dict[tuple[str, str], list[Case]] = {}  # the plan's cases
         self._shards: dict[str, dict[str, int]] = {}
         self._pending: Iterator[list[Outcome]] = iter(())
-        self._loaded: Loaded | None = None
-        self._resumer: Resumer | None = None
-        self._note = ""
-        self._model_facts: dict[str, Any] = {}
         self.screenings: dict[tuple[str, str], Screening] = {}  # by dataset and ablation
         self.after = Afterwards()
         self._adopted: set[tuple[str, str]] = set()  # the items that another process answered
-        self._load_s = self._proof_s = 0.0
         self._started = time.perf_counter()
+
+    @property
+    def engine(self) -> Engine | Cluster | None:
+        """What answers, once the first outcome was asked for."""
+        return self.machine.engine
+
+    @property
+    def head_map(self) -> HeadMap:
+        """Where the model's heads are, found without its weights unless the model is in memory already."""
+        return self.machine.head_map
 
     # -- before anything is computed ------------------------------------------------------------------------------
 
     def dataset(self, name: str, source: Source | None = None) -> Dataset:
         """Return the dataset *name*, loaded once; ``--probe-dataset`` overrides *source*. Raises ``DatasetError``."""
         return self.asking.dataset(name, source)
-
-    @cached_property
-    def head_map(self) -> HeadMap:
-        """Where the model's heads are, found without its weights unless the model is in memory already."""
-        from reasoning_probe import models
-        from reasoning_probe.heads import find_heads
-
-        if self.provided is not None:
-            return find_heads(self.provided.model)
-        return models.shape_of(self._source()).head_map
-
-    def _source(self) -> Found:
-        from reasoning_probe import models
-
-        settings = self.settings
-        return models.find(settings.model, remote_code=settings.remote_code, pickled=settings.pickled)
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
@@ -166,43 +152,10 @@ class ProbeSession:
         """Say in one line what will run."""
         items = {key[:2] for key in self._plan}
         heads = f", {len(self.head_map)} heads in {len(self.head_map.sites)} layers" if self.targets else ""
-        name = self.settings.model if self.provided is None else "a model in memory"
+        name = self.settings.model if self.machine.provided is None else "a model in memory"
         return f"reasoning-probe: {name}{heads}, {len(items)} items, {len(self._plan)} cases"
 
     # -- the run --------------------------------------------------------------------------------------------------
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the model has been loaded."""
-        return self._loaded is not None
-
-    def load(self) -> Loaded:
-        """Load the model, once. Raises ``ModelError`` or ``HeadError``, each one line."""
-        if self._loaded is None:
-            from reasoning_probe import models
-
-            if self.settings.cluster is not None:
-                from reasoning_probe.cluster.fleet import check
-
-                check(self.settings.cluster)
-            started = time.perf_counter()
-            if self.provided is not None:
-                self._loaded = self.provided
-            else:
-                # A cluster's driver computes nothing: it leaves the devices to the replicas.
-                device = self.settings.device if self.settings.cluster is None else "cpu"
-                self._loaded = models.load(
-                    self._source(), device, self.settings.dtype, device_map=self.settings.device_map
-                )
-            self._load_s = time.perf_counter() - started
-        return self._loaded
-
-    def provide(self, given: Any) -> None:
-        """Probe *given*, ``(model, tokenizer)`` in memory. Raises ``ModelError`` where it is something else."""
-        from reasoning_probe import models
-
-        pair = given if isinstance(given, tuple | list) and len(given) == 2 else (given, None)
-        self.provided = models.in_memory(*pair)
 
     def outcome(self, case: Case, *, whole_plan: bool = True, progress: ProgressBar | None = None) -> Outcome | None:
         """Return the outcome of *case*, computing what is missing; ``None`` where there is none (:meth:`why_none`).
@@ -263,68 +216,17 @@ class ProbeSession:
         return (outcome.dataset, outcome.item, outcome.target, outcome.ablation) in self._plan
 
     def _start(self) -> None:
-        from reasoning_probe import models
-        from reasoning_probe.engine.replies import Codec
-        from reasoning_probe.engine.run import Engine
-        from reasoning_probe.heads import HeadError, HeadMap, find_heads, prove_heads
-        from reasoning_probe.resume import context_of
-
-        loaded = self.load()
-        started = time.perf_counter()
-        models.check_weights(loaded.model, loaded.name)
-        try:
-            head_map = find_heads(loaded.model)
-        except HeadError:
-            if self.settings.ablating:
-                raise
-            head_map = HeadMap(())
-        if self.settings.ablating:
-            if head_map != self.head_map:
-                raise HeadError(
-                    f"{loaded.name} has other heads than its config says: they cannot be switched off reliably"
-                )
-            prove_heads(loaded.model, head_map, self.targets)
-        self._proof_s = time.perf_counter() - started
-        self.asking.begin(loaded.tokenizer)
-        references = self.asking.references()
-        fingerprint = models.fingerprint(loaded.model)
-        context = context_of(loaded.model, loaded.tokenizer, fingerprint)
-        if self.settings.cluster is None:
-            self.engine = Engine(
-                loaded.model,
-                loaded.tokenizer,
-                head_map,
-                references,
-                memory_cap=self.settings.memory,
-                seed=self.settings.seed,
-                baselines={},  # the curve asks some queries again
-                chats=self.asking.chats,
-            )
-        else:
-            references = Codec(loaded.model, loaded.tokenizer).fitting(references, self.asking.chats)
-            self.engine = self._on_cluster(loaded, head_map, references, context or {"weights": fingerprint})
-            context = context and self.engine.context  # that of the nodes, which compute
+        self.machine.start(self.targets)
         if self.settings.screen is not None:
-            self._screen(head_map, self.settings.screen)
-        self._model_facts = {
-            "name": loaded.name,
-            "fingerprint": fingerprint,
-            "architecture": type(loaded.model).__name__,
-            "layers": len(head_map.sites),
-            "heads": max((site.heads for site in head_map.sites), default=0),
-            "layer_indices": list(head_map.layers),
-            "dtype": loaded.dtype,
-            "device": loaded.device if isinstance(self.engine, Engine) else self.engine.device,
-        }
-        self._resume_from(context)
+            self._screen(self.settings.screen)
         self._pending = self._run(list(self._plan.values()))
 
-    def _screen(self, head_map: HeadMap, most: int) -> None:
+    def _screen(self, most: int) -> None:
         """Choose *most* heads to measure, and leave the cases of the others out of the plan."""
         from reasoning_probe.engine.run import Engine
         from reasoning_probe.screening import screen
 
-        heads = {target.name for target in every_head(head_map)}
+        heads = {target.name for target in every_head(self.head_map)}
         ablations, seed, engine = self.settings.ablations, self.settings.seed, self.engine
         assert engine is not None
         for name in dict.fromkeys(case.dataset for case in self._plan.values() if case.target_name in heads):
@@ -335,49 +237,6 @@ class ProbeSession:
                 found = engine.screen(queries, ablations, most, seed)
             self.screenings |= {(name, screening.ablation): screening for screening in found}
         self.select(case for case in self._plan.values() if not self.left_out(case))
-
-    def _on_cluster(
-        self, loaded: Loaded, head_map: HeadMap, references: dict[str, list[str]], context: dict[str, str]
-    ) -> Cluster:
-        from reasoning_probe.cluster.replica import Order, name_on_nodes
-        from reasoning_probe.cluster.sweep import Cluster
-
-        settings = self.settings
-        assert settings.cluster is not None
-        order = Order(
-            model=None if self.provided is not None else name_on_nodes(settings.model),
-            device=settings.device,
-            dtype=settings.dtype,
-            device_map=settings.device_map,
-            remote_code=settings.remote_code,
-            pickled=settings.pickled,
-            memory=settings.memory,
-            seed=settings.seed,
-            references=references,
-            chats=self.asking.chats,
-            head_map=head_map,
-            context=context,
-        )
-        return Cluster(settings.cluster, order, self.provided and (loaded.model, loaded.tokenizer))
-
-    def close(self) -> None:
-        """Let a cluster's replicas go."""
-        close: Callable[[], None] | None = getattr(self.engine, "close", None)
-        if close is not None:
-            close()
-
-    def _resume_from(self, context: dict[str, str] | None) -> None:
-        """Take up the outcome store, if there is one and what the model answers depends on can be told."""
-        from reasoning_probe.cache import OutcomeCache
-        from reasoning_probe.resume import Resumer
-
-        if self.settings.cache is None or self.engine is None:
-            return
-        if context is None:
-            self._note = "the model has code or a tokenizer of its own: its outcomes are not kept in the outcome store"
-            return
-        store = OutcomeCache(self.settings.cache, fresh=self.settings.fresh)
-        self._resumer = Resumer(self.engine, store, context, self._model_facts["name"])
 
     def _run(self, cases: Sequence[Case]) -> Iterator[list[Outcome]]:
         from reasoning_probe.engine.run import Work
@@ -404,7 +263,7 @@ class ProbeSession:
         """Yield the outcomes of *plan* as a run counts them: of a whole question each, judged by the user's rules."""
         assert self.engine is not None
         items = {(work.query.dataset, work.query.item_id): work.query.item for work in plan}
-        runner, listed = self._resumer or self.engine, self.settings.prompting.listing
+        runner, listed = self.machine.resumer or self.engine, self.settings.prompting.listing
         for found in choices.run(runner, plan, self.engine.skipped, listed=listed):
             yield [self.extensions.judged(items[outcome.dataset, outcome.item], outcome) for outcome in found]
 
@@ -426,7 +285,7 @@ class ProbeSession:
         from reasoning_probe.curve import cumulative_curves, plan
         from reasoning_probe.engine.run import Engine
 
-        engine, resumer = self.engine, self._resumer
+        engine, resumer = self.engine, self.machine.resumer
         cases = [case for key, case in self._plan.items() if key in self.outcomes]
         variants = {case.key[2:]: (case.target, case.ablation) for case in cases if case.target and case.ablation}
         measured = list(variants.values())
@@ -466,7 +325,7 @@ class ProbeSession:
         timing = self.engine.timing
         used = {outcome.dataset: self.generation(outcome.dataset) for outcome in self.outcomes.values()}
         return {
-            "model": self._model_facts,
+            "model": self.machine.facts,
             "generation": {
                 name: {"max_new_tokens": given.max_new_tokens, "stop": list(given.stop)} for name, given in used.items()
             },
@@ -479,8 +338,8 @@ class ProbeSession:
             "screening": [screening.entry() for screening in self.screenings.values()],
             "curves": self.after.curves,
             "timing": {
-                "load_s": self._load_s,
-                "proof_s": self._proof_s + timing.proof_s,
+                "load_s": self.machine.load_s,
+                "proof_s": self.machine.proof_s + timing.proof_s,
                 "baseline_s": timing.baseline_s,
                 "sweep_s": timing.sweep_s,
                 "control_s": timing.control_s,
@@ -488,7 +347,7 @@ class ProbeSession:
                 "curve_s": timing.curve_s,
                 "total_s": time.perf_counter() - self._started,
             },
-            "engine": self.engine.facts() | self._store_facts() | {"afterwards": self.after.problem},
+            "engine": self.engine.facts() | self.machine.store_facts() | {"afterwards": self.after.problem},
             "versions": versions(),
             "shard": str(self.settings.shard or ""),
             "places": places(self.datasets.values(), {key[:2] for key in self._plan}) if self.settings.shard else {},
@@ -498,12 +357,6 @@ class ProbeSession:
                 if item in self.skipped
             ],
         }
-
-    def _store_facts(self) -> dict[str, Any]:
-        """Return how many outcomes the store knew, and in a line what went wrong with it."""
-        if self._resumer is None:
-            return {"recalled": 0, "store": self._note}
-        return {"recalled": self._resumer.recalled, "store": "; ".join(self._resumer.cache.notes)}
 
     def export(self, process: str = "", without: Container[Key] = ()) -> Part:
         """Return the run so far in plain values, for another process; leave out the outcomes of *without*."""

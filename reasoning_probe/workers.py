@@ -46,7 +46,7 @@ class Worker:
         self.parts = max(1, min(gpus, workers))
         self.own = number % self.parts
         if self.parts > 1:
-            session.settings = replace(session.settings, device=device_of(number, self.parts))
+            session.machine.settings = replace(session.settings, device=device_of(number, self.parts))
         self._place = {item: at for at, item in enumerate(session.items)}
         self._settled: set[int] = set()
         self._handed: set[Key] = set()  # what lies in the folder already
@@ -98,7 +98,7 @@ class Worker:
 
 
 def _gpus(session: ProbeSession) -> int:
-    alone = session.provided is not None or session.settings.cluster is not None
+    alone = session.machine.provided is not None or session.settings.cluster is not None
     if alone or session.settings.device not in ("auto", "cuda"):
         return 1
     import torch

@@ -77,7 +77,7 @@ def lost_and_added(session: ProbeSession, nodes: Nodes, second: Any) -> dict[str
             time.sleep(0.2)  # the third node's process takes seconds to load its libraries
     own = {"killed_at": killed_at, "batches": batches, "third_used": len(cluster._hosts - first_two) == 1}
     known = facts(session)
-    session.close()
+    session.machine.close()
     return known | own
 
 

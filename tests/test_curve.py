@@ -50,7 +50,7 @@ def right(entry: dict[str, Any]) -> dict[int, float]:
 def swept(**given: Any) -> Run:
     """A whole session on a circuit, without pytest around it."""
     session = ProbeSession(Settings(ablate_heads=True, max_new_tokens=4))
-    session.provide(circuit(**given))
+    session.machine.provide(circuit(**given))
     cases = session.cases(session.dataset("arithmetic", sums(40)))
     session.select(cases)
     session.outcome(cases[0])
