@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoning_probe import Item, judge
-from reasoning_probe.errors import CATEGORIES, Judgement
+from reasoning_probe.judging.errors import CATEGORIES, Judgement
+from reasoning_probe.judging.responses import normalise_text
 from reasoning_probe.numerals import parse_number
-from reasoning_probe.responses import normalise_text
 
 DATA = Path(__file__).parents[1] / "tests/data"
 SPLITS = {

@@ -21,8 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from reasoning_probe.judging.scoring import flexible_match, same_number, strict_match
 from reasoning_probe.numerals import parse_number
-from reasoning_probe.scoring import flexible_match, same_number, strict_match
 
 LABELLED = Path(__file__).parents[1] / "tests/data/labelled.jsonl"
 OURS: dict[str, Callable[[str], str | None]] = {"strict-match": strict_match, "flexible-extract": flexible_match}

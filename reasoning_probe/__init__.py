@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from reasoning_probe.items import Item
 
 if TYPE_CHECKING:
-    from reasoning_probe.errors import Judgement, judge
     from reasoning_probe.extensions import Section
+    from reasoning_probe.judging.errors import Judgement, judge
     from reasoning_probe.marks import probe
     from reasoning_probe.notebook import Sweep, sweep
     from reasoning_probe.outcome import Outcome
@@ -30,13 +30,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Judgement": "reasoning_probe.errors",
+    "Judgement": "reasoning_probe.judging.errors",
     "Outcome": "reasoning_probe.outcome",
     "Prompting": "reasoning_probe.prompts",
     "Run": "reasoning_probe.store",
     "Section": "reasoning_probe.extensions",
     "Sweep": "reasoning_probe.notebook",
-    "judge": "reasoning_probe.errors",
+    "judge": "reasoning_probe.judging.errors",
     "probe": "reasoning_probe.marks",
     "read_run": "reasoning_probe.store",
     "sweep": "reasoning_probe.notebook",

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from reasoning_probe.judging.responses import normalise_text
 from reasoning_probe.outcome import Choice, Outcome
 from reasoning_probe.prompts import Generation, Query
-from reasoning_probe.responses import normalise_text
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.run import Work

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.errors import Judgement
 from reasoning_probe.items import Item
+from reasoning_probe.judging.errors import Judgement
 from reasoning_probe.outcome import Outcome
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from reasoning_probe.errors import Judgement
     from reasoning_probe.extensions import Section
     from reasoning_probe.items import Item
+    from reasoning_probe.judging.errors import Judgement
     from reasoning_probe.store import Run
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reasoning_probe.errors import judge
+from reasoning_probe.judging.errors import judge
 from reasoning_probe.outcome import Outcome
 from reasoning_probe.prompts import Query
 

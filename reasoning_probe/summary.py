@@ -120,7 +120,7 @@ def _dataset(
 
 def _extractions(answered: Sequence[Outcome]) -> dict[str, float]:
     """Return the accuracies by lm-eval's two GSM8K filters, compared as exact numbers."""
-    from reasoning_probe.scoring import flexible_match, same_number, strict_match
+    from reasoning_probe.judging.scoring import flexible_match, same_number, strict_match
 
     filters = {"strict": strict_match, "flexible": flexible_match}
     return {

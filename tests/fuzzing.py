@@ -38,9 +38,9 @@ with _instrumented():
 
     from reasoning_probe.cache import FILE, Answer, CacheError, OutcomeCache, entries, prune
     from reasoning_probe.datasets import DatasetError, load, safe_id, safe_ids
-    from reasoning_probe.errors import CATEGORIES, judge
     from reasoning_probe.heads import HeadMap, HeadSite
     from reasoning_probe.items import Item, ItemError
+    from reasoning_probe.judging.errors import CATEGORIES, judge
     from reasoning_probe.options import OPTIONS, Bad
     from reasoning_probe.prompts import Generation, cut_at_stop, query
     from reasoning_probe.report.markdown import markdown_summary

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_probe.equations import find_equations
-from reasoning_probe.errors import CATEGORIES, Judgement, judge
 from reasoning_probe.items import Item
-from reasoning_probe.mistakes import RULES
-from reasoning_probe.reference import reference_of
+from reasoning_probe.judging.equations import find_equations
+from reasoning_probe.judging.errors import CATEGORIES, Judgement, judge
+from reasoning_probe.judging.mistakes import RULES
+from reasoning_probe.judging.reference import reference_of
 
 SUM = Item(question="What is 5 + 3?", answer="8")
 LESS = Item(question="What is 10 - 4?", answer="6")

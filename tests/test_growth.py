@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 
 from reasoning_probe.datasets import DatasetError, load, safe_ids
-from reasoning_probe.equations import find_equations
-from reasoning_probe.errors import judge
 from reasoning_probe.items import Item, ItemError
+from reasoning_probe.judging.equations import find_equations
+from reasoning_probe.judging.errors import judge
+from reasoning_probe.judging.scoring import flexible_match, strict_match
 from reasoning_probe.numerals import find_numbers
 from reasoning_probe.options import OPTIONS, Bad
 from reasoning_probe.prompts import cut_at_stop
 from reasoning_probe.report.differences import part
 from reasoning_probe.report.text import escape, one_line
-from reasoning_probe.scoring import flexible_match, strict_match
 from reasoning_probe.shards import parse_shard
 from reasoning_probe.store import RunError, read_run
 from reasoning_probe.targets import TargetError, check_spelling

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.lm_eval_parity import LABELLED, compare, read, trap
-from reasoning_probe.scoring import flexible_match, same_number, strict_match
+from reasoning_probe.judging.scoring import flexible_match, same_number, strict_match
 
 INVALID = "[invalid]"
 ROWS = read(LABELLED)

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.agreement import SPLITS, answers, kappa, parts, read, table
 from reasoning_probe import Item, judge
-from reasoning_probe.errors import CATEGORIES
-from reasoning_probe.mistakes import RULES
+from reasoning_probe.judging.errors import CATEGORIES
+from reasoning_probe.judging.mistakes import RULES
 
 PAGE = (Path(__file__).parents[1] / "docs/mistakes.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (\w+): [^\n]*\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))

@@ -204,7 +204,7 @@ def test_another_engine_makes_it_new(asked: Asked, tmp_path: Path, monkeypatch: 
 
 def test_judgements_are_made_anew(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from reasoning_probe import judged
-    from reasoning_probe.errors import Judgement
+    from reasoning_probe.judging.errors import Judgement
 
     asked.run(tmp_path)
     monkeypatch.setattr(judged, "judge", lambda *_: Judgement(None, False, "incomplete", "empty", "a new rule"))

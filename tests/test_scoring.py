@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning_probe.items import Item
+from reasoning_probe.judging.scoring import extract_answer, flexible_match, is_correct, same_number, strict_match
 from reasoning_probe.numerals import render_number
-from reasoning_probe.scoring import extract_answer, flexible_match, is_correct, same_number, strict_match
 
 SUM = Item(question="What is 5 + 3?", answer="8")
 ALICE = Item(question="Alice has 10 dollars, spends 4. How much left?", answer="6")
@@ -323,13 +323,13 @@ def test_the_expected_answer_plays_no_part_in_the_reading(response: str, item: I
     assert extract_answer(item, response, truncated) == extract_answer(other, response, truncated)
 
 
-MODULES = [
-    "numerals", "units", "equations", "markup", "responses", "labels", "statements", "explicit", "listed", "worked",
-    "answers", "texts", "scoring",
-    "reference", "mistakes", "errors",
+READERS = [
+    "units", "equations", "markup", "responses", "labels", "statements", "explicit", "listed", "worked", "answers",
+    "texts", "scoring", "reference", "mistakes", "errors",
 ]  # fmt: skip
+MODULES = ["numerals", *(f"judging.{name}" for name in READERS)]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_in_the_docstrings(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(f"reasoning_probe.{name}")).failed == 0
+    assert doctest.testmod(importlib.import_module("reasoning_probe." + name)).failed == 0

@@ -6,10 +6,10 @@ import re
 from fractions import Fraction
 from itertools import pairwise
 
-from reasoning_probe.equations import Equation, find_equations
+from reasoning_probe.judging.equations import Equation, find_equations
+from reasoning_probe.judging.responses import MAX_SENTENCE, words
+from reasoning_probe.judging.units import joined
 from reasoning_probe.numerals import Numeral, find_numbers
-from reasoning_probe.responses import MAX_SENTENCE, words
-from reasoning_probe.units import joined
 
 _DENIED = re.compile(r"(?:\bnot|n't)(?: (?:equal to|exactly|just|only))?[ $(]*$", re.IGNORECASE)
 _GOES_ON = re.compile(r" ?(?:[+*/\u00d7\u00f7]|[-\u2212] )")

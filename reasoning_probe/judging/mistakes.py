@@ -12,9 +12,9 @@ from fractions import Fraction
 from itertools import combinations
 from math import prod
 
-from reasoning_probe.equations import Equation, Token, combine, evaluate
+from reasoning_probe.judging.equations import Equation, Token, combine, evaluate
+from reasoning_probe.judging.reference import Reference
 from reasoning_probe.numerals import render_number
-from reasoning_probe.reference import Reference
 
 
 @dataclass(frozen=True)

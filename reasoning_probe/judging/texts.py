@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from reasoning_probe.explicit import Reading, explicit_statement
+from reasoning_probe.judging.explicit import Reading, explicit_statement
+from reasoning_probe.judging.responses import is_echo, is_loop, is_refusal, normalise_text, sentences, words
 from reasoning_probe.numerals import parse_number
-from reasoning_probe.responses import is_echo, is_loop, is_refusal, normalise_text, sentences, words
 
 _CONCLUDING = re.compile(r"(?:^|[,;]? )(?:and )?(?:so|therefore|thus|hence|this means(?: that)?),? ", re.IGNORECASE)
 _VERB = re.compile(r"\b(?:(?:will|would|must|should) be|is|are|was|were|equals|becomes)\b\s*(?::\s*)?", re.IGNORECASE)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 
-from reasoning_probe.answers import read_label, read_number
-from reasoning_probe.explicit import Reading
 from reasoning_probe.items import Item, label_of
-from reasoning_probe.listed import chosen, options_of, written_out
+from reasoning_probe.judging.answers import read_label, read_number
+from reasoning_probe.judging.explicit import Reading
+from reasoning_probe.judging.listed import chosen, options_of, written_out
+from reasoning_probe.judging.responses import clean, words
+from reasoning_probe.judging.texts import read_text, same_words
 from reasoning_probe.numerals import MAX_DIGITS, find_numbers, parse_number
-from reasoning_probe.responses import clean, words
-from reasoning_probe.texts import read_text, same_words
 
 MAX_SCANNED = 100_000
 """Characters of a response that lm-eval's filters are run over here (from its beginning, and from its end)."""

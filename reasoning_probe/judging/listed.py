@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from reasoning_probe.explicit import explicit_statement
-from reasoning_probe.responses import options_in, sentences
+from reasoning_probe.judging.explicit import explicit_statement
+from reasoning_probe.judging.responses import options_in, sentences
 
 _INSTRUCTION = re.compile(
     r"\s+(?:please )?(?:answer|reply|respond|choose|select|pick|give|write|state)\b.{0,200}$", re.IGNORECASE | re.DOTALL

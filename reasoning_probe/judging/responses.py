@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from reasoning_probe.markup import plain_text
+from reasoning_probe.judging.markup import plain_text
 from reasoning_probe.numerals import NUMBER_WORDS, find_numbers
 
 HEAD, TAIL = 6000, 3000

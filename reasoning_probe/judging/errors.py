@@ -22,15 +22,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from reasoning_probe.equations import find_equations
-from reasoning_probe.explicit import BOTH, explicit_statement
 from reasoning_probe.items import Item, label_of
-from reasoning_probe.labels import label_in
-from reasoning_probe.mistakes import stated_chain, wrong_number
+from reasoning_probe.judging.equations import find_equations
+from reasoning_probe.judging.explicit import BOTH, explicit_statement
+from reasoning_probe.judging.labels import label_in
+from reasoning_probe.judging.mistakes import stated_chain, wrong_number
+from reasoning_probe.judging.reference import reference_of
+from reasoning_probe.judging.responses import HEAD, TAIL, clean, is_echo, is_loop, is_refusal, sentences, words
+from reasoning_probe.judging.scoring import extract_answer, is_correct
 from reasoning_probe.numerals import find_numbers, parse_number, render_number
-from reasoning_probe.reference import reference_of
-from reasoning_probe.responses import HEAD, TAIL, clean, is_echo, is_loop, is_refusal, sentences, words
-from reasoning_probe.scoring import extract_answer, is_correct
 
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?: ?[AaPp]\.?[Mm]\.?)?")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from reasoning_probe.judging.responses import words
 from reasoning_probe.numerals import NUMBER_WORDS
-from reasoning_probe.responses import words
 
 Label = Literal["yes", "no", "unknown"]
 

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from reasoning_probe.labels import label_in, says_both
+from reasoning_probe.judging.labels import label_in, says_both
+from reasoning_probe.judging.responses import options_in
+from reasoning_probe.judging.statements import pick_number
+from reasoning_probe.judging.units import asked_unit, converted
 from reasoning_probe.numerals import Numeral, render_number
-from reasoning_probe.responses import options_in
-from reasoning_probe.statements import pick_number
-from reasoning_probe.units import asked_unit, converted
 
 _ANSWER = re.compile(
     r"\banswer\b(?:[^.\n:=]{0,80}?\b(?:is|was|equals|(?:would|will|should|must) be)\b(?! not \d)[ \t]*:?"

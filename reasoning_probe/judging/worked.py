@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from reasoning_probe.equations import Equation, find_equations
-from reasoning_probe.explicit import Reading, reading_of
+from reasoning_probe.judging.equations import Equation, find_equations
+from reasoning_probe.judging.explicit import Reading, reading_of
+from reasoning_probe.judging.responses import Sentence, words
+from reasoning_probe.judging.statements import after_equals, calculations_in, pick_number
 from reasoning_probe.numerals import find_numbers
-from reasoning_probe.responses import Sentence, words
-from reasoning_probe.statements import after_equals, calculations_in, pick_number
 
 _ANNOUNCED = re.compile(
     r"(?:\b(?:is|are|was|has|have|had|equals?|of|gets?|and|total|with)\b|[-+*/=:(<$])\s*$", re.IGNORECASE

@@ -13,10 +13,10 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
-from reasoning_probe.equations import Equation, combine, find_equations
 from reasoning_probe.items import Item
+from reasoning_probe.judging.equations import Equation, combine, find_equations
+from reasoning_probe.judging.units import ratios
 from reasoning_probe.numerals import Numeral, find_numbers, parse_number
-from reasoning_probe.units import ratios
 
 MAX_SEARCHED = 4
 """The search for a solution takes questions of at most so many numbers: 4 make some thousand calculations."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from reasoning_probe.equations import RESULT
-from reasoning_probe.explicit import (
+from reasoning_probe.judging.equations import RESULT
+from reasoning_probe.judging.explicit import (
     BOTH,
     Reading,
     explicit_label,
@@ -24,9 +24,8 @@ from reasoning_probe.explicit import (
     to_sentence_end,
     with_choice,
 )
-from reasoning_probe.labels import denies, label_in, says_both
-from reasoning_probe.numerals import find_numbers
-from reasoning_probe.responses import (
+from reasoning_probe.judging.labels import denies, label_in, says_both
+from reasoning_probe.judging.responses import (
     MAX_SENTENCE,
     Sentence,
     is_counting,
@@ -37,9 +36,10 @@ from reasoning_probe.responses import (
     sentences,
     words,
 )
-from reasoning_probe.statements import calculations_in, pick_number
-from reasoning_probe.units import joined
-from reasoning_probe.worked import is_plan, worked_number
+from reasoning_probe.judging.statements import calculations_in, pick_number
+from reasoning_probe.judging.units import joined
+from reasoning_probe.judging.worked import is_plan, worked_number
+from reasoning_probe.numerals import find_numbers
 
 _CORRECTION = re.compile(
     r"(?:[.!?,;\u2026][ \t]+|[ \t]+-+[ \t]+|\n[ \t]*)(?:oh,?[ ]|oops,?[ ])?"
