@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from reasoning_probe import values
 from reasoning_probe.cache import FOLDER
 from reasoning_probe.cluster.spec import ClusterSpec, parse_engine
-from reasoning_probe.device_map import DeviceMap, parse_device_map
+from reasoning_probe.device_map import parse_device_map
 from reasoning_probe.limits import MAX_DROP, Rules, parse_limits, parse_share
-from reasoning_probe.models import DTYPES
 from reasoning_probe.prompter import read_template
 from reasoning_probe.prompts import PromptError, Prompting
 from reasoning_probe.settings import Settings
 from reasoning_probe.shards import parse_shard
-from reasoning_probe.targets import ABLATIONS
+from reasoning_probe.values import Bad
 
 
 @dataclass(frozen=True)
@@ -41,115 +40,13 @@ class Option:
         return f"reasoning_probe_{self.ini}"
 
 
-class Bad(ValueError):
-    """An option's value that cannot be read."""
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
-        raise Bad(f"{text[:40]!r} is not a whole number from 1 on")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise Bad(f"{text[:40]!r} is not a whole number from 0 on")
-    return int(text)
-
-
-def _ablations(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in ABLATIONS:
-            raise Bad(f"unknown ablation {name[:40]!r}: use {', '.join(ABLATIONS)}")
-    return names
-
-
-def _source(text: str) -> tuple[str, str]:
-    name, equals, source = text.partition("=")
-    if not (name.strip() and equals and source.strip()):
-        raise Bad(f"cannot read {text[:80]!r}: write NAME=SOURCE, for example gsm8k=gsm8k_test.jsonl")
-    return name.strip(), source.strip()
-
-
-def _dtype(text: str) -> str:
-    if text not in DTYPES:
-        raise Bad(f"unknown dtype {text[:40]!r}: use {', '.join(DTYPES)}")
-    return text
-
-
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KMG]i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
-    size = 0 if match is None else int(float(match[1]) * _UNITS[(match[2] or "").upper()])
-    if size < 1:
-        raise Bad(f"cannot read the size {text[:40]!r}: write 500MB, 4GB or 2GiB")
-    return size
-
-
-def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as problem:
-            raise Bad(str(problem)) from None
-
-    return read
-
-
-def _device_map(text: str) -> DeviceMap:
-    try:
-        return parse_device_map(text)
-    except ValueError as problem:
-        raise Bad(str(problem)) from None
-
-
-def _engine(text: str) -> ClusterSpec | None:
-    try:
-        return parse_engine(text)
-    except ValueError as problem:
-        raise Bad(str(problem)) from None
-
-
-def _amount(text: str) -> float:
-    if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:
-        raise Bad(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
-    return float(text.strip())  # which strips more than float does
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in words:
-            raise Bad(f"{text[:40]!r} is none of {', '.join(words)}")
-        return text
-
-    return read
-
-
-def _shots(text: str) -> tuple[int, str | None]:
-    number, colon, source = text.partition(":")
-    if number != "0" or colon:
-        _positive(number)
-    if colon and not source.strip():
-        raise Bad(f"cannot read {text[:80]!r}: write N or N:SOURCE, for example 5:gsm8k_train.jsonl")
-    return int(number), source.strip() or None
-
-
-def _text(text: str) -> str:
-    if not text.strip():
-        raise Bad("needs a value")
-    return text.strip()
-
-
 OPTIONS = (
     Option(
         ("--model", "--probe-model"),
         "probe_model",
         "the model to probe: tiny-reasoner (bundled), smollm2, a hub id (NAME@REVISION pins it), a folder (a model or a"
         " PEFT adapter) or a .gguf file",
-        _text,
+        values.words,
         "NAME",
         default="tiny-reasoner",
     ),
@@ -170,31 +67,38 @@ OPTIONS = (
         "probe_heads",
         "switch off these only: L3H7 a head, L5 a layer's heads jointly, L8-L11 four layers, L3KV1 the heads that share"
         " a key, L3MLP an MLP, L3H7+L5H1 jointly",
-        _text,
+        values.words,
         "SPEC",
     ),
     Option(
         ("--probe-screen",),
         "probe_screen",
         "of all heads measure only the K that first-order attribution ranks first, and a sample of the others",
-        _positive,
+        values.positive,
         "K",
     ),
     Option(
         ("--ablation", "--probe-ablation"),
         "probe_ablation",
         "what replaces a head's output: zero, mean, resample, or several of them",
-        _ablations,
+        values.ablations,
         "KIND[,KIND]",
         default="zero",
     ),
-    Option(("--probe-seed",), "probe_seed", "seed of what resample, shots and screening draw", _seed, "N", default="0"),
+    Option(
+        ("--probe-seed",),
+        "probe_seed",
+        "seed of what resample, shots and screening draw",
+        values.seed,
+        "N",
+        default="0",
+    ),
     Option(
         ("--probe-dataset",),
         "probe_dataset",
         "ask other items in place of a dataset: a .jsonl, .json, .csv or .parquet file, hf:openai/gsm8k:test, or"
         " harder ones, arithmetic:digits=3,steps=4",
-        _source,
+        values.source,
         "NAME=SOURCE",
         many=True,
     ),
@@ -202,14 +106,14 @@ OPTIONS = (
         ("--probe-items",),
         "probe_items",
         "ask N items of each dataset: a file's first N; arithmetic, multi_step and logic are generated",
-        _positive,
+        values.positive,
         "N",
     ),
     Option(
         ("--probe-shots",),
         "probe_shots",
         "so many worked examples before each question, never of those that are asked; N:SOURCE says where from",
-        _shots,
+        values.shots,
         "N[:SOURCE]",
         default="0",
     ),
@@ -217,7 +121,7 @@ OPTIONS = (
         ("--probe-chat",),
         "probe_chat",
         "put questions in the tokenizer's chat template: off, on, or auto: where it has one",
-        _one_of("auto", "on", "off"),
+        values.one_of("auto", "on", "off"),
         "MODE",
         default="off",
     ),
@@ -226,32 +130,34 @@ OPTIONS = (
         ("--probe-template",),
         "probe_template",
         "file with the text around a question, which holds {question} once",
-        _text,
+        values.words,
         "FILE",
     ),
     Option(
         ("--probe-choices",),
         "probe_choices",
         "read a choice from the log-probabilities of the choices, or from what is generated where they are listed",
-        _one_of("logprob", "generation"),
+        values.one_of("logprob", "generation"),
         "logprob|generation",
         default="logprob",
     ),
-    Option(("--probe-max-new-tokens",), "probe_max_new_tokens", "tokens an answer may have at most", _positive, "N"),
-    Option(("--probe-device",), "probe_device", "auto, cpu, cuda or cuda:N", _text, "DEVICE", default="auto"),
+    Option(
+        ("--probe-max-new-tokens",), "probe_max_new_tokens", "tokens an answer may have at most", values.positive, "N"
+    ),
+    Option(("--probe-device",), "probe_device", "auto, cpu, cuda or cuda:N", values.words, "DEVICE", default="auto"),
     Option(
         ("--probe-device-map",),
         "probe_device_map",
         "a model too big for one device: auto divides it among the GPUs, the CPU's memory and the disk;"
         " 0=20GB,cpu=60GB says how much of each",
-        _device_map,
+        values.parsed(parse_device_map),
         "MAP",
     ),
     Option(
         ("--probe-dtype",),
         "probe_dtype",
         "float32, bfloat16, float16, or auto: float32 for models under 2 billion parameters",
-        _dtype,
+        values.dtype,
         "DTYPE",
         default="auto",
     ),
@@ -259,7 +165,7 @@ OPTIONS = (
         ("--probe-memory",),
         "probe_memory",
         "memory the sweep may use, for example 4GB (default: half of what is free)",
-        _bytes,
+        values.size,
         "SIZE",
     ),
     Option(
@@ -267,7 +173,7 @@ OPTIONS = (
         "probe_engine",
         "where the sweep runs: local, or ray[=HOST:PORT] for the nodes of a Ray cluster (pip install"
         " 'reasoning-probe[ray]')",
-        _engine,
+        values.parsed(parse_engine),
         "ENGINE",
         default="local",
     ),
@@ -275,7 +181,7 @@ OPTIONS = (
         ("--probe-replica-cpus",),
         "probe_replica_cpus",
         "CPUs of each copy of the model on a cluster",
-        _amount,
+        values.amount,
         "N",
         default="1",
     ),
@@ -283,7 +189,7 @@ OPTIONS = (
         ("--probe-replica-gpus",),
         "probe_replica_gpus",
         "GPUs of each copy of the model on a cluster (default: 1 where the cluster has any)",
-        _amount,
+        values.amount,
         "N",
     ),
     Option(
@@ -291,7 +197,7 @@ OPTIONS = (
         "probe_cache",
         "folder of the outcome store, from which a second run takes what it knows; off keeps none (default:"
         " .reasoning_probe_cache beside the ini file)",
-        _text,
+        values.words,
         "DIR",
     ),
     Option(("--probe-fresh",), "probe_fresh", "compute every outcome anew, whatever the outcome store knows"),
@@ -299,7 +205,7 @@ OPTIONS = (
         ("--probe-shard",),
         "probe_shard",
         "ask one of several parts of the items, for example 2/8 for the second of eight",
-        _parsed(parse_shard),
+        values.parsed(parse_shard),
         "K/N",
     ),
     Option(
@@ -307,21 +213,21 @@ OPTIONS = (
         "probe_min_accuracy",
         "pass where every dataset reaches an accuracy, and fail else, whatever single answers are: 0.9 for all, or"
         " arithmetic=0.9,logic=0.5",
-        _parsed(parse_limits),
+        values.parsed(parse_limits),
         "LIMITS",
     ),
     Option(
         ("--probe-reference",),
         "probe_reference",
         "pass where no dataset falls too far below an earlier run over the same items: its folder, or a .jsonl file",
-        _text,
+        values.words,
         "PATH",
     ),
     Option(
         ("--probe-max-drop",),
         "probe_max_drop",
         "how far the accuracy may fall below the reference's",
-        _parsed(parse_share),
+        values.parsed(parse_share),
         "SHARE",
         default=str(MAX_DROP),
     ),
@@ -331,7 +237,9 @@ OPTIONS = (
         "make this run the reference that --probe-reference names",
     ),
     Option(("--probe-figures",), "probe_figures", "write the page's figures as SVG and PNG files, too: DIR/figures"),
-    Option(("--probe-dir",), "probe_dir", "folder of the page and the run's files", _text, "DIR", default="reports"),
+    Option(
+        ("--probe-dir",), "probe_dir", "folder of the page and the run's files", values.words, "DIR", default="reports"
+    ),
 )
 
 

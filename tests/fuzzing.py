@@ -41,13 +41,14 @@ with _instrumented():
     from reasoning_probe.heads import HeadMap, HeadSite
     from reasoning_probe.items import Item, ItemError
     from reasoning_probe.judging.errors import CATEGORIES, judge
-    from reasoning_probe.options import OPTIONS, Bad
+    from reasoning_probe.options import OPTIONS
     from reasoning_probe.prompts import Generation, cut_at_stop, query
     from reasoning_probe.report.markdown import markdown_summary
     from reasoning_probe.report.terminal import summary_lines
     from reasoning_probe.shards import parse_shard
     from reasoning_probe.store import Run, RunError, plain, read_run
     from reasoning_probe.targets import TargetError, check_spelling, parse_targets
+    from reasoning_probe.values import Bad
 
 SLOW_S = 2.0
 """No input of a few thousand bytes may take so long."""

@@ -21,13 +21,14 @@ from reasoning_probe.judging.equations import find_equations
 from reasoning_probe.judging.errors import judge
 from reasoning_probe.judging.scoring import flexible_match, strict_match
 from reasoning_probe.numerals import find_numbers
-from reasoning_probe.options import OPTIONS, Bad
+from reasoning_probe.options import OPTIONS
 from reasoning_probe.prompts import cut_at_stop
 from reasoning_probe.report.differences import part
 from reasoning_probe.report.text import escape, one_line
 from reasoning_probe.shards import parse_shard
 from reasoning_probe.store import RunError, read_run
 from reasoning_probe.targets import TargetError, check_spelling
+from reasoning_probe.values import Bad
 
 SMALL, TIMES = int(os.environ.get("GROWTH", "500")), 8
 MOST = 3 * TIMES

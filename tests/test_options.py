@@ -14,10 +14,11 @@ from reasoning_probe.cache import FOLDER
 from reasoning_probe.cluster.spec import ClusterSpec
 from reasoning_probe.device_map import DeviceMap
 from reasoning_probe.limits import Rules
-from reasoning_probe.options import OPTIONS, Bad, read_settings
+from reasoning_probe.options import OPTIONS, read_settings
 from reasoning_probe.prompts import Prompting
 from reasoning_probe.settings import Settings
 from reasoning_probe.shards import Shard
+from reasoning_probe.values import Bad
 
 READ = {option.ini: option.read for option in OPTIONS}
 SHOW = """
