@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
-import logging as stdlib_logging
 import shutil
 import tempfile
 import weakref
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe import bundled
+from reasoning_probe.quiet import quiet
 from reasoning_probe.wording import printable
 
 if TYPE_CHECKING:
@@ -392,22 +392,3 @@ def _readable(name: str) -> Iterator[None]:
             f"the weight {problem} of {name} cannot be read: where the model is too big, let --probe-device-map"
             " divide it; where it is quantised, do it with torchao or bitsandbytes"
         ) from problem
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers' advice and loading bars, which are about its own options and not the user's."""
-    from transformers.utils import logging
-
-    hub = stdlib_logging.getLogger("huggingface_hub")
-    level, hub_level, bars = logging.get_verbosity(), hub.level, logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    hub.setLevel(stdlib_logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        hub.setLevel(hub_level)
-        if bars:
-            logging.enable_progress_bar()

@@ -24,8 +24,8 @@ from reasoning_probe.ablation import Replacement, in_rows
 from reasoning_probe.engine.packed import Packed
 from reasoning_probe.engine.slots import Slots
 from reasoning_probe.heads import HeadMap, HeadSite, hooks
-from reasoning_probe.models import quiet
 from reasoning_probe.parts import first, put
+from reasoning_probe.quiet import quiet
 from reasoning_probe.targets import MLP, Target
 from reasoning_probe.weights import device_of
 
