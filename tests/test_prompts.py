@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
@@ -53,6 +54,9 @@ class Bare:
 
     device = "cpu"
     config = PretrainedConfig(eos_token_id=1)
+
+    def get_input_embeddings(self) -> torch.nn.Embedding:
+        return torch.nn.Embedding(1000, 1)
 
 
 def sent(prompting: Prompting, item: Item = ITEM, tokenizer: Any = None, shots: tuple[Item, ...] = ()) -> Query:
