@@ -209,6 +209,15 @@ OPTIONS = (
         "K/N",
     ),
     Option(
+        ("--probe-granularity",),
+        "probe_granularity",
+        "what a test case is: an item under a target (case), or all items under it (head), for sweeps of more than"
+        " 100,000",
+        values.one_of("case", "head"),
+        "case|head",
+        default="case",
+    ),
+    Option(
         ("--probe-min-accuracy",),
         "probe_min_accuracy",
         "pass where every dataset reaches an accuracy, and fail else, whatever single answers are: 0.9 for all, or"
@@ -330,6 +339,7 @@ def read_settings(config: pytest.Config) -> Settings:
         cache=_cache(config, value["probe_cache"]),
         fresh=value["probe_fresh"],
         shard=value["probe_shard"],
+        granularity=value["probe_granularity"],
         figures=value["probe_figures"],
         cluster=_cluster(value["probe_engine"], value["probe_replica_cpus"], value["probe_replica_gpus"]),
         prompting=_prompting(config, value),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,16 @@ from reasoning_probe.options import add_options
 from reasoning_probe.state import SHARED, State, complete_junit, unwritten, write_files
 
 if TYPE_CHECKING:
+    from reasoning_probe.groups import Group
     from reasoning_probe.items import Item
     from reasoning_probe.outcome import Outcome
-    from reasoning_probe.session import Case
+    from reasoning_probe.session import Case, Key
 
 STATE = pytest.StashKey["State"]()
 ASKED = pytest.StashKey["Outcome"]()
 UNCHANGED = pytest.StashKey[bool]()
+GROUP = pytest.StashKey[dict["Key", "Outcome"]]()
+INSIDE = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,17 +62,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if mark is None:
         return
     state = metafunc.config.stash[STATE]
-    cases: list[Case] = []
+    cases: Sequence[Case | Group] = []
+    ids: list[str] = []
     try:
         if "probe_case" not in metafunc.fixturenames:
             raise ValueError(f"the probe {metafunc.definition.name} must ask for the fixture 'answer' or 'item'")
         _provide_model(state, metafunc)
-        cases = state.session.cases(_dataset(state, metafunc, mark))
+        made = state.session.cases(_dataset(state, metafunc, mark))
+        cases, ids = (made, _case_ids(made, state)) if state.settings.granularity == "case" else _groups(made, metafunc)
     except ValueError as problem:  # our own errors are ValueErrors of one line
         state.problem = state.problem or str(problem)
     if "probe_case" in metafunc.fixturenames:
-        params = [pytest.param(case, marks=[pytest.mark.ablated] if case.target else []) for case in cases]
-        metafunc.parametrize("probe_case", params, ids=_case_ids(cases, state), indirect=True)
+        state.calm.begin()
+        ablated = (pytest.mark.ablated.mark,)  # one for all: there may be 100,000 cases
+        params = [pytest.param(case, marks=ablated) if case.target else case for case in cases]
+        metafunc.parametrize("probe_case", params, ids=ids, indirect=True)
+
+
+def _groups(cases: list[Case], metafunc: pytest.Metafunc) -> tuple[Sequence[Group], list[str]]:
+    from reasoning_probe.group_shell import refuse_dependents
+    from reasoning_probe.groups import group_ids, grouped
+
+    state = metafunc.config.stash[STATE]
+    refuse_dependents(metafunc, __name__)
+    groups = grouped(case for case in cases if state.session.in_shard(case))
+    return groups, group_ids(groups, several=len(state.settings.ablations) > 1)
 
 
 def _dataset(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
@@ -135,7 +152,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if state.problem:  # kept, since pytest goes on to pytest_collection_finish
         _refuse(config, items, state.problem)
     if state.started and state.settings.shard is not None:
-        elsewhere = [item for item in items if (case := case_of(item)) and not state.session.in_shard(case)]
+        elsewhere = [item for item in items if not all(map(state.session.in_shard, cases_of(item)))]
         gone = set(elsewhere)
         items[:] = [item for item in items if item not in gone]
         config.hook.pytest_deselected(items=elsewhere)
@@ -167,19 +184,29 @@ def _unknown_source(state: State) -> str | None:
     return f"--probe-dataset: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
 
 
-def case_of(item: pytest.Item) -> Case | None:
-    """Return the case that a collected test is, if it is a probe's."""
+def cases_of(item: pytest.Item) -> tuple[Case, ...]:
+    """Return the cases that a collected test stands for: one, or a group's; none where it is no probe's."""
     callspec = getattr(item, "callspec", None)
-    case: Case | None = callspec.params.get("probe_case") if callspec is not None else None
-    return case
+    given: Case | Group | None = callspec.params.get("probe_case") if callspec is not None else None
+    return () if given is None else _members(given)
+
+
+def _members(given: Case | Group) -> tuple[Case, ...]:
+    cases: tuple[Case, ...] | None = getattr(given, "cases", None)
+    return (given,) if cases is None else cases  # type: ignore[return-value]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Make the cases that are left the plan."""
     state = session.config.stash[STATE]
+    state.calm.end()
     if state.started:
-        cases = [case for item in session.items if (case := case_of(item)) is not None]
+        cases = [case for item in session.items for case in cases_of(item)]
+        if state.settings.granularity == "head":
+            from reasoning_probe.groups import by_item
+
+            cases = by_item(cases)
         state.session.select(cases)
         state.problem = state.gate.refusal(state.session) if cases else None
         if state.problem:
@@ -230,9 +257,8 @@ def probe_model(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def probe_case(request: pytest.FixtureRequest) -> Case:
-    """The item and the target of this case."""
-    case: Case = request.param
-    return case
+    """The item and the target of this case; a group's is another whenever the test's body runs."""
+    return _members(request.param)[0]
 
 
 @pytest.fixture
@@ -250,8 +276,27 @@ def ablation(probe_case: Case) -> str:
 @pytest.fixture
 def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     """What the model answered, an ``Outcome``: ``response``, ``answer``, ``correct``, ``category``, ..."""
-    from reasoning_probe.progress import progress_bar
+    from reasoning_probe.group_shell import answers
     from reasoning_probe.report.verdict import changed
+
+    session = request.config.stash[STATE].session
+    cases = cases_of(request.node)
+    answered = answers(cases, lambda case: _ask(request, case))
+    if not answered:
+        request.node.stash[UNCHANGED] = session.left_out(probe_case)  # no row on the page
+        pytest.skip(session.why_none(probe_case))
+    pairs = [(outcome, session.baseline_of(outcome)) for _, outcome in answered]
+    request.node.stash[UNCHANGED] = all(
+        outcome is not baseline and baseline is not None and not changed(outcome, baseline)
+        for outcome, baseline in pairs
+    )
+    request.node.stash[ASKED] = answered[0][1]
+    request.node.stash[GROUP] = {case.key: outcome for case, outcome in answered}
+    return answered[0][1]
+
+
+def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
+    from reasoning_probe.progress import progress_bar
 
     config = request.config
     state = config.stash[STATE]
@@ -266,19 +311,13 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
 
     def asked() -> Outcome | None:
         if worker is not None:
-            return worker.outcome(probe_case, prepare)
+            return worker.outcome(case, prepare)
         prepare()
         whole = not config.getvalue("maxfail")  # with -x the sweep goes only as far as the tests do
         with progress_bar(config) as progress:
-            return session.outcome(probe_case, whole_plan=whole, progress=progress)
+            return session.outcome(case, whole_plan=whole, progress=progress)
 
     outcome: Outcome | None = _or_exit(asked)
-    if outcome is None:
-        request.node.stash[UNCHANGED] = session.left_out(probe_case)  # no row on the page
-        pytest.skip(session.why_none(probe_case))
-    baseline = session.baseline_of(outcome)
-    request.node.stash[UNCHANGED] = outcome is not baseline and baseline is not None and not changed(outcome, baseline)
-    request.node.stash[ASKED] = outcome
     return outcome
 
 
@@ -298,6 +337,27 @@ def _or_exit(call: Any) -> Any:
 
 
 # -- verdicts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run the body of a group's case once for each item; the hook is called anew for each, this once let through."""
+    config = pyfuncitem.config
+    if config.stash[STATE].settings.granularity == "case" or pyfuncitem.stash.get(INSIDE, False):
+        return None
+    cases = cases_of(pyfuncitem)
+    if not cases:
+        return None
+    from reasoning_probe.group_shell import run_bodies, settle
+
+    asked = pyfuncitem.stash.get(GROUP, {})
+    pyfuncitem.stash[INSIDE] = True
+    try:
+        wrong = run_bodies(pyfuncitem, cases, asked, ASKED)
+    finally:
+        pyfuncitem.stash[INSIDE] = False
+    settle(config.stash[STATE], wrong, asked.values(), lambda line: _xfail(pyfuncitem, line))
+    return True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -335,7 +395,7 @@ def _xfail(item: pytest.Item, line: str) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Mark the reports of a probe's cases for the page; a property would be written to the JUnit XML, too."""
     report: Any = yield
-    if case_of(item) is not None:
+    if cases_of(item):
         ablated = item.get_closest_marker("ablated") is not None
         report.reasoning_probe = {"ablated": ablated, "unchanged": item.stash.get(UNCHANGED, False)}
     return report  # type: ignore[no-any-return]
@@ -389,6 +449,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     state = config.stash.get(STATE, None)
     if state is None:
         return
+    state.calm.end()
     for made in state.opened:
         next(made, None)
     if state.started:

@@ -37,6 +37,7 @@ class Settings:
     cache: Path | None = None  # the outcome store's folder
     fresh: bool = False
     shard: Shard | None = None
+    granularity: str = "case"  # of tests: "head" makes one of all items under a target
     figures: bool = False  # whether they are written as files, too
     cluster: ClusterSpec | None = None  # None: this process sweeps
     device_map: DeviceMap | None = None  # None: the model is on one device

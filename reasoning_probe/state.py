@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reasoning_probe.calm import Calm
 from reasoning_probe.gating import Gatekeeper
 from reasoning_probe.options import read_rules, read_settings
 
@@ -30,6 +31,7 @@ class State:
         self.config = config
         self.settings = read_settings(config)
         self.gate = Gatekeeper(read_rules(config, self.settings.directory))
+        self.calm = Calm()
         self.problem: str | None = None
         self.run: Run | None = None
         self.page = False  # whether pytest-html was switched on
