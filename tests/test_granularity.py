@@ -194,3 +194,11 @@ def test_calm_takes_back_what_it_set_aside_and_leaves_others_alone() -> None:
         assert gc.get_freeze_count()
     finally:
         gc.unfreeze()
+
+
+def test_a_dataset_of_which_a_shard_has_nothing_is_left_out(project: Project) -> None:
+    project.write("colours.jsonl", json.dumps({"id": "sky", "question": "What colour is the sky?", "answer": "blue"}))
+    project.write("test_colours.py", PROBE)
+    runs = [project.run(HEAD, "--probe-heads", "L0H0", "--probe-shard", shard) for shard in ("1/2", "2/2")]
+    assert sorted(result.parseoutcomes().get("deselected", 0) for result in runs) == [0, 2]
+    assert sorted(result.parseoutcomes().get("passed", 0) for result in runs) == [0, 2]
