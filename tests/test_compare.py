@@ -210,10 +210,13 @@ def test_common_compares_what_both_asked() -> None:
 # -- the command --------------------------------------------------------------------------------------------------
 
 
-def test_the_command_prints_what_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     first = [*asked({0, 1, 2}), *asked({0, 1, 2}, "L0H0")]
     second = [*asked(set(range(3, 13))), *asked(set(range(3, 20)), "L0H0")]
-    a, b = tmp_path / "a", tmp_path / "b"
+    a, b = Path("a"), Path("b")
     write_run(a, as_run(first))
     write_run(b, as_run(second, versions={"torch": "2.6.0"}))
     assert main(["compare", str(a), str(b), "--most", "5"]) == 0

@@ -152,7 +152,7 @@ def test_a_ranked_target_shows_its_flips(browser: Browser, files: dict[str, Path
 def test_without_script_all_is_there_to_read(browser: Browser, files: dict[str, Path]) -> None:
     visit = Visit(browser, files["full"], java_script_enabled=False)
     tab = visit.tab
-    assert tab.get_by_text("2 of 16 heads matter for arithmetic").is_visible()
+    assert tab.get_by_text("2 of 16 measured heads matter for arithmetic").is_visible()
     assert tab.locator("svg[data-grid]").first.is_visible()
     tab.get_by_text("Numbers of the maps").first.click()
     assert tab.get_by_role("table", name="Accuracy change in points, beneath it").first.is_visible()

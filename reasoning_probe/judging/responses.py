@@ -220,7 +220,9 @@ def is_loop(text: str) -> bool:
     tokens = words(text)[-400:]
     if len(tokens) < 4:
         squeezed = "".join(text.split())[-400:]
-        return len(squeezed) >= 12 and any(_repeats(list(squeezed), period, 12) for period in range(1, 5))
+        if len(squeezed) < 12 or re.fullmatch(r"[-\d.,/$]{12,24}", squeezed, re.ASCII):
+            return False  # a long number may hold one digit many times
+        return any(_repeats(list(squeezed), period, 12) for period in range(1, 5))
     return any(_repeats(tokens, period, 2 * period + min(period, 3)) for period in range(1, len(tokens) // 2 + 1))
 
 

@@ -220,13 +220,14 @@ def _engine_line(run: Run) -> str:
     engine, timing = run.summary["engine"], run.summary["timing"]
     if not engine["rows"]:
         return ""
-    settled = f", {engine['settled_singly']:,} too close to call in a batch and settled singly"
+    singly, verified, decoded = (engine.get(name) or 0 for name in ("settled_singly", "verified", "decoded"))
+    settled = f", {singly:,} too close to call in a batch and settled singly"
     peak = engine.get("peak_bytes")
     return (
-        f"{_before(timing)}sweep {timing['sweep_s']:.1f} s"
-        f" ({one_line(str(engine.get('path', '')), 20)} path): {engine['verified']:,} of"
-        f" {engine['rows']:,} rows repeat the baseline's answer, {engine['decoded']:,} were decoded"
-        f"{settled if engine['settled_singly'] else ''}{f'; peak memory {peak / 1e9:.1f} GB' if peak else ''}"
+        f"{_before(timing)}sweep {timing.get('sweep_s') or 0.0:.1f} s"
+        f" ({one_line(str(engine.get('path', '')), 20)} path): {verified:,} of"
+        f" {engine['rows']:,} rows repeat the baseline's answer, {decoded:,} were decoded"
+        f"{settled if singly else ''}{f'; peak memory {peak / 1e9:.1f} GB' if peak else ''}"
     )
 
 
@@ -250,7 +251,7 @@ def _store_line(run: Run) -> str:
 
 def _before(timing: dict[str, float]) -> str:
     parts = [
-        f"{name} {timing[f'{name}_s']:.1f} s, "
+        f"{name} {timing[f'{name}_s'] or 0.0:.1f} s, "
         for name in ("load", "proof", "screen", "baseline", "control", "curve")
         if timing.get(f"{name}_s") or (f"{name}_s" in timing and name not in ("screen", "curve"))
     ]
