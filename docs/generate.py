@@ -29,7 +29,7 @@ def options_page() -> str:
 
 def _row(option: Option) -> str:
     value = f" {option.metavar}" if option.metavar else ""
-    names = ", ".join(f"`{flag}{value}`" for flag in option.flags)
+    names = ", ".join(f"`{flag}{value}`" for flag in option.flags).replace("|", "\\|")  # ends a cell in code, too
     default = f" (default: `{option.default}`)" if option.default else ""
     meaning = " ".join(option.help.split()).replace("|", "\\|")
     return f"| {names} | {meaning}{default} | `{option.ini}` |\n"

@@ -191,6 +191,38 @@ def test_commands_of_pytest(snippet: Snippet, words: list[str], clone: Path, pyt
     assert "errors" not in outcomes, snippet
 
 
+ASKING = [
+    (snippet, words)
+    for snippet, words in of("pytest")
+    if any(word.startswith("--probe-items") for word in words) and not any(word.startswith("tests") for word in words)
+]
+
+
+@pytest.mark.parametrize(("snippet", "words"), ASKING, ids=ident)
+def test_there_are_as_many_items_as_commands_ask_for(
+    snippet: Snippet, words: list[str], clone: Path, pytester: pytest.Pytester
+) -> None:
+    """The commands above are reduced to two items; files and hubs are the reader's and may hold any number."""
+    given = iter([part for word in words for part in (word.split("=", 1) if word.startswith("--probe-i") else [word])])
+    found = ["--collect-only", "-q", "-pno:cacheprovider", "-pno:randomly"]
+    for word in given:
+        if word == "--probe-items":
+            found += [word, number := next(given)]
+        elif word == "--probe-dataset":
+            name, _, source = next(given).partition("=")
+            if Path(source).suffix:
+                (clone / "many.jsonl").write_text(
+                    "".join(f'{{"question": "Say {n}", "answer": "{n}"}}\n' for n in range(1000)), encoding="utf-8"
+                )
+                source = "many.jsonl"
+            found += [word, f"{name}={source}"]
+        elif not word.startswith("-") and (clone / word).exists():
+            found.append(word)
+    result = pytester.runpytest_inprocess(*found)
+    assert result.ret == pytest.ExitCode.OK, snippet
+    assert result.parseoutcomes()["tests" if int(number) > 1 else "test"] >= int(number), snippet
+
+
 CLI = "show", "report", "compare", "merge", "export", "gate", "cache"
 
 
@@ -285,6 +317,16 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.S)):
         if "://" not in target and not target.startswith("mailto:"):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_rows_of_tables_have_as_many_cells_as_the_head(page: Path) -> None:
+    """A bar in a cell begins the next one, in code, too, and what is over at the end is not shown."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    for token in MarkdownIt().enable("table").parse("\n".join(lines)):
+        if token.type == "table_open" and token.map is not None:
+            bars = [len(re.findall(r"(?<!\\)\|", line)) for line in lines[slice(*token.map)] if line.strip()]
+            assert set(bars) == {bars[0]}, f"{page.name}:{token.map[0] + 1}"
 
 
 def test_pages_made_from_the_code_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
