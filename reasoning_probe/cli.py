@@ -187,9 +187,12 @@ def _read(parse: Callable[[str], T], text: str) -> T:
 
 
 def _days(text: str) -> float:
-    days = float(text)
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
     if not 0 <= days < float("inf"):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 0 on")
     return days
 
 

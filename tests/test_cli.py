@@ -107,8 +107,13 @@ def test_what_is_no_store_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     first, second = capsys.readouterr().err.splitlines()
     assert first == f"reasoning-probe: there is no outcome store in {tmp_path}: a run makes one"
     assert second.startswith(f"reasoning-probe: cannot use the outcome store {tmp_path / FILE}: ")
+
+
+@pytest.mark.parametrize("days", ["-1", "x", "nan", "inf"])
+def test_days_that_are_none_are_refused_in_words(days: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["cache", "--prune", "-1"])
+        main(["cache", "--prune", days])
+    assert f"argument --prune: {days!r} is not a number of days from 0 on" in capsys.readouterr().err
 
 
 def test_bad_input_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -233,6 +233,15 @@ def test_the_command_prints_what_changed(
     assert ["L0H0", "*", "arithmetic,", "zero", "0", "-35", "-35"] in [row[:7] for row in rows]
 
 
+def test_what_did_not_change_needs_no_chance(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("a"), as_run(asked({0, 1})))
+    assert main(["compare", "a", "a"]) == 0
+    assert "- arithmetic: 0 lost and 0 won of 20 items, no change (p 1)." in capsys.readouterr().out.splitlines()
+
+
 def test_the_command_names_what_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "a", as_run(asked(set(), items=2)))
     write_run(tmp_path / "b", as_run(asked(set(), items=1)))

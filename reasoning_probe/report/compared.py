@@ -60,11 +60,11 @@ def sentences(found: Comparison) -> list[str]:
     said = []
     for change in found.datasets:
         effect = change.effect
-        clear = effect.p_adjusted <= ALPHA
         by = f"{points(effect.delta)} points" if effect.delta else "no change"
+        chance = ", which may be chance" if effect.delta and effect.p_adjusted > ALPHA else ""
         said.append(
             f"{change.dataset}: {effect.flips_to_wrong:,} lost and {effect.flips_to_right:,} won of"
-            f" {count(effect.items, 'item')}, {by}{'' if clear else ', which may be chance'}"
+            f" {count(effect.items, 'item')}, {by}{chance}"
             f" (p {p_value(effect.p_adjusted)})."
         )
     if found.targets:
