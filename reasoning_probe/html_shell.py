@@ -38,7 +38,7 @@ def switch_on(state: State, session: pytest.Session) -> list[Any]:
     path = str(state.settings.directory / "report.html") if named is None else named
     file = config.invocation_params.dir / Path(os.path.expandvars(path)).expanduser()
     state.page_file = file
-    config.pluginmanager.register(Rows(state, file, css), "reasoning-probe-html")
+    config.pluginmanager.register(Rows(state, file, css, own=named is None), "reasoning-probe-html")
     if named:
         return []
     config.option.htmlpath = path
@@ -61,8 +61,9 @@ def _style_sheet(path: str) -> str:
 class Rows:
     """pytest-html's hooks: the findings above its table, no rows for cases that the ablation left as they were."""
 
-    def __init__(self, state: State, file: Path, css: str) -> None:
+    def __init__(self, state: State, file: Path, css: str, *, own: bool) -> None:
         self.state, self.file, self.css = state, file, css
+        self.own = own  # whether the page is ours, and not one that the user named
         self.page: Any = None
         self.totals: Counter[str] = Counter()
         self.listed: Counter[str] = Counter()
@@ -111,9 +112,12 @@ class Rows:
             data[0] = html.escape(reason) + "\n"
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self) -> Generator[None]:
-        """Mend the page once pytest-html has written it."""
+    def pytest_sessionfinish(self, exitstatus: int) -> Generator[None]:
+        """Mend the page once pytest-html has written it; where no model could be asked, the last run's page stays."""
+        last = self.file.read_bytes() if self.own and os.access(self.file, os.R_OK) and self.file.is_file() else None
         yield
+        if self.state.run is None and last is not None and exitstatus == pytest.ExitCode.USAGE_ERROR:
+            self.file.write_bytes(last)
         if self.state.run is not None and self.file.is_file():
             from reasoning_probe.report.mended import mended_page
             from reasoning_probe.store import write_text

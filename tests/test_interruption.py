@@ -77,6 +77,15 @@ def test_files_that_cannot_be_written_at_the_end_cost_one_line(project: Project)
     assert project.summary()["engine"]["recalled"] == len(project.outcomes()) == 4
 
 
+def test_a_model_that_cannot_be_loaded_leaves_the_last_page(project: Project) -> None:
+    project.probe("logic")
+    project.run(page=True)
+    page = (project.path / "reports" / "report.html").read_bytes()
+    result = project.run("--model", "no/such-model", page=True)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert (project.path / "reports" / "report.html").read_bytes() == page
+
+
 def test_a_store_that_cannot_be_made_costs_one_line(project: Project) -> None:
     project.probe("logic")
     project.write("taken", "a file")
