@@ -5,7 +5,6 @@ This module is imported in every pytest session of an environment that has the p
 
 from __future__ import annotations
 
-import inspect
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reasoning_probe.collecting import cases_of, members, unknown_source, variants
 from reasoning_probe.options import add_options
 from reasoning_probe.state import SHARED, State, complete_junit, unwritten, write_files
 
@@ -65,11 +65,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     cases: Sequence[Case | Group] = []
     ids: list[str] = []
     try:
-        if "probe_case" not in metafunc.fixturenames:
-            raise ValueError(f"the probe {metafunc.definition.name} must ask for the fixture 'answer' or 'item'")
-        _provide_model(state, metafunc)
-        made = state.session.cases(_dataset(state, metafunc, mark))
-        cases, ids = (made, _case_ids(made, state)) if state.settings.granularity == "case" else _groups(made, metafunc)
+        cases, ids = variants(state, metafunc, mark, __name__)
     except ValueError as problem:  # our own errors are ValueErrors of one line
         state.problem = state.problem or str(problem)
     if "probe_case" in metafunc.fixturenames:
@@ -79,77 +75,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("probe_case", params, ids=ids, indirect=True)
 
 
-def _groups(cases: list[Case], metafunc: pytest.Metafunc) -> tuple[Sequence[Group], list[str]]:
-    from reasoning_probe.group_shell import refuse_dependents
-    from reasoning_probe.groups import group_ids, grouped
-
-    state = metafunc.config.stash[STATE]
-    refuse_dependents(metafunc, __name__)
-    here = [case for case in cases if state.session.in_shard(case)]
-    groups = grouped(here or cases)  # where none is, all are deselected like any others
-    return groups, group_ids(groups, several=len(state.settings.ablations) > 1)
-
-
-def _dataset(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
-    from reasoning_probe import datasets
-    from reasoning_probe.sources import located
-
-    (source,) = mark.args
-    name = mark.kwargs.get("name")
-    if isinstance(source, str) and source in datasets.BUILTIN:
-        return state.session.dataset(name or source, source)
-    if isinstance(source, str | Path):
-        source = located(source, metafunc.definition.path.parent)
-    if isinstance(source, Path):
-        return state.session.dataset(name or source.stem, source)
-    return state.session.dataset(name or metafunc.definition.name.removeprefix("test_"), source)
-
-
-def _case_ids(cases: list[Case], state: State) -> list[str]:
-    from reasoning_probe.datasets import safe_ids
-
-    several = len(state.settings.ablations) > 1
-    safe = safe_ids([case.item.id or "" for case in cases if case.target is None])
-    ids, item_ids = [], iter(safe)
-    current = ""
-    for case in cases:
-        if case.target is None:
-            current = next(item_ids)
-            ids.append(current)
-        else:
-            ids.append(f"{current}-{case.target.name}" + (f"-{case.ablation}" if several else ""))
-    return ids
-
-
-def _provide_model(state: State, metafunc: pytest.Metafunc) -> None:
-    """Take the model of an overridden ``probe_model`` fixture, whose heads are needed to name the cases."""
-    if state.session.machine.provided is not None or not state.settings.ablating:
-        return
-    modules = [metafunc.module, *metafunc.config.pluginmanager.get_plugins()]
-    for module in modules:
-        fixture = getattr(module, "probe_model", None)
-        if fixture is None or getattr(module, "__name__", "") == __name__:
-            continue
-        function = inspect.unwrap(fixture)
-        if inspect.signature(function).parameters:
-            raise ValueError(
-                "probe_model takes other fixtures, so its heads are unknown while cases are collected:"
-                " give it no arguments, or select none of them with --ablate-heads"
-            )
-        made = function()
-        if inspect.isgenerator(made):
-            state.opened.append(made)
-            made = next(made)
-        state.session.machine.provide(made)
-        return
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """End the session where options or data are wrong; leave out what other shards ask."""
     state = config.stash[STATE]
     if state.started:
-        state.problem = _unknown_source(state)
+        state.problem = unknown_source(state)
     if state.problem:  # kept, since pytest goes on to pytest_collection_finish
         _refuse(config, items, state.problem)
     if state.started and state.settings.shard is not None:
@@ -173,28 +104,6 @@ def pytest_testnodedown(node: Any) -> None:
     problem = getattr(node, "workeroutput", {}).get(SHARED)
     if problem:
         raise pytest.UsageError(problem)
-
-
-def _unknown_source(state: State) -> str | None:
-    from reasoning_probe.datasets import BUILTIN
-
-    unknown = sorted(set(state.settings.sources) - set(state.session.datasets) - set(BUILTIN))
-    if not unknown:
-        return None
-    known = ", ".join(sorted(state.session.datasets))
-    return f"--probe-dataset: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
-
-
-def cases_of(item: pytest.Item) -> tuple[Case, ...]:
-    """Return the cases that a collected test stands for: one, or a group's; none where it is no probe's."""
-    callspec = getattr(item, "callspec", None)
-    given: Case | Group | None = callspec.params.get("probe_case") if callspec is not None else None
-    return () if given is None else _members(given)
-
-
-def _members(given: Case | Group) -> tuple[Case, ...]:
-    cases: tuple[Case, ...] | None = getattr(given, "cases", None)
-    return (given,) if cases is None else cases  # type: ignore[return-value]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -259,7 +168,7 @@ def probe_model(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def probe_case(request: pytest.FixtureRequest) -> Case:
     """The item and the target of this case; a group's is another whenever the test's body runs."""
-    return _members(request.param)[0]
+    return members(request.param)[0]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from reasoning_probe.calm import Calm
 from reasoning_probe.gating import Gatekeeper
-from reasoning_probe.options import read_rules, read_settings
+from reasoning_probe.reading import read_rules, read_settings
 
 if TYPE_CHECKING:
     from reasoning_probe.extensions import Extensions

@@ -14,8 +14,9 @@ from reasoning_probe.cache import FOLDER
 from reasoning_probe.cluster.spec import ClusterSpec
 from reasoning_probe.device_map import DeviceMap
 from reasoning_probe.limits import Rules
-from reasoning_probe.options import OPTIONS, read_settings
+from reasoning_probe.options import OPTIONS
 from reasoning_probe.prompts import Prompting
+from reasoning_probe.reading import read_settings
 from reasoning_probe.settings import Settings
 from reasoning_probe.shards import Shard
 from reasoning_probe.values import Bad
@@ -23,7 +24,7 @@ from reasoning_probe.values import Bad
 READ = {option.ini: option.read for option in OPTIONS}
 SHOW = """
 def pytest_report_header(config):
-    from reasoning_probe.options import read_settings
+    from reasoning_probe.reading import read_settings
     return "settings " + repr(read_settings(config))
 """
 
@@ -209,7 +210,7 @@ def test_resample_and_mean_are_run(project: Project) -> None:
 SHOW_RULES = """
 def pytest_report_header(config):
     from pathlib import Path
-    from reasoning_probe.options import read_rules
+    from reasoning_probe.reading import read_rules
     return "settings " + repr(read_rules(config, Path("reports")))
 """
 RULES = [

@@ -1,0 +1,115 @@
+"""Collecting in pytest: what a probe asks for as a dataset, its cases, and what they are called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from reasoning_probe.groups import Group
+    from reasoning_probe.session import Case
+    from reasoning_probe.state import State
+
+
+def variants(
+    state: State, metafunc: pytest.Metafunc, mark: pytest.Mark, own: str
+) -> tuple[Sequence[Case | Group], list[str]]:
+    """Return what the probe of *metafunc* asks, and the test ids; *own* is the module of our fixtures.
+
+    Raises ``ValueError`` in one line.
+    """
+    if "probe_case" not in metafunc.fixturenames:
+        raise ValueError(f"the probe {metafunc.definition.name} must ask for the fixture 'answer' or 'item'")
+    _provide_model(state, metafunc, own)
+    cases = state.session.cases(_dataset(state, metafunc, mark))
+    if state.settings.granularity == "case":
+        return cases, _case_ids(cases, state)
+    from reasoning_probe.group_shell import refuse_dependents
+    from reasoning_probe.groups import group_ids, grouped
+
+    refuse_dependents(metafunc, own)
+    here = [case for case in cases if state.session.in_shard(case)]
+    groups = grouped(here or cases)  # where none is, all are deselected like any others
+    return groups, group_ids(groups, several=len(state.settings.ablations) > 1)
+
+
+def _dataset(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
+    from reasoning_probe import datasets
+    from reasoning_probe.sources import located
+
+    (source,) = mark.args
+    name = mark.kwargs.get("name")
+    if isinstance(source, str) and source in datasets.BUILTIN:
+        return state.session.dataset(name or source, source)
+    if isinstance(source, str | Path):
+        source = located(source, metafunc.definition.path.parent)
+    if isinstance(source, Path):
+        return state.session.dataset(name or source.stem, source)
+    return state.session.dataset(name or metafunc.definition.name.removeprefix("test_"), source)
+
+
+def _case_ids(cases: list[Case], state: State) -> list[str]:
+    from reasoning_probe.datasets import safe_ids
+
+    several = len(state.settings.ablations) > 1
+    safe = safe_ids([case.item.id or "" for case in cases if case.target is None])
+    ids, item_ids = [], iter(safe)
+    current = ""
+    for case in cases:
+        if case.target is None:
+            current = next(item_ids)
+            ids.append(current)
+        else:
+            ids.append(f"{current}-{case.target.name}" + (f"-{case.ablation}" if several else ""))
+    return ids
+
+
+def _provide_model(state: State, metafunc: pytest.Metafunc, own: str) -> None:
+    """Take the model of an overridden ``probe_model`` fixture, whose heads are needed to name the cases."""
+    if state.session.machine.provided is not None or not state.settings.ablating:
+        return
+    modules = [metafunc.module, *metafunc.config.pluginmanager.get_plugins()]
+    for module in modules:
+        fixture = getattr(module, "probe_model", None)
+        if fixture is None or getattr(module, "__name__", "") == own:
+            continue
+        function = inspect.unwrap(fixture)
+        if inspect.signature(function).parameters:
+            raise ValueError(
+                "probe_model takes other fixtures, so its heads are unknown while cases are collected:"
+                " give it no arguments, or select none of them with --ablate-heads"
+            )
+        made = function()
+        if inspect.isgenerator(made):
+            state.opened.append(made)
+            made = next(made)
+        state.session.machine.provide(made)
+        return
+
+
+def unknown_source(state: State) -> str | None:
+    """Return in one line which ``--probe-dataset`` no probe asks for, if any."""
+    from reasoning_probe.datasets import BUILTIN
+
+    unknown = sorted(set(state.settings.sources) - set(state.session.datasets) - set(BUILTIN))
+    if not unknown:
+        return None
+    known = ", ".join(sorted(state.session.datasets))
+    return f"--probe-dataset: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
+
+
+def cases_of(item: pytest.Item) -> tuple[Case, ...]:
+    """Return the cases that a collected test stands for: one, or a group's; none where it is no probe's."""
+    callspec = getattr(item, "callspec", None)
+    given: Case | Group | None = callspec.params.get("probe_case") if callspec is not None else None
+    return () if given is None else members(given)
+
+
+def members(given: Case | Group) -> tuple[Case, ...]:
+    """Return the cases of a group, or the one that is none."""
+    cases: tuple[Case, ...] | None = getattr(given, "cases", None)
+    return (given,) if cases is None else cases  # type: ignore[return-value]
