@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from typing import Any
 
 from reasoning_probe.judging.scoring import flexible_match, same_number, strict_match
 from reasoning_probe.numerals import parse_number
+from reasoning_probe.stats import wilson
 
 LABELLED = Path(__file__).parents[1] / "tests/data/labelled.jsonl"
 OURS: dict[str, Callable[[str], str | None]] = {"strict-match": strict_match, "flexible-extract": flexible_match}
@@ -81,6 +81,11 @@ def read(path: Path) -> list[tuple[str, str]]:
     return [pair for pair in pairs if parse_number(pair[1]) is not None]
 
 
+def _share(right: list[bool]) -> str:
+    low, high = wilson(sum(right), len(right))
+    return f"{sum(right)} ({sum(right) / len(right):.1%}, {low:.1%} to {high:.1%})"
+
+
 def main() -> None:
     """Print how many items agree, and each that does not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,8 +96,9 @@ def main() -> None:
         part = [pair for pair in compared if pair.filter == name]
         text = sum(pair.theirs == pair.ours for pair in part)
         score = sum(pair.right_there == pair.right_here for pair in part)
-        right = Counter(there=sum(pair.right_there for pair in part), here=sum(pair.right_here for pair in part))
-        print(f"{name}: {len(part)} responses, same text {text}, same score {score}, right {dict(right)}")
+        print(f"{name}: {len(part)} responses, same text {text}, same score {score}")
+        print(f"  right there: {_share([pair.right_there for pair in part])}")
+        print(f"  right here: {_share([pair.right_here for pair in part])}")
     for pair in compared:
         if pair.theirs != pair.ours or pair.right_there != pair.right_here:
             print(f"  {trap(pair) or 'UNEXPLAINED'}: {pair}")

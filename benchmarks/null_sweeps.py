@@ -1,6 +1,7 @@
 """How often a sweep in which no head matters names one all the same, and how large an effect it finds.
 
     python -m benchmarks.null_sweeps
+    python -m benchmarks.null_sweeps --sweeps 5000 --kept counts.jsonl --seconds 180   # in slices
 
 A null sweep draws, for each item, whether the model answers right, and for each head which items it flips: as often one
 way as the other, however often. The changes of the log-probability come from a distribution with heavy tails that is
@@ -14,8 +15,11 @@ beside the flips that all heads have, or shifts the mean of the log-probability 
 from __future__ import annotations
 
 import argparse
+import json
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +40,8 @@ FLIPS = 0.05
 
 LOSSES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 SHIFTS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
+SLICE = 25
+"""So many sweeps are counted before the count is kept."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,49 @@ class Found:
     sweeps: int
     mcnemar: int
     sign_flip: int
+
+    def __add__(self, other: Found) -> Found:
+        return Found(self.sweeps + other.sweeps, self.mcnemar + other.mcnemar, self.sign_flip + other.sign_flip)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What sweeps are drawn with. Without an effect any head that is named counts, else the one that has it."""
+
+    items: int
+    heads: int = HEADS
+    loss: float = 0.0
+    shift: float = 0.0
+    seed: int = 0
+
+    @property
+    def null(self) -> bool:
+        return not self.loss and not self.shift
+
+
+class Kept:
+    """Counts of earlier calls in a file of JSON lines, so that a long simulation can go on in slices."""
+
+    def __init__(self, path: Path | None, seconds: float | None) -> None:
+        self._path = path
+        self._end = math.inf if seconds is None else time.monotonic() + seconds
+        lines = path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else []
+        self._found: dict[Setting, Found] = {}
+        for setting, found in map(json.loads, lines):
+            self._add(Setting(**setting), Found(**found))
+
+    def _add(self, setting: Setting, found: Found) -> None:
+        self._found[setting] = self._found.get(setting, Found(0, 0, 0)) + found
+
+    def count(self, sweeps: int, setting: Setting) -> Found:
+        """Return what the first *sweeps* found, or so many of them as there was time for."""
+        while (done := self._found.get(setting, Found(0, 0, 0))).sweeps < sweeps and time.monotonic() < self._end:
+            found = _count(range(done.sweeps, min(sweeps, done.sweeps + SLICE)), setting)
+            self._add(setting, found)
+            if self._path:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps([asdict(setting), asdict(found)]) + "\n")
+        return done
 
 
 def draw(items: int, heads: int, rng: np.random.Generator, loss: float = 0.0, shift: float = 0.0) -> Sweep:
@@ -77,24 +126,25 @@ def draw(items: int, heads: int, rng: np.random.Generator, loss: float = 0.0, sh
 
 def family_wise_errors(sweeps: int, items: int, heads: int = HEADS, seed: int = 0) -> Found:
     """Return how many of *sweeps* without any effect name a head."""
-    rng = np.random.default_rng(seed)
-    wrong = [0, 0]
-    for number in range(sweeps):
-        found = _significant(draw(items, heads, rng), number)
-        wrong = [count + bool(test.any()) for count, test in zip(wrong, found, strict=True)]
-    return Found(sweeps, *wrong)
+    return _count(range(sweeps), Setting(items, heads, seed=seed))
 
 
 def power(
     sweeps: int, items: int, heads: int = HEADS, *, loss: float = 0.0, shift: float = 0.0, seed: int = 0
 ) -> Found:
     """Return how many of *sweeps* name the one head that has an effect."""
-    rng = np.random.default_rng(seed)
-    named = [0, 0]
-    for number in range(sweeps):
-        found = _significant(draw(items, heads, rng, loss, shift), number)
-        named = [count + bool(test[0]) for count, test in zip(named, found, strict=True)]
-    return Found(sweeps, *named)
+    return _count(range(sweeps), Setting(items, heads, loss, shift, seed))
+
+
+def _count(numbers: range, setting: Setting) -> Found:
+    """Return how many of the sweeps of these *numbers* find what is to be counted: see :class:`Setting`."""
+    counts = [0, 0]
+    for number in numbers:
+        rng = np.random.default_rng((setting.seed, number))  # a sweep is the same whichever ran before it
+        sweep = draw(setting.items, setting.heads, rng, setting.loss, setting.shift)
+        named = [test.any() if setting.null else test[0] for test in _significant(sweep, number)]
+        counts = [count + bool(test) for count, test in zip(counts, named, strict=True)]
+    return Found(len(numbers), *counts)
 
 
 def _significant(sweep: Sweep, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -107,6 +157,8 @@ def _significant(sweep: Sweep, seed: int) -> tuple[NDArray[np.bool_], NDArray[np
 
 
 def _interval(found: int, sweeps: int) -> str:
+    if not sweeps:
+        return "not run"
     low, high = stats.wilson(found, sweeps)
     return f"{percent(found / sweeps)} ({percent(low)} to {percent(high)})"
 
@@ -119,29 +171,32 @@ def main() -> None:
     parser.add_argument("--power-sweeps", type=int, default=100, help="sweeps of each size and effect; 0 for none")
     parser.add_argument("--heads", type=int, default=HEADS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kept", type=Path, metavar="FILE", help="where counts are kept, to go on from there")
+    parser.add_argument("--seconds", type=float, help="stop after so long; with --kept the same command goes on")
     given = parser.parse_args()
+    kept = Kept(given.kept, given.seconds)
     if given.sweeps:
-        _print_false_alarms(given)
+        _print_false_alarms(given, kept)
     if given.power_sweeps:
-        _print_power(given)
+        _print_power(given, kept)
 
 
-def _print_false_alarms(given: argparse.Namespace) -> None:
+def _print_false_alarms(given: argparse.Namespace, kept: Kept) -> None:
     print("| items | null sweeps | false alarms, McNemar | false alarms, sign-flip |\n| --- | --- | --- | --- |")
     for items in given.items:
-        found = family_wise_errors(given.sweeps, items, given.heads, given.seed)
+        found = kept.count(given.sweeps, Setting(items, given.heads, seed=given.seed))
         alarms = [_interval(count, found.sweeps) for count in (found.mcnemar, found.sign_flip)]
-        print(f"| {items} | {given.sweeps} | {' | '.join(alarms)} |", flush=True)
+        print(f"| {items} | {found.sweeps} | {' | '.join(alarms)} |", flush=True)
 
 
-def _print_power(given: argparse.Namespace) -> None:
-    print("| items | items lost | found by McNemar | standard deviations | found by sign-flip |")
-    print("| --- | --- | --- | --- | --- |")
+def _print_power(given: argparse.Namespace, kept: Kept) -> None:
+    print("| items | sweeps | items lost | found by McNemar | standard deviations | found by sign-flip |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for items in given.items:
         for loss, shift in zip(LOSSES, SHIFTS, strict=True):
-            found = power(given.power_sweeps, items, given.heads, loss=loss, shift=shift, seed=given.seed)
+            found = kept.count(given.power_sweeps, Setting(items, given.heads, loss, shift, given.seed))
             named = [_interval(count, found.sweeps) for count in (found.mcnemar, found.sign_flip)]
-            print(f"| {items} | {percent(loss)} | {named[0]} | {shift} | {named[1]} |", flush=True)
+            print(f"| {items} | {found.sweeps} | {percent(loss)} | {named[0]} | {shift} | {named[1]} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ runs with the tests (``tests/test_fuzzing.py``). An input that breaks a promise 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import subprocess
 import sys
@@ -227,9 +228,9 @@ def _mutated(content: Any, data: bytes) -> Any:
         elif what % 16 == 14 and isinstance(place[key], dict | list) and place[key]:
             inner = place[key]
             deeper = sorted(inner)[what // 16 % len(inner)] if isinstance(inner, dict) else what // 16 % len(inner)
-            inner[deeper] = SCALARS[data[at] % len(SCALARS)]
+            inner[deeper] = copy.deepcopy(SCALARS[data[at] % len(SCALARS)])  # a shared list would hold itself
         else:
-            place[key] = SCALARS[what % len(SCALARS)]
+            place[key] = copy.deepcopy(SCALARS[what % len(SCALARS)])
     return content
 
 
@@ -341,8 +342,8 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
 # -- the long form ----------------------------------------------------------------------------------------------------
 
 
-def fuzz(name: str, inputs: int, seed: int) -> None:
-    """Run *inputs* inputs on one target under atheris, in this process, which ends with it."""
+def fuzz(name: str, given: argparse.Namespace) -> None:
+    """Run ``given.inputs`` inputs on one target under atheris, in this process, which ends with it."""
     import atheris
 
     target = TARGETS[name]
@@ -355,16 +356,18 @@ def fuzz(name: str, inputs: int, seed: int) -> None:
         worst[0] = max(worst[0], took)
         assert took < SLOW_S, f"{len(data)} bytes took {took:.1f} s"
 
-    corpus = Path(tempfile.mkdtemp(prefix=f"corpus-{name}-"))
+    corpus = given.corpus / name if given.corpus else Path(tempfile.mkdtemp(prefix=f"corpus-{name}-"))
+    corpus.mkdir(parents=True, exist_ok=True)
     for at, data in enumerate(SEEDS[name]):
         (corpus / str(at)).write_bytes(data)
     options = [
-        f"-runs={inputs}",
+        f"-runs={given.inputs}",
         "-max_len=4096",
-        f"-seed={seed}",
+        f"-seed={given.seed}",
         "-timeout=20",
         "-verbosity=0",
         "-print_final_stats=1",
+        *([f"-max_total_time={given.seconds}"] if given.seconds else []),
     ]
     atheris.Setup([sys.argv[0], *options, str(corpus)], timed)
     atheris.Fuzz()
@@ -375,16 +378,20 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--inputs", type=int, default=10_000, help="inputs of all targets together")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=int, help="of each target at most; with --corpus it goes on later")
+    parser.add_argument("--corpus", type=Path, help="a folder that keeps what reached new code, to go on from there")
     parser.add_argument(IN_PROCESS, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     names = options.targets or list(TARGETS)
     if options.in_process:
-        fuzz(names[0], options.inputs, options.seed)
+        fuzz(names[0], options)
     broken = 0
     for name in names:
         started = time.perf_counter()
         inputs = options.inputs * SHARES[name] // sum(SHARES[each] for each in names)
         command = [sys.executable, __file__, name, IN_PROCESS, f"--inputs={inputs}", f"--seed={options.seed}"]
+        command += [f"--seconds={options.seconds}"] if options.seconds else []
+        command += [f"--corpus={options.corpus}"] if options.corpus else []
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         said = (done.stdout + done.stderr).splitlines()
         count = next((line.split()[-1] for line in said if "number_of_executed_units" in line), "?")

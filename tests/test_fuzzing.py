@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -66,3 +67,10 @@ def test_the_long_form_runs(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [["heads", "300"]]
+
+
+def test_what_is_put_into_a_run_is_its_own() -> None:
+    """A list that is put in twice would hold itself, and what one input leaves in it the next would meet."""
+    for data in itertools.product(range(3), range(3), range(14), repeat=2):
+        fuzzing._mutated({"a": [1], "b": {"c": 2}}, bytes(data))
+    assert fuzzing.SCALARS[9:12] == ([], {}, [[]])

@@ -10,7 +10,7 @@ import pytest
 from circuits import ALL, BACKUP, COPIERS, DECIDER, HEADS, LAYERS, NOISE, circuit, sums
 from fake_runs import as_run
 
-from benchmarks.null_sweeps import family_wise_errors, power
+from benchmarks.null_sweeps import Kept, Setting, family_wise_errors, power
 from conftest import Project
 from reasoning_probe import sweep
 from reasoning_probe.report.verdict import sentences, significant
@@ -116,6 +116,18 @@ def test_null_sweeps_keep_the_family_wise_error_rate(items: int) -> None:
     most = 150 * ALPHA + 3 * (150 * ALPHA * (1 - ALPHA)) ** 0.5
     assert found.mcnemar <= most
     assert found.sign_flip <= most
+
+
+def test_a_long_simulation_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    setting = Setting(30, heads=4, loss=0.6, shift=0.5)
+    whole = Kept(None, None).count(60, setting)
+    assert whole == power(60, 30, heads=4, loss=0.6, shift=0.5)
+    assert 0 < whole.sign_flip < 60
+    sliced = tmp_path / "counts.jsonl"
+    assert Kept(sliced, None).count(35, setting).sweeps == 35
+    assert Kept(sliced, None).count(60, setting) == whole
+    assert Kept(sliced, 0).count(100, setting) == whole
+    assert Kept(sliced, 0).count(100, Setting(30)).sweeps == 0
 
 
 def test_power_grows_with_the_items() -> None:
