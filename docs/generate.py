@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 from reasoning_probe.options import OPTIONS, Option
 from reasoning_probe.schema import OUTCOME, RUN, schema
@@ -95,7 +102,52 @@ def _holds(entry: dict[str, Any], whole: dict[str, Any]) -> str:
     return said
 
 
-PAGES = {"options.md": options_page, "files.md": files_page}
+MODULES_HEAD = """# Modules
+
+Every module with what it holds, by floors: each imports those below it, never above. Made from the modules and from
+`[tool.importlinter]` in `pyproject.toml` by `python docs/generate.py`; [architecture](architecture.md) says why they
+lie so.
+"""
+
+PACKAGE = DOCS.parent / "reasoning_probe"
+
+
+def modules_page() -> str:
+    """Return the page of modules: a table of the floors, and one for each folder."""
+    with (DOCS.parent / "pyproject.toml").open("rb") as file:
+        rules = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    floors = {rule["containers"][0]: rule["layers"] for rule in rules if rule["type"] == "layers"}
+    top = [[name.strip() for name in floor.split(":")] for floor in floors["reasoning_probe"]]
+    parts = [MODULES_HEAD, "\n| floor | module | holds |\n| --- | --- | --- |\n"]
+    for number, names in enumerate(top):
+        parts += [
+            f"| {len(top) - number} | `{_shown(PACKAGE / name)}` | {_holds_what(PACKAGE / name)} |\n" for name in names
+        ]
+    for folder in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
+        ordered = floors.get(f"reasoning_probe.{folder.name}", [])
+        order = [name.strip() for floor in ordered for name in floor.split(":")]
+        said = " Each imports those below it." if order else ""
+        parts.append(f"\n## {folder.name}/\n\n{_holds_what(folder)}{said}\n\n| module | holds |\n| --- | --- |\n")
+        names = order or sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+        parts += [f"| `{_shown(folder / name)}` | {_holds_what(folder / name)} |\n" for name in names]
+    return "".join(parts)
+
+
+def _shown(path: Path) -> str:
+    """Return how the module or folder *path* is written on the page."""
+    return f"{path.name}/" if path.is_dir() else f"{path.name}.py"
+
+
+def _holds_what(path: Path) -> str:
+    """Return the first line of a module's docstring, as Markdown."""
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    said = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").splitlines()[0]
+    for role in (":class:", ":mod:"):
+        said = said.replace(role + "`", "``")
+    return said.replace("``", "`").replace("|", "\\|")
+
+
+PAGES = {"options.md": options_page, "files.md": files_page, "modules.md": modules_page}
 """File names with what writes them."""
 
 if __name__ == "__main__":

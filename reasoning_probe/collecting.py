@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from reasoning_probe.groups import Group
     from reasoning_probe.session import Case
     from reasoning_probe.state import State
+
+CHANGING = ("answer", "item", "probe_case")
+"""The fixtures whose values are another for each item of a group's case."""
 
 
 def variants(
@@ -28,10 +31,12 @@ def variants(
     cases = state.session.cases(_dataset(state, metafunc, mark))
     if state.settings.granularity == "case":
         return cases, _case_ids(cases, state)
-    from reasoning_probe.group_shell import refuse_dependents
     from reasoning_probe.groups import group_ids, grouped
 
-    refuse_dependents(metafunc, own)
+    for name in metafunc.fixturenames:
+        refusals = (dependence(name, fixture, own) for fixture in _fixtures(metafunc, name))
+        for refusal in filter(None, refusals):
+            raise ValueError(refusal)
     here = [case for case in cases if state.session.in_shard(case)]
     groups = grouped(here or cases)  # where none is, all are deselected like any others
     return groups, group_ids(groups, several=len(state.settings.ablations) > 1)
@@ -72,12 +77,9 @@ def _provide_model(state: State, metafunc: pytest.Metafunc, own: str) -> None:
     """Take the model of an overridden ``probe_model`` fixture, whose heads are needed to name the cases."""
     if state.session.machine.provided is not None or not state.settings.ablating:
         return
-    modules = [metafunc.module, *metafunc.config.pluginmanager.get_plugins()]
-    for module in modules:
-        fixture = getattr(module, "probe_model", None)
-        if fixture is None or getattr(module, "__name__", "") == own:
+    for function in _fixtures(metafunc, "probe_model"):
+        if function.__module__ == own:
             continue
-        function = inspect.unwrap(fixture)
         if inspect.signature(function).parameters:
             raise ValueError(
                 "probe_model takes other fixtures, so its heads are unknown while cases are collected:"
@@ -89,6 +91,38 @@ def _provide_model(state: State, metafunc: pytest.Metafunc, own: str) -> None:
             made = next(made)
         state.session.machine.provide(made)
         return
+
+
+def _fixtures(metafunc: pytest.Metafunc, name: str) -> Iterator[Callable[..., Any]]:
+    """Yield the functions of the fixtures *name* near the test that bear that name in Python, too, nearest first.
+
+    pytest keeps its own list of them to itself.
+    """
+    folders = list(metafunc.definition.path.parents)
+    near: dict[Path, Any] = {}
+    others = []
+    for plugin in metafunc.config.pluginmanager.get_plugins():
+        file = Path(str(getattr(plugin, "__file__", None)))
+        if file.name != "conftest.py":
+            others.append(plugin)
+        elif file.parent in folders:
+            near[file.parent] = plugin
+    conftests = [near[folder] for folder in folders if folder in near]
+    for holder in (metafunc.module, *conftests, *others):
+        function: Any = inspect.unwrap(getattr(holder, name, None))  # type: ignore[arg-type]
+        if inspect.isfunction(function):
+            yield function
+
+
+def dependence(name: str, fixture: Callable[..., Any], own: str) -> str | None:
+    """Return in one line what the user's *fixture* holds on to that changes within a group, if it does."""
+    asks = [changing for changing in CHANGING if changing in inspect.signature(fixture).parameters]
+    if not asks or fixture.__module__ == own:
+        return None
+    return (
+        f"--probe-granularity head: the fixture {name!r} asks for {asks[0]!r}, which is another for each item of a"
+        " case: ask for it in the test itself"
+    )
 
 
 def unknown_source(state: State) -> str | None:

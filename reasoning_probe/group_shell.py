@@ -14,24 +14,6 @@ if TYPE_CHECKING:
 
 Answered = list[tuple["Case", "Outcome"]]
 
-CHANGING = ("answer", "item", "probe_case")
-"""The fixtures whose values are another for each item of a case."""
-
-
-def refuse_dependents(metafunc: pytest.Metafunc, own: str) -> None:
-    """Refuse fixtures of the user's that hold on to one item; those of the module *own* are ours.
-
-    Raises ``ValueError``.
-    """
-    for definitions in metafunc.definition._fixtureinfo.name2fixturedefs.values():
-        for definition in definitions:
-            asks = [name for name in CHANGING if name in definition.argnames]
-            if asks and definition.func.__module__ != own:
-                raise ValueError(
-                    f"--probe-granularity head: the fixture {definition.argname!r} asks for {asks[0]!r}, which is"
-                    " another for each item of a case: ask for it in the test itself"
-                )
-
 
 def answers(cases: Iterable[Case], ask: Callable[[Case], Outcome | None]) -> Answered:
     """Ask all *cases*, those after one on which the model raises, too; what it raised first is raised then."""

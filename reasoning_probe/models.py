@@ -313,6 +313,11 @@ def _places(source: Source, device_map: DeviceMap, device: str) -> dict[str, Any
     return places(device_map, device, tempfile.mkdtemp(prefix="reasoning-probe-weights-"))
 
 
+def name_of(model: Any) -> str:
+    """Return what *model* was loaded as, or for lack of it what it is."""
+    return str(getattr(model.config, "name_or_path", "") or type(model).__name__)
+
+
 def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
     """Return a model that is already in memory as a :class:`Loaded`. Raises :class:`ModelError` for other things."""
     if not (hasattr(model, "config") and hasattr(model, "named_modules") and callable(tokenizer)):
@@ -322,7 +327,7 @@ def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
         )
     from reasoning_probe.weights import device_of
 
-    name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+    name = name or name_of(model)
     if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one where its files are missing
         raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
     _check_vocabulary(model, tokenizer, name)

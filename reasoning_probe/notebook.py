@@ -17,7 +17,7 @@ from reasoning_probe.engine.run import Engine, Work
 from reasoning_probe.exchange import versions
 from reasoning_probe.heads import HeadMap, find_heads, prove_heads
 from reasoning_probe.items import Item
-from reasoning_probe.models import fingerprint
+from reasoning_probe.models import fingerprint, name_of
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.prompter import Prompter
 from reasoning_probe.prompts import Generation, Prompting
@@ -187,7 +187,7 @@ def _facts(engine: Engine, ablations: Sequence[str], references: dict[str, list[
 
 def _name(model: Any) -> str:
     """Return what the model was loaded as; of a path the last part, which says as much on other machines."""
-    given = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+    given = name_of(model)
     return Path(given).name if Path(given).is_absolute() else given
 
 
@@ -200,7 +200,7 @@ def _resuming(engine: Engine, folder: str | Path | None) -> Iterator[Engine | Re
         return
     cache = OutcomeCache(Path(folder))
     try:
-        yield Resumer(engine, cache, context, str(getattr(engine.model.config, "_name_or_path", "")))
+        yield Resumer(engine, cache, context, name_of(engine.model))
     finally:
         cache.close()
         for note in cache.notes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reasoning_probe.collecting import cases_of, members, unknown_source, variants
+from reasoning_probe.collecting import cases_of, dependence, members, unknown_source, variants
 from reasoning_probe.options import add_options
 from reasoning_probe.state import SHARED, State, complete_junit, unwritten, write_files
 
@@ -155,6 +155,15 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 
 # -- fixtures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    """End the session at a fixture that holds on to one item of a group and that collecting could not find."""
+    if request.config.stash[STATE].settings.granularity == "head" and cases_of(request.node):
+        problem = dependence(fixturedef.argname, fixturedef.func, __name__)
+        if problem:
+            pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def context_of(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] |
         "tokenizer": _digest(words),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": device_of(model).type,
-        "attention": str(getattr(model.config, "_attn_implementation", None)),
+        "attention": str(getattr(model.config, "_attn_implementation", None)),  # public to set, not to read
         "engine": str(ENGINE_VERSION),
         **{name: version(name) for name in ("reasoning-probe", "torch", "transformers", "tokenizers")},
     }
@@ -74,11 +74,17 @@ def _tokenizer_text(tokenizer: Any) -> str | None:
 
 
 def _patched(model: Any) -> bool:
-    """Tell whether code was put into *model*; accelerate's own hooks only move weights."""
-    return any(
-        part._forward_hooks or part._forward_pre_hooks or ("forward" in vars(part) and not hasattr(part, "_hf_hook"))
-        for part in model.modules()
-    )
+    """Tell whether code was put into *model*; accelerate's own hooks only move weights.
+
+    torch registers hooks and lists them nowhere in public; a model without these attributes counts as patched.
+    """
+    from reasoning_probe.weights import placing_hooks
+
+    for part in model.modules():
+        hooks = [getattr(part, name, True) for name in ("_forward_hooks", "_forward_pre_hooks")]
+        if any(hooks) or ("forward" in vars(part) and not placing_hooks(part)):
+            return True
+    return False
 
 
 _VERSIONED = ("torch.", "transformers.")

@@ -23,7 +23,7 @@ class UnreadableError(ValueError):
 def device_of(model: Any) -> torch.device:
     """Return the device that token ids go to: where the embedding runs, wherever its weight is at present."""
     embedding = model.get_input_embeddings()
-    for hook in _hooks(embedding):
+    for hook in placing_hooks(embedding):
         device = getattr(hook, "execution_device", None)
         if device is not None:
             return torch.device(device)
@@ -33,12 +33,12 @@ def device_of(model: Any) -> torch.device:
 
 def offloaded(model: Any) -> bool:
     """Tell whether some weights are brought in from CPU memory or disk in every pass."""
-    return any(getattr(hook, "offload", False) for module in model.modules() for hook in _hooks(module))
+    return any(getattr(hook, "offload", False) for module in model.modules() for hook in placing_hooks(module))
 
 
 def at_hand(module: nn.Module) -> AbstractContextManager[None]:
     """While open, the own weights of *module* have their data."""
-    if not _hooks(module):
+    if not placing_hooks(module):
         return nullcontext()
     from accelerate.utils import align_module_device
 
@@ -46,8 +46,9 @@ def at_hand(module: nn.Module) -> AbstractContextManager[None]:
     return opened
 
 
-def _hooks(module: Any) -> list[Any]:
-    hook = getattr(module, "_hf_hook", None)
+def placing_hooks(module: Any) -> list[Any]:
+    """Return the hooks by which accelerate brings in the weights of *module*."""
+    hook = getattr(module, "_hf_hook", None)  # accelerate can add and remove it, and has nothing public to read it
     return [] if hook is None else list(getattr(hook, "hooks", [hook]))
 
 
@@ -77,7 +78,7 @@ def _holder(model: Any, name: str) -> tuple[nn.Module, str]:
     parts = name.split(".")
     for cut in range(len(parts) - 1, -1, -1):
         module: nn.Module = model.get_submodule(".".join(parts[:cut]))
-        if any(getattr(hook, "offload", False) for hook in _hooks(module)):
+        if any(getattr(hook, "offload", False) for hook in placing_hooks(module)):
             return module, ".".join(parts[cut:])
     raise UnreadableError(name)
 

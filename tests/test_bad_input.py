@@ -94,6 +94,20 @@ def test_a_probe_model_whose_heads_are_not_known_in_time(colours: Project) -> No
     assert_matches(refused(colours.run("--ablate-heads")), "probe_model takes other fixtures*")
 
 
+def test_the_nearest_probe_model_counts(colours: Project) -> None:
+    needy = "import pytest\n@pytest.fixture\ndef probe_model(tmp_path): return tmp_path\n"
+    colours.write("conftest.py", needy)
+    colours.write("elsewhere/conftest.py", needy)
+    colours.write(
+        "near/conftest.py", "import pytest\n@pytest.fixture(scope='session')\ndef probe_model(): return None\n"
+    )
+    colours.write("elsewhere/test_nothing.py", "def test_nothing(): pass\n")
+    (colours.path / "test_colours.py").rename(colours.path / "near" / "test_colours.py")
+    colours.write("near/colours.jsonl", GOOD)
+    result = colours.run("--ablate-heads", "elsewhere", "near")
+    assert_matches(refused(result), "probe_model gave None *: return (model, tokenizer)*")
+
+
 # -- the ini file --------------------------------------------------------------------------------------------------
 
 

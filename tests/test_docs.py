@@ -335,3 +335,10 @@ def test_pages_made_from_the_code_are_up_to_date(monkeypatch: pytest.MonkeyPatch
     for name, write in generate.PAGES.items():
         message = f"docs/{name}: run python docs/generate.py"
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == write(), message
+
+
+def test_the_architecture_names_every_module() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)(?:\.py|/)?`", text))
+    there = {path.stem for path in (ROOT / "reasoning_probe").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert there - named <= {"__init__", "__pycache__", "data", "schemas"}

@@ -157,14 +157,34 @@ def test_any_other_error_fails_and_a_skipped_item_is_no_verdict(project: Project
 
 
 def test_a_fixture_that_holds_on_to_one_answer_is_refused(project: Project) -> None:
-    colours(
-        project,
-        "import pytest\n\n@pytest.fixture\ndef mine(answer):\n    return answer\n"
-        + PROBE.replace("item)", "item, mine)"),
+    asks = PROBE.replace("item)", "item, mine)")
+    fixture = "import pytest\n\n@pytest.fixture\ndef mine(answer):\n    return answer\n"
+    colours(project, fixture + asks)
+    result = project.run(HEAD)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = "--probe-granularity head: the fixture 'mine' asks for 'answer', which*"
+    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+
+    colours(project, asks)
+    project.write("conftest.py", fixture)
+    assert project.run(HEAD).ret == pytest.ExitCode.USAGE_ERROR
+    project.write(
+        "conftest.py", fixture.replace("fixture\n", "fixture(name='mine')\n").replace("def mine", "def other")
     )
     result = project.run(HEAD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --probe-granularity head: the fixture 'mine' asks for 'answer', which*"])
+    result.stdout.fnmatch_lines([f"!*{said}"])
+
+
+def test_a_fixture_that_the_probe_does_not_ask_for_is_none_of_ours(project: Project) -> None:
+    colours(project, PROBE.replace("item)", "item, mine)"))
+    project.write("conftest.py", "import pytest\n\n@pytest.fixture\ndef mine():\n    return 1\n")
+    project.write("other/conftest.py", "import pytest\n\n@pytest.fixture\ndef mine(item):\n    return item\n")
+    project.write(
+        "other/test_other.py",
+        "import pytest\n\n@pytest.fixture\ndef item():\n    return 1\n\ndef test_mine(mine):\n    assert mine == 1\n",
+    )
+    project.run(HEAD).assert_outcomes(passed=1, failed=1)
 
 
 def test_a_long_list_is_cut() -> None:

@@ -101,7 +101,7 @@ def test_heads_count_and_not_how_they_are_written(asked: Asked, tmp_path: Path) 
 
 def test_the_name_and_the_ids_do_not_count(asked: Asked, tmp_path: Path) -> None:
     asked.run(tmp_path)
-    asked.model.config._name_or_path = "elsewhere"
+    asked.model.config.name_or_path = "elsewhere"
     asked.items = [Item(question=item.question, answer=item.answer, id=f"q-{item.id}") for item in asked.items]
     outcomes, computed, _ = asked.run(tmp_path)
     assert computed == 0
