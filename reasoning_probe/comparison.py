@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe import stats
-from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.outcome import BASELINE, ItemKey, Outcome
 from reasoning_probe.store import Run, RunError
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 Named = tuple[Path, Run]
 """A run with the folder that it was read from, which messages name."""
-
-Item = tuple[str, str]
-"""Dataset and id."""
 
 _NAMED = 3
 
@@ -108,8 +105,8 @@ def compare(first: Named, second: Named, *, common: bool = False) -> Comparison:
     )
 
 
-def _baselines(run: Run) -> dict[Item, Outcome]:
-    return {(outcome.dataset, outcome.item): outcome for outcome in run.outcomes if outcome.target == BASELINE}
+def _baselines(run: Run) -> dict[ItemKey, Outcome]:
+    return {outcome.item_key: outcome for outcome in run.outcomes if outcome.target == BASELINE}
 
 
 def _asks(outcome: Outcome) -> tuple[str, str]:
@@ -120,7 +117,9 @@ def _verdict(outcome: Outcome) -> tuple[str | None, bool]:
     return outcome.answer, outcome.correct
 
 
-def _unlike(first: Path, second: Path, a: Mapping[Item, Any], b: Mapping[Item, Any], shared: Sequence[Item]) -> str:
+def _unlike(
+    first: Path, second: Path, a: Mapping[ItemKey, Any], b: Mapping[ItemKey, Any], shared: Sequence[ItemKey]
+) -> str:
     """Say which items the runs do not share, and what to do."""
     parts = [
         f"{folder} alone asked {_names(alone)}"
@@ -138,7 +137,7 @@ def _unlike(first: Path, second: Path, a: Mapping[Item, Any], b: Mapping[Item, A
     return f"{'; '.join(parts)}: {mend}"
 
 
-def _names(items: Sequence[Item]) -> str:
+def _names(items: Sequence[ItemKey]) -> str:
     words = ([part if part.isprintable() else ascii(part) for part in item] for item in items[:_NAMED])
     named = ", ".join(" ".join(item)[:80] for item in words)
     return named + (f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else "")
@@ -169,7 +168,9 @@ def _shape(summary: Mapping[str, Any]) -> tuple[Any, ...]:
     return model["layers"], model["heads"], model.get("layer_indices")
 
 
-def _datasets(shared: Sequence[Item], a: Mapping[Item, Outcome], b: Mapping[Item, Outcome]) -> list[DatasetChange]:
+def _datasets(
+    shared: Sequence[ItemKey], a: Mapping[ItemKey, Outcome], b: Mapping[ItemKey, Outcome]
+) -> list[DatasetChange]:
     import numpy as np
 
     found = []
@@ -197,7 +198,7 @@ def _datasets(shared: Sequence[Item], a: Mapping[Item, Outcome], b: Mapping[Item
     ]
 
 
-def _targets(first: Run, second: Run, shared: Sequence[Item]) -> list[TargetChange]:
+def _targets(first: Run, second: Run, shared: Sequence[ItemKey]) -> list[TargetChange]:
     """Return the targets that both runs measured, those whose effect changed most clearly first."""
     if _shape(first.summary) != _shape(second.summary):
         return []

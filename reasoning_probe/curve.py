@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reasoning_probe import stats
-from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.outcome import BASELINE, ItemKey, Key, Outcome
 from reasoning_probe.targets import Target
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ ROW_SHARE = 0.25
 Entry = dict[str, Any]
 """One line of one dataset's curve, ``off`` or ``kept``; an element of ``curves`` in ``run.json``."""
 
-Found = Mapping[tuple[str, str, str, str | None], Outcome]
+Found = Mapping[Key, Outcome]
 """Outcomes by dataset, item, target and ablation."""
 
 
@@ -116,7 +116,7 @@ def measured_items(ids: Sequence[str], dataset: str, heads: int) -> tuple[list[s
 
 def plan(
     heads: Sequence[Target],
-    items: Iterable[tuple[str, str]],
+    items: Iterable[ItemKey],
     ablations: Iterable[str],
     found: Found,
     scores: Mapping[tuple[str, str], Mapping[str, float]],
@@ -180,7 +180,7 @@ def cumulative_curves(
     run: Callable[[Sequence[Work]], Iterable[list[Outcome]]],
     engine: Counting,
     groups: Sequence[Group],
-    queries: Mapping[tuple[str, str], Query],
+    queries: Mapping[ItemKey, Query],
     found: Found,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[list[Entry]]:
@@ -199,7 +199,7 @@ def cumulative_curves(
         with _aside(engine):
             for batch in run(works) if asked else ():
                 for outcome in batch:
-                    joint.setdefault((outcome.dataset, outcome.item, outcome.target, outcome.ablation), outcome)
+                    joint.setdefault(outcome.key, outcome)
                 done += sum(outcome.ablation is not None for outcome in batch)
                 if progress is not None:
                     progress(done, total)

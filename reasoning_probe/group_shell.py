@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from reasoning_probe.outcome import Outcome
-    from reasoning_probe.session import Case, Key
+    from reasoning_probe.outcome import Key, Outcome
+    from reasoning_probe.session import Case
     from reasoning_probe.state import State
 
 Answered = list[tuple["Case", "Outcome"]]

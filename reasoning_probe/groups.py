@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reasoning_probe.outcome import Outcome
+from reasoning_probe.outcome import ItemKey, Outcome
 from reasoning_probe.report.terminal import baseline_line
 from reasoning_probe.report.text import one_line
 from reasoning_probe.report.verdict import changed
@@ -47,7 +47,7 @@ def group_ids(groups: Iterable[Group], *, several: bool) -> list[str]:
 
 def by_item(cases: Sequence[Case]) -> list[Case]:
     """Return *cases* item by item, as they stand where each is a test: the files are then the same."""
-    order: dict[tuple[str, str], int] = {}
+    order: dict[ItemKey, int] = {}
     for case in cases:
         order.setdefault(case.key[:2], len(order))
     return sorted(cases, key=lambda case: order[case.key[:2]])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_probe.curve import Entry, merged_curves
-from reasoning_probe.outcome import Outcome
+from reasoning_probe.outcome import ItemKey, Key, Outcome
 from reasoning_probe.screening import merged_screening
 from reasoning_probe.shards import Shard, joined, missing, parse_shards
 from reasoning_probe.store import Run, RunError
@@ -149,10 +149,10 @@ def _check_same(what: str, key: str, one: tuple[Path, Any], other: tuple[Path, A
         raise RunError(f"{other[0]} has another {what} than {one[0]}{detail}: merge parts of one sweep")
 
 
-def _places(runs: Named) -> dict[tuple[str, str], int]:
+def _places(runs: Named) -> dict[ItemKey, int]:
     """Return where each item stands in the whole sweep, as far as shards tell it."""
-    places: dict[tuple[str, str], int] = {}
-    items: dict[int, tuple[str, str]] = {}
+    places: dict[ItemKey, int] = {}
+    items: dict[int, ItemKey] = {}
     for folder, run in runs.items():
         for dataset, of_dataset in (run.summary.get("places") or {}).items():
             for id, place in of_dataset.items():
@@ -162,22 +162,21 @@ def _places(runs: Named) -> dict[tuple[str, str], int]:
     return places
 
 
-def _outcomes(runs: Named, places: Mapping[tuple[str, str], int]) -> list[Outcome]:
-    found: dict[tuple[str, str, str, str | None], tuple[Path, Outcome]] = {}
+def _outcomes(runs: Named, places: Mapping[ItemKey, int]) -> list[Outcome]:
+    found: dict[Key, tuple[Path, Outcome]] = {}
     for folder, run in runs.items():
         for outcome in run.outcomes:
-            key = (outcome.dataset, outcome.item, outcome.target, outcome.ablation)
-            earlier = found.setdefault(key, (folder, outcome))
+            earlier = found.setdefault(outcome.key, (folder, outcome))
             if not _same(earlier[1], outcome):
-                case = f"{_name(key[:2])} under {_shown(outcome.target)}"
+                case = f"{_name(outcome.item_key)} under {_shown(outcome.target)}"
                 raise RunError(f"{earlier[0]} and {folder} have different outcomes of {case}: leave one of them out")
     outcomes = [outcome for _, outcome in found.values()]
-    appeared: dict[tuple[str, str], int] = {}
+    appeared: dict[ItemKey, int] = {}
     for outcome in outcomes:
-        appeared.setdefault((outcome.dataset, outcome.item), len(appeared))
+        appeared.setdefault(outcome.item_key, len(appeared))
     last = max(places.values(), default=-1) + 1  # items whose place no shard tells come last
     order = {item: places.get(item, last + at) for item, at in appeared.items()}
-    return sorted(outcomes, key=lambda outcome: order[outcome.dataset, outcome.item])
+    return sorted(outcomes, key=lambda outcome: order[outcome.item_key])
 
 
 def _same(one: Outcome, other: Outcome) -> bool:
@@ -232,7 +231,7 @@ def _size(parts: Sequence[dict[str, Any]], dataset: str) -> int | None:
     return max(known) if "" in sizes else sum(known)
 
 
-def _skipped(parts: Sequence[dict[str, Any]], places: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
+def _skipped(parts: Sequence[dict[str, Any]], places: Mapping[ItemKey, int]) -> list[dict[str, Any]]:
     found = {(skip["dataset"], skip["item"]): skip for part in parts for skip in part["skipped"]}
     return [found[item] for item in sorted(found, key=lambda item: places.get(item, len(places)))]
 

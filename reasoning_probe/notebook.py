@@ -46,7 +46,7 @@ class Sweep(list[Outcome]):
 
     def __repr__(self) -> str:
         """Say how much there is; all outcomes would fill the screen."""
-        items = len({(outcome.dataset, outcome.item) for outcome in self})
+        items = len({outcome.item_key for outcome in self})
         targets = len({(outcome.target, outcome.ablation) for outcome in self} - {(BASELINE, None)})
         return f"<Sweep: {len(self)} outcomes, {items} items as they are and under {targets} targets>"
 

@@ -8,6 +8,12 @@ from typing import Any
 BASELINE = "baseline"
 """The target that switches nothing off."""
 
+ItemKey = tuple[str, str]
+"""What an item is known by: dataset, item id."""
+
+Key = tuple[str, str, str, str | None]
+"""What an outcome is known by: dataset, item id, target name, ablation (``None`` for the baseline)."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -49,6 +55,16 @@ class Outcome:
         if self.choices is not None:  # a file holds objects
             made = (Choice(one["text"], one["logprob"]) if isinstance(one, dict) else one for one in self.choices)
             object.__setattr__(self, "choices", tuple(made))
+
+    @property
+    def key(self) -> Key:
+        """What the outcome is known by."""
+        return self.dataset, self.item, self.target, self.ablation
+
+    @property
+    def item_key(self) -> ItemKey:
+        """What its item is known by."""
+        return self.dataset, self.item
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as a dict of plain Python values, in the order of the fields."""

@@ -20,8 +20,8 @@ from reasoning_probe.state import SHARED, State, complete_junit, unwritten, writ
 if TYPE_CHECKING:
     from reasoning_probe.groups import Group
     from reasoning_probe.items import Item
-    from reasoning_probe.outcome import Outcome
-    from reasoning_probe.session import Case, Key
+    from reasoning_probe.outcome import Key, Outcome
+    from reasoning_probe.session import Case
 
 STATE = pytest.StashKey["State"]()
 ASKED = pytest.StashKey["Outcome"]()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from reasoning_probe.cache import Answer, OutcomeCache
 from reasoning_probe.engine import ENGINE_VERSION
 from reasoning_probe.judged import judged
-from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.outcome import BASELINE, ItemKey, Outcome
 from reasoning_probe.prompts import Query
 from reasoning_probe.targets import Target
 
@@ -139,7 +139,7 @@ class Resumer:
     def __init__(self, engine: Runner, cache: OutcomeCache, context: dict[str, str], name: str = "") -> None:
         self.engine, self.cache = engine, cache
         self.recalled = 0
-        self._answered: set[tuple[str, str]] = set()  # items whose baseline was yielded before: it counts once
+        self._answered: set[ItemKey] = set()  # items whose baseline was yielded before: it counts once
         self._context = _digest(json.dumps(context, sort_keys=True))
         self._references: dict[str, str] = {}
         cache.attach(bytes.fromhex(self._context), context | {"name": name})
@@ -152,7 +152,7 @@ class Resumer:
         from reasoning_probe.engine.run import Work
 
         missing: list[Work] = []
-        known: set[tuple[str, str]] = set()  # the items whose baseline the store knows
+        known: set[ItemKey] = set()  # the items whose baseline the store knows
         for work in plan:
             keys = {key: case for case, key in self._keys(work.query, work.ablated)}
             answers = self.cache.get(list(keys))
@@ -169,9 +169,9 @@ class Resumer:
                 missing.append(Work(work.query, left))
         works = {(work.query.dataset, work.query.item_id): work for work in missing}
         for batch in self.engine.run(missing):
-            new = [outcome for outcome in batch if not (_is_baseline(outcome) and _item(outcome) in known)]
+            new = [outcome for outcome in batch if not (_is_baseline(outcome) and outcome.item_key in known)]
             if new:
-                self._keep(works[_item(new[0])], new)
+                self._keep(works[new[0].item_key], new)
             yield new
 
     def _keep(self, work: Work, batch: Sequence[Outcome]) -> None:
@@ -225,10 +225,6 @@ class Resumer:
 
 def _of(work: Work) -> tuple[Query, tuple[tuple[Target, str], ...]]:
     return work.query, work.ablated
-
-
-def _item(outcome: Outcome) -> tuple[str, str]:
-    return outcome.dataset, outcome.item
 
 
 def _is_baseline(outcome: Outcome) -> bool:

@@ -15,8 +15,7 @@ from reasoning_probe.datasets import Dataset
 from reasoning_probe.extensions import Extensions
 from reasoning_probe.items import Item
 from reasoning_probe.machine import Machine
-from reasoning_probe.outcome import BASELINE, Outcome
-from reasoning_probe.prompts import Generation
+from reasoning_probe.outcome import BASELINE, ItemKey, Key, Outcome
 from reasoning_probe.settings import Settings
 from reasoning_probe.shards import places, shards
 from reasoning_probe.targets import Target, every_head, every_layer, parse_targets
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
 
 ProgressBar = Callable[[int, int], None]
 """Called with the number of rows done and of rows in all."""
-
-
-Key = tuple[str, str, str, str | None]
-"""What an outcome is known by: dataset, item id, target name, ablation (``None`` for the baseline)."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +61,15 @@ class ProbeSession:
         self.asking = Asking(settings, self.extensions)
         self.datasets = self.asking.datasets
         self.outcomes: dict[Key, Outcome] = {}
-        self.skipped: dict[tuple[str, str], str] = {}
+        self.skipped: dict[ItemKey, str] = {}
         self.machine = Machine(settings, self.asking)
         self._plan: dict[Key, Case] = {}
-        self._by_item: dict[tuple[str, str], list[Case]] = {}  # the plan's cases
+        self._by_item: dict[ItemKey, list[Case]] = {}  # the plan's cases
         self._shards: dict[str, dict[str, int]] = {}
         self._pending: Iterator[list[Outcome]] = iter(())
         self.screenings: dict[tuple[str, str], Screening] = {}  # by dataset and ablation
         self.after = Afterwards()
-        self._adopted: set[tuple[str, str]] = set()  # the items that another process answered
+        self._adopted: set[ItemKey] = set()  # the items that another process answered
         self._started = time.perf_counter()
 
     @property
@@ -200,7 +195,7 @@ class ProbeSession:
         told = f"not among the heads that --probe-screen {self.settings.screen} measures: --probe-heads measures any"
         return self.skipped.get(case.key[:2], told)
 
-    def sweep(self, items: Iterable[tuple[str, str]]) -> None:
+    def sweep(self, items: Iterable[ItemKey]) -> None:
         """Compute every planned case of *items*, ``(dataset, item id)`` each."""
         if self.engine is None:
             self._start()
@@ -208,12 +203,12 @@ class ProbeSession:
             pass
 
     @property
-    def items(self) -> list[tuple[str, str]]:
+    def items(self) -> list[ItemKey]:
         """The plan's items, ``(dataset, item id)`` each, in its order."""
         return list(self._by_item)
 
     def _planned(self, outcome: Outcome) -> bool:
-        return (outcome.dataset, outcome.item, outcome.target, outcome.ablation) in self._plan
+        return outcome.key in self._plan
 
     def _start(self) -> None:
         self.machine.start(self.targets)
@@ -242,7 +237,7 @@ class ProbeSession:
         from reasoning_probe.engine.run import Work
 
         assert self.engine is not None
-        by_item: dict[tuple[str, str], list[Case]] = {}
+        by_item: dict[ItemKey, list[Case]] = {}
         for case in cases:
             by_item.setdefault(case.key[:2], []).append(case)
         plan = []
@@ -253,8 +248,7 @@ class ProbeSession:
                 plan.append(Work(self.asking.query(group[0].dataset, group[0].item), ablated))
         for batch in self._answers(plan):
             for outcome in batch:
-                key = (outcome.dataset, outcome.item, outcome.target, outcome.ablation)
-                self.outcomes.setdefault(key, outcome)
+                self.outcomes.setdefault(outcome.key, outcome)
             for skip in self.engine.skipped:
                 self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
             yield batch
@@ -265,17 +259,13 @@ class ProbeSession:
         items = {(work.query.dataset, work.query.item_id): work.query.item for work in plan}
         runner, listed = self.machine.resumer or self.engine, self.settings.prompting.listing
         for found in choices.run(runner, plan, self.engine.skipped, listed=listed):
-            yield [self.extensions.judged(items[outcome.dataset, outcome.item], outcome) for outcome in found]
-
-    def generation(self, dataset: str) -> Generation:
-        """Return the generation settings of *dataset*."""
-        return self.asking.generation(dataset)
+            yield [self.extensions.judged(items[outcome.item_key], outcome) for outcome in found]
 
     # -- afterwards -----------------------------------------------------------------------------------------------
 
     def baseline_of(self, outcome: Outcome) -> Outcome | None:
         """Return what the model answered to the same item with nothing switched off."""
-        return self.outcomes.get((outcome.dataset, outcome.item, BASELINE, None))
+        return self.outcomes.get((*outcome.item_key, BASELINE, None))
 
     def measure_more(self, progress: ProgressBar | None = None) -> None:
         """Measure what follows the sweep: the control task and, if it got through its plan, the cumulative curves."""
@@ -323,7 +313,7 @@ class ProbeSession:
 
         assert self.engine is not None
         timing = self.engine.timing
-        used = {outcome.dataset: self.generation(outcome.dataset) for outcome in self.outcomes.values()}
+        used = {outcome.dataset: self.asking.generation(outcome.dataset) for outcome in self.outcomes.values()}
         return {
             "model": self.machine.facts,
             "generation": {
@@ -379,8 +369,8 @@ class ProbeSession:
 
         for values in part["outcomes"]:
             outcome = Outcome(**values)
-            self.outcomes.setdefault((outcome.dataset, outcome.item, outcome.target, outcome.ablation), outcome)
-            self._adopted.add((outcome.dataset, outcome.item))
+            self.outcomes.setdefault(outcome.key, outcome)
+            self._adopted.add(outcome.item_key)
         for entry in part["facts"]["screening"]:
             self.screenings[entry["dataset"], entry["ablation"]] = from_entry(entry)
         for skip in part["facts"]["skipped"]:

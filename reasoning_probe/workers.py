@@ -17,8 +17,8 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from reasoning_probe.exchange import Part, merge
-from reasoning_probe.outcome import Outcome
-from reasoning_probe.session import Case, Key, ProbeSession
+from reasoning_probe.outcome import Key, Outcome
+from reasoning_probe.session import Case, ProbeSession
 from reasoning_probe.store import Run, write_text
 
 T = TypeVar("T")

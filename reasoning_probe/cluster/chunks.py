@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from reasoning_probe.engine.replies import Baseline
 from reasoning_probe.engine.run import Work
-from reasoning_probe.outcome import Outcome
+from reasoning_probe.outcome import ItemKey, Outcome
 from reasoning_probe.prompts import Query
 
 ALONE_AFTER, GIVEN_UP_AFTER = 2, 4
@@ -50,9 +50,9 @@ class Chunks:
             _key(work.query): _Item(work, baselines.get(work.query), work.query in baselines) for work in plan
         }
         self._out = 0
-        self._losses: Counter[tuple[str, str]] = Counter()
-        self._alone: set[tuple[str, str]] = set()
-        self._dropped: set[tuple[str, str]] = set()
+        self._losses: Counter[ItemKey] = Counter()
+        self._alone: set[ItemKey] = set()
+        self._dropped: set[ItemKey] = set()
 
     def __bool__(self) -> bool:
         return bool(self._items) or self._out > 0
@@ -93,12 +93,7 @@ class Chunks:
     def answered(self, chunk: Chunk, outcomes: Sequence[Sequence[Outcome]], found: Mapping[Query, Baseline]) -> None:
         """Take note of a chunk that came back, whole or in part: what of it is not in *outcomes* is left again."""
         self._out -= 1
-        done = {
-            (outcome.dataset, outcome.item, outcome.target, outcome.ablation)
-            for batch in outcomes
-            for outcome in batch
-            if outcome.ablation is not None
-        }
+        done = {outcome.key for batch in outcomes for outcome in batch if outcome.ablation is not None}
         for work in chunk.works:
             self._losses.pop(_key(work.query), None)
             missing = tuple(
@@ -140,5 +135,5 @@ class Chunks:
         self._dropped.add(_key(query))
 
 
-def _key(query: Query) -> tuple[str, str]:
+def _key(query: Query) -> ItemKey:
     return query.dataset, query.item_id

@@ -15,7 +15,7 @@ from reasoning_probe.engine.plain import Counts
 from reasoning_probe.engine.replies import Baseline
 from reasoning_probe.engine.run import Timing, Work
 from reasoning_probe.heads import HeadError
-from reasoning_probe.outcome import BASELINE, Outcome
+from reasoning_probe.outcome import BASELINE, ItemKey, Outcome
 from reasoning_probe.prompts import Query
 from reasoning_probe.screening import Screening
 from reasoning_probe.summary import merged_control
@@ -103,7 +103,7 @@ class Cluster:
     def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *plan* as they come in: of each query its baseline first, and none twice."""
         chunks = Chunks(plan, self._baselines)
-        seen: set[tuple[str, str]] = set()  # items whose baseline was yielded
+        seen: set[ItemKey] = set()  # items whose baseline was yielded
         errors: list[ItemError] = []
 
         def take(member: Member) -> Chunk | None:
@@ -130,7 +130,7 @@ class Cluster:
             if answered.problem:
                 chunks.separate(work.query for work in chunk.works)
             for batch in answered.outcomes:
-                new = {(outcome.dataset, outcome.item) for outcome in batch if outcome.target == BASELINE}
+                new = {outcome.item_key for outcome in batch if outcome.target == BASELINE}
                 if not new & seen:
                     seen |= new
                     yield batch

@@ -98,10 +98,10 @@ def _in_turn(run: Run, shown: Sequence[Group]) -> Iterator[tuple[int, str, Flip]
 
 
 def _flips(outcomes: Sequence[Outcome]) -> Mapping[tuple[str, str, str], list[Flip]]:
-    baselines = {(outcome.dataset, outcome.item): outcome for outcome in outcomes if outcome.target == BASELINE}
+    baselines = {outcome.item_key: outcome for outcome in outcomes if outcome.target == BASELINE}
     found: dict[tuple[str, str, str], list[Flip]] = {}
     for outcome in outcomes:
-        baseline = baselines.get((outcome.dataset, outcome.item))
+        baseline = baselines.get(outcome.item_key)
         if outcome.target != BASELINE and baseline is not None and changed(outcome, baseline):
             kind = 2 if outcome.correct == baseline.correct else int(outcome.correct)
             key = (outcome.dataset, str(outcome.ablation), outcome.target)

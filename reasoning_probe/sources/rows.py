@@ -108,11 +108,7 @@ def _choices(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
     given = data.get("choices")
     if isinstance(given, Mapping):
         given = given.get("text")
-    if given is None:
-        return ()
-    if not isinstance(given, list):
-        raise DatasetError(f"{where}: choices is {_json_name(given)}: make it a list of texts")
-    return tuple(_text({"choice": choice}, "choice", where, numbers=True) for choice in given)
+    return _list_of("choice", given, "texts", where)
 
 
 def _right_choice(data: Mapping[str, Any], choices: tuple[str, ...], where: str) -> str:
@@ -166,12 +162,16 @@ def _kind(data: Mapping[str, Any], where: str) -> AnswerKind | None:
 
 
 def _operands(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    given = data.get("operands")
+    return _list_of("operand", data.get("operands"), "numbers", where)
+
+
+def _list_of(key: str, given: Any, kind: str, where: str) -> tuple[str, ...]:
+    """Return the texts of a list that may be missing, each named *key* in what is said of it."""
     if given is None:
         return ()
     if not isinstance(given, list):
-        raise DatasetError(f"{where}: operands is {_json_name(given)}: make it a list of numbers")
-    return tuple(_text({"operand": operand}, "operand", where, numbers=True) for operand in given)
+        raise DatasetError(f"{where}: {key}s is {_json_name(given)}: make it a list of {kind}")
+    return tuple(_text({key: one}, key, where, numbers=True) for one in given)
 
 
 def _json_name(value: object) -> str:
