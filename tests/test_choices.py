@@ -11,9 +11,10 @@ from oracle import edited, logprob
 from planted import CARRIER, planted
 
 from conftest import Project
-from reasoning_probe.choices import accuracy, likeliest, read_choice
+from reasoning_probe.choices import accuracy, likeliest, read_choice, together
 from reasoning_probe.items import Item, ItemError
 from reasoning_probe.outcome import Choice, Outcome
+from reasoning_probe.prompts import Generation, Query
 from reasoning_probe.store import read_run
 
 ROWS = [
@@ -87,6 +88,23 @@ def test_choices_that_are_not_known_decide_nothing() -> None:
 )
 def test_which_letter_a_response_gives(response: str, read: str | None) -> None:
     assert read_choice(response, "Which is wet?\nA. sand\nB. rain\nC. a stone", "ABC") == read
+
+
+@pytest.mark.parametrize(
+    ("response", "truncated", "kind", "reason"),
+    [
+        (" It is hard to say.", False, "no_answer", "it names none of the choices"),
+        (" Let me think about", True, "cut_off", "it names none of the choices"),
+        (" \n", False, "empty", "the response is empty"),
+    ],
+)
+def test_a_response_that_names_no_choice_is_incomplete(response: str, truncated: bool, kind: str, reason: str) -> None:
+    item = Item(id="wet", question="Which is wet?\nA. sand\nB. rain", answer="B", choices=("A", "B"))
+    said = replace(outcome("B", A=-1.0, B=-2.0), choices=None, answer_logprob=-1.0)
+    found = {at: replace(said, response=response, truncated=truncated) for at in range(2)}
+    judged = together(Query("wet", item, "", Generation(4, ())), found, listed=True)
+    assert (judged.correct, judged.answer, judged.category) == (False, None, "incomplete")
+    assert (judged.kind, judged.reason) == (kind, reason)
 
 
 @pytest.mark.parametrize(

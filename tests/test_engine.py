@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, build
+from families import FAMILIES, VOCAB, build
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from letters import Cut, Letters
+from letters import FIRST, Cut, Letters
 from oracle import edit, greedy, logprob
+from torch import nn
 
 import reasoning_probe as rp
 from reasoning_probe.engine import decode, fast, verify
@@ -83,6 +86,94 @@ def test_the_self_check_chooses_the_path(family: str, path: str) -> None:
     assert (found is not None) == bool(path)
     assert why == path or (not path and why)
     assert plain.counts.rows == 0, "the self-check is not part of the sweep"
+
+
+class Apart(nn.Module):
+    """GPT-2's layers, by their names, in *parts*."""
+
+    def __init__(self, parts: dict[str, nn.Module]) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return chain(*(part.children() for part in self.children()))
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [({"low": (0, 1), "high": (2,)}, "are not in one list"), ({"all": (0, 1, 2)}, "cannot be told apart")],
+    ids=["two-lists", "no-list"],
+)
+def test_a_model_whose_layers_are_in_no_list_takes_the_plain_path(parts: dict[str, Any], says: str) -> None:
+    model = build("gpt2")
+    layers = list(model.transformer.h)
+    model.transformer.h = Apart(
+        {name: nn.ModuleDict({str(at): layers[at] for at in numbers}) for name, numbers in parts.items()}
+    )
+    codec, memory, head_map = Codec(model, Letters()), Memory("cpu"), find_heads(model)
+    found, why = fast.fast_path(model, head_map, codec, Plain(model, head_map, codec, memory), memory)
+    assert found is None
+    assert says in why
+    check(model, "L0H1,L2H3")
+
+
+def test_an_unlike_log_probability_is_a_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The self-check looks at what is stored, not at the answers alone."""
+    asked = fast._small_questions
+    model = build("gpt2")
+    codec, memory, head_map = Codec(model, Letters()), Memory("cpu"), find_heads(model)
+
+    def otherwise(plain: Plain, head_map: HeadMap) -> Any:
+        jobs, expected = asked(plain, head_map)
+        return jobs, [[replace(reply, logprob=reply.logprob + 1) for reply in of_job] for of_job in expected]
+
+    monkeypatch.setattr(fast, "_small_questions", otherwise)
+    found, why = fast.fast_path(model, head_map, codec, Plain(model, head_map, codec, memory), memory)
+    assert (found, why) == (None, "its log-probabilities differ from the plain path's")
+
+
+class Bytes(Letters):
+    """A tokenizer that says what it must not: nothing at all, or a token that the model does not have."""
+
+    def __init__(self, nothing: str, strange: str) -> None:
+        self.nothing, self.strange = nothing, strange
+
+    def __call__(self, text: str, add_special_tokens: bool = True, return_tensors: str | None = None) -> dict[str, Any]:
+        ids = super().__call__(text)["input_ids"]
+        if self.strange in text:
+            ids[-1] = VOCAB + 7
+        return {"input_ids": [] if self.nothing in text else ids}
+
+
+def test_an_item_without_tokens_or_with_strange_ones_is_skipped_with_the_reason() -> None:
+    model = build("gpt2")
+    items = [*ITEMS, rp.Item(question="empty?", answer="8", id="c"), rp.Item(question="odd?", answer="8", id="d")]
+    found = rp.sweep(model, Bytes("empty?", "odd?"), items, "L0H0", max_new_tokens=3)
+    assert {outcome.item for outcome in found} == {"a", "b"}
+    said = {skip["item"]: skip["reason"] for skip in found.run.summary["skipped"]}
+    assert said == {
+        "c": "the tokenizer makes no tokens of the prompt",
+        "d": f"the tokenizer makes the token {VOCAB + 7} of it, and the model has no more than {VOCAB}",
+    }
+
+
+class Merging(Letters):
+    """A tokenizer in which a colon and what follows it are one token, so that prompt and answer merge."""
+
+    def __call__(self, text: str, add_special_tokens: bool = True, return_tensors: str | None = None) -> dict[str, Any]:
+        ids = super().__call__(text)["input_ids"]
+        head, colon, tail = text.rpartition(":")
+        if colon and tail:
+            ids = super().__call__(head)["input_ids"] + [FIRST + sum(map(ord, tail)) % 90]
+        return {"input_ids": ids}
+
+
+def test_an_answer_that_merges_with_the_prompt_is_scored_by_its_own_tokens() -> None:
+    model, tokenizer = build("gpt2"), Merging()
+    (found,) = rp.sweep(model, tokenizer, ITEMS[:1], [], max_new_tokens=2, stop=())
+    prompt = tokenizer(query("items", ITEMS[0], Generation()).prompt)["input_ids"]
+    assert found.answer_logprob == pytest.approx(logprob(model, prompt, tokenizer(" 8")["input_ids"]), abs=2e-3)
 
 
 @pytest.mark.parametrize("keep", [1, 2, 40], ids=lambda keep: f"prompt-of-{keep}")

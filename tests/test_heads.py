@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from families import FAMILIES, build, config_of
 from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from reasoning_probe.ablation import switched_off
@@ -108,6 +110,116 @@ def test_the_proof_fails_where_zeroing_a_slice_is_not_switching_off_a_head(made:
     model.model.layers[1].self_attn.o_proj = new
     with pytest.raises(HeadError, match=says):
         prove_heads(model, find_heads(model))
+
+
+class Inside(nn.Module):
+    """Something in the projection's place that holds one, which it calls as *call* does."""
+
+    def __init__(self, old: nn.Linear, call: Callable[[nn.Module, Any], Any]) -> None:
+        super().__init__()
+        self.inner, self.call = old, call
+
+    def forward(self, x: Any) -> Any:
+        return self.call(self.inner, x)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda inner, x: inner(x.flatten(0, 1)).view(*x.shape[:2], -1), r"takes an input of shape \(7, \d+\)"),
+        (lambda inner, x: inner(x) + inner(x), "ran 2 times in one pass"),
+    ],
+    ids=["flat", "twice"],
+)
+def test_the_proof_fails_where_a_projection_is_called_otherwise(call: Any, says: str) -> None:
+    model = build("llama")
+    attention = model.model.layers[1].self_attn
+    attention.o_proj = Inside(attention.o_proj, call)
+    with pytest.raises(HeadError, match=f"o_proj.inner {says}"):
+        prove_heads(model, find_heads(model))
+
+
+def test_a_projection_that_says_it_takes_other_features_is_refused() -> None:
+    model = build("llama")
+    head_map = find_heads(model)
+    model.model.layers[1].self_attn.o_proj.in_features = 7
+    with pytest.raises(HeadError, match="takes 7 features, not 4 heads"):
+        prove_heads(model, head_map)
+
+
+class Gated(nn.Module):
+    """A projection behind a gate and a router of a few features."""
+
+    def __init__(self, old: nn.Linear) -> None:
+        super().__init__()
+        self.router, self.gate, self.last = nn.Linear(3, 1), nn.Linear(old.in_features, old.in_features), old
+
+    def forward(self, x: Any) -> Any:
+        return self.last(x * self.gate(x).sigmoid() * self.router(x[..., :3]).sigmoid())
+
+
+def test_the_last_linear_layer_of_the_attention_is_its_projection() -> None:
+    model = build("llama")
+    for layer in model.model.layers:
+        layer.self_attn.o_proj = Gated(layer.self_attn.o_proj)
+    head_map = find_heads(model)
+    assert [site.path for site in head_map.sites] == [f"model.layers.{at}.self_attn.o_proj.last" for at in range(3)]
+    prove_heads(model, head_map)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(8, 8)
+
+    def forward(self, x: Any) -> Any:
+        split = x.view(1, -1, 2, 4).transpose(1, 2)  # (1, heads, tokens, head_dim)
+        return self.out(scaled_dot_product_attention(split, split, split).transpose(1, 2).flatten(2))
+
+
+class Own(nn.Module):
+    """A model of somebody's own with *parts* that run one after the other."""
+
+    def __init__(self, parts: nn.Module, looks: bool = False) -> None:
+        super().__init__()
+        self.embed, self.parts, self.looks = nn.Embedding(20, 8), parts, looks
+        self.config = AutoConfig.for_model("gpt2", vocab_size=20, n_head=2)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embed
+
+    @property
+    def device(self) -> torch.device:
+        return self.embed.weight.device
+
+    def forward(self, input_ids: Any, use_cache: bool) -> Any:
+        x = self.embed(input_ids)
+        for part in self.parts.children():
+            x = part(x)
+        return x if not self.looks or x[0, 0].tolist() == [] else x + 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (nn.ModuleDict({"only": Attention()}), "parts.only.out is in no numbered layer"),
+        (nn.ModuleList([nn.Sequential(Attention(), Attention())]), "several attention modules in a layer"),
+    ],
+    ids=["no-number", "two"],
+)
+def test_what_no_target_could_name_is_refused(parts: Any, says: str) -> None:
+    with pytest.raises(HeadError, match=says):
+        find_heads(Own(parts))
+
+
+def test_a_model_that_looks_at_its_values_cannot_be_seen_without_weights() -> None:
+    with torch.device("meta"), pytest.raises(HeadError, match=r"Own cannot be run without its weights.* meta "):
+        find_heads(Own(nn.ModuleList([Attention()]), looks=True))
+
+
+def test_what_a_model_with_weights_raises_is_its_own() -> None:
+    with pytest.raises(RuntimeError, match="indices"):
+        find_heads(Own(nn.ModuleList([nn.Embedding(2, 8)])))
 
 
 def test_a_config_that_lies_about_its_heads_is_refused() -> None:

@@ -300,6 +300,46 @@ def test_a_damaged_file_is_moved_aside_and_nothing_is_lost(
     assert asked.run(tmp_path)[1:] == (0, [])
 
 
+def test_a_damaged_file_that_cannot_be_moved_is_left_alone(asked: Asked, tmp_path: Path) -> None:
+    first, _, _ = asked.run(tmp_path)
+    cut(tmp_path / FILE)
+    (tmp_path / "outcomes-1.damaged").mkdir()
+    outcomes, computed, notes = asked.run(tmp_path)
+    assert by_case(outcomes) == by_case(first)
+    assert computed == 6
+    assert len(notes) == 1
+    assert "is damaged, the run goes on without" in notes[0]
+
+
+@pytest.mark.parametrize(("times", "waits"), [(1, 1), (3, 3), (1000, 20)])
+def test_a_store_that_is_locked_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, waits: int
+) -> None:
+    """Two sessions that begin a store at the same moment do not wait for each other by themselves."""
+    waited: list[float] = []
+    opened = sqlite3.connect
+
+    def locked(*args: Any, **options: Any) -> Any:
+        db = opened(*args, **options)
+        if len(waited) < times:
+            other = opened(args[0], isolation_level=None)
+            other.execute("BEGIN EXCLUSIVE")
+            monkeypatch.setattr(cache.time, "sleep", lambda seconds: (waited.append(seconds), other.close()))
+            db.execute("PRAGMA busy_timeout = 0")
+        return db
+
+    monkeypatch.setattr(cache.sqlite3, "connect", locked)
+    store = OutcomeCache(tmp_path)
+    store.attach(b"m" * 16, {})
+    assert len(waited) == waits
+    if times < 20:
+        store.put({b"a" * 16: Answer("kept", False, None)})
+        assert store.get([b"a" * 16]) == {b"a" * 16: Answer("kept", False, None)}
+        assert store.notes == []
+    else:
+        assert ["cannot be used, the run goes on without: database is locked" in note for note in store.notes] == [True]
+
+
 def test_an_empty_file_is_a_new_store(asked: Asked, tmp_path: Path) -> None:
     (tmp_path / FILE).touch()
     asked.run(tmp_path)

@@ -212,6 +212,33 @@ def test_a_folder_of_data_files_is_read(tmp_path: Path) -> None:
     assert (item.choices, item.answer) == (("a", "b"), "b")
 
 
+def test_a_dataset_of_one_split_needs_no_name_of_it(tmp_path: Path) -> None:
+    assert len(read("mine", f"hf:{saved(tmp_path / 'gsm8k', test=GSM8K)}").items) == 3
+
+
+CONFIGS = """---
+configs:
+- config_name: easy
+  data_files: easy.jsonl
+- config_name: hard
+  data_files: hard.jsonl
+---
+"""
+
+
+def test_a_dataset_of_several_configs_needs_the_name_of_one(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "README.md").write_text(CONFIGS, encoding="utf-8")
+    for name in ("easy", "hard"):
+        written(folder / f"{name}.jsonl", [{"question": f"Is it {name}?", "answer": "Yes"}])
+    with pytest.raises(DatasetError, match=r"has several configs: name one, hf:.*:CONFIG:SPLIT \(easy, hard\)"):
+        read("mine", f"hf:{folder}:train")
+    (item,) = read("mine", f"hf:{folder}:hard:train").items
+    assert item.question == "Is it hard?"
+
+
 @pytest.mark.parametrize("source", ["hf:", "hf:a:b:c:d", "hf:a::b", "hf: :test"])
 def test_what_is_no_dataset_of_the_hub_is_said(source: str) -> None:
     with pytest.raises(DatasetError, match=r"cannot read 'hf:.*: write hf:NAME:SPLIT"):
