@@ -18,8 +18,6 @@ from reasoning_probe.summary import merged_control, summarise
 SAME_LOGPROB = 1e-4
 """Nats by which two runs of one case may differ: batches of other shapes round otherwise."""
 
-MOST_NAMED = 5
-
 _ELSEWHERE = {"name", "device"}
 """What may differ of a model: the folder it was loaded from, and which of several devices it was on."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reasoning_probe.calm import Calm
-from reasoning_probe.gating import Gatekeeper
+from reasoning_probe.gatekeeper import Gatekeeper
 from reasoning_probe.reading import read_rules, read_settings
 
 if TYPE_CHECKING:
