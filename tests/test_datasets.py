@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reasoning_probe.datasets import BUILTIN, Dataset, DatasetError, builtin, from_items, load, safe_id, safe_ids
 from reasoning_probe.generators import generate
-from reasoning_probe.items import Item
+from reasoning_probe.items import Item, ItemError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 GSM8K = {"question": "Two and three?", "answer": "2 + 3 = <<2+3=5>>5\nSo five.\n#### 5"}
@@ -213,6 +213,14 @@ def test_ids_must_be_unique(tmp_path: Path) -> None:
 
 
 # -- items in memory --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "said"), [(" \n", "8", "an empty question"), ("a?", "\t", "no answer: give it the expected")]
+)
+def test_an_item_needs_a_question_and_an_answer(question: str, answer: str, said: str) -> None:
+    with pytest.raises(ItemError, match=said):
+        Item(question=question, answer=answer)
 
 
 def test_items_in_memory_get_ids() -> None:

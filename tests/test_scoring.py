@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 from fractions import Fraction
 
 import pytest
@@ -321,15 +319,3 @@ def test_a_right_answer_is_right_in_many_phrasings(value: Fraction, phrase: str)
 def test_the_expected_answer_plays_no_part_in_the_reading(response: str, item: Item, truncated: bool) -> None:
     other = Item(question=item.question, answer={"8": "41", "Yes": "No", "Paris": "Rome"}[item.answer])
     assert extract_answer(item, response, truncated) == extract_answer(other, response, truncated)
-
-
-READERS = [
-    "units", "equations", "markup", "responses", "labels", "statements", "explicit", "listed", "worked", "answers",
-    "texts", "scoring", "reference", "mistakes", "errors",
-]  # fmt: skip
-MODULES = ["numerals", *(f"judging.{name}" for name in READERS)]
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_the_examples_in_the_docstrings(name: str) -> None:
-    assert doctest.testmod(importlib.import_module("reasoning_probe." + name)).failed == 0

@@ -15,6 +15,7 @@ from reasoning_probe.datasets import DatasetError, load, read
 from reasoning_probe.items import Item
 from reasoning_probe.prompts import Generation
 from reasoning_probe.sources import located
+from reasoning_probe.sources.rows import plain
 
 ROWS = [
     {"id": "a", "question": 'What is "1,5" + 2?', "answer": "3.5", "operands": ["1.5", "2"], "operation": "+"},
@@ -62,6 +63,31 @@ def test_every_kind_of_file_gives_the_same_items(tmp_path: Path, ending: str) ->
     path = written(tmp_path / f"mine{ending}", ROWS)
     assert load("mine", path).items == ITEMS
     assert load("mine", path, 2).items == ITEMS[:2]
+
+
+class Scalar:
+    """A number as numpy, pyarrow and torch hold it."""
+
+    def item(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize(
+    ("cell", "read"),
+    [
+        (float("nan"), None),
+        (None, None),
+        (True, True),
+        (7.0, "7"),
+        (0.1, "0.1"),
+        (1e300, "1e+300"),
+        (Scalar(), "3"),
+        ({"text": ("a", 1)}, {"text": ["a", "1"]}),
+        (Path("a"), "a"),
+    ],
+)
+def test_cells_of_a_table_are_what_json_would_hold(cell: Any, read: Any) -> None:
+    assert plain(cell) == read
 
 
 def test_numbers_of_a_table_are_written_as_they_are(tmp_path: Path) -> None:
