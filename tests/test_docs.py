@@ -39,6 +39,7 @@ TOOLS = {
     ".ci/run",
     "apt-get",
     "cd",
+    "coverage",
     "export",
     "git",
     "lint-imports",

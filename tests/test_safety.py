@@ -113,6 +113,7 @@ def watched(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HOME", str(project.path / "home"))
     monkeypatch.delenv("HF_HOME", raising=False)
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # by which coverage.py measures and writes here, too
     return log
 
 
