@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from families import build
 from planted import planted
 
 from conftest import PROBES
@@ -31,7 +32,7 @@ from reasoning_probe.cluster.fleet import ClusterError, Event, Member
 from reasoning_probe.cluster.replica import Order, Ready, Replica, difference, name_on_nodes
 from reasoning_probe.cluster.spec import ClusterSpec, parse_engine
 from reasoning_probe.engine.run import Engine, Work
-from reasoning_probe.heads import find_heads
+from reasoning_probe.heads import HeadError, find_heads
 from reasoning_probe.outcome import Outcome
 from reasoning_probe.prompts import Generation, query
 from reasoning_probe.resume import context_of
@@ -269,6 +270,39 @@ def test_baselines_of_an_earlier_plan_are_not_answered_again(
     assert len([outcome for batch in shared.run(only) for outcome in batch]) == len(WORDS)
 
 
+class Doomed(InProcess):
+    """Whoever is asked for anything beside outcomes dies."""
+
+    def dies(self, task: Any) -> bool:
+        return not hasattr(task, "works")
+
+
+def test_a_control_task_that_ends_every_process_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, expected: list[Outcome]
+) -> None:
+    shared = cluster(monkeypatch, Doomed)
+    assert shared.control([(target, "zero") for target in every_head(HEAD_MAP)]) is None
+    assert shared.facts()["lost"] >= GIVEN_UP_AFTER
+    assert same([outcome for batch in shared.run(plan()) for outcome in batch], expected)
+
+
+def test_a_screening_that_ends_every_process_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = [work.query for work in plan()]
+    with pytest.raises(ClusterError, match=r"every process that screened the heads ended: .* run without --probe-scr"):
+        cluster(monkeypatch, Doomed).screen(queries, ("zero",), 2, 0)
+
+
+def test_a_model_that_cannot_be_screened_is_told_as_by_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no gradient of this kernel")
+
+    monkeypatch.setattr("torch.autograd.grad", fails)
+    queries = [work.query for work in plan()]
+    said = "its heads cannot be screened, since taking gradients failed .*no gradient of this kernel.*: run it without"
+    with pytest.raises(HeadError, match=said):
+        cluster(monkeypatch).screen(queries, ("zero",), 2, 0)
+
+
 def test_no_control_without_variants(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cluster(monkeypatch).control([]) is None
 
@@ -325,6 +359,21 @@ def test_builds_of_one_version_are_the_same() -> None:
 def test_a_node_without_the_model_says_so(tmp_path: Path) -> None:
     ready = Replica().load(order(model=str(tmp_path / "gone")), None, 1)
     assert ready.problem.startswith(f"there is no model at {tmp_path / 'gone'}")
+
+
+def test_a_node_whose_model_has_other_heads_says_so() -> None:
+    other = find_heads(build("gpt2"))
+    assert Replica().load(order(head_map=other), (MODEL, TOKENIZER), 1).problem == "its model has other heads"
+
+
+def test_whatever_a_node_lacks_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacks(*_: Any) -> Any:
+        raise OSError("no space\nleft on device")
+
+    given = order()
+    monkeypatch.setattr(models, "fingerprint", lacks)
+    ready = Replica().load(given, (MODEL, TOKENIZER), 1)
+    assert ready.problem == "OSError: no space left on device"
 
 
 def test_a_path_is_sent_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
