@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from conftest import Project
-from reasoning_probe.workers import device_of, share
+from reasoning_probe import workers
+from reasoning_probe.engine.run import Engine
+from reasoning_probe.models import ModelError
+from reasoning_probe.session import Case, ProbeSession, Settings
+from reasoning_probe.workers import Worker, device_of, gather, share
 
 COUNTS_LOADS = """
 import os, pathlib
@@ -127,6 +133,57 @@ def test_the_model_in_memory_is_made_by_one_process(project: Project) -> None:
     project.write("conftest.py", text.format(str(project.model)))
     project.run_apart("-n2").assert_outcomes(passed=3, failed=1)
     assert (project.path / "loads").read_text() == "x"
+
+
+# -- interruptions, in this process -------------------------------------------------------------------------------
+
+
+def working(folder: Path, planted_folder: Path) -> tuple[Worker, list[Case]]:
+    """A worker on the logic items with two heads off, and its cases."""
+    session = ProbeSession(Settings(model=str(planted_folder), heads="L1H2,L0H0"))
+    cases = session.cases(session.dataset("logic"))
+    session.select(cases)
+    return Worker(session, folder, 0, 2), cases
+
+
+def test_an_interrupted_sweep_hands_over_what_it_found(
+    tmp_path: Path, planted_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Engine.run
+
+    def interrupted(self: Engine, plan: Any) -> Iterator[Any]:
+        for number, work in enumerate(plan):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield from run(self, [work])
+
+    monkeypatch.setattr(Engine, "run", interrupted)
+    worker, cases = working(tmp_path, planted_folder)
+    with pytest.raises(KeyboardInterrupt):
+        worker.outcome(cases[0], lambda: None)
+    worker.leave()
+    found = gather(tmp_path, interrupted=True)
+    assert found is not None
+    assert found.summary["partial"] == {"planned": 12, "done": 6}
+    assert [outcome.item for outcome in found.outcomes] == [case.key[1] for case in cases[:6]]
+
+
+def test_who_does_not_let_go_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "INTERRUPTED_S", 0.1)
+    with FileLock(tmp_path / "part-0.lock"):
+        assert gather(tmp_path, interrupted=True) is None
+
+
+def test_what_is_wrong_before_the_sweep_ends_it(tmp_path: Path, planted_folder: Path) -> None:
+    worker, cases = working(tmp_path, planted_folder)
+
+    def prepare() -> None:
+        raise ModelError("no such model")
+
+    with pytest.raises(ModelError):
+        worker.outcome(cases[0], prepare)
+    worker.leave()
+    assert list(tmp_path.glob("*.json")) == []
 
 
 # -- several GPUs -------------------------------------------------------------------------------------------------
