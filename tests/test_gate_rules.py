@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from reasoning_probe.gate import judge
 from reasoning_probe.gate_reference import Answered, file_of, other_items, read_reference, write_reference
+from reasoning_probe.gatekeeper import Gatekeeper
 from reasoning_probe.items import Item
 from reasoning_probe.limits import Rules, parse_limits, parse_share
 from reasoning_probe.outcome import Outcome
@@ -216,3 +217,44 @@ def test_other_items_are_told_apart() -> None:
     for changed in (Item(question="What?", answer="3", id="3"), Item(question="What is 3?", answer="4", id="3")):
         said = other_items(reference, "logic", [*items[:3], changed])
         assert said == "of logic it has 1 item with another text (such as 3)"
+
+
+# -- what is missing ----------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_of_which_nothing_was_answered_has_not_kept_up_with_the_reference() -> None:
+    run = as_run(answers("logic", 2, 0))
+    run.summary["skipped"] = [{"dataset": "sums", "item": "sums-0", "reason": "it does not fit"}]
+    before = known([*answers("logic", 2, 0), *answers("sums", 1, 0), *answers("other", 1, 0)])
+    said = judge(run, Rules(min_accuracy={"gone": 0.5}, reference=Path("x")), before)
+    assert said["passed"] is False
+    assert [(check["dataset"], check["passed"]) for check in said["checks"]] == [("logic", True), ("sums", False)]
+    assert said["checks"][1]["line"].startswith("sums: no item was answered, so nothing compares with the reference")
+    assert said["notes"] == ["No item of gone was asked.", "The reference also holds other."]
+
+
+def test_a_reference_that_is_gone_at_the_end_fails_the_session(tmp_path: Path) -> None:
+    keeper = Gatekeeper(Rules(min_accuracy={"": 0.5}, reference=tmp_path / "gone.jsonl"))
+    run = keeper.judged(as_run(answers("logic", 2, 0)))
+    assert run.summary["gate"]["passed"] is True  # the limit is kept all the same
+    assert keeper.problem is not None
+    assert keeper.problem.startswith(f"--probe-reference: there is no reference {tmp_path / 'gone.jsonl'}")
+    assert keeper.fails(run)
+
+
+def test_a_reference_that_cannot_be_replaced_fails_the_session(tmp_path: Path) -> None:
+    run = as_run(answers("logic", 2, 0))
+    (tmp_path / "file").touch()
+    keeper = Gatekeeper(Rules(reference=tmp_path / "file" / "below.jsonl", update=True))
+    keeper.record(keeper.judged(run))
+    assert keeper.said is None
+    assert keeper.problem is not None
+    assert keeper.problem.startswith("cannot write ")
+    assert keeper.problem.endswith(": name another reference")
+    assert keeper.fails(run)
+
+    write_run(tmp_path / "more", as_run(answers("sums", 1, 0)))
+    keeper = Gatekeeper(Rules(reference=tmp_path / "more", update=True))
+    keeper.record(run)
+    assert "also holds sums, which this run did not ask" in (keeper.problem or "")
+    assert read_run(tmp_path / "more").outcomes[0].dataset == "sums"
