@@ -15,6 +15,7 @@ from reasoning_probe.datasets import DatasetError, load, read
 from reasoning_probe.items import Item
 from reasoning_probe.prompts import Generation
 from reasoning_probe.sources import located
+from reasoning_probe.sources.hub import one_line
 from reasoning_probe.sources.rows import plain
 
 ROWS = [
@@ -281,6 +282,21 @@ def test_a_hub_that_cannot_be_reached_is_one_line(project: Project) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     (line,) = [line for line in result.errlines if line]
     assert "cannot load hf:no-body/no-data:test: it is not on this machine and the hub cannot be reached" in line
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (ConnectionError("Max retries exceeded"), "it is not on this machine and the hub cannot be reached: fetch it"),
+        (FileNotFoundError("Dataset 'a' doesn't exist on the Hub"), "there is no such dataset on the hub, or it is pr"),
+        (ValueError("split\n  by lines"), "split by lines"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_whatever_loading_raises_is_one_line(raised: Exception, said: str) -> None:
+    with pytest.raises(DatasetError, match=f"^cannot load hf:a: {said}") as error, one_line("hf:a"):
+        raise raised
+    assert "\n" not in str(error.value)
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
