@@ -1,7 +1,7 @@
 """How well ``judge`` agrees with the labels that were written by reading.
 
     python -m benchmarks.agreement
-    python -m benchmarks.agreement tune learn --disagreements     # of the other two splits only totals are printed
+    python -m benchmarks.agreement frozen --disagreements
 
 Prints, for each split of ``labelled.jsonl`` and ``labelled_again.jsonl`` (which also holds responses that were
 written by hand in the manner of larger models), how often the same answer was read, the confusion matrix of the
@@ -17,6 +17,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from reasoning_probe import Item, judge
@@ -32,9 +33,6 @@ SPLITS = {
     "frozen": "labelled_again.jsonl",
 }
 """The splits, and which file holds them."""
-
-SHOWN = ("tune", "learn")
-"""The splits whose disagreements may be read."""
 
 CLASSES = ("right", *CATEGORIES)
 
@@ -58,7 +56,7 @@ class Pair:
         """The class that ``judge`` gave."""
         return self.judgement.category or "right"
 
-    @property
+    @cached_property
     def same_answer(self) -> bool:
         """Whether the same answer was read, as an exact number where it is one."""
         read = self.judgement.answer
@@ -142,7 +140,7 @@ def table(pairs: Sequence[Pair]) -> str:
 
 
 def main() -> None:
-    """Print the figures of the splits, and the disagreements of those that may be read if they are asked for."""
+    """Print the figures of the splits, and their disagreements if they are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("splits", nargs="*", default=list(SPLITS), metavar="SPLIT", help=", ".join(SPLITS))
     parser.add_argument("--disagreements", action="store_true")
@@ -156,7 +154,7 @@ def main() -> None:
             print(f"same answer {answers(part):.1%} [{low:.1%}, {high:.1%}]")
             print(f"kappa {kappa(part):.3f} [{kappa_low:.3f}, {kappa_high:.3f}]\n")
         print(f"{table(read(split))}\n")
-        for pair in read(split) if options.disagreements and split in SHOWN else ():
+        for pair in read(split) if options.disagreements else ():
             if not (pair.same_answer and pair.label == pair.category):
                 cut = " (cut)" if pair.truncated else ""
                 print(f"{pair.question} => {pair.expected}{cut}\n  {pair.response!r}")

@@ -6,7 +6,8 @@
 Writes one JSON line a response, without labels; ``docs/labelling.md`` is the guide by which they are labelled. The
 questions are generated with seeds that nothing else uses, and those of ``tests/data/gsm8k_like.jsonl`` (first round)
 and ``tests/data/everyday.jsonl`` (second round), which were written for this. The second round came when the held-out
-half of the first had been looked at too often; two thirds of its questions are to learn from, one third is frozen.
+half of the first had been looked at too often; two thirds of its questions were learnt from
+first, a third (frozen) later.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ _INTEGER = (
     r"|[0-9]{1,3}(?:[ ]000|[\u00a0\u202f][0-9]{3})+(?![0-9])"  # 400 000, and any groups with a space that is no space
     r"|(?<=[$€£¥])[0-9]{1,3}(?:[ ][0-9]{3})+(?![0-9])"
     r"|(?<![0-9][ ])[0-9]{2,3}(?:[ ][0-9]{3})+(?![0-9]|[ ][0-9])"  # 17 815 that stands alone
+    r"|(?<![0-9][ ])[1-9](?:[ ][0-9]{3}){2,9}(?![0-9]|[ ][0-9])"  # 2 500 000
     r"|(?<![0-9][ ])[1-9](?:[ ][0-9]{3})+(?=[ ][a-z]{3})|[0-9]+)"  # 7 500 dollars
 )
 _DIGITS = re.compile(
@@ -85,7 +86,8 @@ _WORD = "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
 _WORDS = re.compile(
     rf"(?<![\w-])(?P<article>(?:half[ ])?an?[ ](?=hundred|thousand|million|billion|dozen))?(?:{_WORD})\b"
     rf"(?:(?:-|[ ](?:and[ ])?)(?:{_WORD})\b){{0,12}}"
-    rf"(?:[ ]and[ ]a[ ](?P<extra>half|quarter|third)\b|[ -](?P<part>{'|'.join(_PARTS)})(?P<plural>s?)\b)?",
+    rf"(?:[ ]and[ ]a[ ](?P<extra>half|quarter|third)\b"
+    rf"(?:[ ](?P<extra_scale>hundred|thousand|million|billion)\b)?|[ -](?P<part>{'|'.join(_PARTS)})(?P<plural>s?)\b)?",
     re.IGNORECASE,
 )
 _WORD_TOKEN = re.compile(rf"\b(?:{_WORD})\b", re.IGNORECASE)
@@ -235,7 +237,8 @@ def _word_numbers(text: str) -> Iterator[Numeral]:
 def _split_words(text: str, match: re.Match[str]) -> list[Numeral]:
     """Return the numbers in a run of number words: "twenty one" is one number, "five six" are two."""
     groups: list[list[re.Match[str]]] = []
-    for token in _WORD_TOKEN.finditer(text, match.start(), match.end()):
+    end = match.start("extra") if match["extra"] else match.end()
+    for token in _WORD_TOKEN.finditer(text, match.start(), end):
         if groups and _continues([word[0].lower() for word in groups[-1]], token[0].lower()):
             groups[-1].append(token)
         else:
@@ -250,6 +253,7 @@ def _split_words(text: str, match: re.Match[str]) -> list[Numeral]:
             value /= 2 if match["article"].lower().startswith("half") else 1
         if last and match["extra"]:
             value, end = value + Fraction(1, _PARTS[match["extra"].lower()]), match.end()
+            value *= _SCALES[match["extra_scale"].lower()] if match["extra_scale"] else 1
         elif last and match["part"] and (value == 1 or (match["plural"] and value < 10)):
             value, end = value / _PARTS[match["part"].lower()], match.end()
         numerals.append(Numeral(value, start, end, text[start:end]))

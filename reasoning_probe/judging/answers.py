@@ -38,7 +38,7 @@ from reasoning_probe.judging.responses import (
 )
 from reasoning_probe.judging.statements import calculations_in, pick_number
 from reasoning_probe.judging.units import joined
-from reasoning_probe.judging.worked import is_plan, worked_number
+from reasoning_probe.judging.worked import is_plan, repeated_result, worked_number
 from reasoning_probe.numerals import find_numbers
 
 _CORRECTION = re.compile(
@@ -46,7 +46,8 @@ _CORRECTION = re.compile(
     r"(?:(?:no,?[ ])?wait|no(?=,)|sorry|oops|correction|(?<!\n)actually|i meant?|i made (?:a mistake|an error)|"
     r"scratch that|(?:hmm+,?[ ])?(?:that's|that is|this is) (?:not right|wrong|incorrect)|"
     r"let me (?:correct (?:that|myself|this)|recalculate|redo (?:that|this)|try again))"
-    r"\b(?:[\s,:.!\u2026-]|(?:wait|no|sorry|actually)\b){1,12}",
+    r"\b(?:[\s,:.!\u2026-]|(?:wait|no|sorry|actually|(?:that's|that is|this is) (?:not right|wrong|incorrect)|"
+    r"i made (?:a mistake|an error))\b){1,12}",
     re.IGNORECASE,
 )
 """What takes back the number before it."""
@@ -73,6 +74,11 @@ _ROUNDING = re.compile(
 _CHECK = re.compile(r"\b(?:double-?check(?:ing)?|let me check|check(?:ing)?:|verif(?:y|ying|ication))", re.IGNORECASE)
 """What goes over an answer again, and gives none."""
 
+_PART_OF = re.compile(r"[ ]?(?:%|percent)?[ ]of (?:the|his|her|their|its)\b", re.IGNORECASE)
+_PART_ASKED = re.compile(r"\b(?:fraction|per ?cent(?:age)?|part|share|proportion|portion|how much)\b", re.IGNORECASE)
+_NONE_LEFT = re.compile(
+    r"\b(?:has|have|is|are|be) (?:none|nothing|(?:no|zero) (?:\w+ )?\w+) (?:left|remaining)(?: over)?$"
+)
 _DEGENERATE = re.compile(r"([0-9])\1{14}")
 """Digits without end."""
 
@@ -125,7 +131,7 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     for match in reversed(corrected):
         stated = to_sentence_end(text, match.end())
         number = pick_number(stated, own) if len(words(stated)) <= MAX_CORRECTION else None
-        if number and find_numbers(text[: match.start()]):
+        if number and not _CHECK.search(stated) and find_numbers(text[: match.start()]):
             return _carried_on(reading_of(number, stated, question), text[match.end() :], question)
     explicit = explicit_number(text, own, question)
     if explicit is not None:
@@ -137,7 +143,13 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
         for part in sentences(text)
         if not part.is_question and not is_echo(part.text, question) and not _CHECK.search(part.text)
     ]
-    numeric = [part for part in said if pick_number(part.text, own) and not is_plan(part.text, own)]
+    numeric = [
+        part
+        for part in said
+        if pick_number(part.text, own) and not is_plan(part.text, own) and not _is_share(part.text, question)
+    ]
+    if repeated := repeated_result(said, numeric, own) if truncated else None:
+        return reading_of(*repeated, question)
     if not numeric:
         return _nothing(said)
     if (
@@ -153,9 +165,23 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     final = None if truncated or solved else _final_result(numeric[-1], said[-1], bare, own, question)
     if final or bare:
         return _rounded(final or bare, numeric, question, truncated)
-    if is_loop(text) and truncated and len({part.text for part in said}) > 2:
+    if truncated and (
+        (_calculates_on(said) and not solved) or (is_loop(text) and len({part.text for part in said}) > 2)
+    ):
         return None
     return worked_number(numeric, said, question, own, truncated)
+
+
+def _calculates_on(said: list[Sentence]) -> bool:
+    """Whether the limit cut the reply in a new calculation: "That is $5. So the total is $5 + $4 +".
+
+    A counter-example is "5 + 4 = 9. 5 + 4", which only says the last one again.
+    """
+    last = said[-1].text
+    found = calculations_in(last)
+    before = [each.tokens for part in said[:-1] for each in calculations_in(part.text)]
+    cut = bool(found) and found[-1].stated is None and not re.search(r"\w", last[found[-1].end :])
+    return cut and len(said) > 1 and all(found[-1].tokens != tokens[: len(found[-1].tokens)] for tokens in before)
 
 
 def _carried_on(reading: Reading, rest: str, question: str) -> Reading:
@@ -170,11 +196,10 @@ def _carried_on(reading: Reading, rest: str, question: str) -> Reading:
 
 
 def _nothing(said: list[Sentence]) -> Reading | None:
-    """Read "None." and "Nothing." as zero; "None of them is red" is no number."""
+    """Read "None.", "Nothing." and "She has none left." as zero; "None of them is red" is no number."""
     first = normalise_text(said[0].text) if said else ""
-    return (
-        Reading("0", Fraction(0), said[0].text) if first in ("none", "nothing", "nothing left", "none left") else None
-    )
+    none = first in ("none", "nothing", "nothing left", "none left") or _NONE_LEFT.search(first)
+    return Reading("0", Fraction(0), said[0].text) if none else None
 
 
 def _bare_number(first: Sentence, said: list[Sentence], question: str) -> Reading | None:
@@ -187,12 +212,33 @@ def _bare_number(first: Sentence, said: list[Sentence], question: str) -> Readin
     if numbers[0].start > start or any(found.start <= numbers[0].start for found in calculations_in(first.text)):
         return None
     rest = first.text[numbers[0].end :]
-    if re.match(r"\.[^\W\d_]", rest):  # "1.2.you."
+    if re.match(r"[^\W\d_]{0,3}\.[^\W\d_]", rest) or _is_premise(numbers[0].value, rest):  # "1.2.you.", "20s.Add"
         return None
     listed = len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1
     if listed or _ROUNDED.search(rest) or not _BARE_REST.match(rest):
         return None
     return reading_of(numbers[0], first.text, question)
+
+
+def _is_share(sentence: str, question: str) -> bool:
+    """Whether *sentence* only says which part it is, where no part is asked for: "It is 75% of the old price.".
+
+    A counter-example is "75% of the 80 dollars is 60 dollars.".
+    """
+    numbers = find_numbers(sentence)
+    part = len(numbers) == 1 and _PART_OF.match(sentence, numbers[0].end) is not None
+    fraction = part and ("%" in sentence or (numbers[0].value.denominator > 1 and "." not in numbers[0].text))
+    return fraction and _PART_ASKED.search(question) is None
+
+
+def _is_premise(value: Fraction, rest: str) -> bool:
+    """Whether the sentence goes on to calculate with its first number: "There are 20 bags, 20 * 6 = 120".
+
+    A counter-example is "12, because 24 - 12 = 12", which explains it.
+    """
+    found = [each for each in calculations_in(rest) if each.stated is not None]
+    explains = re.search(r"\b(?:because|since|as)\b|\(", rest) is not None
+    return not explains and any(value in each.operands for each in found) and value not in {f.stated for f in found}
 
 
 def _rounded(reading: Reading | None, numeric: list[Sentence], question: str, truncated: bool) -> Reading | None:

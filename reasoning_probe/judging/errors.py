@@ -34,6 +34,13 @@ from reasoning_probe.numerals import find_numbers, parse_number, render_number
 
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?: ?[AaPp]\.?[Mm]\.?)?")
 
+_COURTESY = re.compile(
+    r"(?:(?:that's |what )?an? )?(?:great|good|excellent|interesting|nice) (?:question|problem|puzzle)\b|"
+    r"(?:sure|certainly|of course|okay|alright|hello|hi|hey|thanks|thank you)\b",
+    re.IGNORECASE,
+)
+"""A greeting or compliment, which answers nothing."""
+
 CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hallucination")
 """The categories of a wrong answer, in the order in which they are tried."""
 
@@ -156,13 +163,20 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
 def _in_words(item: Item, statement: str) -> str | None:
     """Return *statement* if it could answer something: real words, some of them not the question's, and no number."""
     said = words(statement)
-    real = bool(said) and all(word.isalpha() and len(word) > 1 for word in said) and not statement.endswith(":")
+    real = bool(said) and all(_is_word(word) for word in said) and not statement.endswith(":")
+    if _COURTESY.match(statement):
+        return None
     plain = not any(symbol in statement for symbol in "=+*/_(){}<>\\")
     if not (real and plain) or set(said) <= set(words(item.question)) or find_numbers(statement):
         return None
     if is_echo(statement, item.question) or label_in(statement, item.question) == "unknown":
         return None
     return statement.rstrip(".! ")
+
+
+def _is_word(word: str) -> bool:
+    """Whether *word* can be one: letters, and of the Latin ones a vowel among them; not "lll"."""
+    return word.isalpha() and len(word) > 1 and (not word.isascii() or re.search("[aeiouy]", word) is not None)
 
 
 def _lone_number(text: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from reasoning_probe.judging.responses import words
+from reasoning_probe.judging.responses import IRREGULAR, words
 from reasoning_probe.numerals import NUMBER_WORDS
 
 Label = Literal["yes", "no", "unknown"]
@@ -29,14 +29,17 @@ _TO_KNOW = (
 )
 _UNKNOWN = re.compile(
     rf"\b(?:{_NOT_ABLE} (?:\w+ )?{_TO_KNOW}"
-    r"|(?:not|\w+n't) (?:provide |give |have )?(?:enough|sufficient|any) (?:\w+ )?(?:information|info|data|facts)"
+    r"|(?:not|\w+n't) (?:provide |give |have )?(?:enough|sufficient|any) (?:\w+ )?"
+    r"(?:information|info|data|facts|details?|clues)"
     r"|no (?:\w+ )?(?:information|evidence|mention)|no ?one (?:knows|can know)|no way (?:of|to)"
     r"|nothing can be (?:known|said|concluded)|insufficient"
     r"|(?:more|additional|further) (?:information|info|data) (?:is |are )?(?:needed|required)"
     r"|not (?:guaranteed|enough|sufficient|necessarily|known|certain|clear|sure|specified|stated|mentioned|given|"
     r"provided|determined)"
     r"|un(?:known|certain|clear|determined)|in(?:determinate|conclusive)|depends on|it depends|could be either"
-    r"|(?:may|might) or (?:may|might) not)\b",
+    r"|(?:may|might) or (?:may|might) not|(?:not|\w+n't) (?:logically |necessarily )?follow"
+    r"|not something (?:that )?(?:we|you|one|anyone) can (?:know|tell|say|determine)"
+    r"|(?:either|both)(?: \w+)? (?:is|are) possible|could be any(?:where|one|thing|body))\b",
     re.IGNORECASE,
 )
 _BOTH = re.compile(
@@ -107,8 +110,10 @@ _AUXILIARIES = {"is", "are", "was", "were", "am", "be", "been", "do", "does", "d
 _AUXILIARIES |= {"should", "may", "might", "must", "shall"}
 _NEGATIONS = {"not", "never", "cannot", "no", "neither", "unable"}
 _FILLERS = {"a", "an", "the", "also", "indeed", "still", "therefore", "so", "thus", "then", "certainly", "definitely"}
-_FILLERS |= {"to", "possibly", "perhaps", "maybe", "actually", "really", "probably", "likely", "always"}
+_FILLERS |= {"which", "to", "possibly", "perhaps", "maybe", "actually", "really", "probably", "likely", "always"}
 _PRONOUNS = {"it", "he", "she", "they", "this", "that"}
+_SHORTENED = {f"{pronoun}'{verb}" for pronoun in _PRONOUNS for verb in ("s", "re", "ll", "d")}
+_NOWADAYS = {"today", "now", "currently", "tonight"}
 _POINTING = {"this", "that", "these", "those"}
 _SUBJECTS = [[pronoun] for pronoun in sorted(_PRONOUNS)]
 _NO_NOUN = _PRONOUNS | _FILLERS | _AUXILIARIES | {"there", "we", "you", "i", "because", "since", "not", "and", "but"}
@@ -200,7 +205,11 @@ def _statement(said: list[str], sentence: str, question: str) -> Label | None:
     if start is None:
         return None
     wanted, _ = _content(asked[start + 1 :])
+    if said[:1] and said[0] in _PRONOUNS and wanted and wanted[-1] in _NOWADAYS - set(said):
+        wanted = wanted[:-1]  # "It is not open on Monday."
     stated, negations = _antonyms(*_content(said), wanted)
+    if asked[start] == "did":
+        wanted, stated = [_present(word) for word in wanted], [_present(word) for word in stated]
     for clause in _clauses(sentence):
         if decided := _comparison(clause, wanted):
             return decided
@@ -219,7 +228,12 @@ def _statement(said: list[str], sentence: str, question: str) -> Label | None:
             if (_HEDGED - set(asked)) & set(said):
                 return "unknown"
             denied = sum(at <= place < at + len(predicate) for place in negations)
-            return "no" if (denied + bool(_DENIED.search(sentence))) % 2 else "yes"
+            denied += bool(_DENIED.search(sentence))
+            if denied % 2 and wanted[0] == "some" == stated[at]:
+                return None  # "Some cats are not black." leaves open whether some are
+            return "no" if denied % 2 else "yes"
+    if wanted[:1] == ["all"] and ["some", *wanted[1:]] == stated and negations:  # "Some cats are not black."
+        return "no"
     if wanted[:1] == ["all"] and stated[: len(wanted) - 1] == wanted[1:]:  # "Cats breathe air."
         return "no" if negations else "yes"
     return None
@@ -258,8 +272,16 @@ def _antonyms(stated: list[str], negations: list[int], wanted: list[str]) -> tup
 
 
 def _comparison(stated: list[str], wanted: list[str]) -> Label | None:
-    """Return what "cid shorter than ann", or "cid taller than ann", says to "ann taller than cid"."""
-    if len(wanted) != 4 or wanted[2] != "than" or len(stated) != 4 or stated[2] != "than":
+    """Return what "cid shorter than ann", "cid taller than ann", "cid shortest" says to "ann taller than cid"."""
+    if len(wanted) != 4 or wanted[2] != "than":
+        return None
+    if len(stated) > 1 and stated[0] in (wanted[0], wanted[3]) and (len(stated) == 2 or stated[2] == "of"):
+        degrees = {wanted[1]: True} | {word: False for pair in _OPPOSITES if wanted[1] in pair for word in pair}
+        degrees[wanted[1]] = True
+        degrees |= {f"{word.removesuffix('er')}est": same for word, same in degrees.items() if word.endswith("er")}
+        same = degrees.get(stated[1])
+        return None if same is None else "yes" if same is (stated[0] == wanted[0]) else "no"
+    if len(stated) != 4 or stated[2] != "than":
         return None
     opposite = {wanted[1], stated[1]} in _OPPOSITES
     if stated[1] != wanted[1] and not opposite:
@@ -267,6 +289,11 @@ def _comparison(stated: list[str], wanted: list[str]) -> Label | None:
     if [stated[0], stated[3]] == [wanted[3], wanted[0]]:
         return "yes" if opposite else "no"
     return "no" if opposite and [stated[0], stated[3]] == [wanted[0], wanted[3]] else None
+
+
+def _present(word: str) -> str:
+    """Return the stem that a verb and its past share: "rain" for "rained", "win" for "won", "bak" for "baked"."""
+    return IRREGULAR.get(word) or (word.removesuffix("ed").removesuffix("e") if len(word) > 3 else word)
 
 
 def _is_verb(word: str) -> bool:
@@ -277,7 +304,7 @@ def _content(tokens: list[str]) -> tuple[list[str], list[int]]:
     """Return the words that matter, without inflection, and before which of them a negation stood."""
     kept: list[str] = []
     negations: list[int] = []
-    for token in (each.removesuffix("'s") if each.removesuffix("'s") in _PRONOUNS else each for each in tokens):
+    for token in (each.partition("'")[0] if each in _SHORTENED else each for each in tokens):
         if token in _NEGATIONS or token.endswith("n't"):
             negations.append(len(kept))
         elif token not in _AUXILIARIES and token not in _FILLERS:

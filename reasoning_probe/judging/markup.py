@@ -9,6 +9,20 @@ _PROGRAM = re.compile(
     r"\b(?:print|def|import|return|function|const|let|var)\b|[-+*/]=|^[ \t]*[a-z_]\w* ?= ?\S", re.MULTILINE
 )
 _ROW = re.compile(r"^[ \t]*\|([^\n]{1,400})\|[ \t]*$", re.MULTILINE)
+_SPACE = re.compile(r"(?<![0-9])[\u00a0\u2009\u202f]|[\u00a0\u2009\u202f](?![0-9]{3}(?![0-9]))")
+"""A space that does not break the line, outside the thousands of a number."""
+
+_COLUMN = re.compile(
+    r"^[ \t]*([0-9][0-9.,]{0,20})[ \t]*\n[ \t]*([-+*x\u00d7\u2212])[ \t]*([0-9][0-9.,]{0,20})[ \t]*\n"
+    r"[ \t]*[-_=\u2014\u2500]{1,40}[ \t]*\n[ \t]*(?=[0-9])",
+    re.MULTILINE,
+)
+"""A calculation whose numbers stand one below the other, down to the line."""
+
+_AND_A_HALF = re.compile(
+    r"\b(?:an?|(one|two|three|four|five|six|seven|eight|nine|ten))[ ]([a-z]{3,12})[ ]and[ ]a[ ](half|quarter)\b",
+    re.IGNORECASE,
+)
 _PLAIN = (
     (re.compile(r"\\(?:times|cdot)\b"), "*"),
     (re.compile(r"\\div\b"), "/"),
@@ -30,7 +44,8 @@ def plain_text(text: str) -> str:
     >>> plain_text("<think>7?</think>\\boxed{**8**}"), plain_text("| Total | $8 |\n|---|---|")
     ('\\boxed{8}', 'Total: $8\n')
     """
-    text = _CODE.sub(_shown, without_thoughts(text))
+    text = _AND_A_HALF.sub(_number_first, _SPACE.sub(" ", _CODE.sub(_shown, without_thoughts(text))))
+    text = _COLUMN.sub(r"\1 \2 \3 = ", text)
     for pattern, plain in _PLAIN:
         text = pattern.sub(plain, text)
     return _ROW.sub(_cells, text)
@@ -51,6 +66,11 @@ def without_thoughts(text: str) -> str:
 def _shown(block: re.Match[str]) -> str:
     """A block with a result is text in a box; a program answers nothing before it runs."""
     return "\n" if _PROGRAM.search(block[1]) else block[1]
+
+
+def _number_first(match: re.Match[str]) -> str:
+    """Write "an hour and a half" as "one and a half hour"; not "a cup and a half cup", which says the same thing."""
+    return f"{match[1] or 'one'} and a {match[3]} {match[2]}"
 
 
 def _cells(row: re.Match[str]) -> str:

@@ -109,15 +109,17 @@ def wrong_chain(reference: Reference, answer: Fraction, chain: Chain | None) -> 
         return None
     own = set(reference.given | (reference.steps - ({reference.expected} - chain.ahead)))
     for found, value in _pairs(chain):
-        if own.issuperset(found.operands):
-            if _counts(found) and not _is_step(reference, chain, found, value):
-                return f"{_expression(found)} is not what the question asks for"
-            own.add(_stated(found))
-        elif begun := _first_step(found):
+        given = own.issuperset(found.operands)
+        if given and _counts(found) and not _is_step(reference, chain, found, value):
+            return f"{_expression(found)} is not what the question asks for"
+        begun = None if given and _counts(found) else _first_step(found)
+        if begun is not None:
             true = evaluate(begun)
             whole = true is not None and true.denominator == 1
             if own.issuperset(begun[::2]) and whole and true not in reference.steps:
                 return f"{_written(begun)} is not what the question asks for"
+        if given:
+            own.add(_stated(found))
     return None
 
 
@@ -190,7 +192,9 @@ def _alterations(tokens: tuple[Token, ...], numbers: Sequence[Fraction]) -> Iter
     for at, token in enumerate(tokens):
         before, after = tokens[:at], tokens[at + 1 :]
         if isinstance(token, Fraction):
-            yield from ((*before, number, *after) for number in numbers if number != token and token in numbers)
+            beside = {*tokens[max(0, at - 2) : at], *tokens[at + 1 : at + 3]}  # "40 / 40" is nobody's mistake
+            exchanged = [number for number in numbers if number not in (token, *beside) and token in numbers]
+            yield from ((*before, number, *after) for number in exchanged)
             continue
         if token in "()":
             continue
@@ -301,8 +305,13 @@ def _comes_to_step(reference: Reference, found: Equation, carried: Fraction | No
 
 
 def _first_step(found: Equation) -> tuple[Token, Token, Token] | None:
-    """Return ``12 + 90`` of ``12 + 90 - 1``; ``None`` where that is not calculated first, or is all there is."""
+    """Return ``12 + 90`` of ``12 + 90 - 1``; ``None`` where that is not calculated first, or is all there is.
+
+    ``60 + 4`` is calculated first in ``(60 + 4) / 7``.
+    """
     operators = set(found.operators)
+    if len(found.tokens) > 5 and found.tokens[0] == "(" and found.tokens[4] == ")":
+        return found.tokens[1], found.tokens[2], found.tokens[3]
     one_rank = operators <= {*"+-"} or operators <= {*"*/"}
     if len(found.tokens) < 5 or "(" in found.tokens or not one_rank:
         return None
@@ -330,7 +339,7 @@ def _explains_itself(reference: Reference, answer: Fraction, chain: Chain) -> bo
 def _combination(reference: Reference, answer: Fraction, applies: bool, operators: frozenset[str]) -> str | None:
     if not applies or answer == -reference.expected:
         return None
-    numbers = [*reference.numbers[:20], *(reference.implied if len(reference.numbers) == 1 else ())]
+    numbers = [*reference.numbers[:20], *(reference.implied if len(reference.numbers) == 1 else reference.parts)]
     for a, b in combinations(numbers, 2):
         for operator in "+-*/":
             for left, right in ((a, b), (b, a)):

@@ -26,6 +26,7 @@ MAX_IMPLIED = 8
 
 _MAX_TEXT = 20_000
 _CLOCK = re.compile(r"(?<![0-9:])([0-9]{1,2}):([0-9]{2})(?![0-9:])")
+_OPTIONS = re.compile(r"\s\(?A[).:]\s(?=.{1,400}?\s\(?B[).:]\s)", re.DOTALL)
 _ANNOTATION = re.compile(r"<<([^<>]{1,200})>>")
 _IMPLIED = (
     (re.compile(r"\b(?:twice|doubles?|doubled|both|pair)\b", re.IGNORECASE), (Fraction(2),)),
@@ -36,6 +37,7 @@ _IMPLIED = (
     (re.compile(r"\b(?:a|an|one) tenths?\b", re.IGNORECASE), (Fraction(10), Fraction(1, 10))),
     (re.compile(r"\b(?:percent|percentage)\b|%", re.IGNORECASE), (Fraction(100),)),
     (re.compile(r"\b(?:half|halves|halved)\b", re.IGNORECASE), (Fraction(2), Fraction(1, 2))),
+    (re.compile(r"\bweekdays?\b", re.IGNORECASE), (Fraction(5),)),
     (re.compile(r"\bquarters?\b", re.IGNORECASE), (Fraction(4), Fraction(1, 4))),
     (re.compile(r"\bdozens?\b", re.IGNORECASE), (Fraction(12),)),
 )
@@ -59,6 +61,13 @@ class Reference:
     chain: tuple[Equation, ...] = ()
 
     @property
+    def parts(self) -> frozenset[Fraction]:
+        """The whole numbers that the question's fractions are made of: 3 and 4 of ``3/4``."""
+        fractions = [number for number in self.numbers if number.denominator > 1]
+        made_of = {Fraction(part) for number in fractions for part in (number.numerator, number.denominator)}
+        return self.implied & made_of
+
+    @property
     def given(self) -> frozenset[Fraction]:
         """Every number that a solver may calculate with."""
         return self.implied | frozenset(self.numbers)
@@ -74,7 +83,7 @@ def reference_of(item: Item) -> Reference:
     """
     expected = parse_number(item.answer)
     assert expected is not None  # an item of kind number has one
-    question = item.question[:_MAX_TEXT]
+    question = _OPTIONS.split(item.question[:_MAX_TEXT], maxsplit=1)[0]  # what is only offered is not given
     found = find_numbers(question)
     given = [value for text in item.operands if (value := parse_number(text)) is not None]
     numbers = tuple(given or [number.value for number in found])
@@ -87,6 +96,7 @@ def reference_of(item: Item) -> Reference:
             implied.add(number.value / 12)
         if number.value.denominator > 1 and "." not in number.text:
             implied |= {1 - number.value, Fraction(number.value.numerator), Fraction(number.value.denominator)}
+            implied |= {Fraction(number.value // 1), number.value % 1} - {Fraction(0)}  # 3 of "three and a half"
     percents = [number.value for number in found if _is_percent(question, number)]
     chain, ways = _solution(item, expected, _variants(numbers, percents, sorted(implied)))
     constants = {operand for found in chain for operand in found.operands} if item.solution is not None else set()

@@ -37,7 +37,7 @@ _LITTLE_WORDS = _PRONOUNS | {
     "were",
     "wa",
 }
-_IRREGULAR = {
+IRREGULAR = {
     "has": "have", "had": "have", "sold": "sell", "bought": "buy", "ate": "eat", "gave": "give", "found": "find",
     "spent": "spend", "made": "make", "lost": "lose", "paid": "pay", "took": "take", "got": "get", "won": "win",
 }  # fmt: skip
@@ -203,7 +203,7 @@ def _retells_one(sentence: str, number: str, question: str) -> bool:
 
 
 def _stem(word: str) -> str:
-    return _IRREGULAR.get(word) or (word.removesuffix("s").removesuffix("ed") if len(word) > 3 else word)
+    return IRREGULAR.get(word) or (word.removesuffix("s").removesuffix("ed") if len(word) > 3 else word)
 
 
 def is_refusal(text: str) -> bool:
@@ -235,7 +235,7 @@ def is_counting(text: str) -> bool:
     if any(character in "=+*/" for character in text):
         return False
     values = [number.value for number in find_numbers(text[:2000])]
-    if re.match(r"\s*1\.\s+2\.\s*(?:3\.|$)", text):
+    if re.match(r"\s*1\.\s+2\.\s*(?:3\.|$|[0-9.\s]*$)", text):
         return True
     strayed = sum(any(character.isalpha() for character in word) for word in words(text[:2000]))
     return len(values) > 2 and len(set(values)) > 1 and strayed * 5 <= len(values) and (not strayed or "." in text)

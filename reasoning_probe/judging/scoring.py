@@ -10,9 +10,9 @@ from decimal import Decimal, InvalidOperation
 
 from reasoning_probe.items import Item, label_of
 from reasoning_probe.judging.answers import read_label, read_number
-from reasoning_probe.judging.explicit import Reading
+from reasoning_probe.judging.explicit import Reading, explicit_statement
 from reasoning_probe.judging.listed import chosen, options_of, written_out
-from reasoning_probe.judging.responses import clean, words
+from reasoning_probe.judging.responses import clean, options_in, words
 from reasoning_probe.judging.texts import read_text, same_words
 from reasoning_probe.numerals import MAX_DIGITS, find_numbers, parse_number
 
@@ -81,6 +81,8 @@ def extract_answer(item: Item, response: str, truncated: bool = False) -> Readin
     if choices and item.kind == "text":
         if letter := chosen(text, choices):
             return Reading(letter if _LETTER.fullmatch(item.answer.strip()) else choices[letter], source=text[:400])
+        if options_in(text) and not explicit_statement(text):
+            return None  # the options, and none of them taken
     elif choices:
         text = written_out(text, choices)
     if item.kind == "label":

@@ -18,9 +18,13 @@ _CONCLUDING = re.compile(
     r"|\bround(?:s|ed|ing)?(?: it)?(?: up| down| off)? to\b(?!.{0,30}\b(?:decimal|places|nearest))",
     re.IGNORECASE,
 )
+_EXPLAINED = re.compile(r"\b(?:because|since)\b", re.IGNORECASE)
+"""What explains a result: the calculation after it checks the one before, as in "9 - 4 is 5 because 5 + 4 = 9"."""
+
 _SUBORDINATE = re.compile(
     r"(?:^(?:if|after|since|when|because|given|with|as|for|out of|of|from)\b[^,]{1,200},)"
-    r"|\b(?:after|because|since|when|if|out of|from|per|than|at a rate)\b[^,]{1,200}$",
+    r"|\b(?:after|because|since|when|if|out of|from|per|than|at a rate|"
+    r"in(?= \w+ (?:minutes|hours|days|weeks|months|years)\b))\b[^,]{1,200}$",
     re.IGNORECASE,
 )
 
@@ -39,6 +43,9 @@ def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
     concluding = list(_CONCLUDING.finditer(statement))
     if concluding and (number := pick_number(statement[concluding[-1].end() :], own)):
         return number
+    explained = _EXPLAINED.search(statement)
+    if explained and any(found.stated is not None for found in calculations_in(statement[: explained.start()])):
+        return pick_number(statement[: explained.start()], own)
     calculations = calculations_in(statement)
     numbers = [
         number

@@ -9,7 +9,7 @@ from reasoning_probe.judging.equations import Equation, find_equations
 from reasoning_probe.judging.explicit import Reading, reading_of
 from reasoning_probe.judging.responses import Sentence, words
 from reasoning_probe.judging.statements import after_equals, calculations_in, pick_number
-from reasoning_probe.numerals import find_numbers
+from reasoning_probe.numerals import Numeral, find_numbers
 
 _ANNOUNCED = re.compile(
     r"(?:\b(?:is|are|was|has|have|had|equals?|of|gets?|and|total|with)\b|[-+*/=:(<$])\s*$", re.IGNORECASE
@@ -105,10 +105,10 @@ def worked_number(
         chosen = (concluding[-1:] or restated[-1:] or [_followed(whole[0], results, equations, truncated)])[0]
     elif truncated and not results and not _is_finished(numeric[0], said, question):
         return None
-    elif not results and not (truncated and stepwise) and (told := _told_later(numeric, question, own)):
-        chosen = told
     elif not results and _ENTRY.match(numeric[-1].text) and _answers(numeric[-1].text, question) and over:
         chosen = numeric[-1]
+    elif not results and not (truncated and stepwise) and (told := _told_later(numeric, question, own)):
+        chosen = told
     elif not results and not stepwise and (len(own) <= 2 or _is_direct(numeric[0], question, own) or len(said) == 1):
         chosen = numeric[0]
     elif over:
@@ -117,6 +117,21 @@ def worked_number(
         return None
     number = pick_number(chosen.text, own)
     return reading_of(number, chosen.text, question) if number else None
+
+
+def repeated_result(said: list[Sentence], numeric: list[Sentence], own: set[Fraction]) -> tuple[Numeral, str] | None:
+    """Return the one result that a reply cut by the limit calculates over and over: "36 + 2 = 40. 36 + 2 = 40. 4".
+
+    Definition: its first sentence is a calculation with a result, it stands there twice, and no other one does.
+    Counter-example: "3 + 4 = 7. 7 + 1 = 8. 7 + 1".
+    """
+    found = [each for part in said for each in calculations_in(part.text)]
+    results = {each.stated for each in found} - {None}
+    same = len(found) > 1 and len(results) == len({each.tokens for each in found}) == 1
+    if not same or numeric[:1] != said[:1] or len({part.text for part in numeric}) > 2:
+        return None
+    number = pick_number(numeric[0].text, own)
+    return (number, numeric[0].text) if number and number.value in results else None
 
 
 def _repeated(said: list[Sentence], numeric: list[Sentence], question: str) -> Sentence | None:
@@ -186,6 +201,8 @@ def _is_finished(part: Sentence, said: list[Sentence], question: str) -> bool:
 
 def _is_announced(last: Sentence, results: list[Sentence], question: str) -> bool:
     """Whether the limit cut a reply just before the number that it was about to say: "so Tom has", "a total of"."""
+    if results and {"answer"} <= set(words(last.text)) <= _OPENINGS:
+        return False  # it was about to say again what it calculated
     goes_on = bool(results) and results[-1].paragraph == last.paragraph and results[-1] is not last
     said = bool(find_numbers(last.text)) or goes_on or _answers(last.text, question)
     return _ANNOUNCED.search(last.text) is not None and said
