@@ -6,6 +6,7 @@ import copy
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -221,6 +222,18 @@ def test_code_put_into_a_model_cannot_be_told_from_outside(asked: Asked) -> None
     assert resume.context_of(asked.model, asked.tokenizer, mark) is not None
     asked.model.transformer.h[0].forward = asked.model.transformer.h[1].forward
     assert resume.context_of(asked.model, asked.tokenizer, mark) is None
+
+
+def test_a_tokenizer_that_shows_nothing_of_itself_cannot_be_told_from_outside(asked: Asked) -> None:
+    mark = models.fingerprint(asked.model)
+    assert resume.context_of(asked.model, lambda text: {"input_ids": [1]}, mark) is None
+    slow = SimpleNamespace(get_vocab=lambda: {"a": 0, "b": 1}, init_kwargs={"name_or_path": "here", "lower": True})
+    known = resume.context_of(asked.model, slow, mark)
+    assert known is not None
+    slow.init_kwargs["name_or_path"] = "there"
+    assert resume.context_of(asked.model, slow, mark) == known
+    slow.init_kwargs["lower"] = False
+    assert resume.context_of(asked.model, slow, mark) != known
 
 
 def test_fresh_ignores_what_is_known_and_replaces_it(asked: Asked, tmp_path: Path) -> None:

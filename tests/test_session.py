@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from planted import CARRIER, planted
 
 from reasoning_probe.engine.run import Engine
+from reasoning_probe.heads import HeadError, HeadMap
 from reasoning_probe.items import Item
 from reasoning_probe.session import Case, ProbeSession, Settings
 
@@ -76,3 +79,27 @@ def test_progress_counts_what_is_done_and_never_falls(session: ProbeSession) -> 
     assert seen == sorted(seen)
     assert seen[0] == (0, 6)
     assert seen[-1] == (6, 6)
+
+
+def test_what_a_model_of_a_notebook_answers_is_not_kept(session: ProbeSession, tmp_path: Path) -> None:
+    """Its class is in no file, so that a change of it would go unseen."""
+    session.machine.settings = replace(session.settings, cache=tmp_path / "store")
+    model = session.machine.provided.model  # type: ignore[union-attr]
+    model.__class__ = type("Mine", (type(model),), {"__module__": "somebodys_notebook"})
+    session.select(cases(session).values())
+    assert session.outcome(next(iter(cases(session).values()))) is not None
+    run = session.finish()
+    assert run is not None
+    assert run.summary["engine"]["store"].startswith("the model has code or a tokenizer of its own: its outcomes are")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_model_whose_heads_are_not_its_configs_is_refused(
+    session: ProbeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.select(cases(session).values())
+    assert len(session.head_map) == 8
+    other = HeadMap(session.head_map.sites[:1])
+    monkeypatch.setattr("reasoning_probe.heads.find_heads", lambda model: other)
+    with pytest.raises(HeadError, match="has other heads than its config says: they cannot be switched off reliably"):
+        session.outcome(next(iter(cases(session).values())))
