@@ -368,6 +368,7 @@ def fuzz(name: str, given: argparse.Namespace) -> None:
         "-verbosity=0",
         "-print_final_stats=1",
         *([f"-max_total_time={given.seconds}"] if given.seconds else []),
+        *(["-len_control=0"] if given.long else []),
     ]
     atheris.Setup([sys.argv[0], *options, str(corpus)], timed)
     atheris.Fuzz()
@@ -379,6 +380,9 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=10_000, help="inputs of all targets together")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=int, help="of each target at most; with --corpus it goes on later")
+    parser.add_argument(
+        "--long", action="store_true", help="up to 4 kB from the start, not once short ones find no more"
+    )
     parser.add_argument("--corpus", type=Path, help="a folder that keeps what reached new code, to go on from there")
     parser.add_argument(IN_PROCESS, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -392,6 +396,7 @@ def main() -> int:
         command = [sys.executable, __file__, name, IN_PROCESS, f"--inputs={inputs}", f"--seed={options.seed}"]
         command += [f"--seconds={options.seconds}"] if options.seconds else []
         command += [f"--corpus={options.corpus}"] if options.corpus else []
+        command += ["--long"] if options.long else []
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         said = (done.stdout + done.stderr).splitlines()
         count = next((line.split()[-1] for line in said if "number_of_executed_units" in line), "?")

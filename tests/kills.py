@@ -312,7 +312,7 @@ def main() -> int:
             done = runs.moment(way)
             counts[way] += 1
             before += done
-            total += len(runs.whole.outcomes)
+            total += runs.rows
             print(f"{number} {way}: {done} outcomes before, none lost, none double, files the same", flush=True)
     except AssertionError:
         print(f"moment {number}:")
