@@ -68,7 +68,7 @@ def batched(plain: Plain, encoded: Any, stop: tuple[str, ...], targets: Sequence
     ids = encoded.prompt.expand(len(targets), -1)
     with torch.inference_mode(), switched_off(plain.model, plain.head_map, targets):
         out = plain.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **plain.arguments(encoded, stop))
-    return [plain.ended(tuple(row), stop) for row in out[:, ids.shape[1] :].tolist()]
+    return [plain.codec.cut(row, stop) for row in out[:, ids.shape[1] :].tolist()]
 
 
 def main() -> None:

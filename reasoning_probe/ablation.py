@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reasoning_probe.parts import first, put
+from reasoning_probe.quiet import quiet
 from reasoning_probe.sites import HeadError, HeadMap, HeadSite, hooks
 from reasoning_probe.targets import Target
 from reasoning_probe.weights import device_of
@@ -144,6 +145,7 @@ def mean_output(model: Any, head_map: HeadMap, prompts: Sequence[Tensor]) -> Rep
     return {layer: (sums / count).to(device_of(model)) for layer, sums in total.items()}
 
 
+@quiet()
 def clean_output(model: Any, head_map: HeadMap, ids: Tensor) -> dict[int, Tensor]:
     """Return every head's output on the prompt *ids*, ``(1, tokens)``, by layer: ``(tokens, heads, head_dim)``."""
     with torch.no_grad(), recorded(model, head_map) as seen:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from reasoning_probe.ablation import Replacement
 from reasoning_probe.engine.replies import Encoded
 from reasoning_probe.heads import HeadError, HeadMap, HeadSite, hooks
+from reasoning_probe.quiet import quiet
 
 Estimates = dict[tuple[int, int], float]
 """By (layer, head), the estimated change of the expected answer's log-probability, in nats."""
@@ -31,7 +32,7 @@ def estimates(model: Any, head_map: HeadMap, encoded: Encoded, replacements: Seq
     answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
     ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1)
     try:
-        with torch.enable_grad(), _frozen(model), _tapped(model, head_map) as taps:
+        with torch.enable_grad(), _frozen(model), _tapped(model, head_map) as taps, quiet():
             logits = model(input_ids=ids, use_cache=False).logits[:, -answer.shape[1] :]
             logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
             logprob = logs.gather(-1, answer[..., None]).sum()

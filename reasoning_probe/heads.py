@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from reasoning_probe.parts import find_parts, prove_parts
+from reasoning_probe.quiet import quiet
 from reasoning_probe.sites import PROBE_TOKENS, HeadError, HeadMap, HeadSite, hooks, probe_ids, text_config
 from reasoning_probe.weights import at_hand
 
@@ -154,6 +155,7 @@ def _autocast_without_data(model: Any) -> Iterator[None]:
         torch.autocast = real  # type: ignore[misc]
 
 
+@quiet()
 def find_heads(model: Any) -> HeadMap:
     """Return where the heads of *model* are, by running it once on seven tokens (a meta-device model will do).
 
@@ -201,6 +203,7 @@ def _check_config(model: Any, sites: list[HeadSite]) -> None:
         )
 
 
+@quiet()
 def prove_heads(model: Any, head_map: HeadMap, targets: Iterable[Target] = ()) -> None:
     """Prove on the loaded weights that *head_map* is right; raises :class:`HeadError` where it is not.
 

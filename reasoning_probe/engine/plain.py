@@ -22,6 +22,7 @@ from reasoning_probe.ablation import ZERO, Replacement, switched_off
 from reasoning_probe.engine.memory import Memory, in_halves
 from reasoning_probe.engine.replies import Baseline, Codec, Encoded, Job, Reply
 from reasoning_probe.heads import HeadMap
+from reasoning_probe.quiet import quiet
 from reasoning_probe.targets import Target
 
 CANARY = Target("baseline", frozenset())
@@ -57,8 +58,9 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
         self.codec, self.stop, self.prompt_length = codec, stop, prompt_length
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        rows = input_ids[:, self.prompt_length :].tolist()
-        return torch.tensor([self.codec.ended(tuple(row), self.stop) for row in rows], device=input_ids.device)
+        start = max(self.prompt_length, input_ids.shape[1] - self.codec.window(self.stop))
+        rows = input_ids[:, start:].tolist()
+        return torch.tensor([self.codec.ended(row, self.stop) for row in rows], device=input_ids.device)
 
 
 class Plain:
@@ -115,15 +117,15 @@ class Plain:
         """Return every row's new tokens and its two best logits a step, ``(rows, steps, 2)``."""
         ids = encoded.prompt.expand(len(rows), -1)  # (rows, tokens)
         watch = _Watch()
-        with torch.inference_mode(), self._off(rows, replacement):
+        with torch.inference_mode(), self._off(rows, replacement), quiet():
             out = self.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 logits_processor=[watch],
                 **self.arguments(encoded, stop),
             )
-        new = out[:, ids.shape[1] :].tolist()
-        return [self.ended(tuple(row), stop) for row in new], torch.stack(watch.best, dim=1).cpu()
+        new = out[:, ids.shape[1] :].tolist()  # rows that have ended are padded
+        return [self.codec.cut(row, stop) for row in new], torch.stack(watch.best, dim=1).cpu()
 
     def arguments(self, encoded: Encoded, stop: tuple[str, ...]) -> dict[str, Any]:
         """Return what ``generate`` is told: greedy, the token limit, where answers end."""
@@ -136,13 +138,6 @@ class Plain:
         )
         stops = [_Stop(self.codec, stop, encoded.prompt.shape[1])] if stop else None
         return {"generation_config": config, "stopping_criteria": stops}
-
-    def ended(self, tokens: tuple[int, ...], stop: tuple[str, ...]) -> tuple[int, ...]:
-        """Cut the padding that ``generate`` appends to rows which have ended."""
-        for length in range(1, len(tokens) + 1):
-            if self.codec.ended(tokens[:length], stop):
-                return tokens[:length]
-        return tokens
 
     def _off(self, rows: Sequence[Target], replacement: Replacement) -> Any:
         if all(not target.heads for target in rows):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reasoning_probe.ablation import Replacement
 from reasoning_probe.prompts import Query, cut_at_stop
+from reasoning_probe.sites import text_config
 from reasoning_probe.targets import Target
 from reasoning_probe.weights import device_of
 
@@ -74,7 +75,7 @@ class Job:
 
     def ended(self, tokens: Sequence[int], codec: Codec) -> bool:
         """Tell whether an answer of *tokens* to this query is complete."""
-        return len(tokens) >= self.encoded.limit or codec.ended(tuple(tokens), self.stop)
+        return len(tokens) >= self.encoded.limit or codec.ended(tokens, self.stop)
 
 
 class Codec:
@@ -136,18 +137,34 @@ class Codec:
         # Prompt and answer merge into other tokens: the answer's own tokens continue the prompt instead.
         return tuple(self.ids(text, special_tokens=False))
 
-    def ended(self, tokens: tuple[int, ...], stop: tuple[str, ...]) -> bool:
-        """Tell whether a reply of *tokens* has just ended: by an end-of-sequence token or a stop string."""
+    def ended(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
+        """Tell whether a reply of *tokens* has just ended: by an end-of-sequence token or a stop string.
+
+        Only its last few tokens are looked at, so that asking after each token takes time linear in their number.
+        """
         if tokens[-1] in self.eos:
             return True
         if not stop:
             return False
-        tail = tokens[-(max(map(len, stop)) + 4) :]  # a stop string has at most as many tokens as bytes
+        tail = tuple(tokens[-self.window(stop) :])
         key = (tail, stop)
         if key not in self._endings:
             text = self.tokenizer.decode(tail, skip_special_tokens=True)
             self._endings[key] = any(word in text for word in stop)
         return self._endings[key]
+
+    @staticmethod
+    def window(stop: tuple[str, ...]) -> int:
+        """Return in how many tokens, the last among them, a stop string ends: it has at most as many as bytes."""
+        return max((len(word.encode("utf-8", "surrogatepass")) for word in stop), default=0) + 4
+
+    def cut(self, tokens: Sequence[int], stop: tuple[str, ...]) -> tuple[int, ...]:
+        """Return *tokens* as far as the reply goes: up to where it ended."""
+        window = self.window(stop)
+        for end in range(1, len(tokens) + 1):
+            if self.ended(tokens[max(0, end - window) : end], stop):
+                return tuple(tokens[:end])
+        return tuple(tokens)
 
     def text(self, tokens: tuple[int, ...], stop: tuple[str, ...]) -> str:
         """Return what *tokens* say, without special tokens and cut before the first stop string."""
@@ -159,15 +176,22 @@ class Codec:
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    for holder in (getattr(model, "generation_config", None), model.config, tokenizer):
-        ids = getattr(holder, "eos_token_id", None)
-        if ids is not None:
-            return frozenset(ids if isinstance(ids, list | tuple) else [ids])
-    return frozenset()
+    """Return the tokens that end an answer: those that ``generate`` ends at by itself, and the tokenizer's.
+
+    A chat model's end of turn is often named in one place alone. What the config names beside the generation config
+    counts where the tokenizer takes it for a special token: a config that was never filled in holds its class's
+    default, which may be a word of this vocabulary.
+    """
+    config = _ids(getattr(text_config(model.config), "eos_token_id", None))
+    own = _ids(getattr(getattr(model, "generation_config", None), "eos_token_id", None)) or config
+    special = frozenset(getattr(tokenizer, "all_special_ids", ()))
+    return own | _ids(getattr(tokenizer, "eos_token_id", None)) | (config & special)
+
+
+def _ids(given: Any) -> frozenset[int]:
+    return frozenset() if given is None else frozenset(given if isinstance(given, list | tuple) else [given])
 
 
 def _context(model: Any) -> int | None:
-    from reasoning_probe.heads import text_config
-
     size = getattr(text_config(model.config), "max_position_embeddings", None)
     return size if isinstance(size, int) and size > 0 else None
