@@ -42,7 +42,7 @@ class Asking:
             own = self.extensions.source(source) if isinstance(source, str) else None
             if own is not None:
                 source = own
-            limit, shots = self.settings.items, self.settings.prompting.shots
+            limit, shots = self.settings.items_of(name), self.settings.prompting.shots
             if shots and source is not None and not isinstance(source, str | Path):
                 source = tuple(islice(source, limit + _BEYOND if limit else None))
             found = datasets.read(name, source, limit)
@@ -54,7 +54,7 @@ class Asking:
     def _beyond(self, name: str, source: Source | None, found: Dataset) -> tuple[Item, ...]:
         """Return the items of a source after those that are asked; generators have no end and are not read here."""
         generated = found.builtin in generators.NAMES or generators.is_spec(found.source)
-        if self.settings.items is None or self.settings.prompting.shots_from or generated:
+        if self.settings.items_of(name) is None or self.settings.prompting.shots_from or generated:
             return ()
         return datasets.read(name, source).items[len(found.items) :]
 

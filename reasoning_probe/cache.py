@@ -250,6 +250,11 @@ def find_folder(start: Path) -> Path:
     raise CacheError(f"there is no {FOLDER} in {start} or above: name the folder that --probe-cache named")
 
 
+def folder_in(folder: Path) -> Path:
+    """Return *folder*, or the cache folder in it where it is a project's."""
+    return folder / FOLDER if not (folder / FILE).exists() and (folder / FOLDER).is_dir() else folder
+
+
 def entries(folder: Path) -> list[Entry]:
     """Return what the store in *folder* holds, a model each, last used first. Raises :class:`CacheError`."""
     with _existing(folder) as db:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from reasoning_probe.cache import FOLDER, CacheError, entries, find_folder, prune, size
+from reasoning_probe.cache import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
 from reasoning_probe.frames import TABLES, ExtraError, csv_file, parquet_file
 from reasoning_probe.limits import EVERY, MAX_DROP, Rules, parse_limits, parse_share
 from reasoning_probe.store import (
@@ -24,6 +24,8 @@ from reasoning_probe.store import (
 )
 
 T = TypeVar("T")
+
+_ABOUT = "Finished runs again, without their models; and the outcome store."
 
 _FORMATS = {"csv": csv_file, "parquet": parquet_file}
 
@@ -47,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="reasoning-probe", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="reasoning-probe", description=_ABOUT, allow_abbrev=False)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, command: object, help: str, *folders: str) -> argparse.ArgumentParser:
@@ -86,6 +89,14 @@ def _parser() -> argparse.ArgumentParser:
         "--prune", type=_days, metavar="DAYS", help="remove what no run has used for so many days; 0 removes all"
     )
     return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *args: object, **kwargs: object) -> None:
+        from importlib.metadata import version
+
+        print(f"{parser.prog} {version('reasoning-probe')}")
+        parser.exit()
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -201,7 +212,7 @@ def _cache(options: argparse.Namespace) -> None:
 
     from reasoning_probe.report.text import count, one_line
 
-    folder = options.folder or find_folder(Path.cwd())
+    folder = find_folder(Path.cwd()) if options.folder is None else folder_in(options.folder)
     if options.prune is not None:
         print(f"removed {count(prune(folder, unused_days=options.prune), 'outcome')}")
     held = entries(folder)

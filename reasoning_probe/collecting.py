@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ def variants(
 
     Raises ``ValueError`` in one line.
     """
+    if len(mark.args) != 1:
+        raise ValueError(f'the probe {metafunc.definition.name} names no source: write @probe("logic"), or a file')
     if "probe_case" not in metafunc.fixturenames:
         raise ValueError(f"the probe {metafunc.definition.name} must ask for the fixture 'answer' or 'item'")
     _provide_model(state, metafunc, own)
@@ -48,6 +50,8 @@ def _dataset(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
 
     (source,) = mark.args
     name = mark.kwargs.get("name")
+    if not isinstance(name, str | None):
+        raise ValueError(f"the probe {metafunc.definition.name}: name={ascii(name)[:40]} is no text: give one")
     if isinstance(source, str) and source in datasets.BUILTIN:
         return state.session.dataset(name or source, source)
     if isinstance(source, str | Path):
@@ -75,12 +79,16 @@ def _case_ids(cases: list[Case], state: State) -> list[str]:
 
 def _provide_model(state: State, metafunc: pytest.Metafunc, own: str) -> None:
     """Take the model of an overridden ``probe_model`` fixture, whose heads are needed to name the cases."""
-    if state.session.machine.provided is not None or not state.settings.ablating:
+    machine = state.session.machine
+    if machine.provided is not None:
         return
     for function in _fixtures(metafunc, "probe_model"):
         if function.__module__ == own:
             continue
-        if inspect.signature(function).parameters:
+        machine.by_fixture, machine.wrapped = True, bool(inspect.signature(function).parameters)
+        if not state.settings.ablating:
+            return
+        if machine.wrapped:
             raise ValueError(
                 "probe_model takes other fixtures, so its heads are unknown while cases are collected:"
                 " give it no arguments, or select none of them with --ablate-heads"
@@ -89,7 +97,7 @@ def _provide_model(state: State, metafunc: pytest.Metafunc, own: str) -> None:
         if inspect.isgenerator(made):
             state.opened.append(made)
             made = next(made)
-        state.session.machine.provide(made)
+        machine.provide(made)
         return
 
 
@@ -126,14 +134,18 @@ def dependence(name: str, fixture: Callable[..., Any], own: str) -> str | None:
 
 
 def unknown_source(state: State) -> str | None:
-    """Return in one line which ``--probe-dataset`` no probe asks for, if any."""
+    """Return in one line which dataset that an option names no probe asks for, if any."""
     from reasoning_probe.datasets import BUILTIN
 
-    unknown = sorted(set(state.settings.sources) - set(state.session.datasets) - set(BUILTIN))
-    if not unknown:
-        return None
-    known = ", ".join(sorted(state.session.datasets))
-    return f"--probe-dataset: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
+    items = state.settings.items
+    for option, named in (
+        ("--probe-dataset", set(state.settings.sources)),
+        ("--probe-items", set(items) if isinstance(items, Mapping) else set[str]()),
+    ):
+        if unknown := sorted(named - set(state.session.datasets) - set(BUILTIN)):
+            known = ", ".join(sorted(state.session.datasets))
+            return f"{option}: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
+    return None
 
 
 def cases_of(item: pytest.Item) -> tuple[Case, ...]:

@@ -86,7 +86,14 @@ def builtin(name: str, limit: int | None = None) -> Dataset:
             return Dataset(name, generators.generate(name, limit), "plain", "generated with seed 0", builtin=name)
         except ItemError as problem:
             raise DatasetError(str(problem)) from problem
-    found = load(name, Path(__file__).parent / "data" / f"{name}.jsonl", limit)
+    file = Path(__file__).parent / "data" / f"{name}.jsonl"
+    found = load(name, file)
+    if limit is not None and limit > len(found.items):
+        raise DatasetError(
+            f"the built-in {name} has {len(found.items)} items, not {limit}: give more of them, --probe-dataset"
+            f" {name}=FILE, or say of which dataset you want {limit}, --probe-items arithmetic={limit}"
+        )
+    found = found if limit is None else load(name, file, limit)
     return Dataset(name, found.items, found.format, "built in", builtin=name)
 
 
@@ -105,6 +112,10 @@ def from_items(name: str, items: Iterable[Item], limit: int | None = None) -> Da
 
     Raises :class:`DatasetError`.
     """
+    if isinstance(items, str | bytes | Item) or not isinstance(items, Iterable):
+        raise DatasetError(
+            f"the items of {name}: {_shown(items)} holds no Items: give a list of them, or name a source"
+        )
     return _collect(name, enumerate(_checked(name, items), 1), f"the items of {name}", "item", limit)
 
 

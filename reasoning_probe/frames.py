@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -78,12 +79,28 @@ def frame(table: Table, found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def csv_file(table: Table, found: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return *found*, rows of *table*, as a CSV file in UTF-8; what is not known is empty."""
+    """Return *found*, rows of *table*, as a CSV file in UTF-8; what is not known is empty.
+
+    A spreadsheet runs a cell that begins with ``=`` as a formula, and what a model or a dataset wrote may do so: such a
+    text gets an apostrophe before it. One that begins with an apostrophe gets another, so taking one away from every
+    text that begins with it gives all texts back.
+    """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(columns(table)))
     writer.writeheader()
-    writer.writerows(found)
+    writer.writerows({name: _inert(value) for name, value in row.items()} for row in found)
     return text.getvalue().encode("utf-8")
+
+
+_ACTIVE = re.compile(r"['=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)*", re.ASCII)
+
+
+def _inert(value: Any) -> Any:
+    """Return *value* as a cell that no spreadsheet runs; numbers, also those that are written as text, stay."""
+    if isinstance(value, str) and _ACTIVE.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
 def parquet_file(table: Table, found: Sequence[Mapping[str, Any]]) -> bytes:

@@ -26,6 +26,8 @@ class Machine:
     def __init__(self, settings: Settings, asking: Asking) -> None:
         self.settings, self.asking = settings, asking
         self.provided: Loaded | None = None  # a model in memory, in place of the one that the settings name
+        self.by_fixture = False  # a user's fixture gives the model, and not before a test asks for it
+        self.wrapped = False  # that fixture asks for others, which may be the one that loads --model
         self.engine: Engine | Cluster | None = None
         self.facts: dict[str, Any] = {}  # of the model, for the run's files
         self.load_s = self.proof_s = 0.0

@@ -14,6 +14,7 @@ from reasoning_probe.screening import merged_screening
 from reasoning_probe.shards import Shard, joined, missing, parse_shards
 from reasoning_probe.store import Run, RunError
 from reasoning_probe.summary import merged_control, summarise
+from reasoning_probe.wording import said
 
 SAME_LOGPROB = 1e-4
 """Nats by which two runs of one case may differ: batches of other shapes round otherwise."""
@@ -142,8 +143,8 @@ def _check_datasets(one: tuple[Path, dict[str, Any]], other: tuple[Path, dict[st
 
 def _check_same(what: str, key: str, one: tuple[Path, Any], other: tuple[Path, Any]) -> None:
     if one[1] != other[1]:
-        shown = [str(value)[:40] for _, value in (one, other)]
-        detail = f" ({key} {shown[1]!a} and {shown[0]!a})" if shown[0] != shown[1] else ""
+        shown = [said(value, 40) for _, value in (one, other)]
+        detail = f" ({key}: {shown[1]} and {shown[0]})" if shown[0] != shown[1] else ""
         raise RunError(f"{other[0]} has another {what} than {one[0]}{detail}: merge parts of one sweep")
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reasoning_probe import choices
+from reasoning_probe import arguments, choices
 from reasoning_probe.ablation import reference_record
 from reasoning_probe.cache import OutcomeCache
 from reasoning_probe.datasets import from_items
@@ -25,7 +25,7 @@ from reasoning_probe.resume import Resumer, context_of
 from reasoning_probe.shots import draw
 from reasoning_probe.store import Run, write_run, write_text
 from reasoning_probe.summary import summarise
-from reasoning_probe.targets import ABLATIONS, Target, TargetError, every_head, parse_targets
+from reasoning_probe.targets import Target, TargetError, every_head, parse_targets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,14 +116,15 @@ def sweep(
     *prompting* says how questions are put: ``rp.Prompting(chat="auto", cot=True)``, ``rp.Prompting(shots=5,
     shots_from="train.jsonl")``.
 
-    Raises ``DatasetError``, ``TargetError``, ``PromptError`` or ``HeadError`` (all ``ValueError``) with one line that
-    says what is wrong.
+    Raises ``ArgumentError``, ``DatasetError``, ``TargetError``, ``PromptError`` or ``HeadError`` (all ``ValueError``)
+    with one line that says what is wrong.
     """
-    parts = ablation.split(",") if isinstance(ablation, str) else ablation
-    ablations = tuple(dict.fromkeys(part.strip() for part in parts))
-    for name in ablations:
-        if name not in ABLATIONS:
-            raise ValueError(f"unknown ablation {name!r}: use {', '.join(ABLATIONS)}")
+    arguments.check_model(model, tokenizer)
+    ablations = arguments.ablations(ablation)
+    arguments.check_numbers(max_new_tokens=(max_new_tokens, 1), seed=(seed, 0))
+    arguments.check_texts(dataset, stop, cache)
+    arguments.check_targets(targets)
+    arguments.check_prompting(prompting)
     started = time.perf_counter()
     data = from_items(dataset, items)
     head_map = HeadMap(())

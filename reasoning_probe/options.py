@@ -15,6 +15,7 @@ from reasoning_probe.device_map import parse_device_map
 from reasoning_probe.limits import MAX_DROP, parse_limits, parse_share
 from reasoning_probe.shards import parse_shard
 from reasoning_probe.values import Bad
+from reasoning_probe.wording import printable
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,10 @@ OPTIONS = (
     Option(
         ("--probe-items",),
         "probe_items",
-        "ask N items of each dataset: a file's first N; arithmetic, multi_step and logic are generated",
-        values.positive,
-        "N",
+        "ask N items of each dataset, or of those that are named, arithmetic=200,logic=100: a file's first N;"
+        " arithmetic, multi_step and logic are generated",
+        values.counts,
+        "N|NAME=N",
     ),
     Option(
         ("--probe-shots",),
@@ -288,12 +290,19 @@ def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
+def _wanted(option: Option) -> str:
+    return ": write true or false" if option.read is None else ""
+
+
 def value_of(config: pytest.Config, option: Option) -> Any:
     """Return what the command line says of *option*, or the ini file; raises ``pytest.UsageError``."""
     given = config.getoption(option.dest)
     if given is not None:
         return given
-    ini = config.getini(option.ini)
+    try:
+        ini = config.getini(option.ini)
+    except (ValueError, TypeError, pytest.UsageError) as problem:  # a truth value, or in TOML another type
+        raise pytest.UsageError(f"{option.ini} in the ini file: {printable(problem, 300)}{_wanted(option)}") from None
     if option.read is None:
         return ini
     try:

@@ -15,7 +15,7 @@ import pytest
 
 from reasoning_probe.collecting import cases_of, dependence, members, unknown_source, variants
 from reasoning_probe.options import add_options
-from reasoning_probe.state import SHARED, State, complete_junit, unwritten, write_files
+from reasoning_probe.state import SHARED, State, complete_junit, unused_model, unwritten, write_files
 
 if TYPE_CHECKING:
     from reasoning_probe.groups import Group
@@ -151,7 +151,9 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say which model, heads, items and cases will run."""
     state = config.stash[STATE]
     # With -q people and tools read the bare list of tests.
-    return [state.session.summary_line()] if state.started and config.get_verbosity() >= 0 else []
+    if not state.started or config.get_verbosity() < 0:
+        return []
+    return [state.session.summary_line(), *unused_model(state)]
 
 
 # -- fixtures -----------------------------------------------------------------------------------------------------
@@ -346,8 +348,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     try:
         with progress_bar(session.config, "curve") as progress:
             write_files(state, progress, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
-    except OSError as problem:
+    except (OSError, KeyboardInterrupt) as problem:  # a second Ctrl-C: pytest is ending already
         state.unwritten = unwritten(problem, state)
+        state.stopped |= isinstance(problem, KeyboardInterrupt)
     try:
         result = yield
         complete_junit(state)
@@ -357,7 +360,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
             raise
         state.unwritten = state.unwritten or unwritten(problem, state)
     finally:
-        if state.unwritten:
+        if state.stopped:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+        elif state.unwritten:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif session.exitstatus == pytest.ExitCode.OK and state.gate.fails(state.run):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

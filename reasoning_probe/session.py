@@ -147,7 +147,8 @@ class ProbeSession:
         """Say in one line what will run."""
         items = {key[:2] for key in self._plan}
         heads = f", {len(self.head_map)} heads in {len(self.head_map.sites)} layers" if self.targets else ""
-        name = self.settings.model if self.machine.provided is None else "a model in memory"
+        own = self.machine.by_fixture and not self.machine.wrapped
+        name = "a model in memory" if own or self.machine.provided is not None else self.settings.model
         return f"reasoning-probe: {name}{heads}, {len(items)} items, {len(self._plan)} cases"
 
     # -- the run --------------------------------------------------------------------------------------------------

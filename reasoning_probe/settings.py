@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ class Settings:
     ablations: tuple[str, ...] = ("zero",)
     seed: int = 0
     sources: dict[str, str] = field(default_factory=dict)
-    items: int | None = None
+    items: int | Mapping[str, int] | None = None  # of every dataset, or by its name
     max_new_tokens: int | None = None
     device: str = "auto"
     dtype: str = "auto"
@@ -42,6 +43,10 @@ class Settings:
     cluster: ClusterSpec | None = None  # None: this process sweeps
     device_map: DeviceMap | None = None  # None: the model is on one device
     prompting: Prompting = field(default_factory=Prompting)
+
+    def items_of(self, dataset: str) -> int | None:
+        """Return how many items of *dataset* are asked; ``None`` is all there are."""
+        return self.items.get(dataset) if isinstance(self.items, Mapping) else self.items
 
     @property
     def ablating(self) -> bool:

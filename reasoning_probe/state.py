@@ -38,6 +38,8 @@ class State:
         self.page_file: Path | None = None  # where it writes
         self.shared: Path | None = None  # the folder of xdist's workers
         self.unwritten: str | None = None  # why the files or the page could not be written
+        self.stopped = False  # whether Ctrl-C came while the files were written
+        self.early = False  # whether it came before any outcome
         self.unsummed: str | None = None  # why the CI job's summary could not be written
         self._worker: Worker | None = None
         self._session: ProbeSession | None = None
@@ -105,8 +107,10 @@ def write_files(state: State, progress: ProgressBar, *, interrupted: bool) -> No
         from reasoning_probe.workers import gather
 
         state.run = gather(state.shared, interrupted=interrupted)
+        state.early = interrupted and state.run is None and any(state.shared.glob("*.lock"))
     elif state.started:
         state.run = state.session.finish()
+        state.early = interrupted and state.run is None
     if state.run is not None:
         from reasoning_probe import store
         from reasoning_probe.extensions import ExtensionError, plain_sections
@@ -139,6 +143,14 @@ def _sum_up(state: State, run: Run) -> None:
             state.unsummed = f"cannot write the job summary {path}: {problem.strerror}"
 
 
+def unused_model(state: State) -> list[str]:
+    """Return in a line that ``--model`` was given beside a fixture that gives the model, where that is so."""
+    machine = state.session.machine
+    if not machine.by_fixture or machine.wrapped or state.config.getoption("reasoning_probe_probe_model") is None:
+        return []
+    return ["reasoning-probe: --model is not used: the fixture probe_model gives the model; leave one of them out"]
+
+
 def complete_junit(state: State) -> None:
     """Add the gate's checks to the file of ``--junitxml``, if there is one and it is JUnit's. Raises ``OSError``."""
     given = getattr(state.config.option, "xmlpath", None)
@@ -155,9 +167,11 @@ def complete_junit(state: State) -> None:
         write_text(path, with_gate(path.read_text(encoding="utf-8"), gate))
 
 
-def unwritten(problem: OSError, state: State) -> str:
+def unwritten(problem: OSError | KeyboardInterrupt, state: State) -> str:
     """Return in one line what *problem* kept from being written, and what to do."""
     kept = "" if state.settings.cache is None else f"; the outcomes are kept in {state.settings.cache}"
+    if isinstance(problem, KeyboardInterrupt):
+        return f"interrupted while the files were written{kept}: the same command goes on from there"
     return (
         f"cannot write {problem.filename or state.settings.directory}: {problem.strerror}{kept}: run the same command"
         " again when that is mended, or name another folder with --probe-dir"

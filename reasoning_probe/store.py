@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.frames import TABLES, Table, frame, rows
-from reasoning_probe.outcome import Outcome
+from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.schema import OUTCOME, RUN, Check, Mismatch, checker
+from reasoning_probe.wording import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,7 +135,23 @@ def read_run(folder: str | Path) -> Run:
         raise RunError(str(problem)) from None
     names = [field.name for field in fields(Outcome)]
     lines = read_lines(folder / OUTCOMES_FILE, checker(OUTCOME))
-    return Run(summary, [Outcome(**{name: values.get(name) for name in names}) for _, values in lines])
+    run = Run(summary, [Outcome(**{name: values.get(name) for name in names}) for _, values in lines])
+    _check_complete(folder, run)
+    return run
+
+
+def _check_complete(folder: Path, run: Run) -> None:
+    """Raise :class:`RunError` where outcomes are gone that ``run.json`` counts."""
+    there = Counter((outcome.dataset, outcome.target, outcome.ablation) for outcome in run.outcomes)
+    counted = [((name, BASELINE, None), entry["items"]) for name, entry in run.summary["datasets"].items()]
+    counted += [((row["dataset"], row["target"], row["ablation"]), row["items"]) for row in run.summary["targets"]]
+    for key, items in counted:
+        if there[key] < items:
+            what = f"{printable(key[0], 40)} under {printable(key[1], 40)}"
+            raise RunError(
+                f"{folder / OUTCOMES_FILE} lacks outcomes: {there[key]:,} of {what}, and {RUN_FILE} counts {items:,}:"
+                " the two are not of one run, or lines were removed"
+            )
 
 
 def read_lines(path: Path, check: Check) -> Iterator[tuple[str, Any]]:

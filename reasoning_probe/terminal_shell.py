@@ -44,6 +44,8 @@ def print_summary(reporter: pytest.TerminalReporter, state: State) -> None:
             for command in workflow_commands(state.run):
                 reporter.line(command)
         _count_failed(reporter, (state.run.summary.get("gate") or {}).get("checks", ()))
+    elif state.early:
+        reporter.line("reasoning-probe: ended early, before any outcome: the same command goes on from what is stored")
     elif state.gate.rules.on and state.started and state.session.asked:
         reporter.line("reasoning-probe: the gate judged nothing, since no question was asked", yellow=True)
     if state.gate.said:

@@ -21,6 +21,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def counts(text: str) -> int | dict[str, int]:
+    """Return a whole number from 1 on, or those of ``NAME=N,NAME=N`` by name."""
+    if "=" not in text:
+        return positive(text)
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, number = (word.strip() for word in part.partition("="))
+        if not (name and number) or name in found:
+            raise Bad(f"cannot read {part.strip()[:40]!r}: write 200, or each dataset once, arithmetic=200,logic=100")
+        found[name] = positive(number)
+    return found
+
+
 def seed(text: str) -> int:
     """Return a whole number from 0 on."""
     if not (text.isascii() and text.isdigit()) or len(text) > 9:

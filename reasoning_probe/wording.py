@@ -14,3 +14,18 @@ def printable(text: object, most: int = 600) -> str:
     line = " ".join(str(text).split())
     line = "".join(character if character.isprintable() else "?" for character in line)
     return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def said(value: object, most: int = 600) -> str:
+    """Return a value of ``run.json`` in plain words: no quotes, brackets and capitals of Python's.
+
+    >>> [said(value) for value in (None, True, 32, ["Question:", "Q"], [], {"seed": 0})]
+    ['none', 'yes', '32', 'Question:, Q', 'none', 'seed 0']
+    """
+    if value is None or value in ([], {}, ""):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return printable(", ".join(f"{key} {said(entry)}" for key, entry in value.items()), most)
+    return printable(", ".join(map(said, value)) if isinstance(value, list | tuple) else value, most)

@@ -40,7 +40,7 @@ def test_show_fits_the_terminal_and_the_pipe(
     assert main(["show", str(folder), "--most", "3"]) == 0
     piped = capsys.readouterr().out
     (sentence,) = (line for line in piped.splitlines() if line.startswith("- With 4 to 5 items"))
-    assert sentence.endswith("try --probe-items 200.")  # not folded: grep finds it whole
+    assert sentence.endswith("try --probe-items logic=200,multi_step=200.")  # not folded: grep finds it whole
     assert piped.count("L1H3 *") == 1
     assert "strongest 3 of 16" in piped
     assert "gate FAILED: multi_step: accuracy dropped" in piped
@@ -125,3 +125,46 @@ def test_bad_input_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str])
     assert lines[1].startswith("reasoning-probe: cannot write")
     with pytest.raises(SystemExit):
         main([])
+
+
+def test_the_store_of_a_project_is_found_in_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    OutcomeCache(tmp_path / FOLDER).attach(b"m", {"name": "mine"})
+    assert main(["cache", str(tmp_path)]) == main(["cache", str(tmp_path / FOLDER)]) == 0
+    first, *_, second, _ = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.startswith(f"{tmp_path / FOLDER}: 0 outcomes")
+
+
+def test_the_version_and_help_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version
+
+    for option in ("--version", "--help"):
+        with pytest.raises(SystemExit) as ended:
+            main([option])
+        assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"reasoning-probe {version('reasoning-probe')}\n")
+    assert "`" not in said
+
+
+def test_outcomes_that_are_gone_are_missed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = folder / "outcomes.jsonl"
+    first, second = file.read_text("utf-8").splitlines()
+    for left, what in ((second, "0 of arithmetic under baseline"), (first, "0 of arithmetic under L0H0")):
+        file.write_text(left + "\n", "utf-8")
+        for command in ("show", "report"):
+            assert main([command, str(folder)]) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1
+            assert f"outcomes.jsonl lacks outcomes: {what}, and run.json counts 1: " in said
+
+
+def test_settings_that_differ_are_told_in_plain_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"max_new_tokens": 32, "stop": ["Question:"]}
+    for name, stop in (("a", ["Question:"]), ("b", [])):
+        write_run(tmp_path / name, as_run([outcome()], generation={"arithmetic": given | {"stop": stop}}))
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert main(["merge", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "c")]) == 2
+    said = capsys.readouterr()
+    assert "(stop: none and Question:)" in said.err
+    assert "[" not in said.out

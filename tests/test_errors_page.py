@@ -95,6 +95,9 @@ option("a dtype that is none", "--probe-dtype=int8")
 option("an ablation that is none", "--ablation=noise")
 option("an ablation that is left out: `zero,`", "--ablation=zero,")
 option("no items: `--probe-items 0`", "--probe-items=0")
+option("items of a dataset twice: `logic=2,logic=3`", "--probe-items=logic=2,logic=3")
+option("items of a dataset that no probe asks for", "--probe-items=shapes=2")
+option("more items than a built-in dataset has", "--probe-dataset=colours=gsm8k", "--probe-items=200")
 option("items that are no number", "--probe-items=many")
 option("more items than a file has", "--probe-items=7")
 option("a limit below 1", "--probe-max-new-tokens=-1")
@@ -142,6 +145,7 @@ def ini(what: str, setting: str) -> None:
 
 
 ini("a setting of the ini file", "probe_items = some")
+ini("a truth value in the ini file", "ablate_heads = yess")
 ini("a dataset in the ini file", "probe_dataset = colours")
 
 # -- models -----------------------------------------------------------------------------------------------------------
@@ -383,6 +387,9 @@ def probe(what: str, before: str, after: str) -> None:
 
 
 probe("a probe of no items", '"colours.jsonl"', "[]")
+probe("a probe without a source: `@probe`", '("colours.jsonl")', "")
+probe("a probe of something else: `@probe(5)`", '"colours.jsonl"', "5")
+probe("a probe whose name is no text", '"colours.jsonl"', '"colours.jsonl", name=5')
 probe("a probe of things that are no items", '"colours.jsonl"', "['What?']")
 probe("a probe that does not ask for its answer", "(answer)", "()")
 
@@ -457,6 +464,7 @@ command("a `run.json` that is not UTF-8", run=b"\xff\xfe")
 command("a `run.json` of another version", run='{"schema_version": 99}')
 command("a `run.json` that lacks something", run='{"schema_version": 1}')
 command("a line of outcomes that is no outcome", outcomes="[]")
+command("outcomes that are gone", outcomes="")
 command("a number too large in a file", run='{"schema_version": 1e400}')
 command("no outcome store", "cache")
 command("an outcome store that is none", "cache", store="not a database, but long enough to be one" * 10)

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from planted import planted
@@ -13,6 +15,7 @@ from planted import planted
 import reasoning_probe as rp
 from conftest import Project
 from reasoning_probe.cache import entries
+from reasoning_probe.state import write_files
 
 KILLS = Path(__file__).parent / "kills.py"
 
@@ -117,3 +120,45 @@ def test_sweep_keeps_and_takes_outcomes(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file")
     with pytest.warns(UserWarning, match="the run goes on without"):
         assert rp.sweep(model, tokenizer, items, "L1H2,L0", cache=tmp_path / "file") == first
+
+
+def test_a_second_ctrl_c_while_files_are_written_costs_one_line(project: Project) -> None:
+    project.probe("logic")
+    project.write(
+        "conftest.py",
+        "from reasoning_probe import store\n\ndef interrupted(*given):\n    raise KeyboardInterrupt\n\n"
+        "def pytest_sessionstart(session):\n    session.config.kept = store.write_run\n"
+        "    store.write_run = interrupted\n\n"
+        "def pytest_unconfigure(config):\n    store.write_run = config.kept\n",
+    )
+    result = project.run()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        ["reasoning-probe: interrupted while the files were written; the outcomes are kept in *: the same command*"]
+    )
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    project.write("conftest.py", "")
+    project.run("-q")
+    assert project.summary()["engine"]["recalled"] == len(project.outcomes()) == 4
+
+
+def test_ctrl_c_before_any_outcome_is_told(project: Project) -> None:
+    project.probe("logic")
+    project.write(
+        "conftest.py",
+        "import pytest\n\n@pytest.fixture(scope='session')\ndef probe_model():\n    raise KeyboardInterrupt\n",
+    )
+    result = project.run()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["reasoning-probe: ended early, before any outcome: the same command goes on from *"])
+
+
+@pytest.mark.parametrize(
+    ("lock", "interrupted", "early"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_workers_that_left_nothing_ended_early(tmp_path: Path, lock: bool, interrupted: bool, early: bool) -> None:
+    if lock:  # a worker began
+        (tmp_path / "part-0.lock").touch()
+    state: Any = SimpleNamespace(started=False, config=object(), shared=tmp_path, run=None, early=None)
+    write_files(state, lambda done, total: None, interrupted=interrupted)
+    assert state.early is early

@@ -112,14 +112,14 @@ def test_what_two_parts_have_counts_once_and_other_targets_join_their_items() ->
             "first and second have different outcomes of arithmetic a under",
         ),
         (as_run([replace(OUTCOMES[0], answer_logprob=-0.6)]), "have different outcomes of arithmetic a under baseline"),
-        (with_model(fingerprint="other"), r"second has another model than first \(fingerprint 'other' and 'sha256:"),
+        (with_model(fingerprint="other"), r"second has another model than first \(fingerprint: other and sha256:"),
         (with_model(heads=12), "another model"),
         (with_model(dtype="bfloat16"), "another model"),
         (with_model(device="cuda:0"), "another kind of device"),
-        (as_run(OUTCOMES, ablation="mean"), r"another ablation than first \(ablation 'mean' and 'zero'\)"),
+        (as_run(OUTCOMES, ablation="mean"), r"another ablation than first \(ablation: mean and zero\)"),
         (as_run(OUTCOMES, generation={"arithmetic": {"max_new_tokens": 9, "stop": []}}), "another generation setting"),
         (as_run(OUTCOMES, versions={"torch": "2.6.0"}), "another version than first"),
-        (as_run(OUTCOMES, prompting={"cot": True}), r"another prompting than first \(cot 'True' and 'None'\)"),
+        (as_run(OUTCOMES, prompting={"cot": True}), r"another prompting than first \(cot: yes and none\)"),
     ],
 )
 def test_what_is_no_part_of_one_sweep_is_refused(other: Run, message: str) -> None:
@@ -205,7 +205,7 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path, capsys: pytest.Cap
     assert main(["merge", a, "-o", str(tmp_path / "file" / "c")]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ", 1)[1].replace(str(tmp_path), "") for line in lines] == [
-        "/b has another model than /a (fingerprint 'other' and 'sha256:0f1e2d3c4b5a6978'): merge parts of one sweep",
+        "/b has another model than /a (fingerprint: other and sha256:0f1e2d3c4b5a6978): merge parts of one sweep",
         "/a is one of the parts: name another folder for the whole",
         "cannot read /none/run.json: No such file or directory; a run's folder holds run.json",
         "/file is not a folder: name another one",

@@ -298,6 +298,12 @@ def test_a_model_in_memory_takes_the_place_of_model(project: Project, place: str
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     file.write_text(IN_MEMORY.format(folder=str(project.model)) + before, encoding="utf-8")
     result = project.run("--model", "no/such-model", *options)
+    result.stdout.fnmatch_lines(
+        [
+            "reasoning-probe: a model in memory, * items, * cases" if not options else "reasoning-probe: a model in *",
+            "reasoning-probe: --model is not used: the fixture probe_model gives the model; leave one of them out",
+        ]
+    )
     result.assert_outcomes(passed=2 + 2 * 7 if options else 2, failed=1, xfailed=2 + 8 if options else 0)
     assert project.summary()["model"]["name"] == str(project.model)
     if options:

@@ -149,7 +149,7 @@ class Plain:
         answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
         ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1).expand(len(rows), -1)  # (rows, tokens)
         keep = {"logits_to_keep": answer.shape[1]} if self._keeps_logits else {}
-        with torch.inference_mode(), self._off(rows, replacement):
+        with torch.inference_mode(), self._off(rows, replacement), quiet():
             logits = self.model(input_ids=ids, use_cache=False, **keep).logits[:, -answer.shape[1] :]
         logs = logits.float().log_softmax(-1)  # (rows, answer, vocabulary)
         return [float(value) for value in logs.gather(-1, answer.expand(len(rows), -1)[..., None]).sum((1, 2))]

@@ -169,7 +169,7 @@ def told(run: Run) -> list[tuple[str, bool]]:
         key = (group.finding, group.ablation if several else "", group.noun, len(group.rows), group.flips_needed)
         by_finding.setdefault(key if shared else (*key, group.dataset), []).append(group)
     said = [
-        (_sentence(members, _under(members[0], several)), members[0].finding not in ("found", "none"))
+        (_sentence(members, _under(members[0], several), run), members[0].finding not in ("found", "none"))
         for members in by_finding.values()
     ]
     silent = [group for group in groups(run) if not group.significant and group.moving]
@@ -196,7 +196,7 @@ def _extent(run: Run) -> list[str]:
     return said
 
 
-def _sentence(members: list[Group], ablation: str) -> str:
+def _sentence(members: list[Group], ablation: str, run: Run) -> str:
     group = members[0]
     names, noun = [member.dataset for member in members], group.noun
     needed = group.flips_needed
@@ -224,15 +224,20 @@ def _sentence(members: list[Group], ablation: str) -> str:
     single = "single " if noun == "head" else ""
     return (
         f"With {items} and {group.counted} no {single}{noun} can reach significance on {on};"
-        f" {needed} flips are needed: {_more_items(names, items_to_try(needed))}."
+        f" {needed} flips are needed: {_more_items(names, items_to_try(needed), run)}."
     )
 
 
-def _more_items(datasets: list[str], items: int) -> str:
-    """Say how to ask more; only generated datasets have as many items as one wants."""
-    if all(dataset in GENERATED for dataset in datasets):
+def _more_items(datasets: list[str], items: int, run: Run) -> str:
+    """Say how to ask more, so that it works as typed: only generated datasets have as many items as one wants."""
+    growing = [dataset for dataset in datasets if dataset in GENERATED]
+    if all(dataset in GENERATED for dataset in run.summary["datasets"]):
         return f"try --probe-items {items}"
-    return f"try {items} items by --probe-dataset {datasets[0] if len(datasets) == 1 else 'NAME'}=FILE"
+    ways = [f"--probe-items {','.join(f'{dataset}={items}' for dataset in growing)}"] if growing else []
+    if fixed := [dataset for dataset in datasets if dataset not in GENERATED]:
+        name = one_line(fixed[0], 40) if len(fixed) == 1 else "NAME"
+        ways.append(f"{items} items by --probe-dataset {name}=FILE")
+    return f"try {' and '.join(ways)}"
 
 
 def _logprob_sentence(group: Group, ablation: str) -> str:
