@@ -32,11 +32,11 @@ def ablations(given: Any) -> tuple[str, ...]:
     parts = given.split(",") if isinstance(given, str) else given
     if not isinstance(parts, list | tuple) or not parts:
         raise ArgumentError(f"ablation={_shown(given)} names none: use {', '.join(ABLATIONS)}")
-    names = tuple(dict.fromkeys(part.strip() if isinstance(part, str) else part for part in parts))
+    names = [part.strip() if isinstance(part, str) else part for part in parts]
     for name in names:
-        if name not in ABLATIONS:
+        if not isinstance(name, str) or name not in ABLATIONS:
             raise ArgumentError(f"unknown ablation {_shown(name)}: use {', '.join(ABLATIONS)}")
-    return names
+    return tuple(dict.fromkeys(names))
 
 
 def check_numbers(**given: tuple[Any, int]) -> None:

@@ -32,5 +32,5 @@ def probe(source: str | PathLike[str] | Iterable[Item], name: str | None = None)
     """
     if isinstance(source, FunctionType):  # @probe without parentheses: the test itself, of which collecting will tell
         bare: Any = pytest.mark.probe()(source)
-        return bare  # type: ignore[no-any-return]
+        return bare
     return pytest.mark.probe(source, name=name)

@@ -98,7 +98,7 @@ def sweep(
     *,
     seed: int = 0,
     dataset: str = "items",
-    stop: tuple[str, ...] = Generation.stop,
+    stop: Sequence[str] = Generation.stop,
     cache: str | Path | None = None,
     prompting: Prompting | None = None,
 ) -> Sweep:
@@ -141,7 +141,9 @@ def sweep(
         raise TargetError("two targets have the same name and other heads: give each a name of its own")
     prompting = prompting or Prompting()
     prompter = Prompter(prompting, tokenizer, {dataset: draw(data, prompting, seed)})
-    ends = () if prompter.chat and stop == Generation.stop else stop  # a chat's turn ends by a token of its own
+    ends = tuple(stop)
+    if prompter.chat and ends == Generation.stop:
+        ends = ()  # a chat's turn ends by a token of its own
     queries = [prompter.query(dataset, item, Generation(max_new_tokens, ends)) for item in data.items]
     prompts = {dataset: [query.prompt for query in queries]}
     chats = frozenset(prompts) if prompter.chat else frozenset[str]()
