@@ -376,11 +376,11 @@ def test_sentences_for_each_finding() -> None:
         "With 8 items and 16 heads no single head can reach significance on logic;"
         " 10 flips are needed: try --probe-items 200."
     ]
-    (floor_apart,) = said({"logic": 8, "gsm8k": 5})
-    assert floor_apart.endswith(  # gsm8k has no 200 items of its own
+    (one_grows,) = said({"logic": 8, "gsm8k": 5}, correct=True)
+    assert one_grows.endswith(  # gsm8k has no 200 items of its own
         " 10 flips are needed: try --probe-items logic=200 and 200 items by --probe-dataset gsm8k=FILE."
     )
-    (none_grows,) = said({"mine": 8, "gsm8k": 5})
+    (none_grows,) = said({"mine": 8, "gsm8k": 5}, correct=True)
     assert none_grows.endswith("try 200 items by --probe-dataset NAME=FILE.")
     assert said({"logic": 40}) == [
         "None of 16 heads matters for logic as far as 40 items can show:"
