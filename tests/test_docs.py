@@ -342,4 +342,4 @@ def test_the_architecture_names_every_module() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+)(?:\.py|/)?`", text))
     there = {path.stem for path in (ROOT / "reasoning_probe").iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert there - named <= {"__init__", "__pycache__", "data", "schemas"}
+    assert there - named <= {"__init__", "__pycache__", "data", "schemas"}, "docs/architecture.md: name its storey"
