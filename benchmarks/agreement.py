@@ -3,10 +3,10 @@
     python -m benchmarks.agreement
     python -m benchmarks.agreement frozen --disagreements
 
-Prints, for each split of ``labelled.jsonl`` and ``labelled_again.jsonl`` (which also holds responses that were
-written by hand in the manner of larger models), how often the same answer was read, the confusion matrix of the
-categories (``right`` is one of them) and Cohen's kappa (Cohen 1960), with percentile bootstrap intervals over questions
-(Efron 1979): the responses to one question are not independent.
+Prints, for each split of ``labelled.jsonl``, ``labelled_again.jsonl`` and ``labelled_fresh.jsonl`` (the latter two also
+hold responses that were written by hand in the manner of larger models), how often the same answer was read, the
+confusion matrix of the categories (``right`` is one of them) and Cohen's kappa (Cohen 1960), with percentile bootstrap
+intervals over questions (Efron 1979): the responses to one question are not independent.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ SPLITS = {
     "held-out": "labelled.jsonl",
     "learn": "labelled_again.jsonl",
     "frozen": "labelled_again.jsonl",
+    "study": "labelled_fresh.jsonl",
+    "unseen": "labelled_fresh.jsonl",
 }
 """The splits, and which file holds them."""
 
