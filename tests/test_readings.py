@@ -61,6 +61,28 @@ BAKERY = Item(
     question="The bakery is open from Tuesday to Saturday. Today is Monday. Is the bakery open today?", answer="No"
 )
 EVEN = Item(question="Is the sum of 17 and 25 an even number?", answer="Yes")
+POWER = Item(question="What is 2 to the power of 5?", answer="32")
+SPIDERS = Item(question="How many legs do 5 spiders and 2 birds have together?", answer="44")
+TRIPS = Item(
+    question="A bus makes 4 round trips a day between two villages that are 13 kilometres apart. How many kilometres "
+    "does it drive a day?",
+    answer="104",
+    solution="13 * 2 = <<13*2=26>>26\n26 * 4 = <<26*4=104>>104\n#### 104",
+)
+SUGAR = Item(
+    question="A recipe needs 3/4 cup of sugar. Nell makes half the recipe. How many cups of sugar does she need?",
+    answer="3/8",
+)
+CHANGE = Item(
+    question="A shop sells cards at 2 dollars each. Kate buys 7 and pays with 52 dollars. How many does she get back?",
+    answer="38",
+)
+BOWLS = Item(
+    question="A potter makes 9 bowls an hour and works 6 hours a day. How many bowls does she make in 5 days?",
+    answer="270",
+)
+MUGS = Item(question="The red mug is left of the blue mug. Is the red mug left of the blue mug?", answer="Yes")
+ARRIVED = Item(question="Jan arrived before Kim. Lou arrived after Jan. Did Lou arrive before Kim?", answer="Unknown")
 
 CUT = True
 INCOMPLETE, LABEL, ONE, OPERATION, OTHER = (
@@ -125,6 +147,25 @@ CASES: list[tuple[Item, str, str | None, str | None] | tuple[Item, str, str | No
     (KEYS, "The keys could be anywhere.", "unknown", LABEL),
     (BAKERY, "It is not open on Monday.", "no", None),
     (BAKERY, "The bakery is open from Tuesday to Saturday.", None, INCOMPLETE),
+    (POWER, "2^5 = 64", "64", OTHER),
+    (POWER, "2**5 = 32", "32", None),
+    (POWER, "$2^{5} = 32$", "32", None),
+    (SPIDERS, "**44 legs**\n\n- 5 spiders × 8 legs = 40\n- 2 birds × 2 legs = 4", "44", None),
+    (TRIPS, "4 * 13 = 51.", "51", OTHER),
+    (TRIPS, "4 * 13 = 52.", "52", OPERATION),
+    (TRIPS, "4 + 13 = 18.", "18", OPERATION),
+    (SUGAR, "3/4 ÷ 2 = 3/2 = 1.5 cups of sugar.", "1.5", OTHER),
+    (CHANGE, "7 + 52 = 108 - 108 = 10\n\n\n\n\n", "10", OPERATION, CUT),
+    (CHANGE, "7 + 52 = 108 - 108 = 10", None, INCOMPLETE, CUT),
+    (
+        BOWLS,
+        "We need to calculate 9 * 5 = 45. This is the total number of bowls she makes in 5 days.\n\nSo, 45",
+        "45",
+        OPERATION,
+        CUT,
+    ),
+    (MUGS, "Answer: (A) Yes (B) No", None, INCOMPLETE),
+    (ARRIVED, "The answer is: Jan\n\nWhat is the answer to", "Jan", OTHER, CUT),
     (EVEN, "The sum of 17 and 25 is 42, which is an even number.", "yes", None),
 ]
 

@@ -266,6 +266,8 @@ def _final_result(
         return None
     if not _AT_END.fullmatch(last.text, numbers[-1].end):
         return None
+    if bare is not None and bare.written not in own and last.listed and last.paragraph > 0:
+        return None  # "44 legs", and then the list of steps that explains it
     found = calculations_in(last.text)
     if bare is not None and not (found and set(found[-1].operands) <= own):
         return None  # " 8", and then "5 + 4 = 9": rambling about something else

@@ -14,7 +14,7 @@ from fractions import Fraction
 from reasoning_probe.numerals import MAX_DIGITS, Numeral, find_numbers
 
 Token = Fraction | str
-"""A number, one of ``+ - * /``, or a bracket."""
+"""A number, one of ``+ - * / ^``, or a bracket."""
 
 MAX_TOKENS = 60
 """Longer calculations are not evaluated: no reader would."""
@@ -22,7 +22,8 @@ MAX_TOKENS = 60
 _OPERATORS = {
     "+": "+", "plus": "+", "-": "-", "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "minus": "-",
     "*": "*", "\N{MULTIPLICATION SIGN}": "*", "x": "*", "\N{MIDDLE DOT}": "*", "times": "*", "multiplied by": "*",
-    "/": "/", "\N{DIVISION SIGN}": "/", "divided by": "/", "of": "of", "=": "=", "\N{ALMOST EQUAL TO}": "=",
+    "/": "/", "\N{DIVISION SIGN}": "/", "divided by": "/", "^": "^", "**": "^",
+    "of": "of", "=": "=", "\N{ALMOST EQUAL TO}": "=",
 }  # fmt: skip
 RESULT = (
     r"(?:,?\s?(?:which|and this|this|that|and it)\s)?"
@@ -78,8 +79,8 @@ class Equation:
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """The operators between them, each one of ``+ - * /``."""
-        return tuple(token for token in self.tokens if isinstance(token, str) and token in "+-*/")
+        """The operators between them, each one of ``+ - * / ^``."""
+        return tuple(token for token in self.tokens if isinstance(token, str) and token in "+-*/^")
 
     @property
     def true(self) -> Fraction | None:
@@ -117,7 +118,7 @@ def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | Non
     """
     if len(tokens) > MAX_TOKENS:
         return None
-    rank = {"(": 0, "+": 1, "-": 1, "*": 2, "/": 2}
+    rank = {"(": 0, "+": 1, "-": 1, "*": 2, "/": 2, "^": 3}
     values: list[Fraction] = []
     pending: list[str] = []
     try:
@@ -138,13 +139,16 @@ def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | Non
 
 
 def combine(left: Fraction, operator: str, right: Fraction) -> Fraction | None:
-    """Return ``left operator right``, or ``None`` for a division by zero."""
+    """Return ``left operator right``, or ``None`` for a division by zero and a power that is no sensible number."""
     if operator == "+":
         return left + right
     if operator == "-":
         return left - right
     if operator == "*":
         return left * right
+    if operator == "^":
+        size = (left.numerator.bit_length() + left.denominator.bit_length()) * abs(right)
+        return left**right.numerator if right.denominator == 1 and right >= 0 and size <= 8 * MAX_DIGITS else None
     return left / right if right else None
 
 
@@ -175,7 +179,7 @@ def _split_fractions(text: str, numbers: list[Numeral]) -> list[Numeral]:
 
 @dataclass(frozen=True)
 class _Gap:
-    """What stands between two numbers of a calculation: one of ``+ - * / =``, and the brackets around it."""
+    """What stands between two numbers of a calculation: one of ``+ - * / ^ =``, and the brackets around it."""
 
     symbol: str
     close: int
@@ -192,12 +196,14 @@ def _gap(text: str, left: Numeral, right: Numeral, gaps: list[_Gap]) -> _Gap | N
     if match["result"] and _COMPARED.match(text, right.end):
         return None  # "5 miles, which is 3 miles more"
     symbol = "=" if match["result"] else _OPERATORS[match["operator"].lower()]
+    if symbol == "^" and match["unit"]:
+        return None  # "50 cm^2"
     percent = text[left.end : left.end + 2].strip()[:1] == "%"
     if symbol == "of":  # "25% of 20", "1/2 of 20", but not "3 of 20"
         if not percent and not (gaps and gaps[-1].symbol == "/"):
             return None
         symbol = "*"
-    if match["result"] and not any(gap.symbol in "+-*/" for gap in gaps):
+    if match["result"] and not any(gap.symbol in "+-*/^" for gap in gaps):
         return None  # "Tom is 5 and Ann is 3" calculates nothing
     return _Gap(symbol, len(match["close"]), len(match["open"]))
 
@@ -224,7 +230,7 @@ def _written(text: str, numbers: list[Numeral], gaps: list[_Gap]) -> Iterator[Eq
 
 def _sides_to_equations(sides: list[tuple[Token, ...]], start: int, ends: list[int]) -> Iterator[Equation]:
     """Yield the calculations of ``a - b = c - d = e``: a run-on of two, or one rewritten on its way to its result."""
-    mere = [not any(token in ("+", "-", "*", "/") for token in side) for side in sides]
+    mere = [not any(token in ("+", "-", "*", "/", "^") for token in side) for side in sides]
     for index, side in enumerate(sides):
         if mere[index]:
             continue
@@ -234,6 +240,8 @@ def _sides_to_equations(sides: list[tuple[Token, ...]], start: int, ends: list[i
             continue
         if index and not following and not mere[index - 1] and side[1:2] == ("/",) and len(side) == 3:
             continue  # "1/2 + 1/4 = 2/6": the result of what stands before it
+        if index and following and not mere[index - 1] and mere[index + 1] and _is_fraction(side, sides[index - 1]):
+            continue  # "3/4 / 2 = 3/2 = 1.5": the same, and then as a decimal
         if following and not mere[index + 1] and following[0] == true and evaluate(following) != true:
             yield Equation(side, true, start, ends[index], None)
             continue
@@ -243,6 +251,13 @@ def _sides_to_equations(sides: list[tuple[Token, ...]], start: int, ends: list[i
         else:
             before = evaluate(sides[index - 1]) if index and mere[index - 1] else None
             yield Equation(side, before, start, ends[index], None if before is None else ends[index - 1])
+
+
+def _is_fraction(side: tuple[Token, ...], before: tuple[Token, ...]) -> bool:
+    """Whether *side* is a fraction and no whole number, nor a run-on with what stands *before* it."""
+    value = evaluate(side)
+    plain = side[1:2] == ("/",) and len(side) == 3
+    return plain and value is not None and value.denominator > 1 and side[0] != evaluate(before)
 
 
 def _verbal(text: str, numbers: list[Numeral]) -> Iterator[Equation]:

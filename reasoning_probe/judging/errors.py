@@ -135,7 +135,8 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
     """Return an answer of another sort than was asked for, as it was given.
 
     Definition: an explicit answer in words of its own, a yes or no to a number question, a bare number to a yes/no
-    question, or a reply of one to three words that the question does not hold. Example: "The answer is: Alice" to "How
+    question, or a reply of one to three words that the question does not hold; a name that is
+    called the answer may be the question's. Example: "The answer is: Alice" to "How
     much is left?". Counter-examples: "Max is a human." to "Is Max an animal?", which leaves open what was asked, and
     "To find it, we first need to".
     """
@@ -147,8 +148,8 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
     if explicit and (not truncated or explicit.endswith((".", "!")) or "\n" in text[text.find(explicit) :]):
         plain = explicit.rstrip(".")
         if item.kind == "number":
-            return _in_words(item, explicit) or (plain if _CLOCK.fullmatch(plain) else None)
-        return _in_words(item, explicit) or _lone_number(plain)
+            return _in_words(item, explicit, True) or (plain if _CLOCK.fullmatch(plain) else None)
+        return _in_words(item, explicit, True) or _lone_number(plain)
     first = said[0].text
     if not over or said[0].is_question or is_echo(first, item.question):
         return None
@@ -160,15 +161,17 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
     return _in_words(item, first) if whole and len(words(first)) <= 3 else None
 
 
-def _in_words(item: Item, statement: str) -> str | None:
+def _in_words(item: Item, statement: str, explicit: bool = False) -> str | None:
     """Return *statement* if it could answer something: real words, some of them not the question's, and no number."""
     said = words(statement)
     real = bool(said) and all(_is_word(word) for word in said) and not statement.endswith(":")
     if _COURTESY.match(statement):
         return None
     plain = not any(symbol in statement for symbol in "=+*/_(){}<>\\")
-    if not (real and plain) or set(said) <= set(words(item.question)) or find_numbers(statement):
+    if not (real and plain) or find_numbers(statement):
         return None
+    if set(said) <= set(words(item.question)) and not (explicit and len(said) == 1 and statement[0].isupper()):
+        return None  # the question's own words, unless they are a name: "The answer is: Jan"
     if is_echo(statement, item.question) or label_in(statement, item.question) == "unknown":
         return None
     return statement.rstrip(".! ")

@@ -63,6 +63,8 @@ def explicit_label(text: str, question: str) -> Reading | None:
     label: str | None = None
     for match in _ANSWER.finditer(text):
         stated = to_sentence_end(text, match.end())
+        if options_in(stated):
+            continue  # "Answer: A) Yes B) No"
         found = BOTH if says_both(stated, question) else label_in(stated, question)
         if found and (label is None or _FINAL.search(text[max(0, match.start() - 40) : match.end()])):
             label = found
@@ -83,7 +85,7 @@ def explicit_number(text: str, own: set[Fraction], question: str) -> Reading | N
     found = None
     for match in _ANSWER.finditer(text):
         stated = to_sentence_end(text, match.end())
-        number = pick_number(stated, own)
+        number = None if options_in(stated) else pick_number(stated, own)
         line_start = text.rfind("\n", 0, match.start()) + 1
         if number and (found is None or _FINAL.search(text[max(line_start, match.start() - 40) : match.end()])):
             found = reading_of(number, stated, question)

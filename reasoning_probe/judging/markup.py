@@ -29,6 +29,7 @@ _PLAIN = (
     (re.compile(r"\\approx\b"), "\N{ALMOST EQUAL TO}"),
     (re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit)\{([^{}]{0,200})\}"), r"\1"),
     (re.compile(r"\\[()\[\]$ ,;!]|\\(?:left|right|quad)\b"), ""),
+    (re.compile(r"(?<=[0-9)])\^\{([0-9]{1,3})\}"), r"^\1"),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"<<[^<>]{0,200}>>"), ""),  # GSM8K's calculator annotations

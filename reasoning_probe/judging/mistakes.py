@@ -301,6 +301,8 @@ def _is_step(reference: Reference, chain: Chain, found: Equation, carried: Fract
 
 
 def _comes_to_step(reference: Reference, found: Equation, carried: Fraction | None) -> bool:
+    if found.operators == ("*",) and frozenset(found.operands) in reference.factors:
+        return True
     return _matches(found, carried, reference.steps) or _matches(found, found.true, reference.steps)
 
 

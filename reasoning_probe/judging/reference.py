@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from reasoning_probe.items import Item
 from reasoning_probe.judging.equations import Equation, combine, find_equations
@@ -20,6 +20,9 @@ from reasoning_probe.numerals import Numeral, find_numbers, parse_number
 
 MAX_SEARCHED = 4
 """The search for a solution takes questions of at most so many numbers: 4 make some thousand calculations."""
+
+MAX_FACTORS = 6
+"""The first so many factors of a product may be multiplied in any order."""
 
 MAX_IMPLIED = 8
 """So many of the numbers that a question only implies are tried."""
@@ -50,7 +53,8 @@ class Reference:
 
     ``numbers`` stand in the question's order, repeats included; ``implied`` are those that words like "half" and
     percentages bring in; ``steps`` are the values that the right solution passes through, the answer among them;
-    ``chain`` is that solution in its order, as far as it is known.
+    ``chain`` is that solution in its order, as far as it is known, and ``factors`` are the pairs that may be multiplied
+    first where it is a longer product.
     """
 
     expected: Fraction
@@ -59,6 +63,7 @@ class Reference:
     steps: frozenset[Fraction]
     operators: frozenset[str]
     chain: tuple[Equation, ...] = ()
+    factors: frozenset[frozenset[Fraction]] = frozenset()
 
     @property
     def parts(self) -> frozenset[Fraction]:
@@ -105,7 +110,13 @@ def reference_of(item: Item) -> Reference:
     if item.operation is not None and item.solution is None:
         operators = {item.operation}
     return Reference(
-        expected, numbers, frozenset(implied | (constants - steps)), frozenset(steps), frozenset(operators), chain
+        expected,
+        numbers,
+        frozenset(implied | (constants - steps)),
+        frozenset(steps),
+        frozenset(operators),
+        chain,
+        frozenset(_regrouped(chain)),
     )
 
 
@@ -175,6 +186,18 @@ def _search(numbers: tuple[Fraction, ...], expected: Fraction) -> list[tuple[Equ
                 step = Equation((left, operator, right), value, 0, 0, None)
                 found += [(step, *way) for way in _search((*rest, value), expected)]
     return found
+
+
+def _regrouped(chain: Sequence[Equation]) -> Iterator[frozenset[Fraction]]:
+    """Yield any two factors of each product in *chain*, be it made in one step or in several.
+
+    ``13 * 4`` is a step as good as the first one of ``13 * 2 = 26, 26 * 4 = 104``.
+    """
+    factors: dict[Fraction, tuple[Fraction, ...]] = {}
+    for found in chain:
+        if set(found.operators) == {"*"} and found.stated is not None:
+            factors[found.stated] = tuple(part for each in found.operands for part in factors.get(each, (each,)))
+            yield from (frozenset(pair) for pair in combinations(factors[found.stated][:MAX_FACTORS], 2))
 
 
 def _distributed(way: tuple[Equation, ...]) -> Iterator[Equation]:

@@ -21,6 +21,9 @@ MAX_SCANNED = 100_000
 
 _STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
 _LETTER = re.compile(r"\(?[A-Ea-e]\)?[.)]?")
+_ENDED = re.compile(r"=[^\n=0-9]{0,9}[0-9][^\n=]{0,40}\n[ \t]*\n[ \t]*\n\s*\Z")
+"""A line that ends in "= N", and then nothing but blank lines: the model had come to its end before the limit."""
+
 _FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
 
 
@@ -88,7 +91,8 @@ def extract_answer(item: Item, response: str, truncated: bool = False) -> Readin
     if item.kind == "label":
         return read_label(text, item.question)
     if item.kind == "number":
-        return read_number(text, item.question, truncated)
+        ended = _ENDED.search(response[-MAX_SCANNED:]) is not None
+        return read_number(text, item.question, truncated and not ended)
     return read_text(text, item.question, truncated)
 
 

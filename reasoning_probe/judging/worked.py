@@ -49,6 +49,9 @@ _PLAN = re.compile(
 _REMARK = re.compile(
     r"(?:this|that|it|these|note|in this|the (?:process|calculation|answer|result|reason)|explanation)\b", re.IGNORECASE
 )
+_IS_ASKED = re.compile(r"(?:this|that|it|which) is the (?:total )?(?:number|amount|cost|price|sum)\b", re.IGNORECASE)
+"""What a result is said to be: "This is the total number of bowls that she makes in 5 days."."""
+
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|will|would|can|gets?|got|makes?|made|costs?|leaves?|left|needs?|takes?|equals?)\b",
     re.IGNORECASE,
@@ -92,8 +95,9 @@ def worked_number(
         return None
     whole = [part for part in whole if not stepwise and (part is results[-1] or part is after[part.paragraph])]
     whole = [part for part in whole if not (truncated and _works_on(part, said, question))]
+    stated = [part for part in numeric if part in results or not _IS_ASKED.match(part.text)]
     opened = (
-        set(words(said[-1].text)) <= _OPENINGS and results[-1:] == numeric[-1:] and _answers(numeric[-1].text, question)
+        set(words(said[-1].text)) <= _OPENINGS and results[-1:] == stated[-1:] and _answers(numeric[-1].text, question)
     )
     over = not truncated or (said[-1].paragraph > numeric[-1].paragraph and (opened or not stepwise))
     if truncated and not results and _lists_facts(numeric, own):
