@@ -166,7 +166,8 @@ def test_listed_choices_are_answered_by_what_is_generated(colours: Project) -> N
     assert [choice["text"] for choice in sky["choices"]] == ["A", "B", "C"]
     assert outcomes["snow"]["answer"] == "B"
     page = (colours.path / "reports" / "report.html").read_text(encoding="utf-8")
-    assert "acc / acc_norm" in page
+    assert "<small>acc\xa0" in page
+    assert "acc_norm\xa0" in page
     assert "nats" in page
 
 

@@ -13,8 +13,8 @@ import pytest
 from fake_runs import as_run, full_run, outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import CARRIER
-from xunit2 import check
+from planted import CARRIER, KNOWN, planted
+from xunit2 import check, problems
 
 from conftest import Project
 from reasoning_probe.report.github import MOST, append_summary, workflow_commands
@@ -66,6 +66,68 @@ def test_the_junit_file_keeps_the_rules_of_xunit2(project: Project, limit: str |
     assert [[child.tag for child in case] for case in gate] == {None: [], "0.5": [[]], "0.9": [["failure"]]}[limit]
     assert suite.get("failures") == {None: "2", "0.5": "1", "0.9": "2"}[limit]
     assert suite.get("errors") == "1"
+
+
+EVIL = "\x1b[31m]]>&amp;<b a='\"'>\x00\x0b\ufffe\u2028"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_whatever_a_model_and_its_data_say_the_junit_file_is_valid(
+    project: Project, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    monkeypatch.setitem(KNOWN, "sky", EVIL)
+    model, tokenizer = planted()
+    model.save_pretrained(project.path / "evil")
+    tokenizer.save_pretrained(project.path / "evil")
+    items = [{"id": f"{EVIL} {at}", "question": "What is the sky? \x1b\x00]]>", "answer": "<&>\x07"} for at in range(2)]
+    items.append({"id": "long", "question": "What is the sky? " * 20, "answer": "x"})  # beyond the model's context
+    project.write("evil.jsonl", "".join(json.dumps(item) + "\n" for item in items))
+    project.write("conftest.py", PROPERTIES)
+    project.write(
+        "test_evil.py",
+        "import reasoning_probe as rp\n\n@rp.probe('evil.jsonl', name='<script>\\x1b]')\ndef test_evil(answer):\n"
+        "    print('said \\x00', answer.response)\n    assert answer.correct\n",
+    )
+    project.write(
+        "test_own.py",
+        "import pytest, sys\n\n@pytest.mark.parametrize('what', ['\\x1b', '<&\\x00'])\ndef test_fails(what):\n"
+        "    print('out \\x1b', file=sys.stderr)\n    assert what == '\\x07'\n\n"
+        "def test_errs(missing): pass\n\n@pytest.mark.skip(reason='\\x1b')\ndef test_skipped(): pass\n",
+    )
+    for gate in ([], ["--probe-min-accuracy=0.9"]):
+        run = project.run_apart if apart else project.run
+        options = ["--model=evil", "--probe-heads", CARRIER, "-o", "junit_logging=all", *gate]
+        run(*options, "--junitxml=junit.xml", *(["-n2"] if apart else []))
+        suite = check((project.path / "junit.xml").read_text(encoding="utf-8"))
+        kinds = {child.tag for case in suite.iter("testcase") for child in case}
+        assert kinds == {"failure", "error", "skipped", "system-out", "system-err"}
+        told = suite.find("properties/property[@name='model']")
+        assert (told is None) is apart  # pytest writes none of a worker's
+        said = [child.get("type") for child in suite.iter("skipped")]
+        assert said.count("pytest.xfail") == (4 if gate else 2)  # the two that fit, with and without the head
+        assert said.count("pytest.skip") == 3  # the user's own, and the item that does not fit
+        assert len([case for case in suite if case.get("classname") == "reasoning_probe.gate"]) == len(gate)
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ('<testcase name="a" classname="b"><properties /></testcase>', "testcase"),
+        ('<testcase name="a" classname="b" file="c" />', "testcase"),
+        ('<testcase name="a" />', "classname"),
+        ('<testcase name="a" classname="b">text</testcase>', "character data"),
+        ('<testcase name="a" classname="b" time="soon" />', "pattern"),
+        ("<gate />", "gate"),
+    ],
+)
+def test_the_schema_refuses_what_xunit2_does_not_know(broken: str, told: str) -> None:
+    (problem,) = problems(EMPTY.replace(" />", f">{broken}</testsuite>", 1))
+    assert told in problem
+
+
+def test_the_schema_takes_its_own_attributes_and_no_count_that_is_none() -> None:
+    assert problems(EMPTY.replace('name="pytest"', 'name="pytest" hostname="h" timestamp="2026-01-01T00:00:00"')) == []
+    assert problems(EMPTY.replace('tests="0"', 'tests="none"')) != []
 
 
 def test_under_xdist_the_junit_file_has_the_gate_once(project: Project) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_runs import fake_run, full_run
+from fake_runs import as_run, fake_outcomes, fake_run, full_run
 from planted import CARRIER
 from test_report import HOSTILE, hostile_run
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPEN_ALL = "document.querySelectorAll('details').forEach(d => { d.removeAttribute('name'); d.open = true })"
+A4 = 718
+"""Pixels of a page's width between the margins that browsers print with."""
 SIZES = {"laptop": (1280, 800), "tablet": (820, 1180), "phone": (390, 844)}
 
 
@@ -74,7 +76,14 @@ class Visit:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    pages = {"full": full_run(), "plain": fake_run(), "hostile": hostile_run(), "large": full_run(32, 32, items=4)}
+    strict = as_run(fake_outcomes(), formats={"arithmetic": "plain", "gsm8k": "gsm8k"})
+    pages = {
+        "full": full_run(),
+        "strict": strict,
+        "plain": fake_run(),
+        "hostile": hostile_run(),
+        "large": full_run(32, 32, items=4),
+    }
     for name, run in pages.items():
         (folder / f"{name}.html").write_text(standalone_page(run), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in pages}
@@ -126,6 +135,18 @@ def test_clicking_a_cell_shows_the_flipped_items_side_by_side(browser: Browser, 
     assert dialog.is_hidden()
 
 
+def test_a_tap_opens_a_cell_and_a_tap_beside_closes_it(browser: Browser, files: dict[str, Path]) -> None:
+    visit = Visit(browser, files["full"], "phone", has_touch=True, is_mobile=True)
+    visit.tab.touchscreen.tap(*visit.over("L1H3"))
+    dialog = visit.tab.get_by_role("dialog", name="L1H3 off, arithmetic, zero ablation")
+    assert "accuracy -64 points" in dialog.inner_text()
+    assert dialog.locator("mark").count() > 100
+    visit.tab.touchscreen.tap(195, 4)
+    assert dialog.is_hidden()
+    assert visit.tab.locator(".rp-tip").is_hidden()
+    assert visit.wrong == []
+
+
 def test_the_map_answers_to_the_keyboard(browser: Browser, files: dict[str, Path]) -> None:
     visit = Visit(browser, files["full"])
     tab = visit.tab
@@ -172,6 +193,36 @@ def test_no_page_is_wider_than_its_screen(browser: Browser, files: dict[str, Pat
     assert visit.tab.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
 
 
+BEYOND = "tables => tables.filter(e => e.scrollWidth > e.clientWidth).map(e => e.getAttribute('aria-label'))"
+
+
+@pytest.mark.parametrize("shown", [".rp-ranked", "section"])
+def test_a_laptop_shows_whole_tables(browser: Browser, files: dict[str, Path], shown: str) -> None:
+    visit = Visit(browser, files["full"])
+    assert visit.tab.locator(f"{shown} .rp-scroll:visible").count() > 0
+    assert visit.tab.locator(f"{shown} .rp-scroll:visible").evaluate_all(BEYOND) == []
+
+
+def test_a_phone_shows_accuracies_and_captions_whole(browser: Browser, files: dict[str, Path]) -> None:
+    visit = Visit(browser, files["strict"], "phone")
+    table = visit.tab.locator(".rp-scroll", has_text="flexible").first
+    assert table.evaluate("e => e.scrollWidth <= e.clientWidth")
+    lines = "e => { const all = document.createRange(); all.selectNodeContents(e); return all.getClientRects().length }"
+    assert table.get_by_text("193 of 200").evaluate(lines) == 1
+    visit = Visit(browser, files["full"], "phone")
+    visit.tab.evaluate(OPEN_ALL)
+    inside = "spans => spans.every(e => e.getBoundingClientRect().right <= innerWidth)"
+    assert visit.tab.locator("caption > span").evaluate_all(inside)
+
+
+def test_an_option_stands_on_one_line(browser: Browser, files: dict[str, Path]) -> None:
+    for size in SIZES:
+        visit = Visit(browser, files["full"], size)
+        option = visit.tab.locator(".rp-verdict code").first
+        assert option.inner_text().startswith("--probe-items")
+        assert option.evaluate("e => e.getClientRects().length") == 1
+
+
 def test_the_first_screen_of_a_laptop_holds_verdict_accuracy_and_map(browser: Browser, files: dict[str, Path]) -> None:
     visit = Visit(browser, files["plain"])
     for place in ("h2", ".rp-verdict", "table", "svg[data-grid]"):
@@ -187,6 +238,14 @@ def test_on_paper_the_maps_of_every_dataset_are_open(browser: Browser, files: di
     box = shut.bounding_box()
     assert box is not None
     assert box["height"] > 50
+
+
+def test_on_paper_the_ranking_is_whole(browser: Browser, files: dict[str, Path]) -> None:
+    visit = Visit(browser, files["full"])
+    visit.tab.set_viewport_size({"width": A4, "height": 1000})
+    visit.tab.emulate_media(media="print")
+    inside = f"tables => tables.every(e => e.getBoundingClientRect().right <= {A4})"
+    assert visit.tab.locator(".rp-ranked table:visible").evaluate_all(inside)
 
 
 def test_motion_is_left_out_where_it_is_not_wanted(browser: Browser, files: dict[str, Path]) -> None:

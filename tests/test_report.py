@@ -17,6 +17,7 @@ from reasoning_probe.report import figures, flips, text, verdict
 from reasoning_probe.report.differences import part
 from reasoning_probe.report.findings import findings_html
 from reasoning_probe.report.flips import script_data
+from reasoning_probe.report.html import prose
 from reasoning_probe.report.markdown import markdown_summary
 from reasoning_probe.report.measures import ACCURACY, LOGPROB, Measure, category_shift
 from reasoning_probe.report.page import standalone_page
@@ -66,7 +67,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not {"style", "script"} & set(self.open):
-            self.text += data
+            self.text += data.replace("\xa0", " ")
 
     def handle_comment(self, data: str) -> None:
         raise AssertionError(f"a comment: {data[:50]}")
@@ -256,7 +257,7 @@ def test_everything_that_a_run_may_hold_is_shown() -> None:
         "Category shift: how the mistakes change",
         "Cumulative curve",
         "only the strongest heads on",
-        "⚑ harms plain text, too",
+        "⚑ harms plain text",
         "12 neutral sentences",
         "1 target whose rank changes between ablations",
         "a miss rate of 5 % (1 % to 24 %)",
@@ -484,12 +485,39 @@ def test_a_failure_is_short_and_an_ablated_case_one_line() -> None:
     assert ablated_line(wrong, replace(wrong, target="baseline")) == "L3H7 off: wrong_operation, baseline was wrong too"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("70 % asked", "70\xa0% asked"),
+        ("try --probe-items 200.", "try <code>--probe-items\xa0200</code>."),
+        ("--ablate-heads shows", "<code>--ablate-heads</code> shows"),
+        ("a <!-- b --> & x--y", "a &lt;!-- b --&gt; &amp; x--y"),
+    ],
+)
+def test_no_line_ends_within_an_option_or_before_its_unit(said: str, shown: str) -> None:
+    assert prose(said) == shown
+
+
+def test_a_name_that_no_shell_takes_is_in_no_command() -> None:
+    for name, said in {"mine": "mine=FILE.", "<b> x": "NAME=FILE.", "n" * 99: "NAME=FILE."}.items():
+        sentence = verdict.sentences(as_run([outcome(name), outcome(name, target="L0H0")]))[0]
+        assert sentence.endswith(said)
+        assert len(sentence) < 250
+
+
 def test_markdown_is_short_and_plain(run: Run) -> None:
     shown = markdown_summary(run)
     assert "| arithmetic | 193 of 200 | 96 % | 93 % to 98 % |" in shown
     assert len(markdown_summary(hostile_run()).encode()) < 60_000
     many = as_run([outcome(f"set {index}" * 9, target=t) for index in range(300) for t in ("baseline", "L0H0", "L0H1")])
     assert len(markdown_summary(many).encode()) < 60_000
+    signs = {f"{index} {'<&>`|[]' * 40}": 20 for index in range(40)}  # each sign takes five characters
+    long = as_run(fake_outcomes(signs, every_head(2, 8), noise=0.5))
+    own = {"title": "<" * 99, "text": "<&" * 900, "head": ["<"] * 4, "rows": [["<" * 99] * 4] * 10}
+    longest = markdown_summary(Run(long.summary | {"sections": [own] * 10}, long.outcomes))
+    assert 40_000 < len(longest.encode()) < 60_000
+    assert longest.endswith("There is more in run.json.\n")
+    assert all(line.count("|") in (0, 5, 7) for line in longest.split("\n"))
     hostile = markdown_summary(hostile_run())
     assert not re.search(r"[<\x00\x1b\u202e]", hostile)
     assert all(line.count("|") in (0, 5, 7) for line in hostile.split("\n"))

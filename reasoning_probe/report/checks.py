@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reasoning_probe.report.curves import screening_sentences
-from reasoning_probe.report.html import details, minus, name, note, row, table
+from reasoning_probe.report.html import details, minus, name, note, prose, row, table
 from reasoning_probe.report.text import count, escape, p_value
 from reasoning_probe.store import Run
 
@@ -24,10 +24,10 @@ def gate_html(run: Run) -> str:
         None: ("rp-facts", "○ Gate undecided"),
     }[gate["passed"]]
     lines = "".join(
-        f"<li>{_MARKS[check['passed']]} {escape(check['line'])}{_significance(check.get('p_value'))}</li>"
+        f"<li>{_MARKS[check['passed']]} {prose(check['line'])}{_significance(check.get('p_value'))}</li>"
         for check in gate["checks"][:MOST_ROWS]
     )
-    lines += "".join(f"<li>{escape(line)}</li>" for line in (gate.get("notes") or ())[:MOST_ROWS])
+    lines += "".join(f"<li>{prose(line)}</li>" for line in (gate.get("notes") or ())[:MOST_ROWS])
     verdict = f'<p><strong><span class="{sign}">{said}</span></strong></p><ul>{lines}</ul>'
     return f'<div class="rp-gate">{verdict}{_regressions(gate.get("regressions") or [])}</div>'
 

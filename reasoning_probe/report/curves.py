@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reasoning_probe.report.html import details, figure, minus, note, row, table
+from reasoning_probe.report.html import details, figure, minus, note, row, table, whole
 from reasoning_probe.report.pictures import GroupPictures
 from reasoning_probe.report.text import count, escape, listed, nats, percent
 from reasoning_probe.store import Run
@@ -31,9 +31,9 @@ def curve_html(pictures: GroupPictures) -> str:
         row(
             escape(label),
             f"{point['heads']:,}",
-            f"{point['correct']:,} of {point['items']:,}",
-            percent(point["accuracy"]),
-            f"{percent(point['ci95'][0])} to {percent(point['ci95'][1])}",
+            whole(f"{point['correct']:,} of {point['items']:,}"),
+            whole(percent(point["accuracy"])),
+            whole(f"{percent(point['ci95'][0])} to {percent(point['ci95'][1])}"),
             minus(nats(point.get("mean_answer_logprob"))),
             minus(nats(point.get("if_added"))),
         )
@@ -115,7 +115,7 @@ def _backed_up(found: Mapping[str, Entry], on: str) -> str:
             if None in (start, together, added):
                 continue
             off = point["heads"] if kind == "off" else heads - point["heads"]
-            if start - together >= max(BACKS_UP, 2 * (start - added)):
+            if off > 1 and start - together >= max(BACKS_UP, 2 * (start - added)):
                 candidates.append((off, kind, start - together, start - added))
     if not candidates:
         return ""

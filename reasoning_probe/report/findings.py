@@ -9,7 +9,7 @@ from reasoning_probe.report import figures
 from reasoning_probe.report.cases import items_html
 from reasoning_probe.report.checks import gate_html, trust_html
 from reasoning_probe.report.flips import script_data
-from reasoning_probe.report.html import details, figure, name, note, package_file, row, table
+from reasoning_probe.report.html import details, figure, name, note, package_file, prose, row, table, whole
 from reasoning_probe.report.maps import maps_html, ranked_html
 from reasoning_probe.report.pictures import mistakes_pie
 from reasoning_probe.report.text import count, escape, percent
@@ -76,15 +76,13 @@ def _verdict(run: Run) -> str:
     return (
         f'<h2 class="rp-model">{name(model["name"])}</h2>'
         f'<p class="rp-facts">{escape(" · ".join(str(fact) for fact in facts if fact))}</p>'
-        f'<p class="rp-lead">{escape(accuracy_sentence(run))}</p>'
-        f'<ul class="rp-verdict">{"".join(f"<li>{escape(sentence)}</li>" for sentence in found)}</ul>{gate_html(run)}'
+        f'<p class="rp-lead">{prose(accuracy_sentence(run))}</p>'
+        f'<ul class="rp-verdict">{"".join(f"<li>{prose(sentence)}</li>" for sentence in found)}</ul>{gate_html(run)}'
     )
 
 
 def _accuracy(run: Run) -> str:
     datasets: dict[str, dict[str, Any]] = run.summary["datasets"]
-    gsm8k = any(entry.get("strict") is not None for entry in datasets.values())
-    choices = any(entry.get("acc") is not None for entry in datasets.values())
     rows = []
     for dataset, entry in datasets.items():
         low, high = entry["ci95"]
@@ -92,22 +90,25 @@ def _accuracy(run: Run) -> str:
             f'<span class="rp-bar" style="--low:{low:.3f};--high:{high:.3f};--at:{entry["accuracy"] or 0:.3f}"></span>'
         )
         cells = [
-            f"{entry['correct']:,} of {entry['items']:,}",
-            f"<strong>{percent(entry['accuracy'])}</strong>",
+            whole(f"{entry['correct']:,} of {entry['items']:,}"),
+            f"<strong>{whole(percent(entry['accuracy']))}</strong>{_shares(entry)}",
             f'{bar}<span class="rp-interval">{percent(low)} to {percent(high)}</span>',
-            *([_shares(entry, "strict", "flexible")] if gsm8k else []),
-            *([_shares(entry, "acc", "acc_norm")] if choices else []),
         ]
         rows.append(row(name(dataset), *cells))
     head = ["dataset", "right", "accuracy", "95 % interval"]
-    head += ["strict / flexible"] * gsm8k + ["acc / acc_norm"] * choices
     said = "Right answers with nothing switched off; Wilson intervals"
     return table(said, head, rows) + "".join(map(note, _remarks(run)))
 
 
-def _shares(entry: dict[str, Any], one: str, other: str) -> str:
-    """Return two accuracies of a dataset, where it has them."""
-    return "" if entry.get(one) is None else f"{percent(entry[one])} / {percent(entry.get(other))}"
+def _shares(entry: dict[str, Any]) -> str:
+    """Return a dataset's other accuracies, where it has them: lm-eval's two readings of an answer, or of a choice."""
+    pairs = ("strict", "flexible"), ("acc", "acc_norm")
+    said = [
+        ", ".join(whole(f"{key} {percent(entry.get(key))}") for key in pair)
+        for pair in pairs
+        if entry.get(pair[0]) is not None
+    ]
+    return "".join(f"<br><small>{shares}</small>" for shares in said)
 
 
 def _remarks(run: Run) -> list[str]:

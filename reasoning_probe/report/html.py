@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 from reasoning_probe.report.text import escape
+
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+(?: \d+)?")
+_UNIT = re.compile(r"(?<=\d) %")
 
 
 def package_file(name: str) -> str:
@@ -18,7 +22,8 @@ def table(caption: str, head: Sequence[str], rows: Iterable[str]) -> str:
     columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     said = escape(caption)
     return (
-        f'<div class="rp-scroll" tabindex="0" role="region" aria-label="{said}"><table><caption>{said}</caption>'
+        f'<div class="rp-scroll" tabindex="0" role="region" aria-label="{said}"><table>'
+        f"<caption><span>{prose(caption)}</span></caption>"
         f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -43,6 +48,20 @@ def details(summary: str, body: str, *, opened: bool = False, attributes: str = 
     return f"<details{attributes}{' open' if opened else ''}><summary>{summary}</summary>{body}</details>"
 
 
+def prose(text: str) -> str:
+    r"""Return a sentence in which no line ends between a number and its per cent, or within an option with its number.
+
+    >>> prose("try --probe-items 200")
+    'try <code>--probe-items\xa0200</code>'
+    """
+    return _OPTION.sub(lambda option: f"<code>{whole(option[0])}</code>", _UNIT.sub("\xa0%", escape(text)))
+
+
+def whole(text: str) -> str:
+    """Return a few words that no line ends between."""
+    return text.replace(" ", "\xa0")
+
+
 def name(text: object) -> str:
     """Return a name that somebody else chose, kept from turning the text around it."""
     return f"<bdi>{escape(text)}</bdi>"
@@ -50,7 +69,7 @@ def name(text: object) -> str:
 
 def note(text: str) -> str:
     """Return a remark."""
-    return f'<p class="rp-note">{escape(text)}</p>'
+    return f'<p class="rp-note">{prose(text)}</p>'
 
 
 def minus(number: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from reasoning_probe.report import figures
 from reasoning_probe.report.curves import curve_html
-from reasoning_probe.report.html import details, figure, minus, name, note, row, table
+from reasoning_probe.report.html import details, figure, minus, name, note, row, table, whole
 from reasoning_probe.report.measures import ACCURACY, LOGPROB, Measure
 from reasoning_probe.report.picture import Picture
 from reasoning_probe.report.pictures import GroupPictures
@@ -186,20 +186,20 @@ def _ranking(group: Group, index: int, control: dict[tuple[str, str], dict[str, 
     for effect in group.rows[:MOST_LISTED]:
         low, high = effect["delta_ci95"]
         spread = effect.get("delta_logprob_ci95")
-        mark = ' <span class="rp-mark" title="significant">○</span>' if significant(effect) else ""
+        mark = '\xa0<span class="rp-mark" title="significant">○</span>' if significant(effect) else ""
         known = control.get((effect["target"], group.ablation))
         rows.append(
             row(
                 f'<span class="rp-target" data-map="{index}" data-target="{escape(effect["target"])}">'
                 f"{name(effect['target'])}</span>{mark}",
-                _signed_bar(effect["delta"]) + minus(points(effect["delta"])),
-                minus(f"{points(low)} to {points(high)}"),
+                f'<span class="rp-nowrap">{_signed_bar(effect["delta"])}{minus(points(effect["delta"]))}</span>',
+                whole(minus(f"{points(low)} to {points(high)}")),
                 f"{effect['flips_to_wrong']:,}",
                 f"{effect['flips_to_right']:,}",
-                *(escape(p_value(effect.get(key))) for key in ("p_value", "p_adjusted", "q_value")),
+                *(whole(escape(p_value(effect.get(key)))) for key in ("p_value", "p_adjusted", "q_value")),
                 minus(nats(effect["delta_logprob"])),
-                minus(f"{nats(spread[0])} to {nats(spread[1])}") if spread else "-",
-                escape(p_value(effect.get("logprob_p_adjusted"))),
+                whole(minus(f"{nats(spread[0])} to {nats(spread[1])}")) if spread else "-",
+                whole(escape(p_value(effect.get("logprob_p_adjusted")))),
                 *([_neutral(known)] if control else []),
             )
         )
@@ -210,7 +210,7 @@ def _ranking(group: Group, index: int, control: dict[tuple[str, str], dict[str, 
         left = f"; {len(group.rows) - len(rows):,} more are in run.json" if len(group.rows) > len(rows) else ""
         rest = table(f"{group.dataset}: the next {len(rows) - MOST_RANKED:,}{left}", head, rows[MOST_RANKED:])
         shown += details(f"The next {len(rows) - MOST_RANKED:,}", rest)
-    return f'<div class="rp-nowrap">{shown}</div>'
+    return f'<div class="rp-ranked">{shown}</div>'
 
 
 HARMS_NEUTRAL_TEXT = -0.1
@@ -220,7 +220,7 @@ HARMS_NEUTRAL_TEXT = -0.1
 def _neutral(known: dict[str, Any] | None) -> str:
     if known is None or known.get("delta") is None:
         return "-"
-    flag = ' <span class="rp-flag">⚑ harms plain text, too</span>' if known["delta"] <= HARMS_NEUTRAL_TEXT else ""
+    flag = ' <span class="rp-flag">⚑ harms plain text</span>' if known["delta"] <= HARMS_NEUTRAL_TEXT else ""
     return minus(f"{known['delta']:+.3f}") + flag
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from reasoning_probe.report.curves import curve_sentences, screening_sentences
@@ -12,6 +13,9 @@ from reasoning_probe.store import Run
 
 MOST_DATASETS = 30
 MOST_TARGETS = 10
+MOST_BYTES = 58_000
+MOST_SAID = 20_000
+"""Bytes of the sentences, so that the gate always follows them."""
 _SPECIAL = re.compile(r"[\\`*_\[\]#|~$@:<>&]")
 
 
@@ -20,7 +24,8 @@ def markdown_summary(run: Run) -> str:
     datasets = list(run.summary["datasets"].items())
     parts = [f"## reasoning-probe: {_plain(run.summary['model']['name'])}", _plain(accuracy_sentence(run), 300)]
     said = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
-    parts.append("\n".join(f"- {_plain(sentence, 600)}" for sentence in said[:MOST_DATASETS]))
+    bullets = "\n".join(f"- {_plain(sentence, 600)}" for sentence in said[:MOST_DATASETS])
+    parts.append("\n\n".join(_within([bullets], MOST_SAID)))
     parts.append(_gate(run))
     rows = [
         [
@@ -41,7 +46,21 @@ def markdown_summary(run: Run) -> str:
         if counts:
             parts.append(f"{title}: " + ", ".join(f"{_plain(category)} {number:,}" for category, number in counts))
     parts += map(_own, (run.summary.get("sections") or ())[:MOST_TARGETS])
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(_within([part for part in parts if part], MOST_BYTES)) + "\n"
+
+
+def _within(parts: Sequence[str], room: int) -> list[str]:
+    """Return *parts*, at most *room* bytes of them, cut between two lines, and where something is cut, that it is."""
+    kept: list[str] = []
+    for part in parts:
+        lines: list[str] = []
+        for line in part.split("\n"):
+            room -= len(line.encode()) + 2
+            if room < 0:
+                return [*kept, *(["\n".join(lines)] if lines else []), "There is more in run.json."]
+            lines.append(line)
+        kept.append(part)
+    return kept
 
 
 def _gate(run: Run) -> str:

@@ -19,8 +19,12 @@ Finding = Literal["found", "none", "few_items", "few_right", "floor"]
 LEAST_NATS = 0.01
 """Smaller changes of the log-probability can be significant, too, but are not worth a sentence."""
 
+MOST_NAME = 60
+"""Characters of a dataset's name in a sentence."""
+
 _HEAD = re.compile(r"L(\d{1,5})H(\d{1,5})", re.ASCII)
 _LAYER = re.compile(r"L(\d{1,5})", re.ASCII)
+_TYPED = re.compile(r"[\w.-]{1,40}")  # a name that a shell takes as it is
 _CELL = re.compile(r"L(\d{1,5})(H\d{1,5}|KV\d{1,5}|MLP)", re.ASCII)
 
 
@@ -198,7 +202,7 @@ def _extent(run: Run) -> list[str]:
 
 def _sentence(members: list[Group], ablation: str, run: Run) -> str:
     group = members[0]
-    names, noun = [member.dataset for member in members], group.noun
+    names, noun = [one_line(member.dataset, MOST_NAME) for member in members], group.noun
     needed = group.flips_needed
     on = listed(names) + ablation
     if group.finding == "found":
@@ -235,7 +239,7 @@ def _more_items(datasets: list[str], items: int, run: Run) -> str:
         return f"try --probe-items {items}"
     ways = [f"--probe-items {','.join(f'{dataset}={items}' for dataset in growing)}"] if growing else []
     if fixed := [dataset for dataset in datasets if dataset not in GENERATED]:
-        name = one_line(fixed[0], 40) if len(fixed) == 1 else "NAME"
+        name = fixed[0] if len(fixed) == 1 and _TYPED.fullmatch(fixed[0]) else "NAME"
         ways.append(f"{items} items by --probe-dataset {name}=FILE")
     return f"try {' and '.join(ways)}"
 
@@ -247,7 +251,7 @@ def _logprob_sentence(group: Group, ablation: str) -> str:
     move = "moves" if len(found) == 1 else "move"
     return (
         f"{len(found)} of {group.counted} {move} the log-probability of the expected answer on"
-        f" {group.dataset}{ablation}: {listed(effects, 4)}."
+        f" {one_line(group.dataset, MOST_NAME)}{ablation}: {listed(effects, 4)}."
     )
 
 
