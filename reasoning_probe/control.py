@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
 
+from reasoning_probe.engine.fast import Fast, replies
 from reasoning_probe.engine.memory import in_halves
-from reasoning_probe.engine.replies import Encoded
+from reasoning_probe.engine.replies import Encoded, Job
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.targets import Target
 
@@ -38,6 +39,7 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict
     but each sentence's first; ``delta`` its change under the target, in nats per token. ``None`` where there are no
     variants, or where the tokenizer makes fewer than two tokens of every sentence. Adds to ``engine.timing``.
     """
+    way = engine.way  # its self-check has a time of its own
     started = time.perf_counter()
     by_ablation: dict[str, list[Target]] = {}
     for target, ablation in variants:
@@ -48,13 +50,20 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict
     tokens = sum(len(encoded.answer) for _, encoded in asked)
     if not by_ablation or not tokens:
         return None
-    nothing = Target("baseline", frozenset())
-    (baseline,) = _means(engine, asked, [nothing], "zero", tokens)
-    rows = [
-        {"target": target.name, "ablation": ablation, "logprob": logprob, "delta": logprob - baseline}
-        for ablation, targets in by_ablation.items()
-        for target, logprob in zip(targets, _means(engine, asked, targets, ablation, tokens), strict=True)
-    ]
+    baselines = [engine.plain.baseline(encoded, ()) for _, encoded in asked]
+    baseline = math.fsum(known.reply.logprob for known in baselines) / tokens
+    rows = []
+    for ablation, targets in by_ablation.items():
+        jobs = [
+            Job(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
+            for (sentence, encoded), known in zip(asked, baselines, strict=True)
+        ]
+        of_jobs = _fast(engine, way, jobs) if isinstance(way, Fast) else [_plain(engine, job) for job in jobs]
+        means = [math.fsum(logprobs) / tokens for logprobs in zip(*of_jobs, strict=True)]
+        rows += [
+            {"target": target.name, "ablation": ablation, "logprob": mean, "delta": mean - baseline}
+            for target, mean in zip(targets, means, strict=True)
+        ]
     engine.timing.control_s += time.perf_counter() - started
     return {"sentences": len(asked), "tokens": tokens, "logprob": baseline, "targets": rows}
 
@@ -65,19 +74,20 @@ def _encoded(engine: Engine, sentence: str) -> Encoded:
     return Encoded(ids[:, :1], tuple(ids[0, 1:].tolist()), 1)
 
 
-def _means(
-    engine: Engine, asked: Sequence[tuple[str, Encoded]], targets: Sequence[Target], ablation: str, tokens: int
-) -> list[float]:
-    """Return each target's mean log-probability per token."""
-    found: list[list[float]] = [[] for _ in targets]
-    for sentence, encoded in asked:
-        replacement = engine.replacement(ablation, NAME, sentence)
+def _fast(engine: Engine, way: Fast, jobs: Sequence[Job]) -> list[list[float]]:
+    """Return the log-probability of each job's sentence under each of its targets, from growing passes."""
+    counts = vars(engine.counts).copy()
+    try:
+        return [[reply.logprob for reply in of_job] for of_job in replies(way, jobs)]
+    finally:
+        vars(engine.counts).update(counts)  # none of this is part of the sweep
 
-        def run(part: Sequence[Target], encoded: Encoded = encoded, values: Any = replacement) -> list[float]:
-            return engine.plain.logprobs(encoded, part, values)
 
-        for start in range(0, len(targets), ROWS):
-            part = in_halves(targets[start : start + ROWS], run, engine.memory)
-            for at, logprob in enumerate(part, start):
-                found[at].append(logprob)
-    return [math.fsum(logprobs) / tokens for logprobs in found]
+def _plain(engine: Engine, job: Job) -> list[float]:
+    """Return the same from whole passes: ``generate`` would answer, too, which nobody asks for."""
+
+    def run(part: Sequence[Target]) -> list[float]:
+        return engine.plain.logprobs(job.encoded, part, job.replacement)
+
+    parts = [job.targets[start : start + ROWS] for start in range(0, len(job.targets), ROWS)]
+    return [logprob for part in parts for logprob in in_halves(part, run, engine.memory)]

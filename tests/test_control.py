@@ -8,6 +8,7 @@ from letters import Letters
 from oracle import edited, logprob
 
 from reasoning_probe.control import MOST_TOKENS, control_task, neutral_sentences
+from reasoning_probe.engine.fast import Fast
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.heads import find_heads
 from reasoning_probe.report.controls import control_sentences
@@ -15,13 +16,20 @@ from reasoning_probe.store import Run
 from reasoning_probe.targets import parse_targets
 
 
-def test_the_control_task_is_that_of_the_edited_model() -> None:
+@pytest.mark.parametrize("path", ["fast", "plain"])
+def test_the_control_task_is_that_of_the_edited_model(path: str) -> None:
     model, tokenizer = build("gpt2"), Letters()
     head_map = find_heads(model)
     site = head_map.sites[0]
     targets = parse_targets(f"L{site.layer}H1", head_map)
-    found = control_task(Engine(model, tokenizer, head_map), [(targets[0], "zero")])
+    engine = Engine(model, tokenizer, head_map)
+    assert isinstance(engine.way, Fast)
+    if path == "plain":
+        engine._way = engine.plain
+    counts = vars(engine.counts).copy()
+    found = control_task(engine, [(targets[0], "zero")])
     assert found is not None
+    assert vars(engine.counts) == counts  # it is no part of the sweep
     twins = {"logprob": model, "off": edited(model, site.path, site.heads, [1])}
     ids = [tokenizer(text)["input_ids"][:MOST_TOKENS] for text in neutral_sentences()]
     tokens = sum(len(of_one) - 1 for of_one in ids)
