@@ -46,6 +46,8 @@ def named(statement: str, question: str) -> str:
     'Paris'
     >>> named("Two days after Monday is Wednesday.", "Today is Monday. What day comes in two days?")
     'Wednesday'
+    >>> named("Wanda is the shortest.", "Who is the shortest of Wanda, Tom and Max?")
+    'Wanda'
     """
     statement = re.sub(r"\b(it|that|this|he|she)'s\b", r"\1 is", statement.strip(), flags=re.IGNORECASE)
     statement = statement.rstrip(".!").strip(" \"'")
@@ -55,7 +57,12 @@ def named(statement: str, question: str) -> str:
         (statement[: match.start()].strip(), statement[match.end() :].strip()) for match in _VERB.finditer(statement)
     ]
     for left, right in splits[:5]:
-        if left and right and set(words(right)) <= asked and not set(words(left)) <= asked:
+        if (
+            left
+            and right
+            and set(words(right)) <= asked
+            and (_asks_for(right, question) or not set(words(left)) <= asked)
+        ):
             return left
     for left, right in splits[:5]:
         about = set(words(left)) & (asked - _LITTLE_WORDS - _QUESTION_WORDS)
@@ -66,6 +73,16 @@ def named(statement: str, question: str) -> str:
         if left and 0 < len(words(right)) <= 3 and not set(words(right)) & known:
             return right
     return statement
+
+
+def _asks_for(description: str, question: str) -> bool:
+    """Whether *question* asks who or what is *description*, whatever names it offers itself.
+
+    >>> _asks_for("the shortest", "Who is the shortest of Wanda and Tom?"), _asks_for("red", "Is the cup red or blue?")
+    (True, False)
+    """
+    asks = rf"\b(?:who|what|which(?: \w+){{0,3}}) (?:is|are|was|were) {re.escape(description)}\b"
+    return re.search(asks, question, re.IGNORECASE) is not None
 
 
 def same_words(answer: str, expected: str) -> bool:
