@@ -211,7 +211,7 @@ def test_the_page_and_show_tell_the_gate(project: Project, capsys: pytest.Captur
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
     assert "✗ Gate failed" in page
-    assert "✗ logic: 3 of 4 right (75 %), at least 90 % asked" in page
+    assert "✗ logic: 3 of 4 right (75\N{NO-BREAK SPACE}%), at least 90\N{NO-BREAK SPACE}% asked" in page
     capsys.readouterr()
     assert main(["show", str(project.path / "reports")]) == 0
     assert "gate FAILED: logic: 3 of 4 right (75 %), at least 90 % asked" in capsys.readouterr().out

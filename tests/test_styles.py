@@ -330,7 +330,7 @@ CASES: list[tuple[Item, str, str | None, str | None] | tuple[Item, str, str | No
     (RED, "Yes, this car is cheap.", "yes", WRONG_LABEL),
     (RED, "No red car is cheap.", None, INCOMPLETE),
     (OLDER, "No. Ada is older than Ben, who is older than Cem.", "no", RIGHT),
-    (OLDER, "Ada is the oldest.", None, INCOMPLETE),
+    (OLDER, "Ada is the oldest.", "no", RIGHT),
     (OLDER, "No, Cem is not older than Ada.", "no", RIGHT),
     (OLDER, "Cem isn't older than Ada.", "no", RIGHT),
     (OLDER, "Yes, Cem is younger than Ada.", "yes and no", HALLUCINATION),

@@ -227,8 +227,9 @@ def _is_share(sentence: str, question: str) -> bool:
     """
     numbers = find_numbers(sentence)
     part = len(numbers) == 1 and _PART_OF.match(sentence, numbers[0].end) is not None
-    fraction = part and ("%" in sentence or (numbers[0].value.denominator > 1 and "." not in numbers[0].text))
-    return fraction and _PART_ASKED.search(question) is None
+    in_words = numbers and numbers[0].value.denominator > 1 and not set("./") & set(numbers[0].text)  # "three quarters"
+    share = part and ("%" in sentence or in_words)
+    return bool(share) and _PART_ASKED.search(question) is None
 
 
 def _is_premise(value: Fraction, rest: str) -> bool:
