@@ -51,7 +51,7 @@ def backed_up() -> Run:
 def test_exactly_the_planted_heads_are_named(alone: Run) -> None:
     assert alone.summary["datasets"]["arithmetic"]["accuracy"] > 0.7
     assert named(alone) == {*COPIERS, DECIDER}
-    assert sentences(alone)[0].startswith("3 of 12 heads matter for arithmetic: ")
+    assert ": 3 of 12 heads matter for arithmetic: " in sentences(alone)[0]
 
 
 def test_the_noise_is_heard_but_not_called_a_finding(alone: Run) -> None:

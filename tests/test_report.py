@@ -139,7 +139,7 @@ def test_the_page_is_the_same_twice(run: Run, page: str) -> None:
 
 def test_the_page_says_what_was_found(page: str) -> None:
     shown = Page(page).text
-    assert "2 of 16 heads matter for arithmetic: L1H3 (-64 points) and L2H0 (-32)." in shown
+    assert "200 items: 2 of 16 heads matter for arithmetic: L1H3 (-64 points) and L2H0 (-32)." in shown
     assert "No head can be judged on gsm8k: the baseline is 0 %." in shown
     assert "No baseline answer is right, so no accuracy can be lost." in shown
     assert "logic: always answering “yes” would score 50 %." in shown

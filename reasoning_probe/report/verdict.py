@@ -209,7 +209,8 @@ def _sentence(members: list[Group], ablation: str, run: Run) -> str:
         found = group.significant
         effects = [f"{row['target']} ({points(row['delta'])}{' points' if row is found[0] else ''})" for row in found]
         matter = "matters" if len(found) == 1 else "matter"
-        return f"{len(found)} of {group.counted} {matter} for {on}: {listed(effects, 4)}."
+        asked = count(group.items, "item")
+        return f"{asked}: {len(found)} of {group.counted} {matter} for {on}: {listed(effects, 4)}."
     if group.finding == "floor":
         return f"No {noun} can be judged on {on}: the baseline is 0 %."
     if group.finding == "none":
