@@ -55,7 +55,7 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict
     rows = []
     for ablation, targets in by_ablation.items():
         jobs = [
-            Job(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
+            Job(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence), settles=False)
             for (sentence, encoded), known in zip(asked, baselines, strict=True)
         ]
         of_jobs = _fast(engine, way, jobs) if isinstance(way, Fast) else [_plain(engine, job) for job in jobs]

@@ -8,6 +8,7 @@ from letters import Letters
 from oracle import edited, logprob
 
 from reasoning_probe.control import MOST_TOKENS, control_task, neutral_sentences
+from reasoning_probe.engine import pool
 from reasoning_probe.engine.fast import Fast
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.heads import find_heads
@@ -48,3 +49,18 @@ def test_nothing_off_is_no_control_task() -> None:
 
 def test_old_runs_without_a_control_task_say_nothing() -> None:
     assert control_sentences(Run({"targets": [], "datasets": {}}, [])) == []
+
+
+def test_nothing_is_settled_alone_for_a_log_probability(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokenizer = build("gpt2"), Letters()
+    head_map = find_heads(model)
+    engine = Engine(model, tokenizer, head_map)
+    assert isinstance(engine.way, Fast)
+    monkeypatch.setattr(pool, "NOISE_MARGIN", 1e9)  # every row is too close to call
+    asked: list[str] = []
+    alone = engine.plain.alone
+    monkeypatch.setattr(engine.plain, "alone", lambda job, target: asked.append(target.name) or alone(job, target))
+    found = control_task(engine, [(target, "zero") for target in parse_targets("L0H0,L1H1", head_map)])
+    assert found is not None
+    assert len(found["targets"]) == 2
+    assert asked == []

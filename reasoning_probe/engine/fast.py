@@ -253,7 +253,7 @@ class Fast:
 
     def _settled(self, row: Row, job: Job) -> Reply:
         """Return the row's reply; what was too close to call in a batch is settled alone."""
-        if not row.near_tie:
+        if not (row.near_tie and job.settles):
             return Reply(tuple(row.tokens), row.logprob)
         self.counts.settled_singly += 1
         return Reply(self.plain.alone(job, row.target), row.logprob)

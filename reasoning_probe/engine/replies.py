@@ -57,6 +57,7 @@ class Job:
     baseline: Baseline
     targets: tuple[Target, ...]
     replacement: Replacement
+    settles: bool = True  # whether replies too close to call are settled alone; for the log-probability none need be
 
     @property
     def prompt_length(self) -> int:
