@@ -1,0 +1,49 @@
+"""Make the pictures of the page that README and docs show, from a run of the bundled model: `python docs/pictures.py`.
+
+Needs Chromium (``CHROMIUM``, or one on the path) and the extra ``test``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+DOCS = Path(__file__).parent
+ITEMS = "60"
+
+
+def main() -> None:
+    """Run the probes and take the pictures."""
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        probes = [str(DOCS.parent / "probes" / f"test_{dataset}.py") for dataset in ("arithmetic", "logic")]
+        options = ["--ablate-heads", "--probe-items", ITEMS, "-q", "-p", "no:cacheprovider", "--rootdir", name]
+        subprocess.run([sys.executable, "-m", "pytest", *probes, *options], cwd=name, check=False)
+        page = next(Path(name).rglob("report.html"))
+        browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"))
+        taken(browser, page, 1280, 800, "light").screenshot(path=DOCS / "page.png")
+        taken(browser, page, 390, 844, "dark").screenshot(path=DOCS / "pages/phone-dark.png")
+        taken(browser, page, 820, 1180, "light").screenshot(path=DOCS / "pages/tablet-light.png")
+        paper = taken(browser, page, 794, 1123, "light")
+        paper.emulate_media(media="print")
+        paper.screenshot(path=DOCS / "pages/print.png")
+        asked = taken(browser, page, 1280, 800, "dark")
+        asked.locator("[data-target=L0H2]").first.click()
+        asked.screenshot(path=DOCS / "pages/dialog-dark.png")
+        browser.close()
+
+
+def taken(browser: Browser, page: Path, width: int, height: int, scheme: str) -> Page:
+    """Return the page in a window of that size."""
+    tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+    tab.goto(page.as_uri())
+    return tab
+
+
+if __name__ == "__main__":
+    main()
