@@ -3,14 +3,16 @@
     python -m benchmarks.session --model tiny-reasoner --json docs/session-tiny-reasoner.json
 
 Runs ``pytest probes/ --ablate-heads`` in a process of its own, takes the engine's own times from its ``run.json``, and
-times the imports in another process. ``over_s`` is what is left of the wall time; ``allowed_s`` is 1.3 times the
-engine's own time, plus imports and load, plus 5 s.
+in another process times the imports: of every module that the session had at its end. ``over_s`` is what is left of the
+wall time; ``allowed_s`` is 1.3 times the engine's own time, plus imports and load, plus 5 s. As on a user's machine,
+Python and pytest keep what they compiled: ``PYTHONDONTWRITEBYTECODE`` is taken away, and one session runs beforehand.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -19,14 +21,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-IMPORTS = "import pytest, pytest_html, torch, transformers, matplotlib.figure, scipy.stats, reasoning_probe.session"
+IMPORT_AGAIN = """
+import contextlib, importlib, sys, warnings
+warnings.simplefilter("ignore")
+for name in open(sys.argv[1]).read().split():
+    with contextlib.suppress(Exception):  # some modules exist in a session only
+        importlib.import_module(name)
+"""
+LIST_MODULES = """
+import os, sys
+def pytest_unconfigure():
+    open(os.environ["MODULES"], "w").write("\\n".join(sys.modules))
+"""
 LOADING = ("load_s", "proof_s")
 
 
-def timed(command: list[str], codes: tuple[int, ...] = (0,)) -> float:
+def timed(command: list[str], codes: tuple[int, ...] = (0,), **surroundings: str) -> float:
     """Return the wall time of *command*."""
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | surroundings
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     if done.returncode not in codes:
         raise SystemExit(
             f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
@@ -36,13 +50,19 @@ def timed(command: list[str], codes: tuple[int, ...] = (0,)) -> float:
 
 def session(model: str, more: list[str]) -> dict[str, float]:
     """Return the times of one session in seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--model", model, "--ablate-heads", "--probe-fresh", "--probe-dir", folder, "-q", "--tb=no", *more]
-        wall = timed([sys.executable, "-m", "pytest", "probes/", *options], codes=(0, 1))
-        timing: dict[str, Any] = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))["timing"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        modules = folder / "modules.txt"
+        (folder / "list_modules.py").write_text(LIST_MODULES, encoding="utf-8")
+        options = ["--model", model, "--ablate-heads", "--probe-fresh", "--probe-dir", name, "-q", "--tb=no", *more]
+        command = [sys.executable, "-m", "pytest", "probes/", "-p", "list_modules", *options]
+        wall = timed(command, codes=(0, 1), PYTHONPATH=f"{name}{os.pathsep}{os.getcwd()}", MODULES=str(modules))
+        imports = timed([sys.executable, "-c", IMPORT_AGAIN, str(modules)])
+        timing: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))["timing"]
     parts = {key: float(timing[key]) for key in timing if key.endswith("_s") and key != "total_s"}
     own = sum(seconds for key, seconds in parts.items() if key not in LOADING)
-    return {"wall_s": wall, "engine_s": own, "load_s": sum(parts.get(key, 0.0) for key in LOADING)}
+    loading = sum(parts.get(key, 0.0) for key in LOADING)
+    return {"wall_s": wall, "engine_s": own, "load_s": loading, "imports_s": imports}
 
 
 def main() -> None:
@@ -51,12 +71,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options, more = parser.parse_known_args()
-    imports, sessions = [], []
-    for _ in range(options.runs):
-        imports.append(timed([sys.executable, "-c", IMPORTS]))
-        sessions.append(session(options.model, more))
+    sessions = [session(options.model, more) for _ in range(options.runs + 1)][1:]
     found = {key: statistics.median(each[key] for each in sessions) for key in sessions[0]}
-    found["imports_s"] = statistics.median(imports)
     found["allowed_s"] = 1.3 * found["engine_s"] + found["imports_s"] + found["load_s"] + 5
     found["over_s"] = found["wall_s"] - found["engine_s"] - found["imports_s"] - found["load_s"]
     result = {"model": options.model, "runs": options.runs, **found, "within": found["wall_s"] <= found["allowed_s"]}
