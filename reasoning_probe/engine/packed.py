@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-Product = Callable[[Tensor], Tensor]
+Product = Callable[..., Tensor]
+
+FEW = 2**22
+"""Multiplications of a product, of a weight of at most :data:`SMALL` elements, up to which torch's own is faster.
+
+A call of oneDNN's costs 10 to 15 microseconds more, which is half the time of a few rows by a small weight.
+"""
+SMALL = 2**18
 
 
 class Packed:
@@ -58,9 +65,15 @@ def _wrap(weight: Tensor, bias: Any) -> Callable[[Any], Product]:
     ops = torch.ops.mkldnn
     packed = ops._reorder_linear_weight(weight)
     offset = None if bias is None else bias.detach()
+    small, out = weight.numel() <= SMALL, weight.shape[0]
 
-    def product(x: Tensor) -> Tensor:
-        made: Tensor = ops._linear_pointwise(x, packed, offset, "none", [], "")
-        return made
+    def wrap(forward: Product) -> Product:
+        def product(x: Tensor) -> Tensor:
+            if small and x.numel() * out <= FEW:
+                return forward(x)
+            made: Tensor = ops._linear_pointwise(x, packed, offset, "none", [], "")
+            return made
 
-    return lambda _: product
+        return product
+
+    return wrap

@@ -115,6 +115,7 @@ class Driver:
             raise Unsupported("its layers or its vocabulary projection cannot be told apart")
         self.model, self.head_map, self.head = model, head_map, head
         self.blocks = list(blocks)
+        self._projections = [(site, model.get_submodule(site.path)) for site in head_map.sites]
         self.packed = packed or Packed([], 0)
         self.stride = STRIDE if device_of(model).type == "cuda" else 1
         self.plan = Plan()
@@ -128,8 +129,7 @@ class Driver:
     def driving(self) -> Iterator[None]:
         """While open, the model's layers follow ``plan``; afterwards they are as they were."""
         handles = [self.head.register_forward_pre_hook(self._before_head)]
-        for site in self.head_map.sites:
-            projection = self.model.get_submodule(site.path)
+        for site, projection in self._projections:
             handles.append(projection.register_forward_pre_hook(self._before_projection(site)))
             if site.mlp:
                 handles.append(self.model.get_submodule(site.mlp).register_forward_hook(self._after_mlp(site)))
@@ -140,8 +140,8 @@ class Driver:
         wraps += [(block, partial(self._wrapped, index)) for index, block in enumerate(self.blocks)]
         if self.forks:
             wraps += [
-                (self.model.get_submodule(site.path.rpartition(".")[0]), partial(self._forked, site))
-                for site in self.head_map.sites
+                (self.model.get_submodule(site.path.rpartition(".")[0]), partial(self._forked, site, projection))
+                for site, projection in self._projections
             ]
         # transformers warns of padding tokens in the dummy rows
         with hooks(handles), wrapped(wraps), quiet():
@@ -177,7 +177,7 @@ class Driver:
                 return forward(*args, **kwargs)
             x = args[0]  # (rows, tokens, hidden)
             places = _places(at, x)
-            made = forward(x[places])  # (rows, positions, out)
+            made = forward(x[places].contiguous())  # (rows, positions, out); Conv1D asks for it
             if not isinstance(made, Tensor):
                 return forward(x)
             out = made.new_zeros(*x.shape[:2], made.shape[-1])
@@ -208,9 +208,8 @@ class Driver:
 
         return step
 
-    def _forked(self, site: HeadSite, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def _forked(self, site: HeadSite, projection: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         """Give the attention of *site* all rows but those that join here: theirs is the clean row's up to its end."""
-        projection = self.model.get_submodule(site.path)
         trims = self.trims and site.layer == len(self.blocks) - 1
 
         def step(*args: Any, **kwargs: Any) -> Any:
@@ -245,7 +244,7 @@ class Driver:
         places = _places(at[-len(heads) :] if isinstance(at, Tensor) else at, heads) if at_needed else ...
         self._joining = True
         try:
-            made: Tensor = projection(heads[places])
+            made: Tensor = projection(heads[places].contiguous())
         finally:
             self._joining = False
         if places is ...:
