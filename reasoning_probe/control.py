@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
-from reasoning_probe.engine.fast import Fast, replies
-from reasoning_probe.engine.memory import in_halves
 from reasoning_probe.engine.replies import Encoded, Job
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.targets import Target
@@ -22,8 +20,6 @@ NAME = "control"
 
 MOST_TOKENS = 32
 """A sentence counts up to so many tokens, so that the task fits every context and stays cheap."""
-
-ROWS = 16
 
 
 def neutral_sentences() -> list[str]:
@@ -55,11 +51,10 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict
     rows = []
     for ablation, targets in by_ablation.items():
         jobs = [
-            Job(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence), settles=False)
+            Job(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
             for (sentence, encoded), known in zip(asked, baselines, strict=True)
         ]
-        of_jobs = _fast(engine, way, jobs) if isinstance(way, Fast) else [_plain(engine, job) for job in jobs]
-        means = [math.fsum(logprobs) / tokens for logprobs in zip(*of_jobs, strict=True)]
+        means = [math.fsum(logprobs) / tokens for logprobs in zip(*way.expected(jobs), strict=True)]
         rows += [
             {"target": target.name, "ablation": ablation, "logprob": mean, "delta": mean - baseline}
             for target, mean in zip(targets, means, strict=True)
@@ -72,22 +67,3 @@ def _encoded(engine: Engine, sentence: str) -> Encoded:
     """Return the sentence with its first token as the prompt and all others as the expected answer."""
     ids = engine.prompt_ids(sentence)[:, :MOST_TOKENS]
     return Encoded(ids[:, :1], tuple(ids[0, 1:].tolist()), 1)
-
-
-def _fast(engine: Engine, way: Fast, jobs: Sequence[Job]) -> list[list[float]]:
-    """Return the log-probability of each job's sentence under each of its targets, from growing passes."""
-    counts = vars(engine.counts).copy()
-    try:
-        return [[reply.logprob for reply in of_job] for of_job in replies(way, jobs)]
-    finally:
-        vars(engine.counts).update(counts)  # none of this is part of the sweep
-
-
-def _plain(engine: Engine, job: Job) -> list[float]:
-    """Return the same from whole passes: ``generate`` would answer, too, which nobody asks for."""
-
-    def run(part: Sequence[Target]) -> list[float]:
-        return engine.plain.logprobs(job.encoded, part, job.replacement)
-
-    parts = [job.targets[start : start + ROWS] for start in range(0, len(job.targets), ROWS)]
-    return [logprob for part in parts for logprob in in_halves(part, run, engine.memory)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain, product
 from typing import Any
@@ -73,6 +74,15 @@ class Fast:
         for pools in small:
             yield from self._pooled(jobs, pools)
         yield from self._one_by_one(jobs, alone)
+
+    def expected(self, jobs: Sequence[Job]) -> list[list[float]]:
+        """Return the log-probability of each job's expected answer under each of its targets; nothing is settled."""
+        counts = vars(self.counts).copy()
+        try:
+            found = replies(self, [replace(job, settles=False) for job in jobs])
+        finally:
+            vars(self.counts).update(counts)  # these are no answers of the sweep
+        return [[reply.logprob for reply in of_job] for of_job in found]
 
     # -- several queries in a pass --------------------------------------------------------------------------------
 

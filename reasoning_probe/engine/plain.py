@@ -91,6 +91,17 @@ class Plain:
         self.counts.decoded += len(job.targets)
         return replies
 
+    def expected(self, jobs: Sequence[Job]) -> list[list[float]]:
+        """Return the log-probability of each job's expected answer under each of its targets; nothing is answered."""
+        return [self._expected(job) for job in jobs]
+
+    def _expected(self, job: Job) -> list[float]:
+        def run(part: Sequence[Target]) -> list[float]:
+            return self.logprobs(job.encoded, part, job.replacement)
+
+        parts = [job.targets[start : start + self.rows] for start in range(0, len(job.targets), self.rows)]
+        return [logprob for part in parts for logprob in in_halves(part, run, self.memory)]
+
     def alone(self, job: Job, target: Target) -> tuple[int, ...]:
         """Return the tokens of one target's reply from a batch of one row: the reference that settles near-ties."""
         (tokens,), _ = self._generate(job.encoded, job.stop, [target], job.replacement)

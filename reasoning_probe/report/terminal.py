@@ -67,7 +67,9 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
         lines += _wrapped(one_line(sentence, 1000), width)
     skipped = run.summary["skipped"]
     if skipped:
-        said = f"skipped {count(len(skipped), 'item')}: {one_line(skipped[0]['reason'], 200)}"
+        first = skipped[0]
+        such = f", such as {first['dataset']} {first['item']}" if len(skipped) > 1 else ""
+        said = one_line(f"skipped {count(len(skipped), 'item')}{such}: {first['reason']}", 300)
         lines += _wrapped(said, width, "warning")
     if verbosity >= 0:
         lines += _wrapped(_engine_line(run), width, "faint")

@@ -192,7 +192,7 @@ def _extent(run: Run) -> list[str]:
     if partial:
         said.append(
             f"This run ended early, with {partial['done']:,} of {count(partial['planned'], 'outcome')}:"
-            " the same command goes on from there."
+            " the same command goes on from there (without -x, if that ended it)."
         )
     if shard:
         part = f"These are the shards {one_line(shard, 40)}" if "," in shard else f"This is shard {one_line(shard, 40)}"
@@ -203,26 +203,26 @@ def _extent(run: Run) -> list[str]:
 def _sentence(members: list[Group], ablation: str, run: Run) -> str:
     group = members[0]
     names, noun = [one_line(member.dataset, MOST_NAME) for member in members], group.noun
+    asked = count(group.items, "item")
     needed = group.flips_needed
     on = listed(names) + ablation
     if group.finding == "found":
         found = group.significant
         effects = [f"{row['target']} ({points(row['delta'])}{' points' if row is found[0] else ''})" for row in found]
         matter = "matters" if len(found) == 1 else "matter"
-        asked = count(group.items, "item")
         return f"{asked}: {len(found)} of {group.counted} {matter} for {on}: {listed(effects, 4)}."
     if group.finding == "floor":
         return f"No {noun} can be judged on {on}: the baseline is 0 %."
     if group.finding == "none":
         least = points(needed / group.items).removeprefix("+")
         return (
-            f"None of {group.counted} matters for {on} as far as {count(group.items, 'item')} can show:"
+            f"None of {group.counted} matters for {on} as far as {asked} can show:"
             f" a change of {least} points ({needed} flips one way) would have been significant."
         )
     if group.finding == "few_right":
         return (
             f"No drop could be significant on {on}: {needed} flips are needed, and only"
-            f" {group.entry['correct']} of {count(group.items, 'item')} are answered right to begin with."
+            f" {group.entry['correct']} of {asked} are answered right to begin with."
         )
     fewest, most = min(member.items for member in members), max(member.items for member in members)
     items = count(most, "item") if fewest == most else f"{fewest} to {count(most, 'item')}"
