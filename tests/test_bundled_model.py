@@ -143,6 +143,7 @@ def same(one: Any, other: Any) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="training needs torch 2.9 or newer")
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     data: dict[str, tuple[corpus.Example, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -38,6 +38,8 @@ def train(texts: Iterable[str], size: int, context: int) -> Any:
         pad_token=END,
         model_max_length=context,
         clean_up_tokenization_spaces=False,
+        # Otherwise transformers 4 adds token types, which GPT-2 embeds as if they were words.
+        model_input_names=["input_ids", "attention_mask"],
     )
 
 
