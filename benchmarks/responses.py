@@ -24,6 +24,7 @@ from reasoning_probe import datasets, models, shots
 from reasoning_probe.judging.errors import judge
 from reasoning_probe.prompter import Prompter
 from reasoning_probe.prompts import Prompting, Query, default_generation
+from reasoning_probe.sites import cache_argument, cache_of
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.replies import Codec
@@ -47,7 +48,7 @@ def answers(model: Any, codec: Codec, asked: Sequence[Query]) -> Iterator[list[t
     ids = {query: codec.ids(query.prompt) for query in asked}
     shared = _in_common(list(ids.values()))
     with torch.inference_mode():
-        before = model(input_ids=torch.tensor([ids[asked[0]][:shared]]), use_cache=True).past_key_values
+        before = cache_of(model(input_ids=torch.tensor([ids[asked[0]][:shared]]), use_cache=True))
         for first in range(0, len(asked), ROWS * 8):
             near = sorted(asked[first : first + ROWS * 8], key=lambda query: len(ids[query]))
             for start in range(0, len(near), ROWS):
@@ -82,9 +83,9 @@ def _batch(
             input_ids=tokens,
             attention_mask=mask,
             position_ids=places,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{cache_argument(model): cache},
         )
         best = out.logits[:, -1].argmax(-1)
         for row, token in zip(left, best.tolist(), strict=True):

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.sites import HeadError, HeadMap, HeadSite, hooks, probe_ids
+from reasoning_probe.sites import HeadError, HeadMap, HeadSite, cache_argument, cache_of, hooks, probe_ids
 
 
 def find_parts(model: Any, sites: Sequence[HeadSite]) -> tuple[HeadSite, ...]:
@@ -27,7 +27,7 @@ def find_parts(model: Any, sites: Sequence[HeadSite]) -> tuple[HeadSite, ...]:
     """
     with _calls(model, sites) as seen:
         try:
-            cache = model(input_ids=probe_ids(model), use_cache=True).past_key_values
+            cache = cache_of(model(input_ids=probe_ids(model), use_cache=True))
         except Exception:  # heads alone are switched off then: nothing else was promised
             return tuple(sites)
     return tuple(
@@ -241,7 +241,7 @@ def _prove_groups(model: Any, site: HeadSite) -> None:
     def keep(module: nn.Module, args: Any) -> None:
         seen.append(args[0][:, -1].reshape(-1, site.heads, site.head_dim).float())  # (1, heads, head_dim)
 
-    start = model(input_ids=ids[:, :-1], use_cache=True).past_key_values
+    start = cache_of(model(input_ids=ids[:, :-1], use_cache=True))
     with hooks([model.get_submodule(site.path).register_forward_pre_hook(keep)]):
         for group in range(-1, site.kv_heads):
             cache = copy.deepcopy(start)
@@ -250,7 +250,7 @@ def _prove_groups(model: Any, site: HeadSite) -> None:
                 raise HeadError(f"L{site.layer}KV0 cannot be proved: the layer's keys and values cannot be reached")
             if group >= 0:
                 values[:, group] = 1 - 2 * values[:, group]
-            model(input_ids=ids[:, -1:], past_key_values=cache, use_cache=True)
+            model(input_ids=ids[:, -1:], use_cache=True, **{cache_argument(model): cache})
     clean, *changed = seen
     for group, output in enumerate(changed):
         moved = (output - clean).abs().amax(-1)[0]  # (heads,)

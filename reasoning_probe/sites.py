@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,6 +70,17 @@ class HeadMap:
 def text_config(config: Any) -> Any:
     """Return the part of a transformers config that describes the decoder."""
     return config.get_text_config(decoder=True)
+
+
+def cache_argument(model: Any) -> str:
+    """Return what *model* calls the keys and values that it goes on from: transformers renamed them in 5.24."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
+def cache_of(output: Any) -> Any:
+    """Return the keys and values of a model's *output*, under the name that its class has for them."""
+    found = getattr(output, "cache", None)
+    return output.past_key_values if found is None else found
 
 
 def probe_ids(model: Any, tokens: int = PROBE_TOKENS) -> Tensor:

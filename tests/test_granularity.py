@@ -201,17 +201,17 @@ def test_a_long_list_is_cut() -> None:
 
 
 def test_calm_takes_back_what_it_set_aside_and_leaves_others_alone() -> None:
-    assert not gc.get_freeze_count()
+    before = gc.get_freeze_count()  # Python 3.12 sets some hundred objects of its own aside
     calm = Calm()
     calm.begin()
-    assert gc.get_freeze_count()
+    assert gc.get_freeze_count() > before + 10_000
     calm.end()
-    assert not gc.get_freeze_count()
+    assert gc.get_freeze_count() <= before
     gc.freeze()
     try:
         calm.begin()
         calm.end()
-        assert gc.get_freeze_count()
+        assert gc.get_freeze_count() > before + 10_000
     finally:
         gc.unfreeze()
 

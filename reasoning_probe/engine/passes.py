@@ -26,6 +26,7 @@ from reasoning_probe.engine.slots import Slots
 from reasoning_probe.heads import HeadMap, HeadSite, hooks
 from reasoning_probe.parts import first, put
 from reasoning_probe.quiet import quiet
+from reasoning_probe.sites import cache_argument
 from reasoning_probe.targets import MLP, Target
 from reasoning_probe.weights import device_of
 
@@ -115,6 +116,7 @@ class Driver:
             raise Unsupported("its layers or its vocabulary projection cannot be told apart")
         self.model, self.head_map, self.head = model, head_map, head
         self.blocks = list(blocks)
+        self._cache_argument = cache_argument(model)
         self._projections = [(site, model.get_submodule(site.path)) for site in head_map.sites]
         self.packed = packed or Packed([], 0)
         self.stride = STRIDE if device_of(model).type == "cuda" else 1
@@ -154,7 +156,7 @@ class Driver:
         ``slots.length`` afterwards.
         """
         self.plan = plan
-        output = self.model(input_ids=ids, past_key_values=slots, use_cache=True, **places)
+        output = self.model(input_ids=ids, use_cache=True, **{self._cache_argument: slots}, **places)
         logits: Tensor = output.logits
         return logits
 
