@@ -86,7 +86,8 @@ def csv_file(table: Table, found: Iterable[Mapping[str, Any]]) -> bytes:
     text that begins with it gives all texts back.
     """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(columns(table)))
+    # Before Python 3.11 the writer takes a NUL for the escape character, unless it has another: one that UTF-8 has not.
+    writer = csv.DictWriter(text, list(columns(table)), escapechar="\udfff")
     writer.writeheader()
     writer.writerows({name: _inert(value) for name, value in row.items()} for row in found)
     return text.getvalue().encode("utf-8")

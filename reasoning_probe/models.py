@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import re
 import shutil
 import tempfile
 import weakref
@@ -191,7 +192,9 @@ def _meaning(said: str) -> str | None:
             "it has no weights as safetensors: take a model or a revision that has, or trust its pickled ones with"
             " --probe-allow-pickle"
         )
-    if "ignore_mismatched_sizes" in low:
+    if needed := re.search(r"requires the (protobuf|sentencepiece|tiktoken) library", low):
+        return f"its tokenizer cannot be made: give its files, tokenizer.json among them, or pip install {needed[1]}"
+    if "ignore_mismatched_sizes" in low or "size mismatch for" in low:
         return "its weights have other shapes than config.json says: the two do not belong together"
     if "deserializing header" in low or "incompletebuffer" in low or "not fully covered" in low:
         return f"a file of weights is damaged or only half there ({printable(said, 120)}): download it again"

@@ -104,7 +104,7 @@ def _parse_word(word: str, head_map: HeadMap) -> Iterable[Target]:
     if span:
         first, last = int(span[1]), int(span[2])
         if first > last:
-            raise TargetError(f"{_short(word)!r} runs backwards: write L{last}-L{first}")
+            raise TargetError(f"{_quoted(word)} runs backwards: write L{last}-L{first}")
         if last > head_map.layers[-1]:
             _layer(last, head_map)
         layers = [layer for layer in head_map.layers if first <= layer <= last]
@@ -121,7 +121,7 @@ def _read_part(part: str, word: str) -> tuple[int, str, int]:
     """Return the layer, what of it (``H``, ``KV``, ``MLP`` or nothing) and its number."""
     match = _PART.fullmatch(part)
     if match is None:
-        raise TargetError(f"cannot read the target {_short(word)!r}: write L3H7, L3, L8-L11, L3KV1, L3MLP or L3H7+L5H1")
+        raise TargetError(f"cannot read the target {_quoted(word)}: write L3H7, L3, L8-L11, L3KV1, L3MLP or L3H7+L5H1")
     layer, kind, number, mlp = match.groups()
     return int(layer), (kind or mlp or "").upper(), int(number or 0)
 
@@ -170,5 +170,7 @@ def _has(head_map: HeadMap) -> str:
     return f"the model has {named} with {counts} heads each (H0 to H{heads[-1] - 1})"
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."
+def _quoted(text: str) -> str:
+    """Return *text* in quotes, cut; what cannot be printed is escaped before it is counted."""
+    quoted = repr(text)
+    return quoted if len(quoted) <= 42 else f"{quoted[:38]}...{quoted[0]}"

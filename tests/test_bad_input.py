@@ -14,7 +14,7 @@ from conftest import Project
 
 GOOD = '{"question": "What colour is the sky?", "answer": "blue"}'
 # how pytest says a usage error, an argument that argparse cannot read, and pytest.exit
-END = re.compile(r"(?:ERROR: |pytest\.main\(\): error: |!+ _pytest\.outcomes\.Exit: )(?P<line>.*?)(?: !+)?$")
+END = re.compile(r"(?:ERROR: |[\w.()]+: error: |!+ _pytest\.outcomes\.Exit: )(?P<line>.*?)(?: !+)?$")
 PROBE = """
 import reasoning_probe as rp
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from fake_runs import as_run, outcome
 from planted import planted
 from safetensors.torch import load_file, save_file
@@ -487,6 +488,8 @@ def test_what_is_said(row: Row, project: Project, capsys: pytest.CaptureFixture[
     object.__setattr__(project, "said", lambda: capsys.readouterr().err.strip())
     if row.what == "a device that is absent" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
+    if row.what == "a tokenizer whose files are missing" and int(transformers.__version__.split(".")[0]) < 5:
+        pytest.skip("transformers 4 asks for a library first that would make the tokenizer")
     said = WRONG[row.what](project)
     assert said.code == row.code, said.text
     if (row.code == 4 and "run the same command again" not in row.line) or row.code == 2:

@@ -157,10 +157,13 @@ def test_export_writes_tables_that_pandas_reads(folder: Path, capsys: pytest.Cap
         str(folder / name) for name in ("outcomes.parquet", "outcomes.csv", "t.csv")
     ]
     expected = run.to_dataframe()
+    assert expected["response"][1] == ' a,"b"\r\n\\ud800;\x00'
+    assert b"\x00" in (folder / "outcomes.csv").read_bytes()
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "outcomes.parquet"), expected)
     read = pd.read_csv(folder / "outcomes.csv", dtype=columns("outcomes"), keep_default_na=False, na_values=[""])
+    if int(pd.__version__.split(".")[0]) < 3:  # reads a text of a CSV file up to a NUL
+        expected["response"] = expected["response"].str.split("\0").str[0].astype(expected["response"].dtype)
     pd.testing.assert_frame_equal(read, expected)
-    assert expected["response"][1] == ' a,"b"\r\n\\ud800;\x00'
     assert pd.read_csv(folder / "t.csv")["target"].tolist() == ["L0H0"]
 
 

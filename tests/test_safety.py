@@ -98,7 +98,10 @@ def watch(event, args):
 
 sys.addaudithook(watch)
 """
-OTHERS = ("matplotlib", "fontconfig", ".pytest_cache", "__pycache__", "/dev/null", "torchinductor", "torch_compile")
+OTHERS = (
+    *("matplotlib", "fontconfig", ".pytest_cache", "__pycache__", "/dev/null", "torchinductor", "torch_compile"),
+    "_remote_module_non_scriptable.py",  # torch.distributed makes itself a module, until torch 2.8 in a file
+)
 """What libraries keep for themselves, where they always do."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import random
@@ -15,6 +16,12 @@ from scipy import stats as scipy_stats
 from reasoning_probe import stats
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
+
+
+def seeded(seed: int) -> dict[str, int]:
+    """Return scipy's argument for a seed, which 1.15 renamed."""
+    names = inspect.signature(scipy_stats.bootstrap).parameters
+    return {"rng" if "rng" in names else "random_state": seed}
 
 
 @settings(deadline=None)
@@ -271,7 +278,7 @@ def test_a_sampled_sign_flip_is_near_scipys_permutation_test(seed: int) -> None:
     rng = random.Random(seed)
     changes = [rng.gauss(0.1 * seed, 1) for _ in range(14 + 5 * seed)]
     expected = scipy_stats.permutation_test(
-        (changes,), np.sum, permutation_type="samples", n_resamples=4000, vectorized=False, rng=seed
+        (changes,), np.sum, permutation_type="samples", n_resamples=4000, vectorized=False, **seeded(seed)
     ).pvalue
     found = stats.sign_flip(changes, seed)
     assert found == pytest.approx(expected, abs=5 * math.sqrt(0.25 / 4000))
@@ -288,6 +295,6 @@ def test_bootstrap_is_near_scipys() -> None:
     rng = random.Random(7)
     changes = [rng.expovariate(1) - 0.8 for _ in range(150)]
     expected = scipy_stats.bootstrap(
-        (changes,), np.mean, method="percentile", n_resamples=9999, rng=0
+        (changes,), np.mean, method="percentile", n_resamples=9999, **seeded(0)
     ).confidence_interval
     assert stats.bootstrap_mean(changes) == pytest.approx((expected.low, expected.high), abs=0.03)
