@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 Product = Callable[..., Tensor]
 
-FEW = 2**22
+FEW = 2**21
 """Multiplications of a product, of a weight of at most :data:`SMALL` elements, up to which torch's own is faster.
 
 A call of oneDNN's costs 10 to 15 microseconds more, which is half the time of a few rows by a small weight.

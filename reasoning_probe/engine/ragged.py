@@ -16,23 +16,12 @@ from reasoning_probe.engine.passes import Driver, Plan, off_pairs
 from reasoning_probe.engine.replies import Codec
 from reasoning_probe.engine.slots import Slots, gathered
 
-UNLIKE = 2
-"""Rows are decoded together where the longest is at most so many times as long as the shortest: all take its memory."""
-
 
 def decode_ragged(driver: Driver, codec: Codec, strays: Sequence[Stray]) -> None:
     """Decode *strays*, each from its difference on, until all have ended; sets ``tokens`` and ``near_tie``."""
-    group: list[Stray] = []
-    for stray in sorted((stray for stray in strays if not stray.ended(codec)), key=lambda stray: stray.length):
-        if group and stray.length > UNLIKE * group[0].length:
-            _decode(driver, codec, group)
-            group = []
-        group.append(stray)
-    if group:
-        _decode(driver, codec, group)
-
-
-def _decode(driver: Driver, codec: Codec, active: list[Stray]) -> None:
+    active = [stray for stray in strays if not stray.ended(codec)]
+    if not active:
+        return
     layers, device = len(driver.blocks), active[0].job.encoded.prompt.device
     active.append(canary_of(max(active, key=lambda stray: len(stray.job.draft) - len(stray.row.tokens)), layers))
     capacity = max(stray.job.prompt_length + stray.job.encoded.limit for stray in active) + driver.stride
