@@ -261,19 +261,51 @@ def test_memory_that_runs_out_at_a_random_moment_changes_no_outcome(seed: int, m
     assert [(o.item, o.target, o.response) for o in stormy] == [(o.item, o.target, o.response) for o in calm]
 
 
-def test_near_ties_are_settled_by_the_one_row_path() -> None:
+@pytest.mark.parametrize("pairs", [40, 4])
+def test_near_ties_are_settled_by_the_one_row_path(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("llama")
     head = model.get_output_embeddings()
     with torch.no_grad():
-        head.weight[50:90] = head.weight[10:50]  # forty pairs of tokens that no batch can tell apart
+        head.weight[50 : 50 + pairs] = head.weight[10 : 10 + pairs]  # tokens that no batch can tell apart
     head_map = find_heads(model)
     check(model, "L0-L2,L0H0,L1H1")
+    places: list[tuple[int, int]] = []
+
+    def noted(plain: Any, job: Job, target: Target, tokens: Any, near_tie: int, settled: Any = Plain.settled) -> Any:
+        places.append((near_tie, len(tokens)))
+        return settled(plain, job, target, tokens, near_tie)
+
+    monkeypatch.setattr(Plain, "settled", noted)
     engine = Engine(model, Letters(), head_map)
+    assert isinstance(engine.way, fast.Fast)
+    places.clear()  # those of its self-check
     work = Work(query("items", ITEMS[0], Generation(10, ())), _zero(every_head(head_map)))
     list(engine.run([work]))
-    assert engine.counts.settled_singly > 0
+    assert engine.counts.settled_singly == len(places) > 0
+    assert all(0 < near_tie <= length for near_tie, length in places)
     assert engine.counts.rows == len(every_head(head_map))
     assert engine.counts.verified + engine.counts.decoded == engine.counts.rows
+
+
+def test_settling_runs_the_one_row_path_up_to_the_near_tie_and_on_only_where_it_differs() -> None:
+    model = build("llama")
+    head_map = find_heads(model)
+    engine = Engine(model, Letters(), head_map)
+    encoded = engine.codec.encode(query("items", ITEMS[0], Generation(10, ())))
+    target = every_head(head_map)[3]
+    job = Job(encoded, (), engine.plain.baseline(encoded, ()), (target,), {})
+    alone = engine.plain.alone(job, target)
+    steps: list[int] = []
+    handle = model.get_output_embeddings().register_forward_hook(lambda *_: steps.append(1))
+    for at in range(len(alone)):
+        steps.clear()
+        assert engine.plain.settled(job, target, alone, at + 1) == alone
+        assert len(steps) == at + 1
+        steps.clear()
+        other = (*alone[:at], alone[at] + 1, *alone[at + 1 :])  # what a batch might have taken the tie for
+        assert engine.plain.settled(job, target, other, at + 1) == alone
+        assert len(steps) == len(alone) + (at + 1 if at + 1 < len(alone) else 0)
+    handle.remove()
 
 
 def test_queries_that_share_passes_answer_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from reasoning_probe.engine.passes import Driver, Off, Plan, off_pairs
-from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
+from reasoning_probe.engine.plain import CANARY, last_near_tie
 from reasoning_probe.engine.replies import Codec, Job
-from reasoning_probe.engine.slots import Origin, Slots, gathered
+from reasoning_probe.engine.slots import Origin, Slots
 from reasoning_probe.engine.verify import Row, noise_of
 
 
@@ -63,7 +63,6 @@ class Decoder:
         first = {id(stray.job): stray for stray in reversed(unfinished)}
         canaries = [canary_of(stray, layers) for stray in first.values()]
         self.waiting = sorted([*unfinished, *canaries], key=lambda stray: stray.length)
-        self.homes = {id(stray): place for place, stray in enumerate(self.waiting)}
         self.active: list[Stray] = []
         self.length = 0  # tokens of the rows in step whose keys and values are known
         self.noise = 0.0
@@ -71,7 +70,7 @@ class Decoder:
         if unfinished:
             self.device = unfinished[0].job.encoded.prompt.device
             capacity = max(stray.job.prompt_length + stray.job.encoded.limit for stray in unfinished) + driver.stride
-            self.slots = gathered([stray.row.origin for stray in self.waiting], layers, capacity)
+            self.slots = Slots(layers, capacity, rows=len(self.waiting))
 
     def run(self) -> None:
         """Decode until every row has ended."""
@@ -89,8 +88,7 @@ class Decoder:
         joined = False
         while self.waiting and self.waiting[0].length == self.length:
             stray = self.waiting.pop(0)
-            if self.homes[id(stray)] != len(self.active):
-                self.slots.move(self.homes[id(stray)], len(self.active))
+            self.slots.take(stray.row.origin, len(self.active))
             self.active.append(stray)
             joined = True
         return joined
@@ -152,7 +150,8 @@ def note(best: Best, strays: Sequence[Stray], codec: Codec, noise: float) -> flo
             continue
         row = stray.row
         row.tokens.append(stray.job.draft[len(row.tokens)] if stray.is_canary else token)
-        row.near_tie |= margin <= NOISE_MARGIN * max(noise, stray.noise)
+        if last_near_tie([margin], max(noise, stray.noise)):
+            row.near_tie = max(row.near_tie, len(row.tokens))
     return noise
 
 

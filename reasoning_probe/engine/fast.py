@@ -265,8 +265,7 @@ class Fast:
         """Return the row's reply; what was too close to call in a batch is settled alone."""
         if not (row.near_tie and job.settles):
             return Reply(tuple(row.tokens), row.logprob)
-        self.counts.settled_singly += 1
-        return Reply(self.plain.alone(job, row.target), row.logprob)
+        return Reply(self.plain.settled(job, row.target, tuple(row.tokens), row.near_tie), row.logprob)
 
 
 def _widest(block: Any) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -102,10 +102,18 @@ class Plain:
         parts = [job.targets[start : start + self.rows] for start in range(0, len(job.targets), self.rows)]
         return [logprob for part in parts for logprob in in_halves(part, run, self.memory)]
 
-    def alone(self, job: Job, target: Target) -> tuple[int, ...]:
-        """Return the tokens of one target's reply from a batch of one row: the reference that settles near-ties."""
-        (tokens,), _ = self._generate(job.encoded, job.stop, [target], job.replacement)
+    def alone(self, job: Job, target: Target, limit: int | None = None) -> tuple[int, ...]:
+        """Return the tokens of one target's reply, the first *limit* of them, from a batch of one row."""
+        encoded = job.encoded if limit is None else replace(job.encoded, limit=limit)
+        (tokens,), _ = self._generate(encoded, job.stop, [target], job.replacement)
         return tokens
+
+    def settled(self, job: Job, target: Target, tokens: tuple[int, ...], near_tie: int) -> tuple[int, ...]:
+        """Return *tokens* as the one-row path has them, given that only the first *near_tie* of them can differ."""
+        self.counts.settled_singly += 1
+        if near_tie < len(tokens) and self.alone(job, target, near_tie) == tokens[:near_tie]:
+            return tokens
+        return self.alone(job, target)
 
     def _chunk(self, job: Job, targets: Sequence[Target]) -> list[Reply]:
         rows = [CANARY, *targets]
@@ -115,11 +123,11 @@ class Plain:
         replies = []
         for row, target in enumerate(targets, start=1):
             margins = best[row, : len(tokens[row]), 0] - best[row, : len(tokens[row]), 1]
-            if tokens[0] != job.baseline.reply.tokens or float(margins.min()) <= NOISE_MARGIN * noise:
-                self.counts.settled_singly += 1
-                replies.append(Reply(self.alone(job, target), logprobs[row]))
-            else:
-                replies.append(Reply(tokens[row], logprobs[row]))
+            near_tie = last_near_tie(margins.tolist(), noise)
+            if tokens[0] != job.baseline.reply.tokens:
+                near_tie = job.encoded.limit
+            said = self.settled(job, target, tokens[row], near_tie) if near_tie else tokens[row]
+            replies.append(Reply(said, logprobs[row]))
         return replies
 
     def _generate(
@@ -164,6 +172,11 @@ class Plain:
             logits = self.model(input_ids=ids, use_cache=False, **keep).logits[:, -answer.shape[1] :]
         logs = logits.float().log_softmax(-1)  # (rows, answer, vocabulary)
         return [float(value) for value in logs.gather(-1, answer.expand(len(rows), -1)[..., None]).sum((1, 2))]
+
+
+def last_near_tie(margins: Sequence[float], noise: float) -> int:
+    """Return how many tokens there are up to the last whose two best logits are too close to call; 0 if none is."""
+    return next((at for at in range(len(margins), 0, -1) if not abs(margins[at - 1]) > NOISE_MARGIN * noise), 0)
 
 
 def canary_noise(baseline: Baseline, best: Tensor) -> float:

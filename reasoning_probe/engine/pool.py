@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reasoning_probe.engine.decode import Stray
 from reasoning_probe.engine.passes import Driver, Entry, Plan, joining_plan, off_pairs
-from reasoning_probe.engine.plain import NOISE_MARGIN
+from reasoning_probe.engine.plain import last_near_tie
 from reasoning_probe.engine.ragged import run_ragged
 from reasoning_probe.engine.replies import Codec, Job
 from reasoning_probe.engine.slots import Origin, Slots, gathered
@@ -104,9 +104,7 @@ class Pool:
         starts = [self.jobs[member.job].prompt_length + self.shared[member.job] for member in members]
         positions = torch.tensor(starts, device=self.device)[:, None] + torch.arange(fed.shape[1], device=self.device)
         length = max(starts)
-        slots = gathered(
-            [member.row.origin for member in members], len(self.driver.blocks), length + fed.shape[1], finite=True
-        )
+        slots = gathered([member.row.origin for member in members], len(self.driver.blocks), length + fed.shape[1])
         slots.length = length
         off = off_pairs([(member.row.target, member.row.replacement) for member in members], self.device)
         logits = run_ragged(self.driver, fed, slots, positions, Plan(off=off))  # (rows, new, vocabulary)
@@ -132,15 +130,15 @@ class Pool:
             if row is self.canary:
                 continue
             lost = next((at for at, value in enumerate(margin[: len(draft)]) if value < 0), None)
-            closest = min(abs(value) for value in margin[: len(draft) if lost is None else lost + 1])
+            seen = margin[: len(draft) if lost is None else lost + 1]
             if lost is None:
                 row.tokens = list(draft)
             else:
                 row.tokens = [*draft[:lost], rivals[member.order][lost]]
                 two = logits[member.order, lost].topk(2).values.float().tolist()
-                closest = min(closest, two[0] - two[1])
+                seen[lost] = min(-seen[lost], two[0] - two[1])
                 left.append(member)
-            row.near_tie |= canary_left or closest <= NOISE_MARGIN * self.noise
+            row.near_tie = self.jobs[member.job].encoded.limit if canary_left else last_near_tie(seen, self.noise)
         return left
 
 

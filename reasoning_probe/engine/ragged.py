@@ -25,7 +25,7 @@ def decode_ragged(driver: Driver, codec: Codec, strays: Sequence[Stray]) -> None
     layers, device = len(driver.blocks), active[0].job.encoded.prompt.device
     active.append(canary_of(max(active, key=lambda stray: len(stray.job.draft) - len(stray.row.tokens)), layers))
     capacity = max(stray.job.prompt_length + stray.job.encoded.limit for stray in active) + driver.stride
-    slots = gathered([stray.row.origin for stray in active], layers, capacity, finite=True)
+    slots = gathered([stray.row.origin for stray in active], layers, capacity)
     off, noise = off_pairs([(stray.row.target, stray.row.replacement) for stray in active], device), 0.0
     while not all(stray.is_canary for stray in active):
         longest = max(stray.length for stray in active)

@@ -35,10 +35,14 @@ class _Slot(DynamicLayer):  # type: ignore[misc]
                 torch.cat([self._buffer("key_buffer", key_states)[:rows, :, :start], key_states], dim=2),
                 torch.cat([self._buffer("value_buffer", value_states)[:rows, :, :start], value_states], dim=2),
             )
-        keys, values = self._buffer("key_buffer", key_states), self._buffer("value_buffer", value_states)
+        keys, values = self.room(key_states, value_states)
         keys[:rows, :, start : start + new] = key_states
         values[:rows, :, start : start + new] = value_states
         return keys[:rows, :, : start + new], values[:rows, :, : start + new]
+
+    def room(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both buffers, made to fit *keys* and *values* where there are none yet."""
+        return self._buffer("key_buffer", keys), self._buffer("value_buffer", values)
 
     def _buffer(self, name: str, like: Tensor) -> Tensor:
         buffer: Tensor | None = getattr(self, name)
@@ -109,6 +113,14 @@ class Slots(Cache):  # type: ignore[misc]
         for index, keys, values in self.buffers():
             self.layers[index].fill(keys[rows[index]], values[rows[index]])
 
+    def take(self, origin: Origin, to: int) -> None:
+        """Copy the keys and values of *origin* over row *to*, up to the present length."""
+        held = [(layer, origin.clean_row, pair) for layer, *pair in origin.clean if layer < origin.start]
+        held += [(layer, origin.own_row, pair) for layer, *pair in origin.own if layer >= origin.start]
+        for layer, row, pair in held:
+            for buffer, taken in zip(self.layers[layer].room(*pair), pair, strict=True):
+                buffer[to, :, : self.length] = taken[row, :, : self.length]
+
     def move(self, source: int, to: int) -> None:
         """Copy row *source* over row *to*, up to the present length."""
         for _, keys, values in self.buffers():
@@ -134,11 +146,11 @@ class Origin:
 NOWHERE = Origin(0, [], 0, [], 0)
 
 
-def gathered(rows: Sequence[Origin], layers: int, capacity: int, *, finite: bool = False) -> Slots:
+def gathered(rows: Sequence[Origin], layers: int, capacity: int) -> Slots:
     """Return slots of *capacity* tokens in which row *i* holds the keys and values of ``rows[i]``.
 
-    *finite* fills what is unknown with zeros: attention multiplies what a mask hides by nought, and fresh memory may
-    hold what no product makes nought.
+    What is unknown is filled with zeros: attention multiplies what a mask hides by nought, and fresh memory may hold
+    what no product makes nought.
     """
     slots = Slots(layers, capacity, rows=len(rows))
     every = {id(held): held for row in rows for held in (row.own, row.clean)}
@@ -155,8 +167,7 @@ def gathered(rows: Sequence[Origin], layers: int, capacity: int, *, finite: bool
             for which, buffer in enumerate(buffers[source][layer]):
                 _, heads, known, size = buffer.shape
                 if len(filled) <= which:
-                    blank = buffer.new_zeros if finite else buffer.new_empty
-                    filled.append(blank((len(rows), heads, capacity, size)))
+                    filled.append(buffer.new_zeros((len(rows), heads, capacity, size)))
                 known = min(known, capacity)
                 taken = buffer[from_rows.to(buffer.device), :, :known]
                 filled[which][to_rows.to(buffer.device), :, :known] = taken

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from reasoning_probe.ablation import Replacement
 from reasoning_probe.engine.passes import Driver, Entry, Plan, joining_plan
-from reasoning_probe.engine.plain import CANARY, NOISE_MARGIN
+from reasoning_probe.engine.plain import CANARY, last_near_tie
 from reasoning_probe.engine.replies import Baseline, Job
 from reasoning_probe.engine.slots import NOWHERE, Buffers, Origin, Slots
 from reasoning_probe.targets import Target
@@ -54,7 +54,7 @@ class Clean:
 
 @dataclass
 class Row:
-    """One target on its way: its tokens so far, its keys and values, and whether two logits came too close to call."""
+    """One target on its way: its tokens so far, its keys and values, and where two logits came too close to call."""
 
     target: Target
     place: int  # among the targets that were asked for; -1 for the canary
@@ -65,7 +65,7 @@ class Row:
     )
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
-    near_tie: bool = False
+    near_tie: int = 0  # tokens up to the last that was too close to call; 0 if none was
     replacement: Replacement = field(default_factory=dict, repr=False)
     origin: Origin = field(default=NOWHERE, repr=False)  # where its keys and values are once it has left
 
@@ -176,8 +176,9 @@ class Chunk:
                 self._drop(leaving)
                 if all(row.place < 0 for row in self.rows):
                     break
-        for row in {id(row): row for row in [*self.rows, *left]}.values():
-            row.near_tie |= self.canary_left
+        if self.canary_left:
+            for row in [*self.rows, *left]:
+                row.near_tie = self.clean.job.encoded.limit
         return [row for row in left if row.place >= 0]
 
     def _run(self, start: int, end: int, predicted: int) -> Tensor:
@@ -208,17 +209,17 @@ class Chunk:
         for index, row in enumerate(self.rows):
             lost = next((at for at, value in enumerate(margins[index]) if value < 0), None)
             seen = margins[index] if lost is None else margins[index][: lost + 1]
-            closest = min(abs(value) for value in seen)
             if lost is None:
                 row.tokens = list(self.clean.job.draft[: first + len(window)])
             else:
                 row.tokens = [*self.clean.job.draft[: first + lost], rivals[index][lost]]
                 second = logits[index, lost].topk(2).values[1]
-                closest = min(closest, float(rival.values[index, lost] - second))
+                seen[lost] = min(-seen[lost], float(rival.values[index, lost] - second))
                 leaving.append(row)
                 row.origin = Origin(row.differs, buffers, index, clean, 0)
                 self.canary_left |= row.place < 0
-            row.near_tie |= closest <= NOISE_MARGIN * self.noise
+            close = last_near_tie(seen, self.noise)
+            row.near_tie = first + close if close else row.near_tie
         return leaving
 
     def _drop(self, leaving: list[Row]) -> None:
