@@ -17,20 +17,18 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from reasoning_probe import datasets, models
-from reasoning_probe.ablation import ZERO
+from benchmarks.jobs import jobs_of, queries
+from reasoning_probe import models
 from reasoning_probe.engine.passes import Driver, Plan
-from reasoning_probe.engine.replies import Job
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.engine.slots import Slots
 from reasoning_probe.heads import find_heads
-from reasoning_probe.prompts import Generation, query
 from reasoning_probe.targets import every_head
 
 BEHIND = 40
@@ -64,16 +62,9 @@ def strays(model: str, items: int, new_tokens: int) -> tuple[Driver, list[Answer
     """Return the rows that leave their baseline, each known up to its first difference."""
     loaded = models.load(models.find(model), dtype="float32")
     head_map = find_heads(loaded.model)
-    targets = tuple(every_head(head_map))
-    every = [(name, item) for name in datasets.BUILTIN for item in datasets.builtin(name).items]
     engine = Engine(loaded.model, loaded.tokenizer, head_map)
     way: Any = engine.way
-    jobs = []
-    for at in range(items):
-        asked = query(*every[at * len(every) // items], Generation(new_tokens))
-        encoded = engine.codec.encode(asked)
-        baseline = engine.plain.baseline(encoded, asked.generation.stop)
-        jobs.append(Job(encoded, asked.generation.stop, baseline, targets, ZERO))
+    jobs = jobs_of(engine, queries(items, new_tokens), every_head(head_map))
     found = []
     for at, replies in way.answer(jobs):
         draft = jobs[at].draft
@@ -124,10 +115,10 @@ class Clock:
         return sum(map(self.seconds, passes.values()))
 
 
-def by_drafts(rows: list[Answer], clock: Clock, window: int) -> dict[str, Any]:
+def by_drafts(rows: Iterable[Answer], clock: Clock, window: int) -> dict[str, Any]:
     """Return what verifying *rows* against each other's answers would take, *window* tokens at a time."""
     answers: dict[int, list[tuple[int, ...]]] = {}
-    unfinished = [row for row in rows if row.known < len(row.tokens)]
+    unfinished = [replace(row) for row in rows if row.known < len(row.tokens)]
     leading = verifying = 0.0
     leaders = []
     while unfinished:
@@ -165,7 +156,7 @@ def main() -> None:
     options = parser.parse_args()
     driver, rows = strays(options.model, options.items, options.new_tokens)
     measured = pass_seconds(driver)
-    clock, known = Clock(measured), [row.known for row in rows]
+    clock = Clock(measured)
     result: dict[str, Any] = {
         "model": options.model,
         "items": options.items,
@@ -177,8 +168,6 @@ def main() -> None:
         "by drafts": {},
     }
     for window in (2, 4, 8):
-        for row, at in zip(rows, known, strict=True):
-            row.known = at
         result["by drafts"][f"{window} tokens at a time"] = by_drafts(rows, clock, window)
     print(json.dumps(result, indent=2))
     if options.json:

@@ -1,6 +1,6 @@
 """How many ablated rows come so close to a tie that a batch cannot decide them, by dtype.
 
-    python -m benchmarks.near_ties --model smollm2 --items 4 --heads L0-L2,L14 --json docs/near-ties-smollm2.json
+    python -m benchmarks.near_ties --model smollm2 --items 4 --heads L0H0,L14H3 --json docs/near-ties-smollm2.json
 
 For each dtype the sweep counts the rows that it settles alone. Beside it, in float32: how many rows have two best
 logits, somewhere in their answer, that are no further apart than one step of that dtype's grid at their size. The
@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from reasoning_probe import datasets, models
-from reasoning_probe.ablation import ZERO, switched_off
+from benchmarks.jobs import jobs_of, queries
+from reasoning_probe import models
+from reasoning_probe.ablation import switched_off
 from reasoning_probe.engine.replies import Job
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.heads import find_heads
-from reasoning_probe.prompts import Generation, query
 from reasoning_probe.targets import Target, every_head, parse_targets
 
 
@@ -33,16 +33,9 @@ def swept(
     """Return the engine with the jobs that it answered, the replies to each, and the seconds that they took."""
     loaded = models.load(models.find(model), dtype=dtype)
     head_map = find_heads(loaded.model)
-    targets = tuple(every_head(head_map) if heads == "all" else parse_targets(heads, head_map))
-    every = [(name, item) for name in datasets.BUILTIN for item in datasets.builtin(name).items]
+    targets = every_head(head_map) if heads == "all" else parse_targets(heads, head_map)
     engine = Engine(loaded.model, loaded.tokenizer, head_map)
-    jobs = []
-    for at in range(items):
-        asked = query(*every[at * len(every) // items], Generation(new_tokens))
-        encoded = engine.codec.encode(asked)
-        baseline = engine.plain.baseline(encoded, asked.generation.stop)
-        jobs.append(Job(encoded, asked.generation.stop, baseline, targets, ZERO))
-    engine.counts.settled_singly = 0
+    jobs = jobs_of(engine, queries(items, new_tokens), targets)
     started = time.perf_counter()
     replies = dict(engine.way.answer(jobs))
     return engine, jobs, [replies[at] for at in range(len(jobs))], time.perf_counter() - started

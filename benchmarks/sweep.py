@@ -31,13 +31,13 @@ from typing import Any
 import torch
 
 from benchmarks.accounting import Phase, Work, breakdown, counting, matmul_rates
-from reasoning_probe import datasets, models
-from reasoning_probe.ablation import ZERO, switched_off
+from benchmarks.jobs import jobs_of, queries
+from reasoning_probe import models
+from reasoning_probe.ablation import switched_off
 from reasoning_probe.engine.plain import NOISE_MARGIN, Plain
 from reasoning_probe.engine.replies import Job, Reply
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.heads import find_heads
-from reasoning_probe.prompts import Generation, query
 from reasoning_probe.targets import Target, every_head, parse_targets
 
 
@@ -89,9 +89,6 @@ def main() -> None:
     loaded = models.load(models.find(options.model), dtype=options.dtype)
     head_map = find_heads(loaded.model)
     targets = every_head(head_map) if options.heads == "all" else parse_targets(options.heads, head_map)
-    every = [(name, item) for name in datasets.BUILTIN for item in datasets.builtin(name).items]
-    chosen = [every[at * len(every) // options.items] for at in range(options.items)]
-    queries = [query(name, item, Generation(options.new_tokens)) for name, item in chosen]
 
     started = time.perf_counter()
     engine = Engine(loaded.model, loaded.tokenizer, head_map)
@@ -103,11 +100,7 @@ def main() -> None:
     dice, work = random.Random(0), Work()
     naive, batch, fast = Sample(), Sample(), Sample()
     differing = 0
-    jobs = []
-    for asked in queries:
-        encoded = engine.codec.encode(asked)
-        baseline = engine.plain.baseline(encoded, asked.generation.stop)
-        jobs.append(Job(encoded, asked.generation.stop, baseline, tuple(targets), ZERO))
+    jobs = jobs_of(engine, queries(options.items, options.new_tokens), targets)
     for _ in range(options.warm):
         list(engine.way.answer(jobs))
     before = dict(vars(engine.counts))
@@ -131,7 +124,7 @@ def main() -> None:
         "dtype": loaded.dtype,
         "device": loaded.device,
         "machine": f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}",
-        "items": len(queries),
+        "items": len(jobs),
         "targets": len(targets),
         "new_tokens": options.new_tokens,
         "path": engine.why,

@@ -209,12 +209,12 @@ def cumulative_curves(
 @contextmanager
 def _aside(engine: Counting) -> Iterator[None]:
     """Count the time that passes meanwhile as the curve's, and nothing else: the engine's counts are the sweep's."""
-    timing, counts, started = vars(engine.timing).copy(), vars(engine.counts).copy(), time.perf_counter()
+    timing, started = vars(engine.timing).copy(), time.perf_counter()
     try:
-        yield
+        with engine.counts.untouched():
+            yield
     finally:
         vars(engine.timing).update(timing)
-        vars(engine.counts).update(counts)
         engine.timing.curve_s += time.perf_counter() - started
 
 

@@ -14,7 +14,8 @@ from conftest import Project
 
 GOOD = '{"question": "What colour is the sky?", "answer": "blue"}'
 # how pytest says a usage error, an argument that argparse cannot read, and pytest.exit
-END = re.compile(r"(?:ERROR: |[\w.()]+: error: |!+ _pytest\.outcomes\.Exit: )(?P<line>.*?)(?: !+)?$")
+SAYS = (r"ERROR: ", r"(?:pytest|pytest\.main\(\)|__main__\.py): error: ", r"!+ _pytest\.outcomes\.Exit: ")
+END = re.compile(rf"(?:{'|'.join(SAYS)})(?P<line>.*?)(?: !+)?$")
 PROBE = """
 import reasoning_probe as rp
 

@@ -10,7 +10,7 @@ from fake_runs import full_run
 from reasoning_probe.cli import main
 from reasoning_probe.report.curves import curve_sentences, screening_sentences
 from reasoning_probe.report.page import standalone_page
-from reasoning_probe.report.terminal import engine_lines
+from reasoning_probe.report.terminal import engine_lines, summary_lines
 from reasoning_probe.store import Run, write_run
 
 
@@ -107,3 +107,18 @@ def test_items_that_were_left_out_are_listed_and_then_counted(
     shown = capsys.readouterr().out
     assert [f"skipped: logic long-{at}: it does not fit" in shown for at in range(5)] == [True] * 3 + [False] * 2
     assert "skipped: 2 more items" in shown
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (1, "Skipped 1 item, logic long-0: it does not fit"),
+        (5, "Skipped 5 items, such as logic long-0: it does not fit"),
+    ],
+)
+def test_terminal_and_page_say_how_many_items_were_left_out_and_why(run: Run, number: int, says: str) -> None:
+    skipped = [{"dataset": "logic", "item": f"long-{at}", "reason": "it does not fit"} for at in range(number)]
+    left_out = with_parts(run, skipped=skipped)
+    assert any(says in line for line in summary_lines(left_out, 120))
+    assert says in standalone_page(left_out)
+    assert "Skipped" not in standalone_page(run)

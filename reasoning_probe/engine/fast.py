@@ -77,11 +77,8 @@ class Fast:
 
     def expected(self, jobs: Sequence[Job]) -> list[list[float]]:
         """Return the log-probability of each job's expected answer under each of its targets; nothing is settled."""
-        counts = vars(self.counts).copy()
-        try:
+        with self.counts.untouched():
             found = replies(self, [replace(job, settles=False) for job in jobs])
-        finally:
-            vars(self.counts).update(counts)  # these are no answers of the sweep
         return [[reply.logprob for reply in of_job] for of_job in found]
 
     # -- several queries in a pass --------------------------------------------------------------------------------
@@ -337,26 +334,20 @@ def _small_questions(plain: Plain, head_map: HeadMap) -> tuple[list[Job], list[l
     heads, mlps = every_head(head_map), every_mlp(head_map)
     some = [heads[0], heads[1 % len(heads)], heads[len(heads) // 2], heads[-1], *mlps[:1], *mlps[-1:]]
     targets = tuple(dict.fromkeys(some))
-    counts = vars(plain.counts).copy()
     jobs = []
-    try:
+    with plain.counts.untouched():
         for length, limit in ((7, WINDOW + 3), (11, WINDOW + 1)):
             prompt = probe_ids(plain.model, length)
             encoded = Encoded(prompt, tuple(prompt[0, :3].tolist()), limit)
             jobs.append(Job(encoded, (), plain.baseline(encoded, ()), targets, ZERO))
         return jobs, replies(plain, jobs)
-    finally:
-        vars(plain.counts).update(counts)  # none of this is part of the sweep
 
 
 def _disagreement(fast: Fast, jobs: Sequence[Job], expected: Sequence[Sequence[Reply]]) -> str:
     """Return how *fast* differs from what is *expected* of *jobs*; empty where it does not."""
     model, most = fast.driver.model, 2 if fast.pools else 1
-    counts = vars(fast.counts).copy()
-    try:
+    with fast.counts.untouched():
         got = replies(fast, jobs[:most])
-    finally:
-        vars(fast.counts).update(counts)
     tolerance = 1e-3 if model.dtype in (torch.float32, torch.float64) else 0.5
     for slow, quick in zip(chain(*expected[:most]), chain(*got), strict=True):
         if slow.tokens != quick.tokens:

@@ -162,8 +162,8 @@ class Driver:
 
     def _beside_attention(self) -> list[nn.Module]:
         """Return the parts of the top layer that hold projections but not its attention: they see each token alone."""
-        path = self.head_map.sites[-1].path
-        attention = set(self.model.get_submodule(path).modules())
+        _, projection = self._projections[-1]
+        attention = set(projection.modules())
         return [
             part
             for part in self.blocks[-1].children()

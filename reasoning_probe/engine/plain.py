@@ -9,10 +9,11 @@ multiple of that noise, the row is settled alone.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from reasoning_probe.engine.replies import Baseline, Codec, Encoded, Job, Reply
 from reasoning_probe.heads import HeadMap
 from reasoning_probe.quiet import quiet
 from reasoning_probe.targets import Target
+
+Made = TypeVar("Made")
 
 CANARY = Target("baseline", frozenset())
 NOISE_MARGIN = 8.0
@@ -38,6 +41,15 @@ class Counts:
     verified: int = 0
     decoded: int = 0
     settled_singly: int = 0
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """While open, count nothing: what is done meanwhile is no part of the sweep."""
+        before = vars(self).copy()
+        try:
+            yield
+        finally:
+            vars(self).update(before)
 
 
 class _Watch(LogitsProcessor):  # type: ignore[misc]
@@ -83,24 +95,22 @@ class Plain:
             yield at, self._replies(job)
 
     def _replies(self, job: Job) -> list[Reply]:
-        replies: list[Reply] = []
-        for start in range(0, len(job.targets), self.rows):
-            chunk = job.targets[start : start + self.rows]
-            replies += in_halves(chunk, lambda part: self._chunk(job, part), self.memory)
+        replies = self._in_chunks(job, partial(self._chunk, job))
         self.counts.rows += len(job.targets)
         self.counts.decoded += len(job.targets)
         return replies
 
     def expected(self, jobs: Sequence[Job]) -> list[list[float]]:
         """Return the log-probability of each job's expected answer under each of its targets; nothing is answered."""
-        return [self._expected(job) for job in jobs]
+        return [self._in_chunks(job, partial(self._logprobs, job)) for job in jobs]
 
-    def _expected(self, job: Job) -> list[float]:
-        def run(part: Sequence[Target]) -> list[float]:
-            return self.logprobs(job.encoded, part, job.replacement)
+    def _logprobs(self, job: Job, targets: Sequence[Target]) -> list[float]:
+        return self.logprobs(job.encoded, targets, job.replacement)
 
+    def _in_chunks(self, job: Job, run: Callable[[Sequence[Target]], list[Made]]) -> list[Made]:
+        """Return what *run* makes of the job's targets, a batch at a time."""
         parts = [job.targets[start : start + self.rows] for start in range(0, len(job.targets), self.rows)]
-        return [logprob for part in parts for logprob in in_halves(part, run, self.memory)]
+        return [made for part in parts for made in in_halves(part, run, self.memory)]
 
     def alone(self, job: Job, target: Target, limit: int | None = None) -> tuple[int, ...]:
         """Return the tokens of one target's reply, the first *limit* of them, from a batch of one row."""

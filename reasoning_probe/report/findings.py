@@ -13,7 +13,7 @@ from reasoning_probe.report.html import details, figure, name, note, package_fil
 from reasoning_probe.report.maps import maps_html, ranked_html
 from reasoning_probe.report.pictures import mistakes_pie
 from reasoning_probe.report.text import count, escape, percent
-from reasoning_probe.report.verdict import accuracy_sentence, error_counts, groups, remarks, sentences
+from reasoning_probe.report.verdict import accuracy_sentence, error_counts, groups, remarks, sentences, skipped_sentence
 from reasoning_probe.store import Run
 
 DEFINITIONS = {
@@ -113,12 +113,8 @@ def _shares(entry: dict[str, Any]) -> str:
 
 def _remarks(run: Run) -> list[str]:
     """Return what a reader must know to read the accuracies right."""
-    skipped = run.summary["skipped"]
-    if not skipped:
-        return remarks(run)
-    first = skipped[0]
-    said = f"Skipped: {count(len(skipped), 'item')}, such as {first['dataset']} {first['item']}: {first['reason']}"
-    return [*remarks(run), said]
+    skipped = skipped_sentence(run)
+    return [*remarks(run), *([skipped] if skipped else [])]
 
 
 def _mistakes(run: Run) -> str:

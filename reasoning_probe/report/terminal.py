@@ -14,7 +14,7 @@ from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.report.controls import control_sentences
 from reasoning_probe.report.curves import curve_sentences, screening_sentences
 from reasoning_probe.report.text import count, one_line, p_value, percent, points
-from reasoning_probe.report.verdict import Row, error_counts, groups, significant, told
+from reasoning_probe.report.verdict import Row, error_counts, groups, significant, skipped_sentence, told
 from reasoning_probe.store import Run
 
 MOST_DATASETS, MOST_TARGETS = 8, 5
@@ -65,12 +65,8 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
     more = [*screening_sentences(run), *curve_sentences(run), *control_sentences(run)]
     for sentence in more if verbosity >= 0 else ():
         lines += _wrapped(one_line(sentence, 1000), width)
-    skipped = run.summary["skipped"]
-    if skipped:
-        first = skipped[0]
-        such = f", such as {first['dataset']} {first['item']}" if len(skipped) > 1 else ""
-        said = one_line(f"skipped {count(len(skipped), 'item')}{such}: {first['reason']}", 300)
-        lines += _wrapped(said, width, "warning")
+    if skipped := skipped_sentence(run):
+        lines += _wrapped(one_line(skipped, 300), width, "warning")
     if verbosity >= 0:
         lines += _wrapped(_engine_line(run), width, "faint")
     lines += _wrapped(_store_line(run), width, "faint") if verbosity >= 0 else _wrapped(_trouble(run), width, "warning")

@@ -275,6 +275,15 @@ def remarks(run: Run) -> list[str]:
     return said
 
 
+def skipped_sentence(run: Run) -> str:
+    """Return how many items were left out, with one of them and its reason; empty where none was."""
+    skipped = run.summary["skipped"]
+    if not skipped:
+        return ""
+    first, such = skipped[0], ", such as" if len(skipped) > 1 else ","
+    return f"Skipped {count(len(skipped), 'item')}{such} {first['dataset']} {first['item']}: {first['reason']}"
+
+
 def error_counts(run: Run, *, ablated: bool, dataset: str | None = None) -> dict[str, int]:
     """Return the wrong answers by category, the commonest first, of the baseline or of all ablated cases."""
     counts: dict[str, int] = {}
