@@ -196,6 +196,8 @@ def _meaning(said: str) -> str | None:
         return f"its tokenizer cannot be made: give its files, tokenizer.json among them, or pip install {needed[1]}"
     if "ignore_mismatched_sizes" in low or "size mismatch for" in low:
         return "its weights have other shapes than config.json says: the two do not belong together"
+    if "device disk is invalid" in low:  # transformers 4 asks for the whole file on a device of that name
+        return "no part of it fits into what --probe-device-map allows: allow more, or take transformers 5"
     if "deserializing header" in low or "incompletebuffer" in low or "not fully covered" in low:
         return f"a file of weights is damaged or only half there ({printable(said, 120)}): download it again"
     if any(

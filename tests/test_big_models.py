@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from families import build
 from planted import planted
 
@@ -183,6 +184,18 @@ def test_a_model_loaded_in_parts_is_the_model(saved: Path, device_map: str) -> N
     assert weights.offloaded(divided.model) == (device_map != "auto")
     assert (divided.device, divided.dtype) == (alone.device, alone.dtype)
     assert models.fingerprint(divided.model) == models.fingerprint(alone.model)
+    same(outcomes(divided.model, divided.tokenizer), outcomes(alone.model, alone.tokenizer))
+
+
+def test_a_model_no_part_of_which_fits_into_memory_is_read_from_disk(saved: Path) -> None:
+    source, nothing = models.find(str(saved)), parse_device_map("cpu=1KB")
+    if transformers.__version__.startswith("4."):
+        with pytest.raises(ModelError, match=r"no part of it fits into what --probe-device-map allows: allow more, or"):
+            models.load(source, "cpu", device_map=nothing)
+        return
+    divided = models.load(source, "cpu", device_map=nothing)
+    assert set(divided.model.hf_device_map.values()) == {"disk"}
+    alone = models.load(source, "cpu")
     same(outcomes(divided.model, divided.tokenizer), outcomes(alone.model, alone.tokenizer))
 
 

@@ -8,7 +8,7 @@ from letters import Letters
 from oracle import edited, logprob
 
 from reasoning_probe.control import MOST_TOKENS, control_task, neutral_sentences
-from reasoning_probe.engine import pool
+from reasoning_probe.engine import plain
 from reasoning_probe.engine.fast import Fast
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.heads import find_heads
@@ -56,10 +56,10 @@ def test_nothing_is_settled_alone_for_a_log_probability(monkeypatch: pytest.Monk
     head_map = find_heads(model)
     engine = Engine(model, tokenizer, head_map)
     assert isinstance(engine.way, Fast)
-    monkeypatch.setattr(pool, "NOISE_MARGIN", 1e9)  # every row is too close to call
+    monkeypatch.setattr(plain, "NOISE_MARGIN", 1e9)  # every row is too close to call
     asked: list[str] = []
     alone = engine.plain.alone
-    monkeypatch.setattr(engine.plain, "alone", lambda job, target: asked.append(target.name) or alone(job, target))
+    monkeypatch.setattr(engine.plain, "alone", lambda *about: asked.append(about[1].name) or alone(*about))
     found = control_task(engine, [(target, "zero") for target in parse_targets("L0H0,L1H1", head_map)])
     assert found is not None
     assert len(found["targets"]) == 2

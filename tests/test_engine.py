@@ -23,9 +23,9 @@ from reasoning_probe.engine import decode, fast, verify
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.packed import Packed, available
 from reasoning_probe.engine.passes import wrapped
-from reasoning_probe.engine.plain import Plain
+from reasoning_probe.engine.plain import Plain, noise_of
 from reasoning_probe.engine.pool import Pool
-from reasoning_probe.engine.replies import Codec, Job
+from reasoning_probe.engine.replies import Baseline, Codec, Job, Reply
 from reasoning_probe.engine.run import Engine, Work
 from reasoning_probe.heads import HeadMap, find_heads
 from reasoning_probe.prompts import Generation, query
@@ -285,6 +285,18 @@ def test_near_ties_are_settled_by_the_one_row_path(pairs: int, monkeypatch: pyte
     assert all(0 < near_tie <= length for near_tie, length in places)
     assert engine.counts.rows == len(every_head(head_map))
     assert engine.counts.verified + engine.counts.decoded == engine.counts.rows
+
+
+def test_noise_is_what_a_canary_shows_and_a_step_of_its_numbers_at_least() -> None:
+    said = Baseline(Reply((5, 6), 0.0), (16.0, -2.0), step=2.0**-7)  # bfloat16's
+    assert noise_of(said, [16.0, -2.0]) == 0.125
+    assert noise_of(said, [16.0, -1.5]) == 0.5
+    assert noise_of(said, [-2.25], first=1) == 0.25
+    model = build("llama")
+    for dtype, step in ((torch.float32, 2.0**-23), (torch.bfloat16, 2.0**-7)):
+        engine = Engine(model.to(dtype), Letters(), find_heads(model))
+        encoded = engine.codec.encode(query("items", ITEMS[0], Generation(3, ())))
+        assert engine.plain.baseline(encoded, ()).step == step
 
 
 def test_settling_runs_the_one_row_path_up_to_the_near_tie_and_on_only_where_it_differs() -> None:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from reasoning_probe.engine.passes import Driver, Off, Plan, off_pairs
-from reasoning_probe.engine.plain import CANARY, last_near_tie
+from reasoning_probe.engine.plain import CANARY, last_near_tie, noise_of
 from reasoning_probe.engine.replies import Codec, Job
 from reasoning_probe.engine.slots import Origin, Slots
-from reasoning_probe.engine.verify import Row, noise_of
+from reasoning_probe.engine.verify import Row
 
 
 @dataclass

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from reasoning_probe.engine.decode import Stray
 from reasoning_probe.engine.passes import Driver, Entry, Plan, joining_plan, off_pairs
-from reasoning_probe.engine.plain import last_near_tie
+from reasoning_probe.engine.plain import last_near_tie, noise_of
 from reasoning_probe.engine.ragged import run_ragged
 from reasoning_probe.engine.replies import Codec, Job
 from reasoning_probe.engine.slots import Origin, Slots, gathered
-from reasoning_probe.engine.verify import Row, canary_for, lined_up, noise_of
+from reasoning_probe.engine.verify import Row, canary_for, lined_up
 
 
 @dataclass
@@ -122,7 +122,7 @@ class Pool:
         bests = torch.maximum(own, rival.values).float().tolist()
         canary = next(member for member in self.members if member.row is self.canary)
         baseline = self.jobs[0].baseline
-        self.noise = noise_of(baseline, bests[canary.order][: len(self.jobs[0].draft)], 0)
+        self.noise = noise_of(baseline, bests[canary.order][: len(self.jobs[0].draft)])
         canary_left = min(margins[canary.order][: len(self.jobs[0].draft)]) < 0
         left = []
         for member, margin in zip(self.members, margins, strict=True):

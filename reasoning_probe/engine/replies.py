@@ -33,10 +33,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The unablated reply to a query with the best logit of each step, against which noise is measured."""
+    """The unablated reply to a query with the best logit of each token, against which noise is measured.
+
+    ``step`` is how far two neighbouring numbers of the logits' type are apart, by their size.
+    """
 
     reply: Reply
     best: tuple[float, ...]
+    step: float
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from reasoning_probe.ablation import Replacement
 from reasoning_probe.engine.passes import Driver, Entry, Plan, joining_plan
-from reasoning_probe.engine.plain import CANARY, last_near_tie
-from reasoning_probe.engine.replies import Baseline, Job
+from reasoning_probe.engine.plain import CANARY, last_near_tie, noise_of
+from reasoning_probe.engine.replies import Job
 from reasoning_probe.engine.slots import NOWHERE, Buffers, Origin, Slots
 from reasoning_probe.targets import Target
 
@@ -254,10 +254,3 @@ class Chunk:
             at += part.shape[1]
         for row, value in zip(self.rows, total.tolist(), strict=True):
             row.logprob = value
-
-
-def noise_of(baseline: Baseline, bests: Sequence[float], first: int) -> float:
-    """Return how far the canary's best logits are from those of the baseline, which ran alone."""
-    alone = baseline.best[first : first + len(bests)]
-    floor = max(abs(value) for value in alone) * torch.finfo(torch.float32).eps
-    return max(floor, *(abs(a - b) for a, b in zip(alone, bests, strict=True)))
