@@ -203,9 +203,9 @@ def test_a_session_of_a_model_in_parts(project: Project) -> None:
     project.probe("logic")
     common = ("--probe-heads=L0,L1H2", "--probe-device=cpu")
     project.run(*common, "--probe-dir=one").assert_outcomes(passed=7, failed=1, xfailed=4)
-    again = project.run(*common, "--probe-device-map=cpu=60KB", "--probe-dir=two")
+    again = project.run(*common, "--probe-device-map=cpu=250KB", "--probe-dir=two")
     again.stdout.fnmatch_lines(["*12 outcomes known from earlier runs*"])  # it is the same model
-    fresh = project.run(*common, "--probe-device-map=cpu=60KB", "--probe-fresh", "--probe-dir=three")
+    fresh = project.run(*common, "--probe-device-map=cpu=250KB", "--probe-fresh", "--probe-dir=three")
     fresh.assert_outcomes(passed=7, failed=1, xfailed=4)
     fresh.stdout.no_fnmatch_line("*warning*")
     assert project.outcomes("three") == project.outcomes("one")
