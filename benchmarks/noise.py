@@ -1,6 +1,6 @@
 """How far a batch moves the lead of a row's best logit over the second, beside the noise that its canary shows.
 
-    python -m benchmarks.noise --model smollm2 --items 11 --rows 14 --json docs/noise-smollm2.json
+    python -m benchmarks.noise --model smollm2 --items 6 --rows 20 --json docs/noise-smollm2.json
 
 The engine settles a row alone where the lead is within ``NOISE_MARGIN`` times the noise. Here some rows of each item
 (and all that were too close to call) run alone as well, and at every step their lead is compared with that of the

@@ -32,7 +32,7 @@ CANARY = Target("baseline", frozenset())
 NOISE_MARGIN = 4.0
 """A row whose two best logits are within this multiple of the noise is settled alone.
 
-What a batch makes of a row's lead is 0.5 times the noise away from what the row has alone, 3 times at most in some
+In a batch a row's lead is half the noise away from what it is alone, and three times the noise at most in some
 thousand steps of SmolLM2 (``python -m benchmarks.noise``).
 """
 
