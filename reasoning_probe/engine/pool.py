@@ -18,7 +18,7 @@ from reasoning_probe.engine.plain import last_near_tie, noise_of
 from reasoning_probe.engine.ragged import run_ragged
 from reasoning_probe.engine.replies import Codec, Job
 from reasoning_probe.engine.slots import Origin, Slots, gathered
-from reasoning_probe.engine.verify import Row, canary_for, lined_up
+from reasoning_probe.engine.verify import Row, canary_for, lined_up, read
 
 
 @dataclass
@@ -129,16 +129,10 @@ class Pool:
             draft, row = self.jobs[member.job].draft, member.row
             if row is self.canary:
                 continue
-            lost = next((at for at, value in enumerate(margin[: len(draft)]) if value < 0), None)
-            seen = margin[: len(draft) if lost is None else lost + 1]
-            if lost is None:
-                row.tokens = list(draft)
-            else:
-                row.tokens = [*draft[:lost], rivals[member.order][lost]]
-                two = logits[member.order, lost].topk(2).values.float().tolist()
-                seen[lost] = min(-seen[lost], two[0] - two[1])
+            row.tokens, leads, differs = read(draft, margin, rivals[member.order], logits[member.order])
+            if differs:
                 left.append(member)
-            row.near_tie = self.jobs[member.job].encoded.limit if canary_left else last_near_tie(seen, self.noise)
+            row.near_tie = self.jobs[member.job].encoded.limit if canary_left else last_near_tie(leads, self.noise)
         return left
 
 

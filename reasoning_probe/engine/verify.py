@@ -207,18 +207,13 @@ class Chunk:
         leaving = []
         buffers, clean = self.slots.buffers(), self.clean.buffers
         for index, row in enumerate(self.rows):
-            lost = next((at for at, value in enumerate(margins[index]) if value < 0), None)
-            seen = margins[index] if lost is None else margins[index][: lost + 1]
-            if lost is None:
-                row.tokens = list(self.clean.job.draft[: first + len(window)])
-            else:
-                row.tokens = [*self.clean.job.draft[: first + lost], rivals[index][lost]]
-                second = logits[index, lost].topk(2).values[1]
-                seen[lost] = min(-seen[lost], float(rival.values[index, lost] - second))
+            said, leads, left = read(window, margins[index], rivals[index], logits[index])
+            row.tokens = [*self.clean.job.draft[:first], *said]
+            if left:
                 leaving.append(row)
                 row.origin = Origin(row.differs, buffers, index, clean, 0)
                 self.canary_left |= row.place < 0
-            close = last_near_tie(seen, self.noise)
+            close = last_near_tie(leads, self.noise)
             row.near_tie = first + close if close else row.near_tie
         return leaving
 
@@ -254,3 +249,17 @@ class Chunk:
             at += part.shape[1]
         for row, value in zip(self.rows, total.tolist(), strict=True):
             row.logprob = value
+
+
+def read(
+    wanted: Sequence[int], margins: Sequence[float], rivals: Sequence[int], logits: Tensor
+) -> tuple[list[int], list[float], bool]:
+    """Return a row's tokens up to the first that is not *wanted*, the lead of each, and whether there is such a one.
+
+    *margins* is by how much a wanted token leads the best other one, its *rivals*; *logits* ``(tokens, vocabulary)``.
+    """
+    lost = next((at for at in range(len(wanted)) if margins[at] < 0), None)
+    if lost is None:
+        return list(wanted), list(margins[: len(wanted)]), False
+    best, second = logits[lost].topk(2).values.float().tolist()
+    return [*wanted[:lost], rivals[lost]], [*margins[:lost], min(-margins[lost], best - second)], True
