@@ -24,7 +24,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_O
 import torch
 from ray.cluster_utils import Cluster as Nodes
 
-from reasoning_probe import datasets, models
+from reasoning_probe import datasets, models, weights
 from reasoning_probe.cluster.replica import Order
 from reasoning_probe.cluster.spec import ClusterSpec
 from reasoning_probe.cluster.sweep import Cluster
@@ -77,7 +77,7 @@ def main() -> None:
     items = datasets.builtin("arithmetic", given.items).items
     off = tuple((target, "zero") for target in every_head(head_map))
     plan = [Work(query("arithmetic", item, Generation(given.new_tokens)), off) for item in items]
-    context = context_of(loaded.model, loaded.tokenizer, models.fingerprint(loaded.model))
+    context = context_of(loaded.model, loaded.tokenizer, weights.fingerprint(loaded.model))
     assert context is not None
     order = Order(
         model=given.model,

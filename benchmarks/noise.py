@@ -72,8 +72,8 @@ def watched(leads: Leads) -> Iterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--items", type=int, default=11, help="of the 22 built-in items, evenly spread")
-    parser.add_argument("--rows", type=int, default=14, help="of each item that run alone as well, about")
+    parser.add_argument("--items", type=int, default=6, help="of the 22 built-in items, evenly spread")
+    parser.add_argument("--rows", type=int, default=20, help="of each item that run alone as well, about")
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--dtype", default="float32", choices=models.DTYPES)
     parser.add_argument("--json", type=Path)

@@ -89,7 +89,7 @@ class Machine:
 
         Raises ``ModelError``, ``HeadError`` or ``PromptError``, each one line.
         """
-        from reasoning_probe import models
+        from reasoning_probe import weights
         from reasoning_probe.engine.replies import Codec
         from reasoning_probe.engine.run import Engine
         from reasoning_probe.heads import HeadError, HeadMap, find_heads, prove_heads
@@ -97,7 +97,7 @@ class Machine:
 
         loaded = self.load()
         started = time.perf_counter()
-        models.check_weights(loaded.model, loaded.name)
+        weights.check_finite(loaded.model, loaded.name)
         try:
             head_map = find_heads(loaded.model)
         except HeadError:
@@ -113,7 +113,7 @@ class Machine:
         self.proof_s = time.perf_counter() - started
         self.asking.begin(loaded.tokenizer)
         references = self.asking.references()
-        fingerprint = models.fingerprint(loaded.model)
+        fingerprint = weights.fingerprint(loaded.model)
         context = context_of(loaded.model, loaded.tokenizer, fingerprint)
         if self.settings.cluster is None:
             self.engine = Engine(

@@ -9,19 +9,17 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
-import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe import bundled
+from reasoning_probe.model_errors import ModelError, one_line
 from reasoning_probe.quiet import quiet
-from reasoning_probe.wording import printable
 
 if TYPE_CHECKING:
     from reasoning_probe.device_map import DeviceMap
@@ -34,13 +32,6 @@ SMALL = 2_000_000_000
 
 _SAFE = ("*.safetensors", "*.safetensors.index.json")
 _PICKLED = ("*.bin", "*.bin.index.json")
-
-
-class ModelError(ValueError):
-    """A model that cannot be found, loaded or used; the message is one line that names the mend."""
-
-    def __init__(self, said: str) -> None:
-        super().__init__(printable(said))  # it may quote the model's files
 
 
 @dataclass(frozen=True)
@@ -165,52 +156,10 @@ def _check_safe(name: str, path: Path, pickled: bool) -> None:
             )
 
 
-@contextmanager
-def _one_line(name: str) -> Iterator[None]:
-    """Turn whatever loading raises into one line: a model's files are input, not code."""
-    try:
-        yield
-    except ModelError:
-        raise
-    except Exception as problem:  # libraries raise every kind of error on a bad file
-        said = " ".join(str(problem).split()) or type(problem).__name__
-        raise ModelError(f"cannot load the model {name}: {_meaning(said) or printable(said, 300)}") from problem
-
-
-def _meaning(said: str) -> str | None:
-    """Return what transformers means by an error that it words at length."""
-    low = said.lower()
-    if "unrecognized configuration class" in low:
-        return "it is no decoder-only language model"
-    if "trust_remote_code" in low:
-        return (
-            "it needs Python code that comes with it, which is not run: read that code, then trust it with"
-            " --probe-trust-remote-code"
-        )
-    if "safetensors" in low and "pytorch_model.bin" not in low and "does not appear to have a file" in low:
-        return (
-            "it has no weights as safetensors: take a model or a revision that has, or trust its pickled ones with"
-            " --probe-allow-pickle"
-        )
-    if needed := re.search(r"requires the (protobuf|sentencepiece|tiktoken) library", low):
-        return f"its tokenizer cannot be made: give its files, tokenizer.json among them, or pip install {needed[1]}"
-    if "ignore_mismatched_sizes" in low or "size mismatch for" in low:
-        return "its weights have other shapes than config.json says: the two do not belong together"
-    if "device disk is invalid" in low:  # transformers 4 asks for the whole file on a device of that name
-        return "no part of it fits into what --probe-device-map allows: allow more, or take transformers 5"
-    if "deserializing header" in low or "incompletebuffer" in low or "not fully covered" in low:
-        return f"a file of weights is damaged or only half there ({printable(said, 120)}): download it again"
-    if any(
-        word in low for word in ("not a valid model identifier", "couldn't connect", "can't load", "offline", "404")
-    ):
-        return "it is no folder here, and the hub has no such model or cannot be reached: check the name"
-    return None
-
-
 @functools.lru_cache(maxsize=8)  # reading a .gguf file's takes seconds
 def config_of(source: Source) -> Any:
     """Return the transformers config of *source*, from its files alone; raises :class:`ModelError`."""
-    with quiet(), _one_line(source.name):
+    with quiet(), one_line(source.name):
         from transformers import AutoConfig
 
         return AutoConfig.from_pretrained(source.location, **source.options)
@@ -227,9 +176,9 @@ def shape_of(source: Source) -> Shape:
     from reasoning_probe.heads import find_heads
 
     config = config_of(source)
-    with quiet(), _one_line(source.name):
+    with quiet(), one_line(source.name):
         from transformers import AutoModelForCausalLM  # not on the meta device: torch 2.6 computes while it is imported
-    with quiet(), _one_line(source.name), torch.device("meta"):
+    with quiet(), one_line(source.name), torch.device("meta"):
         # Some mixture-of-experts kernels check the dtype even without data, and take bfloat16 everywhere.
         skeleton = AutoModelForCausalLM.from_config(
             config, dtype=torch.bfloat16, trust_remote_code=source.remote_code
@@ -267,7 +216,7 @@ def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_ma
     place = resolve_device(device)
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype {dtype!r}: use one of {', '.join(DTYPES)}")
-    with quiet(), _one_line(source.name):
+    with quiet(), one_line(source.name):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         wanted = _default_dtype(source) if dtype == "auto" else getattr(torch, dtype)
@@ -360,45 +309,3 @@ def _default_dtype(source: Source) -> Any:
         skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=source.remote_code)
         size = sum(p.numel() for p in skeleton.parameters())
     return torch.float32 if size < SMALL else "auto"
-
-
-def check_weights(model: Any, name: str) -> None:
-    """Raise :class:`ModelError` where a weight of *model* is NaN or infinite: it would answer, but nonsense."""
-    import torch
-
-    ordinary = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-    parameters = {path for path, _ in model.named_parameters(remove_duplicate=False)}
-    from reasoning_probe import weights
-
-    with _readable(name):
-        for path, tensor in weights.tensors(model):
-            of_parameter = path in parameters or path.rpartition(".")[0] in parameters  # part of a quantised one
-            if of_parameter and tensor.dtype in ordinary and not bool(tensor.isfinite().all()):
-                raise ModelError(
-                    f"the weights of {name} hold NaN or infinity ({path}): the file is damaged, or its numbers need"
-                    " --probe-dtype float32"
-                )
-
-
-def fingerprint(model: Any) -> str:
-    """Return a digest of every weight of *model*, wherever it is kept: 32 hexadecimal digits.
-
-    Raises :class:`ModelError` where a weight cannot be read: a digest of nothing would be taken for a digest.
-    """
-    from reasoning_probe import weights
-
-    with _readable(type(model).__name__):
-        return weights.fingerprint(model)
-
-
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
-    from reasoning_probe.weights import UnreadableError
-
-    try:
-        yield
-    except UnreadableError as problem:
-        raise ModelError(
-            f"the weight {problem} of {name} cannot be read: where the model is too big, let --probe-device-map"
-            " divide it; where it is quantised, do it with torchao or bitsandbytes"
-        ) from problem

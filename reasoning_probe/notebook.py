@@ -17,7 +17,7 @@ from reasoning_probe.engine.run import Engine, Work
 from reasoning_probe.exchange import versions
 from reasoning_probe.heads import HeadMap, find_heads, prove_heads
 from reasoning_probe.items import Item
-from reasoning_probe.models import fingerprint, name_of
+from reasoning_probe.models import name_of
 from reasoning_probe.outcome import BASELINE, Outcome
 from reasoning_probe.prompter import Prompter
 from reasoning_probe.prompts import Generation, Prompting
@@ -197,6 +197,8 @@ def _name(model: Any) -> str:
 @contextmanager
 def _resuming(engine: Engine, folder: str | Path | None) -> Iterator[Engine | Resumer]:
     """Yield what runs a plan: *engine*, with the store in *folder* before it where that can be used."""
+    from reasoning_probe.weights import fingerprint
+
     context = None if folder is None else context_of(engine.model, engine.tokenizer, fingerprint(engine.model))
     if folder is None or context is None:
         yield engine

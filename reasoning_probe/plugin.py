@@ -249,7 +249,7 @@ def _or_exit(call: Any) -> Any:
     except ValueError as problem:
         from reasoning_probe.extensions import ExtensionError
         from reasoning_probe.heads import HeadError
-        from reasoning_probe.models import ModelError
+        from reasoning_probe.model_errors import ModelError
         from reasoning_probe.prompts import PromptError
 
         if isinstance(problem, ModelError | HeadError | PromptError | ExtensionError):

@@ -15,9 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
-class UnreadableError(ValueError):
-    """A weight that has no data here, or none that can be told apart; the message is the weight's name."""
+from reasoning_probe.model_errors import ModelError
 
 
 def device_of(model: Any) -> torch.device:
@@ -56,17 +54,20 @@ def tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor of the model's state with its name, in the order of names, with data and of plain type.
 
     Those of which a quantised weight is made follow one another as ``weight.qdata`` and the like. Only one module's
-    offloaded weights are brought in at a time. Raises :class:`UnreadableError`.
+    offloaded weights are brought in at a time. Raises
+    :class:`ModelError` where a weight has no data here, or none that can be told apart.
     """
     for name, value in sorted(model.state_dict().items()):
         if not isinstance(value, Tensor):
-            raise UnreadableError(name)
+            raise _unreadable(model, name)
         if not value.is_meta:
-            yield from _plain(name, value)
+            yield from _plain(model, name, value)
             continue
         holder, leaf = _holder(model, name)
         with at_hand(holder):
-            yield from _plain(name, holder.get_parameter(leaf) if leaf in _own(holder) else holder.get_buffer(leaf))
+            yield from _plain(
+                model, name, holder.get_parameter(leaf) if leaf in _own(holder) else holder.get_buffer(leaf)
+            )
 
 
 def _own(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -80,24 +81,45 @@ def _holder(model: Any, name: str) -> tuple[nn.Module, str]:
         module: nn.Module = model.get_submodule(".".join(parts[:cut]))
         if any(getattr(hook, "offload", False) for hook in placing_hooks(module)):
             return module, ".".join(parts[cut:])
-    raise UnreadableError(name)
+    raise _unreadable(model, name)
 
 
-def _plain(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+def _plain(model: Any, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Yield *tensor*, or the plain ones that a subclass wraps."""
     if tensor.is_meta:
-        raise UnreadableError(name)
+        raise _unreadable(model, name)
     if hasattr(tensor, "__tensor_flatten__"):
         for inner in tensor.__tensor_flatten__()[0]:
-            yield from _plain(f"{name}.{inner}", getattr(tensor, inner))
+            yield from _plain(model, f"{name}.{inner}", getattr(tensor, inner))
     else:
         yield name, tensor.detach()
+
+
+def _unreadable(model: Any, name: str) -> ModelError:
+    return ModelError(
+        f"the weight {name} of {type(model).__name__} cannot be read: where the model is too big, let"
+        " --probe-device-map divide it; where it is quantised, do it with torchao or bitsandbytes"
+    )
+
+
+def check_finite(model: Any, name: str) -> None:
+    """Raise :class:`ModelError` where a weight of *model* is NaN or infinite: it would answer, but nonsense."""
+    ordinary = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    parameters = {path for path, _ in model.named_parameters(remove_duplicate=False)}
+    for path, tensor in tensors(model):
+        of_parameter = path in parameters or path.rpartition(".")[0] in parameters  # part of a quantised one
+        if of_parameter and tensor.dtype in ordinary and not bool(tensor.isfinite().all()):
+            raise ModelError(
+                f"the weights of {name} hold NaN or infinity ({path}): the file is damaged, or its numbers need"
+                " --probe-dtype float32"
+            )
 
 
 def fingerprint(model: Any) -> str:
     """Return a digest of every weight of *model* with its name, shape and dtype: 32 hexadecimal digits.
 
-    It is of the numbers, wherever they are kept. Raises :class:`UnreadableError` where some cannot be read.
+    It is of the numbers, wherever they are kept. Raises :class:`ModelError` where some cannot be read: a digest of
+    nothing would be taken for a digest.
     """
     digest = hashlib.blake2b(digest_size=16)
     for name, value in sorted(model.state_dict().items()):
@@ -109,6 +131,6 @@ def fingerprint(model: Any) -> str:
         try:
             data = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
         except (RuntimeError, NotImplementedError) as problem:
-            raise UnreadableError(name) from problem
+            raise _unreadable(model, name) from problem
         digest.update(data.numpy().data)
     return digest.hexdigest()

@@ -19,7 +19,7 @@ from planted import planted
 from reasoning_probe import Item, models, sweep, weights
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.heads import find_heads, prove_heads
-from reasoning_probe.models import ModelError
+from reasoning_probe.model_errors import ModelError
 from reasoning_probe.resume import context_of
 
 ITEMS = [Item(question=f"What is the colour of {word}?", answer=word, id=word) for word in ("3", "sky", "Max")]
@@ -61,10 +61,10 @@ def main(folder: Path) -> None:
     bytes_held = sum(tensor.nbytes for name, tensor in weights.tensors(model) if ".o_proj." in name)
     assert bytes_held < 0.4 * sum(layer.self_attn.o_proj.weight.nbytes for layer in original.model.layers), bytes_held
 
-    mark = models.fingerprint(model)
-    assert mark != models.fingerprint(original)
-    assert mark == models.fingerprint(models.load(models.find(str(folder / "small")), "cpu").model)
-    models.check_weights(model, "quantised")
+    mark = weights.fingerprint(model)
+    assert mark != weights.fingerprint(original)
+    assert mark == weights.fingerprint(models.load(models.find(str(folder / "small")), "cpu").model)
+    weights.check_finite(model, "quantised")
     head_map = find_heads(model)
     assert head_map == find_heads(original)
     prove_heads(model, head_map)
@@ -78,13 +78,13 @@ def main(folder: Path) -> None:
     for one, other in zip(ours, theirs, strict=True):
         assert one.response == other.response, (one, other)
         assert abs(one.answer_logprob - other.answer_logprob) < 1e-3, (one, other)
-    assert models.fingerprint(model) == mark  # running it changed nothing
+    assert weights.fingerprint(model) == mark  # running it changed nothing
 
     spoil(model, 0.123)
-    assert models.fingerprint(model) != mark
+    assert weights.fingerprint(model) != mark
     spoil(model, float("inf"))
     with pytest.raises(ModelError, match=r"hold NaN or infinity \(model\.layers\.1\.self_attn\.o_proj\.weight"):
-        models.check_weights(model, "quantised")
+        weights.check_finite(model, "quantised")
     print("passed")
 
 

@@ -25,7 +25,7 @@ from reasoning_probe import Item, models, sweep, weights
 from reasoning_probe.device_map import DeviceMap, parse_device_map
 from reasoning_probe.engine.run import Engine
 from reasoning_probe.heads import find_heads, prove_heads
-from reasoning_probe.models import ModelError
+from reasoning_probe.model_errors import ModelError
 from reasoning_probe.outcome import Outcome
 from reasoning_probe.resume import context_of
 
@@ -118,8 +118,8 @@ def test_fingerprint_and_context_are_of_the_numbers_wherever_they_are(
 ) -> None:
     model, tokenizer = small(family)
     away = offload(copy.deepcopy(model), tmp_path)
-    mark = models.fingerprint(model)
-    assert models.fingerprint(away) == mark
+    mark = weights.fingerprint(model)
+    assert weights.fingerprint(away) == mark
     context = context_of(model, tokenizer, mark)
     assert context is not None
     assert context_of(away, tokenizer, mark) == context
@@ -129,22 +129,22 @@ def test_fingerprint_and_context_are_of_the_numbers_wherever_they_are(
 @OFFLOADS
 def test_one_changed_weight_changes_the_fingerprint(offload: Callable[[Any, Path], Any], tmp_path: Path) -> None:
     model, _ = small("llama")
-    mark = models.fingerprint(model)
+    mark = weights.fingerprint(model)
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight[3, 3] += 1e-6
-    assert models.fingerprint(offload(model, tmp_path)) != mark
+    assert weights.fingerprint(offload(model, tmp_path)) != mark
 
 
 @OFFLOADS
 def test_an_infinite_weight_is_seen_on_disk(offload: Callable[[Any, Path], Any], tmp_path: Path) -> None:
     model, _ = small("llama")
-    models.check_weights(offload(copy.deepcopy(model), tmp_path / "good"), "good")
+    weights.check_finite(offload(copy.deepcopy(model), tmp_path / "good"), "good")
     with torch.no_grad():
         model.model.layers[2].self_attn.o_proj.weight[0, 1] = float("nan")
     with pytest.raises(
         ModelError, match=r"the weights of bad hold NaN or infinity \(model\.layers\.2\.self_attn\.o_proj"
     ):
-        models.check_weights(offload(model, tmp_path / "bad"), "bad")
+        weights.check_finite(offload(model, tmp_path / "bad"), "bad")
 
 
 @EVERY_WAY
@@ -162,7 +162,7 @@ def test_a_weight_without_data_is_no_fingerprint() -> None:
     with torch.device("meta"):
         empty = build("llama")
     with pytest.raises(ModelError, match=r"the weight lm_head\.weight of LlamaForCausalLM cannot be read"):
-        models.fingerprint(empty)
+        weights.fingerprint(empty)
 
 
 # -- device maps ------------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_a_model_loaded_in_parts_is_the_model(saved: Path, device_map: str) -> N
     divided = models.load(source, "cpu", device_map=parse_device_map(device_map))
     assert weights.offloaded(divided.model) == (device_map != "auto")
     assert (divided.device, divided.dtype) == (alone.device, alone.dtype)
-    assert models.fingerprint(divided.model) == models.fingerprint(alone.model)
+    assert weights.fingerprint(divided.model) == weights.fingerprint(alone.model)
     same(outcomes(divided.model, divided.tokenizer), outcomes(alone.model, alone.tokenizer))
 
 

@@ -24,7 +24,7 @@ from families import build
 from planted import planted
 
 from conftest import PROBES
-from reasoning_probe import Item, models
+from reasoning_probe import Item, weights
 from reasoning_probe.cluster import fleet as fleets
 from reasoning_probe.cluster import sweep as sweeps
 from reasoning_probe.cluster.chunks import GIVEN_UP_AFTER, Chunks
@@ -54,7 +54,7 @@ REFERENCES = {"colours": [work.query.prompt for work in plan()[:-1]]}
 
 
 def order(**changes: Any) -> Order:
-    context = context_of(MODEL, TOKENIZER, models.fingerprint(MODEL))
+    context = context_of(MODEL, TOKENIZER, weights.fingerprint(MODEL))
     assert context is not None
     made = Order(None, "cpu", "auto", None, None, 0, REFERENCES, HEAD_MAP, context)
     return replace(made, **changes)
@@ -371,7 +371,7 @@ def test_whatever_a_node_lacks_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch
         raise OSError("no space\nleft on device")
 
     given = order()
-    monkeypatch.setattr(models, "fingerprint", lacks)
+    monkeypatch.setattr(weights, "fingerprint", lacks)
     ready = Replica().load(given, (MODEL, TOKENIZER), 1)
     assert ready.problem == "OSError: no space left on device"
 

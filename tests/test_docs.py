@@ -338,6 +338,21 @@ def test_pages_made_from_the_code_are_up_to_date(monkeypatch: pytest.MonkeyPatch
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == write(), message
 
 
+def test_the_speed_that_is_named_is_the_one_that_was_measured_last() -> None:
+    """By ``benchmarks.sweep``, whose figures are beside the pages."""
+    sweeps = [json.loads((ROOT / f"docs/sweep-{name}.json").read_text()) for name in ("smollm2", "tiny-reasoner")]
+    engine, small = (sweep["seconds_per_1000_cases"]["engine"] for sweep in sweeps)
+    naive, small_naive = (sweep["engine_against_naive"] for sweep in sweeps)
+    masked, small_masked = (sweep["engine_against_batched"] for sweep in sweeps)
+
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"take {engine:.0f} ms a case on two cores, {naive:.0f} times less" in readme
+    performance = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert f"| engine (all cases) | {engine:.1f} | {small:.2f} |" in performance
+    assert f"| **engine against naive** | **{naive:.1f} x** | **{small_naive:.1f} x** |" in performance
+    assert f"| **engine against the mask per row** | **{masked:.2f} x** | **{small_masked:.2f} x** |" in performance
+
+
 def test_the_architecture_names_every_module() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+)(?:\.py|/)?`", text))

@@ -10,8 +10,9 @@ import pytest
 import torch
 from planted import planted
 
-from reasoning_probe import models
-from reasoning_probe.models import ModelError, Source
+from reasoning_probe import models, weights
+from reasoning_probe.model_errors import ModelError, one_line
+from reasoning_probe.models import Source
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_a_hub_model_without_safe_weights_is_told_what_to_do() -> None:
     """As the hub's library says it of a model whose weights are pickled alone."""
     raised = OSError("nobody/old does not appear to have a file named model.safetensors: take another revision")
     said = r"it has no weights as safetensors: .* with --probe-allow-pickle"
-    with pytest.raises(ModelError, match=said), models._one_line("nobody/old"):
+    with pytest.raises(ModelError, match=said), one_line("nobody/old"):
         raise raised
 
 
@@ -129,11 +130,11 @@ def test_a_peft_adapter_is_merged_into_its_base(planted_folder: Path, tmp_path: 
 def test_the_fingerprint_is_of_the_weights_alone() -> None:
     model, _ = planted()
     twin, _ = planted()
-    assert models.fingerprint(model) == models.fingerprint(twin)
+    assert weights.fingerprint(model) == weights.fingerprint(twin)
     with torch.no_grad():
         twin.transformer.h[1].mlp.c_fc.weight[0, 0] += 1e-6
-    assert models.fingerprint(model) != models.fingerprint(twin)
-    assert models.fingerprint(model.half()) != models.fingerprint(planted()[0])
+    assert weights.fingerprint(model) != weights.fingerprint(twin)
+    assert weights.fingerprint(model.half()) != weights.fingerprint(planted()[0])
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7"])
@@ -162,8 +163,8 @@ def test_loading_leaves_the_users_logging_as_it_was(planted_folder: Path) -> Non
 
 def test_an_infinite_weight_is_refused() -> None:
     model, _ = planted()
-    models.check_weights(model, "planted")
+    weights.check_finite(model, "planted")
     with torch.no_grad():
         model.transformer.h[1].attn.c_attn.bias[3] = float("inf")
     with pytest.raises(ModelError, match=r"the weights of planted hold NaN or infinity \(transformer\.h\.1\.attn"):
-        models.check_weights(model, "planted")
+        weights.check_finite(model, "planted")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from planted import CARRIER, planted
 
-from reasoning_probe import Item, cache, models, resume
+from reasoning_probe import Item, cache, resume, weights
 from reasoning_probe.cache import FILE, Answer, OutcomeCache
 from reasoning_probe.engine.run import Engine, Work
 from reasoning_probe.heads import find_heads
@@ -54,7 +54,7 @@ class Asked:
                 yield batch
 
         engine.run = counted  # type: ignore[method-assign]
-        context = resume.context_of(self.model, self.tokenizer, models.fingerprint(self.model))
+        context = resume.context_of(self.model, self.tokenizer, weights.fingerprint(self.model))
         assert context is not None
         store = OutcomeCache(folder, fresh=self.fresh)
         off = tuple((target, self.ablation) for target in parse_targets(self.targets, head_map))
@@ -215,7 +215,7 @@ def test_judgements_are_made_anew(asked: Asked, tmp_path: Path, monkeypatch: pyt
 
 
 def test_code_put_into_a_model_cannot_be_told_from_outside(asked: Asked) -> None:
-    mark = models.fingerprint(asked.model)
+    mark = weights.fingerprint(asked.model)
     hooked = asked.model.transformer.h[0].register_forward_hook(lambda *_: None)
     assert resume.context_of(asked.model, asked.tokenizer, mark) is None
     hooked.remove()
@@ -225,7 +225,7 @@ def test_code_put_into_a_model_cannot_be_told_from_outside(asked: Asked) -> None
 
 
 def test_a_tokenizer_that_shows_nothing_of_itself_cannot_be_told_from_outside(asked: Asked) -> None:
-    mark = models.fingerprint(asked.model)
+    mark = weights.fingerprint(asked.model)
     assert resume.context_of(asked.model, lambda text: {"input_ids": [1]}, mark) is None
     slow = SimpleNamespace(get_vocab=lambda: {"a": 0, "b": 1}, init_kwargs={"name_or_path": "here", "lower": True})
     known = resume.context_of(asked.model, slow, mark)
@@ -433,7 +433,7 @@ def test_the_store_of_a_model_that_nobody_uses_can_be_pruned(tmp_path: Path, mon
 def test_the_fingerprint_is_of_the_weights_and_not_of_their_place() -> None:
     model, _ = planted()
     twin = copy.deepcopy(model)
-    assert models.fingerprint(model) == models.fingerprint(twin)
+    assert weights.fingerprint(model) == weights.fingerprint(twin)
     with torch.no_grad():
         twin.lm_head.weight[-1, -1] += 1e-7
-    assert models.fingerprint(model) != models.fingerprint(twin)
+    assert weights.fingerprint(model) != weights.fingerprint(twin)

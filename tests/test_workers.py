@@ -13,7 +13,7 @@ from filelock import FileLock
 from conftest import Project
 from reasoning_probe import workers
 from reasoning_probe.engine.run import Engine
-from reasoning_probe.models import ModelError
+from reasoning_probe.model_errors import ModelError
 from reasoning_probe.session import Case, ProbeSession, Settings
 from reasoning_probe.workers import Worker, device_of, gather, share
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from reasoning_probe.cluster.replica import Order, Ready, Replica
 from reasoning_probe.cluster.spec import ClusterSpec
-from reasoning_probe.models import ModelError
+from reasoning_probe.model_errors import ModelError
 
 CONNECT_S = 5.0
 """Seconds that an address has to show that a cluster is there."""

@@ -98,7 +98,7 @@ class Replica:
     def load(self, order: Order, given: Any, neighbours: int) -> Ready:
         """Load the model of *order*, or take the *given* one; *neighbours* replicas share the node's memory."""
         from reasoning_probe.heads import HeadError
-        from reasoning_probe.models import ModelError
+        from reasoning_probe.model_errors import ModelError
 
         try:
             return self._load(order, given, neighbours)
@@ -113,7 +113,7 @@ class Replica:
         from reasoning_probe.engine.run import Engine
         from reasoning_probe.heads import find_heads, prove_heads
         from reasoning_probe.resume import context_of
-        from reasoning_probe.weights import device_of
+        from reasoning_probe.weights import device_of, fingerprint
 
         if order.model is None:
             device = models.resolve_device(order.device)
@@ -121,8 +121,8 @@ class Replica:
         else:
             source = models.find(order.model, remote_code=order.remote_code, pickled=order.pickled)
             loaded = models.load(source, order.device, order.dtype, device_map=order.device_map)
-        weights = models.fingerprint(loaded.model)
-        context = context_of(loaded.model, loaded.tokenizer, weights) or {"weights": weights}
+        digest = fingerprint(loaded.model)
+        context = context_of(loaded.model, loaded.tokenizer, digest) or {"weights": digest}
         other = difference(order.context, context)
         if other:
             return Ready(problem=other)
