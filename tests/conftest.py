@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 pytest_plugins = ["pytester"]
+pytest.register_assert_rewrite("cluster_plan", "held", "pages", "solving")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: no test may depend on the hub
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # the runs of these tests are no news for the job that tests
@@ -107,3 +108,14 @@ def project(pytester: pytest.Pytester, planted_folder: Path) -> Project:
     """An empty project of a user."""
     pytester.makeini("[pytest]")  # the root of its node ids
     return Project(pytester, planted_folder)
+
+
+def gate_lines(result: pytest.RunResult) -> list[str]:
+    """The lines of the gate in the terminal, wrapped ones joined."""
+    found: list[str] = []
+    for line in result.outlines:
+        if line.startswith("gate"):
+            found.append(line)
+        elif found and line.startswith("  "):
+            found[-1] += " " + line.strip()
+    return found

@@ -5,6 +5,7 @@
 
 Each target takes any bytes and raises where a promise is broken. The short form, the same targets under hypothesis,
 runs with the tests (``tests/test_fuzzing.py``). An input that breaks a promise is left as ``crash-...``.
+One file, of more than 400 lines: whatever is to be guided must be imported within its first lines, and once.
 """
 
 from __future__ import annotations

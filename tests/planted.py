@@ -7,6 +7,7 @@ be worked out by hand.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -43,6 +44,23 @@ KNOWN = {
     "snow": "black",  # wrong
 }
 """What a word of the question makes the model answer."""
+
+MAX = "syllogism-max-animal"
+"""The first of the built-in logic items: right, and lost without the head."""
+
+COLOURS = "".join(
+    json.dumps({"id": word, "question": f"What colour is the {word}?", "answer": answer}) + "\n"
+    for word, answer in (("sky", "blue"), ("grass", "green"), ("snow", "white"))
+)
+"""A file of items, of which the last is answered wrong."""
+
+COLOUR_PROBE = """
+import reasoning_probe as rp
+
+@rp.probe("colours.jsonl")
+def test_colours(answer):
+    assert answer.correct
+"""
 
 WRONG_LOGIC, RIGHT_LOGIC = ("converse-leo-poet",), ("syllogism-max-animal", "exclusion-mia-cat", "compare-tom-taller")
 WRONG_ARITHMETIC = ("mul-7-8",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import tarfile
@@ -63,3 +64,13 @@ def test_the_sdist_holds_what_the_tests_need(built: Path) -> None:
     assert {"conftest.py", "tox.ini", "constraints.txt", "pyproject.toml", "CHANGELOG.md", "README.md"} <= names
     strangers = {name for name in names if name.startswith((".", "reports/", "shared/")) and name != ".gitignore"}
     assert not strangers
+
+
+def test_a_file_of_more_than_400_lines_says_why_at_its_top() -> None:
+    for folder in ("reasoning_probe", "probes", "tests", "benchmarks", "docs", "examples"):
+        for path in (PROBES.parent / folder).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            said = (ast.get_docstring(ast.parse(text)) or "").replace("\n", " ")
+            assert text.count("\n") <= 400 or "more than 400 lines" in said.lower(), (
+                f"{path}: divide it, or say why not"
+            )

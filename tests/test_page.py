@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_runs import as_run, fake_outcomes, fake_run, full_run
+from pages import HOSTILE, hostile_run
 from planted import CARRIER
-from test_report import HOSTILE, hostile_run
 
 from conftest import Project
 from reasoning_probe.html_shell import MOST_CHANGED, Rows
