@@ -45,8 +45,9 @@ def main() -> None:
 
 
 def taken(browser: Browser, page: Path, width: int, height: int, scheme: str) -> Page:
-    """Return the page in a window of that size."""
-    tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+    """Return the page in a window of that size, where nothing fades in."""
+    size = {"width": width, "height": height}
+    tab = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
     tab.goto(page.as_uri())
     return tab
 
