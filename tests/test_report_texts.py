@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from fake_runs import as_run, every_head, fake_outcomes, outcome
+from fake_runs import as_run, every_head, fake_outcomes, fake_run, outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import HOSTILE, HOSTILE_RUN, hostile_run
@@ -16,6 +16,12 @@ from reasoning_probe.report.html import prose
 from reasoning_probe.report.markdown import markdown_summary
 from reasoning_probe.report.terminal import ablated_line, failure_text, summary_lines
 from reasoning_probe.store import Run
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return fake_run()
+
 
 # -- sentences ----------------------------------------------------------------------------------------------------
 
