@@ -26,6 +26,7 @@ from reasoning_probe.shots import draw
 from reasoning_probe.store import Run, write_run, write_text
 from reasoning_probe.summary import summarise
 from reasoning_probe.targets import Target, TargetError, every_head, parse_targets
+from reasoning_probe.weights import fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,8 +198,6 @@ def _name(model: Any) -> str:
 @contextmanager
 def _resuming(engine: Engine, folder: str | Path | None) -> Iterator[Engine | Resumer]:
     """Yield what runs a plan: *engine*, with the store in *folder* before it where that can be used."""
-    from reasoning_probe.weights import fingerprint
-
     context = None if folder is None else context_of(engine.model, engine.tokenizer, fingerprint(engine.model))
     if folder is None or context is None:
         yield engine

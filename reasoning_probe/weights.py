@@ -54,8 +54,8 @@ def tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor of the model's state with its name, in the order of names, with data and of plain type.
 
     Those of which a quantised weight is made follow one another as ``weight.qdata`` and the like. Only one module's
-    offloaded weights are brought in at a time. Raises
-    :class:`ModelError` where a weight has no data here, or none that can be told apart.
+    offloaded weights are brought in at a time. Raises :class:`ModelError` where a weight has no data here, or none that
+    can be told apart.
     """
     for name, value in sorted(model.state_dict().items()):
         if not isinstance(value, Tensor):

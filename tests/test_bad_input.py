@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from planted import COLOUR_PROBE
 
 from conftest import Project
 
@@ -16,13 +17,6 @@ GOOD = '{"question": "What colour is the sky?", "answer": "blue"}'
 # how pytest says a usage error, an argument that argparse cannot read, and pytest.exit
 SAYS = (r"ERROR: ", r"(?:pytest|pytest\.main\(\)|__main__\.py): error: ", r"!+ _pytest\.outcomes\.Exit: ")
 END = re.compile(rf"(?:{'|'.join(SAYS)})(?P<line>.*?)(?: !+)?$")
-PROBE = """
-import reasoning_probe as rp
-
-@rp.probe("colours.jsonl")
-def test_colours(answer):
-    assert answer.correct
-"""
 
 
 def refused(result: pytest.RunResult) -> str:
@@ -39,7 +33,7 @@ def refused(result: pytest.RunResult) -> str:
 
 @pytest.fixture
 def colours(project: Project) -> Project:
-    project.write("test_colours.py", PROBE)
+    project.write("test_colours.py", COLOUR_PROBE)
     project.write("colours.jsonl", GOOD)
     return project
 
@@ -55,7 +49,7 @@ def test_an_unknown_model_is_refused_with_and_without_ablation(colours: Project,
 
 
 def test_a_missing_file_beside_the_module(project: Project) -> None:
-    project.write("test_colours.py", PROBE)
+    project.write("test_colours.py", COLOUR_PROBE)
     assert_matches(refused(project.run()), "there is no file *colours.jsonl*")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from oracle import edited, logprob
-from planted import CARRIER, planted
+from planted import CARRIER, COLOUR_PROBE, planted
 
 from conftest import Project
 from reasoning_probe.choices import accuracy, likeliest, read_choice, together
@@ -22,9 +22,6 @@ ROWS = [
     {"id": "grass", "question": "What colour is the grass?", "choices": ["green", "blue", "black"], "answer": 0},
     {"id": "snow", "question": "What colour is the snow?", "choices": ["green", "black", "blue"], "answer": "blue"},
 ]
-PROBE = (
-    'import reasoning_probe as rp\n\n@rp.probe("colours.jsonl")\ndef test_colours(answer):\n    assert answer.correct\n'
-)
 
 
 def outcome(expected: str, **logprobs: float) -> Outcome:
@@ -121,7 +118,7 @@ def test_what_is_no_question_with_choices(choices: tuple[str, ...]) -> None:
 @pytest.fixture
 def colours(project: Project) -> Project:
     project.write("colours.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS))
-    project.write("test_colours.py", PROBE)
+    project.write("test_colours.py", COLOUR_PROBE)
     return project
 
 

@@ -1,7 +1,7 @@
 """A sweep on several machines: what the driver does with replicas that die, join, raise or differ.
 
-The two-node cluster is real (``tests/on_a_cluster.py``); what chance would have to bring about there is tried on
-replicas in this process, which die as the test says.
+What chance would have to bring about on a real cluster (``tests/test_real_cluster.py``) is tried on replicas in this
+process, which die as the test says.
 """
 
 from __future__ import annotations

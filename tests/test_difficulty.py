@@ -18,8 +18,6 @@ from reasoning_probe.datasets import read
 from reasoning_probe.generators import Spec, chains, generate, parse
 from reasoning_probe.items import ItemError
 
-# -- harder ones: held against a calculator, a reader of stories, and every kind of thing that may exist ---------------
-
 NUMBERS = st.integers(0, 2)
 
 

@@ -19,9 +19,9 @@ import pytest
 import torch
 import transformers
 from fake_runs import as_run, outcome
-from planted import planted
+from planted import COLOUR_PROBE, planted
 from safetensors.torch import load_file, save_file
-from test_bad_input import GOOD, PROBE, refused
+from test_bad_input import GOOD, refused
 
 from conftest import Project
 from reasoning_probe import cli
@@ -382,8 +382,8 @@ WRONG["a link that leads to itself"] = _loop
 
 def probe(what: str, before: str, after: str) -> None:
     def wrong(project: Project) -> Said:
-        text = PROBE.replace(before, after)
-        assert text != PROBE
+        text = COLOUR_PROBE.replace(before, after)
+        assert text != COLOUR_PROBE
         project.write("test_colours.py", text.replace("answer.correct", "True"))
         return session(project)
 
@@ -486,7 +486,7 @@ def test_every_row_has_a_test_and_every_test_a_row() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"[^a-z0-9-]+", "-", row.what.lower()).strip("-"))
 def test_what_is_said(row: Row, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    project.write("test_colours.py", PROBE)
+    project.write("test_colours.py", COLOUR_PROBE)
     project.write("colours.jsonl", GOOD)
     object.__setattr__(project, "said", lambda: capsys.readouterr().err.strip())
     if row.what == "a device that is absent" and torch.cuda.is_available():
@@ -512,7 +512,7 @@ BEFORE_OR_AFTER = (
 
 @pytest.mark.parametrize("what", BEFORE_OR_AFTER)
 def test_the_same_is_said_where_heads_are_to_be_switched_off(what: str, project: Project) -> None:
-    project.write("test_colours.py", PROBE)
+    project.write("test_colours.py", COLOUR_PROBE)
     project.write("colours.jsonl", GOOD)
     project.pytester.makeini("[pytest]\nablate_heads = true\n")
     (row,) = (row for row in ROWS if row.what == what)

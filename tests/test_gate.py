@@ -6,8 +6,6 @@ import pytest
 
 from conftest import Project, gate_lines
 
-# -- a session ----------------------------------------------------------------------------------------------------
-
 
 def test_with_a_gate_a_wrong_answer_is_xfailed_and_the_gate_decides(project: Project) -> None:
     project.probe("logic")

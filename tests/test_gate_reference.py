@@ -11,8 +11,6 @@ from planted import CARRIER, MAX
 from conftest import Project, gate_lines
 from reasoning_probe.store import read_run
 
-# -- a session with a reference -----------------------------------------------------------------------------------
-
 
 def reference(project: Project, right: set[str] | None = None, path: str = "reference.jsonl") -> Path:
     """Make a reference of the planted model's answers to logic, of which *right* are called right."""

@@ -12,8 +12,6 @@ from reasoning_probe.report import figures, verdict
 from reasoning_probe.report.findings import findings_html
 from reasoning_probe.report.measures import ACCURACY, LOGPROB, Measure, category_shift
 
-# -- pictures -----------------------------------------------------------------------------------------------------
-
 
 def effects(targets: list[str], layers: int = 4, heads: int = 4) -> list[verdict.Row]:
     run = as_run(fake_outcomes({"arithmetic": 20}, targets), layers=layers, heads=heads)

@@ -1,4 +1,4 @@
-"""What a user of the plugin sees: cases, verdicts, lines, files. The model's answers are known: see ``planted``."""
+"""What a user of the plugin sees: cases, verdicts, lines. The model's answers are known: see ``planted``."""
 
 from __future__ import annotations
 

@@ -15,8 +15,6 @@ from cluster_plan import MODEL, TOKENIZER, same
 from conftest import PROBES
 from reasoning_probe.outcome import Outcome
 
-# -- a real cluster ---------------------------------------------------------------------------------------------------
-
 CASES = 107
 """Items of the script's sweep that fit the planted model's context: 100 of arithmetic, 4 of logic, 3 of gsm8k."""
 

@@ -1,4 +1,4 @@
-"""What people read: the page, the terminal's lines, the Markdown; pure functions of a run."""
+"""The page: a pure function of a run, whatever others wrote into it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,6 @@ def run() -> Run:
 @pytest.fixture(scope="module")
 def page(run: Run) -> str:
     return standalone_page(run)
-
-
-# -- the page -----------------------------------------------------------------------------------------------------
 
 
 def test_the_page_is_whole_and_loads_nothing(page: str) -> None:

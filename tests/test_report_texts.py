@@ -17,12 +17,6 @@ from reasoning_probe.report.markdown import markdown_summary
 from reasoning_probe.report.terminal import ablated_line, failure_text, summary_lines
 from reasoning_probe.store import Run
 
-
-@pytest.fixture(scope="module")
-def run() -> Run:
-    return fake_run()
-
-
 # -- sentences ----------------------------------------------------------------------------------------------------
 
 
@@ -104,8 +98,8 @@ def test_few_right_answers_are_called_so() -> None:
 # -- terminal and Markdown ----------------------------------------------------------------------------------------
 
 
-def test_the_terminal_summary_fits(run: Run) -> None:
-    lines = summary_lines(run)
+def test_the_terminal_summary_fits() -> None:
+    lines = summary_lines(fake_run())
     assert 8 <= len(lines) <= 20
     assert all(len(line) <= 80 and line.isascii() and "\n" not in line for line in lines)
     assert lines[0].split() == [
@@ -163,8 +157,8 @@ def test_a_name_that_no_shell_takes_is_in_no_command() -> None:
         assert len(sentence) < 250
 
 
-def test_markdown_is_short_and_plain(run: Run) -> None:
-    shown = markdown_summary(run)
+def test_markdown_is_short_and_plain() -> None:
+    shown = markdown_summary(fake_run())
     assert "| arithmetic | 193 of 200 | 96 % | 93 % to 98 % |" in shown
     assert len(markdown_summary(hostile_run()).encode()) < 60_000
     many = as_run([outcome(f"set {index}" * 9, target=t) for index in range(300) for t in ("baseline", "L0H0", "L0H1")])
