@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.items import Item
+from reasoning_probe.data.items import Item
 
 if TYPE_CHECKING:
-    from reasoning_probe.extensions import Section
-    from reasoning_probe.judging.errors import Judgement, judge
-    from reasoning_probe.marks import probe
-    from reasoning_probe.notebook import Sweep, sweep
-    from reasoning_probe.outcome import Outcome
-    from reasoning_probe.prompts import Prompting
-    from reasoning_probe.store import Run, read_run
+    from reasoning_probe.data.prompts.prompting import Prompting
+    from reasoning_probe.pytest_plugin.marks import probe
+    from reasoning_probe.results.outcome import Outcome
+    from reasoning_probe.results.run import Run, read_run
+    from reasoning_probe.scoring.judge import Judgement, judge
+    from reasoning_probe.session.api import Sweep, sweep
+    from reasoning_probe.session.extensions import Section
 
 __all__ = [
     "Item",
@@ -30,16 +30,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Judgement": "reasoning_probe.judging.errors",
-    "Outcome": "reasoning_probe.outcome",
-    "Prompting": "reasoning_probe.prompts",
-    "Run": "reasoning_probe.store",
-    "Section": "reasoning_probe.extensions",
-    "Sweep": "reasoning_probe.notebook",
-    "judge": "reasoning_probe.judging.errors",
-    "probe": "reasoning_probe.marks",
-    "read_run": "reasoning_probe.store",
-    "sweep": "reasoning_probe.notebook",
+    "Judgement": "reasoning_probe.scoring.judge",
+    "Outcome": "reasoning_probe.results.outcome",
+    "Prompting": "reasoning_probe.data.prompts.prompting",
+    "Run": "reasoning_probe.results.run",
+    "Section": "reasoning_probe.session.extensions",
+    "Sweep": "reasoning_probe.session.api",
+    "judge": "reasoning_probe.scoring.judge",
+    "probe": "reasoning_probe.pytest_plugin.marks",
+    "read_run": "reasoning_probe.results.run",
+    "sweep": "reasoning_probe.session.api",
 }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from reasoning_probe.prompts import ChatMode, ChoiceMode, Prompting
-from reasoning_probe.targets import ABLATIONS, Target
-from reasoning_probe.wording import printable
+from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompting
+from reasoning_probe.models.targets import ABLATIONS, Target
+from reasoning_probe.utils.text import printable
 
 
 class ArgumentError(ValueError):

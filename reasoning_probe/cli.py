@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from reasoning_probe.cache import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
-from reasoning_probe.frames import TABLES, ExtraError, csv_file, parquet_file
+from reasoning_probe.engine.cache.store import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
 from reasoning_probe.limits import EVERY, MAX_DROP, Rules, parse_limits, parse_share
-from reasoning_probe.store import (
+from reasoning_probe.results.export import TABLES, ExtraError, csv_file, parquet_file
+from reasoning_probe.results.run import (
     Run,
     RunError,
     check_folder,
@@ -100,16 +100,16 @@ class _Version(argparse.Action):
 
 
 def _show(options: argparse.Namespace) -> None:
-    from reasoning_probe.report.shown import show
-    from reasoning_probe.report.tables import console
+    from reasoning_probe.report.terminal.show import show
+    from reasoning_probe.report.terminal.tables import console
 
     show(read_run(options.dir), console(), max(0, options.most))
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from reasoning_probe.comparison import compare
-    from reasoning_probe.report.compared import show_comparison
-    from reasoning_probe.report.tables import console
+    from reasoning_probe.report.terminal.compare import show_comparison
+    from reasoning_probe.report.terminal.tables import console
+    from reasoning_probe.results.compare import compare
 
     first, second = ((folder, read_run(folder)) for folder in (options.a, options.b))
     found = compare(first, second, common=options.common)
@@ -117,24 +117,24 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from reasoning_probe.report.page import standalone_page
+    from reasoning_probe.report.html.page import standalone_page
 
     page: Path = options.output or options.dir / "report.html"
     run = read_run(options.dir)
     write_text(page, standalone_page(run))
     print(page)
     if options.figures:
-        from reasoning_probe.report.pictures import FOLDER, write_figures
+        from reasoning_probe.report.figures.run_figures import FOLDER, write_figures
 
         write_figures(page.parent / FOLDER, run)
         print(page.parent / FOLDER)
 
 
 def _merge(options: argparse.Namespace) -> None:
-    from reasoning_probe.merging import merge_runs
-    from reasoning_probe.report.page import standalone_page
+    from reasoning_probe.data.shards import missing
+    from reasoning_probe.report.html.page import standalone_page
     from reasoning_probe.report.text import count, listed
-    from reasoning_probe.shards import missing
+    from reasoning_probe.results.merge import merge_runs
 
     output: Path = options.output
     if output.resolve() in {folder.resolve() for folder in options.folders}:
@@ -157,12 +157,12 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _gate(options: argparse.Namespace) -> int:
-    from reasoning_probe.gate import judge
-    from reasoning_probe.gate_reference import different_items, read_reference
-    from reasoning_probe.report.shown import STYLES
-    from reasoning_probe.report.tables import console
-    from reasoning_probe.report.terminal import gate_said
+    from reasoning_probe.report.terminal.show import STYLES
+    from reasoning_probe.report.terminal.summary import gate_said
+    from reasoning_probe.report.terminal.tables import console
     from reasoning_probe.report.text import one_line
+    from reasoning_probe.results.gate import judge
+    from reasoning_probe.results.gate_reference import different_items, read_reference
 
     rules = Rules(options.min_accuracy or {}, options.reference, options.max_drop)
     if not rules.on:

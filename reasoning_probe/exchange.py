@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.outcome import Outcome
+from reasoning_probe.results.outcome import Outcome
 
 if TYPE_CHECKING:
-    from reasoning_probe.store import Run
+    from reasoning_probe.results.run import Run
 
 Part = dict[str, Any]
 """``outcomes`` (as dicts), ``places`` (of each in the whole plan), ``facts`` (what else is known) and ``process``."""
@@ -19,9 +19,9 @@ def merge(parts: Sequence[Part]) -> Run:
 
     A later part of the same process replaces the facts of an earlier one: they count what the process did.
     """
-    from reasoning_probe import store, summary
-    from reasoning_probe.curve import merged_curves
-    from reasoning_probe.screening import merged_screening
+    from reasoning_probe.analyses.cumulative_curve import merged_curves
+    from reasoning_probe.analyses.screening import merged_screening
+    from reasoning_probe.results import run, summary
 
     placed: dict[int, Outcome] = {}
     for part in parts:
@@ -55,7 +55,7 @@ def merge(parts: Sequence[Part]) -> Run:
         summed["partial"] = {"planned": planned, "done": len(outcomes)}
     if every[0]["shard"]:
         summed |= {"shard": every[0]["shard"], "places": every[0]["places"]}
-    return store.Run(summed, outcomes)
+    return run.Run(summed, outcomes)
 
 
 def _together(values: Sequence[Any]) -> Any:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from reasoning_probe.outcome import Key, Outcome
-    from reasoning_probe.session import Case
-    from reasoning_probe.state import State
+    from reasoning_probe.pytest_plugin.state import State
+    from reasoning_probe.results.outcome import Key, Outcome
+    from reasoning_probe.session.session import Case
 
 Answered = list[tuple["Case", "Outcome"]]
 
@@ -66,7 +66,7 @@ def run_bodies(test: pytest.Function, cases: Iterable[Case], asked: dict[Key, Ou
 
 def settle(state: State, wrong: list[Outcome], asked: Iterable[Outcome], xfail: Callable[[str], None]) -> None:
     """Fail or xfail the case of which *wrong* are wrong, or let it pass where the ablation made nothing wrong."""
-    from reasoning_probe.groups import ablated_group, failed_baseline
+    from reasoning_probe.pytest_plugin.head_granularity import ablated_group, failed_baseline
 
     if not wrong:
         return

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reasoning_probe.judging.errors import judge
-from reasoning_probe.outcome import Outcome
-from reasoning_probe.prompts import Query
+from reasoning_probe.data.prompts.prompting import Query
+from reasoning_probe.results.outcome import Outcome
+from reasoning_probe.scoring.judge import judge
 
 
 def judged(

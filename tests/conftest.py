@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 pytest_plugins = ["pytester"]
-pytest.register_assert_rewrite("cluster_plan", "held", "pages", "solving")
+pytest.register_assert_rewrite(
+    *(f"tests.helpers.{name}" for name in ("ray_plan", "edited_sweeps", "html_pages", "solvers"))
+)
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: no test may depend on the hub
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # the runs of these tests are no news for the job that tests
@@ -75,12 +77,12 @@ def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     ``pytester`` forgets the modules that a run in this process imported, and torch cannot be imported twice.
     """
-    from planted import planted
-
-    from reasoning_probe import html_shell, marks, progress  # noqa: F401
-    from reasoning_probe.report import terminal  # noqa: F401
-    from reasoning_probe.report.findings import findings_html
-    from reasoning_probe.session import ProbeSession, Settings
+    from reasoning_probe.pytest_plugin import html_report, marks, progress  # noqa: F401
+    from reasoning_probe.report.html.findings import findings_html
+    from reasoning_probe.report.terminal import summary  # noqa: F401
+    from reasoning_probe.session.session import ProbeSession
+    from reasoning_probe.session.settings import Settings
+    from tests.helpers.planted_model import planted
 
     folder = tmp_path_factory.mktemp("models") / "planted"
     model, tokenizer = planted()

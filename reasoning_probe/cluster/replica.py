@@ -12,17 +12,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.outcome import Outcome
+from reasoning_probe.results.outcome import Outcome
 
 if TYPE_CHECKING:
-    from reasoning_probe.cluster.chunks import Chunk
-    from reasoning_probe.device_map import DeviceMap
-    from reasoning_probe.engine.replies import Baseline
-    from reasoning_probe.engine.run import Engine
-    from reasoning_probe.heads import HeadMap
-    from reasoning_probe.prompts import Query
-    from reasoning_probe.screening import Screening
-    from reasoning_probe.targets import Target
+    from reasoning_probe.analyses.screening import Screening
+    from reasoning_probe.cluster.chunk_queue import Chunk
+    from reasoning_probe.data.prompts.prompting import Query
+    from reasoning_probe.engine.engine import Engine
+    from reasoning_probe.engine.tokenization import Baseline
+    from reasoning_probe.models.device_map import DeviceMap
+    from reasoning_probe.models.head_map import HeadMap
+    from reasoning_probe.models.targets import Target
 
 NAMES = ("tiny-reasoner", "smollm2")
 """Models that are known by these words wherever the package is installed."""
@@ -97,8 +97,8 @@ class Replica:
 
     def load(self, order: Order, given: Any, neighbours: int) -> Ready:
         """Load the model of *order*, or take the *given* one; *neighbours* replicas share the node's memory."""
-        from reasoning_probe.heads import HeadError
-        from reasoning_probe.model_errors import ModelError
+        from reasoning_probe.models.errors import ModelError
+        from reasoning_probe.models.head_map import HeadError
 
         try:
             return self._load(order, given, neighbours)
@@ -108,19 +108,19 @@ class Replica:
             return Ready(problem=f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}")
 
     def _load(self, order: Order, given: Any, neighbours: int) -> Ready:
-        from reasoning_probe import models
+        from reasoning_probe.engine.cache.cached_engine import context_of
+        from reasoning_probe.engine.engine import Engine
         from reasoning_probe.engine.memory import SHARE, Memory
-        from reasoning_probe.engine.run import Engine
-        from reasoning_probe.heads import find_heads, prove_heads
-        from reasoning_probe.resume import context_of
-        from reasoning_probe.weights import device_of, fingerprint
+        from reasoning_probe.models import loading
+        from reasoning_probe.models.heads import find_heads, prove_heads
+        from reasoning_probe.models.weights import device_of, fingerprint
 
         if order.model is None:
-            device = models.resolve_device(order.device)
-            loaded = models.in_memory(given[0].to(device), given[1])
+            device = loading.resolve_device(order.device)
+            loaded = loading.in_memory(given[0].to(device), given[1])
         else:
-            source = models.find(order.model, remote_code=order.remote_code, pickled=order.pickled)
-            loaded = models.load(source, order.device, order.dtype, device_map=order.device_map)
+            source = loading.find(order.model, remote_code=order.remote_code, pickled=order.pickled)
+            loaded = loading.load(source, order.device, order.dtype, device_map=order.device_map)
         digest = fingerprint(loaded.model)
         context = context_of(loaded.model, loaded.tokenizer, digest) or {"weights": digest}
         other = difference(order.context, context)
@@ -174,7 +174,7 @@ class Replica:
 
     def control(self, variants: Sequence[tuple[Target, str]]) -> tuple[dict[str, Any] | None, float]:
         """Return the control task's results for *variants*, and the seconds that they took."""
-        from reasoning_probe.control import control_task
+        from reasoning_probe.analyses.control_task import control_task
 
         engine = self._engine()
         before = engine.timing.control_s
@@ -182,8 +182,8 @@ class Replica:
 
     def screen(self, asked: tuple[Sequence[Query], Sequence[str], int, int]) -> tuple[list[Screening], float, str]:
         """Return which heads to measure, the seconds that took, and in a line why it could not be told."""
-        from reasoning_probe.heads import HeadError
-        from reasoning_probe.screening import screen
+        from reasoning_probe.analyses.screening import screen
+        from reasoning_probe.models.head_map import HeadError
 
         engine = self._engine()
         before = engine.timing.screen_s

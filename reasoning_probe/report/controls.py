@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from reasoning_probe.report.effects import groups, significant
 from reasoning_probe.report.text import listed, nats
-from reasoning_probe.report.verdict import groups, significant
-from reasoning_probe.store import Run
+from reasoning_probe.results.run import Run
 
 BROKEN = -0.5
 """Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reasoning_probe.report.html import details, figure, minus, note, row, table, whole
-from reasoning_probe.report.pictures import GroupPictures
+from reasoning_probe.report.figures.run_figures import GroupPictures
+from reasoning_probe.report.html.elements import details, figure, minus, note, row, table, whole
 from reasoning_probe.report.text import count, escape, listed, nats, percent
-from reasoning_probe.store import Run
+from reasoning_probe.results.run import Run
 
 CARRY = 0.9
 """Heads carry a task where, with all others off, so large a part of the baseline's accuracy is left."""

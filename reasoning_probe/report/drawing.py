@@ -6,7 +6,7 @@ import io
 
 from matplotlib.figure import Figure
 
-from reasoning_probe.report.picture import style
+from reasoning_probe.report.figures.figure import style
 
 
 class Drawing(Figure):

@@ -1,0 +1,96 @@
+"""How many ablated rows come so close to a tie that a batch cannot decide them, by dtype.
+
+    python -m benchmarks.accuracy.near_ties --model smollm2 --items 4 --heads L0H0,L14H3 --json docs/measurements/near-ties-smollm2.json
+
+For each dtype the sweep counts the rows that it settles alone. Beside it, in float32: how many rows have two best
+logits, somewhere in their answer, that are no further apart than one step of that dtype's grid at their size. The
+one-row path itself cannot tell those apart in that dtype, so they are the least that any batch must leave to it, if it
+does not reproduce the one-row path bit by bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.workloads import jobs_of, queries
+from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.tokenization import Job
+from reasoning_probe.models import loading
+from reasoning_probe.models.ablation import switched_off
+from reasoning_probe.models.heads import find_heads
+from reasoning_probe.models.targets import Target, every_head, parse_targets
+
+
+def swept(
+    model: str, dtype: str, items: int, heads: str, new_tokens: int
+) -> tuple[Engine, list[Job], list[Any], float]:
+    """Return the engine with the jobs that it answered, the replies to each, and the seconds that they took."""
+    loaded = loading.load(loading.find(model), dtype=dtype)
+    head_map = find_heads(loaded.model)
+    targets = every_head(head_map) if heads == "all" else parse_targets(heads, head_map)
+    engine = Engine(loaded.model, loaded.tokenizer, head_map)
+    jobs = jobs_of(engine, queries(items, new_tokens), targets)
+    started = time.perf_counter()
+    replies = dict(engine.way.answer(jobs))
+    return engine, jobs, [replies[at] for at in range(len(jobs))], time.perf_counter() - started
+
+
+def closest(engine: Engine, job: Job, target: Target, tokens: tuple[int, ...]) -> tuple[float, float]:
+    """Return the least lead of a best logit over the second while *tokens* are said, and how large that logit is."""
+    said = torch.tensor([tokens[:-1]], dtype=torch.long, device=job.encoded.prompt.device)
+    ids = torch.cat([job.encoded.prompt, said], dim=1)  # (1, tokens)
+    with torch.inference_mode(), switched_off(engine.plain.model, engine.plain.head_map, [target]):
+        logits = engine.plain.model(input_ids=ids, use_cache=False).logits[0, job.prompt_length - 1 :]
+    best = logits.topk(2, dim=-1).values  # (answer, 2)
+    lead = best[:, 0] - best[:, 1]
+    at = int(lead.argmin())
+    return float(lead[at]), float(best[at, 0])
+
+
+def step(dtype: torch.dtype, size: float) -> float:
+    """Return how far numbers of *dtype* of about *size* lie apart."""
+    return float(2.0 ** torch.tensor(abs(size)).log2().floor() * torch.finfo(dtype).eps)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--items", type=int, default=4, help="of the 22 built-in items, evenly spread")
+    parser.add_argument("--heads", default="all", help="all, or a spec such as L0-L3")
+    parser.add_argument("--new-tokens", type=int, default=32)
+    parser.add_argument("--dtypes", default="float32,float16,bfloat16")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    result: dict[str, Any] = {"model": options.model, "items": options.items, "heads": options.heads}
+    for name in options.dtypes.split(","):
+        engine, jobs, replies, seconds = swept(options.model, name, options.items, options.heads, options.new_tokens)
+        rows = [
+            (job, target, reply)
+            for job, of in zip(jobs, replies, strict=True)
+            for target, reply in zip(job.targets, of, strict=True)
+        ]
+        found: dict[str, Any] = {
+            "rows": len(rows),
+            "settled alone": engine.counts.settled_singly,
+            "share settled alone": engine.counts.settled_singly / len(rows),
+            "seconds": seconds,
+        }
+        if name == "float32":
+            leads = [closest(engine, job, target, reply.tokens) for job, target, reply in rows]
+            for half in (torch.float16, torch.bfloat16):
+                tied = sum(lead <= step(half, size) for lead, size in leads)
+                found[f"share within one step of {half}".replace("torch.", "")] = tied / len(rows)
+        result[name] = found
+        print(json.dumps({name: found}, indent=2), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

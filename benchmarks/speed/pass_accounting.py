@@ -1,0 +1,173 @@
+"""What the engine's passes did and where their time went: counted in modules' hooks, timed around passes, profiled."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from reasoning_probe.engine.fast.forward import Driver, Plan, wrapped
+from reasoning_probe.engine.fast.packed_linear import Packed
+
+KINDS = {
+    "matrix products": ("mm", "addmm", "bmm", "linear", "_linear_pointwise"),
+    "attention": ("scaled_dot_product", "flash_attention", "softmax"),
+    "copies": (
+        "copy_",
+        "cat",
+        "clone",
+        "index",
+        "gather",
+        "scatter",
+        "fill",
+        "zero",
+        "stack",
+        "contiguous",
+        "embedding",
+    ),
+}
+"""What profiled operators are called; all others are normalisation, rotary embedding, activation and comparison."""
+
+
+@dataclass
+class Phase:
+    """Matrix products and seconds of the passes of one phase."""
+
+    layer_flops: float = 0.0
+    vocabulary_flops: float = 0.0
+    seconds: float = 0.0
+    tokens: list[int] = field(default_factory=list)  # rows times tokens of each pass, at the top
+
+    @property
+    def gflops(self) -> float:
+        """GFLOP/s reached in the passes."""
+        return (self.layer_flops + self.vocabulary_flops) / self.seconds / 1e9 if self.seconds else 0.0
+
+
+@dataclass
+class Work:
+    """Verification: the passes over prompts and known answers; decoding: a token a pass."""
+
+    verification: Phase = field(default_factory=Phase)
+    decoding: Phase = field(default_factory=Phase)
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of all matrix products."""
+        return sum(p.layer_flops + p.vocabulary_flops for p in (self.verification, self.decoding))
+
+
+def projections(driver: Driver) -> list[nn.Module]:
+    """Return the projections of the layers and the vocabulary projection."""
+    inside = [module for block in driver.blocks for module in block.modules()]
+    return [module for module in (*inside, driver.head) if isinstance(module, nn.Linear | Conv1D)]
+
+
+@contextmanager
+def counting(driver: Driver, work: Work) -> Iterator[None]:
+    """Count the matrix products of every pass that *driver* runs, and time the passes."""
+    run, current = driver.run, work.verification
+
+    def timed(ids: Any, slots: Any, plan: Plan, **places: Any) -> Any:
+        nonlocal current
+        verifies = bool(plan.entries) or plan.record is not None
+        current = work.verification if verifies else work.decoding
+        started = time.perf_counter()
+        output = run(ids, slots, plan, **places)
+        if ids.device.type == "cuda":
+            torch.cuda.synchronize()
+        current.seconds += time.perf_counter() - started
+        return output
+
+    def count(module: Any, args: Any, output: Any) -> None:
+        flops = 2.0 * module.weight.numel() * (args[0].numel() // args[0].shape[-1])
+        if module is driver.head:
+            current.vocabulary_flops += flops
+        else:
+            current.layer_flops += flops
+            if module is last:
+                current.tokens.append(args[0].numel() // args[0].shape[-1])
+
+    last = projections(driver)[-2]
+    handles = [module.register_forward_hook(count) for module in projections(driver)]
+    driver.run = timed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del driver.run  # type: ignore[method-assign]
+        for handle in handles:
+            handle.remove()
+
+
+def matmul_rates(driver: Driver, tokens: int) -> dict[str, float]:
+    """Return the GFLOP/s of products of *tokens* rows with a middle layer's weights: torch's own, and packed ones."""
+    block = driver.blocks[len(driver.blocks) // 2]
+    found = [module for module in block.modules() if isinstance(module, nn.Linear | Conv1D)]
+    inputs = [
+        torch.randn(
+            tokens,
+            module.weight.shape[0] if isinstance(module, Conv1D) else module.weight.shape[1],
+            dtype=module.weight.dtype,
+            device=module.weight.device,
+        )
+        for module in found
+    ]
+    flops = sum(2.0 * tokens * module.weight.numel() for module in found)
+
+    def rate() -> float:
+        rates = []
+        for _ in range(15):
+            started = time.perf_counter()
+            for _ in range(10):
+                for module, x in zip(found, inputs, strict=True):
+                    module(x)
+            if inputs[0].device.type == "cuda":
+                torch.cuda.synchronize()
+            rates.append(10 * flops / (time.perf_counter() - started) / 1e9)
+        return statistics.median(rates)
+
+    with torch.inference_mode():
+        plain = rate()
+        with wrapped(Packed(found, 10**12).wraps):
+            return {"torch": plain, "packed": rate()}
+
+
+def breakdown(driver: Driver, call: Callable[[], Any]) -> dict[str, float]:
+    """Return the share of *call*'s time by kind of work, from torch's profiler; the vocabulary projection is apart."""
+    vocabulary = 0.0
+    started = 0.0
+
+    def before(module: Any, args: Any) -> None:
+        nonlocal started
+        started = time.perf_counter()
+
+    def after(module: Any, args: Any, output: Any) -> None:
+        nonlocal vocabulary
+        vocabulary += time.perf_counter() - started
+
+    handles = [driver.head.register_forward_pre_hook(before), driver.head.register_forward_hook(after)]
+    begun = time.perf_counter()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
+        call()
+        whole = time.perf_counter() - begun
+    for handle in handles:
+        handle.remove()
+    seconds = dict.fromkeys([*KINDS, "normalisation, rotary, activation"], 0.0)
+    for event in profiled.key_averages():
+        name = event.key.removeprefix("aten::").removeprefix("mkldnn::").lstrip("_")
+        kind = next(
+            (kind for kind, parts in KINDS.items() if any(name.startswith(part.lstrip("_")) for part in parts)),
+            "normalisation, rotary, activation",
+        )
+        seconds[kind] += event.self_cpu_time_total / 1e6
+    seconds["matrix products"] -= vocabulary
+    seconds["vocabulary projection"] = vocabulary
+    seconds["Python and dispatch"] = whole - sum(seconds.values())
+    return {kind: round(value / whole, 3) for kind, value in seconds.items()}

@@ -1,0 +1,96 @@
+"""First-order attribution: what switching a head off would do, estimated for all heads by one backward pass.
+
+The change of the expected answer's log-probability is taken to be linear in every head's output: its gradient there
+times the difference between what stands in for the head and what it says, over all positions (Syed et al. 2023,
+"Attribution patching outperforms automated circuit discovery"; Kramár et al. 2024, "AtP*").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reasoning_probe.engine.tokenization import Encoded
+from reasoning_probe.models.ablation import Replacement
+from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite, hooks
+from reasoning_probe.utils.logging import quiet
+
+Estimates = dict[tuple[int, int], float]
+"""By (layer, head), the estimated change of the expected answer's log-probability, in nats."""
+
+
+def estimates(model: Any, head_map: HeadMap, encoded: Encoded, replacements: Sequence[Replacement]) -> list[Estimates]:
+    """Return what switching off each head would do to the query *encoded*, for each of *replacements*.
+
+    One forward pass and one backward pass, whatever their number. Raises
+    :class:`~reasoning_probe.models.head_map.HeadError` where the model cannot be differentiated.
+    """
+    answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
+    ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1)
+    try:
+        with torch.enable_grad(), _frozen(model), _tapped(model, head_map) as taps, quiet():
+            logits = model(input_ids=ids, use_cache=False).logits[:, -answer.shape[1] :]
+            logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+            logprob = logs.gather(-1, answer[..., None]).sum()
+            gradients = torch.autograd.grad(logprob, list(taps.values()), allow_unused=True)
+    except Exception as problem:  # quantised layers and kernels of a family's own raise whatever they like
+        said = " ".join(str(problem).split())[:120]
+        raise HeadError(
+            f"{type(model).__name__}: its heads cannot be screened, since taking gradients failed"
+            f" ({type(problem).__name__}: {said}): run it without --probe-screen"
+        ) from problem
+    slopes = dict(zip(taps, gradients, strict=True))
+    return [
+        {
+            (site.layer, head): value
+            for site in head_map.sites
+            for head, value in enumerate(_changes(site, taps[site.layer], slopes[site.layer], replacement))
+        }
+        for replacement in replacements
+    ]
+
+
+def _changes(site: HeadSite, output: Tensor, slope: Tensor | None, replacement: Replacement) -> list[float]:
+    """Return the estimate of each head of *site*; *output* and *slope* are ``(1, tokens, heads * head_dim)``."""
+    if slope is None:  # nothing that the answer depends on
+        return [0.0] * site.heads
+    split = (-1, site.heads, site.head_dim)  # (tokens, heads, head_dim)
+    said = output.detach().view(split).double()
+    instead = replacement.get(site.layer)
+    change = -said if instead is None else instead.double() - said
+    return [float(value) for value in (slope.view(split).double() * change).sum((0, 2))]
+
+
+@contextmanager
+def _tapped(model: Any, head_map: HeadMap) -> Iterator[dict[int, Tensor]]:
+    """While open, every layer's projection input is kept in the dict, as part of the graph."""
+    taps: dict[int, Tensor] = {}
+
+    def tap(site: HeadSite) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            x = args[0]
+            taps[site.layer] = x if x.requires_grad else x.detach().requires_grad_()  # the lowest begins the graph
+            return (taps[site.layer], *args[1:])
+
+        return hook
+
+    handles = [model.get_submodule(site.path).register_forward_pre_hook(tap(site)) for site in head_map.sites]
+    with hooks(handles):
+        yield taps
+
+
+@contextmanager
+def _frozen(model: Any) -> Iterator[None]:
+    """While open, no parameter asks for a gradient: the graph then begins at the lowest heads and keeps no weights."""
+    asking = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in asking:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad_(True)

@@ -1,0 +1,69 @@
+"""The control task: how well the model still continues neutral sentences while heads are off.
+
+A head whose loss spoils plain text as well is no reasoning head: without it the model is broken.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.tokenization import Encoded, Job
+from reasoning_probe.models.targets import Target
+
+NAME = "control"
+"""What the sentences are called among the engine's references: replacements are made from them, too."""
+
+MOST_TOKENS = 32
+"""A sentence counts up to so many tokens, so that the task fits every context and stays cheap."""
+
+
+def neutral_sentences() -> list[str]:
+    """Return the sentences that come with the package: no numbers, no questions, nothing to reason about."""
+    text = resources.files("reasoning_probe.data").joinpath("builtin", "neutral.txt").read_text(encoding="utf-8")
+    return text.splitlines()
+
+
+def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict[str, Any] | None:
+    """Return the control task's results with nothing switched off and under each target and ablation of *variants*.
+
+    ``logprob`` is the mean natural logarithm of the probability of a token given those before it, over all tokens
+    but each sentence's first; ``delta`` its change under the target, in nats per token. ``None`` where there are no
+    variants, or where the tokenizer makes fewer than two tokens of every sentence. Adds to ``engine.timing``.
+    """
+    way = engine.way  # its self-check has a time of its own
+    started = time.perf_counter()
+    by_ablation: dict[str, list[Target]] = {}
+    for target, ablation in variants:
+        by_ablation.setdefault(ablation, []).append(target)
+    engine.references = {**engine.references, NAME: neutral_sentences()}
+    asked = [(sentence, _encoded(engine, sentence)) for sentence in neutral_sentences()]
+    asked = [(sentence, encoded) for sentence, encoded in asked if encoded.answer]
+    tokens = sum(len(encoded.answer) for _, encoded in asked)
+    if not by_ablation or not tokens:
+        return None
+    baselines = [engine.plain.baseline(encoded, ()) for _, encoded in asked]
+    baseline = math.fsum(known.reply.logprob for known in baselines) / tokens
+    rows = []
+    for ablation, targets in by_ablation.items():
+        jobs = [
+            Job(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
+            for (sentence, encoded), known in zip(asked, baselines, strict=True)
+        ]
+        means = [math.fsum(logprobs) / tokens for logprobs in zip(*way.expected(jobs), strict=True)]
+        rows += [
+            {"target": target.name, "ablation": ablation, "logprob": mean, "delta": mean - baseline}
+            for target, mean in zip(targets, means, strict=True)
+        ]
+    engine.timing.control_s += time.perf_counter() - started
+    return {"sentences": len(asked), "tokens": tokens, "logprob": baseline, "targets": rows}
+
+
+def _encoded(engine: Engine, sentence: str) -> Encoded:
+    """Return the sentence with its first token as the prompt and all others as the expected answer."""
+    ids = engine.prompt_ids(sentence)[:, :MOST_TOKENS]
+    return Encoded(ids[:, :1], tuple(ids[0, 1:].tolist()), 1)

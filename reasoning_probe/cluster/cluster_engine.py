@@ -1,0 +1,254 @@
+"""The driver: a sweep over the replicas of a cluster, with the face of an engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from reasoning_probe.analyses.screening import Screening
+from reasoning_probe.cluster.actor_pool import ClusterError, Fleet, Member
+from reasoning_probe.cluster.chunk_queue import GIVEN_UP_AFTER, Chunk, Chunks
+from reasoning_probe.cluster.config import ClusterSpec
+from reasoning_probe.cluster.replica import Answered, Order
+from reasoning_probe.data.prompts.prompting import Query
+from reasoning_probe.engine.engine import Timing, Work
+from reasoning_probe.engine.plain_path import Counts
+from reasoning_probe.engine.tokenization import Baseline
+from reasoning_probe.models.head_map import HeadError
+from reasoning_probe.models.targets import Target
+from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
+from reasoning_probe.results.summary import merged_control
+
+CHUNK_S = 5.0
+"""Seconds that a chunk is to take: long beside what sending it costs, short beside what losing it costs."""
+
+FIRST_ROWS = 64
+"""Rows of a replica's first chunk, before it has shown how fast it is."""
+
+LEAST_ROWS = {"cuda": 256, "cpu": 16}
+"""So many rows keep a kind of device busy: a chunk has as many, however long they take."""
+
+SHARES = 2
+"""A chunk is at most a replica's share of what is left, in so many parts, so that all of them end together."""
+
+
+class ItemError(RuntimeError):
+    """The model raised at an item, or ended the process that answered it."""
+
+
+class _Trace(Exception):
+    """Where the model raised, on the node: the cause of an :class:`ItemError`."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+class Cluster:
+    """Answers a plan as :class:`~reasoning_probe.engine.engine.Engine` does, on the nodes of a cluster.
+
+    Baselines are answered once each; rows of one item are spread over replicas where it has many. A chunk whose process
+    or node ends is answered again; where the model raises, the item is left out, the others are answered, and the error
+    is raised at the end.
+    """
+
+    def __init__(self, spec: ClusterSpec, order: Order, given: Any = None, *, chunk_rows: int | None = None) -> None:
+        self.references: Mapping[str, Sequence[str]] = order.references
+        self.seed = order.seed
+        self.skipped: list[dict[str, str]] = []
+        self.timing = Timing()
+        self.counts = Counts()
+        self.path = self.why = ""
+        self.chunks = 0
+        self._rows = chunk_rows
+        self._baselines: dict[Query, Baseline] = {}  # the curve asks some queries again
+        self._peaks: dict[Any, int] = {}
+        self._hosts: set[str] = set()
+        self.fleet = Fleet(spec, order, given)
+        try:
+            while not self.fleet.idle():
+                self.fleet.grow()
+                for _ in self.fleet.events():
+                    pass
+        except BaseException:
+            self.close()
+            raise
+        self.context = self.fleet.context
+
+    @property
+    def device(self) -> str:
+        """Return the kind of device that the replicas run on."""
+        return self.context.get("device", "cpu")
+
+    def close(self) -> None:
+        """Let the replicas go."""
+        self.fleet.close()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the replicas did, in plain values, as an engine does: counts and memory are summed over them."""
+        return asdict(self.counts) | {
+            "path": self.path,
+            "why": self.why,
+            "peak_bytes": sum(self._peaks.values()),
+            "replicas": len(self._peaks),
+            "nodes": len(self._hosts),
+            "chunks": self.chunks,
+            "lost": self.fleet.lost,
+            "notes": "; ".join(self.fleet.notes),
+        }
+
+    # -- the plan -----------------------------------------------------------------------------------------------------
+
+    def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of *plan* as they come in: of each query its baseline first, and none twice."""
+        chunks = Chunks(plan, self._baselines)
+        seen: set[ItemKey] = set()  # items whose baseline was yielded
+        errors: list[ItemError] = []
+
+        def take(member: Member) -> Chunk | None:
+            return chunks.take(self._rows_for(member, chunks.left))
+
+        for chunk, member, answered in self._spread(lambda: bool(chunks), take, "answer"):
+            if answered is None:
+                hopeless = chunks.lost(chunk)
+                if hopeless is not None:
+                    chunks.drop(hopeless)
+                    errors.append(_ended(hopeless, member))
+                continue
+            self._account(member, chunk, answered)
+            skipped = {(skip["dataset"], skip["item"]) for skip in answered.skipped}
+            for work in chunk.works:
+                if (work.query.dataset, work.query.item_id) in skipped:
+                    chunks.drop(work.query)
+                elif answered.problem and len(chunk.works) == 1:
+                    chunks.drop(work.query)
+                    errors.append(_raised(work.query, member, answered))
+            self.skipped += answered.skipped
+            self._baselines |= answered.baselines
+            chunks.answered(chunk, answered.outcomes, answered.baselines)
+            if answered.problem:
+                chunks.separate(work.query for work in chunk.works)
+            for batch in answered.outcomes:
+                new = {outcome.item_key for outcome in batch if outcome.target == BASELINE}
+                if not new & seen:
+                    seen |= new
+                    yield batch
+        if errors:
+            raise errors[0]
+
+    def _rows_for(self, member: Member, left: int) -> int:
+        """Return how many rows to send: some seconds' worth, and less towards the end."""
+        if self._rows is not None:
+            return self._rows
+        wanted = int(member.rate * CHUNK_S) if member.rate else FIRST_ROWS
+        wanted = max(wanted, LEAST_ROWS.get(self.device, 1))
+        share = -(-left // (SHARES * len(self.fleet.members)))
+        return max(min(wanted, share), wanted // 20, 1)
+
+    def _account(self, member: Member, chunk: Chunk, answered: Answered) -> None:
+        self.chunks += 1
+        for name, count in answered.counts.items():
+            setattr(self.counts, name, getattr(self.counts, name) + count)
+        for part in fields(Timing):
+            setattr(self.timing, part.name, getattr(self.timing, part.name) + answered.seconds[part.name])
+        self.path, self.why = answered.path or self.path, answered.why or self.why
+        self._peaks[member] = answered.peak_bytes
+        self._hosts.add(member.node)
+        spent = answered.seconds["baseline_s"] + answered.seconds["sweep_s"]
+        if spent > 0:
+            member.rate = chunk.rows / spent
+
+    # -- the control task ---------------------------------------------------------------------------------------------
+
+    def control(self, variants: Sequence[tuple[Target, str]]) -> dict[str, Any] | None:
+        """Return the control task's results, measured by all replicas, each for its part of *variants*.
+
+        ``None`` where there are no variants, or no cluster any more: outcomes are worth more than the control task.
+        """
+        size = max(1, -(-len(variants) // max(1, len(self.fleet.members))))
+        parts = [tuple(variants[at : at + size]) for at in range(0, len(variants), size)]
+        waiting, unfinished = list(parts), set(parts)
+        found: list[dict[str, Any]] = []
+        losses: Counter[Any] = Counter()
+        try:
+            for part, _, answer in self._spread(
+                lambda: bool(unfinished), lambda _: waiting.pop() if waiting else None, "control"
+            ):
+                if answer is None:
+                    losses[part] += 1
+                    waiting.append(part)
+                    if losses[part] >= GIVEN_UP_AFTER:
+                        return None
+                    continue
+                unfinished.discard(part)
+                task, seconds = answer
+                self.timing.control_s += seconds
+                if task is not None:
+                    found.append(task)
+        except ClusterError as problem:
+            self.fleet.notes.append(str(problem))
+            return None
+        merged = merged_control(found)
+        if merged is None:
+            return None
+        rows = {(row["target"], row["ablation"]): row for row in merged["targets"]}
+        return merged | {"targets": [rows[target.name, ablation] for target, ablation in variants]}
+
+    def screen(self, queries: Sequence[Query], ablations: Sequence[str], most: int, seed: int) -> list[Screening]:
+        """Return which heads to measure, as :func:`~reasoning_probe.analyses.screening.screen` does, on one replica.
+
+        Raises :class:`~reasoning_probe.models.head_map.HeadError` where the model cannot be differentiated.
+        """
+        waiting = [(tuple(queries), tuple(ablations), most, seed)]
+        lost: list[Any] = []
+        for task, _, answer in self._spread(
+            lambda: len(lost) < GIVEN_UP_AFTER, lambda _: waiting.pop() if waiting else None, "screen"
+        ):
+            if answer is None:
+                lost.append(task)
+                waiting.append(task)
+                continue
+            found, seconds, problem = answer
+            self.timing.screen_s += seconds
+            if problem:
+                raise HeadError(problem)
+            return list(found)
+        raise ClusterError("every process that screened the heads ended: if memory ran out, run without --probe-screen")
+
+    # -- sending and receiving ----------------------------------------------------------------------------------------
+
+    def _spread(
+        self, unfinished: Callable[[], bool], take: Callable[[Member], Any], method: str
+    ) -> Iterator[tuple[Any, Member, Any]]:
+        """Send what *take* gives to whoever is idle; yield each task with what came back, ``None`` where it was lost.
+
+        What an earlier call, whose caller went away, had sent is received and forgotten.
+        """
+        sent: set[int] = set()
+        fleet = self.fleet
+        while unfinished():
+            fleet.grow()
+            for member in fleet.idle():
+                task = take(member)
+                if task is None:
+                    break
+                sent.add(id(task))
+                fleet.ask(member, method, task, task)
+            for event in list(fleet.events()):
+                if id(event.task) in sent:
+                    sent.discard(id(event.task))
+                    yield event.task, event.member, event.result
+
+
+def _raised(query: Query, member: Member, answered: Answered) -> ItemError:
+    error = ItemError(f"{answered.problem} (item {query.item_id} of {query.dataset}, on the node {member.host})")
+    error.__cause__ = _Trace(answered.trace)
+    return error
+
+
+def _ended(query: Query, member: Member) -> ItemError:
+    return ItemError(
+        f"every process that answered item {query.item_id} of {query.dataset} ended, the last on the node"
+        f" {member.host}: if memory ran out there, give --probe-memory"
+    )

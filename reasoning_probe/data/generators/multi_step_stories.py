@@ -1,0 +1,83 @@
+"""Stories of several steps about what somebody has, with sentences between them that do not matter."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from reasoning_probe.data.generators.difficulty import Spec
+from reasoning_probe.data.generators.multi_step import NAMES, THINGS
+from reasoning_probe.data.items import Item
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that changes how many things somebody has: the operation, and how it is told."""
+
+    sign: str
+    text: str
+
+
+EVENTS = (
+    Event("+", "{name} finds {n} more {things}."),
+    Event("+", "{name} buys {n} {things}."),
+    Event("+", "{other} gives {name} {n} {things}."),
+    Event("-", "{name} loses {n} {things}."),
+    Event("-", "{name} gives {n} {things} to {other}."),
+    Event("-", "{name} sells {n} {things}."),
+    Event("*", "Then {name} gets so many that there are {n} times as many {things}."),
+    Event("/", "{name} puts all {things} into {n} equal piles and keeps one pile."),
+)
+
+DISTRACTORS = (
+    "{other} has {n} {others}.",
+    "{other} is {n} years old.",
+    "A bag of {others} costs {n} dollars.",
+    "There are {n} houses in the street of {other}.",
+    "It takes {n} minutes to walk to the school.",
+)
+
+
+def items(rng: random.Random, spec: Spec) -> Iterator[Item]:
+    """Yield stories of ``spec["steps"]`` events among ``spec["distractors"]`` sentences that do not matter."""
+    for number in count(1):
+        yield draw(rng, spec["digits"], spec["steps"], spec["distractors"], number)
+
+
+def draw(rng: random.Random, digits: int, steps: int, distractors: int, number: int) -> Item:
+    """Return a story drawn from *rng*; every result is a whole number of at least 1."""
+    name, other = rng.sample(NAMES, 2)
+    things, others = rng.sample(THINGS, 2)
+    low, high = (2, 9) if digits == 1 else (10 ** (digits - 1), 10**digits - 1)
+    value = rng.randint(low, high)
+    told = [f"{name} has {value} {things}."]
+    lines: list[str] = []
+    while len(lines) < steps:
+        event = rng.choice(EVENTS)
+        n = rng.randint(2, 5) if event.sign in "*/" else rng.randint(low, high)
+        result = _apply(event.sign, value, n, 100 * high)
+        if result is None:
+            continue
+        told.append(event.text.format(name=name, other=other, things=things, n=n))
+        lines.append(f"{value} {event.sign} {n} = <<{value}{event.sign}{n}={result}>>{result}")
+        value = result
+    for _ in range(distractors):
+        text = rng.choice(DISTRACTORS).format(other=other, others=others, n=rng.randint(low, high))
+        told.insert(rng.randint(0, len(told) - 1), text)
+    return Item(
+        id=f"story-{name}-{number}".lower(),
+        question=" ".join((*told, f"How many {things} does {name} have now?")),
+        answer=str(value),
+        kind="number",
+        solution="\n".join((*lines, f"#### {value}")),
+    )
+
+
+def _apply(sign: str, a: int, b: int, largest: int) -> int | None:
+    """Return the result of a step, or ``None`` where it is not a whole number from 1 to *largest*."""
+    if sign == "/" and a % b:
+        return None
+    result = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[sign]
+    return result if 1 <= result <= largest else None

@@ -1,0 +1,86 @@
+"""Items: one question each, with its expected answer.
+
+An :class:`Item` is what a dataset yields and what everything above this floor passes around.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from reasoning_probe.utils.numbers import parse_number
+
+AnswerKind = Literal["number", "label", "text"]
+
+LABELS = ("yes", "no", "unknown")
+"""The answers of kind ``label``, in lower case."""
+
+_LABEL_SYNONYMS = {"cannot be known": "unknown", "true": "yes", "false": "no"}
+
+
+class ItemError(ValueError):
+    """An item that cannot be asked or judged; the message is one line that names the mend."""
+
+
+def label_of(text: str) -> str | None:
+    """Return ``yes``, ``no`` or ``unknown`` if *text* is one of these words alone, else ``None``.
+
+    >>> label_of("Yes."), label_of("Unknown"), label_of("8")
+    ('yes', 'unknown', None)
+    """
+    word = text.strip().rstrip(".!").lower()
+    word = _LABEL_SYNONYMS.get(word, word)
+    return word if word in LABELS else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One question with its expected answer.
+
+    ``kind`` is how the answer is compared: ``number`` exactly, ``label`` as yes / no / unknown, ``text`` by
+    normalised exact match. It is inferred from ``answer`` where it is not given. ``solution`` is a worked
+    reference solution (GSM8K's, with its ``<<a*b=c>>`` annotations, where there is one). ``operands`` and
+    ``operation`` (one of ``+ - * /``) say what a one-step arithmetic question asks; the error analysis uses them.
+    ``choices`` makes it multiple choice; the answer is one of them. ``prompt`` is sent as it is, in place of the
+    question in its frame.
+
+    Raises :class:`ItemError` if the question or the answer is empty, a ``number`` is not one, or the choices are not
+    two to 26 different texts with the answer among them.
+    """
+
+    question: str
+    answer: str
+    id: str | None = None
+    solution: str | None = None
+    kind: AnswerKind | None = None
+    operands: tuple[str, ...] = ()
+    operation: str | None = None
+    choices: tuple[str, ...] = ()
+    prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise ItemError("an item has an empty question: give it a text")
+        if not self.answer.strip():
+            raise ItemError("an item has no answer: give it the expected answer")
+        if self.choices:
+            self._check_choices()
+        if self.kind is None:
+            object.__setattr__(self, "kind", infer_kind(self.answer))
+        elif self.kind == "number" and parse_number(self.answer) is None:
+            raise ItemError(f"the answer {self.answer[:40]!r} is not a number: write it in digits")
+
+    def _check_choices(self) -> None:
+        if not 2 <= len(self.choices) <= 26 or len(set(self.choices)) < len(self.choices):
+            raise ItemError("choices must be 2 to 26 different texts")
+        if not all(isinstance(choice, str) and choice.strip() for choice in self.choices):
+            raise ItemError("a choice is empty: give each a text")
+        if self.answer not in self.choices:
+            raise ItemError(f"the answer {ascii(self.answer)[:60]} is none of the choices: give the right one's text")
+
+
+def infer_kind(answer: str) -> AnswerKind:
+    """Return how *answer* is to be compared: as a number, as a label, or as text."""
+    if label_of(answer) is not None:
+        return "label"
+    return "text" if parse_number(answer) is None else "number"

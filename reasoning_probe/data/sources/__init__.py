@@ -1,0 +1,1 @@
+"""Sources of items: files, the Hugging Face hub, tasks of lm-evaluation-harness."""

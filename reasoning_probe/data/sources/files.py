@@ -1,0 +1,149 @@
+"""Files of items: JSON lines, JSON, CSV, TSV, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_probe.data.sources.records import DatasetError, Format, Number, item_of, plain
+
+if TYPE_CHECKING:
+    from reasoning_probe.data.items import Item
+    from reasoning_probe.data.sources.registry import Opened
+
+LONGEST_LINE = 1_000_000  # bytes; a longer one is a file without line ends, not a question
+LARGEST_JSON = 200_000_000  # bytes of a .json file, which is read in one go
+
+_LISTS = ("choices", "operands")
+"""Cells that hold a list: as JSON, or with ``|`` between the entries."""
+
+
+def open_file(path: Path) -> Opened:
+    """Return the items of the file *path*, by its ending; any other than those below is read as JSON lines."""
+    from reasoning_probe.data.sources.registry import Opened
+
+    read, unit = {
+        ".json": (_json, "item"),
+        ".csv": (_csv, "row"),
+        ".tsv": (_csv, "row"),
+        ".parquet": (_parquet, "row"),
+    }.get(path.suffix.lower(), (_json_lines, "line"))
+    return Opened(str(path), unit, read(path))
+
+
+Numbered = Iterator[tuple[int, "tuple[Item, Format]"]]
+
+
+def _json_lines(path: Path) -> Numbered:
+    for number, text in _lines(path):
+        where = f"{path}, line {number}"
+        yield number, item_of(_parsed(text, where, "write one JSON object a line"), where)
+
+
+def _json(path: Path) -> Numbered:
+    with _readable(path), path.open("rb") as file:
+        data = file.read(LARGEST_JSON + 1)
+    if len(data) > LARGEST_JSON:
+        raise DatasetError(f"{path}: longer than {LARGEST_JSON:,} bytes: write one JSON object a line, as .jsonl")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise DatasetError(f"{path}: not UTF-8: save the file as UTF-8") from problem
+    rows = _parsed(text, str(path), "write a list of objects")
+    if not isinstance(rows, list):
+        raise DatasetError(f"{path}: not a list: write a list of objects, or one object a line in a .jsonl file")
+    for number, row in enumerate(rows, 1):
+        yield number, item_of(row, f"{path}, item {number}")
+
+
+def _parsed(text: str, where: str, mend: str) -> Any:
+    try:
+        return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=Number)
+    except (ValueError, RecursionError) as problem:
+        said = problem.msg if isinstance(problem, json.JSONDecodeError) else "cannot be read"
+        raise DatasetError(f"{where}: not JSON ({said}): {mend}") from problem
+
+
+def _csv(path: Path) -> Numbered:
+    try:
+        with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            names = table.fieldnames or ()
+            if not ({"question", "Body"} & set(names)):
+                raise DatasetError(f"{path}: no column question: name the columns question and answer in the first row")
+            for number, row in enumerate(table, 2):  # as spreadsheets count: the first row names the columns
+                where = f"{path}, row {number}"
+                if None in row:
+                    raise DatasetError(f"{where}: more cells than columns: put texts with commas in double quotes")
+                yield number, item_of({name: _cell(name, row[name], where) for name in names}, where)
+    except UnicodeDecodeError as problem:
+        raise DatasetError(f"{path}: not UTF-8: save the file as UTF-8") from problem
+    except csv.Error as problem:
+        raise DatasetError(f"{path}: not CSV ({problem}): save it as CSV with double quotes") from problem
+
+
+def _cell(name: str, text: str | None, where: str) -> Any:
+    """Return what a cell holds; an empty one holds nothing."""
+    if text is None or not text.strip():
+        return None
+    if name not in _LISTS:
+        return text
+    if text.lstrip().startswith(("[", "{")):
+        return _parsed(text, f"{where}: {name}", "write a list, or | between the entries")
+    return [part.strip() for part in text.split("|")]
+
+
+def _parquet(path: Path) -> Numbered:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise DatasetError(
+            f"{path}: Parquet files need pyarrow: pip install 'reasoning-probe[parquet]', or save the file as .jsonl"
+        ) from None
+    number = 0
+    try:
+        with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, item_of(plain(row), f"{path}, row {number}")
+    except pyarrow.ArrowException as problem:
+        said = " ".join(str(problem).split())[:100]
+        raise DatasetError(f"{path}: not a Parquet file ({said}): write it again") from problem
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number and text of each line of *path* that is not blank."""
+    with _readable(path), path.open("rb") as file:
+        number = 0
+        while raw := file.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(raw) > LONGEST_LINE:
+                raise DatasetError(
+                    f"{path}, line {number}: longer than {LONGEST_LINE:,} bytes: write one JSON object a line"
+                )
+            try:
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError as problem:
+                raise DatasetError(f"{path}, line {number}: not UTF-8: save the file as UTF-8") from problem
+            if text:
+                yield number, text
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say in one line why *path* cannot be read."""
+    try:
+        yield
+    except FileNotFoundError as problem:
+        raise DatasetError(f"there is no file {path}: give the path of a JSONL file") from problem
+    except IsADirectoryError as problem:
+        raise DatasetError(f"{path} is a folder: give the path of a JSONL file in it") from problem
+    except OSError as problem:
+        said = problem.strerror or type(problem).__name__
+        raise DatasetError(f"cannot read {path} ({said}): give a JSONL file that can be read") from problem

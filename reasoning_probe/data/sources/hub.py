@@ -1,0 +1,108 @@
+"""Datasets of the Hugging Face hub: ``hf:openai/gsm8k:test``, ``hf:NAME:CONFIG:SPLIT``, ``hf:FOLDER:SPLIT``.
+
+Needs the library ``datasets`` (extra ``datasets``). A folder is what its ``save_to_disk`` wrote, or holds data files.
+No code of a dataset is run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_probe.data.sources.records import DatasetError, item_of, plain
+
+if TYPE_CHECKING:
+    from reasoning_probe.data.sources.registry import Opened
+
+_WRITE = "write hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT, for example hf:openai/gsm8k:test"
+
+
+def open_hub(source: str) -> Opened:
+    """Return the rows that *source* names. Raises :class:`DatasetError`, one line."""
+    from reasoning_probe.data.sources.registry import Opened
+
+    name, *more = [part.strip() for part in source.removeprefix("hf:").split(":")]
+    if not name or len(more) > 2 or not all(more):
+        raise DatasetError(f"cannot read {source[:80]!r}: {_WRITE}")
+    split = more[-1] if more else None
+    config = more[0] if len(more) == 2 else None
+    try:
+        import datasets
+    except ImportError:
+        raise DatasetError(f"{source}: needs the library datasets: pip install 'reasoning-probe[datasets]'") from None
+    with one_line(source), quiet():
+        table = _on_disk(datasets, name) if Path(name).is_dir() else None
+        if table is None:
+            table = datasets.load_dataset(name, config or _config(datasets, name))
+        if isinstance(table, dict):  # of splits
+            table = table[_split(source, split, list(table))]
+    rows = ((number, item_of(plain(dict(row)), f"{source}, row {number}")) for number, row in enumerate(table, 1))
+    return Opened(source, "row", rows)
+
+
+def _on_disk(datasets: Any, folder: str) -> Any:
+    """Return what ``save_to_disk`` wrote into *folder*; ``None`` where it holds other files."""
+    saved = ("dataset_dict.json", "state.json")
+    return datasets.load_from_disk(folder) if any(Path(folder, name).is_file() for name in saved) else None
+
+
+def _config(datasets: Any, name: str) -> str | None:
+    """Return the config to take where none was named: the only one, or that which means all of it."""
+    names = list(datasets.get_dataset_config_names(name))
+    chosen = next((known for known in ("default", "main") if known in names), None)
+    if chosen is None and len(names) > 1:
+        some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        raise DatasetError(f"hf:{name} has several configs: name one, hf:{name}:CONFIG:SPLIT ({some})")
+    return chosen or (names[0] if names else None)
+
+
+def _split(source: str, wanted: str | None, known: list[str]) -> str:
+    if wanted in known:
+        return str(wanted)
+    if wanted is None and len(known) == 1:
+        return known[0]
+    said = f"has no split {wanted!r}" if wanted else "names no split"
+    raise DatasetError(f"{source} {said}: use one of {', '.join(known[:10])}")
+
+
+@contextmanager
+def one_line(source: str) -> Iterator[None]:
+    """Turn whatever loading raises into one line: a hub's files are input, not code."""
+    try:
+        yield
+    except DatasetError:
+        raise
+    except Exception as problem:
+        said = " ".join(str(problem).split()) or type(problem).__name__
+        low = f"{type(problem).__name__} {said}".lower()
+        if any(word in low for word in ("offline", "connection", "couldn't reach", "resolve", "timed out", "retries")):
+            said = (
+                "it is not on this machine and the hub cannot be reached: fetch it once where there is a network, or"
+                " name a folder"
+            )
+        elif "doesn't exist" in low or "not found" in low or "notfound" in low:
+            said = "there is no such dataset on the hub, or it is private: check the name"
+        raise DatasetError(f"cannot load {source}: {said[:300]}") from problem
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the libraries' bars and advice."""
+    import datasets
+
+    bars = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bar()
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub", "fsspec")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            datasets.enable_progress_bar()

@@ -1,0 +1,185 @@
+"""Rows: the fields of one question, as files and hubs name them, to an item.
+
+``question`` and ``answer``, and where they are known ``id``, ``solution``, ``kind``, ``operands``, ``operation``,
+``choices`` and ``prompt`` (see :class:`~reasoning_probe.data.items.Item`). Read as they are:
+
+- GSM8K (Cobbe et al. 2021): an answer that ends with ``#### N`` is the solution, and N the answer;
+- SVAMP (Patel et al. 2021): ``Body``, ``Question``, ``Equation``, ``Answer``;
+- multiple choice: ``choices`` a list, or ARC's ``{"text": [...], "label": [...]}``; ``answer`` or ``answerKey`` the
+  right one's letter, its place from 0 on where it is a number, or its text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from string import ascii_uppercase
+from typing import Any, Literal, cast, get_args
+
+from reasoning_probe.data.items import AnswerKind, Item, ItemError
+
+Format = Literal["plain", "gsm8k"]
+
+_GSM8K_ANSWER = re.compile(r"^#### *(.*)\Z", re.MULTILINE)
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_ONE_STEP = re.compile(r"\(?\s*(\d+(?:\.\d+)?)\s*([-+*/])\s*(\d+(?:\.\d+)?)\s*\)?")
+_WHOLE = re.compile(r"(\d)\.0+(?!\d)")
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be read; the message is one line with the file, the line number and the mend."""
+
+
+class Number(str):
+    """A number as it is written in its source, so that no digit is lost."""
+
+
+def item_of(data: object, where: str) -> tuple[Item, Format]:
+    """Return the item in a row of a source, and the format it is in. Raises :class:`DatasetError`."""
+    if not isinstance(data, Mapping):
+        raise DatasetError(f'{where}: not a JSON object: write {{"question": ..., "answer": ...}}')
+    if "Body" in data and "Question" in data:
+        data = _svamp(data, where)
+    question = _text(data, "question", where)
+    choices = _choices(data, where)
+    answer = _right_choice(data, choices, where) if choices else _text(data, "answer", where, numbers=True)
+    solution = _text(data, "solution", where, optional=True)
+    form: Format = "plain"
+    if not choices and (found := _GSM8K_ANSWER.search(answer.rstrip())):
+        form, solution, answer = "gsm8k", answer, found.group(1)
+        if not answer:
+            raise DatasetError(f"{where}: no answer after ####: end the answer with #### and the number")
+    try:
+        item = Item(
+            id=_text(data, "id", where, numbers=True, optional=True) or None,
+            question=question,
+            answer=answer,
+            solution=solution or None,
+            kind=_kind(data, where),
+            operands=_operands(data, where),
+            operation=_text(data, "operation", where, optional=True) or None,
+            choices=choices,
+            prompt=_text(data, "prompt", where, optional=True) or None,
+        )
+    except ItemError as problem:
+        raise DatasetError(f"{where}: {problem}") from problem
+    return item, form
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a table as JSON would hold it: numbers as they are written, containers of such values."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return Number(value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None  # a table's empty cell
+        return Number(int(value) if value.is_integer() and abs(value) < 2**53 else repr(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    return plain(value.item()) if hasattr(value, "item") else str(value)
+
+
+def _svamp(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a row of SVAMP in our own fields."""
+    body, asked = _text(data, "Body", where).strip(), _text(data, "Question", where).strip()
+    answer = _WHOLE.sub(r"\1", _text(data, "Answer", where, numbers=True).strip())
+    equation = _WHOLE.sub(r"\1", _text(data, "Equation", where, optional=True).strip())
+    row: dict[str, Any] = {
+        "id": data.get("ID"),
+        "question": f"{body}{'' if body.endswith(('.', '?', '!', ',')) else ','} {asked}",
+        "answer": answer,
+    }
+    if step := _ONE_STEP.fullmatch(equation):
+        row |= {"operands": [step[1], step[3]], "operation": step[2]}
+    elif equation:
+        row["solution"] = f"{equation} = {answer}"
+    return row
+
+
+# -- multiple choice ------------------------------------------------------------------------------------------------
+
+
+def _choices(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    given = data.get("choices")
+    if isinstance(given, Mapping):
+        given = given.get("text")
+    return _list_of("choice", given, "texts", where)
+
+
+def _right_choice(data: Mapping[str, Any], choices: tuple[str, ...], where: str) -> str:
+    """Return the text of the right choice, which is given by place, by letter or label, or as it is."""
+    key = "answer" if data.get("answer") is not None else "answerKey"
+    answer = _text({"answer": data.get(key)}, "answer", where, numbers=True).strip()
+    labels = data["choices"].get("label") if isinstance(data["choices"], Mapping) else None
+    labels = [str(label) for label in labels] if isinstance(labels, list) else list(ascii_uppercase)
+    place = int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 4 else len(choices)
+    if isinstance(data.get(key), Number) and place < len(choices):
+        return choices[place]
+    if answer in choices:
+        return answer
+    if answer in labels and labels.index(answer) < len(choices):
+        return choices[labels.index(answer)]
+    if place < len(choices):
+        return choices[place]
+    raise DatasetError(
+        f"{where}: the answer {_shown(answer)} is none of the {len(choices)} choices: give its letter, its place from 0"
+        " on, or its text"
+    )
+
+
+# -- fields ---------------------------------------------------------------------------------------------------------
+
+
+def _text(data: Mapping[str, Any], key: str, where: str, numbers: bool = False, optional: bool = False) -> str:
+    """Return the text at *key*, a number as text where *numbers* may stand for one; ``""`` where it is optional."""
+    value = data.get(key)
+    if value is None:
+        if optional:
+            return ""
+        raise DatasetError(f'{where}: no {key}: add "{key}"')
+    if not isinstance(value, str) or (isinstance(value, Number) and not numbers):
+        wanted = "a text or a number" if numbers else "a text"
+        raise DatasetError(f"{where}: {key} is {_json_name(value)}: make it {wanted}")
+    if not value.strip():
+        if optional:
+            return ""
+        raise DatasetError(f"{where}: {key} is empty: give it a text")
+    if _LONE_SURROGATE.search(value):
+        raise DatasetError(f"{where}: {key} holds half of a surrogate pair: write the whole character")
+    return str(value)
+
+
+def _kind(data: Mapping[str, Any], where: str) -> AnswerKind | None:
+    kind = data.get("kind")
+    if kind is not None and kind not in get_args(AnswerKind):
+        raise DatasetError(f"{where}: kind is {_shown(kind)}: use one of {', '.join(get_args(AnswerKind))}")
+    return cast("AnswerKind | None", kind)
+
+
+def _operands(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    return _list_of("operand", data.get("operands"), "numbers", where)
+
+
+def _list_of(key: str, given: Any, kind: str, where: str) -> tuple[str, ...]:
+    """Return the texts of a list that may be missing, each named *key* in what is said of it."""
+    if given is None:
+        return ()
+    if not isinstance(given, list):
+        raise DatasetError(f"{where}: {key}s is {_json_name(given)}: make it a list of {kind}")
+    return tuple(_text({key: one}, key, where, numbers=True) for one in given)
+
+
+def _json_name(value: object) -> str:
+    """Return what JSON calls *value*."""
+    names = {bool: "true or false", list: "a list", dict: "an object", str: "a text", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _shown(value: object) -> str:
+    """Return *value* as it may stand in a message: on one line, in printable ASCII, not too long."""
+    return ascii(value)[:60]

@@ -1,0 +1,1 @@
+"""The outcome store: what was computed once is read from there by later runs."""

@@ -1,0 +1,310 @@
+"""The outcome store: what models answered, in one SQLite file that outlives runs and interruptions.
+
+An answer lies under a key that hashes everything it depends on (:mod:`reasoning_probe.engine.cache.cached_engine` makes the keys), without
+any judgement: rules of judging may change, answers do not. A transaction holds what the engine found in one go, and the
+write-ahead log keeps the file whole when the process is killed and lets several sessions use it at once.
+
+The file is input like any other: its tables and every value are checked, and a file that is damaged or not ours is
+moved aside. Nothing that goes wrong with it ends a run: the store then says so in :attr:`OutcomeCache.notes`, stays
+out of the way, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasoning_probe.utils.text import printable
+
+FOLDER = ".reasoning_probe_cache"
+FILE = "outcomes-1.sqlite"
+"""The name holds the version of the tables: files of other versions are left alone."""
+
+LOCKED_S = 30.0
+"""Seconds to wait for another session's transaction."""
+
+DAY_S = 86_400.0
+
+_TABLES = {
+    "models": "CREATE TABLE models (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, facts TEXT NOT NULL,"
+    " used REAL NOT NULL)",
+    "outcomes": "CREATE TABLE outcomes (key BLOB NOT NULL UNIQUE, model INTEGER NOT NULL, response TEXT NOT NULL,"
+    " truncated INTEGER NOT NULL, logprob REAL)",
+}
+LONGEST_RESPONSE = 10_000_000
+"""Characters; a longer one is no answer of ours, and reading it would cost memory."""
+
+_FAILURES = (sqlite3.Error, OSError, UnicodeError)
+_AT_ONCE = 500  # keys in a query: SQLite takes 999 parameters everywhere
+
+
+class CacheError(ValueError):
+    """A store that cannot be read or pruned; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said: ``response`` cut at the first stop string, and the expected answer's ``logprob`` in nats."""
+
+    response: str
+    truncated: bool
+    logprob: float | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model in the store: its ``facts``, how many outcomes there are, and when it was last used (seconds, epoch)."""
+
+    facts: dict[str, Any]
+    outcomes: int
+    used: float
+
+
+class OutcomeCache:
+    """The store in *folder*, for the model that :meth:`attach` names. None of its methods raises."""
+
+    def __init__(self, folder: Path, *, fresh: bool = False) -> None:
+        self.path = folder / FILE
+        self.fresh = fresh
+        self.notes: list[str] = []
+        self._db: sqlite3.Connection | None = None
+        self._digest, self._model = b"", 0
+        self._facts: dict[str, str] = {}
+
+    def attach(self, digest: bytes, facts: Mapping[str, str]) -> None:
+        """Open the store, made where there is none, for the model that *digest* stands for and *facts* describe."""
+        self._digest, self._facts = digest, dict(facts)
+        self._attempt(self._open)
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+        """Return what the store holds of *keys*; nothing where it was opened ``fresh``."""
+        found: dict[bytes, Answer] = {}
+
+        def read(db: sqlite3.Connection) -> None:
+            for first in range(0, len(keys), _AT_ONCE):
+                some = keys[first : first + _AT_ONCE]
+                marks = ",".join("?" * len(some))
+                query = (
+                    f"SELECT key, response, truncated, logprob FROM outcomes WHERE key IN ({marks})"
+                    f" AND length(response) <= {LONGEST_RESPONSE}"
+                )
+                for key, *values in db.execute(query, some):
+                    answer = _answer(*values)
+                    if answer is not None:
+                        found[key] = answer
+
+        if not self.fresh:
+            self._attempt(read)
+        return found
+
+    def put(self, answers: Mapping[bytes, Answer]) -> None:
+        """Keep *answers* in one transaction; once it returns they survive the end of the process, however it ends."""
+        rows = [(key, given.response, given.truncated, given.logprob) for key, given in answers.items()]
+
+        def write(db: sqlite3.Connection) -> None:
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                insert = f"INSERT OR REPLACE INTO outcomes VALUES (?, {self._model}, ?, ?, ?)"
+                db.executemany(insert, rows)
+
+        self._attempt(write)
+
+    def close(self) -> None:
+        """Close the file; from then on nothing is found and nothing kept."""
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(sqlite3.Error):  # it is out of use either way
+                db.close()
+
+    def _open(self, db: None = None) -> None:
+        make_folder(self.path.parent)
+        self._db = connect(self.path)
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(
+                "INSERT INTO models (digest, facts, used) VALUES (?, ?, ?)"
+                " ON CONFLICT (digest) DO UPDATE SET used = excluded.used",
+                (self._digest, json.dumps(self._facts), time.time()),
+            )
+            (self._model,) = self._db.execute("SELECT id FROM models WHERE digest = ?", (self._digest,)).fetchone()
+
+    def _attempt(self, action: Callable[[Any], None]) -> None:
+        """Call *action* with the open file; once more with a new one where it is damaged, else go on without."""
+        if self._db is None and action != self._open:
+            return
+        try:
+            action(self._db)
+        except _FAILURES as problem:
+            self.close()
+            if not is_damage(problem):
+                self.notes.append(
+                    f"the outcome store {self.path} cannot be used, the run goes on without: {printable(problem)}"
+                )
+                return
+            aside = self.path.with_suffix(".damaged")
+            try:
+                move_aside(self.path, aside)
+                self._open()
+                if action != self._open:
+                    action(self._db)
+            except _FAILURES as again:
+                self.close()
+                self.notes.append(
+                    f"the outcome store {self.path} is damaged, the run goes on without: {printable(again)}"
+                )
+                return
+            self.notes.append(f"{self.path} was damaged or no outcome store: moved to {aside.name}, begun anew")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the store *path*, made where there is none. Raises ``sqlite3.Error``; ``DatabaseError`` itself is damage."""
+    for attempts_left in range(20, -1, -1):
+        # Transactions are begun by hand; only the process that opened the file uses it.
+        db = sqlite3.connect(path, timeout=LOCKED_S, isolation_level=None)
+        try:
+            db.text_factory = _text
+            db.execute("PRAGMA trusted_schema = OFF")
+            db.execute("PRAGMA cell_size_check = ON")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")  # whole after any end of the process, and after a power cut
+            if not _tables(db):
+                with db:
+                    db.execute("BEGIN IMMEDIATE")
+                    if not _tables(db):
+                        for statement in _TABLES.values():
+                            db.execute(statement)
+            return db
+        except sqlite3.OperationalError as problem:
+            db.close()
+            # Two sessions that both turn on the log do not wait for each other as they do for transactions.
+            if "locked" not in str(problem) or not attempts_left:
+                raise
+            time.sleep(0.1)
+        except BaseException:
+            db.close()
+            raise
+    raise AssertionError("unreachable")
+
+
+def _text(data: bytes) -> str | None:
+    """Return what a text column holds; ``None``, which is refused, for bytes that are no text."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _tables(db: sqlite3.Connection) -> bool:
+    """Tell whether the tables are there; a file with any other tables, indices, views or triggers is not ours."""
+    found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))  # it is of our own indices
+    if found and found != _TABLES:
+        raise sqlite3.DatabaseError("file is not an outcome store")
+    return bool(found)
+
+
+def is_damage(problem: Exception) -> bool:
+    """Tell whether *problem* is the file's content; SQLite's other errors (full, locked, read-only) have a subclass."""
+    return type(problem) is sqlite3.DatabaseError
+
+
+def move_aside(path: Path, aside: Path) -> None:
+    """Rename the store *path*, without its log, which belongs to no other file."""
+    os.replace(path, aside)
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the cache *folder*, marked so that git and backups pass it by. Raises ``OSError``."""
+    if folder.is_dir():
+        return
+    folder.mkdir(parents=True)
+    (folder / ".gitignore").write_text("# made by reasoning-probe\n*\n", encoding="utf-8")
+    tag = "Signature: 8a477f597d28d172789f06886806bc55\n# made by reasoning-probe, see https://bford.info/cachedir/\n"
+    (folder / "CACHEDIR.TAG").write_text(tag, encoding="utf-8")
+
+
+def _answer(response: Any, truncated: Any, logprob: Any) -> Answer | None:
+    """Return the row as an answer, or ``None`` where a value is not what belongs there."""
+    if not isinstance(response, str) or truncated not in (0, 1) or not isinstance(logprob, float | None):
+        return None
+    return Answer(response, bool(truncated), None if logprob is None or math.isnan(logprob) else logprob)
+
+
+# -- for ``reasoning-probe cache`` --------------------------------------------------------------------------------
+
+
+def find_folder(start: Path) -> Path:
+    """Return the cache folder in *start* or the nearest folder above it. Raises :class:`CacheError`."""
+    for folder in (start, *start.parents):
+        if (folder / FOLDER).is_dir():
+            return folder / FOLDER
+    raise CacheError(f"there is no {FOLDER} in {start} or above: name the folder that --probe-cache named")
+
+
+def folder_in(folder: Path) -> Path:
+    """Return *folder*, or the cache folder in it where it is a project's."""
+    return folder / FOLDER if not (folder / FILE).exists() and (folder / FOLDER).is_dir() else folder
+
+
+def entries(folder: Path) -> list[Entry]:
+    """Return what the store in *folder* holds, a model each, last used first. Raises :class:`CacheError`."""
+    with _existing(folder) as db:
+        rows = db.execute(
+            "SELECT facts, used, (SELECT count(*) FROM outcomes WHERE model = models.id) FROM models ORDER BY used DESC"
+        ).fetchall()
+    return [Entry(_facts(facts), int(count), _seconds(used)) for facts, used, count in rows]
+
+
+def prune(folder: Path, *, unused_days: float = 0.0) -> int:
+    """Remove the outcomes of models that no run has used for *unused_days*; return how many they were.
+
+    Raises :class:`CacheError`.
+    """
+    with _existing(folder) as db:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("DELETE FROM models WHERE used <= ?", (time.time() - unused_days * DAY_S,))
+        removed = db.execute("DELETE FROM outcomes WHERE model NOT IN (SELECT id FROM models)").rowcount
+        db.execute("COMMIT")
+        db.execute("VACUUM")
+    return removed
+
+
+@contextmanager
+def _existing(folder: Path) -> Iterator[sqlite3.Connection]:
+    path = folder / FILE
+    if not path.is_file():
+        raise CacheError(f"there is no outcome store in {folder}: a run makes one")
+    try:
+        db = connect(path)
+        try:
+            yield db
+        finally:
+            db.close()
+    except (sqlite3.Error, OSError, UnicodeError, TypeError, ValueError) as problem:
+        raise CacheError(f"cannot use the outcome store {path}: {printable(problem)}") from None
+
+
+def _facts(text: Any) -> dict[str, Any]:
+    try:
+        facts = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        facts = None
+    return facts if isinstance(facts, dict) else {}
+
+
+def _seconds(used: Any) -> float:
+    return used if isinstance(used, float) and 0 <= used < 1e11 else 0.0
+
+
+def size(folder: Path) -> int:
+    """Return the bytes of the store's files in *folder*."""
+    return sum(path.stat().st_size for path in folder.glob(f"{FILE}*"))

@@ -1,0 +1,168 @@
+"""The engine: runs a plan of queries and targets on one model, and judges every reply."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from reasoning_probe.data.prompts.prompting import Query
+from reasoning_probe.engine.fast.path import Fast, fast_path
+from reasoning_probe.engine.memory import Memory
+from reasoning_probe.engine.plain_path import Plain
+from reasoning_probe.engine.tokenization import Baseline, Codec, ContextError, Encoded, Job, Reply
+from reasoning_probe.judged import judged
+from reasoning_probe.models.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
+from reasoning_probe.models.head_map import HeadMap
+from reasoning_probe.models.targets import Target
+from reasoning_probe.results.outcome import BASELINE, Outcome
+
+TOGETHER = 32
+"""So many queries are taken at a time: they may share passes and the beginning of their prompts."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A query with the targets to switch off, each with its ablation."""
+
+    query: Query
+    ablated: tuple[tuple[Target, str], ...] = ()
+
+
+@dataclass
+class Timing:
+    """Seconds spent on baseline answers, ablated ones, the proof of the fast path, and each thing beside the sweep."""
+
+    baseline_s: float = 0.0
+    sweep_s: float = 0.0
+    proof_s: float = 0.0
+    control_s: float = 0.0
+    screen_s: float = 0.0
+    curve_s: float = 0.0
+
+
+@dataclass
+class Engine:
+    """Answers a plan on one model.
+
+    ``references`` holds, by dataset, the prompts that ``mean`` averages over and ``resample`` draws its donors from;
+    an outcome must not depend on which of a dataset's items were selected, so they are all of its prompts that fit
+    the model's context.
+    """
+
+    model: Any
+    tokenizer: Any
+    head_map: HeadMap
+    references: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    timing: Timing = field(default_factory=Timing)
+    memory_cap: int | None = None
+    seed: int = 0  # of the donors that ``resample`` draws
+    baselines: dict[Query, Baseline] | None = None  # where given, known ones are taken from it and new ones kept there
+    chats: frozenset[str] = frozenset()  # datasets whose prompts hold the tokenizer's special tokens already
+
+    def __post_init__(self) -> None:
+        self.codec = Codec(self.model, self.tokenizer)
+        self.references = self.codec.fitting(self.references, self.chats)
+        self.memory = Memory(self.codec.device, self.memory_cap)
+        self.plain = Plain(self.model, self.head_map, self.codec, self.memory)
+        self.counts = self.plain.counts
+        self.path, self.why = "", ""
+        self._way: Fast | Plain | None = None
+        self._means: dict[str, Replacement] = {}
+
+    @property
+    def way(self) -> Fast | Plain:
+        """The path that answers ablated queries: the fast one where the model passes its self-check."""
+        if self._way is None:
+            started = time.perf_counter()
+            fast, self.why = fast_path(self.model, self.head_map, self.codec, self.plain, self.memory)
+            self._way, self.path = (self.plain, "plain") if fast is None else (fast, "fast")
+            self.timing.proof_s += time.perf_counter() - started
+        return self._way
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the engine did, in plain values: rows, how they were settled, which path, the memory peak."""
+        return asdict(self.counts) | {"path": self.path, "why": self.why, "peak_bytes": self.memory.peak()}
+
+    def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of *plan* as they are found: each query's baseline, and later those of its targets.
+
+        A query whose prompt does not fit the model's context yields an empty list; ``skipped`` says why.
+        """
+        for first in range(0, len(plan), TOGETHER):
+            jobs: list[Job] = []
+            asked: list[tuple[Work, Encoded, str]] = []  # of each job: its query, in tokens, and its ablation
+            for work in plan[first : first + TOGETHER]:
+                try:
+                    encoded = self.codec.encode(work.query)
+                except ContextError as problem:
+                    where = {"dataset": work.query.dataset, "item": work.query.item_id}
+                    self.skipped.append(where | {"reason": str(problem)})
+                    yield []
+                    continue
+                baseline, of_work = self._jobs(work, encoded)
+                yield [self._outcome(work.query, encoded, BASELINE, None, baseline.reply)]
+                jobs += of_work.values()
+                asked += [(work, encoded, ablation) for ablation in of_work]
+            for at, replies in self._timed(jobs):
+                work, encoded, ablation = asked[at]
+                yield [
+                    self._outcome(work.query, encoded, target.name, ablation, reply)
+                    for target, reply in zip(jobs[at].targets, replies, strict=True)
+                ]
+
+    def _jobs(self, work: Work, encoded: Encoded) -> tuple[Baseline, dict[str, Job]]:
+        """Answer the baseline, and make a job of the targets of each ablation."""
+        started = time.perf_counter()
+        stop = work.query.generation.stop
+        baseline = (self.baselines or {}).get(work.query) or self.plain.baseline(encoded, stop)
+        if self.baselines is not None:
+            self.baselines[work.query] = baseline
+        self.timing.baseline_s += time.perf_counter() - started
+        jobs = {}
+        for ablation in dict.fromkeys(ablation for _, ablation in work.ablated):
+            targets = tuple(target for target, using in work.ablated if using == ablation)
+            jobs[ablation] = Job(
+                encoded, stop, baseline, targets, self.replacement(ablation, work.query.dataset, work.query.prompt)
+            )
+        return baseline, jobs
+
+    def _timed(self, jobs: Sequence[Job]) -> Iterator[tuple[int, list[Reply]]]:
+        """Yield what the way answers; judging, storing and the self-check of the way are not part of the sweep."""
+        if not jobs:
+            return
+        found = self.way.answer(jobs)
+        while True:
+            started = time.perf_counter()
+            answered = next(found, None)
+            self.timing.sweep_s += time.perf_counter() - started
+            if answered is None:
+                return
+            yield answered
+
+    def replacement(self, ablation: str, dataset: str, prompt: str) -> Replacement:
+        """Return what stands in for heads that are off while *prompt*, of *dataset*, is answered."""
+        if ablation == "zero":
+            return ZERO
+        prompts = list(self.references.get(dataset, ())) or [prompt]
+        if ablation == "mean":
+            if dataset not in self._means:
+                ids = [self.prompt_ids(text, dataset not in self.chats) for text in prompts[:REFERENCE_PROMPTS]]
+                self._means[dataset] = mean_output(self.model, self.head_map, ids)
+            return self._means[dataset]
+        donor = donor_of(prompt, prompts, self.seed)
+        return donor_output(self.model, self.head_map, self.prompt_ids(donor, dataset not in self.chats))
+
+    def prompt_ids(self, prompt: str, special_tokens: bool = True) -> Any:
+        """Return *prompt* in tokens, ``(1, tokens)``, on the model's device."""
+        return torch.tensor([self.codec.ids(prompt, special_tokens)], device=self.codec.device)
+
+    def _outcome(self, query: Query, encoded: Encoded, target: str, ablation: str | None, reply: Reply) -> Outcome:
+        stop = query.generation.stop
+        response = self.codec.text(reply.tokens, stop)
+        truncated = self.codec.truncated(reply.tokens, stop, encoded.limit)
+        return judged(query, target, ablation, response=response, truncated=truncated, logprob=reply.logprob)

@@ -1,0 +1,1 @@
+"""Models: loading, finding and verifying heads, targets, ablations, weights."""

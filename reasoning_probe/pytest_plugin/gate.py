@@ -1,0 +1,112 @@
+"""The gate in a session: what it needs to know before anything is computed, and its verdict at the end."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from reasoning_probe.limits import EVERY, Rules
+
+if TYPE_CHECKING:
+    from reasoning_probe.results.gate_reference import Answers
+    from reasoning_probe.results.run import Run
+    from reasoning_probe.session.session import ProbeSession
+
+
+class Gatekeeper:
+    """Holds the runs of one session to *rules*."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.said: str | None = None  # what became of the reference
+        self.problem: str | None = None  # why it could not be read or replaced
+        self._decides: frozenset[str] = frozenset()
+
+    @cached_property
+    def reference(self) -> Answers | None:
+        """The answers to compare with, if any. Raises ``RunError``."""
+        from reasoning_probe.results.gate_reference import read_reference
+
+        if self.rules.reference is None or self.rules.update:
+            return None
+        return read_reference(self.rules.reference)
+
+    def refusal(self, session: ProbeSession) -> str | None:
+        """Return in one line why the plan of *session* cannot be held to the rules, before anything is computed."""
+        from reasoning_probe.data.datasets import BUILTIN
+        from reasoning_probe.results.gate_reference import other_items
+        from reasoning_probe.results.run import RunError
+
+        unknown = sorted(self.rules.named - {EVERY} - set(session.datasets) - set(BUILTIN))
+        if unknown:
+            known = ", ".join(sorted(session.datasets))
+            return f"--probe-min-accuracy: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
+        if self.rules.update and not all(map(session.whole, session.asked)):
+            return "--probe-update-reference takes whole datasets: select all of their items"
+        if self.rules.update and session.settings.shard is not None:
+            return "--probe-update-reference takes whole datasets: leave out --probe-shard"
+        try:
+            reference = self.reference
+        except RunError as problem:
+            return f"--probe-reference: {problem}"
+        for dataset in session.asked if reference is not None else ():
+            other = other_items(reference or {}, dataset, session.datasets[dataset].items)
+            if other:
+                return (
+                    f"--probe-reference: {self.rules.reference} was made from other items: {other}; ask the same ones,"
+                    " or replace it with --probe-update-reference"
+                )
+        whole = [name for name in session.asked if session.whole(name)]
+        self._decides = frozenset(whole if any(map(self.rules.judges, whole)) else ())
+        return None
+
+    def decides(self, dataset: str) -> bool:
+        """Tell whether the gate takes the verdict from the single answers of *dataset*.
+
+        Of a dataset of which only a part is selected the gate judges nothing: each answer stands for itself, so that
+        a wrong one is never passed over.
+        """
+        return dataset in self._decides
+
+    def judged(self, run: Run) -> Run:
+        """Return *run* with the gate's verdict, as it stands in ``run.json``."""
+        from reasoning_probe.results.gate import judge
+        from reasoning_probe.results.run import Run, RunError
+
+        if not self.rules.min_accuracy and (self.rules.update or self.rules.reference is None):
+            return run  # nothing is asked of it
+        try:
+            reference = self.reference
+        except RunError as problem:  # gone since the session began
+            self.problem, reference = f"--probe-reference: {problem}", None
+        return Run(run.summary | {"gate": judge(run, self.rules, reference)}, run.outcomes)
+
+    def record(self, run: Run) -> None:
+        """Make *run* the reference, if that was asked for and the run is good for it."""
+        from reasoning_probe.results.gate_reference import write_reference
+        from reasoning_probe.results.run import RunError
+
+        path = self.rules.reference
+        if not self.rules.update or path is None:
+            return
+        if run.summary.get("partial"):
+            self.problem = f"{path} was not updated: the run ended early"
+        elif (run.summary.get("gate") or {}).get("passed") is False:
+            self.problem = f"{path} was not updated: the gate failed"
+        else:
+            try:
+                write_reference(path, run)
+                self.said = f"reference: {path} was updated"
+            except RunError as problem:
+                self.problem = str(problem)
+            except OSError as problem:
+                self.problem = f"cannot write {problem.filename or path}: {problem.strerror}: name another reference"
+
+    def fails(self, run: Run | None) -> bool:
+        """Tell whether a session whose tests all passed must fail: the gate did, or had too little to judge."""
+        if self.problem:
+            return True
+        gate = None if run is None else run.summary.get("gate")
+        if run is None or gate is None:
+            return False
+        return gate["passed"] is False or (gate["passed"] is None and bool(run.summary.get("partial")))

@@ -1,0 +1,70 @@
+"""Groups: all items of a dataset under one target as one test case, for sweeps with more cases than pytest serves.
+
+The plan, the outcomes and the files know nothing of them: a group is a list of cases that one test stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from reasoning_probe.models.targets import Target
+from reasoning_probe.report.effects import changed
+from reasoning_probe.report.terminal.summary import baseline_line
+from reasoning_probe.report.text import one_line
+from reasoning_probe.results.outcome import ItemKey, Outcome
+from reasoning_probe.session.session import Case
+
+MOST_LISTED = 20
+"""Wrong items that a failed baseline lists."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one test case stands for at ``--probe-granularity head``: never without a case."""
+
+    cases: tuple[Case, ...]
+
+    @property
+    def target(self) -> Target | None:
+        """What is switched off in all of them, if anything is."""
+        return self.cases[0].target
+
+
+def grouped(cases: Iterable[Case]) -> list[Group]:
+    """Return *cases* of one dataset by target and ablation, in the order in which these come."""
+    found: dict[tuple[str, str | None], list[Case]] = {}
+    for case in cases:
+        found.setdefault((case.target_name, case.ablation), []).append(case)
+    return [Group(tuple(members)) for members in found.values()]
+
+
+def group_ids(groups: Iterable[Group], *, several: bool) -> list[str]:
+    """Return the test ids of *groups*: ``baseline``, ``L3H7``; with the ablation where there are *several*."""
+    firsts = [group.cases[0] for group in groups]
+    return [first.target_name + (f"-{first.ablation}" if several and first.ablation else "") for first in firsts]
+
+
+def by_item(cases: Sequence[Case]) -> list[Case]:
+    """Return *cases* item by item, as they stand where each is a test: the files are then the same."""
+    order: dict[ItemKey, int] = {}
+    for case in cases:
+        order.setdefault(case.key[:2], len(order))
+    return sorted(cases, key=lambda case: order[case.key[:2]])
+
+
+def failed_baseline(wrong: Sequence[Outcome], asked: int) -> str:
+    """Return what a failed baseline says: how many are wrong, and :data:`MOST_LISTED` of them."""
+    lines = [f"{len(wrong)} of {asked} items wrong"]
+    lines += [f"{one_line(outcome.item, 60)}  {baseline_line(outcome)}" for outcome in wrong[:MOST_LISTED]]
+    if len(wrong) > MOST_LISTED:
+        lines.append(f"and {len(wrong) - MOST_LISTED} more: outcomes.jsonl has them all")
+    return "\n".join(lines)
+
+
+def ablated_group(answered: Sequence[tuple[Outcome, Outcome | None]], flips: int) -> str:
+    """Return why an ablated group is wrong: ``L3H7 off: 5 of 100 items changed, 3 flips to wrong``."""
+    moved = sum(baseline is not None and changed(outcome, baseline) for outcome, baseline in answered)
+    name = one_line(answered[0][0].target, 60)
+    flipped = "1 flip" if flips == 1 else f"{flips} flips"
+    return f"{name} off: {moved} of {len(answered)} items changed, {flipped} to wrong"

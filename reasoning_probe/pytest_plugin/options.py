@@ -1,0 +1,324 @@
+"""The plugin's options and their ini twins."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from reasoning_probe.cluster.config import parse_engine
+from reasoning_probe.data.shards import parse_shard
+from reasoning_probe.limits import MAX_DROP, parse_limits, parse_share
+from reasoning_probe.models.device_map import parse_device_map
+from reasoning_probe.pytest_plugin import option_types
+from reasoning_probe.pytest_plugin.option_types import Bad
+from reasoning_probe.utils.text import printable
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its names on the command line, its ini twin, how its text is read."""
+
+    flags: tuple[str, ...]
+    ini: str
+    help: str
+    read: Callable[[str], Any] | None = None  # None: a flag that takes no value
+    metavar: str | None = None
+    many: bool = False
+    default: str = ""
+
+    @property
+    def dest(self) -> str:
+        """Where pytest keeps the value."""
+        return f"reasoning_probe_{self.ini}"
+
+
+OPTIONS = (
+    Option(
+        ("--model", "--probe-model"),
+        "probe_model",
+        "the model to probe: tiny-reasoner (bundled), smollm2, a hub id (NAME@REVISION pins it), a folder (a model or a"
+        " PEFT adapter) or a .gguf file",
+        option_types.words,
+        "NAME",
+        default="tiny-reasoner",
+    ),
+    Option(
+        ("--probe-trust-remote-code",),
+        "probe_trust_remote_code",
+        "run the Python code that a model brings with it (default: such a model is refused)",
+    ),
+    Option(
+        ("--probe-allow-pickle",),
+        "probe_allow_pickle",
+        "read weights in Python's pickle format, which can run code (default: safetensors and .gguf alone)",
+    ),
+    Option(("--ablate-heads",), "ablate_heads", "switch off every attention head, one at a time"),
+    Option(("--ablate-layers",), "ablate_layers", "switch off all heads of a layer, one layer at a time"),
+    Option(
+        ("--probe-heads",),
+        "probe_heads",
+        "switch off these only: L3H7 a head, L5 a layer's heads jointly, L8-L11 four layers, L3KV1 the heads that share"
+        " a key, L3MLP an MLP, L3H7+L5H1 jointly",
+        option_types.words,
+        "SPEC",
+    ),
+    Option(
+        ("--probe-screen",),
+        "probe_screen",
+        "of all heads measure only the K that first-order attribution ranks first, and a sample of the others",
+        option_types.positive,
+        "K",
+    ),
+    Option(
+        ("--ablation", "--probe-ablation"),
+        "probe_ablation",
+        "what replaces a head's output: zero, mean, resample, or several of them",
+        option_types.ablations,
+        "KIND[,KIND]",
+        default="zero",
+    ),
+    Option(
+        ("--probe-seed",),
+        "probe_seed",
+        "seed of what resample, shots and screening draw",
+        option_types.seed,
+        "N",
+        default="0",
+    ),
+    Option(
+        ("--probe-dataset",),
+        "probe_dataset",
+        "ask other items in place of a dataset: a .jsonl, .json, .csv or .parquet file, hf:openai/gsm8k:test, or"
+        " harder ones, arithmetic:digits=3,steps=4",
+        option_types.source,
+        "NAME=SOURCE",
+        many=True,
+    ),
+    Option(
+        ("--probe-items",),
+        "probe_items",
+        "ask N items of each dataset, or of those that are named, arithmetic=200,logic=100: a file's first N;"
+        " arithmetic, multi_step and logic are generated",
+        option_types.counts,
+        "N|NAME=N",
+    ),
+    Option(
+        ("--probe-shots",),
+        "probe_shots",
+        "so many worked examples before each question, never of those that are asked; N:SOURCE says where from",
+        option_types.shots,
+        "N[:SOURCE]",
+        default="0",
+    ),
+    Option(
+        ("--probe-chat",),
+        "probe_chat",
+        "put questions in the tokenizer's chat template: off, on, or auto: where it has one",
+        option_types.one_of("auto", "on", "off"),
+        "MODE",
+        default="off",
+    ),
+    Option(("--probe-cot",), "probe_cot", 'ask for a chain of thought: "Let\'s think step by step."'),
+    Option(
+        ("--probe-template",),
+        "probe_template",
+        "file with the text around a question, which holds {question} once",
+        option_types.words,
+        "FILE",
+    ),
+    Option(
+        ("--probe-choices",),
+        "probe_choices",
+        "read a choice from the log-probabilities of the choices, or from what is generated where they are listed",
+        option_types.one_of("logprob", "generation"),
+        "logprob|generation",
+        default="logprob",
+    ),
+    Option(
+        ("--probe-max-new-tokens",),
+        "probe_max_new_tokens",
+        "tokens an answer may have at most",
+        option_types.positive,
+        "N",
+    ),
+    Option(
+        ("--probe-device",), "probe_device", "auto, cpu, cuda or cuda:N", option_types.words, "DEVICE", default="auto"
+    ),
+    Option(
+        ("--probe-device-map",),
+        "probe_device_map",
+        "a model too big for one device: auto divides it among the GPUs, the CPU's memory and the disk;"
+        " 0=20GB,cpu=60GB says how much of each",
+        option_types.parsed(parse_device_map),
+        "MAP",
+    ),
+    Option(
+        ("--probe-dtype",),
+        "probe_dtype",
+        "float32, bfloat16, float16, or auto: float32 for models under 2 billion parameters",
+        option_types.dtype,
+        "DTYPE",
+        default="auto",
+    ),
+    Option(
+        ("--probe-memory",),
+        "probe_memory",
+        "memory the sweep may use, for example 4GB (default: half of what is free)",
+        option_types.size,
+        "SIZE",
+    ),
+    Option(
+        ("--probe-engine",),
+        "probe_engine",
+        "where the sweep runs: local, or ray[=HOST:PORT] for the nodes of a Ray cluster (pip install"
+        " 'reasoning-probe[ray]')",
+        option_types.parsed(parse_engine),
+        "ENGINE",
+        default="local",
+    ),
+    Option(
+        ("--probe-replica-cpus",),
+        "probe_replica_cpus",
+        "CPUs of each copy of the model on a cluster",
+        option_types.amount,
+        "N",
+        default="1",
+    ),
+    Option(
+        ("--probe-replica-gpus",),
+        "probe_replica_gpus",
+        "GPUs of each copy of the model on a cluster (default: 1 where the cluster has any)",
+        option_types.amount,
+        "N",
+    ),
+    Option(
+        ("--probe-cache",),
+        "probe_cache",
+        "folder of the outcome store, from which a second run takes what it knows; off keeps none (default:"
+        " .reasoning_probe_cache beside the ini file)",
+        option_types.words,
+        "DIR",
+    ),
+    Option(("--probe-fresh",), "probe_fresh", "compute every outcome anew, whatever the outcome store knows"),
+    Option(
+        ("--probe-shard",),
+        "probe_shard",
+        "ask one of several parts of the items, for example 2/8 for the second of eight",
+        option_types.parsed(parse_shard),
+        "K/N",
+    ),
+    Option(
+        ("--probe-granularity",),
+        "probe_granularity",
+        "what a test case is: an item under a target (case), or all items under it (head), for sweeps of more than"
+        " 100,000",
+        option_types.one_of("case", "head"),
+        "case|head",
+        default="case",
+    ),
+    Option(
+        ("--probe-min-accuracy",),
+        "probe_min_accuracy",
+        "pass where every dataset reaches an accuracy, and fail else, whatever single answers are: 0.9 for all, or"
+        " arithmetic=0.9,logic=0.5",
+        option_types.parsed(parse_limits),
+        "LIMITS",
+    ),
+    Option(
+        ("--probe-reference",),
+        "probe_reference",
+        "pass where no dataset falls too far below an earlier run over the same items: its folder, or a .jsonl file",
+        option_types.words,
+        "PATH",
+    ),
+    Option(
+        ("--probe-max-drop",),
+        "probe_max_drop",
+        "how far the accuracy may fall below the reference's",
+        option_types.parsed(parse_share),
+        "SHARE",
+        default=str(MAX_DROP),
+    ),
+    Option(
+        ("--probe-update-reference",),
+        "probe_update_reference",
+        "make this run the reference that --probe-reference names",
+    ),
+    Option(("--probe-figures",), "probe_figures", "write the page's figures as SVG and PNG files, too: DIR/figures"),
+    Option(
+        ("--probe-dir",),
+        "probe_dir",
+        "folder of the page and the run's files",
+        option_types.words,
+        "DIR",
+        default="reports",
+    ),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add every option to the group "reasoning-probe", with its ini twin."""
+    group = parser.getgroup("reasoning-probe", "reasoning-probe: reasoning questions and attention heads")
+    for option in OPTIONS:
+        twin = f" (default: {option.default})" if option.default else ""
+        if option.read is None:
+            group.addoption(*option.flags, dest=option.dest, action="store_true", default=None, help=option.help)
+            parser.addini(option.ini, option.help, type="bool", default=False)
+        elif option.many:
+            group.addoption(
+                *option.flags,
+                dest=option.dest,
+                action="append",
+                default=None,
+                metavar=option.metavar,
+                type=_argument(option.read),
+                help=option.help,
+            )
+            parser.addini(option.ini, option.help, type="linelist", default=[])
+        else:
+            group.addoption(
+                *option.flags,
+                dest=option.dest,
+                default=None,
+                metavar=option.metavar,
+                type=_argument(option.read),
+                help=option.help + twin,
+            )
+            parser.addini(option.ini, option.help, default=option.default)
+
+
+def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            return read(text)
+        except Bad as problem:
+            raise argparse.ArgumentTypeError(str(problem)) from None
+
+    return convert
+
+
+def _wanted(option: Option) -> str:
+    return ": write true or false" if option.read is None else ""
+
+
+def value_of(config: pytest.Config, option: Option) -> Any:
+    """Return what the command line says of *option*, or the ini file; raises ``pytest.UsageError``."""
+    given = config.getoption(option.dest)
+    if given is not None:
+        return given
+    try:
+        ini = config.getini(option.ini)
+    except (ValueError, TypeError, pytest.UsageError) as problem:  # a truth value, or in TOML another type
+        raise pytest.UsageError(f"{option.ini} in the ini file: {printable(problem, 300)}{_wanted(option)}") from None
+    if option.read is None:
+        return ini
+    try:
+        if option.many:
+            return [option.read(line) for line in ini]
+        return option.read(ini) if ini else None
+    except Bad as problem:
+        raise pytest.UsageError(f"{option.ini} in the ini file: {problem}") from None

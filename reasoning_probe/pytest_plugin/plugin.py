@@ -1,0 +1,389 @@
+"""The pytest plugin: options, parametrisation, fixtures, verdicts, wiring. Each hook calls one thing below.
+
+This module is imported in every pytest session of an environment that has the package, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reasoning_probe.pytest_plugin.collection import cases_of, dependence, members, unknown_source, variants
+from reasoning_probe.pytest_plugin.options import add_options
+from reasoning_probe.pytest_plugin.state import SHARED, State, complete_junit, unused_model, unwritten, write_files
+
+if TYPE_CHECKING:
+    from reasoning_probe.data.items import Item
+    from reasoning_probe.pytest_plugin.head_granularity import Group
+    from reasoning_probe.results.outcome import Key, Outcome
+    from reasoning_probe.session.session import Case
+
+STATE = pytest.StashKey["State"]()
+ASKED = pytest.StashKey["Outcome"]()
+UNCHANGED = pytest.StashKey[bool]()
+GROUP = pytest.StashKey[dict["Key", "Outcome"]]()
+INSIDE = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options and their ini twins."""
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the hooks by which a conftest adds sources, scorers, categories and sections."""
+    from reasoning_probe.pytest_plugin import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers and read the options; a bad one ends the session here."""
+    config.addinivalue_line(
+        "markers",
+        "probe(source, name=None): ask every item of a reasoning dataset: a built-in's name, a file, hf:NAME:SPLIT,"
+        " lm-eval:TASK or Items; written as the decorator reasoning_probe.probe, which editors check",
+    )
+    config.addinivalue_line("markers", "ablated: a probe's case with attention heads switched off")
+    config.stash[STATE] = State(config)
+
+
+# -- collection ---------------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Turn each item into a parameter and each target into a variant of it."""
+    mark = metafunc.definition.get_closest_marker("probe")
+    if mark is None:
+        return
+    state = metafunc.config.stash[STATE]
+    cases: Sequence[Case | Group] = []
+    ids: list[str] = []
+    try:
+        cases, ids = variants(state, metafunc, mark, __name__)
+    except ValueError as problem:  # our own errors are ValueErrors of one line
+        state.problem = state.problem or str(problem)
+    if "probe_case" in metafunc.fixturenames:
+        state.calm.begin()
+        ablated = (pytest.mark.ablated.mark,)  # one for all: there may be 100,000 cases
+        params = [pytest.param(case, marks=ablated) if case.target else case for case in cases]
+        metafunc.parametrize("probe_case", params, ids=ids, indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """End the session where options or data are wrong; leave out what other shards ask."""
+    state = config.stash[STATE]
+    if state.started:
+        state.problem = unknown_source(state)
+    if state.problem:  # kept, since pytest goes on to pytest_collection_finish
+        _refuse(config, items, state.problem)
+    if state.started and state.settings.shard is not None:
+        elsewhere = [item for item in items if not all(map(state.session.in_shard, cases_of(item)))]
+        gone = set(elsewhere)
+        items[:] = [item for item in items if item not in gone]
+        config.hook.pytest_deselected(items=elsewhere)
+
+
+def _refuse(config: pytest.Config, items: list[pytest.Item], problem: str) -> None:
+    """End the session with exit code 4; an xdist worker runs nothing and leaves that to the controller."""
+    if not hasattr(config, "workerinput"):
+        raise pytest.UsageError(problem)
+    items[:] = []
+    getattr(config, "workeroutput")[SHARED] = problem  # noqa: B009  # xdist's, unknown to the type
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """End the session where a worker found that options or data are wrong."""
+    problem = getattr(node, "workeroutput", {}).get(SHARED)
+    if problem:
+        raise pytest.UsageError(problem)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make the cases that are left the plan."""
+    state = session.config.stash[STATE]
+    state.calm.end()
+    if state.started:
+        cases = [case for item in session.items for case in cases_of(item)]
+        if state.settings.granularity == "head":
+            from reasoning_probe.pytest_plugin.head_granularity import by_item
+
+            cases = by_item(cases)
+        state.session.select(cases)
+        state.problem = state.gate.refusal(state.session) if cases else None
+        if state.problem:
+            _refuse(session.config, session.items, state.problem)
+        elif cases and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
+            from reasoning_probe.pytest_plugin.html_report import switch_on
+            from reasoning_probe.results.run import RunError, check_folder
+
+            try:
+                check_folder(state.settings.directory)
+            except RunError as problem:
+                raise pytest.UsageError(f"--probe-dir: {problem}") from None
+
+            switch_on(state, session)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Under xdist the controller collects nothing: there the first report of a probe's case switches the page on."""
+    node = getattr(report, "node", None)
+    if node is None or not hasattr(report, "reasoning_probe"):
+        return
+    state = node.config.stash[STATE]
+    if not state.page:
+        from reasoning_probe.pytest_plugin.html_report import switch_on
+
+        for page in switch_on(state, node.config.pluginmanager.getplugin("session")):
+            page.pytest_runtest_logreport(report)  # pluggy does not call a plugin that came during the call
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say which model, heads, items and cases will run."""
+    state = config.stash[STATE]
+    # With -q people and tools read the bare list of tests.
+    if not state.started or config.get_verbosity() < 0:
+        return []
+    return [state.session.summary_line(), *unused_model(state)]
+
+
+# -- fixtures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    """End the session at a fixture that holds on to one item of a group and that collecting could not find."""
+    if request.config.stash[STATE].settings.granularity == "head" and cases_of(request.node):
+        problem = dependence(fixturedef.argname, fixturedef.func, __name__)
+        if problem:
+            pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+@pytest.fixture(scope="session")
+def probe_model(request: pytest.FixtureRequest) -> Any:
+    """The model that is probed, ``(model, tokenizer)``; override it to probe a model in memory."""
+    state = request.config.stash[STATE]
+    loaded = _or_exit(state.session.machine.load)
+    return loaded.model, loaded.tokenizer
+
+
+@pytest.fixture
+def probe_case(request: pytest.FixtureRequest) -> Case:
+    """The item and the target of this case; a group's is another whenever the test's body runs."""
+    return members(request.param)[0]
+
+
+@pytest.fixture
+def item(probe_case: Case) -> Item:
+    """The item that this case asks: question, expected answer, kind, operands."""
+    return probe_case.item
+
+
+@pytest.fixture
+def ablation(probe_case: Case) -> str:
+    """What is switched off in this case: ``baseline``, ``L3H7``, ``L3`` or ``L3H7+L5H1``."""
+    return probe_case.target_name
+
+
+@pytest.fixture
+def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
+    """What the model answered, an ``Outcome``: ``response``, ``answer``, ``correct``, ``category``, ..."""
+    from reasoning_probe.group_shell import answers
+    from reasoning_probe.report.effects import changed
+
+    session = request.config.stash[STATE].session
+    cases = cases_of(request.node)
+    answered = answers(cases, lambda case: _ask(request, case))
+    if not answered:
+        request.node.stash[UNCHANGED] = session.left_out(probe_case)  # no row on the page
+        pytest.skip(session.why_none(probe_case))
+    pairs = [(outcome, session.baseline_of(outcome)) for _, outcome in answered]
+    request.node.stash[UNCHANGED] = all(
+        outcome is not baseline and baseline is not None and not changed(outcome, baseline)
+        for outcome, baseline in pairs
+    )
+    request.node.stash[ASKED] = answered[0][1]
+    request.node.stash[GROUP] = {case.key: outcome for case, outcome in answered}
+    return answered[0][1]
+
+
+def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
+    from reasoning_probe.pytest_plugin.progress import progress_bar
+
+    config = request.config
+    state = config.stash[STATE]
+    session = state.session
+    worker = state.worker
+
+    def prepare() -> None:
+        if session.engine is None and session.machine.provided is None:
+            given = request.getfixturevalue("probe_model")
+            if not session.machine.loaded:  # an overridden fixture, not ours
+                session.machine.provide(given)
+
+    def asked() -> Outcome | None:
+        if worker is not None:
+            return worker.outcome(case, prepare)
+        prepare()
+        whole = not config.getvalue("maxfail")  # with -x the sweep goes only as far as the tests do
+        with progress_bar(config) as progress:
+            return session.outcome(case, whole_plan=whole, progress=progress)
+
+    outcome: Outcome | None = _or_exit(asked)
+    return outcome
+
+
+def _or_exit(call: Any) -> Any:
+    """Return what *call* returns; what is wrong with a model ends the session in one line, exit code 4."""
+    try:
+        return call()
+    except ValueError as problem:
+        from reasoning_probe.data.prompts.prompting import PromptError
+        from reasoning_probe.models.errors import ModelError
+        from reasoning_probe.models.head_map import HeadError
+        from reasoning_probe.session.extensions import ExtensionError
+
+        if isinstance(problem, ModelError | HeadError | PromptError | ExtensionError):
+            pytest.exit(str(problem), returncode=pytest.ExitCode.USAGE_ERROR)
+        raise
+
+
+# -- verdicts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run the body of a group's case once for each item; the hook is called anew for each, this once let through."""
+    config = pyfuncitem.config
+    if config.stash[STATE].settings.granularity == "case" or pyfuncitem.stash.get(INSIDE, False):
+        return None
+    cases = cases_of(pyfuncitem)
+    if not cases:
+        return None
+    from reasoning_probe.group_shell import run_bodies, settle
+
+    asked = pyfuncitem.stash.get(GROUP, {})
+    pyfuncitem.stash[INSIDE] = True
+    try:
+        wrong = run_bodies(pyfuncitem, cases, asked, ASKED)
+    finally:
+        pyfuncitem.stash[INSIDE] = False
+    settle(config.stash[STATE], wrong, asked.values(), lambda line: _xfail(pyfuncitem, line))
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A wrong answer fails a baseline case without a traceback unless a gate decides, and xfails an ablated one.
+
+    Other errors stay.
+    """
+    try:
+        return (yield)
+    except AssertionError:
+        outcome = item.stash.get(ASKED, None)
+        if outcome is None or outcome.correct:
+            raise
+    from reasoning_probe.report.terminal.summary import ablated_line, baseline_line, failure_text
+
+    state = item.config.stash[STATE]
+    session = state.session
+    if outcome.ablation is None:
+        if state.gate.decides(outcome.dataset):
+            _xfail(item, baseline_line(outcome))
+        pytest.fail(failure_text(outcome), pytrace=False)
+    line = ablated_line(outcome, session.baseline_of(outcome))
+    _xfail(item, line)
+    pytest.fail(line, pytrace=False)  # under --runxfail
+
+
+def _xfail(item: pytest.Item, line: str) -> None:
+    """Do what ``pytest.xfail`` does, without a traceback, for which pytest would parse this module anew each time."""
+    if not item.config.getoption("runxfail"):
+        raise pytest.xfail.Exception(line, pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Mark the reports of a probe's cases for the page; a property would be written to the JUnit XML, too."""
+    report: Any = yield
+    if cases_of(item):
+        ablated = item.get_closest_marker("ablated") is not None
+        report.reasoning_probe = {"ablated": ablated, "unchanged": item.stash.get(UNCHANGED, False)}
+    return report  # type: ignore[no-any-return]
+
+
+# -- the end ------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker the folder in which outcomes are handed over."""
+    state = node.config.stash[STATE]
+    if state.shared is None:
+        state.shared = Path(tempfile.mkdtemp(prefix="reasoning-probe-"))
+    node.workerinput[SHARED] = str(state.shared)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """Write the run's files before the page, or in an xdist worker hand over what only it knows.
+
+    A file that cannot be written is told in the summary; the outcomes are safe in the store.
+    """
+    state = session.config.stash.get(STATE, None)
+    if state is None:
+        return (yield)
+    from reasoning_probe.pytest_plugin.progress import progress_bar
+
+    try:
+        with progress_bar(session.config, "curve") as progress:
+            write_files(state, progress, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+    except (OSError, KeyboardInterrupt) as problem:  # a second Ctrl-C: pytest is ending already
+        state.unwritten = unwritten(problem, state)
+        state.stopped |= isinstance(problem, KeyboardInterrupt)
+    try:
+        result = yield
+        complete_junit(state)
+        return result
+    except OSError as problem:
+        if state.run is None:
+            raise
+        state.unwritten = state.unwritten or unwritten(problem, state)
+    finally:
+        if state.stopped:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+        elif state.unwritten:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        elif session.exitstatus == pytest.ExitCode.OK and state.gate.fails(state.run):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Clean up: generator fixtures that were run for collection, and the folder of xdist's workers."""
+    state = config.stash.get(STATE, None)
+    if state is None:
+        return
+    state.calm.end()
+    for made in state.opened:
+        next(made, None)
+    if state.started:
+        state.session.machine.close()
+    if state.shared is not None:
+        shutil.rmtree(state.shared, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print accuracy, strongest heads, error categories, the gate and where the page is."""
+    from reasoning_probe.pytest_plugin.terminal_summary import print_summary
+
+    print_summary(terminalreporter, config.stash[STATE])

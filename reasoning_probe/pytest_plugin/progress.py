@@ -1,0 +1,78 @@
+"""Progress of a sweep: a bar on a terminal, an occasional plain line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import pytest
+
+from reasoning_probe.session.session import ProgressBar
+
+LINE_EVERY_S = 20.0
+"""Seconds between two lines where there is no terminal."""
+
+
+@contextmanager
+def progress_bar(config: pytest.Config, name: str = "sweep") -> Iterator[ProgressBar]:
+    """Yield a callback for rows done and rows in all; it shows rate and time left while the sweep, or *name*, runs."""
+    if config.get_verbosity() < 0 or hasattr(config, "workerinput"):  # an xdist worker has no terminal of its own
+        yield lambda done, total: None
+        return
+    capture = config.pluginmanager.getplugin("capturemanager")
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    # While output is captured, the standard streams are files: only the reporter knows whether there is a terminal.
+    show = _Bar(name) if reporter is not None and reporter.isatty else _Lines()
+
+    def uncaptured() -> AbstractContextManager[Any]:
+        return nullcontext() if capture is None else capture.global_and_fixture_disabled()
+
+    def report(done: int, total: int) -> None:
+        with uncaptured():
+            show(done, total)
+
+    try:
+        yield report
+    finally:
+        with uncaptured():
+            show.close()
+
+
+class _Bar:
+    """A tqdm bar."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if self.bar is None:
+            self.bar = tqdm(total=total, unit="case", desc=self.name, leave=False, file=sys.__stderr__)
+        self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+class _Lines:
+    """A line every twenty seconds, for logs."""
+
+    def __init__(self) -> None:
+        self.started = self.last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self.last >= LINE_EVERY_S and done < total:
+            self.last = now
+            rate = done / (now - self.started)
+            left = f", {(total - done) / rate:.0f} s left" if rate else ""
+            print(f"\nreasoning-probe: {done} of {total} cases, {rate:.1f} a second{left}", flush=True)
+
+    def close(self) -> None:
+        """Lines need no end."""

@@ -1,0 +1,56 @@
+"""A run for GitHub Actions: annotations of what got worse, and the job's summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reasoning_probe.report.ci.markdown import markdown_summary
+from reasoning_probe.report.text import count, one_line, p_value
+from reasoning_probe.results.run import Run
+
+MOST = 10
+"""Annotations of a kind that GitHub shows of a step; the last says how many more there are."""
+
+
+def workflow_commands(run: Run) -> list[str]:
+    """Return the annotations of what got worse, as GitHub reads them from a job's log.
+
+    A failed check of the gate is an error, an item that was right in the reference a notice. Without a gate nothing got
+    worse, however many answers are wrong.
+    """
+    gate = run.summary.get("gate")
+    if not gate:
+        return []
+    failed = [
+        one_line(check["line"], 400) + ("" if check.get("p_value") is None else f", p {p_value(check['p_value'])}")
+        for check in gate["checks"]
+        if check["passed"] is False
+    ]
+    worse = [
+        f"{one_line(found['dataset'], 40)} {one_line(found['item'], 60)}: right in the reference, now"
+        f" {one_line(found['answer'] if found['answer'] is not None else 'no answer', 60)!r},"
+        f" expected {one_line(found['expected'], 60)!r}"
+        for found in gate.get("regressions") or ()
+    ]
+    return [
+        *(_command("error", "reasoning-probe: the gate failed", line) for line in _first(failed, "check")),
+        *(_command("notice", "reasoning-probe: an answer got worse", line) for line in _first(worse, "item")),
+    ]
+
+
+def _first(lines: list[str], noun: str) -> list[str]:
+    if len(lines) <= MOST:
+        return lines
+    return [*lines[: MOST - 1], f"and {count(len(lines) - MOST + 1, f'more {noun}')}"]
+
+
+def _command(kind: str, title: str, text: str) -> str:
+    for character, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
+        text, title = text.replace(character, code), title.replace(character, code)
+    return f"::{kind} title={title.replace(':', '%3A').replace(',', '%2C')}::{text}"
+
+
+def append_summary(path: Path, run: Run) -> None:
+    """Append the Markdown summary to the job's, which other steps may have begun. Raises ``OSError``."""
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write("\n" + markdown_summary(run))

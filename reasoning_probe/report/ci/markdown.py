@@ -1,0 +1,121 @@
+"""A run as a short Markdown summary, for a CI job's page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from reasoning_probe.report.curves import curve_sentences, screening_sentences
+from reasoning_probe.report.effects import Group, accuracy_sentence, error_counts, groups, sentences, significant
+from reasoning_probe.report.text import count, nats, one_line, p_value, percent, points
+from reasoning_probe.results.run import Run
+
+MOST_DATASETS = 30
+MOST_TARGETS = 10
+MOST_BYTES = 58_000
+MOST_SAID = 20_000
+"""Bytes of the sentences, so that the gate always follows them."""
+_SPECIAL = re.compile(r"[\\`*_\[\]#|~$@:<>&]")
+
+
+def markdown_summary(run: Run) -> str:
+    """Return the findings as GitHub's Markdown, under 60 kB however many datasets and targets there are."""
+    datasets = list(run.summary["datasets"].items())
+    parts = [f"## reasoning-probe: {_plain(run.summary['model']['name'])}", _plain(accuracy_sentence(run), 300)]
+    said = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
+    bullets = "\n".join(f"- {_plain(sentence, 600)}" for sentence in said[:MOST_DATASETS])
+    parts.append("\n\n".join(_within([bullets], MOST_SAID)))
+    parts.append(_gate(run))
+    rows = [
+        [
+            _plain(name),
+            f"{entry['correct']:,} of {entry['items']:,}",
+            percent(entry["accuracy"]),
+            f"{percent(entry['ci95'][0])} to {percent(entry['ci95'][1])}",
+        ]
+        for name, entry in datasets[:MOST_DATASETS]
+    ]
+    parts.append(_table(["dataset", "right", "accuracy", "95 % interval"], rows))
+    if len(datasets) > MOST_DATASETS:
+        parts.append(f"and {count(len(datasets) - MOST_DATASETS, 'more dataset')}")
+    told = [group for group in groups(run) if group.significant or group.finding == "none"]
+    parts += [_targets(group) for group in told[:MOST_DATASETS]]
+    for title, ablated in (("Mistakes", False), ("Mistakes with a target off", True)):
+        counts = list(error_counts(run, ablated=ablated).items())[:MOST_TARGETS]
+        if counts:
+            parts.append(f"{title}: " + ", ".join(f"{_plain(category)} {number:,}" for category, number in counts))
+    parts += map(_own, (run.summary.get("sections") or ())[:MOST_TARGETS])
+    return "\n\n".join(_within([part for part in parts if part], MOST_BYTES)) + "\n"
+
+
+def _within(parts: Sequence[str], room: int) -> list[str]:
+    """Return *parts*, at most *room* bytes of them, cut between two lines, and where something is cut, that it is."""
+    kept: list[str] = []
+    for part in parts:
+        lines: list[str] = []
+        for line in part.split("\n"):
+            room -= len(line.encode()) + 2
+            if room < 0:
+                return [*kept, *(["\n".join(lines)] if lines else []), "There is more in run.json."]
+            lines.append(line)
+        kept.append(part)
+    return kept
+
+
+def _gate(run: Run) -> str:
+    gate = run.summary.get("gate")
+    if not gate:
+        return ""
+    marks = {True: "✅", False: "❌", None: "⚪"}
+    verdict = {True: "passed", False: "failed", None: "undecided"}[gate["passed"]]
+    lines = [f"{marks[gate['passed']]} **Gate {verdict}**", ""]
+    for check in gate["checks"][:MOST_DATASETS]:
+        p = "" if check.get("p_value") is None else f", p {p_value(check['p_value']).replace('<', '&lt;')}"
+        lines.append(f"- {marks[check['passed']]} {_plain(check['line'], 400)}{p}")
+    lines += [f"- {_plain(line, 300)}" for line in (gate.get("notes") or ())[:MOST_TARGETS]]
+    worse = gate.get("regressions") or []
+    for found in worse[:MOST_TARGETS]:
+        answer = "nothing" if found["answer"] is None else found["answer"]
+        told = f"{_plain(found['dataset'], 40)} {_plain(found['item'], 60)}: {_plain(answer, 60)}"
+        lines.append(f"- right in the reference, wrong now: {told} instead of {_plain(found['expected'], 60)}")
+    if len(worse) > MOST_TARGETS:
+        lines.append(f"- and {count(len(worse) - MOST_TARGETS, 'more item')} that got worse")
+    return "\n".join(lines)
+
+
+def _targets(group: Group) -> str:
+    rows = [
+        [
+            _plain(row["target"]),
+            points(row["delta"]) + (" \\*" if significant(row) else ""),
+            f"{row['flips_to_wrong']:,}",
+            f"{row['flips_to_right']:,}",
+            p_value(row["p_adjusted"]).replace("<", "&lt;"),
+            nats(row["delta_logprob"]),
+        ]
+        for row in group.rows[:MOST_TARGETS]
+    ]
+    head = [group.noun, "points", "right to wrong", "wrong to right", "p (Holm)", "log-prob. (nats)"]
+    return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(head, rows)}"
+
+
+def _own(section: dict[str, Any]) -> str:
+    """Return a section that a user's hook made."""
+    width = max(map(len, [section["head"], *section["rows"]]))
+    rows = [
+        [_plain(cell) for cell in (*cells, *[""] * (width - len(cells)))] for cells in section["rows"][:MOST_TARGETS]
+    ]
+    head = [_plain(cell) for cell in (*section["head"], *[""] * (width - len(section["head"])))]
+    parts = [f"### {_plain(section['title'])}", _plain(section["text"], 1000), _table(head, rows) if rows else ""]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _plain(text: str, width: int = 80) -> str:
+    """Return somebody else's text as text: on one line, nothing in it read as Markdown or HTML."""
+    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", one_line(text, width))

@@ -1,0 +1,67 @@
+"""What a map of heads can show of a target: the change of accuracy, of the log-probability, or of one category."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reasoning_probe.report.effects import Row, moves_logprob, significant
+from reasoning_probe.report.text import nats, points
+
+CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hallucination")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number a target.
+
+    ``value`` is in ``unit`` and ``None`` where it is not known; ``good`` is +1 where more is better and -1 where more
+    is worse; ``narrowest`` is the least that the colours span either way; ``marked`` tells the significant targets.
+    """
+
+    name: str
+    unit: str
+    value: Callable[[Row], float | None]
+    marked: Callable[[Row], bool]
+    shown: Callable[[Row], str]
+    narrowest: float
+    good: int = 1
+
+
+ACCURACY = Measure(
+    "Accuracy change",
+    "points",
+    lambda row: 100 * row["delta"],
+    significant,
+    lambda row: points(row["delta"]),
+    narrowest=5.0,
+)
+LOGPROB = Measure(
+    "Log-probability change of the expected answer",
+    "nats",
+    lambda row: row["delta_logprob"],
+    moves_logprob,
+    lambda row: nats(row["delta_logprob"]),
+    narrowest=0.1,
+)
+
+
+def category_shift(category: str) -> Measure:
+    """Return the change in the number of wrong answers of *category*; no test is made of it, so none is marked."""
+
+    def value(row: Row) -> float | None:
+        shift = row.get("shift")
+        return None if shift is None else float(shift.get(category, 0))
+
+    def shown(row: Row) -> str:
+        change = value(row)
+        return "-" if change is None else f"{change:+.0f}" if change else "0"
+
+    return Measure(f"Change of {category} answers", "items", value, lambda row: False, shown, narrowest=2.0, good=-1)
+
+
+def shifted(rows: tuple[Row, ...]) -> list[str]:
+    """Return the categories whose number any of *rows* changes, the known ones first and in their order."""
+    found = {category for row in rows for category, change in (row.get("shift") or {}).items() if change}
+    found.discard("correct")
+    return [*(known for known in CATEGORIES if known in found), *sorted(found.difference(CATEGORIES))]

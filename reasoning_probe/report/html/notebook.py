@@ -1,0 +1,77 @@
+"""A run in a notebook's cell: what was found, the maps, the strongest targets.
+
+It has no style sheet, since many viewers of notebooks drop those.
+"""
+
+from __future__ import annotations
+
+from itertools import count as counter
+
+from reasoning_probe.report.effects import Group, accuracy_sentence, groups, sentences, significant
+from reasoning_probe.report.figures.figure import Picture
+from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB
+from reasoning_probe.report.figures.run_figures import GroupPictures
+from reasoning_probe.report.html.elements import details, figure, minus, name, row, table
+from reasoning_probe.report.text import count, escape, nats, p_value, points
+from reasoning_probe.results.run import Run
+
+MOST_TARGETS = 10
+
+MEASURES = {"accuracy": ACCURACY, "logprob": LOGPROB}
+
+_numbers = counter()  # pictures of one notebook must not share their ids
+
+
+def group_of(run: Run, ablation: str | None = None) -> Group:
+    """Return the effects under *ablation* (the first there is); ``ValueError`` where nothing was switched off."""
+    found = groups(run)
+    if not found:
+        raise ValueError("nothing was switched off: sweep with targets=None for every head, or name some")
+    known = [group.ablation for group in found]
+    if ablation is not None and ablation not in known:
+        raise ValueError(f"no target was measured with the ablation {ablation!r}: use {' or '.join(known)}")
+    return found[0 if ablation is None else known.index(ablation)]
+
+
+def head_map(run: Run, group: Group, measure: str) -> Picture:
+    """Return the map of *measure*, ``accuracy`` or ``logprob``. Raises ``ValueError`` where there is no single head."""
+    if measure not in MEASURES:
+        raise ValueError(f"unknown measure {measure!r}: use {' or '.join(MEASURES)}")
+    shown = GroupPictures(run, group, next(_numbers))
+    if not shown.cells:
+        raise ValueError("no single head was switched off: the map shows targets such as L3H7")
+    return shown.heatmap(MEASURES[measure], measure)
+
+
+def fragment(run: Run) -> str:
+    """Return the run as one HTML element, everything in it escaped."""
+    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences(run))
+    parts = [f"<p><strong>{escape(accuracy_sentence(run))}</strong></p>", f"<ul>{said}</ul>" if said else ""]
+    shown = groups(run)
+    for group in shown:
+        title = name(group.dataset if len(shown) == 1 else f"{group.dataset}, {group.ablation} ablation")
+        pictures = GroupPictures(run, group, next(_numbers))
+        body = ""
+        if pictures.cells:
+            measure = LOGPROB if group.finding == "floor" else ACCURACY
+            caption = f"{measure.name} in {measure.unit}; red loses, blue gains, ○ is significant"
+            body = figure(pictures.heatmap(measure, "n").svg(), caption)
+        parts.append(details(title, body + _strongest(group), opened=True))
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _strongest(group: Group) -> str:
+    rows = [
+        row(
+            name(effect["target"]) + (" ○" if significant(effect) else ""),
+            minus(points(effect["delta"])),
+            f"{effect['flips_to_wrong']:,}",
+            f"{effect['flips_to_right']:,}",
+            escape(p_value(effect["p_adjusted"])),
+            minus(nats(effect["delta_logprob"])),
+        )
+        for effect in group.rows[:MOST_TARGETS]
+    ]
+    head = [group.noun, "points", "right to wrong", "wrong to right", "p (Holm)", "log-prob. (nats)"]
+    more = f"; the strongest {len(rows)}" if len(group.rows) > len(rows) else ""
+    return table(f"{count(len(group.rows), group.noun)} over {count(group.items, 'item')}{more}", head, rows)

@@ -1,0 +1,122 @@
+"""Two runs side by side in the terminal: settings, accuracies, the answers and the effects that changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reasoning_probe.report.effects import accuracy_sentence
+from reasoning_probe.report.terminal.tables import table
+from reasoning_probe.report.text import count, listed, nats, one_line, p_value, percent, points
+from reasoning_probe.results.compare import Comparison, DatasetChange, TargetChange
+from reasoning_probe.results.run import Run
+from reasoning_probe.results.stats import ALPHA
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MOST = 20
+
+
+def show_comparison(
+    found: Comparison, first: tuple[Path, Run], second: tuple[Path, Run], console: Console, most: int = MOST
+) -> None:
+    """Print *found*, with the *most* first of the changed answers and of the changed effects."""
+    for letter, (folder, run) in (("A", first), ("B", second)):
+        console.print(one_line(f"{letter} = {folder}: {accuracy_sentence(run)}", 400), style="bold")
+    for name, one, other in found.settings:
+        console.print(one_line(f"{name}: {one_line(one, 60)} in A, {one_line(other, 60)} in B", 200), style="dim")
+    for note in found.notes:
+        console.print(f"{note}.")
+    for sentence in sentences(found):
+        console.print(f"- {one_line(sentence, 1000)}")
+    console.print()
+    head = ["dataset", "A", "B", "points", "95 % interval", "lost", "won", "p", "p (Holm)", "nats"]
+    console.print(table("Accuracy, B against A over the same items", head, map(_accuracy, found.datasets)))
+    if found.changed:
+        ranked = sorted(found.changed, key=lambda change: ("lost", "won", "other").index(change.what))
+        rows = [
+            (
+                change.what,
+                f"{one_line(change.first.dataset, 20)} {one_line(change.first.item, 30)}",
+                one_line(change.first.question, 60),
+                one_line(change.first.expected, 20),
+                _answer(change.first.answer),
+                _answer(change.second.answer),
+            )
+            for change in ranked[:most]
+        ]
+        title = f"Answers that changed{_cut(len(ranked), most)}"
+        console.print(table(title, ["", "item", "question", "expected", "A", "B"], rows, texts=6))
+    if found.targets:
+        head = ["target", "dataset", "points, A", "B", "change", "95 % interval", "p (Holm)", "nats, A", "B", "change"]
+        title = f"Effects, the clearest changes first{_cut(len(found.targets), most)}; * is significant"
+        rows_of_targets = map(_target, found.targets[:most])
+        console.print(table(title, [*head, "p (Holm)"], rows_of_targets, texts=2))
+
+
+def sentences(found: Comparison) -> list[str]:
+    """Return what can be said of the changes."""
+    said = []
+    for change in found.datasets:
+        effect = change.effect
+        by = f"{points(effect.delta)} points" if effect.delta else "no change"
+        chance = ", which may be chance" if effect.delta and effect.p_adjusted > ALPHA else ""
+        said.append(
+            f"{change.dataset}: {effect.flips_to_wrong:,} lost and {effect.flips_to_right:,} won of"
+            f" {count(effect.items, 'item')}, {by}{chance}"
+            f" (p {p_value(effect.p_adjusted)})."
+        )
+    if found.targets:
+        clear_targets = [target for target in found.targets if target.significant]
+        names = [f"{target.target} on {target.dataset}" for target in clear_targets]
+        what = count(len(found.targets), "effect")
+        if names:
+            said.append(f"{len(names):,} of {what} changed significantly: {listed(names, 4)}.")
+        else:
+            said.append(f"None of {what} changed significantly.")
+    return said
+
+
+def _cut(there: int, most: int) -> str:
+    return f", {most:,} of {there:,}" if there > most else ""
+
+
+def _accuracy(change: DatasetChange) -> tuple[str, ...]:
+    effect = change.effect
+    return (
+        change.dataset,
+        percent(change.first_correct / effect.items),
+        percent(effect.correct / effect.items),
+        points(effect.delta),
+        _interval(effect.delta_ci95),
+        f"{effect.flips_to_wrong:,}",
+        f"{effect.flips_to_right:,}",
+        p_value(effect.p_value),
+        p_value(effect.p_adjusted),
+        nats(effect.delta_logprob),
+    )
+
+
+def _target(found: TargetChange) -> tuple[str, ...]:
+    return (
+        found.target + (" *" if found.significant else ""),
+        f"{found.dataset}, {found.ablation}",
+        points(found.first),
+        points(found.second),
+        points(found.change.mean or 0.0),
+        _interval(found.change.ci95),
+        p_value(found.change.p_adjusted),
+        nats(found.first_logprob),
+        nats(found.second_logprob),
+        nats(found.change_logprob.mean),
+        p_value(found.change_logprob.p_adjusted),
+    )
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "-" if ends is None else f"{points(ends[0])} to {points(ends[1])}"
+
+
+def _answer(answer: str | None) -> str:
+    return "(none)" if answer is None else one_line(answer, 30)

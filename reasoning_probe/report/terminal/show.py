@@ -1,0 +1,101 @@
+"""A run in the terminal: what was found, with its tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reasoning_probe.report.controls import control_sentences
+from reasoning_probe.report.effects import (
+    Group,
+    accuracy_sentence,
+    error_counts,
+    groups,
+    remarks,
+    sentences,
+    significant,
+)
+from reasoning_probe.report.terminal.summary import engine_lines, gate_said
+from reasoning_probe.report.terminal.tables import bar, table
+from reasoning_probe.report.text import count, nats, one_line, p_value, percent, points
+from reasoning_probe.results.run import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.console import Group as Shown
+
+MOST_TARGETS = 10
+MOST_DATASETS = 50
+STYLES = {"good": "green", "bad": "red", "warning": "yellow"}
+
+
+def show(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
+    """Print what *run* found, with the *most* strongest targets of each dataset."""
+    model = run.summary["model"]
+    facts = [str(model.get(key)) for key in ("architecture", "dtype", "device") if model.get(key)]
+    facts.append(f"{count(model['layers'], 'layer')} of {count(model['heads'], 'head')}")
+    facts.append(count(len(run.outcomes), "outcome"))
+    console.print(one_line(accuracy_sentence(run), 400), style="bold")
+    console.print(one_line(", ".join(facts), 400), style="dim")
+    for sentence in [*sentences(run), *control_sentences(run)]:
+        console.print(f"- {one_line(sentence, 1000)}")
+    for said, style in gate_said(run):
+        console.print(said, style=STYLES.get(style))
+    console.print()
+    console.print(_accuracies(run))
+    for group in groups(run)[:MOST_DATASETS]:
+        console.print(_targets(group, most))
+    mistakes = _mistakes(run)
+    if mistakes is not None:
+        console.print(mistakes)
+    for remark in remarks(run):
+        console.print(one_line(remark, 400))
+    for skip in run.summary["skipped"][:most]:
+        console.print(one_line(f"skipped: {skip['dataset']} {skip['item']}: {skip['reason']}", 400))
+    if len(run.summary["skipped"]) > most:
+        console.print(f"skipped: {count(len(run.summary['skipped']) - most, 'more item')}")
+    for line in engine_lines(run):
+        console.print(line, style="dim")
+
+
+def _accuracies(run: Run) -> Shown:
+    entries = run.summary["datasets"].items()
+    rows = [
+        (
+            name,
+            f"{entry['correct']:,} of {entry['items']:,}",
+            percent(entry["accuracy"]),
+            f"{percent(entry['ci95'][0])} to {percent(entry['ci95'][1])}",
+            bar(entry["accuracy"] or 0.0),
+        )
+        for name, entry in list(entries)[:MOST_DATASETS]
+    ]
+    left = f", {count(len(entries) - len(rows), 'more dataset')} in run.json" if len(entries) > len(rows) else ""
+    return table(f"Nothing switched off{left}", ["dataset", "right", "accuracy", "95 % interval", ""], rows)
+
+
+def _targets(group: Group, most: int) -> Shown:
+    rows = [
+        (
+            row["target"] + (" *" if significant(row) else ""),
+            points(row["delta"]),
+            f"{points(row['delta_ci95'][0])} to {points(row['delta_ci95'][1])}",
+            f"{row['flips_to_wrong']:,}",
+            f"{row['flips_to_right']:,}",
+            p_value(row["p_adjusted"]),
+            nats(row["delta_logprob"]),
+        )
+        for row in group.rows[:most]
+    ]
+    cut = f", the strongest {len(rows)} of {len(group.rows):,}" if len(rows) < len(group.rows) else ""
+    title = f"{one_line(group.dataset, 40)}, {one_line(group.ablation, 20)} ablation{cut}; * is significant"
+    return table(title, [group.noun, "points", "95 % interval", "lost", "won", "p (Holm)", "nats"], rows)
+
+
+def _mistakes(run: Run) -> Shown | None:
+    alone, off = error_counts(run, ablated=False), error_counts(run, ablated=True)
+    rows = [
+        (category, f"{alone.get(category, 0):,}", *([f"{off.get(category, 0):,}"] if off else []))
+        for category in {**alone, **off}
+    ]
+    head = ["category", "nothing off", *(["a target off"] if off else [])]
+    return table("Mistakes", head, rows) if rows else None

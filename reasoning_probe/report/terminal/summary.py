@@ -1,0 +1,287 @@
+"""A run in a dozen lines for the terminal, and what is said of single cases.
+
+A line is made of pieces, each with the style that a terminal with colours gives it; the text alone says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from textwrap import wrap
+from typing import Literal, NamedTuple
+
+from reasoning_probe.report.controls import control_sentences
+from reasoning_probe.report.curves import curve_sentences, screening_sentences
+from reasoning_probe.report.effects import Row, error_counts, groups, significant, skipped_sentence, told
+from reasoning_probe.report.text import count, one_line, p_value, percent, points
+from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.run import Run
+
+MOST_DATASETS, MOST_TARGETS = 8, 5
+VERBOSE_DATASETS, VERBOSE_TARGETS = 100, 40
+_BARS = (16, 8, 4)
+"""Widths of a bar: the first with which a line fits is taken."""
+
+Style = Literal["", "good", "bad", "warning", "strong", "faint"]
+
+
+class Piece(NamedTuple):
+    """A part of a line."""
+
+    text: str
+    style: Style = ""
+
+
+Line = tuple[Piece, ...]
+
+
+def plain(line: Line) -> str:
+    """Return a line's text."""
+    return "".join(piece.text for piece in line)
+
+
+def summary_lines(run: Run, width: int = 80, verbosity: int = 0) -> list[str]:
+    """Return :func:`summary` without its styles."""
+    return [plain(line) for line in summary(run, width, verbosity)]
+
+
+def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
+    """Return accuracy by dataset, the strongest targets, the mistakes, what was found, what could not be, the gate.
+
+    *verbosity* is pytest's: -1 (``-q``) leaves out effects, mistakes and times, -2 all but the gate; 1 (``-v``) lists
+    more targets, and the mistakes of each dataset by kind.
+    """
+    if verbosity <= -2:
+        return _cut(_gate(run, width), width)
+    lines = _accuracies(run, width, VERBOSE_DATASETS if verbosity > 0 else MOST_DATASETS)
+    if verbosity >= 0:
+        lines += _strongest(run, width, VERBOSE_TARGETS if verbosity > 0 else MOST_TARGETS)
+        lines += _mistakes(run, width)
+    if verbosity > 0:
+        lines += _kinds(run, width)
+    for sentence, warns in told(run):
+        if warns or verbosity >= 0:
+            lines += _wrapped(one_line(sentence, 1000), width, "warning" if warns else "")
+    more = [*screening_sentences(run), *curve_sentences(run), *control_sentences(run)]
+    for sentence in more if verbosity >= 0 else ():
+        lines += _wrapped(one_line(sentence, 1000), width)
+    if skipped := skipped_sentence(run):
+        lines += _wrapped(one_line(skipped, 300), width, "warning")
+    if verbosity >= 0:
+        lines += _wrapped(_engine_line(run), width, "faint")
+    lines += _wrapped(_store_line(run), width, "faint") if verbosity >= 0 else _wrapped(_trouble(run), width, "warning")
+    return _cut([*lines, *_gate(run, width)], width)
+
+
+def _wrapped(text: str, width: int, style: Style = "", indent: int = 2) -> list[Line]:
+    parts = wrap(text, width, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return [(Piece(part, style),) for part in parts]
+
+
+def _cut(lines: Sequence[Line], width: int) -> list[Line]:
+    """Return *lines* with nothing beyond *width* characters."""
+    found = []
+    for line in lines:
+        room, kept = width, []
+        for piece in line:
+            kept.append(Piece(piece.text[:room], piece.style))
+            room -= len(kept[-1].text)
+        found.append(tuple(piece for piece in kept if piece.text))
+    return found
+
+
+def _fitting(shapes: Iterator[Line], width: int) -> Line:
+    """Return the first of *shapes*, from the widest on, that fits; else the last."""
+    line: Line = ()
+    for line in shapes:
+        if len(plain(line).rstrip()) <= width:
+            break
+    return line
+
+
+def _accuracies(run: Run, width: int, most: int) -> list[Line]:
+    entries = list(run.summary["datasets"].items())
+    names = [one_line(name, 16) for name, _ in entries[:most]]
+    pad = max(map(len, names), default=0)
+    lines = []
+    for name, (_, entry) in zip(names, entries, strict=False):
+        low, high = entry["ci95"]
+        filled = entry["accuracy"] or 0.0
+        counted = f"{entry['correct']:,} of {entry['items']:,}"
+        interval = f" ({percent(low)} to {percent(high)})"
+        shapes = (
+            (
+                Piece(f"{name:{pad}}  "),
+                Piece(f"{percent(entry['accuracy']):>6}", "strong"),
+                Piece("  "),
+                Piece("#" * round(bar * filled), "good"),
+                Piece("." * (bar - round(bar * filled)) + ("  " if bar else ""), "faint"),
+                Piece(f"{counted}{said}"),
+            )
+            for said, bar in (*product((interval, ""), _BARS), ("", 0))
+        )
+        lines.append(_fitting(shapes, width))
+    if len(entries) > most:
+        lines.append((Piece(f"and {count(len(entries) - most, 'more dataset')}"),))
+    return lines
+
+
+def _strongest(run: Run, width: int, most: int) -> list[Line]:
+    """Return the strongest targets: the significant ones, then those of datasets with enough items to tell."""
+    shown = [group for group in groups(run) if group.finding != "floor"]
+    rows = [(group.finding == "few_items", row) for group in shown for row in group.rows if row["delta"]]
+    rows.sort(key=lambda pair: (not significant(pair[1]), pair[0], -abs(pair[1]["delta"])))
+    return [_fitting(_target_shapes(row), width) for _, row in rows[:most]]
+
+
+def _target_shapes(row: Row) -> Iterator[Line]:
+    loses = row["delta"] < 0
+    flips = f"{row['flips_to_wrong']} lost, {row['flips_to_right']} won"
+    details = (f", {flips}, p {p_value(row['p_adjusted'])}", f", {flips}", "")
+    for said, bar in (*product(details, _BARS), ("", 0)):
+        drawn = ("-" if loses else "+") * max(1, round(bar * min(1.0, abs(row["delta"])))) if bar else ""
+        yield (
+            Piece(f"{one_line(row['target'], 12):12} ", "strong" if significant(row) else ""),
+            Piece(f"{points(row['delta']):>4}{'*' if significant(row) else ' '} "),
+            Piece(f"{drawn:{bar}}  " if bar else "", "bad" if loses else "good"),
+            Piece(f"{one_line(row['dataset'], 12)}{said}"),
+        )
+
+
+def _mistakes(run: Run, width: int) -> list[Line]:
+    lines: list[Line] = []
+    for label, ablated in (("mistakes", False), ("mistakes with a target off", True)):
+        counts = error_counts(run, ablated=ablated)
+        if counts:
+            said = ", ".join(f"{one_line(category, 20)} {number:,}" for category, number in counts.items())
+            lines += _wrapped(f"{label}: {said}", width)
+    return lines
+
+
+def _kinds(run: Run, width: int) -> list[Line]:
+    """Return the baseline's mistakes of each dataset by kind."""
+    lines: list[Line] = []
+    for name in list(run.summary["datasets"])[:VERBOSE_DATASETS]:
+        rows = [row for row in run.summary["errors"] if row["dataset"] == name and row["target"] == BASELINE]
+        rows.sort(key=lambda row: -int(row["count"]))
+        said = ", ".join(
+            f"{one_line(row['category'] or 'unclassified', 20)} ({one_line(row['kind'] or '-', 20)}) {row['count']:,}"
+            for row in rows[:20]
+        )
+        lines += _wrapped(f"{one_line(name, 16)}: {said}", width) if said else []
+    return lines
+
+
+def _gate(run: Run, width: int) -> list[Line]:
+    """Return the gate's verdict, a line for each check, of which the verdict alone is coloured."""
+    lines: list[Line] = []
+    for said, style in gate_said(run):
+        first, *rest = wrap(said, width, subsequent_indent="  ", break_on_hyphens=False)
+        mark = first.find(":")
+        lines.append((Piece(first[:mark], style), Piece(first[mark:])))
+        lines += [(Piece(part),) for part in rest]
+    return lines
+
+
+def gate_said(run: Run) -> list[tuple[str, Style]]:
+    """Return the gate's verdict in a line for each check and note, with its style."""
+    gate = run.summary.get("gate") or {"passed": True, "checks": []}
+    said = []
+    for check in gate["checks"]:
+        word, style = gate_word(check["passed"])
+        p = check.get("p_value")
+        said.append(
+            (f"gate {word}: {one_line(check['line'], 400)}" + ("" if p is None else f", p {p_value(p)}"), style)
+        )
+    quiet: Style = "warning" if gate["passed"] is None else ""
+    return said + [(f"gate: {one_line(note, 400)}", quiet) for note in gate.get("notes") or ()]
+
+
+def gate_word(passed: bool | None) -> tuple[str, Style]:
+    """Return what a check's verdict is called, and its style."""
+    return ("undecided", "warning") if passed is None else ("passed", "good") if passed else ("FAILED", "bad")
+
+
+def _trouble(run: Run) -> str:
+    """Say what is wrong with the outcome store, and with what was done after the sweep."""
+    problems = [run.summary["engine"].get(name) for name in ("store", "afterwards")]
+    return "; ".join(one_line(str(problem), 400) for problem in problems if problem)
+
+
+def engine_lines(run: Run) -> list[str]:
+    """Say how the rows were settled, where, and what the outcome store knew."""
+    return [line for line in (_engine_line(run), _cluster_line(run), _store_line(run)) if line]
+
+
+def _engine_line(run: Run) -> str:
+    """Say how long the sweep took, how its rows were settled, and the most memory that was in use."""
+    engine, timing = run.summary["engine"], run.summary["timing"]
+    if not engine["rows"]:
+        return ""
+    singly, verified, decoded = (engine.get(name) or 0 for name in ("settled_singly", "verified", "decoded"))
+    settled = f", {singly:,} too close to call in a batch and settled singly"
+    peak = engine.get("peak_bytes")
+    return (
+        f"{_before(timing)}sweep {timing.get('sweep_s') or 0.0:.1f} s"
+        f" ({one_line(str(engine.get('path', '')), 20)} path): {verified:,} of"
+        f" {engine['rows']:,} rows repeat the baseline's answer, {decoded:,} were decoded"
+        f"{settled if singly else ''}{f'; peak memory {peak / 1e9:.1f} GB' if peak else ''}"
+    )
+
+
+def _cluster_line(run: Run) -> str:
+    """Say on how many nodes of a cluster the sweep ran, and what went wrong there."""
+    engine = run.summary["engine"]
+    if not engine.get("replicas"):
+        return ""
+    lost = f", {count(engine['lost'], 'replica')} lost" if engine.get("lost") else ""
+    notes = f"; {one_line(str(engine['notes']), 400)}" if engine.get("notes") else ""
+    where = f"{count(engine['replicas'], 'replica')} on {count(engine.get('nodes', 0), 'node')}"
+    return f"{where}, {count(engine.get('chunks', 0), 'chunk')}{lost}{notes}"
+
+
+def _store_line(run: Run) -> str:
+    """Say how many outcomes an earlier run had computed, and what is wrong with the outcome store."""
+    recalled = run.summary["engine"].get("recalled")
+    known = f"{count(recalled, 'outcome')} known from earlier runs" if recalled else ""
+    return "; ".join(said for said in (known, _trouble(run)) if said)
+
+
+def _before(timing: dict[str, float]) -> str:
+    parts = [
+        f"{name} {timing[f'{name}_s'] or 0.0:.1f} s, "
+        for name in ("load", "proof", "screen", "baseline", "control", "curve")
+        if timing.get(f"{name}_s") or (f"{name}_s" in timing and name not in ("screen", "curve"))
+    ]
+    return "".join(parts)
+
+
+def failure_text(outcome: Outcome) -> str:
+    """Return what a failed baseline case says: question, expected, answered, category."""
+    answer = "nothing" if outcome.answer is None else one_line(outcome.answer, 60)
+    reason = f": {one_line(outcome.reason, 160)}" if outcome.reason else ""
+    return "\n".join(
+        [
+            f"question  {one_line(outcome.question, 200)}",
+            f"expected  {one_line(outcome.expected, 60)}",
+            f"answered  {answer}",
+            f"response  {one_line(outcome.response, 120)}",
+            f"mistake   {_category(outcome)}{reason}",
+        ]
+    )
+
+
+def baseline_line(outcome: Outcome) -> str:
+    """Return why an answer is wrong where a gate decides: ``wrong_label: answered yes, expected Unknown``."""
+    answer = "nothing" if outcome.answer is None else one_line(outcome.answer, 60)
+    return f"{_category(outcome)}: answered {answer}, expected {one_line(outcome.expected, 60)}"
+
+
+def ablated_line(outcome: Outcome, baseline: Outcome | None) -> str:
+    """Return why an ablated case is wrong: ``L3H7 off: wrong_operation, baseline was right``."""
+    was = "" if baseline is None else f", baseline was {'right' if baseline.correct else 'wrong too'}"
+    return f"{one_line(outcome.target, 60)} off: {_category(outcome)}{was}"
+
+
+def _category(outcome: Outcome) -> str:
+    return one_line(outcome.category or "unclassified", 40)

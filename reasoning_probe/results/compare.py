@@ -1,0 +1,274 @@
+"""Two runs of the same items compared: which answers changed, whether the accuracy did, whose effects did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_probe.results import stats
+from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
+from reasoning_probe.results.run import Run, RunError
+from reasoning_probe.utils.text import said
+
+if TYPE_CHECKING:
+    from reasoning_probe.results.stats import Floats
+
+Named = tuple[Path, Run]
+"""A run with the folder that it was read from, which messages name."""
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Changed:
+    """An item whose answer, or verdict, is another one in the second run."""
+
+    first: Outcome
+    second: Outcome
+
+    @property
+    def what(self) -> str:
+        """``lost``, ``won``, or ``other`` for another answer with the same verdict."""
+        if self.first.correct == self.second.correct:
+            return "other"
+        return "lost" if self.first.correct else "won"
+
+
+@dataclass(frozen=True)
+class DatasetChange:
+    """The accuracy of both runs on one dataset; ``effect`` is paired, its adjusted p-values are over the datasets."""
+
+    dataset: str
+    first_correct: int
+    effect: stats.Effect
+
+
+@dataclass(frozen=True)
+class TargetChange:
+    """How the effect of one target differs between the runs, over the items that have all four outcomes.
+
+    ``first`` and ``second`` are its effects on the accuracy, ``change`` their difference; the same for the
+    log-probability. Adjusted p-values are over all targets of the dataset and ablation.
+    """
+
+    dataset: str
+    ablation: str
+    target: str
+    first: float
+    second: float
+    change: stats.MeanChange
+    first_logprob: float | None
+    second_logprob: float | None
+    change_logprob: stats.MeanChange
+
+    @property
+    def significant(self) -> bool:
+        """Whether the effect on the accuracy, or on the log-probability, changed."""
+        found = (self.change.p_adjusted, self.change_logprob.p_adjusted)
+        return any(p is not None and p <= stats.ALPHA for p in found)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What :func:`compare` found; ``settings`` says what differs between the runs, ``notes`` what was left out."""
+
+    settings: list[tuple[str, str, str]]
+    notes: list[str]
+    datasets: list[DatasetChange]
+    changed: list[Changed]
+    targets: list[TargetChange]
+
+
+def compare(first: Named, second: Named, *, common: bool = False) -> Comparison:
+    """Compare the second run with the first, item by item.
+
+    Raises :class:`RunError`, one line that names items, where the runs did not ask the same ones; with *common* the
+    items that both asked are compared.
+    """
+    a, b = _baselines(first[1]), _baselines(second[1])
+    shared = [item for item in a if item in b and _asks(a[item]) == _asks(b[item])]
+    if not shared or (len(shared) < max(len(a), len(b)) and not common):
+        raise RunError(_unlike(first[0], second[0], a, b, shared))
+    left = len(a.keys() | b.keys()) - len(shared)
+    notes = [f"{left:,} items that only one of the runs asked are left out"] if left else []
+    prompts = sum(a[item].prompt != b[item].prompt for item in shared)
+    if prompts:
+        notes.append(f"{prompts:,} of {len(shared):,} prompts differ")
+    return Comparison(
+        settings=_settings(first[1].summary, second[1].summary),
+        notes=[*notes, *_unlike_heads(first[1].summary, second[1].summary)],
+        datasets=_datasets(shared, a, b),
+        changed=[Changed(a[item], b[item]) for item in shared if _verdict(a[item]) != _verdict(b[item])],
+        targets=_targets(first[1], second[1], shared),
+    )
+
+
+def _baselines(run: Run) -> dict[ItemKey, Outcome]:
+    return {outcome.item_key: outcome for outcome in run.outcomes if outcome.target == BASELINE}
+
+
+def _asks(outcome: Outcome) -> tuple[str, str]:
+    return outcome.question, outcome.expected
+
+
+def _verdict(outcome: Outcome) -> tuple[str | None, bool]:
+    return outcome.answer, outcome.correct
+
+
+def _unlike(
+    first: Path, second: Path, a: Mapping[ItemKey, Any], b: Mapping[ItemKey, Any], shared: Sequence[ItemKey]
+) -> str:
+    """Say which items the runs do not share, and what to do."""
+    parts = [
+        f"{folder} alone asked {_names(alone)}"
+        for folder, alone in ((first, [item for item in a if item not in b]), (second, [i for i in b if i not in a]))
+        if alone
+    ]
+    same = set(shared)
+    other = [item for item in a if item in b and item not in same]
+    if other:
+        parts.append(f"both have {_names(other)}, with another question or answer")
+    if not a or not b:
+        empty = [folder for folder, answered in ((first, a), (second, b)) if not answered]
+        parts = [f"{folder} has no answer with nothing switched off" for folder in empty]
+    mend = "--common compares what both asked" if shared else "nothing can be compared"
+    return f"{'; '.join(parts)}: {mend}"
+
+
+def _names(items: Sequence[ItemKey]) -> str:
+    words = ([part if part.isprintable() else ascii(part) for part in item] for item in items[:_NAMED])
+    named = ", ".join(" ".join(item)[:80] for item in words)
+    return named + (f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else "")
+
+
+def _settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what differs: its name, and what it is in either run."""
+    pairs = [(f"model {key}", a["model"].get(key), b["model"].get(key)) for key in {**a["model"], **b["model"]}]
+    pairs.append(("ablation", a["ablation"], b["ablation"]))
+    for dataset in a["generation"].keys() & b["generation"].keys():
+        for key in ("max_new_tokens", "stop"):
+            pairs.append((f"{dataset} {key}", a["generation"][dataset][key], b["generation"][dataset][key]))
+    asked = a.get("prompting") or {}, b.get("prompting") or {}
+    pairs += [(f"prompting {key}", asked[0].get(key), asked[1].get(key)) for key in {**asked[0], **asked[1]}]
+    for key in {**a["versions"], **b["versions"]}:
+        pairs.append((f"version of {key}", a["versions"].get(key), b["versions"].get(key)))
+    return [(name, said(one), said(other)) for name, one, other in pairs if one != other]
+
+
+def _unlike_heads(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    if not (a["targets"] and b["targets"]) or _shape(a) == _shape(b):
+        return []
+    return ["the models have different layers and heads, so their targets are not compared"]
+
+
+def _shape(summary: Mapping[str, Any]) -> tuple[Any, ...]:
+    model = summary["model"]
+    return model["layers"], model["heads"], model.get("layer_indices")
+
+
+def _datasets(
+    shared: Sequence[ItemKey], a: Mapping[ItemKey, Outcome], b: Mapping[ItemKey, Outcome]
+) -> list[DatasetChange]:
+    import numpy as np
+
+    found = []
+    for name in dict.fromkeys(dataset for dataset, _ in shared):
+        items = [item for item in shared if item[0] == name]
+        right, right_b = (np.array([_right(run[item]) for item in items]) for run in (a, b))
+        logprob, logprob_b = (np.array([_logprob(run[item]) for item in items]) for run in (a, b))
+        with np.errstate(over="ignore"):
+            (effect,) = stats.paired_effects(right, right_b[None], logprob, logprob_b[None])
+        found.append(DatasetChange(name, int(right.sum()), effect))
+    adjusted = stats.holm([change.effect.p_value for change in found])
+    logprob_p = [change.effect.logprob_p_value for change in found]
+    known = [at for at, p in enumerate(logprob_p) if p is not None]
+    of_logprob = dict(zip(known, stats.holm([p for p in logprob_p if p is not None]), strict=True))
+    return [
+        replace(
+            change,
+            effect=replace(
+                change.effect,
+                p_adjusted=float(adjusted[at]),
+                logprob_p_adjusted=float(of_logprob[at]) if at in of_logprob else None,
+            ),
+        )
+        for at, change in enumerate(found)
+    ]
+
+
+def _targets(first: Run, second: Run, shared: Sequence[ItemKey]) -> list[TargetChange]:
+    """Return the targets that both runs measured, those whose effect changed most clearly first."""
+    if _shape(first.summary) != _shape(second.summary):
+        return []
+    runs = [(_baselines(run), _ablated(run)) for run in (first, second)]
+    groups: dict[tuple[str, str], list[str]] = {}
+    for dataset, ablation, target in runs[0][1].keys() & runs[1][1].keys():
+        groups.setdefault((dataset, ablation), []).append(target)
+    found: list[TargetChange] = []
+    for (dataset, ablation), targets in groups.items():
+        targets.sort()
+        ids = [id for name, id in shared if name == dataset]
+        keys = [(dataset, ablation, target) for target in targets]
+        alone = [[baselines[dataset, id] for id in ids] for baselines, _ in runs]
+        off = [[[ablated[key].get(id) for id in ids] for key in keys] for _, ablated in runs]
+        right = [_effects(*outcomes, _right) for outcomes in zip(alone, off, strict=True)]
+        logprob = [_effects(*outcomes, _logprob) for outcomes in zip(alone, off, strict=True)]
+        rows = zip(targets, _changes(*right), _changes(*logprob), strict=True)
+        found += [
+            TargetChange(dataset, ablation, target, one, other, change, *of_logprob)
+            for target, (one, other, change), of_logprob in rows
+            if one is not None and other is not None
+        ]
+    return sorted(found, key=_clearness)
+
+
+def _clearness(found: TargetChange) -> tuple[float, ...]:
+    p = [1.0 if p is None else p for p in (found.change.p_adjusted, found.change_logprob.p_adjusted)]
+    sizes = [-abs(change.mean or 0.0) for change in (found.change, found.change_logprob)]
+    return min(p) > stats.ALPHA, *sizes, *p
+
+
+def _ablated(run: Run) -> dict[tuple[str, str, str], dict[str, Outcome]]:
+    found: dict[tuple[str, str, str], dict[str, Outcome]] = {}
+    for outcome in run.outcomes:
+        if outcome.target != BASELINE:
+            key = (outcome.dataset, str(outcome.ablation), outcome.target)
+            found.setdefault(key, {})[outcome.item] = outcome
+    return found
+
+
+def _right(outcome: Outcome | None) -> float:
+    return math.nan if outcome is None else float(outcome.correct)
+
+
+def _logprob(outcome: Outcome | None) -> float:
+    return math.nan if outcome is None or outcome.answer_logprob is None else outcome.answer_logprob
+
+
+def _effects(
+    alone: Sequence[Outcome], off: Sequence[Sequence[Outcome | None]], value: Callable[[Outcome | None], float]
+) -> Floats:
+    """Return what each target changes at each item, (targets, items)."""
+    import numpy as np
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        changes = np.array([[value(case) for case in row] for row in off]) - np.array([value(case) for case in alone])
+    return np.asarray(changes, dtype=np.float64)
+
+
+def _changes(first: Floats, second: Floats) -> list[tuple[float | None, float | None, stats.MeanChange]]:
+    """Return each target's mean effect in either run, over the items that both have, and the change."""
+    import numpy as np
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        change = second - first
+        found = stats.mean_changes(change)
+        return [
+            (float(first[row, known].mean()), float(second[row, known].mean()), found[row])
+            if (known := np.isfinite(change[row])).any()
+            else (None, None, found[row])
+            for row in range(len(change))
+        ]

@@ -1,0 +1,119 @@
+"""A run as tables: data frames, CSV and Parquet files. pandas and pyarrow are an extra, used only when asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from reasoning_probe.results.outcome import Outcome
+from reasoning_probe.results.schema import OUTCOME, RUN, schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Table = Literal["outcomes", "targets"]
+"""``outcomes``: a row for each line of ``outcomes.jsonl``; ``targets``: one for each of ``targets`` of ``run.json``."""
+
+TABLES: tuple[Table, ...] = get_args(Table)
+
+_TYPES = {"string": "string", "boolean": "bool", "integer": "Int64", "number": "Float64"}
+
+
+class ExtraError(ImportError):
+    """A package that is missing; the message is one line that names the extra."""
+
+
+@cache
+def columns(table: Table) -> Mapping[str, str]:
+    """Return the columns of *table*, each with its pandas type, as the schemas say.
+
+    An interval is two of them (``delta_ci95_low``, ``delta_ci95_high``), what else holds several values is JSON text.
+    """
+    whole = schema(RUN)
+    properties = schema(OUTCOME)["properties"] if table == "outcomes" else whole["properties"]["targets"]["items"]
+    found: dict[str, str] = {}
+    for name, shape in properties.get("properties", properties).items():
+        known = whole["$defs"][shape["$ref"].removeprefix("#/$defs/")] if "$ref" in shape else shape
+        types = {known["type"]} if isinstance(known["type"], str) else {*known["type"]} - {"null"}
+        if name.endswith("_ci95"):
+            found |= {f"{name}_low": "Float64", f"{name}_high": "Float64"}
+        else:
+            found[name] = _TYPES.get("".join(types), "string")
+    return found
+
+
+def rows(table: Table, outcomes: Iterable[Outcome], targets: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of *table*, of the one or the other, each with a plain value or ``None`` for every column."""
+    given = (outcome.as_dict() for outcome in outcomes) if table == "outcomes" else targets
+    names = columns(table)
+    return [{name: flat.get(name) for name in names} for flat in map(_flat, given)]
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if name.endswith("_ci95") and value:
+            flat |= dict(zip((f"{name}_low", f"{name}_high"), value, strict=False))
+        elif isinstance(value, str):
+            # A lone surrogate has no UTF-8.
+            flat[name] = value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+        else:
+            flat[name] = json.dumps(value) if isinstance(value, dict | list | tuple) else value
+    return flat
+
+
+def frame(table: Table, found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return *found*, rows of *table*, as a data frame. Raises :class:`ExtraError` without pandas."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ExtraError(_missing("a data frame", "pandas")) from None
+    return pd.DataFrame(
+        {name: pd.array([row[name] for row in found], dtype=dtype) for name, dtype in columns(table).items()}
+    )
+
+
+def csv_file(table: Table, found: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return *found*, rows of *table*, as a CSV file in UTF-8; what is not known is empty.
+
+    A spreadsheet runs a cell that begins with ``=`` as a formula, and what a model or a dataset wrote may do so: such a
+    text gets an apostrophe before it. One that begins with an apostrophe gets another, so taking one away from every
+    text that begins with it gives all texts back.
+    """
+    text = io.StringIO(newline="")
+    # Before Python 3.11 the writer takes a NUL for the escape character, unless it has another: one that UTF-8 has not.
+    writer = csv.DictWriter(text, list(columns(table)), escapechar="\udfff")
+    writer.writeheader()
+    writer.writerows({name: _inert(value) for name, value in row.items()} for row in found)
+    return text.getvalue().encode("utf-8")
+
+
+_ACTIVE = re.compile(r"['=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)*", re.ASCII)
+
+
+def _inert(value: Any) -> Any:
+    """Return *value* as a cell that no spreadsheet runs; numbers, also those that are written as text, stay."""
+    if isinstance(value, str) and _ACTIVE.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def parquet_file(table: Table, found: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return *found*, rows of *table*, as a Parquet file. Raises :class:`ExtraError` where a package is missing."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise ExtraError(_missing("Parquet", "pyarrow")) from None
+    buffer = io.BytesIO()
+    frame(table, found).to_parquet(buffer, engine="pyarrow", index=False)
+    return buffer.getvalue()
+
+
+def _missing(what: str, package: str) -> str:
+    return f"{what} needs {package}: pip install 'reasoning-probe[export]'"

@@ -1,0 +1,149 @@
+"""The gate: whether a run's answers are good enough to let a build pass. Knows no pytest.
+
+A check holds the baseline answers of one dataset to one limit: its accuracy (``min-accuracy``), or how far it may fall
+against a reference over the same items (``max-drop``). What cannot be judged, since only a part was asked, neither
+passes nor fails: ``passed`` is ``None``, and a line says why.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reasoning_probe.limits import EVERY, Rules
+from reasoning_probe.report.text import count, listed, one_line
+from reasoning_probe.results import stats
+from reasoning_probe.results.gate_reference import Answers
+from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.run import Run
+
+_NAME = 40
+
+
+@dataclass(frozen=True)
+class Check:
+    """One dataset held to one limit; an entry of ``checks`` under ``gate`` in ``run.json``."""
+
+    dataset: str
+    rule: str
+    limit: float
+    value: float | None
+    passed: bool | None
+    line: str
+    p_value: float | None = None
+
+
+# -- judging ------------------------------------------------------------------------------------------------------
+
+
+def judge(run: Run, rules: Rules, reference: Answers | None) -> dict[str, Any]:
+    """Return what stands under ``gate`` in ``run.json``: ``passed``, ``checks``, ``notes``, ``regressions``.
+
+    *reference* holds the answers to compare with, ``None`` where there are none or this run replaces them.
+    """
+    baselines: dict[str, list[Outcome]] = {name: [] for name in run.summary["datasets"]}
+    skipped = Counter(str(skip["dataset"]) for skip in run.summary["skipped"])
+    for name in skipped:
+        baselines.setdefault(name, [])
+    for outcome in run.outcomes:
+        if outcome.target == BASELINE:
+            baselines[outcome.dataset].append(outcome)
+    whole = _not_whole(run)
+    checks: list[Check] = []
+    regressions: list[dict[str, Any]] = []
+    for name, answers in baselines.items():
+        why = whole or _not_asked(run, name, len(answers) + skipped[name])
+        limit = rules.limit(name)
+        if limit is not None:
+            checks.append(_accuracy(name, answers, skipped[name], limit, why))
+        if reference is not None and name in reference:
+            pairs = [(answer, reference[name][answer.item]) for answer in answers if answer.item in reference[name]]
+            checks.append(_drop(name, [(new.correct, old.correct) for new, old in pairs], rules.max_drop, why))
+            regressions += [_regression(new) for new, old in pairs if old.correct and not new.correct]
+    verdicts = {check.passed for check in checks}
+    return {
+        "passed": False if False in verdicts else None if None in verdicts or not verdicts else True,
+        "checks": [asdict(check) for check in checks],
+        "notes": _notes(rules, list(baselines), reference, checks, whole),
+        "regressions": regressions,
+    }
+
+
+def _not_whole(run: Run) -> str:
+    partial, shard = run.summary.get("partial"), run.summary.get("shard")
+    if partial:
+        return f"the run ended early, with {partial['done']:,} of {count(partial['planned'], 'outcome')}"
+    if shard:
+        return f"this is shard {shard} of the items, and the gate judges the merged run: reasoning-probe gate DIR"
+    return ""
+
+
+def _not_asked(run: Run, dataset: str, asked: int) -> str:
+    """Say that only a part of *dataset* was selected; runs of other tools may not tell its size."""
+    size = (run.summary["datasets"].get(dataset) or {}).get("size")
+    return f"{asked:,} of {count(size, 'item')} selected" if size is not None and asked < size else ""
+
+
+def _accuracy(dataset: str, answers: Sequence[Outcome], skipped: int, limit: float, why: str) -> Check:
+    name, asked = one_line(dataset, _NAME), f"at least {percentage(limit)} asked"
+    correct, items = sum(answer.correct for answer in answers), len(answers)
+    without = f", {skipped:,} skipped" if skipped else ""
+    value = correct / items if items else None
+    if why:
+        return Check(dataset, "min-accuracy", limit, value, None, f"{name}: not judged, {why}; {asked}")
+    if value is None:  # what was never shown has not been reached
+        return Check(dataset, "min-accuracy", limit, None, False, f"{name}: no item was answered{without}; {asked}")
+    said = f"{name}: {correct:,} of {items:,} right ({percentage(value)}{without}), {asked}"
+    return Check(dataset, "min-accuracy", limit, value, value >= limit, said)
+
+
+def _drop(dataset: str, pairs: Sequence[tuple[bool, bool]], limit: float, why: str) -> Check:
+    """Compare the answers that are right now with those that were."""
+    name, allowed = one_line(dataset, _NAME), f"at most {_points(limit)} allowed"
+    lost, won = sum(old and not new for new, old in pairs), sum(new and not old for new, old in pairs)
+    value = (lost - won) / len(pairs) if pairs else None
+    if why:
+        return Check(dataset, "max-drop", limit, value, None, f"{name}: not compared with the reference, {why}")
+    if value is None:
+        said = f"{name}: no item was answered, so nothing compares with the reference; a drop of {allowed}"
+        return Check(dataset, "max-drop", limit, None, False, said)
+    fell = f"accuracy dropped by {_points(value)}" if value > 0 else "accuracy did not drop"
+    said = f"{name}: {fell} ({lost:,} lost, {won:,} won of {count(len(pairs), 'item')}), {allowed}"
+    return Check(dataset, "max-drop", limit, value, value <= limit, said, float(stats.mcnemar(lost, won)))
+
+
+def _regression(answer: Outcome) -> dict[str, Any]:
+    return {name: getattr(answer, name) for name in ("dataset", "item", "question", "expected", "answer", "category")}
+
+
+def _notes(
+    rules: Rules, asked: Sequence[str], reference: Answers | None, checks: Sequence[Check], whole: str
+) -> list[str]:
+    """Return what a reader of the verdict must know, a sentence each."""
+    notes = []
+    judged = {check.dataset for check in checks}
+    if free := [one_line(name, _NAME) for name in asked if name not in judged]:
+        notes.append(f"No limit for {listed(free)}.")
+    if absent := [one_line(name, _NAME) for name in rules.min_accuracy if name not in {EVERY, *asked}]:
+        notes.append(f"No item of {listed(absent)} was asked.")
+    if reference is not None and (rest := [one_line(name, _NAME) for name in reference if name not in asked]):
+        notes.append(f"The reference also holds {listed(rest)}.")
+    if not checks and whole:
+        notes.append(f"Nothing was judged: {whole}.")
+    return notes
+
+
+def percentage(share: float) -> str:
+    """Return a share in per cent, with the digits that a comparison with a limit needs.
+
+    >>> percentage(0.9), percentage(0.8989), percentage(2 / 3)
+    ('90 %', '89.89 %', '66.67 %')
+    """
+    return f"{100 * share:.4g} %"
+
+
+def _points(share: float) -> str:
+    value = f"{100 * share:.4g}"
+    return f"{value} point{'' if value == '1' else 's'}"

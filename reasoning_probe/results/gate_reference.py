@@ -1,0 +1,137 @@
+"""The gate's reference: the answers of an earlier run, to which a new one is compared item by item.
+
+It is a file like ``outcomes.jsonl``, of which the baseline's lines count, or a folder that holds one. What the gate
+writes itself is shorter: a line an item, made to be committed and read in a diff.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reasoning_probe.data.items import Item
+from reasoning_probe.report.text import count, one_line
+from reasoning_probe.results.outcome import BASELINE
+from reasoning_probe.results.run import OUTCOMES_FILE, Run, RunError, read_lines, write_lines, write_run
+from reasoning_probe.results.schema import OUTCOME, compiled, schema
+
+FIELDS = ("dataset", "item", "target", "question", "expected", "answer", "correct")
+"""What a line of a reference holds; more is passed over."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An item and what was answered to it."""
+
+    question: str
+    expected: str
+    answer: str | None
+    correct: bool
+
+    @property
+    def asked(self) -> tuple[str, str]:
+        """The question and its expected answer: what makes an item the same."""
+        return self.question, self.expected
+
+
+Answers = Mapping[str, Mapping[str, Answered]]
+"""By dataset, then by item id."""
+
+
+def file_of(path: Path) -> Path:
+    """Return the file of a reference: *path* where it is a ``.jsonl`` file, else the one in that folder."""
+    return path if path.suffix == ".jsonl" or path.is_file() else path / OUTCOMES_FILE
+
+
+def read_reference(path: Path) -> Answers:
+    """Return the answers that *path* holds. Raises :class:`RunError`, one line, for what is no reference."""
+    file = file_of(path)
+    if not file.exists():
+        raise RunError(f"there is no reference {path}: --probe-update-reference makes it from a run")
+    found: dict[str, dict[str, Answered]] = {}
+    shape = {"type": "object", "required": [*FIELDS], "properties": _of_outcome(FIELDS)}
+    for where, line in read_lines(file, compiled(shape, shape)):
+        if line["target"] != BASELINE:
+            continue
+        items = found.setdefault(line["dataset"], {})
+        if line["item"] in items:
+            raise RunError(f"{where}: {one_line(line['dataset'], 40)} has {one_line(line['item'], 60)} twice")
+        items[line["item"]] = Answered(line["question"], line["expected"], line["answer"], line["correct"])
+    if not found:
+        raise RunError(f"{file} holds no answers: --probe-update-reference makes a reference from a run")
+    return found
+
+
+def _of_outcome(names: Iterable[str]) -> dict[str, Any]:
+    properties = schema(OUTCOME)["properties"]
+    return {name: properties[name] for name in names}
+
+
+def other_items(reference: Answers, dataset: str, items: Iterable[Item]) -> str | None:
+    """Return in a few words how the *items* of *dataset* are not those of *reference*; ``None`` where they are."""
+    return _others(reference, dataset, {str(item.id): (item.question, item.answer) for item in items})
+
+
+def different_items(reference: Answers, run: Run) -> str | None:
+    """Return in a few words how the items of *run*, skipped ones aside, are not those of *reference*."""
+    asked: dict[str, dict[str, tuple[str, str]]] = {}
+    for outcome in run.outcomes:
+        asked.setdefault(outcome.dataset, {})[outcome.item] = (outcome.question, outcome.expected)
+    skipped = {(skip["dataset"], skip["item"]) for skip in run.summary["skipped"]}
+    for dataset, items in asked.items():
+        known = reference.get(dataset, {})
+        items |= {id: known[id].asked for id in known if (dataset, id) in skipped}
+        if said := _others(reference, dataset, items):
+            return said
+    return None
+
+
+def _others(reference: Answers, dataset: str, asked: Mapping[str, tuple[str, str]]) -> str | None:
+    known = reference.get(dataset)
+    if known is None:
+        return f"it holds no items of {one_line(dataset, 40)}"
+    lacks = [id for id in asked if id not in known]
+    more = [id for id in known if id not in asked]
+    changed = [id for id in asked if id in known and asked[id] != known[id].asked]
+    said = [
+        f"{words.format(count(len(ids), 'item'))} (such as {one_line(ids[0], 60)})"
+        for ids, words in ((lacks, "lacks {}"), (more, "holds {} more"), (changed, "has {} with another text"))
+        if ids
+    ]
+    return f"of {one_line(dataset, 40)} it {', '.join(said)}" if said else None
+
+
+def write_reference(path: Path, run: Run) -> None:
+    """Make *run* the reference: a folder gets the run's files, a ``.jsonl`` file the baseline's answers.
+
+    A file keeps the answers of datasets that *run* did not ask. Raises :class:`RunError` where a folder holds such
+    datasets, since a run's files cannot be mixed, and ``OSError``.
+    """
+    file = file_of(path)
+    kept: dict[str, dict[str, Answered]] = {}
+    if file.exists():
+        try:
+            known = read_reference(path)
+        except RunError:
+            known = {}  # it is replaced because it is broken, or was never a reference
+        kept = {name: dict(items) for name, items in known.items() if name not in run.summary["datasets"]}
+    if file != path:
+        if kept:
+            raise RunError(
+                f"the reference {path} also holds {one_line(next(iter(kept)), 40)}, which this run did not ask:"
+                " ask all its datasets, or name a .jsonl file, which keeps them"
+            )
+        write_run(path, run)
+        return
+    lines = [
+        {"dataset": name, "item": id, "target": BASELINE} | asdict(answered)
+        for name, items in kept.items()
+        for id, answered in items.items()
+    ]
+    lines += [
+        {name: getattr(outcome, name) for name in FIELDS} for outcome in run.outcomes if outcome.target == BASELINE
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_lines(path, lines)

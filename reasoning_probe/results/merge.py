@@ -1,0 +1,259 @@
+"""Runs put together from their files: the shards of a sweep, or parts of it that were asked one after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from reasoning_probe.analyses.cumulative_curve import Entry, merged_curves
+from reasoning_probe.analyses.screening import merged_screening
+from reasoning_probe.data.shards import Shard, joined, missing, parse_shards
+from reasoning_probe.results.outcome import ItemKey, Key, Outcome
+from reasoning_probe.results.run import Run, RunError
+from reasoning_probe.results.summary import merged_control, summarise
+from reasoning_probe.utils.text import said
+
+SAME_LOGPROB = 1e-4
+"""Nats by which two runs of one case may differ: batches of other shapes round otherwise."""
+
+_ELSEWHERE = {"name", "device"}
+"""What may differ of a model: the folder it was loaded from, and which of several devices it was on."""
+
+_SHOTS = "shot_questions"
+_VERSIONS = ("reasoning-probe", "torch", "transformers", "numpy")
+
+Named = Mapping[Path, Run]
+"""Runs by the folder that they were read from, which messages name."""
+
+
+def merge_runs(runs: Named) -> Run:
+    """Return one run of *runs*, in the order that the whole sweep has; an outcome that several have counts once.
+
+    ``timing`` adds up what each took, ``engine`` what each did. Raises :class:`RunError`, one line, where they are not
+    parts of one sweep: other models, settings or reference prompts, or another outcome of the same case.
+    """
+    parts = [run.summary for run in runs.values()]
+    _check_settings(runs)
+    shard = _shards(runs)
+    places = _places(runs)
+    outcomes = _outcomes(runs, places)
+    summary = summarise(
+        outcomes,
+        model=parts[0]["model"],
+        generation=_union(parts, "generation"),
+        ablation=parts[0]["ablation"],
+        formats={name: entry.get("format", "plain") for name, entry in _union(parts, "datasets").items()},
+        timing=_added([part["timing"] for part in parts]),
+        engine=_added([part["engine"] for part in parts]),
+        versions=parts[0]["versions"],
+        skipped=_skipped(parts, places),
+        reference=_reference(parts),
+        control=merged_control([part.get("control") for part in parts]),
+        screening=merged_screening([part.get("screening") for part in parts]),
+        curves=_curves(runs),
+        prompting=_prompting(parts),
+    )
+    for name, entry in summary["datasets"].items():
+        entry["size"] = _size(parts, name)
+    if any(part.get("sections") is not None for part in parts):
+        summary["sections"] = _sections(runs)
+    if any(part.get("partial") for part in parts):
+        twice = sum(len(run.outcomes) for run in runs.values()) - len(outcomes)
+        planned = sum((run.summary.get("partial") or {}).get("planned", len(run.outcomes)) for run in runs.values())
+        summary["partial"] = {"planned": planned - twice, "done": len(outcomes)}
+    if shard and missing(shard):
+        summary |= {"shard": shard, "places": _union_of([part.get("places") or {} for part in parts])}
+    return Run(summary, outcomes)
+
+
+def _curves(runs: Named) -> list[Entry]:
+    """Return the curves of *runs* as one; of those that share an item of a dataset the first counts."""
+    seen: dict[str, set[str]] = {}
+    taken: list[list[Entry]] = []
+    for run in runs.values():
+        items: dict[str, set[str]] = {}
+        for outcome in run.outcomes:
+            items.setdefault(outcome.dataset, set()).add(outcome.item)
+        new = {name for name, ids in items.items() if ids.isdisjoint(seen.get(name, ()))}
+        mine: list[Entry] = run.summary.get("curves") or []
+        taken.append([entry for entry in mine if entry["dataset"] in new])
+        for entry in taken[-1]:
+            seen[entry["dataset"]] = seen.get(entry["dataset"], set()) | items[entry["dataset"]]
+    return merged_curves(taken)
+
+
+def _shards(runs: Named) -> str:
+    """Return the shards of *runs* together, ``1,2/8``; empty where they are none."""
+    found: dict[Path, tuple[Shard, ...]] = {}
+    for folder, run in runs.items():
+        if shard := run.summary.get("shard"):
+            try:
+                found[folder] = parse_shards(shard)
+            except ValueError as problem:
+                raise RunError(f"{folder}: {problem}") from None
+    if not found:
+        return ""
+    first, *others = found
+    for other in others:
+        of, its = found[first][0].of, found[other][0].of
+        if of != its:
+            raise RunError(f"{other} is a shard of {its}, {first} one of {of}: merge shards of one number")
+    return joined(shard for shards in found.values() for shard in shards)
+
+
+def _check_settings(runs: Named) -> None:
+    first, *others = runs
+    for other in others:
+        a, b = runs[first].summary, runs[other].summary
+        for key in sorted({**a["model"], **b["model"]}.keys() - _ELSEWHERE):
+            _check_same("model", key, (first, a["model"].get(key)), (other, b["model"].get(key)))
+        kinds = [str(part["model"].get("device", "")).partition(":")[0] for part in (a, b)]
+        _check_same("kind of device", "device", (first, kinds[0]), (other, kinds[1]))
+        _check_same("ablation", "ablation", (first, a["ablation"]), (other, b["ablation"]))
+        for key in _VERSIONS:
+            _check_same("version", key, (first, a["versions"].get(key)), (other, b["versions"].get(key)))
+    for folder, run in runs.items():  # of datasets, any two runs may share some
+        for earlier in list(runs)[: list(runs).index(folder)]:
+            _check_datasets((earlier, runs[earlier].summary), (folder, run.summary))
+
+
+def _check_datasets(one: tuple[Path, dict[str, Any]], other: tuple[Path, dict[str, Any]]) -> None:
+    (first, a), (second, b) = one, other
+    for name in a["generation"].keys() & b["generation"].keys():
+        what = f"generation setting for {name[:40]!r}"
+        for key in ("max_new_tokens", "stop"):
+            _check_same(what, key, (first, a["generation"][name][key]), (second, b["generation"][name][key]))
+    prompting = a.get("prompting") or {}, b.get("prompting") or {}
+    for key in sorted({**prompting[0], **prompting[1]}.keys() - {_SHOTS}):
+        _check_same("prompting", key, (first, prompting[0].get(key)), (second, prompting[1].get(key)))
+    shots = [given.get(_SHOTS) or {} for given in prompting]
+    for name in shots[0].keys() & shots[1].keys():
+        _check_same(f"set of examples for {name[:40]!r}", _SHOTS, (first, shots[0][name]), (second, shots[1][name]))
+    references = a.get("reference") or {}, b.get("reference") or {}
+    for ablation in references[0].keys() & references[1].keys():
+        mine, its = references[0][ablation], references[1][ablation]
+        _check_same(f"{ablation[:40]} ablation", "seed", (first, mine.get("seed")), (second, its.get("seed")))
+        for name in mine["datasets"].keys() & its["datasets"].keys():
+            what = f"set of reference prompts of {name[:40]!r}"
+            _check_same(what, "sha256", (first, mine["datasets"][name]), (second, its["datasets"][name]))
+
+
+def _check_same(what: str, key: str, one: tuple[Path, Any], other: tuple[Path, Any]) -> None:
+    if one[1] != other[1]:
+        shown = [said(value, 40) for _, value in (one, other)]
+        detail = f" ({key}: {shown[1]} and {shown[0]})" if shown[0] != shown[1] else ""
+        raise RunError(f"{other[0]} has another {what} than {one[0]}{detail}: merge parts of one sweep")
+
+
+def _places(runs: Named) -> dict[ItemKey, int]:
+    """Return where each item stands in the whole sweep, as far as shards tell it."""
+    places: dict[ItemKey, int] = {}
+    items: dict[int, ItemKey] = {}
+    for folder, run in runs.items():
+        for dataset, of_dataset in (run.summary.get("places") or {}).items():
+            for id, place in of_dataset.items():
+                item = (dataset, id)
+                if items.setdefault(place, item) != item or places.setdefault(item, place) != place:
+                    raise RunError(f"{folder} was cut from other data: {_name(item)} stands elsewhere in another shard")
+    return places
+
+
+def _outcomes(runs: Named, places: Mapping[ItemKey, int]) -> list[Outcome]:
+    found: dict[Key, tuple[Path, Outcome]] = {}
+    for folder, run in runs.items():
+        for outcome in run.outcomes:
+            earlier = found.setdefault(outcome.key, (folder, outcome))
+            if not _same(earlier[1], outcome):
+                case = f"{_name(outcome.item_key)} under {_shown(outcome.target)}"
+                raise RunError(f"{earlier[0]} and {folder} have different outcomes of {case}: leave one of them out")
+    outcomes = [outcome for _, outcome in found.values()]
+    appeared: dict[ItemKey, int] = {}
+    for outcome in outcomes:
+        appeared.setdefault(outcome.item_key, len(appeared))
+    last = max(places.values(), default=-1) + 1  # items whose place no shard tells come last
+    order = {item: places.get(item, last + at) for item, at in appeared.items()}
+    return sorted(outcomes, key=lambda outcome: order[outcome.item_key])
+
+
+def _same(one: Outcome, other: Outcome) -> bool:
+    if one is other:
+        return True
+    a, b = one.answer_logprob, other.answer_logprob
+    alike = a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=0, abs_tol=SAME_LOGPROB))
+    return alike and replace(one, answer_logprob=None) == replace(other, answer_logprob=None)
+
+
+def _name(item: tuple[str, ...]) -> str:
+    return " ".join(map(_shown, item))
+
+
+def _shown(text: str) -> str:
+    return text[:60] if text.isprintable() else ascii(text[:60])
+
+
+def _union(parts: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
+    return {name: given for part in reversed(parts) for name, given in part[key].items()}
+
+
+def _union_of(parts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    together: dict[str, dict[str, int]] = {}
+    for part in parts:
+        for dataset, places in part.items():
+            together.setdefault(dataset, {}).update(places)
+    return together
+
+
+def _added(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the sums of numbers, the most of what is a peak, and the first of what else was said."""
+    together: dict[str, Any] = {}
+    for key in dict.fromkeys(key for part in parts for key in part):
+        values = [part[key] for part in parts if part.get(key) is not None]
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        if values and len(numbers) == len(values):
+            together[key] = max(numbers) if key.startswith("peak") else sum(numbers)
+        else:
+            together[key] = next((value for value in values if value), values[0] if values else None)
+    return together
+
+
+def _size(parts: Sequence[dict[str, Any]], dataset: str) -> int | None:
+    """Return how many items *dataset* has: what one of the parts says, or all its shards together."""
+    sizes: dict[str, int | None] = {
+        part.get("shard") or "": part["datasets"][dataset].get("size") for part in parts if dataset in part["datasets"]
+    }
+    known = [size for size in sizes.values() if size is not None]
+    if len(known) < len(sizes):
+        return None
+    return max(known) if "" in sizes else sum(known)
+
+
+def _skipped(parts: Sequence[dict[str, Any]], places: Mapping[ItemKey, int]) -> list[dict[str, Any]]:
+    found = {(skip["dataset"], skip["item"]): skip for part in parts for skip in part["skipped"]}
+    return [found[item] for item in sorted(found, key=lambda item: places.get(item, len(places)))]
+
+
+def _prompting(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    given = [part.get("prompting") or {} for part in parts]
+    shots = {name: asked for part in reversed(given) for name, asked in (part.get(_SHOTS) or {}).items()}
+    return given[0] | ({_SHOTS: shots} if shots else {})
+
+
+def _sections(runs: Named) -> list[dict[str, Any]]:
+    """Return what the user's own code had to say of each part; what several say alike, once."""
+    said = [(folder, section) for folder, run in runs.items() for section in run.summary.get("sections") or ()]
+    if all(section in [other for of, other in said if of == folder] for _, section in said for folder in runs):
+        return [section for folder, section in said if folder == next(iter(runs))]
+    return [section | {"title": f"{section['title']} ({folder.name})"} for folder, section in said]
+
+
+def _reference(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the values of each ablation were taken from, over the datasets of all *parts*."""
+    together: dict[str, Any] = {}
+    for part in parts:
+        for ablation, entry in (part.get("reference") or {}).items():
+            known = together.setdefault(ablation, entry | {"datasets": {}})
+            known["datasets"] = known["datasets"] | entry["datasets"]
+    return together

@@ -1,0 +1,210 @@
+"""The run's files: ``run.json``, which says what was found, and ``outcomes.jsonl``, a line per outcome."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, ValuesView
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_probe.results.export import TABLES, Table, frame, rows
+from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.schema import OUTCOME, RUN, Check, Mismatch, checker
+from reasoning_probe.utils.text import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+RUN_FILE = "run.json"
+OUTCOMES_FILE = "outcomes.jsonl"
+
+
+class RunError(ValueError):
+    """A run's files that cannot be read; the message is one line that names the file."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: ``summary`` is the content of ``run.json``, ``outcomes`` that of ``outcomes.jsonl``."""
+
+    summary: dict[str, Any]
+    outcomes: list[Outcome]
+
+    def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
+        """Return a row an outcome, or with ``"targets"`` a row a target. ``ImportError`` where pandas is missing."""
+        return frame(table, self.rows(table))
+
+    def rows(self, table: Table = "outcomes") -> list[dict[str, Any]]:
+        """Return the same in plain values."""
+        if table not in TABLES:
+            raise ValueError(f"unknown table {table!r}: use {' or '.join(TABLES)}")
+        return rows(table, self.outcomes, self.summary["targets"])
+
+
+# -- writing ------------------------------------------------------------------------------------------------------
+
+
+def write_run(folder: str | Path, run: Run) -> None:
+    """Write ``run.json`` and ``outcomes.jsonl`` into *folder*, each replaced at once; makes the folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_lines(folder / OUTCOMES_FILE, (outcome.as_dict() for outcome in run.outcomes))
+    write_summary(folder, run)
+
+
+def write_summary(folder: Path, run: Run) -> None:
+    """Write ``run.json`` alone, for what was found out later about outcomes that are written."""
+    write_text(folder / RUN_FILE, _json(run.summary, indent=1) + "\n")
+
+
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSON object a line to *path*, replaced at once."""
+    write_text(path, "".join(_json(line) + "\n" for line in lines))
+
+
+def check_folder(folder: Path) -> None:
+    """Raise :class:`RunError` where no file can be written into *folder*, before anything is computed for it."""
+    for existing in (folder, *folder.parents):
+        if os.path.lexists(existing):
+            if not os.path.isdir(existing):
+                raise RunError(f"{existing} is not a folder: name another one")
+            if not os.access(existing, os.W_OK | os.X_OK):
+                raise RunError(f"{existing} cannot be written: name another folder")
+            return
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write *text* to *path* as UTF-8 so that a reader sees the old file or the new one, never half of it."""
+    # In JSON this turns a lone surrogate, which UTF-8 has no bytes for, into its own escape sequence.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write *content* to *path* so that a reader sees the old file or the new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=indent)
+    for separator in ("\x85", "\u2028", "\u2029"):  # many readers split lines here
+        text = text.replace(separator, f"\\u{ord(separator):04x}")
+    return text
+
+
+def plain(value: Any) -> Any:
+    """Return *value* in JSON's types: numbers of other libraries as Python's, what is not finite as ``None``."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return plain(value.item()) if hasattr(value, "item") else str(value)
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+MOST_DEPTH = 40
+"""How deep ``run.json`` may be nested; a run's own is a quarter of it."""
+
+
+def read_run(folder: str | Path) -> Run:
+    """Return the run whose files lie in *folder*. Raises :class:`RunError`, one line, for what is not a run."""
+    folder = Path(folder)
+    summary = _parse(_read(folder / RUN_FILE), folder / RUN_FILE)
+    found = summary.get("schema_version") if isinstance(summary, dict) else None
+    if type(found) is int and found != SCHEMA_VERSION:
+        raise RunError(f"{folder / RUN_FILE} has schema version {found}, this package reads {SCHEMA_VERSION}")
+    if _depth(summary) > MOST_DEPTH:
+        raise RunError(f"{folder / RUN_FILE} is nested more than {MOST_DEPTH} deep: no run's is")
+    try:
+        checker(RUN)(summary, str(folder / RUN_FILE))
+    except Mismatch as problem:
+        raise RunError(str(problem)) from None
+    names = [field.name for field in fields(Outcome)]
+    lines = read_lines(folder / OUTCOMES_FILE, checker(OUTCOME))
+    run = Run(summary, [Outcome(**{name: values.get(name) for name in names}) for _, values in lines])
+    _check_complete(folder, run)
+    return run
+
+
+def _check_complete(folder: Path, run: Run) -> None:
+    """Raise :class:`RunError` where outcomes are gone that ``run.json`` counts."""
+    there = Counter((outcome.dataset, outcome.target, outcome.ablation) for outcome in run.outcomes)
+    counted = [((name, BASELINE, None), entry["items"]) for name, entry in run.summary["datasets"].items()]
+    counted += [((row["dataset"], row["target"], row["ablation"]), row["items"]) for row in run.summary["targets"]]
+    for key, items in counted:
+        if there[key] < items:
+            what = f"{printable(key[0], 40)} under {printable(key[1], 40)}"
+            raise RunError(
+                f"{folder / OUTCOMES_FILE} lacks outcomes: {there[key]:,} of {what}, and {RUN_FILE} counts {items:,}:"
+                " the two are not of one run, or lines were removed"
+            )
+
+
+def read_lines(path: Path, check: Check) -> Iterator[tuple[str, Any]]:
+    """Yield the JSON object of each line of *path*, which *check* must pass, and where it stands."""
+    for number, line in enumerate(_read(path).split("\n"), start=1):
+        if line.strip():
+            where = f"{path}, line {number}"
+            values = _parse(line, where)
+            try:
+                check(values, where)
+            except Mismatch as problem:
+                raise RunError(str(problem)) from None
+            yield where, values
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, ValueError) as problem:
+        if isinstance(problem, UnicodeDecodeError):
+            raise RunError(f"{path} is not UTF-8 text") from None
+        said = getattr(problem, "strerror", None) or problem
+        raise RunError(f"cannot read {path}: {said}; a run's folder holds {RUN_FILE}") from None
+
+
+def _parse(text: str, where: str | Path) -> Any:
+    try:
+        return _JSON.decode(text)
+    except (ValueError, RecursionError) as problem:
+        raise RunError(f"{where} is not JSON: {str(problem)[:80]}") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(f"{text[:20]}... is too large a number")
+    return int(text)
+
+
+_JSON = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite, parse_int=_whole)
+
+
+def _depth(value: Any) -> int:
+    """Return how deep *value* is nested, no further than one beyond what is allowed."""
+    depth, level = 0, [value]
+    while level and depth <= MOST_DEPTH:
+        holders = [entry.values() if isinstance(entry, dict) else entry for entry in level]
+        level = [part for holder in holders if isinstance(holder, list | ValuesView) for part in holder]
+        depth += 1
+    return depth

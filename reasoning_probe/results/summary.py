@@ -1,0 +1,192 @@
+"""Summing up: what ``run.json`` says of a run's outcomes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from reasoning_probe.analyses.screening import reported, unmeasured
+from reasoning_probe.data.items import label_of
+from reasoning_probe.engine import multiple_choice
+from reasoning_probe.ranks import rank_changes
+from reasoning_probe.results import stats
+from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.run import SCHEMA_VERSION, plain
+
+
+def summarise(
+    outcomes: Sequence[Outcome],
+    *,
+    model: Mapping[str, Any],
+    generation: Mapping[str, Any],
+    ablation: str,
+    formats: Mapping[str, str],
+    timing: Mapping[str, Any],
+    engine: Mapping[str, Any],
+    versions: Mapping[str, str],
+    skipped: Sequence[Mapping[str, Any]] = (),
+    reference: Mapping[str, Any] | None = None,
+    control: Mapping[str, Any] | None = None,
+    prompting: Mapping[str, Any] | None = None,
+    screening: Sequence[dict[str, Any]] = (),
+    curves: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
+
+    A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome. Heads that a
+    *screening* left out are not tested, but count in the corrections: the same items chose those that are.
+    """
+    names = list(dict.fromkeys(outcome.dataset for outcome in outcomes))
+    groups: dict[str, list[Outcome]] = {name: [] for name in names}
+    for outcome in outcomes:
+        groups[outcome.dataset].append(outcome)
+    targets = {name: _targets(name, groups[name], screening) for name in names}
+    rows = [row for name in names for row in targets[name]]
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "model": dict(model),
+        "generation": dict(generation),
+        "prompting": dict(prompting or {}),
+        "ablation": ablation,
+        "reference": dict(reference or {}),
+        "datasets": {
+            name: _dataset(name, _baselines(groups[name]), formats.get(name, "plain"), targets[name], screening)
+            for name in names
+        },
+        "targets": rows,
+        "rank_changes": rank_changes(rows),
+        "control": control,
+        "screening": reported(screening, rows),
+        "curves": list(curves),
+        "errors": _errors(outcomes),
+        "timing": dict(timing),
+        "engine": dict(engine),
+        "versions": dict(versions),
+        "skipped": [dict(skip) for skip in skipped],
+    }
+    read_again: dict[str, Any] = plain(summary)  # what reading the file again gives
+    return read_again
+
+
+def merged_control(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Return the control tasks of several processes as one; a target that two of them measured counts once."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    rows = {(row["target"], row["ablation"]): row for part in known for row in part["targets"]}
+    return known[0] | {"targets": list(rows.values())}
+
+
+def _baselines(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
+    return {outcome.item: outcome for outcome in outcomes if outcome.target == BASELINE}
+
+
+def _dataset(
+    name: str,
+    baselines: Mapping[str, Outcome],
+    format: str,
+    targets: Sequence[Mapping[str, Any]],
+    screening: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    answered = list(baselines.values())
+    items, correct = len(answered), sum(outcome.correct for outcome in answered)
+    logprobs = [known for outcome in answered if math.isfinite(known := _known(outcome.answer_logprob))]
+    entry: dict[str, Any] = {
+        "items": items,
+        "correct": correct,
+        "accuracy": correct / items if items else None,
+        "ci95": list(stats.wilson(correct, items)),
+        "format": format,
+        "mean_answer_logprob": math.fsum(logprobs) / len(logprobs) if logprobs else None,
+    }
+    if format == "gsm8k" and items:
+        entry |= _extractions(answered)
+    if items and all(outcome.choices for outcome in answered):
+        entry |= {
+            "acc": multiple_choice.accuracy(answered),
+            "acc_norm": multiple_choice.accuracy(answered, normalised=True),
+        }
+    labels = Counter(label_of(outcome.expected) for outcome in answered)
+    if items and None not in labels:
+        label, count = labels.most_common(1)[0]
+        entry["always"] = {"answer": label, "accuracy": count / items}
+    if targets:
+        families: dict[str, list[str]] = {}
+        for row in targets:
+            families.setdefault(row["ablation"], []).append(row["target"])
+        tested = max(len(own) + unmeasured(screening, name, ablation, own) for ablation, own in families.items())
+        entry["power"] = {"targets": tested, "flips_needed": stats.flips_needed(tested)}
+    return entry
+
+
+def _extractions(answered: Sequence[Outcome]) -> dict[str, float]:
+    """Return the accuracies by lm-eval's two GSM8K filters, compared as exact numbers."""
+    from reasoning_probe.scoring.extract import flexible_match, same_number, strict_match
+
+    filters = {"strict": strict_match, "flexible": flexible_match}
+    return {
+        name: sum(same_number(extract(outcome.response), outcome.expected) for outcome in answered) / len(answered)
+        for name, extract in filters.items()
+    }
+
+
+def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    import numpy as np
+
+    baselines = _baselines(outcomes)
+    column = {item: index for index, item in enumerate(baselines)}
+    ablated: dict[str | None, dict[str, list[Outcome]]] = {}
+    for outcome in outcomes:
+        if outcome.target != BASELINE and outcome.item in column:
+            ablated.setdefault(outcome.ablation, {}).setdefault(outcome.target, []).append(outcome)
+    right = np.array([float(outcome.correct) for outcome in baselines.values()])
+    logprob = np.array([_known(outcome.answer_logprob) for outcome in baselines.values()])
+    rows = []
+    for ablation, by_target in ablated.items():
+        right_off = np.full((len(by_target), len(column)), np.nan)
+        logprob_off = np.full_like(right_off, np.nan)
+        for row, cases in enumerate(by_target.values()):
+            for case in cases:
+                right_off[row, column[case.item]] = case.correct
+                logprob_off[row, column[case.item]] = _known(case.answer_logprob)
+        rest = unmeasured(screening, dataset, ablation, by_target)
+        effects = stats.paired_effects(right, right_off, logprob, logprob_off, unmeasured=rest)
+        rows += [
+            {"target": target, "dataset": dataset, "ablation": ablation, "shift": _shift(by_target[target], baselines)}
+            | asdict(effect)
+            for target, effect in zip(by_target, effects, strict=True)
+        ]
+    return rows
+
+
+def _shift(cases: Iterable[Outcome], baselines: Mapping[str, Outcome]) -> dict[str, int]:
+    """Return by how many of the paired items each kind of result grew or shrank; the entries sum to zero.
+
+    With an off-by-one answer that became a wrong operation: ``{"off_by_one": -1, "wrong_operation": 1}``.
+    """
+    change: Counter[str] = Counter()
+    for case in cases:
+        change[_result(baselines[case.item])] -= 1
+        change[_result(case)] += 1
+    return {result: by for result, by in change.items() if by}
+
+
+def _result(outcome: Outcome) -> str:
+    return "correct" if outcome.correct else outcome.category or "unclassified"
+
+
+def _known(logprob: float | None) -> float:
+    return math.nan if logprob is None else logprob
+
+
+def _errors(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+    counts = Counter(
+        (outcome.dataset, outcome.target, outcome.ablation, outcome.category, outcome.kind)
+        for outcome in outcomes
+        if not outcome.correct
+    )
+    names = ("dataset", "target", "ablation", "category", "kind")
+    return [dict(zip(names, key, strict=True)) | {"count": count} for key, count in counts.items()]

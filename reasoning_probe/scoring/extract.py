@@ -1,0 +1,111 @@
+"""Scoring: from a response to its answer, and whether that is right.
+
+The expected answer plays no part in the reading, and neither does the prompt: only the generated text is read.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+
+from reasoning_probe.data.items import Item, label_of
+from reasoning_probe.scoring.extraction.answers import read_label, read_number
+from reasoning_probe.scoring.extraction.choices import chosen, options_of, written_out
+from reasoning_probe.scoring.extraction.explicit import Reading, explicit_statement
+from reasoning_probe.scoring.extraction.free_text import read_text, same_words
+from reasoning_probe.scoring.extraction.sentences import clean, options_in, words
+from reasoning_probe.utils.numbers import MAX_DIGITS, find_numbers, parse_number
+
+MAX_SCANNED = 100_000
+"""Characters of a response that lm-eval's filters are run over here (from its beginning, and from its end)."""
+
+_STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
+_LETTER = re.compile(r"\(?[A-Ea-e]\)?[.)]?")
+_ENDED = re.compile(r"=[^\n=0-9]{0,9}[0-9][^\n=]{0,40}\n[ \t]*\n[ \t]*\n\s*\Z")
+"""A line that ends in "= N", and then nothing but blank lines: the model had come to its end before the limit."""
+
+_FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
+
+
+def strict_match(response: str) -> str | None:
+    r"""Return what lm-eval's ``strict-match`` filter takes from a GSM8K response: the first ``#### N``.
+
+    >>> strict_match("So 9 * 2 = 18.\n#### 18"), strict_match("The answer is 18.")
+    ('18', None)
+    """
+    match = _STRICT.search(response[:MAX_SCANNED])
+    return match[1] if match else None
+
+
+def flexible_match(response: str) -> str | None:
+    """Return what lm-eval's ``flexible-extract`` filter takes from a response: its last number, with its known traps.
+
+    >>> flexible_match("She makes $18 a day"), flexible_match("72 in total...")
+    ('$18', '...')
+    """
+    matches = _FLEXIBLE.findall(response[-MAX_SCANNED:])
+    return next(part for part in matches[-1] if part) if matches else None
+
+
+def same_number(extracted: str | None, expected: str) -> bool:
+    """Whether two numerals are the same exact decimal, so that ``$1,000.00`` is ``1000``.
+
+    >>> same_number("$1,000.00", "1000"), same_number("18.", "18"), same_number("8", "18"), same_number("...", "8")
+    (True, True, False, False)
+    """
+    left, right = _decimal(extracted or ""), _decimal(expected)
+    if left is None or right is None:
+        left_value, right_value = parse_number(extracted or ""), parse_number(expected)
+        return left_value is not None and left_value == right_value
+    return left == right
+
+
+def _decimal(text: str) -> Decimal | None:
+    plain = text.strip().replace(",", "").replace("$", "").rstrip(".")
+    try:
+        value = Decimal(plain) if len(plain) <= MAX_DIGITS and "_" not in plain else None
+    except InvalidOperation:
+        return None
+    return value if value is not None and value.is_finite() else None
+
+
+def extract_answer(item: Item, response: str, truncated: bool = False) -> Reading | None:
+    """Return the answer that a careful reader takes from *response*, or ``None`` if it gives no definite one.
+
+    A number is read from the response to a number question, yes / no / unknown from that to a label question, and
+    the stated words from that to a text question; where the question lists options, the one that is taken, as its
+    letter where a letter is expected, else as what it says. *truncated* says that the token limit ended the response; a
+    number that touches its end may have been cut in half and is not read.
+    """
+    text = clean(response, item.question, truncated)
+    if not any(character.isalnum() for character in text):
+        return None
+    choices = options_of(item.question)
+    if choices and item.kind == "text":
+        if letter := chosen(text, choices):
+            return Reading(letter if _LETTER.fullmatch(item.answer.strip()) else choices[letter], source=text[:400])
+        if options_in(text) and not explicit_statement(text):
+            return None  # the options, and none of them taken
+    elif choices:
+        text = written_out(text, choices)
+    if item.kind == "label":
+        return read_label(text, item.question)
+    if item.kind == "number":
+        ended = _ENDED.search(response[-MAX_SCANNED:]) is not None
+        return read_number(text, item.question, truncated and not ended)
+    return read_text(text, item.question, truncated)
+
+
+def is_correct(item: Item, reading: Reading) -> bool:
+    """Whether *reading* is the item's expected answer."""
+    if item.kind == "number":
+        value = parse_number(item.answer)
+        return reading.value is not None and (
+            reading.value == value or (reading.percent and reading.value / 100 == value)
+        )
+    if item.kind == "label":
+        return reading.answer == label_of(item.answer)
+    expected = find_numbers(item.answer[:1000])
+    if len(expected) == 1 and reading.value is not None and len(words(item.answer[expected[0].end :])) <= 3:
+        return reading.value == expected[0].value  # "8" for "8 apples"
+    return same_words(reading.answer, item.answer)

@@ -1,0 +1,306 @@
+"""Equations: calculations as people and models write them in a line of text, and what they really come to.
+
+``10 - 4 = 6``, ``16 eggs - 3 eggs = 13 eggs``, ``(16 - 3 - 4) * $2 = $18``, ``25% of $20 = 0.25 * 20 = $5`` and
+``5 plus 3 is 8`` are equations. All arithmetic is exact.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from reasoning_probe.utils.numbers import MAX_DIGITS, Numeral, find_numbers
+
+Token = Fraction | str
+"""A number, one of ``+ - * / ^``, or a bracket."""
+
+MAX_TOKENS = 60
+"""Longer calculations are not evaluated: no reader would."""
+
+_OPERATORS = {
+    "+": "+", "plus": "+", "-": "-", "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "minus": "-",
+    "*": "*", "\N{MULTIPLICATION SIGN}": "*", "x": "*", "\N{MIDDLE DOT}": "*", "times": "*", "multiplied by": "*",
+    "/": "/", "\N{DIVISION SIGN}": "/", "divided by": "/", "^": "^", "**": "^",
+    "of": "of", "=": "=", "\N{ALMOST EQUAL TO}": "=",
+}  # fmt: skip
+RESULT = (
+    r"(?:,?\s?(?:which|and this|this|that|and it)\s)?"
+    r"\b(?:is equal to|equals|equal to|equal|is|are|gives|gives? (?:you|us)|makes|results? in|resulting in|leaves|"
+    r"to get|to give|(?:you|we) get)\b(?: about| approximately| exactly| a total of)?"
+)
+"""What stands between a calculation and its result in prose (a pattern)."""
+
+_SYMBOLS = "|".join(re.escape(word) for word in sorted(_OPERATORS, key=len, reverse=True))
+_UNIT = r"[ ]?%|[ ]?\([a-z]{1,20}(?:[ ][a-z]{1,20})?\)|[ ]?[a-z][a-z'-]{0,20}(?:[ ][a-z'-]{1,20}){0,3}?"
+_GAP = re.compile(
+    rf"(?P<unit>{_UNIT})??"
+    rf"[ \t]*(?P<close>[)\]]*)[ \t]*(?:(?P<operator>{_SYMBOLS})|(?P<result>{RESULT}))[ \t]*(?P<open>[(\[]*)[ \t]*",
+    re.IGNORECASE,
+)
+_VERBS = {
+    "add": "+",
+    "sum": "+",
+    "total": "+",
+    "subtract": "-",
+    "difference": "-",
+    "multipl": "*",
+    "product": "*",
+    "divid": "/",
+}
+_VERB = re.compile(
+    r"\b(add|subtract|multipl|divid)(?:ing|ed|y|ying|e)?\b|\b(sum|total|difference|product) (?:of|between)\b",
+    re.IGNORECASE,
+)
+_PROSE_RESULT = re.compile(rf"[ a-z]{{0,20}}?(?:{RESULT}|=)[ ]?", re.IGNORECASE)
+_COMPARED = re.compile(r"[ ](?:[a-z]+[ ])?(?:more|less|fewer|greater|longer|older|times)\b", re.IGNORECASE)
+_MAX_GAP = 60
+
+
+@dataclass(frozen=True)
+class Equation:
+    """A calculation and what the text says it comes to.
+
+    ``stated`` is ``None`` for a calculation that was left without its result. ``text[start:end]`` holds it all; the
+    result's last digit stands before ``result_end`` (``None`` where the next calculation starts with it).
+    """
+
+    tokens: tuple[Token, ...]
+    stated: Fraction | None
+    start: int
+    end: int
+    result_end: int | None
+
+    @property
+    def operands(self) -> tuple[Fraction, ...]:
+        """The numbers that are calculated with, in order."""
+        return tuple(token for token in self.tokens if isinstance(token, Fraction))
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators between them, each one of ``+ - * / ^``."""
+        return tuple(token for token in self.tokens if isinstance(token, str) and token in "+-*/^")
+
+    @property
+    def true(self) -> Fraction | None:
+        """What the calculation really comes to; ``None`` where it divides by zero."""
+        return evaluate(self.tokens)
+
+
+def find_equations(text: str) -> list[Equation]:
+    """Return the calculations in *text*, in order.
+
+    >>> [(str(found.true), str(found.stated)) for found in find_equations("10 - 4 = 5, so 5 plus 3 is 8; 2 + 2")]
+    [('6', '5'), ('8', '8'), ('4', 'None')]
+    """
+    numbers = _split_fractions(text, find_numbers(text))
+    found = list(_verbal(text, numbers))
+    first = 0
+    while first < len(numbers):
+        last = first
+        gaps: list[_Gap] = []
+        while last + 1 < len(numbers) and (gap := _gap(text, numbers[last], numbers[last + 1], gaps)):
+            gaps.append(gap)
+            last += 1
+        found += _written(text, numbers[first : last + 1], gaps)
+        first = last + 1
+    return sorted(found, key=lambda equation: equation.start)
+
+
+def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | None = None) -> Fraction | None:
+    """Return the exact value of *tokens* by the usual precedence, with numbers replaced as *known* says.
+
+    ``None`` for a division by zero, a malformed or an absurdly long calculation.
+
+    >>> evaluate((Fraction(2), "*", "(", Fraction(1), "+", Fraction(3), ")"))
+    Fraction(8, 1)
+    """
+    if len(tokens) > MAX_TOKENS:
+        return None
+    rank = {"(": 0, "+": 1, "-": 1, "*": 2, "/": 2, "^": 3}
+    values: list[Fraction] = []
+    pending: list[str] = []
+    try:
+        for token in (*tokens, ")"):
+            if isinstance(token, Fraction):
+                values.append((known or {}).get(token, token))
+                continue
+            while token != "(" and pending and pending[-1] != "(" and rank[pending[-1]] >= rank.get(token, 0):
+                _apply(pending.pop(), values)
+            if token == ")":
+                if pending:
+                    pending.pop()
+            else:
+                pending.append(token)
+        return values[0] if len(values) == 1 else None
+    except (ZeroDivisionError, IndexError, OverflowError):
+        return None
+
+
+def combine(left: Fraction, operator: str, right: Fraction) -> Fraction | None:
+    """Return ``left operator right``, or ``None`` for a division by zero and a power that is no sensible number."""
+    if operator == "+":
+        return left + right
+    if operator == "-":
+        return left - right
+    if operator == "*":
+        return left * right
+    if operator == "^":
+        size = (left.numerator.bit_length() + left.denominator.bit_length()) * abs(right)
+        return left**right.numerator if right.denominator == 1 and right >= 0 and size <= 8 * MAX_DIGITS else None
+    return left / right if right else None
+
+
+def _apply(operator: str, values: list[Fraction]) -> None:
+    right, left = values.pop(), values.pop()
+    value = combine(left, operator, right)
+    if value is None:
+        raise ZeroDivisionError
+    if value.numerator.bit_length() + value.denominator.bit_length() > 8 * MAX_DIGITS:
+        raise OverflowError
+    values.append(value)
+
+
+def _split_fractions(text: str, numbers: list[Numeral]) -> list[Numeral]:
+    """Read ``12/4`` as twelve divided by four, so that both are operands."""
+    split: list[Numeral] = []
+    for number in numbers:
+        top, slash, bottom = number.text.partition("/")
+        parts = [*find_numbers(top), *find_numbers(bottom)] if slash else []
+        if len(parts) != 2 or " " in top.strip():
+            split.append(number)
+            continue
+        middle = number.start + len(top)
+        split.append(Numeral(parts[0].value, number.start, middle, top))
+        split.append(Numeral(parts[1].value, middle + 1, number.end, bottom))
+    return split
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """What stands between two numbers of a calculation: one of ``+ - * / ^ =``, and the brackets around it."""
+
+    symbol: str
+    close: int
+    open: int
+
+
+def _gap(text: str, left: Numeral, right: Numeral, gaps: list[_Gap]) -> _Gap | None:
+    """Return the operator between two numbers, if there is nothing else between them but units and brackets."""
+    if right.start - left.end > _MAX_GAP:
+        return None
+    match = _GAP.fullmatch(text, left.end, right.start)
+    if match is None:
+        return None
+    if match["result"] and _COMPARED.match(text, right.end):
+        return None  # "5 miles, which is 3 miles more"
+    symbol = "=" if match["result"] else _OPERATORS[match["operator"].lower()]
+    if symbol == "^" and match["unit"]:
+        return None  # "50 cm^2"
+    percent = text[left.end : left.end + 2].strip()[:1] == "%"
+    if symbol == "of":  # "25% of 20", "1/2 of 20", but not "3 of 20"
+        if not percent and not (gaps and gaps[-1].symbol == "/"):
+            return None
+        symbol = "*"
+    if match["result"] and not any(gap.symbol in "+-*/^" for gap in gaps):
+        return None  # "Tom is 5 and Ann is 3" calculates nothing
+    return _Gap(symbol, len(match["close"]), len(match["open"]))
+
+
+def _written(text: str, numbers: list[Numeral], gaps: list[_Gap]) -> Iterator[Equation]:
+    """Yield the calculations in a run of numbers with *gaps* between them; a mere number is none."""
+    sides: list[list[Token]] = [["("] * _brackets(text, numbers[0].start)]
+    ends = [numbers[0].end]
+    for number, gap in zip(numbers, [*gaps, None], strict=True):
+        percent = text[number.end : number.end + 2].strip()[:1] == "%"
+        multiplied = (gap is not None and gap.symbol == "*") or sides[-1][-1:] == ["*"]
+        sides[-1].append(number.value / 100 if percent and multiplied else number.value)
+        ends[-1] = number.end
+        closing = gap.close if gap else text[number.end : number.end + 2].lstrip("% ").startswith((")", "]"))
+        sides[-1] += [")"] * closing
+        if gap and gap.symbol == "=":
+            sides.append([])
+            ends.append(number.end)
+        elif gap:
+            sides[-1].append(gap.symbol)
+        sides[-1] += ["("] * (gap.open if gap else 0)
+    yield from _sides_to_equations([_balanced(side) for side in sides], numbers[0].start, ends)
+
+
+def _sides_to_equations(sides: list[tuple[Token, ...]], start: int, ends: list[int]) -> Iterator[Equation]:
+    """Yield the calculations of ``a - b = c - d = e``: a run-on of two, or one rewritten on its way to its result."""
+    mere = [not any(token in ("+", "-", "*", "/", "^") for token in side) for side in sides]
+    for index, side in enumerate(sides):
+        if mere[index]:
+            continue
+        true = evaluate(side)
+        following = sides[index + 1] if index + 1 < len(sides) else ()
+        if index and evaluate(sides[index - 1]) == true and not mere[index - 1]:
+            continue
+        if index and not following and not mere[index - 1] and side[1:2] == ("/",) and len(side) == 3:
+            continue  # "1/2 + 1/4 = 2/6": the result of what stands before it
+        if index and following and not mere[index - 1] and mere[index + 1] and _is_fraction(side, sides[index - 1]):
+            continue  # "3/4 / 2 = 3/2 = 1.5": the same, and then as a decimal
+        if following and not mere[index + 1] and following[0] == true and evaluate(following) != true:
+            yield Equation(side, true, start, ends[index], None)
+            continue
+        results = [later for later in range(index + 1, len(sides)) if mere[later] or later == len(sides) - 1]
+        if results:
+            yield Equation(side, evaluate(sides[results[-1]]), start, ends[results[-1]], ends[results[-1]])
+        else:
+            before = evaluate(sides[index - 1]) if index and mere[index - 1] else None
+            yield Equation(side, before, start, ends[index], None if before is None else ends[index - 1])
+
+
+def _is_fraction(side: tuple[Token, ...], before: tuple[Token, ...]) -> bool:
+    """Whether *side* is a fraction and no whole number, nor a run-on with what stands *before* it."""
+    value = evaluate(side)
+    plain = side[1:2] == ("/",) and len(side) == 3
+    return plain and value is not None and value.denominator > 1 and side[0] != evaluate(before)
+
+
+def _verbal(text: str, numbers: list[Numeral]) -> Iterator[Equation]:
+    """Yield calculations in prose that state their result: "multiply 3 by 6, which is 18"."""
+    later = 0
+    for match in _VERB.finditer(text):
+        while later < len(numbers) and numbers[later].start < match.end():
+            later += 1
+        operands = numbers[later : later + 2]
+        if not operands or operands[0].start - match.end() > _MAX_GAP // 2:
+            continue
+        left = operands[0]
+        itself = text.find("itself", left.end, left.end + _MAX_GAP // 2)
+        if itself >= 0:
+            right, result, end = left, numbers[later + 1 : later + 2], itself + len("itself")
+        elif len(operands) == 2 and re.search(
+            r"\b(?:and|to|from|by|with)\b", text[left.end : min(operands[1].start, left.end + _MAX_GAP)]
+        ):
+            right, result, end = operands[1], numbers[later + 2 : later + 3], operands[1].end
+        else:
+            continue
+        stated = result[0] if result and result[0].start - end <= _MAX_GAP else None
+        if stated and not _PROSE_RESULT.fullmatch(text, end, stated.start):
+            stated = None
+        first, second = left.value, right.value
+        operator = _VERBS[(match[1] or match[2]).lower()]
+        if operator == "-":  # "subtract 4 from 10", and small models write it either way round
+            first, second = max(first, second), min(first, second)
+        value, end = (stated.value, stated.end) if stated else (None, end)
+        yield Equation((first, operator, second), value, match.start(), end, end if stated else None)
+
+
+def _brackets(text: str, start: int) -> int:
+    """Return how many opening brackets stand right before *start*."""
+    before = text[max(0, start - 4) : start].rstrip(" $")
+    return len(before) - len(before.rstrip("(["))
+
+
+def _balanced(side: list[Token]) -> tuple[Token, ...]:
+    """Return *side* without its brackets if they do not match."""
+    opened = 0
+    for token in side:
+        opened += (token == "(") - (token == ")")
+        if opened < 0:
+            break
+    return tuple(side) if opened == 0 else tuple(token for token in side if token not in ("(", ")"))

@@ -1,0 +1,95 @@
+"""Texts: the words that a response gives as its answer, where neither a number nor yes or no was asked for."""
+
+from __future__ import annotations
+
+import re
+
+from reasoning_probe.scoring.extraction.explicit import Reading, explicit_statement
+from reasoning_probe.scoring.extraction.sentences import is_echo, is_loop, is_refusal, normalise_text, sentences, words
+from reasoning_probe.utils.numbers import parse_number
+
+_CONCLUDING = re.compile(r"(?:^|[,;]? )(?:and )?(?:so|therefore|thus|hence|this means(?: that)?),? ", re.IGNORECASE)
+_VERB = re.compile(r"\b(?:(?:will|would|must|should) be|is|are|was|were|equals|becomes)\b\s*(?::\s*)?", re.IGNORECASE)
+_LITTLE_WORDS = {"the", "a", "an", "it", "this", "that", "answer", "he", "she", "they", "one", "then", "now", "so"}
+_QUESTION_WORDS = set(words("who what which where when how many much is are was were does do did in of to for on"))
+_ASIDE = re.compile(r"[,;(\u2014]|\b(?:because|since|as|which|who)\b")
+
+
+def read_text(text: str, question: str, truncated: bool) -> Reading | None:
+    """Return the words that a cleaned response gives as its answer: an explicit one, a conclusion, its first sentence.
+
+    >>> reading = read_text("Vera is small, so Wanda is the shortest.", "Who is the shortest?", False)
+    >>> reading.answer, read_text("I don't know.", "Who is the shortest?", False)
+    ('Wanda', None)
+    """
+    stated = explicit_statement(text)
+    if not normalise_text(stated):
+        said = [part.text for part in sentences(text) if not part.is_question and not is_echo(part.text, question)]
+        cut = truncated and len(said) == 1 and not said[0].endswith((".", "!")) and "\n" not in text
+        if not said or is_loop(text) or cut:
+            return None
+        whole = said[:-1] if truncated and not said[-1].endswith((".", "!")) else said
+        stated = next((sentence for sentence in reversed(whole) if _CONCLUDING.match(sentence)), said[0])
+    if is_refusal(stated):
+        return None
+    stated = named(_CONCLUDING.split(stated)[-1] if _CONCLUDING.search(stated) else stated, question)
+    return Reading(stated, parse_number(stated), stated) if normalise_text(stated) else None
+
+
+def named(statement: str, question: str) -> str:
+    """Return what *statement* adds to what the question says: the answer of "The capital of France is Paris".
+
+    Definition: of "X is Y", X where all of Y is asked, Y where all of X is in the question; else a short Y that is not.
+    Example: "Wanda" of "Wanda is the shortest" to "Who is the shortest?". Counter-example: all of "Paris or London".
+
+    >>> named("The capital of France is Paris.", "What is the capital of France?")
+    'Paris'
+    >>> named("Two days after Monday is Wednesday.", "Today is Monday. What day comes in two days?")
+    'Wednesday'
+    >>> named("Wanda is the shortest.", "Who is the shortest of Wanda, Tom and Max?")
+    'Wanda'
+    """
+    statement = re.sub(r"\b(it|that|this|he|she)'s\b", r"\1 is", statement.strip(), flags=re.IGNORECASE)
+    statement = statement.rstrip(".!").strip(" \"'")
+    asked = set(words(re.split(r"[.!]\s", question.strip())[-1])) | _LITTLE_WORDS
+    known = set(words(question)) | _LITTLE_WORDS
+    splits = [
+        (statement[: match.start()].strip(), statement[match.end() :].strip()) for match in _VERB.finditer(statement)
+    ]
+    for left, right in splits[:5]:
+        if (
+            left
+            and right
+            and set(words(right)) <= asked
+            and (_asks_for(right, question) or not set(words(left)) <= asked)
+        ):
+            return left
+    for left, right in splits[:5]:
+        about = set(words(left)) & (asked - _LITTLE_WORDS - _QUESTION_WORDS)
+        told = set(words(right)) & asked - _LITTLE_WORDS
+        if left and right and (set(words(left)) <= known or (about and not told)):
+            return right
+    for left, right in splits[-1:]:
+        if left and 0 < len(words(right)) <= 3 and not set(words(right)) & known:
+            return right
+    return statement
+
+
+def _asks_for(description: str, question: str) -> bool:
+    """Whether *question* asks who or what is *description*, whatever names it offers itself.
+
+    >>> _asks_for("the shortest", "Who is the shortest of Wanda and Tom?"), _asks_for("red", "Is the cup red or blue?")
+    (True, False)
+    """
+    asks = rf"\b(?:who|what|which(?: \w+){{0,3}}) (?:is|are|was|were) {re.escape(description)}\b"
+    return re.search(asks, question, re.IGNORECASE) is not None
+
+
+def same_words(answer: str, expected: str) -> bool:
+    """Whether *answer* is the expected text, in normal form and without what explains it.
+
+    >>> same_words("the Paris!", "Paris"), same_words("Paris, in France", "Paris"), same_words("Paris or Rome", "Paris")
+    (True, True, False)
+    """
+    wanted = normalise_text(expected)
+    return wanted in (normalise_text(answer), normalise_text(_ASIDE.split(answer)[0]))

@@ -1,0 +1,115 @@
+"""Units: an answer in another unit than was asked for is converted, "250 cents" to 2.5 dollars.
+
+A quantity in two units is one number: "3 dollars and 65 cents" is 3.65 dollars.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import combinations, pairwise
+
+from reasoning_probe.utils.numbers import Numeral
+
+_FAMILIES: tuple[dict[str, int], ...] = (
+    {"cent": 1, "dollar": 100},
+    {"second": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 3600, "day": 86_400, "week": 604_800},
+    {"inch": 1, "inche": 1, "foot": 12, "feet": 12, "yard": 36},
+    {"gram": 1, "g": 1, "kilogram": 1000, "kg": 1000},
+    {"milliliter": 1, "ml": 1, "liter": 1000, "litre": 1000, "l": 1000},
+    {
+        "millimeter": 1,
+        "mm": 1,
+        "centimeter": 10,
+        "cm": 10,
+        "meter": 1000,
+        "m": 1000,
+        "kilometer": 1_000_000,
+        "km": 1_000_000,
+    },
+)
+_SIZES = {unit: (family, size) for family, units in enumerate(_FAMILIES) for unit, size in units.items()}
+_UNIT = "|".join(sorted(_SIZES, key=len, reverse=True))
+_SAID = re.compile(rf"[ -]?(?:(?P<cent>\u00a2)|(?P<unit>{_UNIT})s?\b)(?! (?:a|an|per|each)\b)", re.IGNORECASE)
+_NAMED = re.compile(rf"\b(?P<unit>{_UNIT})s?\b", re.IGNORECASE)
+_AND = re.compile(rf"(?P<unit>[ -]?(?:{_UNIT})s?)?(?:,| and|, and)? \$?", re.IGNORECASE)
+_ASKED = re.compile(rf"\b(?:how many|in) (?:\w+ )?(?P<unit>{_UNIT})s?\b", re.IGNORECASE)
+_HOW_MUCH = re.compile(
+    r"\bhow much\b|\b(?:price|costs?|pays?|paid|earns?|charges?|bill|change|fee|salary)\b", re.IGNORECASE
+)
+_MONEY = re.compile(r"\$|\bdollars?\b", re.IGNORECASE)
+
+
+def asked_unit(question: str) -> str | None:
+    """Return the unit in which a question wants its answer, as far as its last sentence or a dollar sign says it.
+
+    >>> asked_unit("Ann earns $3. How much is left?"), asked_unit("How many minutes is that?"), asked_unit("How many?")
+    ('dollar', 'minute', None)
+    """
+    last = re.split(r"[.!]\s", question[-2000:].strip())[-1]
+    match = _ASKED.search(last)
+    if match:
+        return match["unit"].lower()
+    money = _HOW_MUCH.search(last) and _MONEY.search(question) and "cent" not in last
+    return "dollar" if money else None
+
+
+def converted(value: Fraction, after: str, wanted: str | None, written: str = "") -> Fraction:
+    """Return *value*, *written* so and before the text *after*, in the unit *wanted*.
+
+    It stays what it is where the two units are not of one family.
+
+    >>> [str(converted(Fraction(250), after, "dollar")) for after in (" cents", " dollars", " miles", " cents each")]
+    ['5/2', '250', '250', '250']
+    >>> str(converted(Fraction(41, 20), "", "cent", "$2.05"))
+    '205'
+    """
+    match = _SAID.match(after)
+    unit = (
+        "cent" if match and match["cent"] else match["unit"].lower() if match else "dollar" if "$" in written else None
+    )
+    if unit is None or wanted is None:
+        return value
+    family, size = _SIZES[unit]
+    wanted_family, wanted_size = _SIZES[wanted]
+    return value * size / wanted_size if family == wanted_family else value
+
+
+def joined(text: str, numbers: Sequence[Numeral], own: set[Fraction]) -> list[Numeral]:
+    """Return *numbers* of *text* with those of "3 dollars and 65 cents" as one; two of the question's *own* stay two.
+
+    >>> from reasoning_probe.utils.numbers import find_numbers
+    >>> text = "It lasts 3 hours and 30 minutes, and 5 days."
+    >>> [str(number.value) for number in joined(text, find_numbers(text), set())]
+    ['7/2', '5']
+    """
+    found = list(numbers)
+    for left, right in pairwise(numbers):
+        between, after = _AND.fullmatch(text, left.end, right.start), _SAID.match(text, right.end)
+        if between is None or after is None or after["unit"] is None or {left.value, right.value} <= own:
+            continue
+        larger = (between["unit"] or "").strip(" -").lower() or ("dollar" if "$" in left.text else "")
+        family, size = _SIZES.get(larger, _SIZES.get(larger.removesuffix("s"), (-1, 1)))
+        smaller_family, smaller = _SIZES[after["unit"].lower()]
+        if family != smaller_family or smaller >= size or left not in found:
+            continue
+        value = left.value + right.value * smaller / size
+        found[found.index(left)] = Numeral(value, left.start, left.end, text[left.start : right.end])
+        found.remove(right)
+    return found
+
+
+def ratios(question: str) -> frozenset[Fraction]:
+    """Return how many of one unit make another, for the units that *question* names.
+
+    >>> sorted(int(ratio) for ratio in ratios("120 grams a day: how many kilograms in 2 weeks?"))
+    [7, 1000]
+    """
+    named = {match["unit"].lower() for match in _NAMED.finditer(question)} | ({"dollar"} if "$" in question else set())
+    sizes = {_SIZES[unit] for unit in named if len(unit) > 2}
+    return frozenset(
+        Fraction(max(left, right), min(left, right))
+        for (family, left), (other, right) in combinations(sizes, 2)
+        if family == other
+    )

@@ -1,0 +1,1 @@
+"""A probing session: settings, plan, model runner, and the Python API that runs the same session."""

@@ -1,0 +1,213 @@
+"""The sweep as one call, for notebooks and scripts, and what it returns: outcomes that can show themselves."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from reasoning_probe import arguments
+from reasoning_probe.data.datasets import from_items
+from reasoning_probe.data.items import Item
+from reasoning_probe.data.prompts.few_shot import draw
+from reasoning_probe.data.prompts.prompting import Generation, Prompting
+from reasoning_probe.data.prompts.render import Prompter
+from reasoning_probe.engine import multiple_choice
+from reasoning_probe.engine.cache.cached_engine import Resumer, context_of
+from reasoning_probe.engine.cache.store import OutcomeCache
+from reasoning_probe.engine.engine import Engine, Work
+from reasoning_probe.exchange import versions
+from reasoning_probe.models.ablation import reference_record
+from reasoning_probe.models.head_map import HeadMap
+from reasoning_probe.models.heads import find_heads, prove_heads
+from reasoning_probe.models.loading import name_of
+from reasoning_probe.models.targets import Target, TargetError, every_head, parse_targets
+from reasoning_probe.models.weights import fingerprint
+from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.run import Run, write_run, write_text
+from reasoning_probe.results.summary import summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from reasoning_probe.results.export import Table
+
+
+class Sweep(list[Outcome]):
+    """The outcomes of a sweep, a list, and what can be made of them: tables, pictures, the files of a run.
+
+    A notebook shows what was found; ``sweep[0]`` is an :class:`~reasoning_probe.Outcome` as in any list.
+    """
+
+    def __init__(self, outcomes: Iterable[Outcome] = (), facts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(outcomes)
+        self._facts = dict(facts or {})
+
+    def __repr__(self) -> str:
+        """Say how much there is; all outcomes would fill the screen."""
+        items = len({outcome.item_key for outcome in self})
+        targets = len({(outcome.target, outcome.ablation) for outcome in self} - {(BASELINE, None)})
+        return f"<Sweep: {len(self)} outcomes, {items} items as they are and under {targets} targets>"
+
+    @property
+    def run(self) -> Run:
+        """The sweep as a run: what :func:`~reasoning_probe.read_run` returns where it was saved."""
+        return Run(summarise(self, **self._facts), list(self))
+
+    def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
+        """Return a row an outcome, or with ``"targets"`` a row a target: its effect with interval and p-values.
+
+        Raises ``ImportError`` with one line where pandas is missing.
+        """
+        return self.run.to_dataframe(table)
+
+    def heatmap(self, measure: Literal["accuracy", "logprob"] = "accuracy", ablation: str | None = None) -> Figure:
+        """Return the map of heads as a matplotlib figure: layer x head, red loses, blue gains, white is no change.
+
+        *measure* is the change of the accuracy in points, or of the expected answer's log-probability in nats;
+        *ablation* is which one is shown where there are several (the first). Raises ``ValueError`` where no single
+        head was switched off.
+        """
+        from reasoning_probe.report.html.notebook import group_of, head_map
+
+        return head_map(self.run, group_of(self.run, ablation), measure).figure
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``run.json``, ``outcomes.jsonl`` and the page, ``report.html``, into *folder*; makes the folder."""
+        from reasoning_probe.report.html.page import standalone_page
+
+        run = self.run
+        write_run(folder, run)
+        write_text(Path(folder) / "report.html", standalone_page(run))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what was found, the map of heads, the strongest targets."""
+        from reasoning_probe.report.html.notebook import fragment
+
+        return fragment(self.run)
+
+
+def sweep(
+    model: Any,
+    tokenizer: Any,
+    items: Iterable[Item],
+    targets: str | Sequence[str | Target] | None = None,
+    ablation: str | Sequence[str] = "zero",
+    max_new_tokens: int = 32,
+    *,
+    seed: int = 0,
+    dataset: str = "items",
+    stop: Sequence[str] = Generation.stop,
+    cache: str | Path | None = None,
+    prompting: Prompting | None = None,
+) -> Sweep:
+    """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
+
+    The result is a list of :class:`~reasoning_probe.Outcome` that can show itself: see :class:`Sweep`.
+
+    *targets* is a spec such as ``"L3H7,L5,L8-L11"``, a sequence of specs or of
+    :class:`~reasoning_probe.models.targets.Target`, or ``None`` for every head one at a time; ``()`` asks for the baseline
+    alone. *ablation* is ``zero``, ``mean``, ``resample`` or several of them, as a sequence or as ``"zero,mean"``;
+    *seed* is that of the items which ``resample`` draws. An item whose prompt does not fit the model's context
+    yields no outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
+
+    With *cache*, a folder, outcomes are kept in its store as they are found and taken from there where they are known.
+    *prompting* says how questions are put: ``rp.Prompting(chat="auto", cot=True)``, ``rp.Prompting(shots=5,
+    shots_from="train.jsonl")``.
+
+    Raises ``ArgumentError``, ``DatasetError``, ``TargetError``, ``PromptError`` or ``HeadError`` (all ``ValueError``)
+    with one line that says what is wrong.
+    """
+    arguments.check_model(model, tokenizer)
+    ablations = arguments.ablations(ablation)
+    arguments.check_numbers(max_new_tokens=(max_new_tokens, 1), seed=(seed, 0))
+    arguments.check_texts(dataset, stop, cache)
+    arguments.check_targets(targets)
+    arguments.check_prompting(prompting)
+    started = time.perf_counter()
+    data = from_items(dataset, items)
+    head_map = HeadMap(())
+    chosen: list[Target] = []
+    if targets is None or len(targets):
+        head_map = find_heads(model)
+        if targets is None:
+            chosen = every_head(head_map)
+        else:
+            for part in [targets] if isinstance(targets, str) else targets:
+                chosen += [part] if isinstance(part, Target) else parse_targets(part, head_map)
+        prove_heads(model, head_map, chosen)
+    if len({target.name: target for target in chosen}) < len(set(chosen)):
+        raise TargetError("two targets have the same name and other heads: give each a name of its own")
+    prompting = prompting or Prompting()
+    prompter = Prompter(prompting, tokenizer, {dataset: draw(data, prompting, seed)})
+    ends = tuple(stop)
+    if prompter.chat and ends == Generation.stop:
+        ends = ()  # a chat's turn ends by a token of its own
+    queries = [prompter.query(dataset, item, Generation(max_new_tokens, ends)) for item in data.items]
+    prompts = {dataset: [query.prompt for query in queries]}
+    chats = frozenset(prompts) if prompter.chat else frozenset[str]()
+    engine = Engine(model.eval(), tokenizer, head_map, prompts, seed=seed, chats=chats)
+    plan = [Work(query, tuple((target, name) for name in ablations for target in chosen)) for query in queries]
+    item_place = {work.query.item_id: at for at, work in enumerate(plan)}
+    keys = [(BASELINE, None), *((target.name, name) for name in ablations for target in chosen)]
+    target_place = {key: at for at, key in enumerate(keys)}
+    with _resuming(engine, cache) as runner:
+        found = multiple_choice.run(runner, plan, engine.skipped, listed=prompting.listing)
+        outcomes = [outcome for batch in found for outcome in batch]
+    outcomes.sort(
+        key=lambda outcome: (item_place[outcome.item], target_place[outcome.target, outcome.ablation]),
+    )
+    facts = _facts(engine, ablations, prompts if chosen else {}, seed)
+    facts |= {"generation": {dataset: {"max_new_tokens": max_new_tokens, "stop": list(ends)}}}
+    facts["prompting"] = prompter.record()
+    facts["formats"] = {dataset: data.format}
+    facts["timing"]["total_s"] = time.perf_counter() - started
+    return Sweep(outcomes, facts)
+
+
+def _facts(engine: Engine, ablations: Sequence[str], references: dict[str, list[str]], seed: int) -> dict[str, Any]:
+    """Return what is known of a sweep beside its outcomes, as :func:`~reasoning_probe.results.summary.summarise` takes it."""
+    model, timing = engine.model, engine.timing
+    return {
+        "model": {
+            "name": _name(model),
+            "architecture": type(model).__name__,
+            "layers": len(engine.head_map.sites),
+            "heads": max((site.heads for site in engine.head_map.sites), default=0),
+            "layer_indices": list(engine.head_map.layers),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "device": str(model.device),
+        },
+        "ablation": ",".join(ablations),
+        "reference": reference_record(ablations, references, seed) if references else {},
+        "timing": {"proof_s": timing.proof_s, "baseline_s": timing.baseline_s, "sweep_s": timing.sweep_s},
+        "engine": engine.facts(),
+        "versions": versions(),
+        "skipped": list(engine.skipped),
+    }
+
+
+def _name(model: Any) -> str:
+    """Return what the model was loaded as; of a path the last part, which says as much on other machines."""
+    given = name_of(model)
+    return Path(given).name if Path(given).is_absolute() else given
+
+
+@contextmanager
+def _resuming(engine: Engine, folder: str | Path | None) -> Iterator[Engine | Resumer]:
+    """Yield what runs a plan: *engine*, with the store in *folder* before it where that can be used."""
+    context = None if folder is None else context_of(engine.model, engine.tokenizer, fingerprint(engine.model))
+    if folder is None or context is None:
+        yield engine
+        return
+    cache = OutcomeCache(Path(folder))
+    try:
+        yield Resumer(engine, cache, context, name_of(engine.model))
+    finally:
+        cache.close()
+        for note in cache.notes:
+            warnings.warn(note, stacklevel=4)

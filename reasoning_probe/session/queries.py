@@ -1,0 +1,94 @@
+"""Asking: the datasets of a session, and how their items are put to the model. Knows no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from reasoning_probe.data import datasets, generators
+from reasoning_probe.data.datasets import Dataset
+from reasoning_probe.data.items import Item
+from reasoning_probe.data.prompts.few_shot import draw
+from reasoning_probe.data.prompts.prompting import Generation, Query, default_generation
+from reasoning_probe.data.prompts.render import Prompter
+from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.session.extensions import Extensions
+from reasoning_probe.session.settings import Settings
+
+Source = str | Path | Iterable[Item]
+
+_BEYOND = 1000  # items in memory that are looked at for shots, beyond those that are asked: there may be no end of them
+
+
+class Asking:
+    """Reads datasets once each, draws their shots, and makes queries of their items."""
+
+    def __init__(self, settings: Settings, extensions: Extensions) -> None:
+        self.settings, self.extensions = settings, extensions
+        self.datasets: dict[str, Dataset] = {}
+        self.shots: dict[str, tuple[Item, ...]] = {}
+        self._sources: dict[str, Any] = {}
+        self._prompter: Prompter | None = None
+
+    def dataset(self, name: str, source: Source | None = None) -> Dataset:
+        """Return the dataset *name*, loaded once; ``--probe-dataset`` overrides *source*. Raises ``DatasetError``."""
+        if name in self.datasets and name not in self.settings.sources and self._sources[name] != source:
+            raise DatasetError(f"two probes call different data {name!r}: give one of them another name, name=...")
+        if name not in self.datasets:
+            self._sources[name] = source
+            source = self.settings.sources.get(name, source)
+            own = self.extensions.source(source) if isinstance(source, str) else None
+            if own is not None:
+                source = own
+            limit, shots = self.settings.items_of(name), self.settings.prompting.shots
+            if shots and source is not None and not isinstance(source, str | Path):
+                source = tuple(islice(source, limit + _BEYOND if limit else None))
+            found = datasets.read(name, source, limit)
+            beyond = self._beyond(name, source, found) if shots else ()
+            self.shots[name] = draw(found, self.settings.prompting, self.settings.seed, beyond)
+            self.datasets[name] = found
+        return self.datasets[name]
+
+    def _beyond(self, name: str, source: Source | None, found: Dataset) -> tuple[Item, ...]:
+        """Return the items of a source after those that are asked; generators have no end and are not read here."""
+        generated = found.builtin in generators.NAMES or generators.is_spec(found.source)
+        if self.settings.items_of(name) is None or self.settings.prompting.shots_from or generated:
+            return ()
+        return datasets.read(name, source).items[len(found.items) :]
+
+    def begin(self, tokenizer: Any) -> None:
+        """Make prompts for the model's *tokenizer* from now on. Raises ``PromptError``."""
+        self._prompter = Prompter(self.settings.prompting, tokenizer, self.shots)
+
+    @property
+    def prompter(self) -> Prompter:
+        """What makes the prompts; before :meth:`begin` there is no chat."""
+        return self._prompter or Prompter(replace(self.settings.prompting, chat="off"), shots=self.shots)
+
+    @property
+    def chats(self) -> frozenset[str]:
+        """The datasets whose prompts hold the tokenizer's special tokens already."""
+        return frozenset(self.datasets) if self.prompter.chat else frozenset()
+
+    def query(self, dataset: str, item: Item) -> Query:
+        """Return *item* of *dataset* as it is sent."""
+        return self.prompter.query(dataset, item, self.generation(dataset))
+
+    def generation(self, dataset: str) -> Generation:
+        """Return the generation settings of *dataset*."""
+        known = self.datasets[dataset]
+        prompting = replace(self.settings.prompting, chat="on" if self.prompter.chat else "off")
+        default = known.generation or default_generation(dataset, known.format, prompting)
+        limit = self.settings.max_new_tokens
+        return default if limit is None else Generation(limit, default.stop)
+
+    def references(self) -> dict[str, list[str]]:
+        """Return the prompts of all items of every dataset, from which replacements are taken."""
+        return {name: [self.query(name, item).prompt for item in known.items] for name, known in self.datasets.items()}
+
+    def record(self) -> dict[str, Any]:
+        """Return in plain values how questions were put."""
+        return self.prompter.record()

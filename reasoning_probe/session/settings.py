@@ -1,0 +1,54 @@
+"""Settings: what the options say, in Python's values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reasoning_probe.data.prompts.prompting import Prompting
+from reasoning_probe.data.shards import Shard
+
+if TYPE_CHECKING:
+    from reasoning_probe.cluster.config import ClusterSpec
+    from reasoning_probe.models.device_map import DeviceMap
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options say; see ``pytest --help``."""
+
+    model: str = "tiny-reasoner"
+    remote_code: bool = False  # whether a model's own Python code is run
+    pickled: bool = False  # whether weights in Python's pickle format are read
+    ablate_heads: bool = False
+    ablate_layers: bool = False
+    heads: str | None = None
+    screen: int | None = None  # so many heads are measured, and a sample of the others
+    ablations: tuple[str, ...] = ("zero",)
+    seed: int = 0
+    sources: dict[str, str] = field(default_factory=dict)
+    items: int | Mapping[str, int] | None = None  # of every dataset, or by its name
+    max_new_tokens: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    memory: int | None = None  # bytes
+    directory: Path = Path("reports")
+    cache: Path | None = None  # the outcome store's folder
+    fresh: bool = False
+    shard: Shard | None = None
+    granularity: str = "case"  # of tests: "head" makes one of all items under a target
+    figures: bool = False  # whether they are written as files, too
+    cluster: ClusterSpec | None = None  # None: this process sweeps
+    device_map: DeviceMap | None = None  # None: the model is on one device
+    prompting: Prompting = field(default_factory=Prompting)
+
+    def items_of(self, dataset: str) -> int | None:
+        """Return how many items of *dataset* are asked; ``None`` is all there are."""
+        return self.items.get(dataset) if isinstance(self.items, Mapping) else self.items
+
+    @property
+    def ablating(self) -> bool:
+        """Whether anything is switched off."""
+        return self.ablate_heads or self.ablate_layers or self.heads is not None

@@ -1,0 +1,1 @@
+"""Numbers, text, files and names: what every layer may use."""

@@ -1,0 +1,37 @@
+"""A tokenizer for small random models: a character is a token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.helpers.model_families import VOCAB
+
+FIRST = 3  # below it: padding, beginning, end
+
+
+class Letters:
+    """Maps printable characters to the ids 3 to 96 and back; ids below are special and say nothing."""
+
+    eos_token_id = 2
+
+    def __call__(self, text: str, add_special_tokens: bool = True, return_tensors: str | None = None) -> dict[str, Any]:
+        ids = [FIRST + ord(letter) % (VOCAB - FIRST) for letter in text]
+        if return_tensors is not None:
+            import torch
+
+            return {"input_ids": torch.tensor([ids])}
+        return {"input_ids": ids}
+
+    def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
+        return "".join(chr(32 + int(token)) for token in ids if int(token) >= FIRST)
+
+
+class Cut(Letters):
+    """Sees only the last letters of a prompt and of what continues it: prompts of any length, down to one token."""
+
+    def __init__(self, keep: int) -> None:
+        self.keep = keep
+
+    def __call__(self, text: str, add_special_tokens: bool = True, return_tensors: str | None = None) -> dict[str, Any]:
+        head, frame, tail = text.partition("Answer:")
+        return super().__call__((head + frame)[-self.keep :] + tail if frame else text, return_tensors=return_tensors)

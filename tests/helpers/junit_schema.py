@@ -1,0 +1,38 @@
+"""The xunit2 family of JUnit files: whether a file keeps its schema, and whether it counts right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from xml.etree import ElementTree
+
+from xmlschema import XMLSchema
+
+SCHEMA = Path(__file__).parents[1] / "data" / "junit-10.xsd"
+
+
+@cache
+def _schema() -> XMLSchema:
+    return XMLSchema(SCHEMA)
+
+
+def problems(text: str) -> list[str]:
+    """Where the JUnit file *text* breaks the schema, a line each. Raises ``ParseError`` where it is no XML."""
+    root = ElementTree.fromstring(text.encode("utf-8"))
+    return [f"{error.path}: {error.reason}" for error in _schema().iter_errors(root)]
+
+
+def check(text: str) -> ElementTree.Element:
+    """Return the suite of the JUnit file *text*, after asserting that it keeps the schema and counts right."""
+    assert problems(text) == []
+    (suite,) = ElementTree.fromstring(text.encode("utf-8"))
+    cases = suite.findall("testcase")
+    found = Counter(child.tag for case in cases for child in case)
+    assert {name: int(suite.get(name, "")) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": len(cases),
+        "failures": found["failure"],
+        "errors": found["error"],
+        "skipped": found["skipped"],
+    }
+    return suite

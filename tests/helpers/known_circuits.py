@@ -1,0 +1,157 @@
+"""Models whose circuit is known, because every weight is written by hand: sums of two digits in three attention layers.
+
+``L0H1`` and ``L0H3`` copy the two operands to the end of the prompt, ``L1H2`` decides: it adds what they brought. With
+a backup, ``L2H1`` adds too, but only while the decider is silent. All other heads are noise: each brings its own small
+random number to the sum. The digits themselves are stored roughly, so that some answers are close calls, which flip
+both ways when one of the noise heads is off.
+
+The residual stream has named axes, each held as a pair (x, -x) so that its mean is 0; one constant axis is so large
+that the layer norms divide by the same number everywhere. The unembedding gives the number n the logit 2ns - n**2,
+which is largest for the whole number nearest to the sum s.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from reasoning_probe.data.items import Item
+
+LAYERS, HEADS, HEAD_DIM = 3, 4, 16
+COPIERS, DECIDER, BACKUP = ("L0H1", "L0H3"), "L1H2", "L2H1"
+ALL = tuple(f"L{layer}H{head}" for layer in range(LAYERS) for head in range(HEADS))
+NOISE = tuple(name for name in ALL if name not in (*COPIERS, DECIDER, BACKUP))
+
+_FRAME = ("Question", ":", "What", "is", "+", "?", "Answer")
+_FIRST, _SECOND, _LAST = 4, 6, 9  # where the operands and the end of "Question: What is 3 + 5?\nAnswer:" are
+_END = "<|endoftext|>"
+_AXES = ("constant", "value", "p0", "p4", "p6", "p9", "after", "first", "second", "sum", "decided")
+_CONSTANT, _SHARPNESS, _NOISE = 1000.0, 3.0, 0.06
+_ROUGHNESS = 0.22
+
+
+def sums(count: int = 100) -> list[Item]:
+    """Return questions for the sum of two digits, all pairs in a fixed mixed order."""
+    pairs = sorted(product(range(10), repeat=2), key=lambda pair: (37 * pair[0] + 61 * pair[1]) % 101)
+    return [
+        Item(
+            id=f"add-{a}-{b}",
+            question=f"What is {a} + {b}?",
+            answer=str(a + b),
+            operands=(str(a), str(b)),
+            operation="+",
+        )
+        for a, b in pairs[:count]
+    ]
+
+
+def circuit(*, backup: bool = False, seed: int = 0) -> tuple[Any, Any]:
+    """Return the model and its tokenizer, whose tokens are words; *seed* draws the noise."""
+    number = {word: place for place, word in enumerate((_END, *_FRAME, *(str(n) for n in range(19))))}
+    return _Writer(number, seed).write(backup), _tokenizer(number)
+
+
+def _tokenizer(number: dict[str, int]) -> Any:
+    core = Tokenizer(models.WordLevel(number, unk_token=_END))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]"), behavior="removed", invert=True)
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token=_END, bos_token=_END, pad_token=_END)
+
+
+class _Writer:
+    """Writes the weights of a GPT-2 of :data:`LAYERS` layers, axis by axis."""
+
+    def __init__(self, number: dict[str, int], seed: int) -> None:
+        self.number, self.seed, self.size = number, seed, HEADS * HEAD_DIM
+        end = number[_END]
+        config = GPT2Config(
+            vocab_size=len(number),
+            n_positions=32,
+            n_embd=self.size,
+            n_layer=LAYERS,
+            n_head=HEADS,
+            bos_token_id=end,
+            eos_token_id=end,
+            tie_word_embeddings=False,
+        )
+        self.model = GPT2LMHeadModel(config).eval()
+
+    @torch.no_grad()
+    def write(self, backup: bool) -> Any:
+        scale = _CONSTANT * (2 / self.size) ** 0.5  # what a layer norm divides by
+        for name, parameter in self.model.named_parameters():
+            parameter.fill_(scale if "ln_" in name and name.endswith("weight") else 0.0)
+        self._embed()
+        self._attend(0, 1, "p4", {"value": ("first", 1.0)})
+        self._attend(0, 3, "p6", {"value": ("second", 1.0)})
+        adds = {"first": ("sum", 1.0), "second": ("sum", 1.0)}
+        self._attend(1, 2, "p9", adds | {"p9": ("decided", 1.0)})
+        planted = {*COPIERS, DECIDER}
+        if backup:
+            # Silent while "decided" pushes the end of the prompt below its first token, where nothing was copied.
+            self._attend(2, 1, "p9", adds)
+            self._key(2, 1, "p0", 0.5)
+            self._key(2, 1, "decided", -2.0)
+            planted.add(BACKUP)
+        draw = torch.Generator().manual_seed(self.seed)
+        for layer, head in product(range(LAYERS), range(HEADS)):
+            if f"L{layer}H{head}" not in planted:
+                self._noise(layer, head, draw)
+        self._unembed()
+        return self.model
+
+    def _axis(self, name: str) -> int:
+        return 2 * _AXES.index(name)
+
+    def _set(self, row: torch.Tensor, axis: str, value: float) -> None:
+        row[self._axis(axis)], row[self._axis(axis) + 1] = value, -value
+
+    def _embed(self) -> None:
+        words, places = self.model.transformer.wte.weight, self.model.transformer.wpe.weight  # (words|places, size)
+        draw = torch.Generator().manual_seed(self.seed + 1)
+        rough = _ROUGHNESS * torch.randn(10, generator=draw)
+        for digit in range(10):
+            self._set(words[self.number[str(digit)]], "value", digit + float(rough[digit]))
+        for place, row in enumerate(places):
+            self._set(row, "constant", _CONSTANT)
+            if place > _LAST:
+                self._set(row, "after", 1)
+            elif place in (0, _FIRST, _SECOND, _LAST):
+                self._set(row, f"p{place}", 1)
+        # Axes that hold nothing else give each digit a random number for each noise head.
+        features = torch.randn(10, self.size - 2 * len(_AXES), generator=draw)
+        features -= features.mean(dim=0)
+        features -= features.mean(dim=1, keepdim=True)
+        for digit in range(10):
+            words[self.number[str(digit)], 2 * len(_AXES) :] = features[digit]
+
+    def _key(self, layer: int, head: int, axis: str, weight: float) -> None:
+        self.model.transformer.h[layer].attn.c_attn.weight[self._axis(axis), self.size + head * HEAD_DIM] = weight
+
+    def _attend(self, layer: int, head: int, place: str, moves: dict[str, tuple[str, float]]) -> None:
+        """Let a head look at *place* only, and bring ``{source axis: (axis, factor)}`` from there."""
+        attention, first = self.model.transformer.h[layer].attn, head * HEAD_DIM
+        attention.c_attn.weight[self._axis("constant"), first] = 50 * HEAD_DIM**0.5 / _CONSTANT
+        self._key(layer, head, place, 1.0)
+        for slot, (source, (axis, factor)) in enumerate(moves.items(), start=first):
+            attention.c_attn.weight[self._axis(source), 2 * self.size + slot] = 1
+            self._set(attention.c_proj.weight[slot], axis, factor)
+
+    def _noise(self, layer: int, head: int, draw: torch.Generator) -> None:
+        """Let a head look at one of the operands and add a random number of its own to the sum."""
+        sources = torch.randn(self.size - 2 * len(_AXES), generator=draw)
+        self._attend(layer, head, "p4" if head % 2 else "p6", {})
+        attention, first = self.model.transformer.h[layer].attn, head * HEAD_DIM
+        attention.c_attn.weight[2 * len(_AXES) :, 2 * self.size + first] = sources / sources.norm()
+        self._set(attention.c_proj.weight[first], "sum", _NOISE)
+
+    def _unembed(self) -> None:
+        out = self.model.lm_head.weight  # (words, size)
+        out[:, self._axis("constant")] = -10  # no word of the frame is ever said
+        for n in range(19):
+            out[self.number[str(n)], self._axis("constant")] = -_SHARPNESS * n**2 / _CONSTANT
+            out[self.number[str(n)], self._axis("sum")] = _SHARPNESS * 2 * n
+        out[self.number[_END], self._axis("after")] = 20_000

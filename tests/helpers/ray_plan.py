@@ -1,0 +1,55 @@
+"""What the tests of clusters ask for: the planted model's sweep, and the order that replicas get."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reasoning_probe.cluster.replica import Order
+from reasoning_probe.data.items import Item
+from reasoning_probe.data.prompts.prompting import Generation, query
+from reasoning_probe.engine.cache.cached_engine import context_of
+from reasoning_probe.engine.engine import Work
+from reasoning_probe.models import weights
+from reasoning_probe.models.heads import find_heads
+from reasoning_probe.models.targets import every_head
+from reasoning_probe.results.outcome import Outcome
+from tests.helpers.planted_model import planted
+
+MODEL, TOKENIZER = planted()
+HEAD_MAP = find_heads(MODEL)
+WORDS = ("sky", "grass", "snow", "3", "10", "6", "20")
+
+
+def plan(*, ablations: tuple[str, ...] = ("zero", "mean")) -> list[Work]:
+    items = [Item(question=f"What colour is the {word}?", answer="blue", id=word) for word in WORDS]
+    items.append(Item(question="What is the " * 30, answer="blue", id="too-long"))
+    off = tuple((target, name) for name in ablations for target in every_head(HEAD_MAP))
+    return [Work(query("colours", item, Generation(8)), off) for item in items]
+
+
+REFERENCES = {"colours": [work.query.prompt for work in plan()[:-1]]}
+
+
+def order(**changes: Any) -> Order:
+    context = context_of(MODEL, TOKENIZER, weights.fingerprint(MODEL))
+    assert context is not None
+    made = Order(None, "cpu", "auto", None, None, 0, REFERENCES, HEAD_MAP, context)
+    return replace(made, **changes)
+
+
+def by_case(outcomes: list[Outcome]) -> dict[tuple[str, ...], Outcome]:
+    found = {(made.item, made.target, str(made.ablation)): made for made in outcomes}
+    assert len(found) == len(outcomes)  # none twice
+    return found
+
+
+def same(ours: list[Outcome], theirs: list[Outcome]) -> bool:
+    one, other = by_case(ours), by_case(theirs)
+    assert one.keys() == other.keys()
+    for key, outcome in one.items():
+        assert outcome.answer_logprob == pytest.approx(other[key].answer_logprob, abs=1e-4)
+        assert replace(outcome, answer_logprob=None) == replace(other[key], answer_logprob=None)
+    return True

@@ -1,0 +1,40 @@
+"""What solvers of generated questions share: sums, and how premises are worded."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+from hypothesis import strategies as st
+
+from reasoning_probe.data.items import Item
+
+OPERATIONS: dict[str, Callable[[int, int], int | Fraction]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": Fraction,
+}
+SEEDS = st.integers(0, 2**32)
+
+
+def compute(expression: str) -> Fraction:
+    """Return the value of a sum, difference, product or quotient of two numbers."""
+    found = re.fullmatch(r"(\d+)([-+*/])(\d+)", expression.replace(" ", ""))
+    assert found, expression
+    return Fraction(OPERATIONS[found[2]](int(found[1]), int(found[3])))
+
+
+ONE = r"(\w+) is (not )?an? (\w+)"
+CLASSES = r"(All|No|Some) (\w+) are (\w+)"
+ORDER = r"(\w+) is (\w+) than (\w+)"
+
+
+def check_annotations(item: Item) -> None:
+    """Every ``<<a*b=c>>`` of the solution is right, and the last result is the answer."""
+    steps = re.findall(r"<<(.+?)=(.+?)>>", item.solution or "")
+    assert steps
+    assert all(compute(asked) == Fraction(result) for asked, result in steps)
+    assert Fraction(steps[-1][1]) == Fraction(item.answer.replace(",", ""))

@@ -1,0 +1,124 @@
+"""What a real cluster of two nodes does with a sweep: a script, since Ray wants a process and a network of its own.
+
+    unshare --net bash -c 'ip link set lo up; python tests/integration/ray_two_nodes_script.py FOLDER'
+
+FOLDER holds the planted model in ``model`` and a probe with a model in memory; what happened is written to
+``FOLDER/seen.json``. With nothing but the loopback both nodes are on 127.0.0.1 and reach nobody outside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+
+import ray
+from ray.cluster_utils import Cluster as Nodes
+
+from reasoning_probe.cluster.actor_pool import ClusterError
+from reasoning_probe.cluster.config import ClusterSpec
+from reasoning_probe.data import datasets
+from reasoning_probe.session.session import ProbeSession
+from reasoning_probe.session.settings import Settings
+
+QUICK_TO_NOTICE = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 4,
+}
+
+
+def asked(settings: Settings) -> ProbeSession:
+    """Return a session of 109 items; two of gsm8k do not fit the planted model's context and are skipped."""
+    session = ProbeSession(settings)
+    for name, items in (("arithmetic", 100), ("logic", None), ("gsm8k", None)):
+        session.dataset(name, datasets.builtin(name, items).items)
+    session.select(case for dataset in session.datasets.values() for case in session.cases(dataset))
+    return session
+
+
+def outcomes(session: ProbeSession) -> list[dict[str, Any]]:
+    return [session.outcomes[key].as_dict() for key in sorted(session.outcomes, key=str)]
+
+
+def facts(session: ProbeSession) -> dict[str, Any]:
+    """Return what is known of a whole sweep."""
+    session.measure_more()
+    run = session.finish()
+    assert run is not None
+    known = {key: run.summary[key] for key in ("engine", "control", "skipped", "timing")}
+    return known | {"outcomes": outcomes(session), "device": run.summary["model"]["device"]}
+
+
+def lost_and_added(session: ProbeSession, nodes: Nodes, second: Any) -> dict[str, Any]:
+    """Sweep in small chunks while the *second* node is killed in the middle of one and a third node joins."""
+    session.sweep([])
+    cluster: Any = session.engine
+    cluster._rows = 3
+    while len(cluster.fleet.idle()) < 2:  # both nodes work before one of them is lost
+        cluster.fleet.grow()
+        list(cluster.fleet.events())
+    first_two = {member.node for member in cluster.fleet.members}
+    killed_at = batches = 0
+    for _ in session._run([case for item in session.items for case in session._by_item[item]]):
+        batches += 1
+        working = any(member.node == second.node_id and member.stage == "busy" for member in cluster.fleet.members)
+        if not killed_at and batches >= 20 and working and second.node_id in cluster._hosts:
+            nodes.remove_node(second, allow_graceful=False)
+            nodes.add_node(num_cpus=1)
+            killed_at = batches
+        if killed_at and len(cluster._hosts) < 3:
+            time.sleep(0.2)  # the third node's process takes seconds to load its libraries
+    own = {"killed_at": killed_at, "batches": batches, "third_used": len(cluster._hosts - first_two) == 1}
+    known = facts(session)
+    session.machine.close()
+    return known | own
+
+
+def problem(call: Any) -> dict[str, Any]:
+    started = time.monotonic()
+    try:
+        call()
+    except (ClusterError, RuntimeError) as said:
+        return {"type": type(said).__name__, "said": str(said), "seconds": time.monotonic() - started}
+    return {}
+
+
+def main(folder: Path) -> None:
+    seen: dict[str, Any] = {}
+    local = Settings(model=str(folder / "model"), heads="L1H2,L0H1", cache=None)
+    alone = asked(local)
+    alone.sweep(alone.items)
+    seen["alone"] = facts(alone)
+
+    nodes = Nodes(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False, "_system_config": QUICK_TO_NOTICE},
+    )
+    second = nodes.add_node(num_cpus=1)
+    spec = ClusterSpec(nodes.address)
+    stored = replace(local, cache=folder / "cache")
+    seen["shared"] = lost_and_added(asked(replace(stored, cluster=spec)), nodes, second)
+    again = asked(stored)
+    again.sweep(again.items)
+    seen["again"] = facts(again)
+
+    seen["too_much"] = problem(lambda: asked(replace(local, cluster=replace(spec, cpus=64.0))).sweep([]))
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:html", "-p", "no:cacheprovider"]
+    command += ["--probe-heads", "L1H2", f"--probe-engine=ray={nodes.address}", "--probe-cache=off"]
+    done = subprocess.run([*command, "--rootdir", str(folder)], capture_output=True, text=True, cwd=folder)
+    seen["pytest"] = {"code": done.returncode, "said": done.stdout + done.stderr}
+    (folder / "seen.json").write_text(json.dumps(seen), encoding="utf-8")
+    ray.shutdown()
+    nodes.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,142 @@
+"""Known truth: models whose circuit is known by construction, and sweeps in which nothing is to be found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.accuracy.false_positive_rate import Kept, Setting, family_wise_errors, power
+from conftest import Project
+from reasoning_probe.report.effects import sentences, significant
+from reasoning_probe.results.run import Run
+from reasoning_probe.results.stats import ALPHA
+from reasoning_probe.session.api import sweep
+from tests.helpers.fake_runs import as_run
+from tests.helpers.known_circuits import ALL, BACKUP, COPIERS, DECIDER, HEADS, LAYERS, NOISE, circuit, sums
+
+BOTH = f"{DECIDER}+{BACKUP}"
+
+
+def swept(targets: Any = None, ablation: str = "zero", **given: Any) -> Run:
+    """A sweep of the circuit by the real engine, summed up by the real statistics."""
+    model, tokenizer = circuit(**given)
+    outcomes = sweep(model, tokenizer, sums(), targets, ablation, 4, dataset="arithmetic")
+    return as_run(outcomes, layers=LAYERS, heads=HEADS, ablation=ablation)
+
+
+def rows_of(run: Run) -> dict[str, dict[str, Any]]:
+    return {row["target"]: row for row in run.summary["targets"]}
+
+
+def named(run: Run) -> set[str]:
+    """The targets that the tool says matter."""
+    return {target for target, row in rows_of(run).items() if significant(row)}
+
+
+@pytest.fixture(scope="module")
+def alone() -> Run:
+    return swept()
+
+
+@pytest.fixture(scope="module")
+def backed_up() -> Run:
+    return swept(
+        [*ALL, BOTH, *(f"{DECIDER}+{other}" for other in NOISE), *(f"{BACKUP}+{other}" for other in NOISE)], backup=True
+    )
+
+
+def test_exactly_the_planted_heads_are_named(alone: Run) -> None:
+    assert alone.summary["datasets"]["arithmetic"]["accuracy"] > 0.7
+    assert named(alone) == {*COPIERS, DECIDER}
+    assert ": 3 of 12 heads matter for arithmetic: " in sentences(alone)[0]
+
+
+def test_the_noise_is_heard_but_not_called_a_finding(alone: Run) -> None:
+    noise = [row for target, row in rows_of(alone).items() if target in (*NOISE, BACKUP)]
+    assert len(noise) == 9
+    assert sum(row["flips_to_wrong"] for row in noise) > 0 < sum(row["flips_to_right"] for row in noise)
+    least = min(abs(rows_of(alone)[target]["delta_logprob"]) for target in (*COPIERS, DECIDER))
+    assert all(abs(row["delta_logprob"]) < least / 20 for row in noise)
+
+
+@pytest.mark.parametrize("ablation", ["mean", "resample"])
+def test_the_planted_heads_are_named_whatever_takes_their_place(ablation: str) -> None:
+    assert named(swept(ablation=ablation)) == {*COPIERS, DECIDER}
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_the_planted_heads_are_named_in_any_noise(seed: int) -> None:
+    assert named(swept(seed=seed)) == {*COPIERS, DECIDER}
+
+
+def test_each_planted_head_fails_in_its_own_way(alone: Run) -> None:
+    """Without a copier its operand counts as 0, so the other is echoed; without the decider the sum is 0."""
+    rows = rows_of(alone)
+    for copier in COPIERS:
+        assert rows[copier]["shift"]["wrong_operation"] > 50
+    said = {outcome.answer for outcome in alone.outcomes if outcome.target == DECIDER}
+    assert said <= {"0", "1"}
+
+
+def test_the_backup_shows_only_in_the_joint_target(backed_up: Run) -> None:
+    rows = rows_of(backed_up)
+    singles = {target for target in named(backed_up) if "+" not in target}
+    assert singles == set(COPIERS)
+    assert rows[DECIDER]["flips_to_wrong"] == rows[BACKUP]["flips_to_wrong"] == 0
+    assert {target for target in named(backed_up) if "+" in target} == {BOTH}
+    assert rows[BOTH]["delta"] < -0.6
+
+
+def test_a_user_reads_the_planted_heads(project: Project, tmp_path: Path) -> None:
+    model, tokenizer = circuit()
+    model.save_pretrained(tmp_path / "circuit")
+    tokenizer.save_pretrained(tmp_path / "circuit")
+    lines = [json.dumps({"id": item.id, "question": item.question, "answer": item.answer}) for item in sums(60)]
+    project.write("sums.jsonl", "\n".join(lines))
+    project.probe("arithmetic")
+    where = f"--model={tmp_path / 'circuit'}"
+    result = project.run(where, "--ablate-heads", "--probe-dataset=arithmetic=sums.jsonl", "--probe-max-new-tokens=4")
+    rows = [row for row in project.summary()["targets"] if significant(row)]
+    assert {row["target"] for row in rows} == {*COPIERS, DECIDER}
+    said = " ".join(line.strip() for line in result.outlines)
+    assert "3 of 12 heads matter for arithmetic: " in said
+    assert all(head in said for head in (*COPIERS, DECIDER))
+
+
+# -- sweeps in which nothing is to be found ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("items", [12, 60])
+def test_null_sweeps_keep_the_family_wise_error_rate(items: int) -> None:
+    """The long form, 1,000 sweeps of 144 heads, is ``python -m benchmarks.accuracy.false_positive_rate``."""
+    found = family_wise_errors(150, items, heads=24)
+    most = 150 * ALPHA + 3 * (150 * ALPHA * (1 - ALPHA)) ** 0.5
+    assert found.mcnemar <= most
+    assert found.sign_flip <= most
+
+
+def test_a_long_simulation_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    setting = Setting(30, heads=4, loss=0.6, shift=0.5)
+    whole = Kept(None, None).count(60, setting)
+    assert whole == power(60, 30, heads=4, loss=0.6, shift=0.5)
+    assert 0 < whole.sign_flip < 60
+    sliced = tmp_path / "counts.jsonl"
+    assert Kept(sliced, None).count(35, setting).sweeps == 35
+    assert Kept(sliced, None).count(60, setting) == whole
+    assert Kept(sliced, 0).count(100, setting) == whole
+    assert Kept(sliced, 0).count(100, Setting(30)).sweeps == 0
+
+
+def test_power_grows_with_the_items() -> None:
+    few, many = (power(20, items, heads=24, loss=0.15, shift=0.4) for items in (50, 200))
+    assert few.mcnemar < many.mcnemar >= 18
+    assert few.sign_flip < many.sign_flip >= 18
+
+
+def test_too_few_items_have_no_power_by_either_test() -> None:
+    """8 items under 24 heads: the smallest p-value is 2 * 0.5**8, times 24 that is 0.19, whatever the effect."""
+    found = power(20, 8, heads=24, loss=0.6, shift=9.0)
+    assert (found.mcnemar, found.sign_flip) == (0, 0)

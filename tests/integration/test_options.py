@@ -1,0 +1,255 @@
+"""Options and their ini twins."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Project
+from reasoning_probe.cluster.config import ClusterSpec
+from reasoning_probe.data.prompts.prompting import Prompting
+from reasoning_probe.data.shards import Shard
+from reasoning_probe.engine.cache.store import FOLDER
+from reasoning_probe.limits import Rules
+from reasoning_probe.models.device_map import DeviceMap
+from reasoning_probe.pytest_plugin.config import read_settings
+from reasoning_probe.pytest_plugin.option_types import Bad
+from reasoning_probe.pytest_plugin.options import OPTIONS
+from reasoning_probe.session.settings import Settings
+
+READ = {option.ini: option.read for option in OPTIONS}
+SHOW = """
+def pytest_report_header(config):
+    from reasoning_probe.pytest_plugin.config import read_settings
+    return "settings " + repr(read_settings(config))
+"""
+
+
+def settings_line(project: Project, *args: str, ini: str = "", show: str = SHOW) -> str:
+    """Return what the plugin read, as the settings' repr."""
+    project.write("conftest.py", show)
+    project.pytester.makeini(f"[pytest]\n{ini}\n")
+    result = project.pytester.runpytest_inprocess("-p", "no:hypothesispytest", *args)
+    return next(line for line in result.outlines if line.startswith("settings ")).removeprefix("settings ")
+
+
+def test_without_options_the_bundled_model_is_asked_as_it_is(project: Project) -> None:
+    assert settings_line(project) == repr(Settings(directory=project.path / "reports", cache=project.path / FOLDER))
+
+
+TWINS = [
+    (["--model", "gpt2"], "probe_model = gpt2", {"model": "gpt2"}),
+    (["--probe-model=gpt2"], "probe_model = gpt2", {"model": "gpt2"}),
+    (["--probe-trust-remote-code"], "probe_trust_remote_code = true", {"remote_code": True}),
+    (["--probe-allow-pickle"], "probe_allow_pickle = true", {"pickled": True}),
+    (["--ablate-heads"], "ablate_heads = true", {"ablate_heads": True}),
+    (["--ablate-layers"], "ablate_layers = true", {"ablate_layers": True}),
+    (["--probe-heads", "L3H7,L5,L8-L11"], "probe_heads = L3H7,L5,L8-L11", {"heads": "L3H7,L5,L8-L11"}),
+    (["--ablation", "mean"], "probe_ablation = mean", {"ablations": ("mean",)}),
+    (["--probe-ablation=zero,resample"], "probe_ablation = zero, resample", {"ablations": ("zero", "resample")}),
+    (
+        ["--probe-dataset", "gsm8k=a.jsonl", "--probe-dataset", "logic=b=c.jsonl"],
+        "probe_dataset =\n    gsm8k=a.jsonl\n    logic=b=c.jsonl",
+        {"sources": {"gsm8k": "a.jsonl", "logic": "b=c.jsonl"}},
+    ),
+    (["--probe-shots", "5"], "probe_shots = 5", {"prompting": Prompting(shots=5)}),
+    (["--probe-shots=2:hf:a/b:train"], "probe_shots = 2:hf:a/b:train", {"prompting": Prompting(2, "hf:a/b:train")}),
+    (["--probe-chat", "auto"], "probe_chat = auto", {"prompting": Prompting(chat="auto")}),
+    (["--probe-cot"], "probe_cot = true", {"prompting": Prompting(cot=True)}),
+    (["--probe-choices=generation"], "probe_choices = generation", {"prompting": Prompting(choices="generation")}),
+    (["--probe-items", "200"], "probe_items = 200", {"items": 200}),
+    (["--probe-max-new-tokens", "8"], "probe_max_new_tokens = 8", {"max_new_tokens": 8}),
+    (["--probe-device", "cuda:1"], "probe_device = cuda:1", {"device": "cuda:1"}),
+    (["--probe-device-map", "auto"], "probe_device_map = auto", {"device_map": DeviceMap()}),
+    (["--probe-engine", "ray"], "probe_engine = ray", {"cluster": ClusterSpec()}),
+    (
+        ["--probe-engine=ray=h:1", "--probe-replica-cpus=4", "--probe-replica-gpus=0.5"],
+        "probe_engine = ray=h:1\nprobe_replica_cpus = 4\nprobe_replica_gpus = 0.5",
+        {"cluster": ClusterSpec("h:1", 4.0, 0.5)},
+    ),
+    (["--probe-dtype", "bfloat16"], "probe_dtype = bfloat16", {"dtype": "bfloat16"}),
+    (["--probe-memory", "1.5GiB"], "probe_memory = 1.5GiB", {"memory": 3 * 2**29}),
+    (["--probe-cache=off"], "probe_cache = off", {"cache": None}),
+    (["--probe-fresh"], "probe_fresh = true", {"fresh": True}),
+    (["--probe-figures"], "probe_figures = true", {"figures": True}),
+    (["--probe-shard", "2/8"], "probe_shard = 2/8", {"shard": Shard(2, 8)}),
+]
+
+
+@pytest.mark.parametrize(("args", "ini", "given"), TWINS, ids=[" ".join(args) for args, *_ in TWINS])
+def test_an_option_and_its_ini_twin_say_the_same(
+    project: Project, args: list[str], ini: str, given: dict[str, object]
+) -> None:
+    places = {"directory": project.path / "reports", "cache": project.path / FOLDER}
+    wanted = repr(Settings(**(places | given)))  # type: ignore[arg-type]
+    assert settings_line(project, *args) == wanted
+    assert settings_line(project, ini=ini) == wanted
+
+
+def test_options_go_together_in_any_combination(project: Project) -> None:
+    draw = random.Random(0)
+    for _ in range(30):
+        chosen = draw.sample(TWINS, draw.randint(2, 8))
+        words = [word for args, *_ in chosen for word in args]
+        config = project.pytester.parseconfig("-p", "no:hypothesispytest", "-p", "no:html", *words)
+        try:
+            found = read_settings(config)
+        except pytest.UsageError as problem:
+            refused = str(problem)
+        else:
+            refused = "--probe-"
+            assert found.ablating or not any("ablate" in word or "heads" in word for word in words)
+        assert len(refused.splitlines()) == 1, words
+        assert "--probe-" in refused, words
+
+
+def test_the_command_line_wins_over_the_ini_file(project: Project) -> None:
+    assert "items=3," in settings_line(project, "--probe-items=3", ini="probe_items = 5")
+
+
+@pytest.mark.parametrize("where", ["out", "deep/er/out"])
+def test_the_folder_of_the_files_starts_where_pytest_was_called(project: Project, where: str) -> None:
+    project.probe("logic")
+    project.run("--probe-dir", where, "-k", "max")
+    assert (project.path / where / "run.json").exists()
+
+
+def test_every_option_but_the_models_and_the_ablations_starts_with_probe() -> None:
+    bare = {flag for option in OPTIONS for flag in option.flags if not flag.startswith("--probe-")}
+    assert bare == {"--model", "--ablate-heads", "--ablate-layers", "--ablation"}
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1", 1), ("500MB", 500_000_000), ("4 GB", 4 * 10**9), ("2gib", 2**31), ("0.5KiB", 512)]
+)
+def test_sizes(text: str, size: int) -> None:
+    read = READ["probe_memory"]
+    assert read is not None
+    assert read(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1e9", "4TB", "nan", "9" * 10_000, "0", "0.0001", "1 G", "٤GB"])
+def test_what_is_no_size(text: str) -> None:
+    read = READ["probe_memory"]
+    assert read is not None
+    with pytest.raises(Bad):
+        read(text)
+
+
+# -- what they do -----------------------------------------------------------------------------------------------------
+
+
+def test_a_path_may_follow_the_flags(project: Project) -> None:
+    """The flags take no value."""
+    project.probe("logic", "arithmetic")
+    result = project.run("--ablate-heads", "test_logic.py", "--co", "-q")
+    assert len([line for line in result.outlines if "::" in line]) == 36
+    project.run("--ablate-layers", "test_logic.py", "-k", "max").assert_outcomes(passed=2, xfailed=1, deselected=9)
+
+
+@pytest.mark.parametrize(
+    ("options", "targets"),
+    [
+        (["--ablate-layers"], ["L0", "L1"]),
+        (["--probe-heads", "L1H2"], ["L1H2"]),
+        (["--probe-heads", "L0-L1"], ["L0", "L1"]),
+        (["--probe-heads", "l0h1+L1, L1H2"], ["L0H1+L1", "L1H2"]),
+        (["--probe-heads", "L1H2", "--ablate-heads"], ["L1H2"]),
+        (["--probe-heads", "L1H2", "--ablate-layers"], ["L1H2", "L0", "L1"]),
+    ],
+)
+def test_what_is_switched_off(project: Project, options: list[str], targets: list[str]) -> None:
+    project.probe("logic")
+    project.run("-k", "max", *options)
+    assert [outcome["target"] for outcome in project.outcomes()] == ["baseline", *targets]
+
+
+def test_items_are_the_first_of_a_file_and_generated_where_there_is_a_generator(project: Project) -> None:
+    project.probe("arithmetic", "gsm8k")
+    result = project.run("--probe-items=2", "--co", "-q")
+    assert sum("test_gsm8k[" in line for line in result.outlines) == 2
+    found = [line for line in result.outlines if "test_arithmetic[" in line]
+    assert len(found) == 2
+    project.run("--probe-items=20", "--co", "-q", "test_arithmetic.py").stdout.fnmatch_lines(found)
+
+
+def test_a_dataset_is_swapped_for_the_users_own(project: Project) -> None:
+    project.probe("gsm8k", "logic")
+    lines = [
+        {"question": "What is 5 + 3?", "answer": "5 and 3 make <<5+3=8>>8\n#### 8"},
+        {"question": "What is 7 * 8?", "answer": "7 times 8 is <<7*8=56>>56\n#### 56"},
+    ]
+    file = project.write("data/mine.jsonl", "\n".join(map(json.dumps, lines)))
+    result = project.run("--probe-dataset", "gsm8k=data/mine.jsonl", "-k", "gsm8k")
+    result.assert_outcomes(passed=1, failed=1, deselected=4)
+    assert [outcome["expected"] for outcome in project.outcomes()] == ["8", "56"]
+    assert project.summary()["generation"]["gsm8k"]["max_new_tokens"] == 256
+    assert Path(file).exists()
+
+
+def test_the_limit_of_new_tokens_is_kept(project: Project) -> None:
+    project.probe("logic")
+    project.run("--probe-max-new-tokens=1", "-k", "max")
+    assert project.summary()["generation"]["logic"]["max_new_tokens"] == 1
+    assert [(outcome["response"], outcome["truncated"]) for outcome in project.outcomes()] == [("Yes", True)]
+
+
+def test_resample_and_mean_are_run(project: Project) -> None:
+    project.probe("logic")
+    project.run("--probe-heads=L1H2", "--ablation=resample,mean", "-k", "mia")
+    found = {outcome["ablation"]: outcome["response"] for outcome in project.outcomes()}
+    assert found == {None: "No", "resample": "Yes", "mean": "Yes"}  # every other item makes the head say Yes
+
+
+# -- the gate ---------------------------------------------------------------------------------------------------------
+
+SHOW_RULES = """
+def pytest_report_header(config):
+    from pathlib import Path
+    from reasoning_probe.pytest_plugin.config import read_rules
+    return "settings " + repr(read_rules(config, Path("reports")))
+"""
+RULES = [
+    (["--probe-min-accuracy=0.9"], "probe_min_accuracy = 0.9", {"min_accuracy": {"": 0.9}}),
+    (
+        ["--probe-min-accuracy", "arithmetic=0.9,logic=0.5"],
+        "probe_min_accuracy = arithmetic=0.9, logic=0.5",
+        {"min_accuracy": {"arithmetic": 0.9, "logic": 0.5}},
+    ),
+    (["--probe-reference=old"], "probe_reference = old", {"reference": "old"}),
+    (
+        ["--probe-reference=old.jsonl", "--probe-max-drop=0.1"],
+        "probe_reference = old.jsonl\nprobe_max_drop = 0.1",
+        {"reference": "old.jsonl", "max_drop": 0.1},
+    ),
+    (
+        ["--probe-reference=old", "--probe-update-reference"],
+        "probe_reference = old\nprobe_update_reference = true",
+        {"reference": "old", "update": True},
+    ),
+]
+
+
+@pytest.mark.parametrize(("args", "ini", "given"), RULES, ids=[" ".join(args) for args, *_ in RULES])
+def test_the_gates_options_and_their_ini_twins_say_the_same(
+    project: Project, args: list[str], ini: str, given: dict[str, Any]
+) -> None:
+    """But for names of datasets, which must exist where somebody typed them."""
+    if "reference" in given:
+        given = given | {"reference": project.path / given["reference"]}
+    typed = frozenset(given.get("min_accuracy", ()))
+    assert settings_line(project, *args, show=SHOW_RULES) == repr(Rules(**given, named=typed))
+    assert settings_line(project, ini=ini, show=SHOW_RULES) == repr(Rules(**given))
+
+
+@pytest.mark.parametrize("option", ["--probe-min-accuracy=90", "--probe-max-drop=5%"])
+def test_what_is_no_share_is_refused(project: Project, option: str) -> None:
+    result = project.run(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"*{option.partition('=')[0]}: cannot read *: write a number from 0 to 1, such as 0.9"]
+    )

@@ -1,0 +1,53 @@
+"""The bar of a sweep, where there is a terminal."""
+
+from __future__ import annotations
+
+import io
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from reasoning_probe.pytest_plugin.progress import progress_bar
+
+
+def session(*, verbosity: int = 0, isatty: bool = True, **more: Any) -> Any:
+    """What of pytest's config the bar asks for."""
+    plugins = {"terminalreporter": SimpleNamespace(isatty=isatty), "capturemanager": None}
+    manager = SimpleNamespace(getplugin=plugins.get)
+    return SimpleNamespace(get_verbosity=lambda: verbosity, pluginmanager=manager, **more)
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, config: Any) -> str:
+    """Return what is written to the terminal while a sweep of eight cases runs."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    with progress_bar(config, "curve") as progress:
+        for done in (0, 3, 8):
+            progress(done, 8)
+    return terminal.getvalue()
+
+
+def test_a_terminal_has_a_bar_that_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = drawn(monkeypatch, session())
+    assert "curve:   0%" in text
+    assert "0/8" in text
+    assert text.endswith("\r")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [session(verbosity=-1), session(isatty=False), session(workerinput={})],
+    ids=["quiet", "no-terminal", "worker"],
+)
+def test_elsewhere_there_is_none(monkeypatch: pytest.MonkeyPatch, config: Any) -> None:
+    assert drawn(monkeypatch, config) == ""
+
+
+def test_a_sweep_that_needs_nothing_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    with progress_bar(session()):
+        pass
+    assert terminal.getvalue() == ""

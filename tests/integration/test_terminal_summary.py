@@ -1,0 +1,171 @@
+"""The summary in the terminal: it fits, its colours are the terminal's, and -q and -v do what people expect."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from conftest import Project
+from reasoning_probe.report.terminal.summary import Line, Piece, gate_word, plain, summary, summary_lines
+from reasoning_probe.results.run import Run
+from tests.helpers.fake_runs import as_run, every_head, fake_outcomes, full_run, outcome
+from tests.helpers.planted_model import CARRIER
+
+ESCAPE = re.compile(r"\x1b\[[\d;]*m")
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return full_run()
+
+
+def section(result: pytest.RunResult) -> list[str]:
+    """The lines under our heading, as they were printed."""
+    bare = [ESCAPE.sub("", line) for line in result.outlines]
+    first = next((at for at, line in enumerate(bare) if re.fullmatch("=+ reasoning-probe =+", line)), len(bare))
+    rest = bare[first + 1 :]
+    last = next((at for at, line in enumerate(rest) if re.match("[=-]+ ", line)), 0)
+    return result.outlines[first + 1 : first + 1 + last]
+
+
+# -- width --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("verbosity", [-2, -1, 0, 1, 3])
+def test_every_line_fits(run: Run, width: int, verbosity: int) -> None:
+    lines = summary_lines(run, width, verbosity)
+    assert lines
+    assert all(line and len(line) <= width and line.isascii() and "\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_what_matters_is_there_however_narrow_the_terminal(run: Run, width: int) -> None:
+    lines = summary_lines(run, width)
+    for name, entry in run.summary["datasets"].items():
+        (line,) = [line for line in lines if line.startswith(f"{name} ")]
+        assert f"{entry['correct']} of {entry['items']}" in line
+        assert " %" in line
+    strongest = [line for line in lines if re.match(r"L\dH\d  ", line)]
+    assert [line.split()[:2] for line in strongest[:2]] == [["L1H3", "-64*"], ["L2H0", "-32*"]]
+    assert all("arithmetic" in line for line in strongest[:2])
+    said = " ".join(line.strip() for line in lines)
+    assert "2 of 16 measured heads matter for arithmetic: L1H3 (-64 points) and L2H0 (-32)." in said
+    assert "No head can be judged on gsm8k: the baseline is 0 %." in said
+    assert "gate FAILED: multi_step: accuracy dropped by 40 points, at most 5 allowed, p 0.031" in said
+
+
+def test_a_wide_terminal_shows_bars_intervals_and_flips() -> None:
+    run = as_run(fake_outcomes({"arithmetic": 200}))
+    accuracy, strongest, *_ = summary_lines(run, 80)
+    assert re.fullmatch(r"arithmetic  +\d+ %  #+\.*  \d+ of 200 \(\d+ % to \d+ %\)", accuracy)
+    assert re.fullmatch(r"L1H3 +-\d+\* -{10} +arithmetic, \d+ lost, \d+ won, p < 0.001", strongest)
+    accuracy, strongest, *_ = summary_lines(run, 40)
+    assert re.fullmatch(r"arithmetic  +\d+ %  #+\.*  \d+ of 200", accuracy)
+    assert re.fullmatch(r"L1H3 +-\d+\* -+ +arithmetic", strongest)
+
+
+def test_a_bar_is_as_long_as_the_effect_and_points_its_way() -> None:
+    outcomes = [outcome(item=str(at), correct=at < 10, category=None if at < 10 else "off_by_one") for at in range(20)]
+    outcomes += [replace(found, target="L0H0", ablation="zero", correct=True, category=None) for found in outcomes[:20]]
+    outcomes += [
+        replace(found, target="L0H1", ablation="zero", correct=False, category="off_by_one") for found in outcomes[:20]
+    ]
+    lines = summary_lines(as_run(outcomes), 80)
+    bars = {line.split()[0]: line.split()[2] for line in lines if line.startswith("L0")}
+    assert bars == {"L0H0": "+" * 8, "L0H1": "-" * 8}
+
+
+# -- how much is said ---------------------------------------------------------------------------------------------
+
+
+def test_q_leaves_accuracy_warnings_and_gate(run: Run) -> None:
+    said = summary_lines(run, 80, -1)
+    text = "\n".join(said)
+    assert [line.split()[0] for line in said[:4]] == ["arithmetic", "logic", "multi_step", "gsm8k"]
+    assert "No head can be judged on gsm8k" in text
+    assert "gate FAILED" in text
+    assert not re.search(r"matter for|mistakes|^L\dH\d|rows repeat", text, re.MULTILINE)
+    assert all(line.startswith(("gate ", "  ")) for line in summary_lines(run, 80, -2))
+
+
+def test_v_lists_more_targets_more_datasets_and_kinds_of_mistakes() -> None:
+    run = as_run(fake_outcomes({f"set-{at}": 20 for at in range(12)}, every_head(1, 2), noise=0.5))
+    by_default, verbose = summary_lines(run, 80), summary_lines(run, 80, 1)
+    assert sum(line.startswith("set-") and " of 20" in line for line in by_default) == 8
+    assert "and 4 more datasets" in by_default
+    assert sum(line.startswith("set-") and " of 20" in line for line in verbose) == 12
+    effects = [sum(bool(re.match(r"L\dH\d ", line)) for line in lines) for lines in (by_default, verbose)]
+    assert effects[0] == 5 < effects[1]
+    assert any(re.match(r"set-0: .*\((above|subtracted|from_nowhere|cut_off)\) \d", line) for line in verbose)
+
+
+# -- colour -------------------------------------------------------------------------------------------------------
+
+
+def styled(lines: list[Line], style: str) -> str:
+    return " ".join(piece.text for line in lines for piece in line if piece.style == style)
+
+
+def test_styles_say_what_the_text_says(run: Run) -> None:
+    lines = summary(run, 80)
+    assert [plain(line) for line in lines] == summary_lines(run, 80)
+    assert "gate FAILED" in styled(lines, "bad")
+    assert "gate passed" in styled(lines, "good")
+    assert "No head can be judged on gsm8k: the baseline is 0 %." in styled(lines, "warning")
+    assert "L1H3" in styled(lines, "strong")
+    assert gate_word(None) == ("undecided", "warning")
+
+
+def test_nothing_beyond_the_width_is_kept_whatever_its_style() -> None:
+    assert plain((Piece("ab", "bad"), Piece("cd"))) == "abcd"
+    run = as_run([outcome("n" * 99, "q", expected="x" * 99)])
+    assert all(len(plain(line)) <= 40 for line in summary(run, 40))
+
+
+@pytest.mark.parametrize(("colour", "coloured"), [("yes", True), ("no", False), ("auto", False)])
+def test_colour_is_pytests_to_give(project: Project, colour: str, coloured: bool) -> None:
+    project.probe("logic")
+    result = project.run("--probe-heads", CARRIER, "--probe-min-accuracy=0.9", f"--color={colour}")
+    lines = section(result)
+    assert any(ESCAPE.search(line) for line in lines) is coloured
+    assert "gate FAILED: logic: 3 of 4 right (75 %), at least 90 % asked" in [ESCAPE.sub("", line) for line in lines]
+    if coloured:
+        assert any(line.startswith("\x1b[31mgate FAILED\x1b[0m: ") for line in lines)
+
+
+# -- a session ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_summary_fits_the_terminal(project: Project, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    project.probe("logic")
+    lines = section(project.run("--ablate-heads", "--probe-min-accuracy=0.9"))
+    assert all(len(line) <= columns for line in lines if not line.startswith("files: "))  # a path is whole
+    assert any(line.startswith("logic ") for line in lines)
+    assert any(line.startswith(f"{CARRIER} ") for line in lines)
+    assert any(line.startswith("gate FAILED: logic") for line in lines)
+
+
+def test_where_the_page_is(project: Project) -> None:
+    project.probe("logic")
+    assert "page: mine/report.html" in section(project.run("--probe-dir=mine", page=True))
+    assert "files: run.json and outcomes.jsonl in mine" in section(project.run("--probe-dir=mine", page=False))
+    elsewhere = project.path.parent / "elsewhere"
+    assert f"page: {elsewhere}/report.html" in section(project.run(f"--probe-dir={elsewhere}", page=True))
+
+
+def test_verbosity_is_pytests(project: Project) -> None:
+    project.probe("logic")
+    said = {
+        flag: "\n".join(section(project.run("--ablate-heads", *flag.split()))) for flag in ("", "-q", "-v", "-q -q")
+    }
+    assert CARRIER in said[""]
+    assert CARRIER not in said["-q"]
+    assert "logic " in said["-q"]
+    assert "logic: wrong_label" in said["-v"]
+    assert "logic: wrong_label" not in said[""]
+    assert said["-q -q"] == ""

@@ -1,0 +1,213 @@
+"""pytest-xdist: one process sweeps, the others read, and the files are those of one process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from conftest import Project
+from reasoning_probe.engine.engine import Engine
+from reasoning_probe.models.errors import ModelError
+from reasoning_probe.pytest_plugin import xdist
+from reasoning_probe.pytest_plugin.xdist import Worker, device_of, gather, share
+from reasoning_probe.session.session import Case, ProbeSession
+from reasoning_probe.session.settings import Settings
+
+COUNTS_LOADS = """
+import os, pathlib
+from reasoning_probe import models
+
+load = models.load
+
+def counted(*args, **options):
+    with open(pathlib.Path(__file__).parent / "loads", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    return load(*args, **options)
+
+models.load = counted
+"""
+
+
+def same_but_for_time(project: Project, alone: Path, shared: Path) -> None:
+    """Compare the files of two runs: ``timing`` and ``engine`` may differ, log-probabilities by 1e-4."""
+    pairs = zip(project.outcomes(str(alone)), project.outcomes(str(shared)), strict=True)
+    for one, other in pairs:
+        assert one.pop("answer_logprob") == pytest.approx(other.pop("answer_logprob"), abs=1e-4)
+        assert one == other
+    assert settled(project.summary(str(alone))) == settled(project.summary(str(shared)))
+
+
+def settled(summary: dict[str, Any]) -> dict[str, Any]:
+    rounded = json.loads(json.dumps(summary), parse_float=lambda text: round(float(text), 4))
+    return {key: value for key, value in rounded.items() if key not in ("timing", "engine")}
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_one_process_loads_the_model_and_the_files_are_the_same(project: Project, workers: int) -> None:
+    project.probe("logic", "arithmetic", "gsm8k")  # gsm8k's items do not fit the planted model and are skipped
+    options = ("--probe-heads", "L1H2,L0")
+    project.run(*options, "--probe-cache=off", "--probe-dir=alone")
+    project.write("conftest.py", COUNTS_LOADS)
+    result = project.run_apart(*options, f"-n{workers}", "--probe-dir=shared")
+    assert len((project.path / "loads").read_text().split()) == 1
+    same_but_for_time(project, Path("alone"), Path("shared"))
+    result.stdout.fnmatch_lines(["*= reasoning-probe =*", "logic *"])
+    assert sorted(path.name for path in (project.path / "shared").iterdir()) == ["outcomes.jsonl", "run.json"]
+
+
+DIES_ONCE = """
+import os, pathlib, signal
+from reasoning_probe.engine.engine import Engine
+
+run = Engine.run
+
+def dying(self, plan):
+    marker = pathlib.Path(__file__).parent / "died"
+    for number, batch in enumerate(run(self, plan)):
+        if number == 3 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield batch
+
+Engine.run = dying
+"""
+
+
+def test_another_worker_takes_over_from_one_that_dies(project: Project) -> None:
+    project.probe("logic", "arithmetic")
+    options = ("--probe-heads", "L1H2,L0")
+    project.run(*options, "--probe-cache=off", "--probe-dir=alone")
+    project.write("conftest.py", DIES_ONCE)
+    project.run_apart(*options, "-n2", "--probe-dir=shared")
+    assert (project.path / "died").exists()
+    same_but_for_time(project, Path("alone"), Path("shared"))
+    assert project.summary("shared")["engine"]["recalled"] > 0
+
+
+RAISES_AT_ONE = """
+from reasoning_probe.engine.plain_path import Plain
+
+baseline = Plain.baseline
+
+def raising(self, encoded, stop):
+    if encoded.prompt.shape[1] == {length}:
+        raise RuntimeError("the model raised")
+    return baseline(self, encoded, stop)
+
+Plain.baseline = raising
+"""
+
+
+def test_what_the_model_raises_fails_its_item_alone(project: Project) -> None:
+    project.probe("logic")
+    lengths = {"syllogism-max-animal": 19, "exclusion-mia-cat": 0, "converse-leo-poet": 0, "compare-tom-taller": 0}
+    from tests.helpers.planted_model import planted
+
+    _, tokenizer = planted()
+    project.run("--probe-cache=off")
+    for outcome in project.outcomes():
+        lengths[outcome["item"]] = len(tokenizer(outcome["prompt"])["input_ids"])
+    assert list(lengths.values()).count(lengths["compare-tom-taller"]) == 1
+    project.write("conftest.py", RAISES_AT_ONE.format(length=lengths["compare-tom-taller"]))
+    result = project.run_apart("--probe-heads", "L1H2", "-n2")
+    result.stdout.fnmatch_lines(["*RuntimeError: the model raised*"])
+    assert result.parseoutcomes()["errors"] == 2
+    assert project.summary()["partial"] == {"planned": 8, "done": 6}
+
+
+def test_the_model_in_memory_is_made_by_one_process(project: Project) -> None:
+    project.probe("logic")
+    text = (
+        "import pytest\n"
+        "@pytest.fixture(scope='session')\n"
+        "def probe_model():\n"
+        "    import pathlib, transformers\n"
+        "    with open(pathlib.Path(__file__).parent / 'loads', 'a') as file: file.write('x')\n"
+        "    return (transformers.AutoModelForCausalLM.from_pretrained({0!r}),"
+        " transformers.AutoTokenizer.from_pretrained({0!r}))\n"
+    )
+    project.write("conftest.py", text.format(str(project.model)))
+    project.run_apart("-n2").assert_outcomes(passed=3, failed=1)
+    assert (project.path / "loads").read_text() == "x"
+
+
+# -- interruptions, in this process -------------------------------------------------------------------------------
+
+
+def working(folder: Path, planted_folder: Path) -> tuple[Worker, list[Case]]:
+    """A worker on the logic items with two heads off, and its cases."""
+    session = ProbeSession(Settings(model=str(planted_folder), heads="L1H2,L0H0"))
+    cases = session.cases(session.dataset("logic"))
+    session.select(cases)
+    return Worker(session, folder, 0, 2), cases
+
+
+def test_an_interrupted_sweep_hands_over_what_it_found(
+    tmp_path: Path, planted_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Engine.run
+
+    def interrupted(self: Engine, plan: Any) -> Iterator[Any]:
+        for number, work in enumerate(plan):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield from run(self, [work])
+
+    monkeypatch.setattr(Engine, "run", interrupted)
+    worker, cases = working(tmp_path, planted_folder)
+    with pytest.raises(KeyboardInterrupt):
+        worker.outcome(cases[0], lambda: None)
+    worker.leave()
+    found = gather(tmp_path, interrupted=True)
+    assert found is not None
+    assert found.summary["partial"] == {"planned": 12, "done": 6}
+    assert [outcome.item for outcome in found.outcomes] == [case.key[1] for case in cases[:6]]
+
+
+def test_who_does_not_let_go_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xdist, "INTERRUPTED_S", 0.1)
+    with FileLock(tmp_path / "part-0.lock"):
+        assert gather(tmp_path, interrupted=True) is None
+
+
+def test_what_is_wrong_before_the_sweep_ends_it(tmp_path: Path, planted_folder: Path) -> None:
+    worker, cases = working(tmp_path, planted_folder)
+
+    def prepare() -> None:
+        raise ModelError("no such model")
+
+    with pytest.raises(ModelError):
+        worker.outcome(cases[0], prepare)
+    worker.leave()
+    assert list(tmp_path.glob("*.json")) == []
+
+
+# -- several GPUs -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("workers", "gpus"), [(1, 1), (4, 2), (3, 8), (8, 8)])
+def test_every_worker_takes_a_gpu_and_every_item_has_one_part(workers: int, gpus: int) -> None:
+    parts = min(workers, gpus)
+    assert {device_of(number, parts) for number in range(workers)} == {f"cuda:{number}" for number in range(parts)}
+    items = [f"item-{number}" for number in range(23)]
+    dealt = [share(items, part, parts) for part in range(parts)]
+    assert sorted(item for part in dealt for item in part) == sorted(items)
+    assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+
+
+def test_with_several_parts_the_order_is_the_plans(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two parts as with two GPUs, on the one device here."""
+    project.probe("logic", "arithmetic")
+    project.run("--probe-heads", "L1H2", "--probe-cache=off", "--probe-dir=alone")
+    project.write(
+        "conftest.py",
+        "from reasoning_probe import workers\nworkers._gpus = lambda session: 2\n"
+        "workers.device_of = lambda number, count: 'cpu'\n",
+    )
+    project.run_apart("--probe-heads", "L1H2", "-n2", "--probe-dir=shared")
+    same_but_for_time(project, Path("alone"), Path("shared"))

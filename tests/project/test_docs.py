@@ -1,0 +1,362 @@
+"""Every command and snippet in README and docs works.
+
+Commands of pytest and of ``reasoning-probe`` run for real, reduced to seconds: on the bundled model, two items of each
+dataset, a few tokens. Of benchmarks and other long programs every option must be one that they have.
+"""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import io
+import itertools
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from conftest import PROBES, Project
+from reasoning_probe.pytest_plugin.options import OPTIONS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pytest brings it
+    import tomli as tomllib
+
+ROOT = PROBES.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+TOOLS = {
+    ".ci/run",
+    "apt-get",
+    "cd",
+    "coverage",
+    "export",
+    "git",
+    "lint-imports",
+    "mypy",
+    "pip",
+    "pre-commit",
+    "ruff",
+    "tox",
+    "twine",
+}
+"""Programs of others; what they do is theirs to test. ``.ci/run`` runs most of them."""
+
+VALUES = {"-o", "--output", "--format", "--prune", "--min-accuracy", "--reference", "--max-drop"}
+"""Options of ``reasoning-probe`` that take a value."""
+
+SHELL = ("", "bash", "console", "sh", "shell")
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A block of code on a page."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def snippets() -> Iterator[Snippet]:
+    for page in PAGES:
+        for token in MarkdownIt().enable("table").parse(page.read_text(encoding="utf-8")):
+            if token.type in ("fence", "code_block") and token.map is not None:
+                yield Snippet(page.name, token.map[0] + 1, token.info.strip(), token.content)
+
+
+EVERY = list(snippets())
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Yield the commands of a shell block in words, without comments, prompts, variables and redirections."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+        for separator, part in itertools.groupby(words, lambda word: word in ("&&", "||", "|", ";")):
+            given = list(part)
+            while given and re.fullmatch(r"[A-Z_]+=.*", given[0]):
+                del given[0]
+            if given and not separator:
+                yield given[: next((at for at, word in enumerate(given) if word.startswith(">")), None)]
+
+
+SHELL_COMMANDS = [
+    (snippet, command) for snippet in EVERY if snippet.language in SHELL for command in commands(snippet.text)
+]
+
+
+def program(command: list[str]) -> list[str]:
+    """Return *command* with its program's plain name: ``.venv/bin/pytest`` is pytest."""
+    first = command[0].removeprefix(".venv/bin/")
+    if first in ("python", "python3") and command[1:2] == ["-m"]:
+        return command[2:]
+    return [first, *command[1:]]
+
+
+def ident(value: Any) -> str:
+    return str(value) if isinstance(value, Snippet) else " ".join(value)[:60].replace("/", "\\")
+
+
+def of(*names: str) -> list[tuple[Snippet, list[str]]]:
+    """Return the commands of these programs, each once."""
+    found: dict[str, tuple[Snippet, list[str]]] = {}
+    for snippet, command in SHELL_COMMANDS:
+        words = program(command)
+        if words[0] in names:
+            found.setdefault(shlex.join(words), (snippet, words[1:]))
+    return list(found.values())
+
+
+def test_every_command_is_one_that_is_tested() -> None:
+    """A program that no test here knows would go untested for ever."""
+    known = {"pytest", "reasoning-probe", "python", "venv", "ipykernel", "unshare", "ray", "build", *TOOLS}
+    for snippet, command in SHELL_COMMANDS:
+        words = program(command)
+        assert words[0] in known or words[0].startswith("benchmarks.") or words[0] == ".", f"{snippet}: {command}"
+
+
+@pytest.fixture
+def clone(pytester: pytest.Pytester, planted_folder: Path) -> Path:
+    """A folder with what a clone of the repository has for its users, and the files that commands name."""
+    for name in ("probes", "examples"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, pytester.path / name, ignore=shutil.ignore_patterns("__pycache__", "reports"))
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, pytester.path)
+    return pytester.path
+
+
+DATA = {
+    ".jsonl": "".join(f'{{"question": "What is {n} + 2?", "answer": "#### {n + 2}"}}\n' for n in (2, 3)),
+    ".csv": "question,answer\nWhat is 2 + 2?,4\nWhat is 3 + 2?,5\n",
+    ".txt": "Question: {question}\nAnswer:",
+}
+
+
+def reduced(words: list[str], folder: Path) -> list[str]:
+    """Return the arguments of a pytest command so that it takes seconds and needs no hub, GPU or cluster."""
+    found: list[str] = []
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    rest = iter(words)
+    for word in rest:
+        if word in ("--model", "--probe-model"):
+            next(rest)
+        elif word in ("--probe-items", "--probe-max-new-tokens", "--probe-device", "--probe-engine", "--probe-dtype"):
+            next(rest)  # what is left takes the small default below
+        elif word in ("-n", "--dist"):
+            next(rest)  # one process
+        elif word == "--probe-dataset":
+            name, _, source = next(rest).partition("=")
+            suffix = Path(source).suffix
+            if suffix in DATA:
+                (folder / Path(source).name).write_text(DATA[suffix], encoding="utf-8")
+                found += [word, f"{name}={Path(source).name}"]
+        elif word == "--probe-heads":  # the bundled model has 4 layers of 4 heads
+            found += [word, re.sub(r"\d+", lambda number: str(int(number[0]) % 4), next(rest))]
+        elif word == "--probe-template":
+            source = Path(next(rest)).name
+            (folder / source).write_text(DATA[".txt"], encoding="utf-8")
+            found += [word, source]
+        else:
+            found.append(word)
+    small = ["--model=tiny-reasoner", "--probe-items", "2", "--probe-max-new-tokens", "4", "--probe-cache=off"]
+    return [*found, *small, *(f"-pno:{name}" for name in ("hypothesispytest", "cacheprovider", "randomly"))]
+
+
+@pytest.mark.parametrize(("snippet", "words"), of("pytest"), ids=ident)
+def test_commands_of_pytest(snippet: Snippet, words: list[str], clone: Path, pytester: pytest.Pytester) -> None:
+    if any(word.startswith("tests") for word in words):
+        for word in words:
+            assert word.startswith("-") or word.isdigit() or (ROOT / word.split("::")[0]).exists(), snippet
+        return
+    if "--probe-reference" in words and "--probe-update-reference" not in words:  # what it is held to is made first
+        first = [word for word in reduced(words, clone) if not word.startswith("--probe-min")]
+        pytester.runpytest_inprocess(*first, "--probe-update-reference", "--probe-dir=first")
+    result = pytester.runpytest_inprocess(*reduced(words, clone))
+    assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), snippet
+    outcomes = result.parseoutcomes()
+    assert {"passed", "failed", "xfailed"} & outcomes.keys(), snippet
+    assert "errors" not in outcomes, snippet
+
+
+ASKING = [
+    (snippet, words)
+    for snippet, words in of("pytest")
+    if any(word.startswith("--probe-items") for word in words) and not any(word.startswith("tests") for word in words)
+]
+
+
+@pytest.mark.parametrize(("snippet", "words"), ASKING, ids=ident)
+def test_there_are_as_many_items_as_commands_ask_for(
+    snippet: Snippet, words: list[str], clone: Path, pytester: pytest.Pytester
+) -> None:
+    """The commands above are reduced to two items; files and hubs are the reader's and may hold any number."""
+    given = iter([part for word in words for part in (word.split("=", 1) if word.startswith("--probe-i") else [word])])
+    found = ["--collect-only", "-q", "-pno:cacheprovider", "-pno:randomly"]
+    for word in given:
+        if word == "--probe-items":
+            found += [word, number := next(given)]
+        elif word == "--probe-dataset":
+            name, _, source = next(given).partition("=")
+            if Path(source).suffix:
+                (clone / "many.jsonl").write_text(
+                    "".join(f'{{"question": "Say {n}", "answer": "{n}"}}\n' for n in range(1000)), encoding="utf-8"
+                )
+                source = "many.jsonl"
+            found += [word, f"{name}={source}"]
+        elif not word.startswith("-") and (clone / word).exists():
+            found.append(word)
+    result = pytester.runpytest_inprocess(*found)
+    assert result.ret == pytest.ExitCode.OK, snippet
+    assert result.parseoutcomes()["tests" if int(number) > 1 else "test"] >= int(number), snippet
+
+
+CLI = "show", "report", "compare", "merge", "export", "gate", "cache"
+
+
+@pytest.mark.parametrize(("snippet", "words"), of("reasoning-probe"), ids=ident)
+def test_commands_of_reasoning_probe(snippet: Snippet, words: list[str], project: Project, capsys: Any) -> None:
+    """Folders that a command names are runs of the planted model, two of them divided where shards are merged."""
+    from reasoning_probe.cli import main
+
+    assert words[0] in CLI, snippet
+    project.probe("logic", *(["arithmetic"] if words[0] == "gate" else []))  # whose limits are named
+    named = [word for word in words[1:] if not word.startswith("-") and words[words.index(word) - 1] not in VALUES]
+    for number, folder in enumerate(named, start=1):
+        shard = [f"--probe-shard={number}/{len(named)}"] if words[0] == "merge" else []
+        project.run("--probe-heads=L1H2", f"--probe-dir={folder}", *shard)
+    assert main(words) in (0, 1), capsys.readouterr().err
+
+
+def options_of(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
+
+
+@pytest.mark.parametrize(
+    ("snippet", "words"),
+    [(s, program(c)) for s, c in SHELL_COMMANDS if program(c)[0].startswith("benchmarks.")],
+    ids=ident,
+)
+def test_benchmarks_have_the_options_that_are_named(
+    snippet: Snippet, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(words[0])
+    monkeypatch.setattr(sys, "argv", [words[0], "--help"])
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said), pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0
+    assert options_of(" ".join(words)) <= options_of(said.getvalue()), snippet
+
+
+@pytest.mark.parametrize(("snippet", "words"), of("pip"), ids=ident)
+def test_what_pip_is_asked_to_install_is_there(snippet: Snippet, words: list[str]) -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    for word in words:
+        for extra in re.findall(r"(?:^\.|reasoning-probe)\[([\w,-]+)\]", word):
+            assert set(extra.split(",")) <= extras.keys(), snippet
+
+
+@pytest.mark.parametrize("snippet", [s for s in EVERY if s.language in ("toml", "ini", "json", "yaml")], ids=str)
+def test_files_can_be_read_and_ini_options_exist(snippet: Snippet) -> None:
+    known = {option.ini for option in OPTIONS}
+    if snippet.language == "json":
+        json.loads(snippet.text)
+    elif snippet.language == "yaml":
+        yaml = pytest.importorskip("yaml")
+        assert yaml.safe_load(snippet.text), snippet
+    else:
+        if snippet.language == "toml":
+            settings = tomllib.loads(snippet.text).get("tool", {}).get("pytest", {}).get("ini_options", {})
+        else:
+            parser = configparser.ConfigParser()
+            parser.read_string(snippet.text)
+            settings = dict(parser["pytest"]) if "pytest" in parser else {}
+        assert {name for name in settings if name.startswith(("probe_", "ablat"))} <= known, snippet
+
+
+@pytest.mark.parametrize("snippet", [s for s in EVERY if s.language in ("python", "pycon")], ids=str)
+def test_python_snippets_run(
+    snippet: Snippet, pytester: pytest.Pytester, planted_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in set(re.findall(r"[\w.-]+\.(?:jsonl|csv)", snippet.text)):
+        (pytester.path / name).write_text(DATA[Path(name).suffix], encoding="utf-8")
+    if re.search(r"^\s*(def test_|@rp\.probe|@pytest\.)", snippet.text, re.MULTILINE):
+        name = "conftest.py" if "def test_" not in snippet.text else "test_snippet.py"
+        (pytester.path / name).write_text(snippet.text, encoding="utf-8")
+        if name == "conftest.py":
+            (pytester.path / "test_nothing.py").write_text("def test_nothing(): pass\n", encoding="utf-8")
+        result = pytester.runpytest_inprocess("--probe-max-new-tokens=4", "--probe-cache=off", "-pno:randomly")
+        assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), snippet
+        assert "errors" not in result.parseoutcomes(), snippet
+        return
+    import reasoning_probe as rp
+    from reasoning_probe.models import loading
+
+    loaded = loading.load(loading.find("tiny-reasoner"))
+    known = {"rp": rp, "model": loaded.model, "tokenizer": loaded.tokenizer, "__name__": "__main__"}
+    exec(compile(snippet.text, str(snippet), "exec"), known)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.S)):
+        if "://" not in target and not target.startswith("mailto:"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_rows_of_tables_have_as_many_cells_as_the_head(page: Path) -> None:
+    """A bar in a cell begins the next one, in code, too, and what is over at the end is not shown."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    for token in MarkdownIt().enable("table").parse("\n".join(lines)):
+        if token.type == "table_open" and token.map is not None:
+            bars = [len(re.findall(r"(?<!\\)\|", line)) for line in lines[slice(*token.map)] if line.strip()]
+            assert set(bars) == {bars[0]}, f"{page.name}:{token.map[0] + 1}"
+
+
+def test_pages_made_from_the_code_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    generate = importlib.import_module("generate")
+    for name, write in generate.PAGES.items():
+        message = f"docs/{name}: run python docs/tools/generate.py"
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == write(), message
+
+
+def test_the_speed_that_is_named_is_the_one_that_was_measured_last() -> None:
+    """By ``benchmarks.speed.sweep``, whose figures are beside the pages."""
+    sweeps = [
+        json.loads((ROOT / f"docs/measurements/sweep-{name}.json").read_text()) for name in ("smollm2", "tiny-reasoner")
+    ]
+    engine, small = (sweep["seconds_per_1000_cases"]["engine"] for sweep in sweeps)
+    naive, small_naive = (sweep["engine_against_naive"] for sweep in sweeps)
+    masked, small_masked = (sweep["engine_against_batched"] for sweep in sweeps)
+
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"take {engine:.0f} ms a case on two cores, {naive:.0f} times less" in readme
+    performance = (ROOT / "docs" / "quality" / "performance.md").read_text(encoding="utf-8")
+    assert f"| engine (all cases) | {engine:.1f} | {small:.2f} |" in performance
+    assert f"| **engine against naive** | **{naive:.1f} x** | **{small_naive:.1f} x** |" in performance
+    assert f"| **engine against the mask per row** | **{masked:.2f} x** | **{small_masked:.2f} x** |" in performance
+
+
+def test_the_architecture_names_every_module() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)(?:\.py|/)?`", text))
+    there = {path.stem for path in (ROOT / "reasoning_probe").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert there - named <= {"__init__", "__pycache__", "data", "schemas"}, "docs/architecture.md: name its storey"

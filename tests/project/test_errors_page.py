@@ -1,0 +1,519 @@
+"""``docs/reference/errors.md``, row by row: what it says is wrong is done, and what it says is said is looked for.
+
+More than 400 lines, since it is one list in the order of one page, and ends by holding the two to each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from conftest import Project
+from reasoning_probe import cli
+from reasoning_probe.engine.cache.store import FILE, FOLDER
+from reasoning_probe.results.run import write_run
+from tests.helpers.fake_runs import as_run, outcome
+from tests.helpers.planted_model import COLOUR_PROBE, planted
+from tests.integration.test_usage_errors import GOOD, refused
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    what: str
+    line: str
+    code: int
+
+    def pattern(self) -> str:
+        return ".*".join(re.escape(part) for part in self.line.split("..."))
+
+
+def rows() -> Iterator[Row]:
+    """The page's rows; what is said stands in code, in which nothing is escaped."""
+    for text in PAGE.read_text(encoding="utf-8").splitlines():
+        if found := re.fullmatch(r"\| (.+?) \| `(.+)` \| (\d) \|", text):
+            yield Row(found[1], found[2], int(found[3]))
+
+
+@dataclass(frozen=True)
+class Said:
+    """How something ended: its exit code, and what it said, the refusal of a session alone."""
+
+    code: int
+    text: str
+
+
+Wrong = Callable[[Project], Said]
+WRONG: dict[str, Wrong] = {}
+"""What does what a row says, by the row's first column."""
+
+
+def session(project: Project, *args: str | Path) -> Said:
+    """A session that must end at once with one line, and leave nothing behind."""
+    said = refused(project.run(*args))
+    assert not (project.path / "reports" / "run.json").exists()
+    return Said(4, said)
+
+
+def going_on(project: Project, *args: str | Path, page: bool = False) -> Said:
+    """A session that goes on in spite of what is wrong."""
+    result = project.run(*args, page=page)
+    text = " ".join("\n".join(result.outlines + result.errlines).split())
+    assert "Traceback" not in text
+    assert "INTERNALERROR" not in text
+    return Said(int(result.ret), text)
+
+
+# -- options ----------------------------------------------------------------------------------------------------------
+
+
+def option(what: str, *args: str) -> None:
+    WRONG[what] = lambda project: session(project, *args)
+
+
+option("an option without a value: `--model=`", "--model=")
+option("an option that does not exist", "--probe-nonsense")
+option("a target that cannot be read: `--probe-heads 3.7`", "--probe-heads=3.7")
+option("a target that is left out: `--probe-heads L1H2,`", "--probe-heads=L1H2,")
+option("ten thousand targets in one", "--probe-heads=" + "L1H2+" * 10_000)
+option("a range backwards: `--probe-heads L1-L0`", "--probe-heads=L1-L0")
+option("a layer that the model lacks", "--probe-heads=L99H0")
+option("a head that the model lacks", "--probe-heads=L1H4")
+option("a range beyond the model", "--probe-heads=L0-L5")
+option("a device that is absent", "--probe-device=cuda")
+option("a device that is none", "--probe-device=tpu9")
+option("a dtype that is none", "--probe-dtype=int8")
+option("an ablation that is none", "--ablation=noise")
+option("an ablation that is left out: `zero,`", "--ablation=zero,")
+option("no items: `--probe-items 0`", "--probe-items=0")
+option("items of a dataset twice: `logic=2,logic=3`", "--probe-items=logic=2,logic=3")
+option("items of a dataset that no probe asks for", "--probe-items=shapes=2")
+option("more items than a built-in dataset has", "--probe-dataset=colours=gsm8k", "--probe-items=200")
+option("items that are no number", "--probe-items=many")
+option("more items than a file has", "--probe-items=7")
+option("a limit below 1", "--probe-max-new-tokens=-1")
+option("a seed that is no number", "--probe-seed=x")
+option("a size that cannot be read", "--probe-memory=lots")
+option("a size of nothing", "--probe-memory=0GB")
+option("a shard beyond the last", "--probe-shard=9/8")
+option("a granularity that is none", "--probe-granularity=x")
+option("an address that is none", "--probe-engine=ray=head")
+option("a cluster that does not answer", "--probe-engine=ray=127.0.0.1:1")
+option("processors that are no number", "--probe-replica-cpus=many")
+option("a device map that cannot be read", "--probe-device-map=cuda")
+option("a dataset without a source", "--probe-dataset=colours")
+option("a source without a name", "--probe-dataset==file")
+option("a dataset that no probe asks for", "--probe-dataset=shapes=s.jsonl")
+option("a template that is not there", "--probe-template=gone.txt")
+option("a chat template that the tokenizer lacks: `--probe-chat on`", "--probe-chat=on")
+option("examples that are no number", "--probe-shots=x")
+option("examples where every item is asked", "--probe-shots=3")
+option("a chat mode that is none", "--probe-chat=maybe")
+option("a difficulty that does not exist", "--probe-dataset=colours=logic:size=3")
+option("a difficulty beyond its range", "--probe-dataset=colours=logic:steps=9")
+option("a hub's dataset without its split", "--probe-dataset=colours=hf:")
+option("a replica that takes nothing", "--probe-replica-cpus=0")
+option("an engine that is none", "--probe-engine=spark")
+option("a limit that is no share: `--probe-min-accuracy 90`", "--probe-min-accuracy=90")
+option("a limit that is there twice", "--probe-min-accuracy=logic=0.5,logic=0.6")
+option("a limit for a dataset that no probe asks for", "--probe-min-accuracy=shapes=0.5")
+option("a drop from nothing", "--probe-max-drop=0.1")
+option("a reference that is not there", "--probe-reference=gone.jsonl")
+option("a reference that is none", "--probe-reference=colours.jsonl")
+option("a reference that the run overwrites", "--probe-reference=reports")
+option(
+    "a reference from a part of a dataset",
+    *("--probe-reference=new.jsonl", "--probe-update-reference", "--probe-shard=1/1"),
+)
+
+
+def ini(what: str, setting: str) -> None:
+    def wrong(project: Project) -> Said:
+        project.pytester.makeini(f"[pytest]\n{setting}\n")
+        return session(project)
+
+    WRONG[what] = wrong
+
+
+ini("a setting of the ini file", "probe_items = some")
+ini("a truth value in the ini file", "ablate_heads = yess")
+ini("a dataset in the ini file", "probe_dataset = colours")
+
+# -- models -----------------------------------------------------------------------------------------------------------
+
+option("a folder that is not there", "--model=./nowhere")
+option("a hub id that cannot be had", "--model=nobody/no-such-model")
+option("a `.gguf` file that is not there", "--model=no.gguf")
+option("a file that is no model", "--model=colours.jsonl")
+
+
+def spoiled(what: str, *args: str) -> Callable[[Callable[[Path], object]], None]:
+    """Spoil a copy of the planted model's folder."""
+
+    def register(spoil: Callable[[Path], object]) -> None:
+        def wrong(project: Project) -> Said:
+            spoil(Path(shutil.copytree(project.model, project.path / "model")))
+            return session(project, "--model=model", *args)
+
+        WRONG[what] = wrong
+
+    return register
+
+
+def text_in(file: str, text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / file).write_text(text, encoding="utf-8")
+
+
+spoiled("a folder without `config.json`")(lambda folder: (folder / "config.json").unlink())
+spoiled("a folder without weights")(lambda folder: (folder / "model.safetensors").unlink())
+spoiled("a `config.json` that is half there")(text_in("config.json", "{"))
+spoiled("a `config.json` that is a list")(text_in("config.json", "[]"))
+spoiled("an architecture that transformers does not know")(text_in("config.json", '{"model_type": "no-such-type"}'))
+spoiled("a model that is no decoder")(text_in("config.json", '{"model_type": "t5"}'))
+spoiled("weights that are something else")(text_in("model.safetensors", "not weights"))
+spoiled("a tokenizer that is half there")(text_in("tokenizer.json", "{"))
+
+
+def _broken_gguf(project: Project) -> Said:
+    project.write("bad.gguf", "not a model")
+    return session(project, "--model=bad.gguf")
+
+
+WRONG["a `.gguf` file that is none"] = _broken_gguf
+
+
+@spoiled("weights that are half there")
+def _(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+
+
+@spoiled("a shard of the weights that is missing")
+def _(folder: Path) -> None:
+    model, _ = planted()
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="60KB")
+    next(folder.glob("model-00002-of-*.safetensors")).unlink()
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@spoiled("weights that lack some")
+def _(folder: Path) -> None:
+    rewritten(folder, lambda weights: weights.pop("transformer.h.1.attn.c_attn.weight"))
+
+
+@spoiled("weights of another architecture")
+def _(folder: Path) -> None:
+    def renamed(weights: dict[str, Any]) -> None:
+        for name in list(weights):
+            weights[name.replace("transformer.h", "model.layers")] = weights.pop(name)
+
+    rewritten(folder, renamed)
+
+
+@spoiled("weights of another size")
+def _(folder: Path) -> None:
+    rewritten(folder, lambda weights: weights.update({"transformer.ln_f.weight": torch.ones(3)}))
+
+
+@spoiled("weights that are NaN")
+def _(folder: Path) -> None:
+    rewritten(folder, lambda weights: weights["transformer.h.0.attn.c_proj.weight"].fill_(float("nan")))
+
+
+@spoiled("weights as a Python pickle")
+def _(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+@spoiled("a model that brings code")
+def _(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": own}), encoding="utf-8")
+    (folder / "own.py").write_text("raise SystemExit('its code ran')\n", encoding="utf-8")
+
+
+@spoiled("no attention heads, with ablation", "--probe-heads=L0H0")
+def _(folder: Path) -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    size = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    tokens = {"vocab_size": size, "eos_token_id": 0, "pad_token_id": 0}
+    MambaForCausalLM(MambaConfig(hidden_size=8, state_size=4, num_hidden_layers=2, **tokens)).save_pretrained(folder)
+
+
+@spoiled("a tokenizer whose files are missing")
+def _(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+
+
+def more_words(folder: Path, added: bool) -> None:
+    from transformers import AutoTokenizer
+
+    path = folder / "tokenizer.json"
+    if added:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.add_tokens(["colour"[:3] + "ossal"])
+        tokenizer.save_pretrained(folder)
+        return
+    content = json.loads(path.read_text(encoding="utf-8"))
+    words = content["model"]["vocab"]
+    words |= {f"word{at}": len(words) + at for at in range(100)}
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+spoiled("a tokenizer of another model")(lambda folder: more_words(folder, added=False))
+
+
+def adapter(config: dict[str, str], *files: str) -> Wrong:
+    def wrong(project: Project) -> Said:
+        project.write("adapter/adapter_config.json", json.dumps(config))
+        for file in files:
+            project.write(f"adapter/{file}", "")
+        return session(project, "--model=adapter")
+
+    return wrong
+
+
+WRONG["an adapter without a base model"] = adapter({}, "adapter_model.safetensors")
+WRONG["an adapter whose base is itself"] = adapter({"base_model_name_or_path": "adapter"}, "adapter_model.safetensors")
+WRONG["an adapter as a Python pickle"] = adapter({"base_model_name_or_path": "gpt2"}, "adapter_model.bin")
+
+
+def fixture(text: str, *args: str) -> Wrong:
+    def wrong(project: Project) -> Said:
+        project.write("conftest.py", f"import pytest\n@pytest.fixture(scope='session')\n{text}\n")
+        return session(project, *args)
+
+    return wrong
+
+
+WRONG["a fixture `probe_model` that gives something else"] = fixture("def probe_model(): return None")
+WRONG["a fixture `probe_model` whose heads are not known in time"] = fixture(
+    "def probe_model(tmp_path_factory): return None", "--ablate-heads"
+)
+
+
+def _too_long(project: Project) -> Said:
+    project.write("colours.jsonl", f'{GOOD}\n{{"question": "{"What is the colour? " * 40}", "answer": "blue"}}')
+    result = going_on(project, "-rs")
+    assert [line["item"] for line in project.outcomes()] == ["q1"]
+    assert project.summary()["skipped"][0]["item"] == "q2"
+    return result
+
+
+def _unknown_token(project: Project) -> Said:
+    more_words(Path(shutil.copytree(project.model, project.path / "model")), added=True)
+    project.write("colours.jsonl", f'{GOOD}\n{{"question": "What is colossal?", "answer": "blue"}}')
+    result = going_on(project, "--model=model", "-rs")
+    assert [line["item"] for line in project.outcomes()] == ["q1"]
+    return result
+
+
+WRONG["a prompt longer than the context"] = _too_long
+WRONG["a token added to the tokenizer alone"] = _unknown_token
+
+# -- data -------------------------------------------------------------------------------------------------------------
+
+
+def data(what: str, content: str | bytes) -> None:
+    def wrong(project: Project) -> Said:
+        (project.path / "colours.jsonl").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return session(project)
+
+    WRONG[what] = wrong
+
+
+def entry(**fields: object) -> str:
+    return json.dumps({"question": "Why?", "answer": "blue"} | fields)
+
+
+option("a file that is not there", "--probe-dataset=colours=gone.jsonl")
+option("a folder in place of a file", "--probe-dataset=colours=.")
+data("a file that holds nothing", "")
+data("a file of empty lines", "\n \r\n\n")
+data("text that is not UTF-8", GOOD.encode() + b'\n{"question": "\xff"}')
+data("a line of 100 MB", b'{"question": "' + b"a" * 10**8)
+data("a line that is no JSON", f"{GOOD}\n{{question: 1")
+data("a line that is nested without end", f"{GOOD}\n{'[' * 100_000}")
+data("a line that is no object", f"{GOOD}\n[1]")
+data("no question", '{"answer": "yes"}')
+data("no answer", '{"question": "Why?"}')
+data("an answer of blanks", entry(answer=" \t"))
+data("an answer that is a list", entry(answer=["blue"]))
+data("a question that is a number", entry(question=8))
+data("nothing after GSM8K's `####`", entry(answer="x\n####"))
+data("a kind that is none", entry(kind="colour"))
+data("a number that is none", entry(kind="number"))
+data("operands that are no list", entry(operands=3))
+data("half of a surrogate pair", '{"question": "\\ud800", "answer": "blue"}')
+data("an id twice", f"{entry(id='a')}\n{entry(id='a')}")
+
+
+def _loop(project: Project) -> Said:
+    (project.path / "colours.jsonl").unlink()
+    (project.path / "colours.jsonl").symlink_to("colours.jsonl")
+    return session(project)
+
+
+WRONG["a link that leads to itself"] = _loop
+
+
+def probe(what: str, before: str, after: str) -> None:
+    def wrong(project: Project) -> Said:
+        text = COLOUR_PROBE.replace(before, after)
+        assert text != COLOUR_PROBE
+        project.write("test_colours.py", text.replace("answer.correct", "True"))
+        return session(project)
+
+    WRONG[what] = wrong
+
+
+probe("a probe of no items", '"colours.jsonl"', "[]")
+probe("a probe without a source: `@probe`", '("colours.jsonl")', "")
+probe("a probe of something else: `@probe(5)`", '"colours.jsonl"', "5")
+probe("a probe whose name is no text", '"colours.jsonl"', '"colours.jsonl", name=5')
+probe("a probe of things that are no items", '"colours.jsonl"', "['What?']")
+probe("a probe that does not ask for its answer", "(answer)", "()")
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+option("the reports folder is a file", "--probe-dir=colours.jsonl")
+
+
+def _no_permission(project: Project) -> Said:
+    if os.geteuid() == 0:  # whom no permission stops
+        pytest.skip("root may write everywhere")
+    locked = project.path / "locked"
+    locked.mkdir()
+    locked.chmod(stat.S_IREAD | stat.S_IEXEC)
+    return session(project, "--probe-dir=locked/reports")
+
+
+def _link_to_itself(project: Project) -> Said:
+    (project.path / "loop").symlink_to("loop")
+    return session(project, "--probe-dir=loop")
+
+
+def _page_is_a_folder(project: Project) -> Said:
+    (project.path / "reports" / "report.html" / "x").mkdir(parents=True)
+    return going_on(project, page=True)
+
+
+def _outcomes_is_a_folder(project: Project) -> Said:
+    (project.path / "reports" / "outcomes.jsonl" / "x").mkdir(parents=True)
+    return going_on(project)
+
+
+WRONG["the reports folder cannot be written"] = _no_permission
+WRONG["the reports folder is a link that leads to itself"] = _link_to_itself
+WRONG["a page that cannot be written over"] = _page_is_a_folder
+WRONG["a file where the run's files belong is a folder"] = _outcomes_is_a_folder
+
+
+def _store_is_a_folder(project: Project) -> Said:
+    (project.path / FOLDER / FILE).mkdir(parents=True)
+    return going_on(project)
+
+
+def _store_is_another(project: Project) -> Said:
+    project.write(f"{FOLDER}/{FILE}", "not a database, but long enough to be one" * 10)
+    return going_on(project)
+
+
+WRONG["the outcome store cannot be used"] = _store_is_a_folder
+WRONG["the outcome store is damaged, or another's"] = _store_is_another
+
+# -- the command line -------------------------------------------------------------------------------------------------
+
+
+def command(what: str, *args: str, **files: str | bytes) -> None:
+    def wrong(project: Project) -> Said:
+        folder = project.path / "run"
+        if files:
+            write_run(folder, as_run([outcome()]))
+        for name, content in files.items():
+            path = folder / {"run": "run.json", "outcomes": "outcomes.jsonl", "store": FILE}[name]
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        code = cli.main([*(args or ("show",)), str(folder)])
+        return Said(code, project.said())  # type: ignore[attr-defined]
+
+    WRONG[what] = wrong
+
+
+command("a folder without a run")
+command("a `run.json` that is no JSON", run="{")
+command("a `run.json` that is not UTF-8", run=b"\xff\xfe")
+command("a `run.json` of another version", run='{"schema_version": 99}')
+command("a `run.json` that lacks something", run='{"schema_version": 1}')
+command("a line of outcomes that is no outcome", outcomes="[]")
+command("outcomes that are gone", outcomes="")
+command("a number too large in a file", run='{"schema_version": 1e400}')
+command("no outcome store", "cache")
+command("an outcome store that is none", "cache", store="not a database, but long enough to be one" * 10)
+
+# -- the tests --------------------------------------------------------------------------------------------------------
+
+ROWS = list(rows())
+
+
+def test_every_row_has_a_test_and_every_test_a_row() -> None:
+    named = [row.what for row in ROWS]
+    assert sorted(named) == sorted(set(named))
+    assert set(named) == set(WRONG)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"[^a-z0-9-]+", "-", row.what.lower()).strip("-"))
+def test_what_is_said(row: Row, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    project.write("test_colours.py", COLOUR_PROBE)
+    project.write("colours.jsonl", GOOD)
+    object.__setattr__(project, "said", lambda: capsys.readouterr().err.strip())
+    if row.what == "a device that is absent" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    if row.what == "a tokenizer whose files are missing" and int(transformers.__version__.split(".")[0]) < 5:
+        pytest.skip("transformers 4 asks for a library first that would make the tokenizer")
+    said = WRONG[row.what](project)
+    assert said.code == row.code, said.text
+    if (row.code == 4 and "run the same command again" not in row.line) or row.code == 2:
+        assert re.fullmatch(row.pattern(), said.text), said.text
+        assert len(said.text) < 1000
+    else:
+        assert re.search(row.pattern(), said.text), said.text
+
+
+BEFORE_OR_AFTER = (
+    "a folder without weights",
+    "a `config.json` that is half there",
+    "weights that are NaN",
+    "weights that lack some",
+)
+
+
+@pytest.mark.parametrize("what", BEFORE_OR_AFTER)
+def test_the_same_is_said_where_heads_are_to_be_switched_off(what: str, project: Project) -> None:
+    project.write("test_colours.py", COLOUR_PROBE)
+    project.write("colours.jsonl", GOOD)
+    project.pytester.makeini("[pytest]\nablate_heads = true\n")
+    (row,) = (row for row in ROWS if row.what == what)
+    assert re.fullmatch(row.pattern(), WRONG[what](project).text)

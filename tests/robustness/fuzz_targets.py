@@ -1,0 +1,413 @@
+"""Fuzzing, guided by coverage: whatever comes in, each reader gives what it promises or says no in one line.
+
+    pip install 'reasoning-probe[fuzz]'
+    python tests/robustness/fuzz_targets.py --inputs 1000000     # of all targets together; or name some: judge items heads ...
+
+Each target takes any bytes and raises where a promise is broken. The short form, the same targets under hypothesis,
+runs with the tests (``tests/robustness/test_fuzzing.py``). An input that breaks a promise is left as ``crash-...``.
+One file, of more than 400 lines: whatever is to be guided must be imported within its first lines, and once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+IN_PROCESS = "--in-process"
+
+
+def _instrumented() -> AbstractContextManager[None]:
+    """Return what makes the imports within it report their coverage, in the process that fuzzes."""
+    if __name__ != "__main__" or IN_PROCESS not in sys.argv:
+        return nullcontext()
+    import atheris
+
+    found: AbstractContextManager[None] = atheris.instrument_imports(include=["reasoning_probe"])
+    return found
+
+
+with _instrumented():
+    from reasoning_probe.data.datasets import load, safe_id, safe_ids
+    from reasoning_probe.data.items import Item, ItemError
+    from reasoning_probe.data.prompts.prompting import Generation, cut_at_stop, query
+    from reasoning_probe.data.shards import parse_shard
+    from reasoning_probe.data.sources.records import DatasetError
+    from reasoning_probe.engine.cache.store import FILE, Answer, CacheError, OutcomeCache, entries, prune
+    from reasoning_probe.models.head_map import HeadMap, HeadSite
+    from reasoning_probe.models.targets import TargetError, check_spelling, parse_targets
+    from reasoning_probe.pytest_plugin.option_types import Bad
+    from reasoning_probe.pytest_plugin.options import OPTIONS
+    from reasoning_probe.report.ci.markdown import markdown_summary
+    from reasoning_probe.report.terminal.summary import summary_lines
+    from reasoning_probe.results.run import Run, RunError, plain, read_run
+    from reasoning_probe.scoring.judge import CATEGORIES, judge
+    from tests.helpers.fake_runs import full_run, outcome
+
+SLOW_S = 2.0
+"""No input of a few thousand bytes may take so long."""
+
+FRAGMENTS = (
+    "the answer is ", "Answer: ", "#### ", "\\boxed{", "}", "Question: ", "yes", "no", "unknown", "cannot be known",
+    "Max is an animal", "not ", " = ", " + ", " - ", " * ", " / ", "1,000.00", "10", "4", "6", "-3", "1/2", "1e9",
+    "50%", "$", "twenty-one", "half a dozen", "So ", "wait, no, ", "A) ", "B) ", "<<10-4=6>>", "<|end|>", "</s>",
+    "\n\n", "1. ", "\\frac{1}{2}", "which is ", "I'm sorry, ", "Alice has ", " dollars", "?", "(", ")", "\u00bd",
+    "\u0663", "\u2019", "L3H7", "L8-L11", "L3", "H", ",", "=", "GB", "2/8", "zero", "mean", "cuda:1", "\ud800",
+    "\u202e", "\x00",
+)  # fmt: skip
+"""What a byte from 128 on stands for, so that mutations meet what the readers look for."""
+
+
+def text_of(data: bytes) -> str:
+    """Read each byte as an ASCII character or as a fragment."""
+    return "".join(chr(byte) if byte < 128 else FRAGMENTS[(byte - 128) % len(FRAGMENTS)] for byte in data)
+
+
+def one_line(problem: Exception, named: str = "") -> None:
+    said = str(problem)
+    assert named in said
+    assert said, "an error that says nothing"
+    assert len(said.splitlines()) == 1, f"an error of several lines: {said!r}"
+    assert said.isprintable(), f"an error that a terminal would obey: {said!r}"
+    assert len(said) < 1000, f"an error of {len(said)} characters"
+
+
+# -- the targets ------------------------------------------------------------------------------------------------------
+
+
+class Folder:
+    """A folder of this process, in memory where the system has one, made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        if self._path is None:
+            memory = Path("/dev/shm")
+            self._path = Path(tempfile.mkdtemp(prefix="fuzzing-", dir=memory if memory.is_dir() else None))
+        return self._path
+
+
+HERE = Folder()
+
+
+def fuzz_items(data: bytes) -> None:
+    """An item file gives items with ids of their own, or one line that names the file."""
+    path = HERE.path / "items.jsonl"
+    path.write_bytes(data)
+    try:
+        found = load("x", path)
+    except DatasetError as problem:
+        return one_line(problem, str(path))
+    ids = [item.id or "" for item in found.items]
+    assert ids
+    assert len({*ids}) == len(ids)
+    safe = safe_ids(ids)
+    assert len({*safe}) == len(ids)
+    assert all(id == safe_id(id) for id in safe)
+    assert all(item.question.strip() and item.answer.strip() and item.kind for item in found.items)
+    return None
+
+
+KINDS = ("number", "label", "text", None)
+ANSWERS = {"number": "6", "label": "No", "text": "blue", None: "6 dollars"}
+QUESTIONS = (
+    "Alice has 10 dollars, spends 4. How much left?",
+    "All dogs are animals. Max is a dog. Is Max an animal?",
+    "What colour is the sky?",
+)
+
+
+def fuzz_judge(data: bytes) -> None:
+    """Any response to any question gets a judgement, the same every time, of a category that is documented."""
+    how, text = (data[0], text_of(data[1:])) if data else (0, "")
+    kind = KINDS[how % 4]
+    parts = text.split("\x01", 2)
+    question = parts[1] if len(parts) > 1 and parts[1].strip() else QUESTIONS[how // 8 % 3]
+    answer = parts[2] if len(parts) > 2 else ANSWERS[kind]
+    try:
+        item = Item(question=question, answer=answer, kind=kind, solution=answer if how & 64 else None)
+    except ItemError as problem:
+        return one_line(problem)
+    truncated = bool(how & 4)
+    found = judge(item, parts[0], truncated)
+    assert found == judge(item, parts[0], truncated)
+    assert found.correct == (found.category is None) == (found.kind is None) == (found.reason is None)
+    assert found.category is None or found.category in CATEGORIES
+    assert found.answer is not None or found.category == "incomplete"
+    if found.reason is not None:
+        assert len(found.reason) < 600, found.reason
+    return None
+
+
+HEAD_MAP = HeadMap(tuple(HeadSite(layer, "block", "path", 3 + layer % 2, 8) for layer in (0, 1, 3, 4)))
+
+
+def fuzz_heads(data: bytes) -> None:
+    """A spec of heads gives targets that the model has, whose names are read back as themselves, or one line."""
+    spec = text_of(data)
+    try:
+        targets = parse_targets(spec, HEAD_MAP)
+    except TargetError as problem:
+        return one_line(problem)
+    check_spelling(spec)
+    names = [target.name for target in targets]
+    assert names
+    assert len({*names}) == len(names)
+    layers = {site.layer: site.heads for site in HEAD_MAP.sites}
+    for target in targets:
+        assert target.heads
+        assert all(head < layers[layer] for layer, head in target.heads)
+        assert parse_targets(target.name, HEAD_MAP) == [target]
+    return None
+
+
+def fuzz_options(data: bytes) -> None:
+    """Every option reads any text, or refuses it in one line."""
+    text = text_of(data)
+    for option in OPTIONS:
+        if option.read is not None:
+            try:
+                option.read(text)
+            except Bad as problem:
+                one_line(problem)
+    try:
+        shard = parse_shard(text)
+        assert 1 <= shard.number <= shard.of
+        assert parse_shard(str(shard)) == shard
+    except ValueError as problem:
+        one_line(problem)
+
+
+def fuzz_prompts(data: bytes) -> None:
+    """A prompt holds its question; a response ends before the first stop string, whatever the strings are."""
+    text = text_of(data)
+    question, _, rest = text.partition("\x01")
+    response, *stops = rest.split("\x02")
+    stop = tuple(word for word in stops if word) or Generation.stop
+    cut = cut_at_stop(response, stop)
+    assert response.startswith(cut)
+    assert not any(word in cut for word in stop)
+    assert cut == response or any(response.startswith(word, len(cut)) for word in stop)
+    if question.strip():
+        asked = query("x", Item(question=question, answer="8", id="a"), Generation())
+        assert question in asked.prompt
+
+
+RUN = plain(full_run(layers=1, heads=2, items=4).summary)
+LINES = [outcome(), outcome(target="L0H0", correct=False, answer="7", category="off_by_one")]
+SCALARS: tuple[Any, ...] = (None, True, 0, -1, 2**63, 1.5, -1e300, "", "x", [], {}, [[]], {"x": None}, "\ud800\x1b[2J")
+
+
+def _mutated(content: Any, data: bytes) -> Any:
+    """Return *content* with changes that *data* steers: three bytes each, where to go down and what to put there."""
+    content = json.loads(json.dumps(content))
+    for at in range(0, min(len(data), 24) - 2, 3):
+        place, key = content, None
+        for step in (data[at], data[at + 1]):
+            holder = place if key is None else place[key]
+            if not isinstance(holder, dict | list) or not holder:
+                break
+            place, key = (
+                holder,
+                (sorted(holder)[step % len(holder)] if isinstance(holder, dict) else step % len(holder)),
+            )
+        if key is None:
+            continue
+        what = data[at + 2]
+        if what % 16 == 15:
+            del place[key]
+        elif what % 16 == 14 and isinstance(place[key], dict | list) and place[key]:
+            inner = place[key]
+            deeper = sorted(inner)[what // 16 % len(inner)] if isinstance(inner, dict) else what // 16 % len(inner)
+            inner[deeper] = copy.deepcopy(SCALARS[data[at] % len(SCALARS)])  # a shared list would hold itself
+        else:
+            place[key] = copy.deepcopy(SCALARS[what % len(SCALARS)])
+    return content
+
+
+def fuzz_run(data: bytes) -> None:
+    """A run's files are read and shown, or refused in one line: raw bytes, or a real run with something changed."""
+    how, rest = (data[0], data[1:]) if data else (0, b"")
+    folder = HERE.path
+    good = json.dumps(RUN).encode()
+    lines = [json.dumps(line.as_dict()).encode() for line in LINES]
+    if how % 4 == 0:
+        good = rest
+    elif how % 4 == 1:
+        lines.append(rest)
+    elif how % 4 == 2:
+        good = json.dumps(_mutated(RUN, rest)).encode()
+    else:
+        lines[0] = json.dumps(_mutated(LINES[0].as_dict(), rest)).encode()
+    (folder / "run.json").write_bytes(good)
+    (folder / "outcomes.jsonl").write_bytes(b"\n".join(lines))
+    try:
+        run = read_run(folder)
+    except RunError as problem:
+        one_line(problem)
+        return
+    _shown(run)
+
+
+def _shown(run: Run) -> None:
+    for line in summary_lines(run):
+        assert len(line.splitlines()) <= 1, line
+        assert "\x1b" not in line
+    assert "\x1b" not in markdown_summary(run)
+
+
+def fuzz_store(data: bytes) -> None:
+    """A store with any bytes changed is used, moved aside or left alone; it never ends a run and invents no answer."""
+    folder = HERE.path / "cache"
+    folder.mkdir(exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    path = folder / FILE
+    content = bytearray(_store_bytes())
+    if data[:1] == b"\x00":
+        content = bytearray(data[1:])
+    else:
+        for at in range(1, len(data) - 2, 3):
+            content[int.from_bytes(data[at : at + 2], "big") % len(content)] = data[at + 2]
+    path.write_bytes(content)
+    for look in (entries, lambda given: prune(given, unused_days=1e6)):
+        try:
+            look(folder)
+        except CacheError as problem:
+            one_line(problem)
+    cache = OutcomeCache(folder)
+    try:
+        cache.attach(b"digest", {"name": "x"})
+        for answer in cache.get([b"one", b"two"]).values():
+            assert isinstance(answer.response, str)
+            assert isinstance(answer.truncated, bool)
+        cache.put({b"three": Answer("3", False, None)})
+        assert cache.notes or cache.get([b"three"]) == {b"three": Answer("3", False, None)}
+        for note in cache.notes:
+            one_line(ValueError(note))
+    finally:
+        cache.close()
+
+
+_STORE: list[bytes] = []
+
+
+def _store_bytes() -> bytes:
+    if not _STORE:
+        folder = Path(tempfile.mkdtemp(dir=HERE.path))
+        cache = OutcomeCache(folder)
+        cache.attach(b"digest", {"name": "x"})
+        cache.put({b"one": Answer(" 8", False, -0.5), b"two": Answer("", True, None)})
+        cache.close()
+        _STORE.append((folder / FILE).read_bytes())
+    return _STORE[0]
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "items": fuzz_items,
+    "judge": fuzz_judge,
+    "heads": fuzz_heads,
+    "options": fuzz_options,
+    "prompts": fuzz_prompts,
+    "run": fuzz_run,
+    "store": fuzz_store,
+}
+
+SHARES = {"items": 22, "judge": 30, "heads": 18, "options": 10, "prompts": 13, "run": 4, "store": 3}
+"""How the inputs are divided: a run and a store are files, which take longer."""
+
+SEEDS: dict[str, tuple[bytes, ...]] = {
+    "items": (
+        b'{"question": "What is 2 + 2?", "answer": "4"}\n{"id": "a/b", "question": "Why?", "answer": 8.50}\n',
+        b'\xef\xbb\xbf{"question": "Q", "answer": "So\\n#### 1,200", "kind": "number", "operands": [1, "2"]}\r\n',
+    ),
+    "judge": (b"\x00 6\n\nThe answer is: 6", b"\x04 10 - 4 = 5 dollars", b"\x01Max is not an animal.", b"\x42\x80\x93"),
+    "heads": (b"L0H1,L1,L3-L4", b"l0h1+L1, L1H2"),
+    "options": (b"zero,mean", b"2/8", b"1.5GiB", b"gsm8k=a.jsonl"),
+    "prompts": (b"What?\x01 8\nQuestion: next\x02Question:\x02\n\n",),
+    "run": (b"\x02\x00\x00\x00", b"\x03\x01\x01\x01", b"\x00{}", b"\x01{}"),
+    "store": (b"\x01\x00\x00\x00", b"\x00SQLite format 3\x00"),
+}
+
+
+# -- the long form ----------------------------------------------------------------------------------------------------
+
+
+def fuzz(name: str, given: argparse.Namespace) -> None:
+    """Run ``given.inputs`` inputs on one target under atheris, in this process, which ends with it."""
+    import atheris
+
+    target = TARGETS[name]
+    worst = [0.0]
+
+    def timed(data: bytes) -> None:
+        started = time.thread_time()
+        target(data)
+        took = time.thread_time() - started
+        worst[0] = max(worst[0], took)
+        assert took < SLOW_S, f"{len(data)} bytes took {took:.1f} s"
+
+    corpus = given.corpus / name if given.corpus else Path(tempfile.mkdtemp(prefix=f"corpus-{name}-"))
+    corpus.mkdir(parents=True, exist_ok=True)
+    for at, data in enumerate(SEEDS[name]):
+        (corpus / str(at)).write_bytes(data)
+    options = [
+        f"-runs={given.inputs}",
+        "-max_len=4096",
+        f"-seed={given.seed}",
+        "-timeout=20",
+        "-verbosity=0",
+        "-print_final_stats=1",
+        *([f"-max_total_time={given.seconds}"] if given.seconds else []),
+        *(["-len_control=0"] if given.long else []),
+    ]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], timed)
+    atheris.Fuzz()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("--inputs", type=int, default=10_000, help="inputs of all targets together")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=int, help="of each target at most; with --corpus it goes on later")
+    parser.add_argument(
+        "--long", action="store_true", help="up to 4 kB from the start, not once short ones find no more"
+    )
+    parser.add_argument("--corpus", type=Path, help="a folder that keeps what reached new code, to go on from there")
+    parser.add_argument(IN_PROCESS, action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    names = options.targets or list(TARGETS)
+    if options.in_process:
+        fuzz(names[0], options)
+    broken = 0
+    for name in names:
+        started = time.perf_counter()
+        inputs = options.inputs * SHARES[name] // sum(SHARES[each] for each in names)
+        command = [sys.executable, __file__, name, IN_PROCESS, f"--inputs={inputs}", f"--seed={options.seed}"]
+        command += [f"--seconds={options.seconds}"] if options.seconds else []
+        command += [f"--corpus={options.corpus}"] if options.corpus else []
+        command += ["--long"] if options.long else []
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        said = (done.stdout + done.stderr).splitlines()
+        count = next((line.split()[-1] for line in said if "number_of_executed_units" in line), "?")
+        verdict = "BROKEN" if done.returncode else "held"
+        print(f"{name:8} {count:>9} inputs, {time.perf_counter() - started:6.0f} s: {verdict}", flush=True)
+        if done.returncode:
+            broken += 1
+            print("\n".join(said[-40:]), flush=True)
+    return broken
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The short form of the fuzzer: its targets under hypothesis, and that they can fail."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.robustness import fuzz_targets
+from tests.robustness.fuzz_targets import SEEDS, TARGETS
+
+
+def inputs(name: str) -> st.SearchStrategy[bytes]:
+    """Any bytes, fragments that the readers look for, and the fuzzer's own beginnings with something put in."""
+    any_bytes = st.binary(max_size=60)
+    seeded = st.builds(
+        lambda seed, at, new: seed[: at % (len(seed) + 1)] + new + seed[at % (len(seed) + 1) :],
+        st.sampled_from(SEEDS[name]),
+        st.integers(0, 200),
+        any_bytes,
+    )
+    fragments = st.lists(st.integers(128, 255), max_size=20).map(bytes)
+    return any_bytes | seeded | st.builds(lambda how, rest: bytes([how]) + rest, st.integers(0, 127), fragments)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_any_bytes(name: str) -> None:
+    @settings(max_examples=60 if name in ("run", "store") else 200, deadline=None)
+    @given(inputs(name))
+    def check(data: bytes) -> None:
+        TARGETS[name](data)
+
+    for seed in SEEDS[name]:
+        TARGETS[name](seed)
+    check()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_fails_where_its_reader_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reader is made to raise, so that a target which catches too much is seen."""
+    reader = {
+        "items": "load",
+        "judge": "judge",
+        "heads": "parse_targets",
+        "options": "parse_shard",
+        "prompts": "cut_at_stop",
+        "run": "read_run",
+        "store": "OutcomeCache",
+    }[name]
+
+    def broken(*args: object, **options: object) -> None:
+        raise KeyError("broken")
+
+    monkeypatch.setattr(fuzz_targets, reader, broken)
+    with pytest.raises(KeyError):
+        TARGETS[name](SEEDS[name][0])
+
+
+@pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed: the extra fuzz")
+def test_the_long_form_runs(tmp_path: Path) -> None:
+    command = [sys.executable, fuzz_targets.__file__, "heads", "--inputs=300"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["heads", "300"]]
+
+
+def test_what_is_put_into_a_run_is_its_own() -> None:
+    """A list that is put in twice would hold itself, and what one input leaves in it the next would meet."""
+    for data in itertools.product(range(3), range(3), range(14), repeat=2):
+        fuzz_targets._mutated({"a": [1], "b": {"c": 2}}, bytes(data))
+    assert fuzz_targets.SCALARS[9:12] == ([], {}, [[]])

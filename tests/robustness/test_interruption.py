@@ -1,0 +1,164 @@
+"""The short form of the kill test (``python tests/robustness/kill_test.py --moments 200`` is the long one), and the Python call."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import reasoning_probe as rp
+from conftest import Project
+from reasoning_probe.engine.cache.store import entries
+from reasoning_probe.pytest_plugin.state import write_files
+from tests.helpers.planted_model import planted
+
+KILLS = Path(__file__).parent / "kill_test.py"
+
+
+def test_nothing_is_lost_or_double_at_random_moments() -> None:
+    """Each way to be interrupted once, and two sessions at once on one store."""
+    done = subprocess.run(
+        [sys.executable, str(KILLS), "--moments", "6"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 moments (kill 1, ctrl_c 1, memory 1, full_disk 1, read_only 1, raising 1)" in done.stdout
+
+
+def test_a_run_that_ended_early_says_so_and_the_next_one_goes_on(project: Project) -> None:
+    project.probe("logic")
+    project.run("-x", "--probe-heads", "L1H2", "-k", "logic").assert_outcomes(passed=2, failed=1, xfailed=2)
+    assert project.summary()["engine"]["recalled"] == 0
+    partial = project.summary()["partial"]
+    assert partial["planned"] == 8
+    assert partial["done"] == len(project.outcomes()) < 8
+    result = project.run("--probe-heads", "L1H2", "-k", "logic")
+    assert "partial" not in project.summary()
+    assert project.summary()["engine"]["recalled"] == partial["done"]
+    result.stdout.fnmatch_lines([f"{partial['done']} outcomes known from earlier runs"])
+
+
+def test_a_folder_that_takes_no_files_is_told_before_anything_is_computed(project: Project) -> None:
+    project.probe("logic")
+    project.write("reports", "a file")
+    result = project.run("--model", "no/such-model")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--probe-dir: {project.path / 'reports'} is not a folder: name another one"])
+
+
+def test_files_that_cannot_be_written_at_the_end_cost_one_line(project: Project) -> None:
+    project.probe("logic")
+    project.write(
+        "conftest.py",
+        "import shutil\nimport pytest\n\n"
+        "@pytest.hookimpl(wrapper=True)\n"
+        "def pytest_runtestloop():\n"
+        "    result = yield\n"
+        "    shutil.rmtree('reports', ignore_errors=True)\n"
+        "    open('reports', 'w').close()\n"
+        "    return result\n",
+    )
+    result = project.run(page=True)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(
+        ["reasoning-probe: cannot write *; the outcomes are kept in *.reasoning_probe_cache: run the same command*"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    (project.path / "reports").unlink()
+    project.write("conftest.py", "")
+    project.run("-q")
+    assert project.summary()["engine"]["recalled"] == len(project.outcomes()) == 4
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_last_page(project: Project) -> None:
+    project.probe("logic")
+    project.run(page=True)
+    page = (project.path / "reports" / "report.html").read_bytes()
+    result = project.run("--model", "no/such-model", page=True)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert (project.path / "reports" / "report.html").read_bytes() == page
+
+
+def test_a_store_that_cannot_be_made_costs_one_line(project: Project) -> None:
+    project.probe("logic")
+    project.write("taken", "a file")
+    result = project.run("--probe-cache=taken")
+    result.assert_outcomes(passed=3, failed=1)
+    assert len(project.outcomes()) == 4
+    assert "the run goes on without" in project.summary()["engine"]["store"]
+    result.stdout.fnmatch_lines(["the outcome store *"])
+
+
+def test_the_store_marks_its_folder_and_off_makes_none(project: Project) -> None:
+    project.probe("logic")
+    project.run("--probe-cache=off")
+    assert not (project.path / ".reasoning_probe_cache").exists()
+    project.run("--probe-fresh")
+    names = {path.name for path in (project.path / ".reasoning_probe_cache").iterdir()}
+    assert names >= {".gitignore", "CACHEDIR.TAG", "outcomes-1.sqlite"}
+
+
+def test_sweep_keeps_and_takes_outcomes(tmp_path: Path) -> None:
+    model, tokenizer = planted()
+    items = [rp.Item(question="What colour is the sky?", answer="blue")]
+    first = rp.sweep(model, tokenizer, items, "L1H2,L0", cache=tmp_path)
+    assert [outcome.target for outcome in first] == ["baseline", "L1H2", "L0"]
+    more = rp.sweep(model, tokenizer, items, "L1H3,L1H2,L0", cache=tmp_path)
+    assert [outcome.target for outcome in more] == ["baseline", "L1H3", "L1H2", "L0"]
+    assert [more[0], *more[2:]] == first
+    assert [entry.outcomes for entry in entries(tmp_path)] == [4]
+    (tmp_path / "file").write_text("a file")
+    with pytest.warns(UserWarning, match="the run goes on without"):
+        assert rp.sweep(model, tokenizer, items, "L1H2,L0", cache=tmp_path / "file") == first
+
+
+def test_a_second_ctrl_c_while_files_are_written_costs_one_line(project: Project) -> None:
+    project.probe("logic")
+    project.write(
+        "conftest.py",
+        "from reasoning_probe import store\n\ndef interrupted(*given):\n    raise KeyboardInterrupt\n\n"
+        "def pytest_sessionstart(session):\n    session.config.kept = store.write_run\n"
+        "    store.write_run = interrupted\n\n"
+        "def pytest_unconfigure(config):\n    store.write_run = config.kept\n",
+    )
+    result = project.run()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        ["reasoning-probe: interrupted while the files were written; the outcomes are kept in *: the same command*"]
+    )
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    project.write("conftest.py", "")
+    project.run("-q")
+    assert project.summary()["engine"]["recalled"] == len(project.outcomes()) == 4
+
+
+def test_ctrl_c_before_any_outcome_is_told(project: Project) -> None:
+    project.probe("logic")
+    project.write(
+        "conftest.py",
+        "import pytest\n\n@pytest.fixture(scope='session')\ndef probe_model():\n    raise KeyboardInterrupt\n",
+    )
+    result = project.run()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["reasoning-probe: ended early, before any outcome: the same command goes on from *"])
+
+
+@pytest.mark.parametrize(
+    ("lock", "interrupted", "early"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_workers_that_left_nothing_ended_early(tmp_path: Path, lock: bool, interrupted: bool, early: bool) -> None:
+    if lock:  # a worker began
+        (tmp_path / "part-0.lock").touch()
+    state: Any = SimpleNamespace(started=False, config=object(), shared=tmp_path, run=None, early=None)
+    write_files(state, lambda done, total: None, interrupted=interrupted)
+    assert state.early is early

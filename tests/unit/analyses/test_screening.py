@@ -1,0 +1,314 @@
+"""Screening: attribution against finite differences and known circuits, and what a screened run measures and says."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+
+import reasoning_probe as rp
+from conftest import Project
+from reasoning_probe.analyses import screening
+from reasoning_probe.analyses.attribution import estimates
+from reasoning_probe.analyses.screening import choose, from_entry, reported, screen, spread, unmeasured
+from reasoning_probe.data.prompts.prompting import Generation, query
+from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.tokenization import Codec, Encoded
+from reasoning_probe.models.ablation import ZERO, Replacement
+from reasoning_probe.models.head_map import HeadError, HeadSite
+from reasoning_probe.models.heads import find_heads
+from reasoning_probe.report.curves import screening_sentences
+from reasoning_probe.results.run import Run
+from reasoning_probe.results.stats import finite_interval, flips_needed
+from tests.helpers.character_tokenizer import Letters
+from tests.helpers.known_circuits import ALL, COPIERS, DECIDER, circuit, sums
+from tests.helpers.model_families import build
+from tests.unit.analyses.test_cumulative_curve import save
+
+QUERY = query("items", rp.Item(question="5 + 3?", answer="8 a", id="q"), Generation(4, ()))
+
+
+# -- attribution --------------------------------------------------------------------------------------------------
+
+
+def logprob(model: Any, encoded: Encoded, site: HeadSite, head: int, share: float, instead: torch.Tensor) -> float:
+    """The expected answer's log-probability with *share* of a head's output replaced, by a hook of our own."""
+    answer = torch.tensor([encoded.answer])
+    where = slice(head * site.head_dim, (head + 1) * site.head_dim)
+
+    def hook(module: Any, args: Any) -> Any:
+        x = args[0].clone()
+        x[..., where] = (1 - share) * x[..., where] + share * instead
+        return (x, *args[1:])
+
+    handle = model.get_submodule(site.path).register_forward_pre_hook(hook)
+    with torch.no_grad():
+        logits = model(input_ids=torch.cat([encoded.prompt, answer[:, :-1]], 1)).logits[:, -answer.shape[1] :]
+    handle.remove()
+    return float(logits.log_softmax(-1).gather(-1, answer[..., None]).sum())
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "opt", "falcon", "phi", "stablelm"])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_estimates_are_the_slopes_of_partial_ablation(family: str, replaced: bool) -> None:
+    """Each is what the log-probability changes by while a head is faded out, per share of it, at the beginning."""
+    model = build(family).double()
+    head_map = find_heads(model)
+    encoded = Codec(model, Letters()).encode(QUERY)
+    draw = torch.Generator().manual_seed(1)
+    values: Replacement = {
+        site.layer: torch.randn(site.heads, site.head_dim, generator=draw, dtype=torch.float64)
+        for site in head_map.sites
+        if replaced
+    }
+    (found,) = estimates(model, head_map, encoded, [values])
+    assert len(found) == len(head_map)
+    for site in head_map.sites:
+        for head in range(site.heads):
+            instead = values[site.layer][head] if replaced else torch.zeros(1, dtype=torch.float64)
+            up, down = (logprob(model, encoded, site, head, share, instead) for share in (1e-4, -1e-4))
+            assert found[site.layer, head] == pytest.approx((up - down) / 2e-4, rel=1e-4, abs=1e-6)
+
+
+def test_estimates_are_exact_where_the_model_is_linear() -> None:
+    """Far from its answer the circuit's log-probability is linear in the sum, and the decider adds to nothing else."""
+    model, tokenizer = circuit()
+    head_map = find_heads(model)
+    item = rp.Item(question="What is 3 + 4?", answer="18", id="far")
+    encoded = Codec(model, tokenizer).encode(query("d", item, Generation(4, ())))
+    site = head_map.site(2)  # nothing but the unembedding comes after it
+    (found,) = estimates(model, head_map, encoded, [ZERO])
+    for head in range(site.heads):
+        off, on = (logprob(model, encoded, site, head, share, torch.zeros(1)) for share in (1.0, 0.0))
+        assert found[2, head] == pytest.approx(off - on, rel=0.02, abs=2e-3)
+    assert max(abs(found[2, head]) for head in range(site.heads)) > 0.01
+
+
+def test_attribution_leaves_the_model_as_it_was() -> None:
+    model = build("gpt2")
+    before = {name: (parameter.requires_grad, parameter.grad) for name, parameter in model.named_parameters()}
+    estimates(model, find_heads(model), Codec(model, Letters()).encode(QUERY), [ZERO])
+    assert before == {name: (parameter.requires_grad, parameter.grad) for name, parameter in model.named_parameters()}
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_model_that_takes_no_gradients_is_told_in_one_line() -> None:
+    model = build("gpt2")
+    head_map, forward = find_heads(model), model.forward
+    model.forward = torch.no_grad()(forward)
+    with pytest.raises(HeadError, match=r"gradients failed .*: run it without --probe-screen") as problem:
+        estimates(model, head_map, Codec(model, Letters()).encode(QUERY), [ZERO])
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_planted_heads_rank_first(ablation: str, seed: int) -> None:
+    model, tokenizer = circuit(seed=seed)
+    queries = [query("arithmetic", item, Generation(4)) for item in sums(40)]
+    engine = Engine(model, tokenizer, find_heads(model), {"arithmetic": [asked.prompt for asked in queries]})
+    (found,) = screen(engine, queries, [ablation], 3, 0)
+    assert set(found.ranked) == {*COPIERS, DECIDER}
+    assert (found.items, len(found.scores)) == (40, len(ALL))
+    assert engine.timing.screen_s > 0
+
+
+# -- which heads are chosen ---------------------------------------------------------------------------------------
+
+
+def test_the_first_and_a_sample_of_the_rest_are_chosen() -> None:
+    scores = {
+        f"L{layer}H{head}": random.Random(layer * 32 + head).random() for layer in range(32) for head in range(32)
+    }
+    chosen = choose("d", "zero", scores, 60, 7, 200)
+    assert list(chosen.ranked) == sorted(scores, key=lambda name: -scores[name])[:60]
+    assert len(chosen.sampled) == 30 == len(set(chosen.sampled) - set(chosen.ranked))
+    assert chosen == choose("d", "zero", scores, 60, 7, 200) == from_entry(chosen.entry())
+    assert chosen.sampled != choose("d", "zero", scores, 60, 8, 200).sampled
+    assert sum(not chosen.leaves_out(name) for name in scores) == 90
+    assert not chosen.leaves_out("L3")
+    assert len(choose("d", "zero", scores, 10, 7, 200).sampled) == screening.SAMPLE
+    few = choose("d", "zero", dict(list(scores.items())[:25]), 10, 7, 200)
+    assert len(few.sampled) == 15
+
+
+def test_a_sample_is_drawn_evenly() -> None:
+    scores = dict.fromkeys((f"L0H{head}" for head in range(100)), 1.0)
+    counts = dict.fromkeys(scores, 0)
+    for seed in range(300):
+        for name in choose("d", "zero", scores, 20, seed, 1).sampled:
+            counts[name] += 1
+    assert all(30 < counts[name] < 130 for name in list(scores)[20:])  # 75 expected, standard deviation 7.5
+    assert not any(counts[name] for name in list(scores)[:20])
+
+
+def test_the_ranking_takes_items_from_all_of_the_dataset() -> None:
+    queries: list[Any] = list(range(1000))
+    assert spread(queries, 200) == list(range(0, 1000, 5))
+    assert spread(queries[:7], 200) == queries[:7]
+    assert len(set(spread(queries[:301], 200))) == 200
+
+
+def test_the_miss_rate_is_that_of_the_sample() -> None:
+    scores = {f"L0H{head}": 100.0 - head for head in range(30)}
+    chosen = choose("d", "zero", scores, 5, 0, 9)
+    entry = chosen.entry() | {"dataset": "d"}
+    rows = [
+        {"dataset": "d", "ablation": "zero", "target": name, "p_adjusted": p, "logprob_p_adjusted": logprob_p}
+        for name, p, logprob_p in [
+            (chosen.ranked[0], 0.01, 0.01),
+            (chosen.ranked[1], 0.5, None),
+            *((name, 0.04 if at < 3 else 0.3, 0.01 if at < 5 else None) for at, name in enumerate(chosen.sampled)),
+        ]
+    ]
+    assert len(chosen.sampled) == 20
+    (found,) = reported([entry], rows)
+    assert (found["candidates"], found["ranked"], found["found"], found["rest"]) == (30, 2, 1, 25)
+    assert (found["sampled"], found["missed"], found["moved"], found["miss_rate"]) == (20, 3, 5, 0.15)
+    # With 7 of the 25 only one draw in 80 would hold 3 or fewer: C(7,4) * 18 + C(7,5) of C(25,5) ways.
+    assert found["ci95"] == list(finite_interval(3, 20, 25)) == [3 / 25, 6 / 25]
+    assert reported([found], rows) == [found]
+    assert unmeasured([entry], "d", "zero", [row["target"] for row in rows]) == 8
+    assert unmeasured([entry], "d", "mean", []) == unmeasured([entry], "e", "zero", []) == 0
+    (none,) = reported([entry], [])
+    assert (none["sampled"], none["miss_rate"], none["ci95"]) == (0, None, [0.0, 1.0])
+    said = screening_sentences(Run({"screening": [found, none]}, []))
+    assert said[0].endswith("Of 20 of the other 25, drawn at random, 3 matter: a miss rate of 15 % (12 % to 24 %).")
+    assert said[1].endswith("and none of the other 25: how many of these matter is not known.")
+
+
+# -- a run --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def options(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    monkeypatch.setattr(screening, "SAMPLE", 2)
+    return (*save(project, items=24), "--probe-screen=4")
+
+
+def test_only_the_chosen_heads_are_computed(project: Project, options: tuple[str, ...]) -> None:
+    result = project.run(*options, "-rs")
+    summary = project.summary()
+    (entry,) = summary["screening"]
+    measured = {score["target"] for score in entry["scores"] if score["measured"]}
+    assert len(measured) == 6
+    assert {*COPIERS, DECIDER} <= {score["target"] for score in entry["scores"] if score["measured"] == "ranked"}
+    assert {found["target"] for found in project.outcomes()} == {"baseline", *measured}
+    assert summary["engine"]["rows"] == 24 * 6
+    assert result.parseoutcomes()["skipped"] == 24 * 6
+    result.stdout.fnmatch_lines(["SKIPPED [[]144] *not among the heads that --probe-screen 4 measures: --probe-heads*"])
+    assert (entry["ranked"], entry["rest"], entry["sampled"], entry["missed"]) == (4, 8, 2, 0)
+    assert entry["ci95"] == list(finite_interval(0, 2, 8))
+    assert summary["timing"]["screen_s"] > 0
+    assert "partial" not in summary
+    said = " ".join(line.strip() for line in result.outlines)
+    assert "3 of 6 measured heads matter for arithmetic" in said
+    assert "of 12 heads the first 4 by first-order attribution were measured. Of 2 of the other 8" in said
+    assert " screen " in said
+
+
+def test_the_corrections_count_every_candidate(project: Project, options: tuple[str, ...]) -> None:
+    """The items that chose the heads test them, too, so Holm's family is all twelve; only six are tested."""
+    project.run(*options)
+    summary = project.summary()
+    rows = sorted(summary["targets"], key=lambda row: row["p_value"])
+    assert len(rows) == 6
+    assert summary["datasets"]["arithmetic"]["power"] == {"targets": 12, "flips_needed": flips_needed(12)}
+    largest = 0.0
+    for at, row in enumerate(rows):
+        largest = max(largest, min(1.0, (12 - at) * row["p_value"]))
+        assert row["p_adjusted"] == pytest.approx(largest)
+
+
+def test_the_curve_goes_over_all_heads(project: Project, options: tuple[str, ...]) -> None:
+    project.run(*options)
+    summary = project.summary()
+    (scores,) = (entry["scores"] for entry in summary["screening"])
+    unknown = [score["target"] for score in scores if not score["measured"]]
+    for entry in summary["curves"]:
+        assert sorted(entry["order"]) == sorted(ALL)
+        assert [name for name in entry["order"] if name in unknown] == unknown
+        assert entry["points"][-1]["heads"] == 12
+    assert len(summary["curves"]) == 2
+
+
+def test_the_page_shows_the_screening(project: Project, options: tuple[str, ...]) -> None:
+    project.run(*options, page=True)
+    page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
+    assert "Screening of arithmetic (zero ablation): of 12 heads the first 4 by first-order attribution" in page
+    assert "Hatched: not measured." in page
+    assert page.count("-L0H0]") <= 24  # no row for what was left out
+
+
+def test_the_choice_hangs_on_no_selection(project: Project, options: tuple[str, ...]) -> None:
+    """In a shard, under -k and in any order the same heads are chosen; others are skipped and not computed."""
+    project.run(*options)
+    (whole,) = project.summary()["screening"]
+    left_out = next(score["target"] for score in whole["scores"] if not score["measured"])
+    for given in (["--probe-shard=2/3"], ["-k", f"{left_out} or {DECIDER}"]):
+        result = project.run(*options, *given, "--probe-dir=part")
+        (part,) = project.summary("part")["screening"]
+        assert part["scores"] == whole["scores"]
+        assert left_out not in {found["target"] for found in project.outcomes("part")}
+    assert result.parseoutcomes()["skipped"] == 24
+    result = project.run(*options, "-k", f"{left_out}", "--probe-dir=none")
+    assert result.parseoutcomes() == {"skipped": 24, "deselected": 24 * 12}
+
+
+def test_a_sample_that_is_the_whole_rest_leaves_no_doubt(project: Project) -> None:
+    project.run(*save(project, items=12), "--probe-screen=3")
+    (entry,) = project.summary()["screening"]
+    assert (entry["sampled"], entry["rest"], entry["ci95"]) == (9, 9, [0.0, 0.0])
+    assert len(project.outcomes()) == 12 * 13
+    assert "and all 9 others, of which 0 matter" in screening_sentences(Run(project.summary(), []))[0]
+
+
+def test_several_processes_agree_on_the_heads(project: Project) -> None:
+    options = (*save(project, items=12), "--probe-screen=2")
+    project.write("conftest.py", "from reasoning_probe import screening\nscreening.SAMPLE = 2\n")
+    result = project.run_apart(*options, "-n2")
+    (entry,) = project.summary()["screening"]
+    assert result.parseoutcomes()["skipped"] == 12 * 8
+    assert {row["target"] for row in project.summary()["targets"]} == {
+        score["target"] for score in entry["scores"] if score["measured"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (["--probe-screen=4"], "--probe-screen chooses among all heads: add --ablate-heads"),
+        (["--probe-screen=4", "--probe-heads=L0"], "--probe-screen chooses heads by itself: leave out --probe-heads"),
+        (["--ablate-heads", "--probe-screen=0"], "argument --probe-screen: '0' is not a whole number from 1 on"),
+    ],
+)
+def test_a_screening_of_nothing_is_refused(project: Project, given: list[str], line: str) -> None:
+    project.probe("logic")
+    result = project.run(*given)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{line}*"])
+
+
+def test_in_the_ini_file_it_waits_for_ablation(project: Project) -> None:
+    project.pytester.makeini("[pytest]\nprobe_screen = 1\n")
+    project.probe("logic")
+    project.run().assert_outcomes(passed=3, failed=1)
+    project.run("--probe-heads=L0H0").assert_outcomes(passed=6, failed=1, xfailed=1)
+    assert project.summary()["screening"] == []
+
+
+def test_a_model_that_cannot_be_screened_ends_the_session_in_one_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reasoning_probe.analyses import attribution
+
+    def failing(*args: Any) -> Any:
+        raise HeadError("its heads cannot be screened: run it without --probe-screen")
+
+    monkeypatch.setattr(attribution, "estimates", failing)
+    project.probe("logic")
+    result = project.run("--ablate-heads", "--probe-screen=1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["*its heads cannot be screened: run it without --probe-screen*"])

@@ -1,0 +1,230 @@
+"""The fleet of replicas: what people write, an address that answers otherwise, and nodes that come and go."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from reasoning_probe.cluster import actor_pool as fleets
+from reasoning_probe.cluster.actor_pool import ClusterError
+from reasoning_probe.cluster.config import ClusterSpec, parse_engine
+from reasoning_probe.cluster.replica import Ready
+from tests.helpers.ray_plan import order
+
+# -- what people write ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("local", None),
+        ("ray", ClusterSpec()),
+        ("ray=auto", ClusterSpec("auto")),
+        ("ray=10.0.0.1:6379", ClusterSpec("10.0.0.1:6379")),
+        ("ray=[::1]:6379", ClusterSpec("[::1]:6379")),
+    ],
+)
+def test_engines(text: str, spec: ClusterSpec | None) -> None:
+    assert parse_engine(text) == spec
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Ray", "dask", "ray=", "ray=host", "ray=host:", "ray=:1", "ray=ray://h:1", "local=1"]
+)
+def test_engines_that_nobody_knows(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write local, ray, or ray=HOST:PORT of the head node"):
+        parse_engine(text)
+
+
+def test_without_ray_a_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ClusterError, match=r"--probe-engine ray needs Ray: pip install 'reasoning-probe\[ray\]'"):
+        fleets.Fleet(ClusterSpec(), order())
+
+
+def test_an_address_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(
+        ClusterError, match=rf"there is no Ray cluster at {address} \(Connection refused\): give the HOST"
+    ):
+        fleets.check(ClusterSpec(address))
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", None])
+def test_an_address_where_something_else_answers(monkeypatch: pytest.MonkeyPatch, answer: bytes | None) -> None:
+    monkeypatch.setattr(fleets, "CONNECT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                if answer is None:
+                    connection.recv(1)
+                    threading.Event().wait(1.0)  # says nothing at all
+                else:
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"there is no Ray cluster at {address}"):
+            fleets.check(ClusterSpec(address))
+
+
+# -- the fleet, on a cluster that does as the test says ---------------------------------------------------------------
+
+
+class FakeRay:
+    """What a fleet needs of Ray: nodes by id with their CPUs; calls answer at once, in this process."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **cpus: float) -> None:
+        self.cpus = cpus
+        self.full: set[str] = set()  # nodes whose CPUs others use: nothing starts there
+        self.broken: set[str] = set()  # nodes on which every process ends
+        self.otherwise: dict[str, dict[str, str]] = {}  # by node, how its replicas' context differs
+        self.now = 0.0
+        monkeypatch.setattr(fleets, "_ray", lambda: self)
+        monkeypatch.setattr(fleets, "check", lambda spec: None)
+        monkeypatch.setattr(fleets, "_affinity", lambda node: node)
+        monkeypatch.setattr(fleets.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(fleets.time, "sleep", self.sleep)
+
+    @staticmethod
+    def is_initialized() -> bool:
+        return True
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {"NodeID": name, "Alive": True, "NodeManagerAddress": name, "Resources": {"CPU": cpus}}
+            for name, cpus in self.cpus.items()
+        ]
+
+    def remote(self, cls: Any) -> Any:
+        return self
+
+    def options(self, *, scheduling_strategy: str, **_: Any) -> Any:
+        return type("Made", (), {"remote": lambda made: FakeActor(self, scheduling_strategy)})()
+
+    def wait(self, refs: list[Any], *, num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
+        self.now += timeout
+        done = [ref for ref in refs if ref[0] not in self.full]
+        return done[:num_returns], []
+
+    def get(self, ref: tuple[str, str]) -> Any:
+        node, method = ref
+        if node in self.broken or node not in self.cpus:
+            raise self.exceptions.RayError("the process ended")
+        context = order().context | {"device": "cpu"} | self.otherwise.get(node, {})
+        return Ready(context) if method == "load" else None
+
+    def kill(self, actor: Any) -> None:
+        actor.killed = True
+
+
+class Ref(tuple[str, str]):
+    """A reference to what a call gives: two calls are two, though they ask the same."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class FakeActor:
+    def __init__(self, ray: FakeRay, node: str) -> None:
+        self.ray, self.node, self.killed = ray, node, False
+
+    def __getattr__(self, method: str) -> Any:
+        return type("Method", (), {"remote": lambda made, *_: Ref((self.node, method))})()
+
+
+def settle(fleet: fleets.Fleet, looks: int = 80) -> None:
+    for _ in range(looks):
+        fleet.grow()
+        list(fleet.events())
+
+
+def test_nodes_get_replicas_for_their_cpus_and_new_ones_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = FakeRay(monkeypatch, a=4.0, b=1.0)
+    fleet = fleets.Fleet(ClusterSpec(cpus=2.0), order())
+    settle(fleet)
+    assert [member.node for member in fleet.idle()] == ["a", "a"]
+    ray.cpus["c"] = 2.0
+    settle(fleet)
+    assert sorted(member.node for member in fleet.idle()) == ["a", "a", "c"]
+
+
+def test_a_node_whose_processes_end_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = FakeRay(monkeypatch, a=1.0, b=1.0)
+    ray.broken.add("b")
+    fleet = fleets.Fleet(ClusterSpec(), order())
+    settle(fleet)
+    assert [member.node for member in fleet.idle()] == ["a"]
+    assert fleet.lost == fleets.MOST_DEATHS
+    assert fleet.notes == ["the node b is left out: its processes end one after another: the process ended"]
+
+
+def test_a_node_that_is_otherwise_than_the_first_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = FakeRay(monkeypatch, a=1.0, b=1.0)
+    ray.otherwise["b"] = {"attention": "eager"}
+    fleet = fleets.Fleet(ClusterSpec(), order())
+    settle(fleet)
+    assert [member.node for member in fleet.idle()] == ["a"]
+    assert "the node b is left out: attention is eager and sdpa on other nodes" in fleet.notes[0]
+
+
+def test_where_every_node_is_left_out_the_reason_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = FakeRay(monkeypatch, a=1.0)
+    ray.broken.add("a")
+    fleet = fleets.Fleet(ClusterSpec("h:1"), order())
+    with pytest.raises(ClusterError, match=r"no node of the cluster at h:1 can be used: the node a is left out"):
+        settle(fleet)
+
+
+def test_room_that_others_use_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = FakeRay(monkeypatch, a=1.0)
+    ray.full.add("a")
+    fleet = fleets.Fleet(ClusterSpec("h:1"), order())
+    with pytest.raises(ClusterError, match=r"no node of the cluster at h:1 had 1 CPU free .* in 60 s: add nodes"):
+        settle(fleet, 1000)
+    assert fleets.START_S < ray.now < fleets.START_S + 5
+    ray.full.clear()
+    other = fleets.Fleet(ClusterSpec("h:1"), order())
+    settle(other)
+    assert len(other.idle()) == 1
+
+
+def test_a_cluster_that_lost_all_its_nodes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = FakeRay(monkeypatch, a=1.0)
+    fleet = fleets.Fleet(ClusterSpec("h:1"), order())
+    settle(fleet)
+    fleet.ask(fleet.idle()[0], "answer", "task", "task")
+    ray.cpus.clear()
+    assert [(event.task, event.result) for event in fleet.events()] == [("task", None)]
+    lost_at = ray.now
+    with pytest.raises(ClusterError, match=r"the cluster at h:1 has lost its nodes, and got no other in 60 s: run it"):
+        settle(fleet, 10_000)
+    assert ray.now - lost_at < fleets.START_S + 5
+
+
+def test_closing_ends_every_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeRay(monkeypatch, a=3.0)
+    fleet = fleets.Fleet(ClusterSpec(), order())
+    settle(fleet)
+    actors = [member.actor for member in fleet.members]
+    fleet.close()
+    assert fleet.members == []
+    assert [actor.killed for actor in actors] == [True] * 3

@@ -1,0 +1,238 @@
+"""Generated questions: stable, distinct, and right by solvers that share nothing with the generators."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasoning_probe.data.datasets import builtin
+from reasoning_probe.data.generators import NAMES, _distinct, arithmetic, generate, logic, multi_step
+from reasoning_probe.data.items import Item, ItemError
+from tests.helpers.solvers import CLASSES, ONE, OPERATIONS, ORDER, SEEDS, check_annotations, compute
+
+World = TypeVar("World")
+
+
+# -- logic: every small world in which the premises hold --------------------------------------------------------------
+
+
+def solve_logic(question: str) -> str:
+    """Return Yes, No or Unknown by trying every world of three classes, or every order of three people."""
+    *premises, asked = re.findall(r"[^.?]+", question)
+    asked = re.sub(r"^ *Is (\w+) ", r"\1 is ", asked)
+    asked = re.sub(r"^ *Are (all|some) (\w+) ", lambda m: f"{m[1].title()} {m[2]} are ", asked)
+    if re.search(ORDER, asked):
+        people = sorted({name for text in premises for name in re.search(ORDER, text).group(1, 3)})  # type: ignore[union-attr]
+        orders = (dict(zip(people, ranks, strict=True)) for ranks in itertools.product(range(3), repeat=len(people)))
+        return verdict(orders, premises, asked, ordered)
+    return verdict(worlds(), premises, asked, holds(question))
+
+
+def verdict(worlds: Iterator[World], premises: list[str], asked: str, holds: Callable[[str, World], bool]) -> str:
+    """Return whether *asked* holds in all, none or some of the worlds in which all *premises* hold."""
+    truths = {holds(asked, world) for world in worlds if all(holds(premise, world) for premise in premises)}
+    assert truths, "the premises contradict each other"
+    return "Unknown" if len(truths) == 2 else "Yes" if True in truths else "No"
+
+
+def ordered(text: str, order: dict[str, int]) -> bool:
+    """Return whether "X is taller than Y" holds."""
+    found = re.fullmatch(ORDER, text.strip())
+    assert found, text
+    return order[found[1]] > order[found[3]]
+
+
+def worlds() -> Iterator[tuple[frozenset[frozenset[int]], frozenset[int]]]:
+    """Yield each set of inhabited kinds (a kind is in some of three classes) with the kind of the one who is named."""
+    kinds = [frozenset(kind) for n in range(4) for kind in itertools.combinations(range(3), n)]
+    for n in range(1, len(kinds) + 1):
+        for inhabited in itertools.combinations(kinds, n):
+            for named in inhabited:
+                yield frozenset(inhabited), named
+
+
+def holds(question: str) -> Callable[[str, tuple[frozenset[frozenset[int]], frozenset[int]]], bool]:
+    """Return how a sentence of *question* is judged in a world."""
+    nouns: dict[str, int] = {}
+
+    def number(word: str) -> int:
+        return nouns.setdefault(word.removesuffix("s"), len(nouns))
+
+    def judge(text: str, world: tuple[frozenset[frozenset[int]], frozenset[int]]) -> bool:
+        inhabited, named = world
+        if found := re.fullmatch(CLASSES, text.strip()):
+            both = [number(found[3]) in kind for kind in inhabited if number(found[2]) in kind]
+            return {"All": all(both), "No": not any(both), "Some": any(both)}[found[1]]
+        found = re.fullmatch(ONE, text.strip())
+        assert found, text
+        return (number(found[3]) in named) != bool(found[2])
+
+    return judge
+
+
+def test_the_solver_knows_textbook_arguments() -> None:
+    assert solve_logic("All men are mortals. Socrates is a man. Is Socrates a mortal?") == "Unknown"  # men is no plural
+    assert solve_logic("All poets are artists. Ida is a poet. Is Ida an artist?") == "Yes"
+    assert solve_logic("All poets are artists. Ida is an artist. Is Ida a poet?") == "Unknown"
+    assert solve_logic("No poets are artists. Ida is an artist. Is Ida a poet?") == "No"
+    assert solve_logic("Ida is older than Ben. Ben is older than Max. Is Max older than Ida?") == "No"
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=SEEDS)
+def test_logic_answers_follow_from_the_premises(seed: int) -> None:
+    for item in generate("logic", 40, seed):
+        assert solve_logic(item.question) == item.answer, item.question
+
+
+@pytest.mark.parametrize("form", logic.FORMS, ids=lambda form: form.name)
+def test_every_form_has_its_answer(form: logic.Form) -> None:
+    item = logic.draw(random.Random(3), form, 1)
+    assert solve_logic(item.question) == item.answer == form.answer
+
+
+def test_built_in_logic_is_right() -> None:
+    for item in builtin("logic").items:
+        assert solve_logic(item.question) == item.answer, item.question
+
+
+def test_logic_answers_are_balanced() -> None:
+    counts = Counter(item.answer for item in generate("logic", 600))
+    assert set(counts) == {"Yes", "No", "Unknown"}
+    assert min(counts.values()) > 150
+
+
+# -- arithmetic -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_arithmetic_is_right_and_in_range(seed: int) -> None:
+    for item in generate("arithmetic", 60, seed):
+        a, b = map(int, item.operands)
+        assert item.question == f"What is {a} {item.operation} {b}?"
+        value = compute(f"{a}{item.operation}{b}")
+        assert item.answer == str(value)
+        assert value >= 0
+        if item.operation in ("+", "-"):
+            assert 0 <= min(a, b) <= max(a, b) <= 99
+        else:
+            assert 1 <= b <= 12
+            assert 1 <= (a if item.operation == "*" else value) <= 12
+
+
+def test_arithmetic_shares_its_operations() -> None:
+    counts = Counter(item.operation for item in generate("arithmetic", 600))
+    for operation in arithmetic.OPERATIONS:
+        # 144 facts of a table are not exhausted by 600 items, so the shares hold up to chance.
+        assert counts[operation.sign] == pytest.approx(600 * operation.share, abs=50)
+
+
+def test_all_of_arithmetic_and_no_more() -> None:
+    everything = 100 * 100 + 100 * 101 // 2 + 2 * 12 * 12
+    assert len(generate("arithmetic", everything)) == everything
+    with pytest.raises(ItemError, match=f"ask for {everything} or fewer"):
+        generate("arithmetic", everything + 1)
+
+
+# -- word problems ----------------------------------------------------------------------------------------------------
+
+# The answer from the numbers in the order of the text, written down from the stories and not from their steps.
+STORIES: dict[str, Callable[..., float]] = {
+    "wallet": lambda has, spends, earns: has - spends + earns,
+    "boxes": lambda boxes, each, more: more + each * boxes,
+    "gift": lambda had, found, gave: had - gave + found,
+    "share": lambda one, other, friends: (one + other) / friends,
+    "shop": lambda price, bought, paid: paid - bought * price,
+    "twice": lambda has, times: has * (times + 1),
+    "bus": lambda start, off, on, off_again: start - off + on - off_again,
+    "shelves": lambda books, shelves, more: books / shelves + more,
+    "garden": lambda rows, each, broken, new: rows * each - broken + new,
+    "fewer": lambda has, fewer: has + (has - fewer),
+    "weeks": lambda one, days, other: one * days + other * days,
+    "bags": lambda picked, lost, each: (picked - lost) / each,
+    "savings": lambda weekly, weeks, game: weekly * weeks - game,
+    "tickets": lambda adult, child, adults, children: adult * adults + child * children,
+    "trip": lambda miles, first, second: miles - first - second,
+    "half": lambda baked, eaten: baked / 2 - eaten,
+}
+
+
+def numbers(text: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", text)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_word_problems_are_right(seed: int) -> None:
+    for item in generate("multi_step", 40, seed):
+        template = (item.id or "").partition("-")[0]
+        assert STORIES[template](*numbers(item.question)) == int(item.answer), item.question
+        assert (item.solution or "").endswith(f"\n#### {item.answer}")
+        check_annotations(item)
+
+
+def test_every_story_takes_two_or_three_steps() -> None:
+    assert [template.name for template in multi_step.TEMPLATES] == list(STORIES)
+    for template in multi_step.TEMPLATES:
+        assert (multi_step.draw(random.Random(1), template, 1).solution or "").count("<<") in (2, 3)
+
+
+@pytest.mark.parametrize("name", ["multi_step", "gsm8k"])
+def test_built_in_solutions_are_right(name: str) -> None:
+    solved = [item for item in builtin(name).items if item.solution]
+    assert len(solved) >= 3
+    for item in solved:
+        check_annotations(item)
+        known = {2, 3, 100, *numbers(item.question)}  # halves, three buses, cents in a dollar
+        for asked, result in re.findall(r"<<(.+?)=(.+?)>>", item.solution or ""):
+            assert set(numbers(asked)) <= known, "a step uses a number that is not known yet"
+            known.add(int(result))
+
+
+def test_built_in_one_step_items_are_right() -> None:
+    asked = [item for name in ("arithmetic", "multi_step") for item in builtin(name).items if item.operation]
+    assert {item.operation for item in asked} == set(OPERATIONS)
+    for item in asked:
+        assert numbers(item.question) == [int(operand) for operand in item.operands]
+        assert compute(str(item.operation).join(item.operands)) == Fraction(item.answer)
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS, n=st.integers(1, 80), more=st.integers(0, 80))
+def test_a_larger_run_extends_a_smaller_one(name: str, seed: int, n: int, more: int) -> None:
+    assert generate(name, n + more, seed)[:n] == generate(name, n, seed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_questions_and_ids_are_distinct_and_readable(name: str) -> None:
+    items = generate(name, 1_000)
+    assert len({item.question for item in items}) == len({item.id for item in items}) == 1_000
+    assert all(re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", item.id or "") for item in items)
+    assert {item.kind for item in items} == {"label" if name == "logic" else "number"}
+    assert generate(name, 50, seed=1) != items[:50]
+
+
+def test_what_cannot_be_generated_is_said() -> None:
+    with pytest.raises(ItemError, match="no generator for 'gsm8k'"):
+        generate("gsm8k", 3)
+    with pytest.raises(ItemError, match="at least 1"):
+        generate("logic", 0)
+
+
+def test_a_source_that_only_repeats_itself_ends() -> None:
+    same = (Item(question="Is it so?", answer="Yes", id=f"so-{n}") for n in itertools.count())
+    assert [item.id for item in _distinct(same)] == ["so-0"]

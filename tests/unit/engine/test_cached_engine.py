@@ -1,0 +1,205 @@
+"""A second run computes only what is missing, and nothing stale is ever returned."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from reasoning_probe.data.items import Item
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.engine.cache import cached_engine
+from reasoning_probe.models import weights
+from tests.helpers.planted_model import planted
+from tests.helpers.queries import Asked, by_case, rows, spoil
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+def test_a_second_run_computes_nothing_and_says_the_same(asked: Asked, tmp_path: Path) -> None:
+    first, computed, notes = asked.run(tmp_path)
+    assert (len(first), computed, notes) == (6, 6, [])
+    again, computed, notes = Asked().run(tmp_path)
+    assert (computed, notes) == (0, [])
+    assert by_case(again) == by_case(first)
+
+
+def test_only_what_is_missing_is_computed(asked: Asked, tmp_path: Path) -> None:
+    """The baseline is needed to sweep the new target, but it is not an outcome twice."""
+    first, _, _ = asked.run(tmp_path)
+    asked.targets += ",L1H3"
+    more, computed, _ = asked.run(tmp_path)
+    assert computed == 2 * (1 + 1)
+    assert len(more) == len({(outcome.item, outcome.target) for outcome in more}) == 8
+    assert [outcome for outcome in by_case(more) if outcome.target != "L1H3"] == by_case(first)
+
+
+def test_heads_count_and_not_how_they_are_written(asked: Asked, tmp_path: Path) -> None:
+    asked.run(tmp_path)
+    asked.targets = "L0H0+L0H1+L0H2+L0H3"
+    assert asked.run(tmp_path)[1] == 0
+
+
+def test_the_name_and_the_ids_do_not_count(asked: Asked, tmp_path: Path) -> None:
+    asked.run(tmp_path)
+    asked.model.config.name_or_path = "elsewhere"
+    asked.items = [Item(question=item.question, answer=item.answer, id=f"q-{item.id}") for item in asked.items]
+    outcomes, computed, _ = asked.run(tmp_path)
+    assert computed == 0
+    assert {outcome.item for outcome in outcomes} == {"q-sky", "q-grass"}
+
+
+def one_weight(asked: Asked) -> None:
+    with torch.no_grad():
+        asked.model.transformer.h[0].mlp.c_fc.weight[0, 0] += 1e-7
+
+
+def other_dtype(asked: Asked) -> None:
+    asked.model = asked.model.to(torch.float64)
+
+
+def other_attention(asked: Asked) -> None:
+    asked.model.set_attn_implementation("eager")
+
+
+def other_config(asked: Asked) -> None:
+    asked.model.config.layer_norm_epsilon *= 2
+
+
+def other_tokenizer(asked: Asked) -> None:
+    asked.tokenizer.add_tokens(["colour sky"])
+
+
+def other_end(asked: Asked) -> None:
+    asked.model.generation_config.eos_token_id = 3
+
+
+def one_character(asked: Asked) -> None:
+    asked.items = [Item(question=item.question + " ", answer=item.answer, id=item.id) for item in asked.items]
+
+
+def other_expected_answer(asked: Asked) -> None:
+    asked.items = [Item(question=item.question, answer="white", id=item.id) for item in asked.items]
+
+
+def other_limit(asked: Asked) -> None:
+    asked.generation = Generation(9)
+
+
+def other_stop(asked: Asked) -> None:
+    asked.generation = Generation(8, ("Question:", "green"))
+
+
+CHANGES = [
+    *(one_weight, other_dtype, other_attention, other_config, other_tokenizer, other_end),
+    *(one_character, other_expected_answer, other_limit, other_stop),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_whatever_determines_an_outcome_makes_it_new(
+    asked: Asked, tmp_path: Path, change: Callable[[Asked], None]
+) -> None:
+    asked.run(tmp_path)
+    change(asked)
+    outcomes, computed, _ = asked.run(tmp_path)
+    assert computed == len(outcomes) == 6
+    assert asked.run(tmp_path)[1] == 0  # and both are kept
+    assert Asked().run(tmp_path)[1] == 0
+
+
+def test_another_ablation_is_computed_and_shares_the_baseline(asked: Asked, tmp_path: Path) -> None:
+    asked.run(tmp_path)
+    asked.ablation = "mean"
+    outcomes, computed, _ = asked.run(tmp_path)
+    assert (len(outcomes), computed) == (6, 6)  # 2 baselines are answered again to sweep from, and not kept twice
+    assert len(asked.run(tmp_path)[0]) == 6
+    assert rows(tmp_path) == 2 + 4 + 4
+
+
+def test_another_reference_set_makes_a_mean_new(asked: Asked, tmp_path: Path) -> None:
+    asked.ablation = "mean"
+    asked.run(tmp_path)
+    asked.references = ["Question: What is 5 + 3?\nAnswer:"]
+    assert asked.run(tmp_path)[1] == 6
+    assert asked.run(tmp_path)[1] == 0
+
+
+@pytest.mark.parametrize("library", ["torch", "transformers", "tokenizers", "reasoning-probe"])
+def test_another_version_of_a_library_makes_it_new(
+    asked: Asked, tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.metadata
+
+    asked.run(tmp_path)
+    known = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99" if name == library else known(name))
+    assert asked.run(tmp_path)[1] == 6
+
+
+def test_another_engine_makes_it_new(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked.run(tmp_path)
+    monkeypatch.setattr(cached_engine, "ENGINE_VERSION", cached_engine.ENGINE_VERSION + 1)
+    assert asked.run(tmp_path)[1] == 6
+
+
+def test_judgements_are_made_anew(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reasoning_probe import judged
+    from reasoning_probe.scoring.judge import Judgement
+
+    asked.run(tmp_path)
+    monkeypatch.setattr(judged, "judge", lambda *_: Judgement(None, False, "incomplete", "empty", "a new rule"))
+    outcomes, computed, _ = asked.run(tmp_path)
+    assert computed == 0
+    assert {outcome.reason for outcome in outcomes} == {"a new rule"}
+
+
+def test_code_put_into_a_model_cannot_be_told_from_outside(asked: Asked) -> None:
+    mark = weights.fingerprint(asked.model)
+    hooked = asked.model.transformer.h[0].register_forward_hook(lambda *_: None)
+    assert cached_engine.context_of(asked.model, asked.tokenizer, mark) is None
+    hooked.remove()
+    assert cached_engine.context_of(asked.model, asked.tokenizer, mark) is not None
+    asked.model.transformer.h[0].forward = asked.model.transformer.h[1].forward
+    assert cached_engine.context_of(asked.model, asked.tokenizer, mark) is None
+
+
+def test_a_tokenizer_that_shows_nothing_of_itself_cannot_be_told_from_outside(asked: Asked) -> None:
+    mark = weights.fingerprint(asked.model)
+    assert cached_engine.context_of(asked.model, lambda text: {"input_ids": [1]}, mark) is None
+    slow = SimpleNamespace(get_vocab=lambda: {"a": 0, "b": 1}, init_kwargs={"name_or_path": "here", "lower": True})
+    known = cached_engine.context_of(asked.model, slow, mark)
+    assert known is not None
+    slow.init_kwargs["name_or_path"] = "there"
+    assert cached_engine.context_of(asked.model, slow, mark) == known
+    slow.init_kwargs["lower"] = False
+    assert cached_engine.context_of(asked.model, slow, mark) != known
+
+
+def test_fresh_ignores_what_is_known_and_replaces_it(asked: Asked, tmp_path: Path) -> None:
+    asked.run(tmp_path)
+    spoil(tmp_path, "UPDATE outcomes SET response = 'stale'")
+    asked.fresh = True
+    outcomes, computed, _ = asked.run(tmp_path)
+    assert computed == 6
+    assert "stale" not in {outcome.response for outcome in outcomes}
+    asked.fresh = False
+    again, computed, _ = asked.run(tmp_path)
+    assert computed == 0
+    assert by_case(again) == by_case(outcomes)
+
+
+def test_the_fingerprint_is_of_the_weights_and_not_of_their_place() -> None:
+    model, _ = planted()
+    twin = copy.deepcopy(model)
+    assert weights.fingerprint(model) == weights.fingerprint(twin)
+    with torch.no_grad():
+        twin.lm_head.weight[-1, -1] += 1e-7
+    assert weights.fingerprint(model) != weights.fingerprint(twin)

@@ -1,0 +1,182 @@
+"""What a run says in words: sentences of its findings, the terminal's lines, the Markdown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasoning_probe.report import effects, text
+from reasoning_probe.report.ci.markdown import markdown_summary
+from reasoning_probe.report.html.elements import prose
+from reasoning_probe.report.terminal.summary import ablated_line, failure_text, summary_lines
+from reasoning_probe.results.run import Run
+from tests.helpers.fake_runs import as_run, every_head, fake_outcomes, fake_run, outcome
+from tests.helpers.html_pages import HOSTILE, HOSTILE_RUN, hostile_run
+
+# -- sentences ----------------------------------------------------------------------------------------------------
+
+
+def test_sentences_for_each_finding() -> None:
+    def said(sizes: dict[str, int], **values: object) -> list[str]:
+        outcomes = [replace(found, **values) for found in fake_outcomes(sizes, noise=0)]  # type: ignore[arg-type]
+        return effects.sentences(as_run(outcomes))
+
+    assert said({"logic": 8}) == [
+        "With 8 items and 16 heads no single head can reach significance on logic;"
+        " 10 flips are needed: try --probe-items 200."
+    ]
+    (one_grows,) = said({"logic": 8, "gsm8k": 5}, correct=True)
+    assert one_grows.endswith(  # gsm8k has no 200 items of its own
+        " 10 flips are needed: try --probe-items logic=200 and 200 items by --probe-dataset gsm8k=FILE."
+    )
+    (none_grows,) = said({"mine": 8, "gsm8k": 5}, correct=True)
+    assert none_grows.endswith("try 200 items by --probe-dataset NAME=FILE.")
+    assert said({"logic": 40}) == [
+        "None of 16 heads matters for logic as far as 40 items can show:"
+        " a change of 25 points (10 flips one way) would have been significant."
+    ]
+    assert said({"gsm8k": 40, "mine": 3}, correct=False) == [
+        "No head can be judged on gsm8k and mine: the baseline is 0 %."
+    ]
+
+
+def test_advice_can_be_followed_whatever_the_dataset() -> None:
+    """Only generated datasets have 200 items to give; ``--probe-items 200`` is an error for the built-in gsm8k."""
+    outcomes = fake_outcomes({"gsm8k": 5}, noise=0)
+    run = as_run([replace(found, correct=True, category=None) for found in outcomes])
+    assert effects.sentences(run) == [
+        "With 5 items and 16 heads no single head can reach significance on gsm8k; 10 flips are needed:"
+        " try 200 items by --probe-dataset gsm8k=FILE."
+    ]
+
+
+def test_the_logprob_speaks_where_the_accuracy_cannot() -> None:
+    outcomes = [
+        outcome(item=str(index), correct=False, answer="1", answer_logprob=-9 - index / 50) for index in range(40)
+    ]
+    outcomes += [
+        replace(found, target=target, ablation="zero", answer_logprob=(found.answer_logprob or 0) - off)
+        for found in outcomes
+        for target, off in (("L0H0", 0.0), ("L0H1", 2.5), ("L1H0", -0.5), ("L1H1", 0.001))
+    ]
+    assert effects.sentences(as_run(outcomes)) == [
+        "No head can be judged on arithmetic: the baseline is 0 %.",
+        "2 of 4 heads move the log-probability of the expected answer on arithmetic: L0H1 (-2.50 nats) and"
+        " L1H0 (+0.50).",
+    ]
+
+
+def test_remarks_name_formatting_and_the_commonest_answer() -> None:
+    solved = [
+        outcome("gsm8k", "a", response="9 * 2 = 18\n#### 18", expected="18"),
+        outcome("gsm8k", "b", response="She makes $1,000", expected="1000"),
+    ]
+    asked = [outcome("logic", str(index), expected=label) for index, label in enumerate(["yes", "yes", "no"])]
+    run = as_run(solved + asked, formats={"gsm8k": "gsm8k", "logic": "plain"})
+    said = effects.remarks(run)
+    assert (
+        "gsm8k: strict extraction finds 50 % right, flexible 100 %; the difference is formatting, not reasoning."
+        in said
+    )
+    assert "logic: always answering “yes” would score 67 %." in said
+    assert "logic: every answer is right, so a target can only lose." in said
+
+
+def test_few_right_answers_are_called_so() -> None:
+    outcomes = [outcome(item=str(index), correct=index < 4, answer=str(index < 4)) for index in range(40)]
+    outcomes += [replace(found, target=target, ablation="zero") for found in outcomes for target in every_head()]
+    assert effects.sentences(as_run(outcomes)) == [
+        "No drop could be significant on arithmetic: 10 flips are needed, and only 4 of 40 items are answered right"
+        " to begin with."
+    ]
+
+
+# -- terminal and Markdown ----------------------------------------------------------------------------------------
+
+
+def test_the_terminal_summary_fits() -> None:
+    lines = summary_lines(fake_run())
+    assert 8 <= len(lines) <= 20
+    assert all(len(line) <= 80 and line.isascii() and "\n" not in line for line in lines)
+    assert lines[0].split() == [
+        "arithmetic",
+        "96",
+        "%",
+        "###############.",
+        *["193", "of", "200", "(93", "%", "to", "98", "%)"],
+    ]
+    assert any(line.startswith("L1H3          -64* ----------") for line in lines)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(HOSTILE), st.integers(40, 120))
+def test_the_terminal_obeys_nobody(evil: str, width: int) -> None:
+    found = outcome(
+        evil, question=evil, response=evil, expected=evil, answer=evil, correct=False, category=evil, reason=evil
+    )
+    run = HOSTILE_RUN
+    shown = [*summary_lines(run, width), *failure_text(found).split("\n"), ablated_line(found, None)]
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u202e\ud800-\udfff]", "".join(shown))
+    assert all(len(line) <= width for line in summary_lines(run, width))
+
+
+def test_a_failure_is_short_and_an_ablated_case_one_line() -> None:
+    wrong = outcome(target="L3H7", correct=False, answer="15", category="wrong_operation", reason="5 * 3 = 15")
+    assert failure_text(wrong).split("\n") == [
+        "question  What is 5 + 3?",
+        "expected  8",
+        "answered  15",
+        "response  8",
+        "mistake   wrong_operation: 5 * 3 = 15",
+    ]
+    assert ablated_line(wrong, outcome()) == "L3H7 off: wrong_operation, baseline was right"
+    assert ablated_line(wrong, replace(wrong, target="baseline")) == "L3H7 off: wrong_operation, baseline was wrong too"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("70 % asked", "70\xa0% asked"),
+        ("try --probe-items 200.", "try <code>--probe-items\xa0200</code>."),
+        ("--ablate-heads shows", "<code>--ablate-heads</code> shows"),
+        ("a <!-- b --> & x--y", "a &lt;!-- b --&gt; &amp; x--y"),
+    ],
+)
+def test_no_line_ends_within_an_option_or_before_its_unit(said: str, shown: str) -> None:
+    assert prose(said) == shown
+
+
+def test_a_name_that_no_shell_takes_is_in_no_command() -> None:
+    for name, said in {"mine": "mine=FILE.", "<b> x": "NAME=FILE.", "n" * 99: "NAME=FILE."}.items():
+        sentence = effects.sentences(as_run([outcome(name), outcome(name, target="L0H0")]))[0]
+        assert sentence.endswith(said)
+        assert len(sentence) < 250
+
+
+def test_markdown_is_short_and_plain() -> None:
+    shown = markdown_summary(fake_run())
+    assert "| arithmetic | 193 of 200 | 96 % | 93 % to 98 % |" in shown
+    assert len(markdown_summary(hostile_run()).encode()) < 60_000
+    many = as_run([outcome(f"set {index}" * 9, target=t) for index in range(300) for t in ("baseline", "L0H0", "L0H1")])
+    assert len(markdown_summary(many).encode()) < 60_000
+    signs = {f"{index} {'<&>`|[]' * 40}": 20 for index in range(40)}  # each sign takes five characters
+    long = as_run(fake_outcomes(signs, every_head(2, 8), noise=0.5))
+    own = {"title": "<" * 99, "text": "<&" * 900, "head": ["<"] * 4, "rows": [["<" * 99] * 4] * 10}
+    longest = markdown_summary(Run(long.summary | {"sections": [own] * 10}, long.outcomes))
+    assert 40_000 < len(longest.encode()) < 60_000
+    assert longest.endswith("There is more in run.json.\n")
+    assert all(line.count("|") in (0, 5, 7) for line in longest.split("\n"))
+    hostile = markdown_summary(hostile_run())
+    assert not re.search(r"[<\x00\x1b\u202e]", hostile)
+    assert all(line.count("|") in (0, 5, 7) for line in hostile.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.0, "0 %"), (0.004, "0.4 %"), (0.5, "50 %"), (0.996, "99.6 %"), (1.0, "100 %")]
+)
+def test_percent_never_rounds_to_all_or_nothing(share: float, shown: str) -> None:
+    assert text.percent(share) == shown

@@ -1,0 +1,300 @@
+"""The numbers, against scipy, brute force and values worked out by hand."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from reasoning_probe.results import stats
+
+P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
+
+
+def seeded(seed: int) -> dict[str, int]:
+    """Return scipy's argument for a seed, which 1.15 renamed."""
+    names = inspect.signature(scipy_stats.bootstrap).parameters
+    return {"rng" if "rng" in names else "random_state": seed}
+
+
+@settings(deadline=None)
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(pair: tuple[int, int]) -> None:
+    correct, items = pair
+    expected = scipy_stats.binomtest(correct, items).proportion_ci(0.95, method="wilson")
+    assert stats.wilson(correct, items) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_by_hand() -> None:
+    # 4 of 8: centre 1/2, half width z * sqrt(1/32 + z**2 / 256) / (1 + z**2 / 8) = 0.28479.
+    assert stats.wilson(4, 8) == pytest.approx((0.21521, 0.78479), abs=1e-5)
+    assert stats.wilson(0, 5) == (0.0, pytest.approx(0.43448, abs=1e-5))
+    assert stats.wilson(0, 0) == (0.0, 1.0)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_the_binomial_test(wrong: int, right: int) -> None:
+    expected = scipy_stats.binomtest(wrong, wrong + right, 0.5).pvalue if wrong + right else 1.0
+    assert float(stats.mcnemar(wrong, right)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_by_hand() -> None:
+    # 1 against 5: P(X <= 1) of Binomial(6, 1/2) is 7/64, two-sided 14/64.
+    assert stats.mcnemar([1, 0, 3], [5, 10, 3]).tolist() == pytest.approx([14 / 64, 2 / 1024, 1.0])
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 is 0.04, 0.06, 0.06, 0.04; never falling: 0.04, 0.06, 0.06, 0.06.
+    assert stats.holm([0.03, 0.01, 0.04, 0.02]).tolist() == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert stats.holm([]).tolist() == []
+
+
+def test_benjamini_hochberg_by_hand() -> None:
+    # 0.01 * 4/1, 0.02 * 4/2, 0.03 * 4/3 and 0.04 * 4/4 are all 0.04; a fifth p of 1 would make them 0.05.
+    assert stats.benjamini_hochberg([0.03, 0.01, 0.04, 0.02]).tolist() == pytest.approx([0.04] * 4)
+    assert stats.benjamini_hochberg([]).tolist() == []
+
+
+@settings(deadline=None)
+@given(P_VALUES)
+def test_corrections_lie_between_the_raw_p_and_bonferroni(p: list[float]) -> None:
+    holm, q = stats.holm(p), stats.benjamini_hochberg(p)
+    for raw, adjusted, rate in zip(p, holm, q, strict=True):
+        assert raw - 1e-12 <= rate <= adjusted + 1e-12
+        assert adjusted <= min(1.0, raw * len(p)) + 1e-12 or adjusted <= max(holm) + 1e-12
+    assert min(holm) == pytest.approx(min(1.0, min(p) * len(p)))
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(holm[order]) >= 0).all()
+
+
+SMALL_FAMILIES = st.lists(st.sampled_from([0.0, 0.001, 0.004, 0.01, 0.02, 0.04, 0.2, 0.6, 1.0]), min_size=1, max_size=7)
+
+
+@settings(deadline=None)
+@given(SMALL_FAMILIES)
+def test_holm_is_the_closed_test_by_brute_force(p: list[float]) -> None:
+    """Holm's p-value is the largest Bonferroni p-value of any subset of the hypotheses with this one in it."""
+    for index, adjusted in enumerate(stats.holm(p)):
+        subsets = (
+            (index, *others)
+            for size in range(len(p))
+            for others in itertools.combinations([at for at in range(len(p)) if at != index], size)
+        )
+        expected = max(min(1.0, len(subset) * min(p[at] for at in subset)) for subset in subsets)
+        assert adjusted == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(SMALL_FAMILIES)
+def test_benjamini_hochberg_by_its_definition(p: list[float]) -> None:
+    """A q-value is the smallest rate at which Benjamini and Hochberg's step-up procedure rejects the hypothesis."""
+
+    def rejected(rate: float, value: float) -> bool:
+        ranked = sorted(p)
+        passing = [ranked[k - 1] for k in range(1, len(p) + 1) if ranked[k - 1] <= rate * k / len(p) + 1e-12]
+        return bool(passing) and value <= max(passing)
+
+    for value, q in zip(p, stats.benjamini_hochberg(p), strict=True):
+        assert rejected(q, value)
+        assert q == 0 or not rejected(q * 0.999, value)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 7), st.integers(0, 7))
+def test_mcnemar_by_enumeration(wrong: int, right: int) -> None:
+    """Of all ways in which the flipped items could have flipped, the share that is at least as one-sided."""
+    flips = wrong + right
+    ways = list(itertools.product((0, 1), repeat=flips))
+    extreme = sum(abs(2 * sum(way) - flips) >= abs(wrong - right) for way in ways)
+    assert float(stats.mcnemar(wrong, right)) == pytest.approx(extreme / len(ways))
+
+
+@pytest.mark.parametrize("items", [6, 10, 13])
+def test_the_sign_flip_test_needs_as_many_items_as_mcnemar_needs_flips(items: int) -> None:
+    """The smallest p-value of both is 2 * 0.5**n, so that one sentence about too few items holds for both."""
+    assert stats.sign_flip([1.0] * items) == float(stats.mcnemar(items, 0)) == 2 * 0.5**items
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5000))
+def test_flips_needed_is_the_smallest_that_is_significant(targets: int) -> None:
+    flips = stats.flips_needed(targets)
+    assert stats.mcnemar(flips, 0) * targets <= 0.05
+    assert stats.mcnemar(flips - 1, 0) * targets > 0.05
+
+
+def test_flips_needed_for_common_models() -> None:
+    assert [stats.flips_needed(heads) for heads in (16, 144, 1024)] == [10, 13, 16]
+    assert stats.items_to_try(13) == 200
+
+
+@pytest.mark.parametrize("items", [1, 2, 5, 8, 11])
+def test_sign_flip_is_exact_for_few_items(items: int) -> None:
+    rng = random.Random(items)
+    changes = [rng.gauss(0.3, 1) for _ in range(items)]
+    sums = [
+        abs(math.fsum(s * c for s, c in zip(signs, changes, strict=True)))
+        for signs in itertools.product((1, -1), repeat=items)
+    ]
+    expected = sum(total >= abs(math.fsum(changes)) - 1e-9 for total in sums) / len(sums)
+    assert stats.sign_flip(changes) == pytest.approx(expected)
+
+
+def test_sign_flip_of_many_items_is_near_the_t_test_and_never_zero() -> None:
+    rng = random.Random(4)
+    changes = [rng.gauss(0.12, 1) for _ in range(200)]
+    assert stats.sign_flip(changes) == pytest.approx(scipy_stats.ttest_1samp(changes, 0).pvalue, abs=0.02)
+    assert 0 < stats.sign_flip([1.0] * 200) < 0.0001
+    assert stats.sign_flip([0.0] * 200) == 1.0
+
+
+@pytest.mark.parametrize("targets", [1, 144, 1024])
+def test_sign_flip_stays_significant_after_correcting_for_many_targets(targets: int) -> None:
+    rng = np.random.default_rng(0)
+    change = np.vstack([np.ones(30), rng.normal(size=(min(targets, 40) - 1, 30))]) if targets > 1 else np.ones((1, 30))
+    none = np.zeros(30)
+    first, *_ = stats.paired_effects(none, 0 * change, none, change, unmeasured=targets - len(change))
+    assert first.logprob_p_adjusted is not None
+    assert first.logprob_p_adjusted <= stats.ALPHA / 2
+
+
+def test_the_sign_flip_holds_its_level_whichever_vectors_are_drawn() -> None:
+    """Changes of one size make the sum binomial, so the exact p-value is known; the luck of a draw may not go below."""
+    items, up = 40, 31
+    exact = 2 * scipy_stats.binom.sf(up - 1, items, 0.5)
+    assert 0.05 / 144 < exact < 0.05 / 60
+    found = [stats.sign_flip([1.0] * up + [-1.0] * (items - up), seed) for seed in range(60)]
+    assert sum(p < exact for p in found) <= 60 * 0.05 + 3 * (60 * 0.05 * 0.95) ** 0.5
+    assert np.median(found) < 1.5 * exact
+
+
+def test_what_was_not_measured_counts_in_the_corrections() -> None:
+    """Two heads that were chosen out of five: Holm multiplies by 5 and 4, Benjamini and Hochberg by 5/1 and 5/2."""
+    right = np.ones(12)
+    off = np.array([[0.0] * 10 + [1.0] * 2, [0.0] * 8 + [1.0] * 4])
+    none = np.zeros(12)
+    few = stats.paired_effects(right, off, none, np.zeros((2, 12)))
+    many = stats.paired_effects(right, off, none, np.zeros((2, 12)), unmeasured=3)
+    p = [2 * 0.5**10, 2 * 0.5**8]
+    assert [effect.p_adjusted for effect in few] == pytest.approx([2 * p[0], p[1]])
+    assert [effect.p_adjusted for effect in many] == pytest.approx([5 * p[0], 4 * p[1]])
+    assert [effect.q_value for effect in many] == pytest.approx([5 * p[0], 5 / 2 * p[1]])
+    assert [effect.logprob_p_adjusted for effect in many] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("population", "sampled"), [(9, 4), (12, 12), (30, 10), (120, 20)])
+def test_the_interval_of_a_sample_covers_by_enumeration(population: int, sampled: int) -> None:
+    for there in range(population + 1):
+        ways = {
+            found: math.comb(there, found) * math.comb(population - there, sampled - found)
+            for found in range(max(0, sampled - population + there), min(there, sampled) + 1)
+        }
+        covered = sum(
+            count
+            for found, count in ways.items()
+            if (span := stats.finite_interval(found, sampled, population))[0] <= there / population <= span[1]
+        )
+        assert covered / math.comb(population, sampled) >= 0.95
+    assert stats.finite_interval(0, 0, 0) == (0.0, 0.0)
+    assert stats.finite_interval(0, sampled, population)[0] == 0.0
+
+
+def test_bootstrap_is_near_the_normal_interval_and_seeded() -> None:
+    rng = random.Random(5)
+    changes = [rng.gauss(-1, 2) for _ in range(400)]
+    mean, error = np.mean(changes), np.std(changes, ddof=1) / 20
+    low, high = stats.bootstrap_mean(changes)
+    assert (low, high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.04)
+    assert stats.bootstrap_mean(changes) == (low, high) != stats.bootstrap_mean(changes, seed=1)
+
+
+def test_paired_interval_by_hand() -> None:
+    # 6 lost, 1 won of 18: (2 - 7) / 20 = -0.25, variance (0.35 + 0.1 - 0.0625) / 20.
+    half = 1.959964 * math.sqrt((0.35 + 0.1 - 0.0625) / 20)
+    assert stats.paired_interval(6, 1, 18) == pytest.approx((-0.25 - half, -0.25 + half), abs=1e-6)
+    assert stats.paired_interval(0, 0, 0) == (-1.0, 1.0)
+
+
+def test_paired_interval_covers() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.multinomial(60, [0.2, 0.05, 0.75], size=2000)
+    covered = [low <= -0.15 <= high for low, high in (stats.paired_interval(int(w), int(r), 60) for w, r, _ in draws)]
+    assert 0.93 <= np.mean(covered) <= 0.98
+
+
+def test_effects_use_only_pairs() -> None:
+    nan = math.nan
+    baseline = np.array([1.0, 1.0, 0.0, 1.0, nan])
+    ablated = np.array([[0.0, 1.0, 1.0, nan, 0.0], [nan] * 5])
+    logprob = np.array([[-2.0, -1.0, nan, nan, -1.0], [nan] * 5])
+    first, second = stats.paired_effects(baseline, ablated, np.array([-1.0, -1.0, -1.0, -1.0, nan]), logprob)
+    assert (first.items, first.correct, first.flips_to_wrong, first.flips_to_right) == (3, 2, 1, 1)
+    assert first.delta == 0.0
+    assert first.delta_logprob == pytest.approx(-0.5)
+    assert first.logprob_p_value == pytest.approx(1.0)
+    assert (second.items, second.delta, second.p_value) == (0, 0.0, 1.0)
+    assert (second.delta_logprob, second.delta_logprob_ci95, second.logprob_p_adjusted) == (None, None, None)
+    assert stats.paired_effects(baseline, np.empty((0, 5)), baseline, np.empty((0, 5))) == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_impossible_answers_are_left_out_of_the_logprob() -> None:
+    inf = math.inf
+    right = np.zeros(3)
+    (effect,) = stats.paired_effects(right, right[None], np.array([-inf, -1.0, -2.0]), np.array([[-inf, -inf, -2.5]]))
+    assert (effect.items, effect.delta_logprob, effect.delta_logprob_ci95) == (3, -0.5, None)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.integers(1, 6), st.integers(0, 10_000))
+def test_effects_agree_with_counting(items: int, targets: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    baseline = rng.integers(0, 2, items).astype(float)
+    ablated = rng.choice([0.0, 1.0, math.nan], (targets, items))
+    logprob = rng.normal(size=(targets, items))
+    effects = stats.paired_effects(baseline, ablated, np.zeros(items), logprob, seed)
+    for row, effect in enumerate(effects):
+        pairs = [(b, a) for b, a in zip(baseline, ablated[row], strict=True) if not math.isnan(a)]
+        assert effect.flips_to_wrong == pairs.count((1.0, 0.0))
+        assert effect.flips_to_right == pairs.count((0.0, 1.0))
+        assert effect.correct == sum(a for _, a in pairs)
+        if pairs:
+            assert effect.delta == pytest.approx(np.mean([a - b for b, a in pairs]))
+        assert effect.delta_ci95[0] <= effect.delta_ci95[1]
+        assert 0 < effect.p_value <= effect.p_adjusted <= 1
+        assert effect.delta_logprob == pytest.approx(logprob[row].mean())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sampled_sign_flip_is_near_scipys_permutation_test(seed: int) -> None:
+    rng = random.Random(seed)
+    changes = [rng.gauss(0.1 * seed, 1) for _ in range(14 + 5 * seed)]
+    expected = scipy_stats.permutation_test(
+        (changes,), np.sum, permutation_type="samples", n_resamples=4000, vectorized=False, **seeded(seed)
+    ).pvalue
+    found = stats.sign_flip(changes, seed)
+    assert found == pytest.approx(expected, abs=5 * math.sqrt(0.25 / 4000))
+
+
+def test_the_sign_flip_is_two_sided_and_does_not_depend_on_the_unit() -> None:
+    rng = random.Random(6)
+    changes = [rng.gauss(0.3, 1) for _ in range(60)]
+    p = stats.sign_flip(changes)
+    assert stats.sign_flip([-change for change in changes]) == stats.sign_flip([7 * change for change in changes]) == p
+
+
+def test_bootstrap_is_near_scipys() -> None:
+    rng = random.Random(7)
+    changes = [rng.expovariate(1) - 0.8 for _ in range(150)]
+    expected = scipy_stats.bootstrap(
+        (changes,), np.mean, method="percentile", n_resamples=9999, **seeded(0)
+    ).confidence_interval
+    assert stats.bootstrap_mean(changes) == pytest.approx((expected.low, expected.high), abs=0.03)

@@ -1,0 +1,76 @@
+"""The Python call refuses nonsense: each argument, in one line, by an error of the package's own, before it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import reasoning_probe as rp
+from reasoning_probe.arguments import ArgumentError
+from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.models.targets import Target, TargetError
+from tests.helpers.planted_model import planted
+
+MODEL, TOKENIZER = planted()
+ITEM = rp.Item(question="What colour is the sky?", answer="blue")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens=0 is not a whole number from 1 on"),
+        ({"max_new_tokens": -1}, "max_new_tokens=-1 is not"),
+        ({"max_new_tokens": 2.5}, "max_new_tokens=2.5 is not"),
+        ({"max_new_tokens": True}, "max_new_tokens=True is not"),
+        ({"max_new_tokens": "8"}, "max_new_tokens='8' is not"),
+        ({"seed": -1}, "seed=-1 is not a whole number from 0 on"),
+        ({"seed": None}, "seed=None is not"),
+        ({"ablation": ""}, "unknown ablation '': use zero, mean, resample"),
+        ({"ablation": ()}, r"ablation=\(\) names none: use zero, mean, resample"),
+        ({"ablation": "noise"}, "unknown ablation 'noise'"),
+        ({"ablation": [3]}, "unknown ablation 3"),
+        ({"ablation": [["zero"]]}, r"unknown ablation \['zero'\]"),
+        ({"ablation": None}, "ablation=None names none"),
+        ({"dataset": ""}, "dataset='' is no name: give a text"),
+        ({"dataset": 3}, "dataset=3 is no name"),
+        ({"stop": "Question:"}, "stop='Question:' holds no stop strings: give a tuple of texts, "),
+        ({"stop": ("",)}, r"stop=\(''\,\) holds no stop strings"),
+        ({"stop": None}, "stop=None holds no stop strings"),
+        ({"cache": ""}, "cache='' is no folder"),
+        ({"cache": 3}, "cache=3 is no folder"),
+        ({"targets": ""}, "targets is empty: write L3H7"),
+        ({"targets": 3}, "targets=3 names none: write 'L3H7,L5', or a list of such"),
+        ({"targets": ["L0", 3]}, "3 is no target: write 'L3H7', or give a Target"),
+        ({"targets": [Target("none", frozenset())]}, "the target 'none' switches nothing off: leave it out"),
+        ({"prompting": "auto"}, r"prompting='auto' is none: give rp.Prompting\(...\)"),
+        ({"prompting": rp.Prompting(shots=-1)}, "shots=-1 is not a whole number from 0 on"),
+        ({"prompting": rp.Prompting(chat="yes")}, "chat='yes' is none of auto, on, off"),  # type: ignore[arg-type]
+        ({"prompting": rp.Prompting(choices="x")}, "choices='x' is none of logprob, gene"),  # type: ignore[arg-type]
+        ({"model": None}, "None is no model: give a causal language model of transformers, loaded"),
+        ({"tokenizer": None}, "None is no tokenizer: give the model's own"),
+        ({"tokenizer": MODEL}, "is no tokenizer: give the model's own"),
+    ],
+)
+def test_nonsense_is_refused(given: dict[str, Any], said: str) -> None:
+    arguments: dict[str, Any] = {"model": MODEL, "tokenizer": TOKENIZER, "items": [ITEM], "targets": "L1H2"} | given
+    with pytest.raises(ArgumentError, match=said) as refused:
+        rp.sweep(**arguments)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("items", ["What?", ITEM, 3, None, [], ["What?"], [None]])
+def test_items_that_are_none_are_refused(items: Any) -> None:
+    with pytest.raises(DatasetError, match="the items of items"):
+        rp.sweep(MODEL, TOKENIZER, items, "L1H2")
+
+
+def test_a_target_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(TargetError, match="cannot read the target"):
+        rp.sweep(MODEL, TOKENIZER, [ITEM], ["L1H2", ""])
+
+
+def test_what_makes_sense_is_taken() -> None:
+    found = rp.sweep(MODEL, TOKENIZER, iter([ITEM]), ("L1H2",), ["zero", "mean"], 4, stop=["Question:"], seed=3)
+    assert [outcome.target for outcome in found] == ["baseline", "L1H2", "L1H2"]
+    assert len(rp.sweep(MODEL, TOKENIZER, [ITEM], (), max_new_tokens=1)) == 1

@@ -1,0 +1,172 @@
+"""The command line on a finished run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from reasoning_probe.cli import main
+from reasoning_probe.engine.cache.store import FILE, FOLDER, Answer, OutcomeCache
+from reasoning_probe.report.html.page import standalone_page
+from reasoning_probe.results.run import read_run, write_run
+from tests.helpers.fake_runs import as_run, full_run, outcome
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_run(tmp_path, as_run([outcome(), outcome(target="L0H0", correct=False, answer="7", category="off_by_one")]))
+    return tmp_path
+
+
+def test_show_prints_what_was_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("tiny-reasoner answers 1 of 1 question right (100 %).\nGPT2LMHeadModel, float32, cpu, ")
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["arithmetic", "1", "of", "1", "100", "%", "21", "%", "to", "100", "%", "#" * 16] in rows
+    assert ["L0H0", "-100"] in [row[:2] for row in rows]
+    assert ["off_by_one", "0", "1"] in rows
+    assert "\x1b" not in shown  # a pipe has no colours
+    assert "With 1 item and 1 target no single" in shown or "no single head can reach significance" in shown
+
+
+def test_show_fits_the_terminal_and_the_pipe(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(folder, full_run())
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main(["show", str(folder), "--most", "3"]) == 0
+    piped = capsys.readouterr().out
+    (sentence,) = (line for line in piped.splitlines() if line.startswith("- With 4 to 5 items"))
+    assert sentence.endswith("try --probe-items logic=200,multi_step=200.")  # not folded: grep finds it whole
+    assert piped.count("L1H3 *") == 1
+    assert "strongest 3 of 16" in piped
+    assert "gate FAILED: multi_step: accuracy dropped" in piped
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main(["show", str(folder)]) == 0
+    folded = capsys.readouterr().out
+    assert max(len(re.sub(r"\x1b\[[\d;]*m", "", line)) for line in folded.splitlines()) <= 60
+    assert "\x1b[1m" in folded
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["show", str(folder)]) == 0
+    assert "\x1b[3" not in capsys.readouterr().out
+
+
+def test_what_a_model_wrote_does_nothing_in_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "[red]x[/red] :smile: \x1b[31m\x07\n\u202e[link=file:///]"
+    wrong = {"correct": False, "category": hostile, "kind": hostile, "answer": hostile}
+    outcomes = [
+        outcome(hostile, hostile, question=hostile),
+        outcome(hostile, hostile, hostile, question=hostile, **wrong),
+    ]
+    write_run(folder, as_run(outcomes))
+    write_run(folder / "other", as_run([outcome(hostile, hostile, question=hostile, **wrong), *outcomes[1:]]))
+    assert main(["show", str(folder)]) == main(["compare", str(folder), str(folder / "other")]) == 0
+    shown = capsys.readouterr().out
+    assert "[red]x[/red] :smile: \\x1b[31m\\x07" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
+def test_report_writes_the_page_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(folder)]) == 0
+    assert main(["report", str(folder), "-o", str(folder / "other.html"), "--figures"]) == 0
+    written = [str(folder / name) for name in ("report.html", "other.html", "figures")]
+    assert capsys.readouterr().out.split() == written
+    assert (folder / "figures" / "arithmetic-accuracy.svg").is_file()
+    page = (folder / "report.html").read_text("utf-8")
+    assert page == (folder / "other.html").read_text("utf-8") == standalone_page(read_run(folder))
+
+
+def test_cache_shows_and_prunes_the_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = OutcomeCache(tmp_path / FOLDER)
+    store.attach(b"m", {"name": "mine \x1b[31m", "architecture": "GPT2LMHeadModel"})
+    store.put({b"a" * 16: Answer("yes", False, -0.5), b"b" * 16: Answer("no", False, -0.5)})
+    store.close()
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert main(["cache"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{tmp_path / FOLDER}: 2 outcomes, ")
+    assert second.split()[:2] == ["2", "mine"]
+    assert "\x1b" not in second
+    assert main(["cache", "--prune", "30"]) == main(["cache", str(tmp_path / FOLDER), "--prune", "0"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert (shown[0], shown[3]) == ("removed 0 outcomes", "removed 2 outcomes")
+    assert shown[4].startswith(f"{tmp_path / FOLDER}: 0 outcomes")
+
+
+def test_what_is_no_store_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", str(tmp_path)]) == 2
+    (tmp_path / FILE).write_bytes(b"junk" * 100)
+    assert main(["cache", str(tmp_path)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"reasoning-probe: there is no outcome store in {tmp_path}: a run makes one"
+    assert second.startswith(f"reasoning-probe: cannot use the outcome store {tmp_path / FILE}: ")
+
+
+@pytest.mark.parametrize("days", ["-1", "x", "nan", "inf"])
+def test_days_that_are_none_are_refused_in_words(days: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["cache", "--prune", days])
+    assert f"argument --prune: {days!r} is not a number of days from 0 on" in capsys.readouterr().err
+
+
+def test_bad_input_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(folder / "none")]) == 2
+    assert main(["report", str(folder), "-o", str(folder / "none" / "page.html")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("reasoning-probe: cannot read")
+    assert lines[1].startswith("reasoning-probe: cannot write")
+    with pytest.raises(SystemExit):
+        main([])
+
+
+def test_the_store_of_a_project_is_found_in_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = OutcomeCache(tmp_path / FOLDER)
+    store.attach(b"m", {"name": "mine"})
+    store.close()
+    assert main(["cache", str(tmp_path)]) == main(["cache", str(tmp_path / FOLDER)]) == 0
+    first, _, second, _ = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.startswith(f"{tmp_path / FOLDER}: 0 outcomes")
+
+
+def test_the_version_and_help_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version
+
+    for option in ("--version", "--help"):
+        with pytest.raises(SystemExit) as ended:
+            main([option])
+        assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"reasoning-probe {version('reasoning-probe')}\n")
+    assert "`" not in said
+
+
+def test_outcomes_that_are_gone_are_missed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = folder / "outcomes.jsonl"
+    first, second = file.read_text("utf-8").splitlines()
+    for left, what in ((second, "0 of arithmetic under baseline"), (first, "0 of arithmetic under L0H0")):
+        file.write_text(left + "\n", "utf-8")
+        for command in ("show", "report"):
+            assert main([command, str(folder)]) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1
+            assert f"outcomes.jsonl lacks outcomes: {what}, and run.json counts 1: " in said
+
+
+def test_settings_that_differ_are_told_in_plain_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"max_new_tokens": 32, "stop": ["Question:"]}
+    for name, stop in (("a", ["Question:"]), ("b", [])):
+        write_run(tmp_path / name, as_run([outcome()], generation={"arithmetic": given | {"stop": stop}}))
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert main(["merge", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "c")]) == 2
+    said = capsys.readouterr()
+    assert "(stop: none and Question:)" in said.err
+    assert "[" not in said.out
