@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasoning_probe.data import datasets
-from reasoning_probe.data.prompts.prompting import Generation, Query, query
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.engine.tokenization import Job
 from reasoning_probe.models.ablation import ZERO

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from reasoning_probe.pytest_plugin.marks import probe
     from reasoning_probe.results.outcome import Outcome
     from reasoning_probe.results.run import Run, read_run
-    from reasoning_probe.scoring.judge import Judgement, judge
+    from reasoning_probe.scoring.judge import judge
+    from reasoning_probe.scoring.judgement import Judgement
     from reasoning_probe.session.api import Sweep, sweep
     from reasoning_probe.session.extensions import Section
 

@@ -10,18 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from reasoning_probe.engine.cache.store import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
-from reasoning_probe.limits import EVERY, MAX_DROP, Rules, parse_limits, parse_share
 from reasoning_probe.results.export import TABLES, ExtraError, csv_file, parquet_file
-from reasoning_probe.results.run import (
-    Run,
-    RunError,
-    check_folder,
-    read_run,
-    write_bytes,
-    write_run,
-    write_summary,
-    write_text,
-)
+from reasoning_probe.results.gate import EVERY, MAX_DROP, Rules, parse_limits, parse_share
+from reasoning_probe.results.run import Run, RunError, check_folder, read_run, write_run, write_summary
+from reasoning_probe.utils.files import write_bytes, write_text
 
 T = TypeVar("T")
 
@@ -133,8 +125,8 @@ def _report(options: argparse.Namespace) -> None:
 def _merge(options: argparse.Namespace) -> None:
     from reasoning_probe.data.shards import missing
     from reasoning_probe.report.html.page import standalone_page
-    from reasoning_probe.report.text import count, listed
     from reasoning_probe.results.merge import merge_runs
+    from reasoning_probe.utils.text import count, listed
 
     output: Path = options.output
     if output.resolve() in {folder.resolve() for folder in options.folders}:
@@ -160,9 +152,9 @@ def _gate(options: argparse.Namespace) -> int:
     from reasoning_probe.report.terminal.show import STYLES
     from reasoning_probe.report.terminal.summary import gate_said
     from reasoning_probe.report.terminal.tables import console
-    from reasoning_probe.report.text import one_line
     from reasoning_probe.results.gate import judge
     from reasoning_probe.results.gate_reference import different_items, read_reference
+    from reasoning_probe.utils.text import one_line
 
     rules = Rules(options.min_accuracy or {}, options.reference, options.max_drop)
     if not rules.on:
@@ -210,7 +202,7 @@ def _days(text: str) -> float:
 def _cache(options: argparse.Namespace) -> None:
     from datetime import datetime
 
-    from reasoning_probe.report.text import count, one_line
+    from reasoning_probe.utils.text import count, one_line
 
     folder = find_folder(Path.cwd()) if options.folder is None else folder_in(options.folder)
     if options.prune is not None:

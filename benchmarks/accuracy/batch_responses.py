@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts import few_shot
-from reasoning_probe.data.prompts.prompting import Prompting, Query, default_generation
+from reasoning_probe.data.prompts.prompting import Prompting, default_generation
+from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.render import Prompter
 from reasoning_probe.models import loading
-from reasoning_probe.models.head_map import cache_argument, cache_of
+from reasoning_probe.models.hooks import cache_argument, cache_of
 from reasoning_probe.scoring.judge import judge
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reasoning_probe.report.text import percent
+from reasoning_probe.report.format import percent
 from reasoning_probe.results import stats
 
 if TYPE_CHECKING:

@@ -21,8 +21,10 @@ from functools import cached_property
 from pathlib import Path
 
 from reasoning_probe.data.items import Item
+from reasoning_probe.scoring.error_categories import CATEGORIES
 from reasoning_probe.scoring.extraction.sentences import normalise_text
-from reasoning_probe.scoring.judge import CATEGORIES, Judgement, judge
+from reasoning_probe.scoring.judge import judge
+from reasoning_probe.scoring.judgement import Judgement
 from reasoning_probe.utils.numbers import parse_number
 
 DATA = Path(__file__).parents[2] / "tests/data"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_probe.results.stats import wilson
-from reasoning_probe.scoring.extract import flexible_match, same_number, strict_match
+from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
 from reasoning_probe.utils.numbers import parse_number
 
 LABELLED = Path(__file__).parents[2] / "tests/data/labelled/first.jsonl"

@@ -92,7 +92,7 @@ def examine(family: str) -> dict[str, Any]:
 
 
 def _layers(model: Any, config: Any) -> int:
-    from reasoning_probe.models.head_map import text_config
+    from reasoning_probe.models.hooks import text_config
 
     text = text_config(config)
     names = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
@@ -114,7 +114,7 @@ def _features(model: Any, config: Any, head_map: Any) -> list[str]:
     """Return what the family has of what is known to break such tools, seen on the model and on its config."""
     from torch import nn
 
-    from reasoning_probe.models.head_map import text_config
+    from reasoning_probe.models.hooks import text_config
 
     text = text_config(config)
     site = head_map.sites[0]
@@ -153,7 +153,8 @@ def _parallel(model: Any, site: Any) -> bool:
     import torch
 
     from reasoning_probe.models.ablation import switched_off
-    from reasoning_probe.models.head_map import HeadMap, hooks, probe_ids
+    from reasoning_probe.models.head_map import HeadMap
+    from reasoning_probe.models.hooks import hooks, probe_ids
     from reasoning_probe.models.targets import Target
 
     if not site.mlp:
@@ -174,7 +175,8 @@ def _parallel(model: Any, site: Any) -> bool:
 def _compare(model: Any, head_map: Any) -> dict[str, Any]:
     """Sweep heads, layers and what else there is; raise where an outcome is not that of edited weights."""
     import reasoning_probe as rp
-    from reasoning_probe.data.prompts.prompting import Generation, query
+    from reasoning_probe.data.prompts.prompting import Generation
+    from reasoning_probe.data.prompts.query import query
     from reasoning_probe.engine.engine import Engine, Work
     from reasoning_probe.models.head_map import HeadError
     from reasoning_probe.models.heads import prove_heads
@@ -240,7 +242,8 @@ def _edited_answer(model: Any, head_map: Any, letters: Any, target: str, item: A
     """Return answer and log-probability of a copy of *model* whose weights were edited."""
     import torch
 
-    from reasoning_probe.data.prompts.prompting import Generation, query
+    from reasoning_probe.data.prompts.prompting import Generation
+    from reasoning_probe.data.prompts.query import query
     from reasoning_probe.models.targets import parse_targets
     from tests.helpers.weight_edit_oracle import edit, greedy, logprob
 

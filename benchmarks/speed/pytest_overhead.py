@@ -83,10 +83,10 @@ def install(targets: int, times: dict[str, float]) -> None:
     import torch  # noqa: F401
 
     from reasoning_probe.engine.engine import Engine  # noqa: F401
-    from reasoning_probe.judged import judged
     from reasoning_probe.models.head_map import HeadMap, HeadSite
     from reasoning_probe.pytest_plugin import html_report
     from reasoning_probe.report.html import findings  # noqa: F401
+    from reasoning_probe.results.outcome import judged
     from reasoning_probe.session import session
     from reasoning_probe.session.model_runner import Machine
     from reasoning_probe.session.session import ProbeSession

@@ -28,8 +28,9 @@ from reasoning_probe.cluster.cluster_engine import Cluster
 from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.cluster.replica import Order
 from reasoning_probe.data import datasets
-from reasoning_probe.data.prompts.prompting import Generation, query
-from reasoning_probe.engine.cache.cached_engine import context_of
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import query
+from reasoning_probe.engine.cache.key import context_of
 from reasoning_probe.engine.engine import Engine, Work
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.heads import find_heads

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from reasoning_probe.data import datasets
-from reasoning_probe.data.prompts.prompting import Generation, query
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine, Work
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads

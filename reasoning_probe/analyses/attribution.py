@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from reasoning_probe.engine.tokenization import Encoded
 from reasoning_probe.models.ablation import Replacement
-from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite, hooks
+from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite
+from reasoning_probe.models.hooks import hooks
 from reasoning_probe.utils.logging import quiet
 
 Estimates = dict[tuple[int, int], float]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reasoning_probe.data.prompts.prompting import Query
+from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.engine import Work
 from reasoning_probe.engine.tokenization import Baseline
 from reasoning_probe.results.outcome import ItemKey, Outcome

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from reasoning_probe.analyses.screening import Screening
 from reasoning_probe.cluster.actor_pool import ClusterError, Fleet, Member
 from reasoning_probe.cluster.chunk_queue import GIVEN_UP_AFTER, Chunk, Chunks
 from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.cluster.replica import Answered, Order
-from reasoning_probe.data.prompts.prompting import Query
+from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.engine import Timing, Work
 from reasoning_probe.engine.plain_path import Counts
 from reasoning_probe.engine.tokenization import Baseline
 from reasoning_probe.models.head_map import HeadError
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
+from reasoning_probe.results.screening import Screening
 from reasoning_probe.results.summary import merged_control
 
 CHUNK_S = 5.0

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from reasoning_probe.results.outcome import Outcome
 
 if TYPE_CHECKING:
-    from reasoning_probe.analyses.screening import Screening
     from reasoning_probe.cluster.chunk_queue import Chunk
-    from reasoning_probe.data.prompts.prompting import Query
+    from reasoning_probe.data.prompts.query import Query
     from reasoning_probe.engine.engine import Engine
     from reasoning_probe.engine.tokenization import Baseline
     from reasoning_probe.models.device_map import DeviceMap
     from reasoning_probe.models.head_map import HeadMap
     from reasoning_probe.models.targets import Target
+    from reasoning_probe.results.screening import Screening
 
 NAMES = ("tiny-reasoner", "smollm2")
 """Models that are known by these words wherever the package is installed."""
@@ -108,7 +108,7 @@ class Replica:
             return Ready(problem=f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}")
 
     def _load(self, order: Order, given: Any, neighbours: int) -> Ready:
-        from reasoning_probe.engine.cache.cached_engine import context_of
+        from reasoning_probe.engine.cache.key import context_of
         from reasoning_probe.engine.engine import Engine
         from reasoning_probe.engine.memory import SHARE, Memory
         from reasoning_probe.models import loading

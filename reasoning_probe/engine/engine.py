@@ -9,16 +9,15 @@ from typing import Any
 
 import torch
 
-from reasoning_probe.data.prompts.prompting import Query
+from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.fast.path import Fast, fast_path
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain_path import Plain
 from reasoning_probe.engine.tokenization import Baseline, Codec, ContextError, Encoded, Job, Reply
-from reasoning_probe.judged import judged
 from reasoning_probe.models.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.targets import Target
-from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.outcome import BASELINE, Outcome, judged
 
 TOGETHER = 32
 """So many queries are taken at a time: they may share passes and the beginning of their prompts."""

@@ -7,14 +7,15 @@ choice, as in lm-evaluation-harness, or what was generated, where the choices we
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from reasoning_probe.data.prompts.prompting import Generation, Query
-from reasoning_probe.results.outcome import Choice, Outcome
-from reasoning_probe.scoring.extraction.sentences import normalise_text
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.engine.protocol import Runner
+from reasoning_probe.results.outcome import Choice, Outcome, likeliest
+from reasoning_probe.scoring.extraction.choices import read_choice
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.engine import Work
@@ -23,16 +24,6 @@ CATEGORY, KIND = "wrong_label", "other_choice"
 """What a definite but wrong choice is called."""
 
 _NTH = "\x00choice "  # between an item's id and the number of its choice; no id holds it
-_STATED = re.compile(r"answer(?: is)?:?\s*\(?([A-Z])\)?(?=[.,:;)\s]|\Z)")
-_FIRST = re.compile(r"\W{0,3}([A-Z])(?:[.,:;)]|\s*\Z|\s*\n)")
-_OPTION = re.compile(r"([A-Z])\. (.*)")
-
-
-class Runner(Protocol):
-    """What runs a plan: the engine, or the outcome store before it."""
-
-    def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
-        """Yield the outcomes of *plan*."""
 
 
 @dataclass
@@ -103,45 +94,6 @@ def together(query: Query, found: dict[int, Outcome], *, listed: bool) -> Outcom
         return replace(outcome, correct=False, category="incomplete", kind=kind, reason=said)
     reason = f"chooses {_short(answer)} where {_short(query.item.answer)} is right"
     return replace(outcome, correct=False, category=CATEGORY, kind=KIND, reason=reason)
-
-
-def likeliest(choices: Sequence[Choice], *, normalised: bool = False) -> int | None:
-    """Return the place of the choice with the highest log-probability, the first of equals; ``None`` if unknown.
-
-    Normalised it is divided by the choice's length in characters, as lm-evaluation-harness does for ``acc_norm``.
-    """
-    values = [choice.logprob for choice in choices if choice.logprob is not None]
-    if not values or len(values) < len(choices):
-        return None
-    lengths = [len(choice.text) if normalised else 1 for choice in choices]
-    scores = [value / length for value, length in zip(values, lengths, strict=True)]
-    return scores.index(max(scores))
-
-
-def accuracy(outcomes: Sequence[Outcome], *, normalised: bool = False) -> float | None:
-    """Return the share of outcomes whose likeliest choice is right (``acc``, ``acc_norm``); ``None`` without any."""
-    picked = [(outcome, likeliest(outcome.choices or (), normalised=normalised)) for outcome in outcomes]
-    right = [place is not None and (outcome.choices or ())[place].text == outcome.expected for outcome, place in picked]
-    return sum(right) / len(right) if right else None
-
-
-def read_choice(response: str, question: str, letters: Sequence[str]) -> str | None:
-    r"""Return the letter that a response to listed choices gives, ``None`` where it gives none of them.
-
-    It is what "the answer is" names last, else what the response begins with: a letter, or the words of a choice.
-
-    >>> asked = "Which is wet?\nA. sand\nB. rain"
-    >>> [read_choice(said, asked, "AB") for said in (" B. rain", " Rain.", " So the answer is (A).", " A cloud is")]
-    ['B', 'B', 'A', None]
-    """
-    if stated := _STATED.findall(response):
-        return stated[-1] if stated[-1] in letters else None
-    begins = _FIRST.match(response.lstrip())
-    if begins and begins[1] in letters:
-        return begins[1]
-    first = normalise_text(response.strip().partition("\n")[0])
-    options = [match for line in question.split("\n")[-len(letters) :] if (match := _OPTION.fullmatch(line))]
-    return next((option[1] for option in options if normalise_text(option[2]) == first), None)
 
 
 def _short(text: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reasoning_probe.data.prompts.prompting import Query, cut_at_stop
+from reasoning_probe.data.prompts.query import Query, cut_at_stop
 from reasoning_probe.models.ablation import Replacement
-from reasoning_probe.models.head_map import text_config
+from reasoning_probe.models.hooks import text_config
 from reasoning_probe.models.targets import Target
 from reasoning_probe.models.weights import device_of
 

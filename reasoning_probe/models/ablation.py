@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.models.components import first, put
-from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite, hooks
+from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite
+from reasoning_probe.models.hooks import first, hooks, put
 from reasoning_probe.models.targets import Target
 from reasoning_probe.models.weights import device_of
 from reasoning_probe.utils.logging import quiet

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite, cache_argument, cache_of, hooks, probe_ids
+from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite
+from reasoning_probe.models.hooks import cache_argument, cache_of, first, hooks, probe_ids, put
 
 
 def find_parts(model: Any, sites: Sequence[HeadSite]) -> tuple[HeadSite, ...]:
@@ -120,17 +121,6 @@ def _beside(module: nn.Module, path: str, projection: nn.Module, ran: Iterable[s
 def _makes(call: _Call, shape: torch.Size) -> bool:
     """Tell whether what *call* made are hidden states, in rows or laid out flat."""
     return call.made is not None and call.made.shape[-1] == shape[-1] and call.made.numel() == shape.numel()
-
-
-def first(output: Any) -> Tensor | None:
-    """Return the hidden states that a module made, the first thing that it returned; ``None`` where it is no tensor."""
-    made = output[0] if isinstance(output, tuple) and output else output
-    return made if isinstance(made, Tensor) else None
-
-
-def put(output: Any, made: Tensor) -> Any:
-    """Return a module's *output* with *made* in place of its hidden states; routers return others beside them."""
-    return (made, *output[1:]) if isinstance(output, tuple) else made
 
 
 def prove_parts(model: Any, head_map: HeadMap, mlps: Iterable[int], groups: Iterable[tuple[int, int]]) -> None:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from reasoning_probe.models.components import find_parts, prove_parts
-from reasoning_probe.models.head_map import PROBE_TOKENS, HeadError, HeadMap, HeadSite, hooks, probe_ids, text_config
+from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite
+from reasoning_probe.models.hooks import PROBE_TOKENS, hooks, probe_ids, text_config
 from reasoning_probe.models.weights import at_hand
 from reasoning_probe.utils.logging import quiet
 

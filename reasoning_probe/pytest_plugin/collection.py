@@ -12,31 +12,29 @@ import pytest
 if TYPE_CHECKING:
     from reasoning_probe.pytest_plugin.head_granularity import Group
     from reasoning_probe.pytest_plugin.state import State
-    from reasoning_probe.session.session import Case
+    from reasoning_probe.session.plan import Case
+
+_FIXTURES = f"{__package__}.fixtures"
+"""The module of the plugin's own fixtures."""
 
 CHANGING = ("answer", "item", "probe_case")
 """The fixtures whose values are another for each item of a group's case."""
 
 
-def variants(
-    state: State, metafunc: pytest.Metafunc, mark: pytest.Mark, own: str
-) -> tuple[Sequence[Case | Group], list[str]]:
-    """Return what the probe of *metafunc* asks, and the test ids; *own* is the module of our fixtures.
-
-    Raises ``ValueError`` in one line.
-    """
+def variants(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> tuple[Sequence[Case | Group], list[str]]:
+    """Return the cases of the probe that *metafunc* is about, and their test ids; ``ValueError`` of one line."""
     if len(mark.args) != 1:
         raise ValueError(f'the probe {metafunc.definition.name} names no source: write @probe("logic"), or a file')
     if "probe_case" not in metafunc.fixturenames:
         raise ValueError(f"the probe {metafunc.definition.name} must ask for the fixture 'answer' or 'item'")
-    _provide_model(state, metafunc, own)
+    _provide_model(state, metafunc)
     cases = state.session.cases(_dataset(state, metafunc, mark))
     if state.settings.granularity == "case":
         return cases, _case_ids(cases, state)
     from reasoning_probe.pytest_plugin.head_granularity import group_ids, grouped
 
     for name in metafunc.fixturenames:
-        refusals = (dependence(name, fixture, own) for fixture in _fixtures(metafunc, name))
+        refusals = (dependence(name, fixture) for fixture in _fixtures(metafunc, name))
         for refusal in filter(None, refusals):
             raise ValueError(refusal)
     here = [case for case in cases if state.session.in_shard(case)]
@@ -77,13 +75,13 @@ def _case_ids(cases: list[Case], state: State) -> list[str]:
     return ids
 
 
-def _provide_model(state: State, metafunc: pytest.Metafunc, own: str) -> None:
+def _provide_model(state: State, metafunc: pytest.Metafunc) -> None:
     """Take the model of an overridden ``probe_model`` fixture, whose heads are needed to name the cases."""
     machine = state.session.machine
     if machine.provided is not None:
         return
     for function in _fixtures(metafunc, "probe_model"):
-        if function.__module__ == own:
+        if function.__module__ == _FIXTURES:
             continue
         machine.by_fixture, machine.wrapped = True, bool(inspect.signature(function).parameters)
         if not state.settings.ablating:
@@ -122,10 +120,10 @@ def _fixtures(metafunc: pytest.Metafunc, name: str) -> Iterator[Callable[..., An
             yield function
 
 
-def dependence(name: str, fixture: Callable[..., Any], own: str) -> str | None:
+def dependence(name: str, fixture: Callable[..., Any]) -> str | None:
     """Return in one line what the user's *fixture* holds on to that changes within a group, if it does."""
     asks = [changing for changing in CHANGING if changing in inspect.signature(fixture).parameters]
-    if not asks or fixture.__module__ == own:
+    if not asks or fixture.__module__ == _FIXTURES:
         return None
     return (
         f"--probe-granularity head: the fixture {name!r} asks for {asks[0]!r}, which is another for each item of a"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reasoning_probe.limits import EVERY, Rules
+from reasoning_probe.results.gate import EVERY, Rules
 
 if TYPE_CHECKING:
     from reasoning_probe.results.gate_reference import Answers

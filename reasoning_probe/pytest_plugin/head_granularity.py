@@ -5,15 +5,24 @@ The plan, the outcomes and the files know nothing of them: a group is a list of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from reasoning_probe.models.targets import Target
 from reasoning_probe.report.effects import changed
-from reasoning_probe.report.terminal.summary import baseline_line
-from reasoning_probe.report.text import one_line
+from reasoning_probe.report.terminal.cases import baseline_line
 from reasoning_probe.results.outcome import ItemKey, Outcome
-from reasoning_probe.session.session import Case
+from reasoning_probe.session.plan import Case
+from reasoning_probe.utils.text import one_line
+
+if TYPE_CHECKING:
+    from reasoning_probe.pytest_plugin.state import State
+    from reasoning_probe.results.outcome import Key
+
+Answered = list[tuple["Case", "Outcome"]]
 
 MOST_LISTED = 20
 """Wrong items that a failed baseline lists."""
@@ -68,3 +77,71 @@ def ablated_group(answered: Sequence[tuple[Outcome, Outcome | None]], flips: int
     name = one_line(answered[0][0].target, 60)
     flipped = "1 flip" if flips == 1 else f"{flips} flips"
     return f"{name} off: {moved} of {len(answered)} items changed, {flipped} to wrong"
+
+
+def answers(cases: Iterable[Case], ask: Callable[[Case], Outcome | None]) -> Answered:
+    """Ask all *cases*, those after one on which the model raises, too; what it raised first is raised then."""
+    trouble: Exception | None = None
+    found: Answered = []
+    for case in cases:
+        try:
+            outcome = ask(case)
+        except Exception as problem:
+            trouble = trouble or problem
+            continue
+        if outcome is not None:
+            found.append((case, outcome))
+    if trouble is not None:
+        raise trouble
+    return found
+
+
+def run_bodies(test: pytest.Function, cases: Iterable[Case], asked: dict[Key, Outcome], key: Any) -> list[Outcome]:
+    """Run the body of *test* for each of *cases*; return the outcomes at which it found a wrong answer.
+
+    Whatever else it raises stays; an item that it skips is no verdict, unless it skips all of them. *key* is where
+    the stash keeps the outcome at hand.
+    """
+    wrong: list[Outcome] = []
+    skipped: BaseException | None = None
+    ran = 0
+    for case in cases:
+        outcome = asked.get(case.key)
+        if asked and outcome is None:  # its item does not fit the model
+            continue
+        values = {"probe_case": case, "item": case.item, "answer": outcome}
+        test.funcargs.update({name: value for name, value in values.items() if name in test.funcargs})
+        if outcome is not None:
+            test.stash[key] = outcome
+        try:
+            test.ihook.pytest_pyfunc_call(pyfuncitem=test)
+        except pytest.skip.Exception as problem:
+            skipped = problem
+            continue
+        except AssertionError:
+            if outcome is None or outcome.correct:
+                raise
+            wrong.append(outcome)
+        ran += 1
+    if skipped is not None and not ran:
+        raise skipped
+    return wrong
+
+
+def settle(state: State, wrong: list[Outcome], asked: Iterable[Outcome], xfail: Callable[[str], None]) -> None:
+    """Fail or xfail the case of which *wrong* are wrong, or let it pass where the ablation made nothing wrong."""
+    if not wrong:
+        return
+    pairs = [(outcome, state.session.baseline_of(outcome)) for outcome in asked]
+    if wrong[0].ablation is None:
+        text = failed_baseline(wrong, len(pairs))
+        if state.gate.decides(wrong[0].dataset):
+            xfail(text.splitlines()[0])
+    else:
+        known = [state.session.baseline_of(outcome) for outcome in wrong]
+        flips = sum(baseline is None or baseline.correct for baseline in known)
+        if not flips:
+            return
+        text = ablated_group(pairs, flips)
+        xfail(text)
+    pytest.fail(text, pytrace=False)  # under --runxfail, too

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from reasoning_probe.data.items import Item
     from reasoning_probe.results.run import Run
-    from reasoning_probe.scoring.judge import Judgement
+    from reasoning_probe.scoring.judgement import Judgement
     from reasoning_probe.session.extensions import Section
 
 

@@ -120,7 +120,7 @@ class Rows:
             self.file.write_bytes(last)
         if self.state.run is not None and self.file.is_file():
             from reasoning_probe.report.html.pytest_html import mended_page
-            from reasoning_probe.results.run import write_text
+            from reasoning_probe.utils.files import write_text
 
             page = self.file.read_text(encoding="utf-8")
             write_text(self.file, mended_page(page, self.totals, self.listed.total(), self.dropped, self.css))

@@ -13,21 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reasoning_probe.pytest_plugin.collection import cases_of, dependence, members, unknown_source, variants
+from reasoning_probe.pytest_plugin.collection import cases_of, dependence, unknown_source, variants
+
+# pytest collects the fixtures that it sees in this module's namespace.
+from reasoning_probe.pytest_plugin.fixtures import ablation, answer, item, probe_case, probe_model  # noqa: F401
 from reasoning_probe.pytest_plugin.options import add_options
-from reasoning_probe.pytest_plugin.state import SHARED, State, complete_junit, unused_model, unwritten, write_files
+from reasoning_probe.pytest_plugin.session_finish import complete_junit, unwritten, write_files
+from reasoning_probe.pytest_plugin.state import ASKED, GROUP, INSIDE, SHARED, STATE, UNCHANGED, State, unused_model
 
 if TYPE_CHECKING:
-    from reasoning_probe.data.items import Item
     from reasoning_probe.pytest_plugin.head_granularity import Group
-    from reasoning_probe.results.outcome import Key, Outcome
-    from reasoning_probe.session.session import Case
-
-STATE = pytest.StashKey["State"]()
-ASKED = pytest.StashKey["Outcome"]()
-UNCHANGED = pytest.StashKey[bool]()
-GROUP = pytest.StashKey[dict["Key", "Outcome"]]()
-INSIDE = pytest.StashKey[bool]()
+    from reasoning_probe.session.plan import Case
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,7 +61,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     cases: Sequence[Case | Group] = []
     ids: list[str] = []
     try:
-        cases, ids = variants(state, metafunc, mark, __name__)
+        cases, ids = variants(state, metafunc, mark)
     except ValueError as problem:  # our own errors are ValueErrors of one line
         state.problem = state.problem or str(problem)
     if "probe_case" in metafunc.fixturenames:
@@ -163,98 +159,9 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
     """End the session at a fixture that holds on to one item of a group and that collecting could not find."""
     if request.config.stash[STATE].settings.granularity == "head" and cases_of(request.node):
-        problem = dependence(fixturedef.argname, fixturedef.func, __name__)
+        problem = dependence(fixturedef.argname, fixturedef.func)
         if problem:
             pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-@pytest.fixture(scope="session")
-def probe_model(request: pytest.FixtureRequest) -> Any:
-    """The model that is probed, ``(model, tokenizer)``; override it to probe a model in memory."""
-    state = request.config.stash[STATE]
-    loaded = _or_exit(state.session.machine.load)
-    return loaded.model, loaded.tokenizer
-
-
-@pytest.fixture
-def probe_case(request: pytest.FixtureRequest) -> Case:
-    """The item and the target of this case; a group's is another whenever the test's body runs."""
-    return members(request.param)[0]
-
-
-@pytest.fixture
-def item(probe_case: Case) -> Item:
-    """The item that this case asks: question, expected answer, kind, operands."""
-    return probe_case.item
-
-
-@pytest.fixture
-def ablation(probe_case: Case) -> str:
-    """What is switched off in this case: ``baseline``, ``L3H7``, ``L3`` or ``L3H7+L5H1``."""
-    return probe_case.target_name
-
-
-@pytest.fixture
-def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
-    """What the model answered, an ``Outcome``: ``response``, ``answer``, ``correct``, ``category``, ..."""
-    from reasoning_probe.group_shell import answers
-    from reasoning_probe.report.effects import changed
-
-    session = request.config.stash[STATE].session
-    cases = cases_of(request.node)
-    answered = answers(cases, lambda case: _ask(request, case))
-    if not answered:
-        request.node.stash[UNCHANGED] = session.left_out(probe_case)  # no row on the page
-        pytest.skip(session.why_none(probe_case))
-    pairs = [(outcome, session.baseline_of(outcome)) for _, outcome in answered]
-    request.node.stash[UNCHANGED] = all(
-        outcome is not baseline and baseline is not None and not changed(outcome, baseline)
-        for outcome, baseline in pairs
-    )
-    request.node.stash[ASKED] = answered[0][1]
-    request.node.stash[GROUP] = {case.key: outcome for case, outcome in answered}
-    return answered[0][1]
-
-
-def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
-    from reasoning_probe.pytest_plugin.progress import progress_bar
-
-    config = request.config
-    state = config.stash[STATE]
-    session = state.session
-    worker = state.worker
-
-    def prepare() -> None:
-        if session.engine is None and session.machine.provided is None:
-            given = request.getfixturevalue("probe_model")
-            if not session.machine.loaded:  # an overridden fixture, not ours
-                session.machine.provide(given)
-
-    def asked() -> Outcome | None:
-        if worker is not None:
-            return worker.outcome(case, prepare)
-        prepare()
-        whole = not config.getvalue("maxfail")  # with -x the sweep goes only as far as the tests do
-        with progress_bar(config) as progress:
-            return session.outcome(case, whole_plan=whole, progress=progress)
-
-    outcome: Outcome | None = _or_exit(asked)
-    return outcome
-
-
-def _or_exit(call: Any) -> Any:
-    """Return what *call* returns; what is wrong with a model ends the session in one line, exit code 4."""
-    try:
-        return call()
-    except ValueError as problem:
-        from reasoning_probe.data.prompts.prompting import PromptError
-        from reasoning_probe.models.errors import ModelError
-        from reasoning_probe.models.head_map import HeadError
-        from reasoning_probe.session.extensions import ExtensionError
-
-        if isinstance(problem, ModelError | HeadError | PromptError | ExtensionError):
-            pytest.exit(str(problem), returncode=pytest.ExitCode.USAGE_ERROR)
-        raise
 
 
 # -- verdicts -----------------------------------------------------------------------------------------------------
@@ -269,7 +176,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     cases = cases_of(pyfuncitem)
     if not cases:
         return None
-    from reasoning_probe.group_shell import run_bodies, settle
+    from reasoning_probe.pytest_plugin.head_granularity import run_bodies, settle
 
     asked = pyfuncitem.stash.get(GROUP, {})
     pyfuncitem.stash[INSIDE] = True
@@ -293,7 +200,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         outcome = item.stash.get(ASKED, None)
         if outcome is None or outcome.correct:
             raise
-    from reasoning_probe.report.terminal.summary import ablated_line, baseline_line, failure_text
+    from reasoning_probe.report.terminal.cases import ablated_line, baseline_line, failure_text
 
     state = item.config.stash[STATE]
     session = state.session

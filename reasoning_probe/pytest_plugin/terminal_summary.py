@@ -90,7 +90,7 @@ def _places(state: State) -> str:
 
 
 def _typed(state: State, path: Path) -> str:
-    from reasoning_probe.report.text import visible
+    from reasoning_probe.utils.text import visible
 
     here = state.config.invocation_params.dir
     return visible(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -16,10 +16,12 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from reasoning_probe.exchange import Part, merge
+from reasoning_probe.results.merge import Part, merge
 from reasoning_probe.results.outcome import Key, Outcome
-from reasoning_probe.results.run import Run, write_text
-from reasoning_probe.session.session import Case, ProbeSession
+from reasoning_probe.results.run import Run
+from reasoning_probe.session.plan import Case
+from reasoning_probe.session.session import ProbeSession
+from reasoning_probe.utils.files import write_text
 
 T = TypeVar("T")
 

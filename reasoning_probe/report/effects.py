@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reasoning_probe.data.generators import NAMES as GENERATED
-from reasoning_probe.report.text import count, listed, nats, one_line, percent, points
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.stats import ALPHA, items_to_try
+from reasoning_probe.results.stats import ALPHA
+from reasoning_probe.utils.text import count
 
 Row = Mapping[str, Any]
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
@@ -19,12 +18,8 @@ Finding = Literal["found", "none", "few_items", "few_right", "floor"]
 LEAST_NATS = 0.01
 """Smaller changes of the log-probability can be significant, too, but are not worth a sentence."""
 
-MOST_NAME = 60
-"""Characters of a dataset's name in a sentence."""
-
 _HEAD = re.compile(r"L(\d{1,5})H(\d{1,5})", re.ASCII)
 _LAYER = re.compile(r"L(\d{1,5})", re.ASCII)
-_TYPED = re.compile(r"[\w.-]{1,40}")  # a name that a shell takes as it is
 _CELL = re.compile(r"L(\d{1,5})(H\d{1,5}|KV\d{1,5}|MLP)", re.ASCII)
 
 
@@ -143,145 +138,6 @@ def groups(run: Run) -> list[Group]:
 def _strength(row: Row) -> tuple[bool, float, float]:
     """Sort key: what is significant first, then by the size of the effect, then by the log-probability's."""
     return not significant(row), -abs(row["delta"]), -abs(row["delta_logprob"] or 0.0)
-
-
-def accuracy_sentence(run: Run) -> str:
-    """Say how many questions the model answers right.
-
-    Never empty: ``tiny-reasoner answers 17 of 22 questions right (77 %).``
-    """
-    entries = run.summary["datasets"].values()
-    items, correct = sum(entry["items"] for entry in entries), sum(entry["correct"] for entry in entries)
-    name = run.summary["model"]["name"]
-    if not items:
-        return f"{name} was asked nothing."
-    return f"{name} answers {correct:,} of {count(items, 'question')} right ({percent(correct / items)})."
-
-
-def sentences(run: Run) -> list[str]:
-    """Return what was found about the targets, the most telling first; datasets that share a finding share one."""
-    return [sentence for sentence, _ in told(run)]
-
-
-def told(run: Run) -> list[tuple[str, bool]]:
-    """Return the sentences, and of each whether it warns: something could not be found out."""
-    by_finding: dict[tuple[Any, ...], list[Group]] = {}
-    several = len({group.ablation for group in groups(run)}) > 1
-    order: dict[Finding, int] = {"found": 0, "none": 1, "few_right": 2, "few_items": 3, "floor": 4}
-    for group in sorted(groups(run), key=lambda group: order[group.finding]):
-        shared = group.finding in ("few_items", "floor")
-        key = (group.finding, group.ablation if several else "", group.noun, len(group.rows), group.flips_needed)
-        by_finding.setdefault(key if shared else (*key, group.dataset), []).append(group)
-    said = [
-        (_sentence(members, _under(members[0], several), run), members[0].finding not in ("found", "none"))
-        for members in by_finding.values()
-    ]
-    silent = [group for group in groups(run) if not group.significant and group.moving]
-    moved = [(_logprob_sentence(group, _under(group, several)), False) for group in silent]
-    return [*((sentence, True) for sentence in _extent(run)), *said, *moved]
-
-
-def _under(group: Group, several: bool) -> str:
-    return f" ({group.ablation} ablation)" if several else ""
-
-
-def _extent(run: Run) -> list[str]:
-    """Say where the run is not the whole sweep: it was ended early, or is a shard."""
-    partial, shard = run.summary.get("partial"), run.summary.get("shard")
-    said = []
-    if partial:
-        said.append(
-            f"This run ended early, with {partial['done']:,} of {count(partial['planned'], 'outcome')}:"
-            " the same command goes on from there (without -x, if that ended it)."
-        )
-    if shard:
-        part = f"These are the shards {one_line(shard, 40)}" if "," in shard else f"This is shard {one_line(shard, 40)}"
-        said.append(f"{part} of the items: reasoning-probe merge puts the shards together.")
-    return said
-
-
-def _sentence(members: list[Group], ablation: str, run: Run) -> str:
-    group = members[0]
-    names, noun = [one_line(member.dataset, MOST_NAME) for member in members], group.noun
-    asked = count(group.items, "item")
-    needed = group.flips_needed
-    on = listed(names) + ablation
-    if group.finding == "found":
-        found = group.significant
-        effects = [f"{row['target']} ({points(row['delta'])}{' points' if row is found[0] else ''})" for row in found]
-        matter = "matters" if len(found) == 1 else "matter"
-        return f"{asked}: {len(found)} of {group.counted} {matter} for {on}: {listed(effects, 4)}."
-    if group.finding == "floor":
-        return f"No {noun} can be judged on {on}: the baseline is 0 %."
-    if group.finding == "none":
-        least = points(needed / group.items).removeprefix("+")
-        return (
-            f"None of {group.counted} matters for {on} as far as {asked} can show:"
-            f" a change of {least} points ({needed} flips one way) would have been significant."
-        )
-    if group.finding == "few_right":
-        return (
-            f"No drop could be significant on {on}: {needed} flips are needed, and only"
-            f" {group.entry['correct']} of {asked} are answered right to begin with."
-        )
-    fewest, most = min(member.items for member in members), max(member.items for member in members)
-    items = count(most, "item") if fewest == most else f"{fewest} to {count(most, 'item')}"
-    single = "single " if noun == "head" else ""
-    return (
-        f"With {items} and {group.counted} no {single}{noun} can reach significance on {on};"
-        f" {needed} flips are needed: {_more_items(names, items_to_try(needed), run)}."
-    )
-
-
-def _more_items(datasets: list[str], items: int, run: Run) -> str:
-    """Say how to ask more, so that it works as typed: only generated datasets have as many items as one wants."""
-    growing = [dataset for dataset in datasets if dataset in GENERATED]
-    if all(dataset in GENERATED for dataset in run.summary["datasets"]):
-        return f"try --probe-items {items}"
-    ways = [f"--probe-items {','.join(f'{dataset}={items}' for dataset in growing)}"] if growing else []
-    if fixed := [dataset for dataset in datasets if dataset not in GENERATED]:
-        name = fixed[0] if len(fixed) == 1 and _TYPED.fullmatch(fixed[0]) else "NAME"
-        ways.append(f"{items} items by --probe-dataset {name}=FILE")
-    return f"try {' and '.join(ways)}"
-
-
-def _logprob_sentence(group: Group, ablation: str) -> str:
-    """Say which targets move the log-probability of the expected answer, where the accuracy cannot tell."""
-    found = group.moving
-    effects = [f"{row['target']} ({nats(row['delta_logprob'])}{' nats' if row is found[0] else ''})" for row in found]
-    move = "moves" if len(found) == 1 else "move"
-    return (
-        f"{len(found)} of {group.counted} {move} the log-probability of the expected answer on"
-        f" {one_line(group.dataset, MOST_NAME)}{ablation}: {listed(effects, 4)}."
-    )
-
-
-def remarks(run: Run) -> list[str]:
-    """Return what a reader must know to read the accuracies right, a sentence each."""
-    said = []
-    if (run.summary.get("prompting") or {}).get("chat_template_unused"):
-        said.append("The model has a chat template that was not used: --probe-chat on puts the questions in it.")
-    for dataset, entry in run.summary["datasets"].items():
-        if always := entry.get("always"):
-            said.append(f"{dataset}: always answering “{always['answer']}” would score {percent(always['accuracy'])}.")
-        if entry["items"] and entry["correct"] == entry["items"]:
-            said.append(f"{dataset}: every answer is right, so a target can only lose.")
-        strict, flexible = entry.get("strict"), entry.get("flexible")
-        if strict != flexible:
-            said.append(
-                f"{dataset}: strict extraction finds {percent(strict)} right, flexible {percent(flexible)};"
-                " the difference is formatting, not reasoning."
-            )
-    return said
-
-
-def skipped_sentence(run: Run) -> str:
-    """Return how many items were left out, with one of them and its reason; empty where none was."""
-    skipped = run.summary["skipped"]
-    if not skipped:
-        return ""
-    first, such = skipped[0], ", such as" if len(skipped) > 1 else ","
-    return f"Skipped {count(len(skipped), 'item')}{such} {first['dataset']} {first['item']}: {first['reason']}"
 
 
 def error_counts(run: Run, *, ablated: bool, dataset: str | None = None) -> dict[str, int]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.report.text import count, one_line
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.run import OUTCOMES_FILE, Run, RunError, read_lines, write_lines, write_run
 from reasoning_probe.results.schema import OUTCOME, compiled, schema
+from reasoning_probe.utils.text import count, one_line
 
 FIELDS = ("dataset", "item", "target", "question", "expected", "answer", "correct")
 """What a line of a reference holds; more is passed over."""

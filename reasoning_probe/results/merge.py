@@ -8,13 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reasoning_probe.analyses.cumulative_curve import Entry, merged_curves
-from reasoning_probe.analyses.screening import merged_screening
 from reasoning_probe.data.shards import Shard, joined, missing, parse_shards
+from reasoning_probe.results.curves import Entry, merged_curves
 from reasoning_probe.results.outcome import ItemKey, Key, Outcome
 from reasoning_probe.results.run import Run, RunError
+from reasoning_probe.results.screening import merged_screening
 from reasoning_probe.results.summary import merged_control, summarise
 from reasoning_probe.utils.text import said
+
+Part = dict[str, Any]
+"""``outcomes`` (as dicts), ``places`` (of each in the whole plan), ``facts`` (what else is known) and ``process``."""
 
 SAME_LOGPROB = 1e-4
 """Nats by which two runs of one case may differ: batches of other shapes round otherwise."""
@@ -257,3 +260,54 @@ def _reference(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
             known = together.setdefault(ablation, entry | {"datasets": {}})
             known["datasets"] = known["datasets"] | entry["datasets"]
     return together
+
+
+def merge(parts: Sequence[Part]) -> Run:
+    """Return one run from *parts*, in the plan's order; an outcome that two of them have counts once.
+
+    A later part of the same process replaces the facts of an earlier one: they count what the process did.
+    """
+    from reasoning_probe.results import run, summary
+    from reasoning_probe.results.curves import merged_curves
+    from reasoning_probe.results.screening import merged_screening
+
+    placed: dict[int, Outcome] = {}
+    for part in parts:
+        for place, values in zip(part["places"], part["outcomes"], strict=True):
+            placed.setdefault(place, Outcome(**values))
+    outcomes = [placed[place] for place in sorted(placed)]
+    every: list[dict[str, Any]] = list({part["process"]: part["facts"] for part in parts}.values())
+    skipped = {(skip["dataset"], skip["item"]): skip for facts in every for skip in facts["skipped"]}
+    summed = summary.summarise(
+        outcomes,
+        model=every[0]["model"],
+        generation={name: given for facts in every for name, given in facts["generation"].items()},
+        ablation=every[0]["ablation"],
+        formats={name: given for facts in every for name, given in facts["formats"].items()},
+        timing={key: max(facts["timing"].get(key, 0.0) for facts in every) for key in every[0]["timing"]},
+        engine={key: _together([facts["engine"][key] for facts in every]) for key in every[0]["engine"]},
+        versions=every[0]["versions"],
+        skipped=list(skipped.values()),
+        reference=every[0]["reference"],
+        control=summary.merged_control([facts["control"] for facts in every]),
+        prompting=every[0]["prompting"],
+        screening=merged_screening([facts["screening"] for facts in every]),
+        curves=merged_curves([facts["curves"] for facts in every]),
+    )
+    sizes = {name: size for facts in every for name, size in facts["sizes"].items()}
+    for name, entry in summed["datasets"].items():
+        entry["size"] = sizes.get(name)
+    planned = every[0]["planned"]
+    unasked = {place for facts in every for place in facts["unasked"]}
+    if len(outcomes) + len(unasked) < planned:
+        summed["partial"] = {"planned": planned, "done": len(outcomes)}
+    if every[0]["shard"]:
+        summed |= {"shard": every[0]["shard"], "places": every[0]["places"]}
+    return run.Run(summed, outcomes)
+
+
+def _together(values: Sequence[Any]) -> Any:
+    """Return the sum of counts, the first of what else was said."""
+    if all(isinstance(value, int) for value in values):
+        return sum(values)
+    return next((value for value in values if value), values[0])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.scoring.judge import judge
 
 BASELINE = "baseline"
 """The target that switches nothing off."""
@@ -72,3 +76,47 @@ class Outcome:
         if self.choices is not None:
             values["choices"] = [asdict(choice) for choice in self.choices]
         return values
+
+
+def likeliest(choices: Sequence[Choice], *, normalised: bool = False) -> int | None:
+    """Return the place of the choice with the highest log-probability, the first of equals; ``None`` if unknown.
+
+    Normalised it is divided by the choice's length in characters, as lm-evaluation-harness does for ``acc_norm``.
+    """
+    values = [choice.logprob for choice in choices if choice.logprob is not None]
+    if not values or len(values) < len(choices):
+        return None
+    lengths = [len(choice.text) if normalised else 1 for choice in choices]
+    scores = [value / length for value, length in zip(values, lengths, strict=True)]
+    return scores.index(max(scores))
+
+
+def accuracy(outcomes: Sequence[Outcome], *, normalised: bool = False) -> float | None:
+    """Return the share of outcomes whose likeliest choice is right (``acc``, ``acc_norm``); ``None`` without any."""
+    picked = [(outcome, likeliest(outcome.choices or (), normalised=normalised)) for outcome in outcomes]
+    right = [place is not None and (outcome.choices or ())[place].text == outcome.expected for outcome, place in picked]
+    return sum(right) / len(right) if right else None
+
+
+def judged(
+    query: Query, target: str, ablation: str | None, *, response: str, truncated: bool, logprob: float | None
+) -> Outcome:
+    """Return the outcome of *query* under *target*; *logprob* is the expected answer's, in nats."""
+    judgement = judge(query.item, response, truncated)
+    return Outcome(
+        dataset=query.dataset,
+        item=query.item_id,
+        target=target,
+        ablation=ablation,
+        question=query.item.question,
+        prompt=query.prompt,
+        response=response,
+        expected=query.item.answer,
+        answer=judgement.answer,
+        correct=judgement.correct,
+        category=judgement.category,
+        kind=judgement.kind,
+        reason=judgement.reason,
+        answer_logprob=logprob,
+        truncated=truncated,
+    )

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from reasoning_probe.analyses.screening import reported, unmeasured
 from reasoning_probe.data.items import label_of
-from reasoning_probe.engine import multiple_choice
-from reasoning_probe.ranks import rank_changes
 from reasoning_probe.results import stats
-from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.run import SCHEMA_VERSION, plain
+from reasoning_probe.results.outcome import BASELINE, Outcome, accuracy
+from reasoning_probe.results.run import SCHEMA_VERSION
+from reasoning_probe.results.screening import reported, unmeasured
+from reasoning_probe.utils.files import plain
+
+SHARE = 10
+"""A rank changes clearly when it is in the first tenth under one ablation and in the lower half under another."""
 
 
 def summarise(
@@ -106,8 +108,8 @@ def _dataset(
         entry |= _extractions(answered)
     if items and all(outcome.choices for outcome in answered):
         entry |= {
-            "acc": multiple_choice.accuracy(answered),
-            "acc_norm": multiple_choice.accuracy(answered, normalised=True),
+            "acc": accuracy(answered),
+            "acc_norm": accuracy(answered, normalised=True),
         }
     labels = Counter(label_of(outcome.expected) for outcome in answered)
     if items and None not in labels:
@@ -124,7 +126,7 @@ def _dataset(
 
 def _extractions(answered: Sequence[Outcome]) -> dict[str, float]:
     """Return the accuracies by lm-eval's two GSM8K filters, compared as exact numbers."""
-    from reasoning_probe.scoring.extract import flexible_match, same_number, strict_match
+    from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
 
     filters = {"strict": strict_match, "flexible": flexible_match}
     return {
@@ -190,3 +192,28 @@ def _errors(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     )
     names = ("dataset", "target", "ablation", "category", "kind")
     return [dict(zip(names, key, strict=True)) | {"count": count} for key, count in counts.items()]
+
+
+def rank_changes(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the targets of *rows* (``targets`` of ``run.json``) whose rank differs clearly between ablations.
+
+    Rank 1 lowers the expected answer's log-probability most; equal changes share the better rank. Only targets that
+    were measured under every ablation of a dataset are ranked. What ablations disagree on is a property of the method
+    as much as of the model (Zhang & Nanda 2023, "Towards best practices of activation patching").
+    """
+    drops: dict[str, dict[str, dict[str, float]]] = {}  # dataset, ablation, target
+    for row in rows:
+        if row["delta_logprob"] is not None:
+            drops.setdefault(row["dataset"], {}).setdefault(row["ablation"], {})[row["target"]] = row["delta_logprob"]
+    changes = []
+    for dataset, by_ablation in drops.items():
+        first = next(iter(by_ablation.values()))
+        shared = [target for target in first if all(target in values for values in by_ablation.values())]
+        if len(by_ablation) < 2:
+            continue
+        ordered = {name: sorted(values[target] for target in shared) for name, values in by_ablation.items()}
+        for target in shared:
+            ranks = {name: 1 + ordered[name].index(values[target]) for name, values in by_ablation.items()}
+            if min(ranks.values()) <= max(1, len(shared) // SHARE) and max(ranks.values()) > max(1, len(shared) / 2):
+                changes.append({"dataset": dataset, "target": target, "ranks": ranks})
+    return changes

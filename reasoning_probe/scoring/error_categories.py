@@ -16,6 +16,19 @@ from reasoning_probe.scoring.extraction.equations import Equation, Token, combin
 from reasoning_probe.scoring.gold_solution import Reference
 from reasoning_probe.utils.numbers import render_number
 
+CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hallucination")
+DEFINITIONS = {
+    "incomplete": "no definite answer: empty, cut off, a loop, the question restated, a refusal",
+    "wrong_label": "a definite but wrong yes, no or unknown",
+    "off_by_one": "a whole number that is exactly 1 away",
+    "wrong_operation": "follows from the question's own numbers, by other steps",
+    "hallucination": "any other definite wrong answer",
+}
+"""The error categories in a few words, the first that applies first."""
+
+CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hallucination")
+"""The categories of a wrong answer, in the order in which they are tried."""
+
 
 @dataclass(frozen=True)
 class Chain:

@@ -6,67 +6,21 @@ The expected answer plays no part in the reading, and neither does the prompt: o
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
 
 from reasoning_probe.data.items import Item, label_of
 from reasoning_probe.scoring.extraction.answers import read_label, read_number
 from reasoning_probe.scoring.extraction.choices import chosen, options_of, written_out
 from reasoning_probe.scoring.extraction.explicit import Reading, explicit_statement
 from reasoning_probe.scoring.extraction.free_text import read_text, same_words
-from reasoning_probe.scoring.extraction.sentences import clean, options_in, words
-from reasoning_probe.utils.numbers import MAX_DIGITS, find_numbers, parse_number
+from reasoning_probe.scoring.extraction.preprocess import clean
+from reasoning_probe.scoring.extraction.sentences import options_in, words
+from reasoning_probe.utils.numbers import find_numbers, parse_number
 
 MAX_SCANNED = 100_000
 """Characters of a response that lm-eval's filters are run over here (from its beginning, and from its end)."""
-
-_STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
 _LETTER = re.compile(r"\(?[A-Ea-e]\)?[.)]?")
 _ENDED = re.compile(r"=[^\n=0-9]{0,9}[0-9][^\n=]{0,40}\n[ \t]*\n[ \t]*\n\s*\Z")
 """A line that ends in "= N", and then nothing but blank lines: the model had come to its end before the limit."""
-
-_FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
-
-
-def strict_match(response: str) -> str | None:
-    r"""Return what lm-eval's ``strict-match`` filter takes from a GSM8K response: the first ``#### N``.
-
-    >>> strict_match("So 9 * 2 = 18.\n#### 18"), strict_match("The answer is 18.")
-    ('18', None)
-    """
-    match = _STRICT.search(response[:MAX_SCANNED])
-    return match[1] if match else None
-
-
-def flexible_match(response: str) -> str | None:
-    """Return what lm-eval's ``flexible-extract`` filter takes from a response: its last number, with its known traps.
-
-    >>> flexible_match("She makes $18 a day"), flexible_match("72 in total...")
-    ('$18', '...')
-    """
-    matches = _FLEXIBLE.findall(response[-MAX_SCANNED:])
-    return next(part for part in matches[-1] if part) if matches else None
-
-
-def same_number(extracted: str | None, expected: str) -> bool:
-    """Whether two numerals are the same exact decimal, so that ``$1,000.00`` is ``1000``.
-
-    >>> same_number("$1,000.00", "1000"), same_number("18.", "18"), same_number("8", "18"), same_number("...", "8")
-    (True, True, False, False)
-    """
-    left, right = _decimal(extracted or ""), _decimal(expected)
-    if left is None or right is None:
-        left_value, right_value = parse_number(extracted or ""), parse_number(expected)
-        return left_value is not None and left_value == right_value
-    return left == right
-
-
-def _decimal(text: str) -> Decimal | None:
-    plain = text.strip().replace(",", "").replace("$", "").rstrip(".")
-    try:
-        value = Decimal(plain) if len(plain) <= MAX_DIGITS and "_" not in plain else None
-    except InvalidOperation:
-        return None
-    return value if value is not None and value.is_finite() else None
 
 
 def extract_answer(item: Item, response: str, truncated: bool = False) -> Reading | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.results.outcome import Outcome
-from reasoning_probe.scoring.judge import Judgement
+from reasoning_probe.scoring.judgement import Judgement
 
 if TYPE_CHECKING:
     from reasoning_probe.results.run import Run

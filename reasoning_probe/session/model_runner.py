@@ -89,7 +89,7 @@ class Machine:
 
         Raises ``ModelError``, ``HeadError`` or ``PromptError``, each one line.
         """
-        from reasoning_probe.engine.cache.cached_engine import context_of
+        from reasoning_probe.engine.cache.key import context_of
         from reasoning_probe.engine.engine import Engine
         from reasoning_probe.engine.tokenization import Codec
         from reasoning_probe.models import weights

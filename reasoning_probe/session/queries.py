@@ -12,7 +12,8 @@ from reasoning_probe.data import datasets, generators
 from reasoning_probe.data.datasets import Dataset
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.few_shot import draw
-from reasoning_probe.data.prompts.prompting import Generation, Query, default_generation
+from reasoning_probe.data.prompts.prompting import Generation, default_generation
+from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.render import Prompter
 from reasoning_probe.data.sources.records import DatasetError
 from reasoning_probe.session.extensions import Extensions

@@ -4,52 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.data.datasets import Dataset
-from reasoning_probe.data.items import Item
 from reasoning_probe.data.shards import places, shards
 from reasoning_probe.engine import multiple_choice
 from reasoning_probe.models.targets import Target, every_head, every_layer, parse_targets
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
 from reasoning_probe.session.extensions import Extensions
 from reasoning_probe.session.model_runner import Machine
+from reasoning_probe.session.plan import Case
 from reasoning_probe.session.post_sweep import Afterwards
 from reasoning_probe.session.queries import Asking, Source
 from reasoning_probe.session.settings import Settings
 
 if TYPE_CHECKING:
-    from reasoning_probe.analyses.screening import Screening
     from reasoning_probe.cluster.cluster_engine import Cluster
     from reasoning_probe.engine.engine import Engine, Work
-    from reasoning_probe.exchange import Part
     from reasoning_probe.models.head_map import HeadMap
+    from reasoning_probe.results.merge import Part
     from reasoning_probe.results.run import Run
+    from reasoning_probe.results.screening import Screening
 
 ProgressBar = Callable[[int, int], None]
 """Called with the number of rows done and of rows in all."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One test case: an item under one target (``None``: nothing is switched off)."""
-
-    dataset: str
-    item: Item
-    target: Target | None = None
-    ablation: str | None = None
-
-    @property
-    def key(self) -> Key:
-        """What the case's outcome is known by."""
-        return self.dataset, str(self.item.id), self.target_name, self.ablation
-
-    @property
-    def target_name(self) -> str:
-        """``L3H7``, or ``baseline``."""
-        return BASELINE if self.target is None else self.target.name
 
 
 class ProbeSession:
@@ -310,7 +289,7 @@ class ProbeSession:
 
     def _facts(self) -> dict[str, Any]:
         """Return what is known of the run beside its outcomes, in plain values."""
-        from reasoning_probe.exchange import versions
+        from reasoning_probe.utils.versions import versions
 
         assert self.engine is not None
         timing = self.engine.timing
@@ -366,7 +345,7 @@ class ProbeSession:
 
     def adopt(self, part: Part) -> None:
         """Take over what another process of the same run found."""
-        from reasoning_probe.analyses.screening import from_entry
+        from reasoning_probe.results.screening import from_entry
 
         for values in part["outcomes"]:
             outcome = Outcome(**values)
@@ -379,6 +358,6 @@ class ProbeSession:
 
     def finish(self) -> Run | None:
         """Return the run as far as it got; ``None`` where nothing was computed."""
-        from reasoning_probe.exchange import merge
+        from reasoning_probe.results.merge import merge
 
         return merge([self.export()]) if self.engine is not None and self.outcomes else None

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import re
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
+)
+
 
 def printable(text: object, most: int = 600) -> str:
     r"""Return *text* on one line of at most *most* characters, without what a terminal would obey.
@@ -29,3 +36,45 @@ def said(value: object, most: int = 600) -> str:
     if isinstance(value, dict):
         return printable(", ".join(f"{key} {said(entry)}" for key, entry in value.items()), most)
     return printable(", ".join(map(said, value)) if isinstance(value, list | tuple) else value, most)
+
+
+def visible(text: str) -> str:
+    r"""Return *text* with control characters, direction overrides and lone surrogates written as escapes.
+
+    What a model wrote may hold them; a terminal would obey them and UTF-8 has no bytes for some.
+
+    >>> print(visible("red \x1b[31m"))
+    red \x1b[31m
+    """
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def escape(text: object) -> str:
+    """Return *text* safe to stand in HTML, in an element or in a quoted attribute."""
+    return html.escape(visible(str(text)))
+
+
+def one_line(text: str, width: int) -> str:
+    """Return *text* safe and on one line, cut to *width* characters with ``...``."""
+    line = visible(" ".join(text[: 4 * width].split()))
+    return line if len(line) <= width and len(text) <= 4 * width else line[: max(0, width - 3)] + "..."
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "item"), count(3168, "case")
+    ('1 item', '3,168 cases')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(names: list[str], most: int = 6) -> str:
+    """Return *names* as a list in a sentence.
+
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    if len(names) > most:
+        return ", ".join(names[:most]) + f" and {len(names) - most} more"
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import reasoning_probe as rp
-from reasoning_probe.data.prompts.prompting import Generation, query
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine, Work
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.heads import find_heads

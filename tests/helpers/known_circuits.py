@@ -12,6 +12,7 @@ which is largest for the whole number nearest to the sum s.
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from typing import Any
 
@@ -20,6 +21,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from reasoning_probe.data.items import Item
+from tests.helpers.project import Project
 
 LAYERS, HEADS, HEAD_DIM = 3, 4, 16
 COPIERS, DECIDER, BACKUP = ("L0H1", "L0H3"), "L1H2", "L2H1"
@@ -155,3 +157,15 @@ class _Writer:
             out[self.number[str(n)], self._axis("constant")] = -_SHARPNESS * n**2 / _CONSTANT
             out[self.number[str(n)], self._axis("sum")] = _SHARPNESS * 2 * n
         out[self.number[_END], self._axis("after")] = 20_000
+
+
+def save_circuit(project: Project, items: int = 40, **given: Any) -> tuple[str, ...]:
+    """Write a circuit and its sums; return the options that ask them."""
+    model, tokenizer = circuit(**given)
+    model.save_pretrained(project.path / "circuit")
+    tokenizer.save_pretrained(project.path / "circuit")
+    lines = [json.dumps({"id": item.id, "question": item.question, "answer": item.answer}) for item in sums(items)]
+    project.write("sums.jsonl", "\n".join(lines))
+    project.probe("arithmetic")
+    where = f"--model={project.path / 'circuit'}"
+    return where, "--ablate-heads", "--probe-dataset=arithmetic=sums.jsonl", "--probe-max-new-tokens=4"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.prompting import Generation, Query, query
-from reasoning_probe.engine.cache import cached_engine
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import Query, query
+from reasoning_probe.engine.cache import cached_engine, key
 from reasoning_probe.engine.cache.store import FILE, OutcomeCache
 from reasoning_probe.engine.engine import Engine, Work
 from reasoning_probe.models import weights
@@ -50,7 +51,7 @@ class Asked:
                 yield batch
 
         engine.run = counted  # type: ignore[method-assign]
-        context = cached_engine.context_of(self.model, self.tokenizer, weights.fingerprint(self.model))
+        context = key.context_of(self.model, self.tokenizer, weights.fingerprint(self.model))
         assert context is not None
         store = OutcomeCache(folder, fresh=self.fresh)
         off = tuple((target, self.ablation) for target in parse_targets(self.targets, head_map))

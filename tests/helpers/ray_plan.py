@@ -9,8 +9,9 @@ import pytest
 
 from reasoning_probe.cluster.replica import Order
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.prompting import Generation, query
-from reasoning_probe.engine.cache.cached_engine import context_of
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import query
+from reasoning_probe.engine.cache.key import context_of
 from reasoning_probe.engine.engine import Work
 from reasoning_probe.models import weights
 from reasoning_probe.models.heads import find_heads

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.engine.cache.cached_engine import context_of
+from reasoning_probe.engine.cache.key import context_of
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.errors import ModelError

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import Project
 from reasoning_probe.report.ci.github import MOST, append_summary, workflow_commands
 from reasoning_probe.report.ci.junit import with_gate
 from reasoning_probe.report.ci.markdown import markdown_summary
@@ -21,6 +20,7 @@ from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, full_run, outcome
 from tests.helpers.junit_schema import check, problems
 from tests.helpers.planted_model import CARRIER, KNOWN, planted
+from tests.helpers.project import Project
 
 ROOT = Path(__file__).parents[2]
 EMPTY = '<testsuites><testsuite name="pytest" errors="0" failures="0" skipped="0" tests="0" time="0.1" /></testsuites>'

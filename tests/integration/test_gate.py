@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Project, gate_lines
+from tests.helpers.project import Project, gate_lines
 
 
 def test_with_a_gate_a_wrong_answer_is_xfailed_and_the_gate_decides(project: Project) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Project, gate_lines
 from reasoning_probe.results.run import read_run
 from tests.helpers.planted_model import CARRIER, MAX
+from tests.helpers.project import Project, gate_lines
 
 
 def reference(project: Project, right: set[str] | None = None, path: str = "reference.jsonl") -> Path:

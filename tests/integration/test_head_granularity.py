@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from conftest import Project
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.prompting import Generation, Query
-from reasoning_probe.judged import judged
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.pytest_plugin.gc_freeze import Calm
 from reasoning_probe.pytest_plugin.head_granularity import failed_baseline
-from reasoning_probe.results.outcome import Outcome
+from reasoning_probe.results.outcome import Outcome, judged
 from tests.helpers.planted_model import CARRIER
+from tests.helpers.project import Project
 
 HEAD = "--probe-granularity=head"
 COLOURS = [("sky", "blue"), ("grass", "green"), ("snow", "white")]

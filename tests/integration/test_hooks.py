@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROBES, Project
 from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.results.run import read_run
 from tests.helpers.planted_model import CARRIER
+from tests.helpers.project import PROBES, Project
 
 EXAMPLES = PROBES.parent / "examples"
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from benchmarks.accuracy.false_positive_rate import Kept, Setting, family_wise_errors, power
-from conftest import Project
-from reasoning_probe.report.effects import sentences, significant
+from reasoning_probe.report.effects import significant
+from reasoning_probe.report.sentences import sentences
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import ALPHA
 from reasoning_probe.session.api import sweep
 from tests.helpers.fake_runs import as_run
 from tests.helpers.known_circuits import ALL, BACKUP, COPIERS, DECIDER, HEADS, LAYERS, NOISE, circuit, sums
+from tests.helpers.project import Project
 
 BOTH = f"{DECIDER}+{BACKUP}"
 

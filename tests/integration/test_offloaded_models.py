@@ -18,9 +18,8 @@ import pytest
 import torch
 import transformers
 
-from conftest import Project
 from reasoning_probe.data.items import Item
-from reasoning_probe.engine.cache.cached_engine import context_of
+from reasoning_probe.engine.cache.key import context_of
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.device_map import DeviceMap, parse_device_map
@@ -30,6 +29,7 @@ from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.session.api import sweep
 from tests.helpers.model_families import build
 from tests.helpers.planted_model import planted
+from tests.helpers.project import Project
 
 WORDS = ("3", "sky", "Max")
 ITEMS = [Item(question=f"What is the colour of {word}?", answer=word, id=word) for word in WORDS]

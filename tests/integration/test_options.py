@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from conftest import Project
 from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.data.prompts.prompting import Prompting
 from reasoning_probe.data.shards import Shard
 from reasoning_probe.engine.cache.store import FOLDER
-from reasoning_probe.limits import Rules
 from reasoning_probe.models.device_map import DeviceMap
 from reasoning_probe.pytest_plugin.config import read_settings
 from reasoning_probe.pytest_plugin.option_types import Bad
 from reasoning_probe.pytest_plugin.options import OPTIONS
+from reasoning_probe.results.gate import Rules
 from reasoning_probe.session.settings import Settings
+from tests.helpers.project import Project
 
 READ = {option.ini: option.read for option in OPTIONS}
 SHOW = """

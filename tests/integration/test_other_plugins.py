@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROBES, Project
+from tests.helpers.project import PROBES, Project
 
 LOGIC = {"syllogism-max-animal", "exclusion-mia-cat", "converse-leo-poet", "compare-tom-taller"}
 

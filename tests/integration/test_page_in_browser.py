@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import Project
 from reasoning_probe.pytest_plugin.html_report import MOST_CHANGED, Rows
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.report.html.pytest_html import mended_page
 from tests.helpers.fake_runs import as_run, fake_outcomes, fake_run, full_run
 from tests.helpers.html_pages import HOSTILE, hostile_run
 from tests.helpers.planted_model import CARRIER
+from tests.helpers.project import Project
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from conftest import Project
 from tests.helpers.planted_model import CARRIER, COLOUR_PROBE, COLOURS, MAX, OTHERS, RIGHT_LOGIC, WRONG_LOGIC
+from tests.helpers.project import Project
 
 LOGIC = ("syllogism-max-animal", "exclusion-mia-cat", "converse-leo-poet", "compare-tom-taller")
 

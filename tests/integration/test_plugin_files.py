@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from conftest import Project
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.run import read_run
-from reasoning_probe.session.session import Case, ProbeSession
+from reasoning_probe.session.plan import Case
+from reasoning_probe.session.session import ProbeSession
 from tests.helpers.planted_model import CARRIER, COLOUR_PROBE, COLOURS, MAX, OTHERS
+from tests.helpers.project import Project
 
 # -- files ----------------------------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from conftest import PROBES
 from reasoning_probe.results.outcome import Outcome
+from tests.helpers.project import PROBES
 from tests.helpers.ray_plan import MODEL, TOKENIZER, same
 
 CASES = 107

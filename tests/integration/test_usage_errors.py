@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
-from conftest import Project
 from tests.helpers.planted_model import COLOUR_PROBE
-
-GOOD = '{"question": "What colour is the sky?", "answer": "blue"}'
-# how pytest says a usage error, an argument that argparse cannot read, and pytest.exit
-SAYS = (r"ERROR: ", r"(?:pytest|pytest\.main\(\)|__main__\.py): error: ", r"!+ _pytest\.outcomes\.Exit: ")
-END = re.compile(rf"(?:{'|'.join(SAYS)})(?P<line>.*?)(?: !+)?$")
-
-
-def refused(result: pytest.RunResult) -> str:
-    """Return the line that a session ended with, which was its only one and the end of it."""
-    lines = result.outlines + result.errlines
-    everything = "\n".join(lines)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR, everything
-    assert "Traceback" not in everything
-    assert "INTERNALERROR" not in everything
-    said = [found for line in lines if (found := END.match(line)) and "usage: " not in line]
-    assert len(said) == 1, everything
-    return said[0]["line"]
+from tests.helpers.project import Project
+from tests.helpers.usage_errors import GOOD, refused
 
 
 @pytest.fixture

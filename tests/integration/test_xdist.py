@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from conftest import Project
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.models.errors import ModelError
 from reasoning_probe.pytest_plugin import xdist
 from reasoning_probe.pytest_plugin.xdist import Worker, device_of, gather, share
-from reasoning_probe.session.session import Case, ProbeSession
+from reasoning_probe.session.plan import Case
+from reasoning_probe.session.session import ProbeSession
 from reasoning_probe.session.settings import Settings
+from tests.helpers.project import Project
 
 COUNTS_LOADS = """
 import os, pathlib

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
-from conftest import PROBES
+from tests.helpers.project import PROBES
 
 ROOT = PROBES.parent
 

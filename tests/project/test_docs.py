@@ -24,8 +24,8 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from conftest import PROBES, Project
 from reasoning_probe.pytest_plugin.options import OPTIONS
+from tests.helpers.project import PROBES, Project
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-from conftest import PROBES
+from tests.helpers.project import PROBES
 
 PACKAGE = PROBES.parent / "reasoning_probe"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if ">>>" in path.read_text(encoding="utf-8"))

@@ -20,13 +20,13 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from conftest import Project
 from reasoning_probe import cli
 from reasoning_probe.engine.cache.store import FILE, FOLDER
 from reasoning_probe.results.run import write_run
 from tests.helpers.fake_runs import as_run, outcome
 from tests.helpers.planted_model import COLOUR_PROBE, planted
-from tests.integration.test_usage_errors import GOOD, refused
+from tests.helpers.project import Project
+from tests.helpers.usage_errors import GOOD, refused
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.accuracy.judge_agreement import SPLITS, answers, kappa, parts, read, table
 from reasoning_probe.data.items import Item
-from reasoning_probe.scoring.error_categories import RULES
-from reasoning_probe.scoring.judge import CATEGORIES, judge
+from reasoning_probe.scoring.error_categories import CATEGORIES, RULES
+from reasoning_probe.scoring.judge import judge
 
 PAGE = (Path(__file__).parents[2] / "docs/explanation/mistakes.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (\w+): [^\n]*\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conftest import PROBES
+from tests.helpers.project import PROBES
 
 ROOT = PROBES.parent
 sys.path.insert(0, str(ROOT))

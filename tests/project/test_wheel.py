@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROBES
+from tests.helpers.project import PROBES
 
 ROOT = PROBES.parent
 LIMIT = 8_000_000

@@ -38,7 +38,8 @@ def _instrumented() -> AbstractContextManager[None]:
 with _instrumented():
     from reasoning_probe.data.datasets import load, safe_id, safe_ids
     from reasoning_probe.data.items import Item, ItemError
-    from reasoning_probe.data.prompts.prompting import Generation, cut_at_stop, query
+    from reasoning_probe.data.prompts.prompting import Generation
+    from reasoning_probe.data.prompts.query import cut_at_stop, query
     from reasoning_probe.data.shards import parse_shard
     from reasoning_probe.data.sources.records import DatasetError
     from reasoning_probe.engine.cache.store import FILE, Answer, CacheError, OutcomeCache, entries, prune
@@ -48,8 +49,10 @@ with _instrumented():
     from reasoning_probe.pytest_plugin.options import OPTIONS
     from reasoning_probe.report.ci.markdown import markdown_summary
     from reasoning_probe.report.terminal.summary import summary_lines
-    from reasoning_probe.results.run import Run, RunError, plain, read_run
-    from reasoning_probe.scoring.judge import CATEGORIES, judge
+    from reasoning_probe.results.run import Run, RunError, read_run
+    from reasoning_probe.scoring.error_categories import CATEGORIES
+    from reasoning_probe.scoring.judge import judge
+    from reasoning_probe.utils.files import plain
     from tests.helpers.fake_runs import full_run, outcome
 
 SLOW_S = 2.0

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import reasoning_probe as rp
-from conftest import Project
 from reasoning_probe.engine.cache.store import entries
-from reasoning_probe.pytest_plugin.state import write_files
+from reasoning_probe.pytest_plugin.session_finish import write_files
 from tests.helpers.planted_model import planted
+from tests.helpers.project import Project
 
 KILLS = Path(__file__).parent / "kill_test.py"
 

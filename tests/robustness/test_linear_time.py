@@ -18,19 +18,19 @@ import pytest
 
 from reasoning_probe.data.datasets import load, safe_ids
 from reasoning_probe.data.items import Item, ItemError
-from reasoning_probe.data.prompts.prompting import cut_at_stop
+from reasoning_probe.data.prompts.query import cut_at_stop
 from reasoning_probe.data.shards import parse_shard
 from reasoning_probe.data.sources.records import DatasetError
 from reasoning_probe.models.targets import TargetError, check_spelling
 from reasoning_probe.pytest_plugin.option_types import Bad
 from reasoning_probe.pytest_plugin.options import OPTIONS
 from reasoning_probe.report.html.diff import part
-from reasoning_probe.report.text import escape, one_line
 from reasoning_probe.results.run import RunError, read_run
-from reasoning_probe.scoring.extract import flexible_match, strict_match
 from reasoning_probe.scoring.extraction.equations import find_equations
 from reasoning_probe.scoring.judge import judge
+from reasoning_probe.scoring.lm_eval_filters import flexible_match, strict_match
 from reasoning_probe.utils.numbers import find_numbers
+from reasoning_probe.utils.text import escape, one_line
 
 SMALL, TIMES = int(os.environ.get("GROWTH", "500")), 8
 MOST = 3 * TIMES

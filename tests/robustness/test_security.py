@@ -15,8 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import reasoning_probe
-from conftest import Project
-from reasoning_probe.engine.cache.cached_engine import context_of
+from reasoning_probe.engine.cache.key import context_of
 from reasoning_probe.engine.cache.store import (
     FILE,
     FOLDER,
@@ -27,6 +26,7 @@ from reasoning_probe.engine.cache.store import (
     entries,
     prune,
 )
+from tests.helpers.project import Project
 
 PACKAGE = Path(reasoning_probe.__file__).parent
 ASKED = '{"question": "What colour is the sky?", "answer": "blue"}\n'

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoning_probe.data.items import Item
-
 PLAIN = "Question: {question}\nAnswer:"
 """The plain prompt; the expected answer continues it as a space and the answer."""
 
@@ -82,45 +80,3 @@ def _stop(prompting: Prompting) -> tuple[str, ...]:
         return Generation.stop
     label = prompting.template.partition(QUESTION)[0].rpartition("\n")[2].strip()
     return (f"\n{label}",) if re.fullmatch(r"[^:]{1,30}:", label) else ()
-
-
-@dataclass(frozen=True)
-class Query:
-    """An item as it is sent to the model.
-
-    ``joint`` stands between the prompt and the expected answer whose log-probability is taken. ``special_tokens``
-    says whether the tokenizer adds its own to the prompt; a chat template has written them already.
-    """
-
-    dataset: str
-    item: Item
-    prompt: str
-    generation: Generation
-    joint: str = " "
-    special_tokens: bool = True
-
-    @property
-    def continuation(self) -> str:
-        """The expected answer as it would continue the prompt."""
-        return self.joint + self.item.answer
-
-    @property
-    def item_id(self) -> str:
-        """The item's id; datasets and ``sweep`` give one to every item."""
-        assert self.item.id is not None
-        return self.item.id
-
-
-def query(dataset: str, item: Item, generation: Generation) -> Query:
-    """Return *item* in the plain prompt."""
-    return Query(dataset, item, PLAIN.format(question=item.question), generation)
-
-
-def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
-    r"""Return *text* up to the first occurrence of any stop string.
-
-    >>> cut_at_stop(" 8\\nQuestion: next", ("Question:",))
-    ' 8\\n'
-    """
-    ends = [position for word in stop if (position := text.find(word)) >= 0]
-    return text[: min(ends)] if ends else text

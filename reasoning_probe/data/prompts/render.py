@@ -14,15 +14,8 @@ from string import ascii_uppercase
 from typing import Any
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.prompting import (
-    PLAIN,
-    QUESTION,
-    STEP_BY_STEP,
-    Generation,
-    PromptError,
-    Prompting,
-    Query,
-)
+from reasoning_probe.data.prompts.prompting import PLAIN, QUESTION, STEP_BY_STEP, Generation, PromptError, Prompting
+from reasoning_probe.data.prompts.query import Query
 
 LARGEST_TEMPLATE = 100_000  # bytes; a larger file is no template
 

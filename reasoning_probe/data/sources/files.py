@@ -13,7 +13,7 @@ from reasoning_probe.data.sources.records import DatasetError, Format, Number, i
 
 if TYPE_CHECKING:
     from reasoning_probe.data.items import Item
-    from reasoning_probe.data.sources.registry import Opened
+    from reasoning_probe.data.sources.base import Opened
 
 LONGEST_LINE = 1_000_000  # bytes; a longer one is a file without line ends, not a question
 LARGEST_JSON = 200_000_000  # bytes of a .json file, which is read in one go
@@ -24,7 +24,7 @@ _LISTS = ("choices", "operands")
 
 def open_file(path: Path) -> Opened:
     """Return the items of the file *path*, by its ending; any other than those below is read as JSON lines."""
-    from reasoning_probe.data.sources.registry import Opened
+    from reasoning_probe.data.sources.base import Opened
 
     read, unit = {
         ".json": (_json, "item"),

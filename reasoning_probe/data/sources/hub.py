@@ -6,23 +6,21 @@ No code of a dataset is run.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasoning_probe.data.sources.base import one_line, quiet
 from reasoning_probe.data.sources.records import DatasetError, item_of, plain
 
 if TYPE_CHECKING:
-    from reasoning_probe.data.sources.registry import Opened
+    from reasoning_probe.data.sources.base import Opened
 
 _WRITE = "write hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT, for example hf:openai/gsm8k:test"
 
 
 def open_hub(source: str) -> Opened:
     """Return the rows that *source* names. Raises :class:`DatasetError`, one line."""
-    from reasoning_probe.data.sources.registry import Opened
+    from reasoning_probe.data.sources.base import Opened
 
     name, *more = [part.strip() for part in source.removeprefix("hf:").split(":")]
     if not name or len(more) > 2 or not all(more):
@@ -66,43 +64,3 @@ def _split(source: str, wanted: str | None, known: list[str]) -> str:
         return known[0]
     said = f"has no split {wanted!r}" if wanted else "names no split"
     raise DatasetError(f"{source} {said}: use one of {', '.join(known[:10])}")
-
-
-@contextmanager
-def one_line(source: str) -> Iterator[None]:
-    """Turn whatever loading raises into one line: a hub's files are input, not code."""
-    try:
-        yield
-    except DatasetError:
-        raise
-    except Exception as problem:
-        said = " ".join(str(problem).split()) or type(problem).__name__
-        low = f"{type(problem).__name__} {said}".lower()
-        if any(word in low for word in ("offline", "connection", "couldn't reach", "resolve", "timed out", "retries")):
-            said = (
-                "it is not on this machine and the hub cannot be reached: fetch it once where there is a network, or"
-                " name a folder"
-            )
-        elif "doesn't exist" in low or "not found" in low or "notfound" in low:
-            said = "there is no such dataset on the hub, or it is private: check the name"
-        raise DatasetError(f"cannot load {source}: {said[:300]}") from problem
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the libraries' bars and advice."""
-    import datasets
-
-    bars = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bar()
-    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub", "fsspec")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bars:
-            datasets.enable_progress_bar()

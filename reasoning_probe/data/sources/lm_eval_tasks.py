@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.data.sources.hub import one_line, quiet
+from reasoning_probe.data.sources.base import one_line, quiet
 from reasoning_probe.data.sources.records import DatasetError, Format, Number, item_of
 
 if TYPE_CHECKING:
     from reasoning_probe.data.items import Item
-    from reasoning_probe.data.sources.registry import Opened
+    from reasoning_probe.data.sources.base import Opened
 
 MOST_TOKENS = 256
 """What lm-evaluation-harness generates where a task does not say."""
@@ -27,7 +27,7 @@ _PLAIN = re.compile(r"Question: (.*)\nAnswer:", re.DOTALL)
 
 def open_task(source: str) -> Opened:
     """Return the questions of the task that *source* names. Raises :class:`DatasetError`, one line."""
-    from reasoning_probe.data.sources.registry import Opened
+    from reasoning_probe.data.sources.base import Opened
 
     name = source.removeprefix("lm-eval:").strip()
     try:

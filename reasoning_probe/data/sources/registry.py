@@ -12,25 +12,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.sources.base import Opened
 from reasoning_probe.data.sources.records import DatasetError, Format
 
 __all__ = ["DatasetError", "Format", "Opened", "located", "open_source", "scheme_of"]
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A source that is being read: its name, its ``unit``, its numbered items, and how it wants them answered."""
-
-    shown: str
-    unit: str
-    items: Iterator[tuple[int, tuple[Item, Format]]]
-    generation: Generation | None = None
 
 
 def scheme_of(source: str | os.PathLike[str]) -> str | None:

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from reasoning_probe.engine.fast.kv_cache import Slots
 from reasoning_probe.engine.fast.packed_linear import Packed
 from reasoning_probe.models.ablation import Replacement, in_rows
-from reasoning_probe.models.components import first, put
-from reasoning_probe.models.head_map import HeadMap, HeadSite, cache_argument, hooks
+from reasoning_probe.models.head_map import HeadMap, HeadSite
+from reasoning_probe.models.hooks import cache_argument, first, hooks, put
 from reasoning_probe.models.targets import MLP, Target
 from reasoning_probe.models.weights import device_of
 from reasoning_probe.utils.logging import quiet

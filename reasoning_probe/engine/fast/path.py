@@ -22,7 +22,8 @@ from reasoning_probe.engine.memory import Memory, in_halves, out_of_memory
 from reasoning_probe.engine.plain_path import Plain
 from reasoning_probe.engine.tokenization import Codec, Encoded, Job, Reply
 from reasoning_probe.models.ablation import ZERO
-from reasoning_probe.models.head_map import HeadMap, probe_ids, text_config
+from reasoning_probe.models.head_map import HeadMap
+from reasoning_probe.models.hooks import probe_ids, text_config
 from reasoning_probe.models.targets import every_head, every_mlp
 from reasoning_probe.models.weights import offloaded
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from reasoning_probe.report.ci.markdown import markdown_summary
-from reasoning_probe.report.text import count, one_line, p_value
+from reasoning_probe.report.format import p_value
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import count, one_line
 
 MOST = 10
 """Annotations of a kind that GitHub shows of a step; the last says how many more there are."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-from reasoning_probe.report.text import visible
+from reasoning_probe.utils.text import visible
 
 _CLASS = "reasoning_probe.gate"
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from reasoning_probe.report.curves import curve_sentences, screening_sentences
-from reasoning_probe.report.effects import Group, accuracy_sentence, error_counts, groups, sentences, significant
-from reasoning_probe.report.text import count, nats, one_line, p_value, percent, points
+from reasoning_probe.report.effects import Group, error_counts, groups, significant
+from reasoning_probe.report.format import nats, p_value, percent, points
+from reasoning_probe.report.sentences import accuracy_sentence, curve_sentences, screening_sentences, sentences
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import count, one_line
 
 MOST_DATASETS = 30
 MOST_TARGETS = 10

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.report.text import escape
+from reasoning_probe.utils.text import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ class Picture:
 @contextmanager
 def drawing(size: tuple[float, float]) -> Iterator[Figure]:
     """Give a figure of *size* inches outside pyplot's global state, to be drawn in our style."""
-    from reasoning_probe.report.drawing import Drawing
+    from reasoning_probe.report.figures.notebook_figure import Drawing
 
     with style():
         yield Drawing(figsize=size)

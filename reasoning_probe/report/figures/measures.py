@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reasoning_probe.report.effects import Row, moves_logprob, significant
-from reasoning_probe.report.text import nats, points
-
-CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hallucination")
+from reasoning_probe.report.format import nats, points
+from reasoning_probe.scoring.error_categories import CATEGORIES
 
 
 @dataclass(frozen=True)

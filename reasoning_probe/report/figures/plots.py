@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from reasoning_probe.report.effects import Row, by_cell, in_layer_order, layer_of
 from reasoning_probe.report.figures.figure import INK, Picture, drawing
-from reasoning_probe.report.figures.measures import CATEGORIES, Measure
-from reasoning_probe.report.text import count
+from reasoning_probe.report.figures.measures import Measure
+from reasoning_probe.scoring.error_categories import CATEGORIES
+from reasoning_probe.utils.text import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,11 @@ from typing import Any
 from reasoning_probe.report.effects import Group, by_cell, columns_of, error_counts, groups
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.figure import Picture
-from reasoning_probe.report.figures.measures import ACCURACY, CATEGORIES, LOGPROB, Measure, category_shift, shifted
-from reasoning_probe.report.text import percent, points
-from reasoning_probe.results.run import Run, write_bytes, write_text
+from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure, category_shift, shifted
+from reasoning_probe.report.format import percent, points
+from reasoning_probe.results.run import Run
+from reasoning_probe.scoring.error_categories import CATEGORIES
+from reasoning_probe.utils.files import write_bytes, write_text
 
 FOLDER = "figures"
 

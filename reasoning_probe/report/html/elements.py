@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
-from reasoning_probe.report.text import escape
+from reasoning_probe.utils.text import escape
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+(?: \d+)?")
 _UNIT = re.compile(r"(?<=\d) %")

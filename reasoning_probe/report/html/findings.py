@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from reasoning_probe.report.effects import accuracy_sentence, error_counts, groups, remarks, sentences, skipped_sentence
+from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.run_figures import mistakes_pie
+from reasoning_probe.report.format import percent
 from reasoning_probe.report.html.elements import details, figure, name, note, package_file, prose, row, table, whole
 from reasoning_probe.report.html.gate import gate_html, trust_html
 from reasoning_probe.report.html.head_maps import maps_html, ranked_html
 from reasoning_probe.report.html.items import items_html
 from reasoning_probe.report.html.script_data import script_data
-from reasoning_probe.report.text import count, escape, percent
+from reasoning_probe.report.sentences import accuracy_sentence, remarks, sentences, skipped_sentence
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.run import Run
-
-DEFINITIONS = {
-    "incomplete": "no definite answer: empty, cut off, a loop, the question restated, a refusal",
-    "wrong_label": "a definite but wrong yes, no or unknown",
-    "off_by_one": "a whole number that is exactly 1 away",
-    "wrong_operation": "follows from the question's own numbers, by other steps",
-    "hallucination": "any other definite wrong answer",
-}
-"""The error categories in a few words, the first that applies first."""
+from reasoning_probe.scoring.error_categories import DEFINITIONS
+from reasoning_probe.utils.text import count, escape
 
 
 def findings_html(run: Run) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from reasoning_probe.report.curves import screening_sentences
+from reasoning_probe.report.format import p_value
 from reasoning_probe.report.html.elements import details, minus, name, note, prose, row, table
-from reasoning_probe.report.text import count, escape, p_value
+from reasoning_probe.report.sentences import screening_sentences
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import count, escape
 
 MOST_ROWS = 100
 _MARKS = {True: "✓", False: "✗", None: "○"}

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from reasoning_probe.report.curves import curve_html
 from reasoning_probe.report.effects import Finding, Group, Row, groups, moves_logprob, significant
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.figure import Picture
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure
 from reasoning_probe.report.figures.run_figures import GroupPictures
+from reasoning_probe.report.format import nats, p_value, points
+from reasoning_probe.report.html.curves import curve_html
 from reasoning_probe.report.html.elements import details, figure, minus, name, note, row, table, whole
-from reasoning_probe.report.text import count, escape, nats, p_value, points
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import count, escape
 
 MOST_RANKED = 20
 """Rows of a table of ranked targets; the next ones open beneath it."""

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reasoning_probe.report.effects import changed
+from reasoning_probe.report.format import nats
 from reasoning_probe.report.html.diff import part
 from reasoning_probe.report.html.elements import details, name, note, table
-from reasoning_probe.report.text import count, escape, listed, nats, one_line
 from reasoning_probe.results.outcome import BASELINE, Choice, Outcome
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import count, escape, listed, one_line
 
 MOST_ITEMS = 1000
 """Items listed a dataset; the wrong and the changed ones come first where there are more."""

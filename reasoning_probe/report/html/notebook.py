@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from itertools import count as counter
 
-from reasoning_probe.report.effects import Group, accuracy_sentence, groups, sentences, significant
+from reasoning_probe.report.effects import Group, groups, significant
 from reasoning_probe.report.figures.figure import Picture
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB
 from reasoning_probe.report.figures.run_figures import GroupPictures
+from reasoning_probe.report.format import nats, p_value, points
 from reasoning_probe.report.html.elements import details, figure, minus, name, row, table
-from reasoning_probe.report.text import count, escape, nats, p_value, points
+from reasoning_probe.report.sentences import accuracy_sentence, sentences
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import count, escape
 
 MOST_TARGETS = 10
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from reasoning_probe.report.html.elements import package_file
 from reasoning_probe.report.html.findings import findings_html
-from reasoning_probe.report.text import escape
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import escape
 
 
 def standalone_page(run: Run) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from reasoning_probe.report.html.elements import package_file
-from reasoning_probe.report.text import count
+from reasoning_probe.utils.text import count
 
 
 def mended_page(page: str, totals: Mapping[str, int], listed: int, dropped: int = 0, css: str = "") -> str:

@@ -8,10 +8,11 @@ from itertools import zip_longest
 from typing import Any
 
 from reasoning_probe.report.effects import Group, Row, changed, groups, significant
+from reasoning_probe.report.format import nats, p_value, points
 from reasoning_probe.report.html.diff import part
-from reasoning_probe.report.text import nats, one_line, p_value, points, visible
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import one_line, visible
 
 MOST_CHARACTERS = 1_500_000
 """Size of the flipped items in all; every target gets its first ones before any gets its next."""

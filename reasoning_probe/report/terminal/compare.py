@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_probe.report.effects import accuracy_sentence
+from reasoning_probe.report.format import nats, p_value, percent, points
+from reasoning_probe.report.sentences import accuracy_sentence
 from reasoning_probe.report.terminal.tables import table
-from reasoning_probe.report.text import count, listed, nats, one_line, p_value, percent, points
 from reasoning_probe.results.compare import Comparison, DatasetChange, TargetChange
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import ALPHA
+from reasoning_probe.utils.text import count, listed, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

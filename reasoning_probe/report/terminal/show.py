@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reasoning_probe.report.controls import control_sentences
-from reasoning_probe.report.effects import (
-    Group,
-    accuracy_sentence,
-    error_counts,
-    groups,
-    remarks,
-    sentences,
-    significant,
-)
+from reasoning_probe.report.effects import Group, error_counts, groups, significant
+from reasoning_probe.report.format import nats, p_value, percent, points
+from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, remarks, sentences
 from reasoning_probe.report.terminal.summary import engine_lines, gate_said
 from reasoning_probe.report.terminal.tables import bar, table
-from reasoning_probe.report.text import count, nats, one_line, p_value, percent, points
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import count, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,12 +10,18 @@ from itertools import product
 from textwrap import wrap
 from typing import Literal, NamedTuple
 
-from reasoning_probe.report.controls import control_sentences
-from reasoning_probe.report.curves import curve_sentences, screening_sentences
-from reasoning_probe.report.effects import Row, error_counts, groups, significant, skipped_sentence, told
-from reasoning_probe.report.text import count, one_line, p_value, percent, points
-from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.report.effects import Row, error_counts, groups, significant
+from reasoning_probe.report.format import p_value, percent, points
+from reasoning_probe.report.sentences import (
+    control_sentences,
+    curve_sentences,
+    screening_sentences,
+    skipped_sentence,
+    told,
+)
+from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import count, one_line
 
 MOST_DATASETS, MOST_TARGETS = 8, 5
 VERBOSE_DATASETS, VERBOSE_TARGETS = 100, 40
@@ -254,34 +260,3 @@ def _before(timing: dict[str, float]) -> str:
         if timing.get(f"{name}_s") or (f"{name}_s" in timing and name not in ("screen", "curve"))
     ]
     return "".join(parts)
-
-
-def failure_text(outcome: Outcome) -> str:
-    """Return what a failed baseline case says: question, expected, answered, category."""
-    answer = "nothing" if outcome.answer is None else one_line(outcome.answer, 60)
-    reason = f": {one_line(outcome.reason, 160)}" if outcome.reason else ""
-    return "\n".join(
-        [
-            f"question  {one_line(outcome.question, 200)}",
-            f"expected  {one_line(outcome.expected, 60)}",
-            f"answered  {answer}",
-            f"response  {one_line(outcome.response, 120)}",
-            f"mistake   {_category(outcome)}{reason}",
-        ]
-    )
-
-
-def baseline_line(outcome: Outcome) -> str:
-    """Return why an answer is wrong where a gate decides: ``wrong_label: answered yes, expected Unknown``."""
-    answer = "nothing" if outcome.answer is None else one_line(outcome.answer, 60)
-    return f"{_category(outcome)}: answered {answer}, expected {one_line(outcome.expected, 60)}"
-
-
-def ablated_line(outcome: Outcome, baseline: Outcome | None) -> str:
-    """Return why an ablated case is wrong: ``L3H7 off: wrong_operation, baseline was right``."""
-    was = "" if baseline is None else f", baseline was {'right' if baseline.correct else 'wrong too'}"
-    return f"{one_line(outcome.target, 60)} off: {_category(outcome)}{was}"
-
-
-def _category(outcome: Outcome) -> str:
-    return one_line(outcome.category or "unclassified", 40)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reasoning_probe.report.text import one_line
+from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

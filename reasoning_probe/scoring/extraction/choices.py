@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from reasoning_probe.scoring.extraction.explicit import explicit_statement
-from reasoning_probe.scoring.extraction.sentences import options_in, sentences
+from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, sentences
+
+_STATED = re.compile(r"answer(?: is)?:?\s*\(?([A-Z])\)?(?=[.,:;)\s]|\Z)")
+_FIRST = re.compile(r"\W{0,3}([A-Z])(?:[.,:;)]|\s*\Z|\s*\n)")
+_OPTION = re.compile(r"([A-Z])\. (.*)")
 
 _INSTRUCTION = re.compile(
     r"\s+(?:please )?(?:answer|reply|respond|choose|select|pick|give|write|state)\b.{0,200}$", re.IGNORECASE | re.DOTALL
@@ -71,3 +76,22 @@ def _says(statement: str, option: str) -> bool:
     return (
         bool(option) and re.search(rf"(?<![\w.]){re.escape(option)}(?![\w]|\.\d)", statement, re.IGNORECASE) is not None
     )
+
+
+def read_choice(response: str, question: str, letters: Sequence[str]) -> str | None:
+    r"""Return the letter that a response to listed choices gives, ``None`` where it gives none of them.
+
+    It is what "the answer is" names last, else what the response begins with: a letter, or the words of a choice.
+
+    >>> asked = "Which is wet?\nA. sand\nB. rain"
+    >>> [read_choice(said, asked, "AB") for said in (" B. rain", " Rain.", " So the answer is (A).", " A cloud is")]
+    ['B', 'B', 'A', None]
+    """
+    if stated := _STATED.findall(response):
+        return stated[-1] if stated[-1] in letters else None
+    begins = _FIRST.match(response.lstrip())
+    if begins and begins[1] in letters:
+        return begins[1]
+    first = normalise_text(response.strip().partition("\n")[0])
+    options = [match for line in question.split("\n")[-len(letters) :] if (match := _OPTION.fullmatch(line))]
+    return next((option[1] for option in options if normalise_text(option[2]) == first), None)

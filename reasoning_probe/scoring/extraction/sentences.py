@@ -10,11 +10,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from reasoning_probe.scoring.extraction.markup import plain_text
-from reasoning_probe.utils.numbers import NUMBER_WORDS, find_numbers
-
-HEAD, TAIL = 6000, 3000
-"""How many characters from the beginning and from the end of a longer response are looked at."""
+from reasoning_probe.utils.numbers import find_numbers
 
 MAX_SENTENCE = 1500
 """Only so many characters of a sentence are read."""
@@ -43,14 +39,6 @@ IRREGULAR = {
 }  # fmt: skip
 _CALCULATED = re.compile(r"[0-9] ?[-+*/=\u2212\u00d7\u00f7]|\b(?:is|are|equals) [^\w\s]?[0-9.,]+\W*$")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>|</?s>|\[/?INST\]")
-_SPECIAL_AHEAD = re.compile(rf"\A(?:\s*(?:{_SPECIAL.pattern}))+")
-_NEW_QUESTION = re.compile(
-    r"^[ \t>#*]{0,8}(?:question|q|problem|exercise|example|instruction|user|human|input)"
-    r"[ \t]*\d{0,3}[ \t]*[:.)][ \t*]*",
-    re.IGNORECASE | re.MULTILINE,
-)
-_ROLE = re.compile(r"\s*(?:(?:assistant|a|answer|response|output|solution)[ \t]*[:\n]\s*)+", re.IGNORECASE)
 _LABEL = re.compile(
     r"^(?:explanation|solution|reasoning|explain|note|answer|a|calculation)[ \t]*:[ \t]*", re.IGNORECASE
 )
@@ -61,7 +49,6 @@ _NUMBERED = re.compile(
 _BULLET = re.compile(r"[ \t]*(?:[*\u2022]|-(?=[ \t]))[ \t]*")
 _ENUMERATOR = re.compile(r"[ \t]*\(?(\d{1,2})[.)](?:[ \t]+(?=\S)|[ \t]*$)")
 _OPTION = re.compile(r"(?:^|\s)\(?([A-Ea-e])[).:][ \t]+(?=\S)")
-_CUT = re.compile(r"[-+\u2212\u2013$\u20ac\u00a3\u00a5]{0,3}[0-9][0-9.,/:]*(?: [0-9]{1,3})* ?\Z")
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\b[MD]r\.)(?<!\bMrs\.)(?<!\bvs\.)(?<!\be\.g\.)(?<!\bi\.e\.)[\"')]?\s+")
 
 _REFUSAL = re.compile(
@@ -107,24 +94,6 @@ def words(text: str) -> list[str]:
     ['max', "isn't", 'an', 'animal']
     """
     return re.findall(r"[^\W_]+(?:'[a-z]+)?", text.lower().replace("\u2019", "'"))
-
-
-def clean(response: str, question: str, truncated: bool) -> str:
-    """Return the part of *response* that can hold its answer, without markup.
-
-    What follows a new question is dropped, as is a restated question before its answer. If the token limit ended the
-    response (*truncated*), so is a number that touches its end: it may have been cut in half.
-    """
-    text = response
-    if len(text) > HEAD + TAIL:
-        head, tail = text[:HEAD], text[-TAIL:]
-        text = f"{head[: head.rfind(' ') + 1]}\n\n{tail[tail.find(' ') + 1 :]}"
-    text = text.replace("\r", "\n").replace("\u2019", "'")
-    text = _SPECIAL.split(_SPECIAL_AHEAD.sub("", text), maxsplit=1)[0]
-    text = plain_text(text)
-    if truncated:
-        text = _without_cut_number(text)
-    return _this_question(text, question).strip(" \t\n")
 
 
 def sentences(text: str) -> list[Sentence]:
@@ -258,41 +227,3 @@ def _repeats(tokens: list[str], period: int, at_least: int) -> bool:
     length = max(at_least, 2 * period + 1, 4)
     tail = tokens[-length:]
     return len(tail) == length and all(tail[i] == tail[i + period] for i in range(length - period))
-
-
-def _may_go_on(rest: str) -> bool:
-    """Whether *rest*, after a number in words, may be the cut beginning of its next word, as in "twenty-o"."""
-    match = re.fullmatch(r"[ -]?(?:and[ ]|(?:an?d?)?\Z)?([a-z]{0,9})\.?", rest, re.IGNORECASE)
-    return match is not None and any(word.startswith(match[1].lower()) for word in NUMBER_WORDS)
-
-
-def _without_cut_number(text: str) -> str:
-    """Drop a number at the very end: "18" may have been cut to "1", "7.5" to "7.", "1,000" to "1,0", "4 000" to "4"."""
-    tail = text[-500:]
-    numbers = find_numbers(tail)
-    if numbers and numbers[-1].is_word and _may_go_on(tail[numbers[-1].end :]):
-        return text[: len(text) - len(tail) + numbers[-1].start]
-    said = re.escape(numbers[-1].text) if numbers else ""
-    if said and re.search(rf"(?:=|\bis) ?{said}(?![0-9.,]*[0-9]).*{said}\.\Z", tail, re.DOTALL):
-        return text  # "= 21. The answer is 21.": the number was whole before
-    cut = _CUT.search(tail)
-    return text[: len(text) - len(tail) + cut.start()] if cut else text
-
-
-def _this_question(text: str, question: str) -> str:
-    """Cut *text* where it turns to another question, and skip the question itself where it is restated first."""
-    role = _ROLE.match(text)
-    text = text[role.end() :] if role and not options_in(text) else text
-    asked = normalise_text(question)
-    for _ in range(3):
-        start = _NEW_QUESTION.match(text.lstrip())
-        if start is None:
-            break
-        text = text.lstrip()[start.end() :]
-        line, _, rest = text.partition("\n")
-        if normalise_text(line) not in asked and asked not in normalise_text(line):
-            return ""
-        role = _ROLE.match(rest)
-        text = rest[role.end() :] if role else rest
-    following = _NEW_QUESTION.search(text)
-    return text[: following.start()] if following else text

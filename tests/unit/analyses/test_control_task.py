@@ -10,7 +10,7 @@ from reasoning_probe.engine.engine import Engine
 from reasoning_probe.engine.fast.path import Fast
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
-from reasoning_probe.report.controls import control_sentences
+from reasoning_probe.report.sentences import control_sentences
 from reasoning_probe.results.run import Run
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.model_families import build

@@ -8,42 +8,22 @@ from typing import Any
 
 import pytest
 
-from conftest import Project
 from reasoning_probe.analyses import cumulative_curve
-from reasoning_probe.analyses.cumulative_curve import (
-    FEWEST,
-    HELD_OUT,
-    MOST_ITEMS,
-    measured_items,
-    merged_curves,
-    ordered,
-    plan,
-    steps,
-)
+from reasoning_probe.analyses.cumulative_curve import FEWEST, HELD_OUT, MOST_ITEMS, measured_items, ordered, plan, steps
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target
-from reasoning_probe.report.curves import curve_sentences
+from reasoning_probe.report.sentences import curve_sentences
+from reasoning_probe.results.curves import merged_curves
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
 from reasoning_probe.session.api import sweep
 from reasoning_probe.session.session import ProbeSession
 from reasoning_probe.session.settings import Settings
 from tests.helpers.fake_runs import as_run, outcome
-from tests.helpers.known_circuits import ALL, BACKUP, COPIERS, DECIDER, circuit, sums
+from tests.helpers.known_circuits import ALL, BACKUP, COPIERS, DECIDER, circuit, save_circuit, sums
+from tests.helpers.project import Project
 from tests.helpers.weight_edit_oracle import edit
-
-
-def save(project: Project, items: int = 40, **given: Any) -> tuple[str, ...]:
-    """Write a circuit and its sums; return the options that ask them."""
-    model, tokenizer = circuit(**given)
-    model.save_pretrained(project.path / "circuit")
-    tokenizer.save_pretrained(project.path / "circuit")
-    lines = [json.dumps({"id": item.id, "question": item.question, "answer": item.answer}) for item in sums(items)]
-    project.write("sums.jsonl", "\n".join(lines))
-    project.probe("arithmetic")
-    where = f"--model={project.path / 'circuit'}"
-    return where, "--ablate-heads", "--probe-dataset=arithmetic=sums.jsonl", "--probe-max-new-tokens=4"
 
 
 def lines_of(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -144,7 +124,7 @@ def test_a_backup_shows_where_heads_cost_more_together() -> None:
 
 
 def test_a_repeated_run_computes_no_curve_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = save(project, items=HELD_OUT)
+    options = save_circuit(project, items=HELD_OUT)
     result = project.run(*options)
     result.stdout.fnmatch_lines(["*, curve *"])
     first, engine = project.summary(), project.summary()["engine"]
@@ -162,19 +142,19 @@ def test_a_repeated_run_computes_no_curve_again(project: Project, monkeypatch: p
 
 @pytest.mark.parametrize("options", [("-k", "not L0H0"), ("--maxfail=1",), ("--ablate-layers", "-m", "not ablated")])
 def test_what_is_not_the_whole_sweep_has_no_curve(project: Project, options: tuple[str, ...]) -> None:
-    project.run(*save(project, items=12), *options)
+    project.run(*save_circuit(project, items=12), *options)
     assert project.summary()["curves"] == []
 
 
 def test_named_heads_and_few_or_wrong_items_have_no_curve(project: Project) -> None:
-    options = save(project, items=FEWEST - 1)
+    options = save_circuit(project, items=FEWEST - 1)
     project.run(*options)
     assert project.summary()["curves"] == []
     wrong = [{"question": item.question, "answer": "77"} for item in sums(FEWEST)]
     project.write("sums.jsonl", "\n".join(map(json.dumps, wrong)))
     project.run(*options)
     assert (project.summary()["curves"], project.summary()["datasets"]["arithmetic"]["correct"]) == ([], 0)
-    save(project, items=FEWEST)
+    save_circuit(project, items=FEWEST)
     project.run(*(option for option in options if option != "--ablate-heads"), "--probe-heads=L0,L1H2")
     assert project.summary()["curves"] == []
 
@@ -187,7 +167,7 @@ def test_what_goes_wrong_in_the_curve_costs_the_curve_alone(
         raise problem
 
     monkeypatch.setattr(cumulative_curve, "cumulative_curves", failing)
-    result = project.run(*save(project, items=12))
+    result = project.run(*save_circuit(project, items=12))
     summary = project.summary()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert len(project.outcomes()) == 12 * (1 + len(ALL))
@@ -200,7 +180,7 @@ def test_what_goes_wrong_in_the_curve_costs_the_curve_alone(
 
 
 def test_several_processes_measure_the_curve_once(project: Project) -> None:
-    options = save(project, items=24)
+    options = save_circuit(project, items=24)
     project.run(*options, "--probe-cache=off", "--probe-dir=alone")
     project.run_apart(*options, "-n2", "--probe-cache=off", "--probe-dir=shared")
     alone, shared = lines_of(project.summary("alone")), lines_of(project.summary("shared"))

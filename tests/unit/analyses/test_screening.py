@@ -9,23 +9,24 @@ import pytest
 import torch
 
 import reasoning_probe as rp
-from conftest import Project
 from reasoning_probe.analyses import screening
 from reasoning_probe.analyses.attribution import estimates
-from reasoning_probe.analyses.screening import choose, from_entry, reported, screen, spread, unmeasured
-from reasoning_probe.data.prompts.prompting import Generation, query
+from reasoning_probe.analyses.screening import choose, screen, spread
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.engine.tokenization import Codec, Encoded
 from reasoning_probe.models.ablation import ZERO, Replacement
 from reasoning_probe.models.head_map import HeadError, HeadSite
 from reasoning_probe.models.heads import find_heads
-from reasoning_probe.report.curves import screening_sentences
+from reasoning_probe.report.sentences import screening_sentences
 from reasoning_probe.results.run import Run
+from reasoning_probe.results.screening import from_entry, reported, unmeasured
 from reasoning_probe.results.stats import finite_interval, flips_needed
 from tests.helpers.character_tokenizer import Letters
-from tests.helpers.known_circuits import ALL, COPIERS, DECIDER, circuit, sums
+from tests.helpers.known_circuits import ALL, COPIERS, DECIDER, circuit, save_circuit, sums
 from tests.helpers.model_families import build
-from tests.unit.analyses.test_cumulative_curve import save
+from tests.helpers.project import Project
 
 QUERY = query("items", rp.Item(question="5 + 3?", answer="8 a", id="q"), Generation(4, ()))
 
@@ -185,7 +186,7 @@ def test_the_miss_rate_is_that_of_the_sample() -> None:
 @pytest.fixture
 def options(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     monkeypatch.setattr(screening, "SAMPLE", 2)
-    return (*save(project, items=24), "--probe-screen=4")
+    return (*save_circuit(project, items=24), "--probe-screen=4")
 
 
 def test_only_the_chosen_heads_are_computed(project: Project, options: tuple[str, ...]) -> None:
@@ -258,7 +259,7 @@ def test_the_choice_hangs_on_no_selection(project: Project, options: tuple[str, 
 
 
 def test_a_sample_that_is_the_whole_rest_leaves_no_doubt(project: Project) -> None:
-    project.run(*save(project, items=12), "--probe-screen=3")
+    project.run(*save_circuit(project, items=12), "--probe-screen=3")
     (entry,) = project.summary()["screening"]
     assert (entry["sampled"], entry["rest"], entry["ci95"]) == (9, 9, [0.0, 0.0])
     assert len(project.outcomes()) == 12 * 13
@@ -266,7 +267,7 @@ def test_a_sample_that_is_the_whole_rest_leaves_no_doubt(project: Project) -> No
 
 
 def test_several_processes_agree_on_the_heads(project: Project) -> None:
-    options = (*save(project, items=12), "--probe-screen=2")
+    options = (*save_circuit(project, items=12), "--probe-screen=2")
     project.write("conftest.py", "from reasoning_probe import screening\nscreening.SAMPLE = 2\n")
     result = project.run_apart(*options, "-n2")
     (entry,) = project.summary()["screening"]

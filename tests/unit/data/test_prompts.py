@@ -13,15 +13,16 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
-from conftest import Project
 from reasoning_probe.data.datasets import Dataset, builtin, from_items, read
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.few_shot import draw
-from reasoning_probe.data.prompts.prompting import Generation, PromptError, Prompting, Query, default_generation, query
+from reasoning_probe.data.prompts.prompting import Generation, PromptError, Prompting, default_generation
+from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.data.prompts.render import Prompter, read_template, worked
 from reasoning_probe.data.sources.records import DatasetError
 from reasoning_probe.engine.cache.cached_engine import Resumer
 from reasoning_probe.engine.tokenization import Codec
+from tests.helpers.project import Project
 
 ITEM = Item(question="What is 5 + 3?", answer="8", id="sum")
 SOLVED = Item(question="And 6 + 2?", answer="8", operands=("6", "2"), operation="+")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Project
 from reasoning_probe.data.datasets import from_items
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.shards import parse_shard, shards
+from tests.helpers.project import Project
 
 IDS = st.lists(st.text(min_size=1, max_size=8), unique=True, min_size=1, max_size=60)
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from conftest import Project
 from reasoning_probe.data.datasets import load, read
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.data.sources.hub import one_line
+from reasoning_probe.data.sources.base import one_line
 from reasoning_probe.data.sources.records import DatasetError, plain
 from reasoning_probe.data.sources.registry import located
+from tests.helpers.project import Project
 
 ROWS = [
     {"id": "a", "question": 'What is "1,5" + 2?', "answer": "3.5", "operands": ["1.5", "2"], "operation": "+"},

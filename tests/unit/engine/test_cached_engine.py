@@ -12,7 +12,7 @@ import torch
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.engine.cache import cached_engine
+from reasoning_probe.engine.cache import key
 from reasoning_probe.models import weights
 from tests.helpers.planted_model import planted
 from tests.helpers.queries import Asked, by_case, rows, spoil
@@ -146,13 +146,13 @@ def test_another_version_of_a_library_makes_it_new(
 
 def test_another_engine_makes_it_new(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked.run(tmp_path)
-    monkeypatch.setattr(cached_engine, "ENGINE_VERSION", cached_engine.ENGINE_VERSION + 1)
+    monkeypatch.setattr(key, "ENGINE_VERSION", key.ENGINE_VERSION + 1)
     assert asked.run(tmp_path)[1] == 6
 
 
 def test_judgements_are_made_anew(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasoning_probe import judged
-    from reasoning_probe.scoring.judge import Judgement
+    from reasoning_probe.results import outcome as judged
+    from reasoning_probe.scoring.judgement import Judgement
 
     asked.run(tmp_path)
     monkeypatch.setattr(judged, "judge", lambda *_: Judgement(None, False, "incomplete", "empty", "a new rule"))
@@ -164,23 +164,23 @@ def test_judgements_are_made_anew(asked: Asked, tmp_path: Path, monkeypatch: pyt
 def test_code_put_into_a_model_cannot_be_told_from_outside(asked: Asked) -> None:
     mark = weights.fingerprint(asked.model)
     hooked = asked.model.transformer.h[0].register_forward_hook(lambda *_: None)
-    assert cached_engine.context_of(asked.model, asked.tokenizer, mark) is None
+    assert key.context_of(asked.model, asked.tokenizer, mark) is None
     hooked.remove()
-    assert cached_engine.context_of(asked.model, asked.tokenizer, mark) is not None
+    assert key.context_of(asked.model, asked.tokenizer, mark) is not None
     asked.model.transformer.h[0].forward = asked.model.transformer.h[1].forward
-    assert cached_engine.context_of(asked.model, asked.tokenizer, mark) is None
+    assert key.context_of(asked.model, asked.tokenizer, mark) is None
 
 
 def test_a_tokenizer_that_shows_nothing_of_itself_cannot_be_told_from_outside(asked: Asked) -> None:
     mark = weights.fingerprint(asked.model)
-    assert cached_engine.context_of(asked.model, lambda text: {"input_ids": [1]}, mark) is None
+    assert key.context_of(asked.model, lambda text: {"input_ids": [1]}, mark) is None
     slow = SimpleNamespace(get_vocab=lambda: {"a": 0, "b": 1}, init_kwargs={"name_or_path": "here", "lower": True})
-    known = cached_engine.context_of(asked.model, slow, mark)
+    known = key.context_of(asked.model, slow, mark)
     assert known is not None
     slow.init_kwargs["name_or_path"] = "there"
-    assert cached_engine.context_of(asked.model, slow, mark) == known
+    assert key.context_of(asked.model, slow, mark) == known
     slow.init_kwargs["lower"] = False
-    assert cached_engine.context_of(asked.model, slow, mark) != known
+    assert key.context_of(asked.model, slow, mark) != known
 
 
 def test_fresh_ignores_what_is_known_and_replaces_it(asked: Asked, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import reasoning_probe as rp
-from reasoning_probe.data.prompts.prompting import Generation, query
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine, Work
 from reasoning_probe.engine.fast import path as fast
 from reasoning_probe.engine.fast import verification

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import reasoning_probe as rp
-from reasoning_probe.data.prompts.prompting import Generation, query
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine, Work
 from reasoning_probe.engine.fast import decoding, path
 from reasoning_probe.engine.fast.pooled_verification import Pool

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from conftest import Project
 from reasoning_probe.data.items import Item, ItemError
-from reasoning_probe.data.prompts.prompting import Generation, Query
-from reasoning_probe.engine.multiple_choice import accuracy, likeliest, read_choice, together
-from reasoning_probe.results.outcome import Choice, Outcome
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.engine.multiple_choice import together
+from reasoning_probe.results.outcome import Choice, Outcome, accuracy, likeliest
 from reasoning_probe.results.run import read_run
+from reasoning_probe.scoring.extraction.choices import read_choice
 from tests.helpers.planted_model import CARRIER, COLOUR_PROBE, planted
+from tests.helpers.project import Project
 from tests.helpers.weight_edit_oracle import edited, logprob
 
 ROWS = [

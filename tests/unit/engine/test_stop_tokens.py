@@ -14,7 +14,8 @@ from transformers.utils import logging as transformers_logging
 
 import reasoning_probe as rp
 from reasoning_probe.analyses.attribution import estimates
-from reasoning_probe.data.prompts.prompting import Generation, query
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.engine.tokenization import Codec
 from reasoning_probe.models.ablation import mean_output

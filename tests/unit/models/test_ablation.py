@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import reasoning_probe as rp
-from reasoning_probe.data.prompts.prompting import Generation, query
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import query
 from reasoning_probe.models.ablation import donor_of, reference_record
 from reasoning_probe.models.heads import find_heads
-from reasoning_probe.ranks import rank_changes
+from reasoning_probe.results.summary import rank_changes
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.model_families import build
 

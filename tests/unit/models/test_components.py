@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM
 from transformers.models.llama import modeling_llama
 
 import reasoning_probe as rp
-from reasoning_probe.data.prompts.prompting import Generation, query
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.engine.fast import path
 from reasoning_probe.engine.plain_path import Plain

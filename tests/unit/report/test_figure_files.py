@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from matplotlib import image
 
-from conftest import Project
 from reasoning_probe.report.figures.run_figures import write_figures
 from reasoning_probe.report.html.page import standalone_page
 from tests.helpers.fake_runs import as_run, fake_outcomes, full_run, outcome
+from tests.helpers.project import Project
 
 SVG = "{http://www.w3.org/2000/svg}"
 

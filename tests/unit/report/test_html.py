@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_probe.report import text
 from reasoning_probe.report.html import script_data as flips
 from reasoning_probe.report.html.diff import part
 from reasoning_probe.report.html.findings import findings_html
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.report.html.script_data import script_data
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils import text
 from tests.helpers.fake_runs import as_run, every_head, fake_outcomes, fake_run, full_run, outcome
 from tests.helpers.html_pages import Page, hostile_run
 

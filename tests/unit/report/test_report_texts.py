@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_probe.report import effects, text
+from reasoning_probe.report import sentences
 from reasoning_probe.report.ci.markdown import markdown_summary
+from reasoning_probe.report.format import percent
 from reasoning_probe.report.html.elements import prose
-from reasoning_probe.report.terminal.summary import ablated_line, failure_text, summary_lines
+from reasoning_probe.report.terminal.cases import ablated_line, failure_text
+from reasoning_probe.report.terminal.summary import summary_lines
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, every_head, fake_outcomes, fake_run, outcome
 from tests.helpers.html_pages import HOSTILE, HOSTILE_RUN, hostile_run
@@ -23,7 +25,7 @@ from tests.helpers.html_pages import HOSTILE, HOSTILE_RUN, hostile_run
 def test_sentences_for_each_finding() -> None:
     def said(sizes: dict[str, int], **values: object) -> list[str]:
         outcomes = [replace(found, **values) for found in fake_outcomes(sizes, noise=0)]  # type: ignore[arg-type]
-        return effects.sentences(as_run(outcomes))
+        return sentences.sentences(as_run(outcomes))
 
     assert said({"logic": 8}) == [
         "With 8 items and 16 heads no single head can reach significance on logic;"
@@ -48,7 +50,7 @@ def test_advice_can_be_followed_whatever_the_dataset() -> None:
     """Only generated datasets have 200 items to give; ``--probe-items 200`` is an error for the built-in gsm8k."""
     outcomes = fake_outcomes({"gsm8k": 5}, noise=0)
     run = as_run([replace(found, correct=True, category=None) for found in outcomes])
-    assert effects.sentences(run) == [
+    assert sentences.sentences(run) == [
         "With 5 items and 16 heads no single head can reach significance on gsm8k; 10 flips are needed:"
         " try 200 items by --probe-dataset gsm8k=FILE."
     ]
@@ -63,7 +65,7 @@ def test_the_logprob_speaks_where_the_accuracy_cannot() -> None:
         for found in outcomes
         for target, off in (("L0H0", 0.0), ("L0H1", 2.5), ("L1H0", -0.5), ("L1H1", 0.001))
     ]
-    assert effects.sentences(as_run(outcomes)) == [
+    assert sentences.sentences(as_run(outcomes)) == [
         "No head can be judged on arithmetic: the baseline is 0 %.",
         "2 of 4 heads move the log-probability of the expected answer on arithmetic: L0H1 (-2.50 nats) and"
         " L1H0 (+0.50).",
@@ -77,7 +79,7 @@ def test_remarks_name_formatting_and_the_commonest_answer() -> None:
     ]
     asked = [outcome("logic", str(index), expected=label) for index, label in enumerate(["yes", "yes", "no"])]
     run = as_run(solved + asked, formats={"gsm8k": "gsm8k", "logic": "plain"})
-    said = effects.remarks(run)
+    said = sentences.remarks(run)
     assert (
         "gsm8k: strict extraction finds 50 % right, flexible 100 %; the difference is formatting, not reasoning."
         in said
@@ -89,7 +91,7 @@ def test_remarks_name_formatting_and_the_commonest_answer() -> None:
 def test_few_right_answers_are_called_so() -> None:
     outcomes = [outcome(item=str(index), correct=index < 4, answer=str(index < 4)) for index in range(40)]
     outcomes += [replace(found, target=target, ablation="zero") for found in outcomes for target in every_head()]
-    assert effects.sentences(as_run(outcomes)) == [
+    assert sentences.sentences(as_run(outcomes)) == [
         "No drop could be significant on arithmetic: 10 flips are needed, and only 4 of 40 items are answered right"
         " to begin with."
     ]
@@ -152,7 +154,7 @@ def test_no_line_ends_within_an_option_or_before_its_unit(said: str, shown: str)
 
 def test_a_name_that_no_shell_takes_is_in_no_command() -> None:
     for name, said in {"mine": "mine=FILE.", "<b> x": "NAME=FILE.", "n" * 99: "NAME=FILE."}.items():
-        sentence = effects.sentences(as_run([outcome(name), outcome(name, target="L0H0")]))[0]
+        sentence = sentences.sentences(as_run([outcome(name), outcome(name, target="L0H0")]))[0]
         assert sentence.endswith(said)
         assert len(sentence) < 250
 
@@ -179,4 +181,4 @@ def test_markdown_is_short_and_plain() -> None:
     ("share", "shown"), [(0.0, "0 %"), (0.004, "0.4 %"), (0.5, "50 %"), (0.996, "99.6 %"), (1.0, "100 %")]
 )
 def test_percent_never_rounds_to_all_or_nothing(share: float, shown: str) -> None:
-    assert text.percent(share) == shown
+    assert percent(share) == shown

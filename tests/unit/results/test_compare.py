@@ -26,7 +26,8 @@ from reasoning_probe.report.terminal.tables import console
 from reasoning_probe.results import stats
 from reasoning_probe.results.compare import Comparison, compare
 from reasoning_probe.results.outcome import Outcome
-from reasoning_probe.results.run import Run, RunError, plain, read_run, write_run
+from reasoning_probe.results.run import Run, RunError, read_run, write_run
+from reasoning_probe.utils.files import plain
 from tests.helpers.corrupt_json import damaged
 from tests.helpers.fake_runs import as_run, fake_outcomes, full_run, outcome
 

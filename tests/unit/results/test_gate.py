@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.limits import Rules, parse_limits, parse_share
 from reasoning_probe.pytest_plugin.gate import Gatekeeper
-from reasoning_probe.results.gate import judge
+from reasoning_probe.results.gate import Rules, judge, parse_limits, parse_share
 from reasoning_probe.results.gate_reference import Answered, file_of, other_items, read_reference, write_reference
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.run import Run, RunError, read_run, write_run

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from conftest import Project
 from reasoning_probe.cli import main
-from reasoning_probe.report.effects import sentences
+from reasoning_probe.report.sentences import sentences
 from reasoning_probe.results.merge import merge_runs
 from reasoning_probe.results.outcome import Outcome
-from reasoning_probe.results.run import Run, RunError, plain, read_run, write_run
+from reasoning_probe.results.run import Run, RunError, read_run, write_run
+from reasoning_probe.utils.files import plain
 from tests.helpers.corrupt_json import damaged
 from tests.helpers.fake_runs import as_run, fake_outcomes, full_run, outcome
+from tests.helpers.project import Project
 
 TARGETS = ["--probe-heads", "L1H2,L0", "--ablation", "zero,mean"]
 

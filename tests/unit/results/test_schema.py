@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import Project
-from reasoning_probe.results.run import SCHEMA_VERSION, plain
+from reasoning_probe.results.run import SCHEMA_VERSION
 from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, checker, compiled, schema
+from reasoning_probe.utils.files import plain
 from tests.helpers.corrupt_json import VALUES, damaged
 from tests.helpers.fake_runs import as_run, full_run, outcome
+from tests.helpers.project import Project
 
 
 def strictly_whole(_: Any, value: Any) -> bool:

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.scoring.error_categories import RULES
+from reasoning_probe.scoring.error_categories import CATEGORIES, RULES
 from reasoning_probe.scoring.extraction.equations import find_equations
 from reasoning_probe.scoring.gold_solution import reference_of
-from reasoning_probe.scoring.judge import CATEGORIES, Judgement, judge
+from reasoning_probe.scoring.judge import judge
+from reasoning_probe.scoring.judgement import Judgement
 
 SUM = Item(question="What is 5 + 3?", answer="8")
 LESS = Item(question="What is 10 - 4?", answer="6")

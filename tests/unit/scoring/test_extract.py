@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.scoring.extract import extract_answer, flexible_match, is_correct, same_number, strict_match
+from reasoning_probe.scoring.extract import extract_answer, is_correct
+from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
 from reasoning_probe.utils.numbers import render_number
 
 SUM = Item(question="What is 5 + 3?", answer="8")

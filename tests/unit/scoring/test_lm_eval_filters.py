@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.accuracy.lm_eval_parity import LABELLED, compare, read, trap
-from reasoning_probe.scoring.extract import flexible_match, same_number, strict_match
+from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
 
 INVALID = "[invalid]"
 ROWS = read(LABELLED)

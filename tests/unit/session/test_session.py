@@ -12,7 +12,8 @@ import pytest
 from reasoning_probe.data.items import Item
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.models.head_map import HeadError, HeadMap
-from reasoning_probe.session.session import Case, ProbeSession
+from reasoning_probe.session.plan import Case
+from reasoning_probe.session.session import ProbeSession
 from reasoning_probe.session.settings import Settings
 from tests.helpers.planted_model import CARRIER, planted
 

@@ -1,0 +1,50 @@
+"""A query: an item as it is sent to the model, with the answer that is expected to follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reasoning_probe.data.items import Item
+from reasoning_probe.data.prompts.prompting import PLAIN, Generation
+
+
+@dataclass(frozen=True)
+class Query:
+    """An item as it is sent to the model.
+
+    ``joint`` stands between the prompt and the expected answer whose log-probability is taken. ``special_tokens``
+    says whether the tokenizer adds its own to the prompt; a chat template has written them already.
+    """
+
+    dataset: str
+    item: Item
+    prompt: str
+    generation: Generation
+    joint: str = " "
+    special_tokens: bool = True
+
+    @property
+    def continuation(self) -> str:
+        """The expected answer as it would continue the prompt."""
+        return self.joint + self.item.answer
+
+    @property
+    def item_id(self) -> str:
+        """The item's id; datasets and ``sweep`` give one to every item."""
+        assert self.item.id is not None
+        return self.item.id
+
+
+def query(dataset: str, item: Item, generation: Generation) -> Query:
+    """Return *item* in the plain prompt."""
+    return Query(dataset, item, PLAIN.format(question=item.question), generation)
+
+
+def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
+    r"""Return *text* up to the first occurrence of any stop string.
+
+    >>> cut_at_stop(" 8\\nQuestion: next", ("Question:",))
+    ' 8\\n'
+    """
+    ends = [position for word in stop if (position := text.find(word)) >= 0]
+    return text[: min(ends)] if ends else text

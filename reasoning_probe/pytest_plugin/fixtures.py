@@ -1,0 +1,104 @@
+"""The fixtures of a probe: the model, the case, the item, the ablation, and the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reasoning_probe.pytest_plugin.collection import cases_of, members
+from reasoning_probe.pytest_plugin.state import ASKED, GROUP, STATE, UNCHANGED
+
+if TYPE_CHECKING:
+    from reasoning_probe.data.items import Item
+    from reasoning_probe.results.outcome import Outcome
+    from reasoning_probe.session.plan import Case
+
+
+@pytest.fixture(scope="session")
+def probe_model(request: pytest.FixtureRequest) -> Any:
+    """The model that is probed, ``(model, tokenizer)``; override it to probe a model in memory."""
+    state = request.config.stash[STATE]
+    loaded = _or_exit(state.session.machine.load)
+    return loaded.model, loaded.tokenizer
+
+
+@pytest.fixture
+def probe_case(request: pytest.FixtureRequest) -> Case:
+    """The item and the target of this case; a group's is another whenever the test's body runs."""
+    return members(request.param)[0]
+
+
+@pytest.fixture
+def item(probe_case: Case) -> Item:
+    """The item that this case asks: question, expected answer, kind, operands."""
+    return probe_case.item
+
+
+@pytest.fixture
+def ablation(probe_case: Case) -> str:
+    """What is switched off in this case: ``baseline``, ``L3H7``, ``L3`` or ``L3H7+L5H1``."""
+    return probe_case.target_name
+
+
+@pytest.fixture
+def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
+    """What the model answered, an ``Outcome``: ``response``, ``answer``, ``correct``, ``category``, ..."""
+    from reasoning_probe.pytest_plugin.head_granularity import answers
+    from reasoning_probe.report.effects import changed
+
+    session = request.config.stash[STATE].session
+    cases = cases_of(request.node)
+    answered = answers(cases, lambda case: _ask(request, case))
+    if not answered:
+        request.node.stash[UNCHANGED] = session.left_out(probe_case)  # no row on the page
+        pytest.skip(session.why_none(probe_case))
+    pairs = [(outcome, session.baseline_of(outcome)) for _, outcome in answered]
+    request.node.stash[UNCHANGED] = all(
+        outcome is not baseline and baseline is not None and not changed(outcome, baseline)
+        for outcome, baseline in pairs
+    )
+    request.node.stash[ASKED] = answered[0][1]
+    request.node.stash[GROUP] = {case.key: outcome for case, outcome in answered}
+    return answered[0][1]
+
+
+def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
+    from reasoning_probe.pytest_plugin.progress import progress_bar
+
+    config = request.config
+    state = config.stash[STATE]
+    session = state.session
+    worker = state.worker
+
+    def prepare() -> None:
+        if session.engine is None and session.machine.provided is None:
+            given = request.getfixturevalue("probe_model")
+            if not session.machine.loaded:  # an overridden fixture, not ours
+                session.machine.provide(given)
+
+    def asked() -> Outcome | None:
+        if worker is not None:
+            return worker.outcome(case, prepare)
+        prepare()
+        whole = not config.getvalue("maxfail")  # with -x the sweep goes only as far as the tests do
+        with progress_bar(config) as progress:
+            return session.outcome(case, whole_plan=whole, progress=progress)
+
+    outcome: Outcome | None = _or_exit(asked)
+    return outcome
+
+
+def _or_exit(call: Any) -> Any:
+    """Return what *call* returns; what is wrong with a model ends the session in one line, exit code 4."""
+    try:
+        return call()
+    except ValueError as problem:
+        from reasoning_probe.data.prompts.prompting import PromptError
+        from reasoning_probe.models.errors import ModelError
+        from reasoning_probe.models.head_map import HeadError
+        from reasoning_probe.session.extensions import ExtensionError
+
+        if isinstance(problem, ModelError | HeadError | PromptError | ExtensionError):
+            pytest.exit(str(problem), returncode=pytest.ExitCode.USAGE_ERROR)
+        raise

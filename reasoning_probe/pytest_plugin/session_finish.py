@@ -1,0 +1,93 @@
+"""The end of a pytest session: post-sweep analyses, the run's files, the job summary, JUnit's gate."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reasoning_probe.pytest_plugin.state import State, extensions
+
+if TYPE_CHECKING:
+    from reasoning_probe.results.run import Run
+    from reasoning_probe.session.session import ProgressBar
+
+
+def write_files(state: State, progress: ProgressBar, *, interrupted: bool) -> None:
+    """Write the run's files, or in an xdist worker hand over what only it knows. Raises ``OSError``.
+
+    *progress* is told of what is measured before: the cumulative curves.
+    """
+    if state.started and not interrupted:
+        state.session.measure_more(progress)
+    if hasattr(state.config, "workerinput"):
+        if state._worker is not None:
+            state._worker.leave()
+        return
+    if state.shared is not None:
+        from reasoning_probe.pytest_plugin.xdist import gather
+
+        state.run = gather(state.shared, interrupted=interrupted)
+        state.early = interrupted and state.run is None and any(state.shared.glob("*.lock"))
+    elif state.started:
+        state.run = state.session.finish()
+        state.early = interrupted and state.run is None
+    if state.run is not None:
+        from reasoning_probe.results.run import write_run
+        from reasoning_probe.session.extensions import ExtensionError, plain_sections
+        from reasoning_probe.utils.files import plain
+
+        state.run = state.gate.judged(state.run)
+        try:
+            sections = extensions(state.config).sections(state.run)
+            state.run.summary["sections"] = plain(plain_sections(sections))
+        except Exception as problem:  # a user's own code: what was computed is written all the same
+            said = str(problem) if isinstance(problem, ExtensionError) else repr(problem)
+            state.unwritten = f"pytest_reasoning_probe_section failed, no section is written: {said}"
+        write_run(state.settings.directory, state.run)
+        if state.settings.figures:
+            from reasoning_probe.report.figures.run_figures import FOLDER, write_figures
+
+            write_figures(state.settings.directory / FOLDER, state.run)
+        state.gate.record(state.run)
+        _sum_up(state, state.run)
+
+
+def _sum_up(state: State, run: Run) -> None:
+    """Append to the summary of the CI job, where there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        from reasoning_probe.report.ci.github import append_summary
+
+        try:
+            append_summary(Path(path), run)
+        except OSError as problem:  # the run is whole without it
+            state.unsummed = f"cannot write the job summary {path}: {problem.strerror}"
+
+
+def complete_junit(state: State) -> None:
+    """Add the gate's checks to the file of ``--junitxml``, if there is one and it is JUnit's. Raises ``OSError``."""
+    given = getattr(state.config.option, "xmlpath", None)
+    gate = None if state.run is None else state.run.summary.get("gate")
+    if not given or not gate:
+        return
+    from xml.etree.ElementTree import ParseError
+
+    from reasoning_probe.report.ci.junit import with_gate
+    from reasoning_probe.utils.files import write_text
+
+    path = Path(state.config.invocation_params.dir, os.path.expanduser(os.path.expandvars(given)))
+    with suppress(ParseError):  # somebody else's file
+        write_text(path, with_gate(path.read_text(encoding="utf-8"), gate))
+
+
+def unwritten(problem: OSError | KeyboardInterrupt, state: State) -> str:
+    """Return in one line what *problem* kept from being written, and what to do."""
+    kept = "" if state.settings.cache is None else f"; the outcomes are kept in {state.settings.cache}"
+    if isinstance(problem, KeyboardInterrupt):
+        return f"interrupted while the files were written{kept}: the same command goes on from there"
+    return (
+        f"cannot write {problem.filename or state.settings.directory}: {problem.strerror}{kept}: run the same command"
+        " again when that is mended, or name another folder with --probe-dir"
+    )

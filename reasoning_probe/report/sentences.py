@@ -1,0 +1,298 @@
+"""The sentences of a report: what a run shows, in plain words, with the condition under which each is true."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reasoning_probe.data.generators import NAMES as GENERATED
+from reasoning_probe.report.effects import Finding, Group, groups, significant
+from reasoning_probe.report.format import nats, percent, points
+from reasoning_probe.results.run import Run
+from reasoning_probe.results.stats import items_to_try
+from reasoning_probe.utils.text import count, listed, one_line
+
+CARRY = 0.9
+"""Heads carry a task where, with all others off, so large a part of the baseline's accuracy is left."""
+
+BACKS_UP = 1.0
+"""Nats by which heads must cost more together than one by one for a sentence."""
+
+Entry = Mapping[str, Any]
+MOST_NAME = 60
+"""Characters of a dataset's name in a sentence."""
+
+_TYPED = re.compile(r"[\w.-]{1,40}")  # a name that a shell takes as it is
+
+BROKEN = -0.5
+"""Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""
+
+_MOST = 4
+
+
+def control_sentences(run: Run) -> list[str]:
+    """Return whether the targets that matter also break plain text, and which ranks hang on the ablation."""
+    control = run.summary.get("control")
+    sentences = [] if control is None else _controlled(run, control["targets"])
+    changed = [
+        f"{change['target']} ({', '.join(f'{name} {rank}' for name, rank in change['ranks'].items())})"
+        for change in run.summary.get("rank_changes") or ()
+    ]
+    if changed:
+        sentences.append(f"The rank depends on the ablation for {listed(changed, _MOST)}: trust none of these alone.")
+    return sentences
+
+
+def _controlled(run: Run, rows: list[dict[str, object]]) -> list[str]:
+    several = len({row["ablation"] for row in rows}) > 1
+    matter = {
+        (row["target"], row["ablation"]) for group in groups(run) for row in group.rows if significant(row)
+    }  # on any dataset
+    broken: list[str] = []
+    spared: list[str] = []
+    for row in rows:
+        if (row["target"], row["ablation"]) not in matter:
+            continue
+        suffix = f" {row['ablation']}" if several else ""
+        delta = float(str(row["delta"])) if row["delta"] is not None else None
+        name = f"{row['target']}{suffix} ({nats(delta)})"
+        (broken if delta is None or delta <= BROKEN else spared).append(name)
+    sentences = []
+    if broken:
+        sentences.append(
+            f"Without {listed(broken, _MOST)} the model is broken: plain text suffers, too (nats a token)."
+        )
+    if spared:
+        sentences.append(
+            f"Plain text hardly needs {listed(spared, _MOST)} (nats a token): reasoning, not a broken model."
+        )
+    return sentences
+
+
+def curve_sentences(run: Run) -> list[str]:
+    """Return how few heads carry each task, and which heads cost more together than their single effects add up to."""
+    said = []
+    keys = dict.fromkeys((str(entry["dataset"]), str(entry["ablation"])) for entry in run.summary.get("curves") or ())
+    several = len({ablation for _, ablation in keys}) > 1
+    for dataset, ablation in keys:
+        found = _of(run, dataset, ablation)
+        under = f" ({ablation} ablation)" if several else ""
+        said += _told(found, dataset + under)
+    return said
+
+
+def _told(found: Mapping[str, Entry], on: str) -> list[str]:
+    return [sentence for sentence in (_carried(found, on), _backed_up(found, on)) if sentence]
+
+
+def _of(run: Run, dataset: str, ablation: str) -> dict[str, Entry]:
+    return {
+        str(entry["kind"]): entry
+        for entry in run.summary.get("curves") or ()
+        if (entry["dataset"], str(entry["ablation"])) == (dataset, ablation) and entry["points"]
+    }
+
+
+def _carried(found: Mapping[str, Entry], on: str) -> str:
+    if "kept" not in found:
+        return ""
+    entry = found["kept"]
+    points: Sequence[Mapping[str, Any]] = entry["points"]
+    whole, heads = points[-1], len(entry["order"])
+    enough = next((point for point in points if point["accuracy"] >= CARRY * whole["accuracy"]), whole)
+    if not whole["correct"] or enough is whole:
+        return ""
+    if not enough["heads"]:
+        return f"With every head off {percent(enough['accuracy'])} of {on} stay right: it needs no attention."
+    return (
+        f"{enough['heads']} of {count(heads, 'head')} carry {on}: with all others off {percent(enough['accuracy'])} are"
+        f" right, of {percent(whole['accuracy'])} ({count(whole['items'], 'item')})."
+    )
+
+
+def _backed_up(found: Mapping[str, Entry], on: str) -> str:
+    """Say where the fewest heads cost more together than one by one, which is what backing each other up looks like."""
+    candidates = []
+    for kind, entry in found.items():
+        heads = len(entry["order"])
+        start = entry["points"][0 if kind == "off" else -1].get("mean_answer_logprob")
+        for point in entry["points"]:
+            together, added = point.get("mean_answer_logprob"), point.get("if_added")
+            if None in (start, together, added):
+                continue
+            off = point["heads"] if kind == "off" else heads - point["heads"]
+            if off > 1 and start - together >= max(BACKS_UP, 2 * (start - added)):
+                candidates.append((off, kind, start - together, start - added))
+    if not candidates:
+        return ""
+    off, kind, together, added = min(candidates)
+    which = "strongest" if kind == "off" else "weakest"
+    return (
+        f"Off together, the {off} {which} heads cost {on} {together:.2f} nats, where their single effects add up to"
+        f" {added:.2f}: heads back each other up."
+    )
+
+
+def screening_sentences(run: Run) -> list[str]:
+    """Return what was measured of the heads that were ranked, and how many of the others may matter all the same."""
+    said = []
+    for entry in run.summary.get("screening") or ():
+        chosen = (
+            f"Screening of {entry['dataset']} ({entry['ablation']} ablation): of {count(entry['candidates'], 'head')}"
+            f" the first {entry['ranked']:,} by first-order attribution were measured"
+        )
+        if not entry["rest"]:
+            said.append(f"{chosen}: all of them.")
+        elif entry["sampled"] == entry["rest"]:
+            matter = "matters" if entry["missed"] == 1 else "matter"
+            said.append(f"{chosen}, and all {entry['rest']:,} others, of which {entry['missed']:,} {matter}.")
+        elif entry["miss_rate"] is None:
+            said.append(f"{chosen}, and none of the other {entry['rest']:,}: how many of these matter is not known.")
+        else:
+            matter = "matters" if entry["missed"] == 1 else "matter"
+            low, high = map(percent, entry["ci95"])
+            said.append(
+                f"{chosen}. Of {entry['sampled']:,} of the other {entry['rest']:,}, drawn at random,"
+                f" {entry['missed']:,} {matter}: a miss rate of {percent(entry['miss_rate'])} ({low} to {high})."
+            )
+    return said
+
+
+def accuracy_sentence(run: Run) -> str:
+    """Say how many questions the model answers right.
+
+    Never empty: ``tiny-reasoner answers 17 of 22 questions right (77 %).``
+    """
+    entries = run.summary["datasets"].values()
+    items, correct = sum(entry["items"] for entry in entries), sum(entry["correct"] for entry in entries)
+    name = run.summary["model"]["name"]
+    if not items:
+        return f"{name} was asked nothing."
+    return f"{name} answers {correct:,} of {count(items, 'question')} right ({percent(correct / items)})."
+
+
+def sentences(run: Run) -> list[str]:
+    """Return what was found about the targets, the most telling first; datasets that share a finding share one."""
+    return [sentence for sentence, _ in told(run)]
+
+
+def told(run: Run) -> list[tuple[str, bool]]:
+    """Return the sentences, and of each whether it warns: something could not be found out."""
+    by_finding: dict[tuple[Any, ...], list[Group]] = {}
+    several = len({group.ablation for group in groups(run)}) > 1
+    order: dict[Finding, int] = {"found": 0, "none": 1, "few_right": 2, "few_items": 3, "floor": 4}
+    for group in sorted(groups(run), key=lambda group: order[group.finding]):
+        shared = group.finding in ("few_items", "floor")
+        key = (group.finding, group.ablation if several else "", group.noun, len(group.rows), group.flips_needed)
+        by_finding.setdefault(key if shared else (*key, group.dataset), []).append(group)
+    said = [
+        (_sentence(members, _under(members[0], several), run), members[0].finding not in ("found", "none"))
+        for members in by_finding.values()
+    ]
+    silent = [group for group in groups(run) if not group.significant and group.moving]
+    moved = [(_logprob_sentence(group, _under(group, several)), False) for group in silent]
+    return [*((sentence, True) for sentence in _extent(run)), *said, *moved]
+
+
+def _under(group: Group, several: bool) -> str:
+    return f" ({group.ablation} ablation)" if several else ""
+
+
+def _extent(run: Run) -> list[str]:
+    """Say where the run is not the whole sweep: it was ended early, or is a shard."""
+    partial, shard = run.summary.get("partial"), run.summary.get("shard")
+    said = []
+    if partial:
+        said.append(
+            f"This run ended early, with {partial['done']:,} of {count(partial['planned'], 'outcome')}:"
+            " the same command goes on from there (without -x, if that ended it)."
+        )
+    if shard:
+        part = f"These are the shards {one_line(shard, 40)}" if "," in shard else f"This is shard {one_line(shard, 40)}"
+        said.append(f"{part} of the items: reasoning-probe merge puts the shards together.")
+    return said
+
+
+def _sentence(members: list[Group], ablation: str, run: Run) -> str:
+    group = members[0]
+    names, noun = [one_line(member.dataset, MOST_NAME) for member in members], group.noun
+    asked = count(group.items, "item")
+    needed = group.flips_needed
+    on = listed(names) + ablation
+    if group.finding == "found":
+        found = group.significant
+        effects = [f"{row['target']} ({points(row['delta'])}{' points' if row is found[0] else ''})" for row in found]
+        matter = "matters" if len(found) == 1 else "matter"
+        return f"{asked}: {len(found)} of {group.counted} {matter} for {on}: {listed(effects, 4)}."
+    if group.finding == "floor":
+        return f"No {noun} can be judged on {on}: the baseline is 0 %."
+    if group.finding == "none":
+        least = points(needed / group.items).removeprefix("+")
+        return (
+            f"None of {group.counted} matters for {on} as far as {asked} can show:"
+            f" a change of {least} points ({needed} flips one way) would have been significant."
+        )
+    if group.finding == "few_right":
+        return (
+            f"No drop could be significant on {on}: {needed} flips are needed, and only"
+            f" {group.entry['correct']} of {asked} are answered right to begin with."
+        )
+    fewest, most = min(member.items for member in members), max(member.items for member in members)
+    items = count(most, "item") if fewest == most else f"{fewest} to {count(most, 'item')}"
+    single = "single " if noun == "head" else ""
+    return (
+        f"With {items} and {group.counted} no {single}{noun} can reach significance on {on};"
+        f" {needed} flips are needed: {_more_items(names, items_to_try(needed), run)}."
+    )
+
+
+def _more_items(datasets: list[str], items: int, run: Run) -> str:
+    """Say how to ask more, so that it works as typed: only generated datasets have as many items as one wants."""
+    growing = [dataset for dataset in datasets if dataset in GENERATED]
+    if all(dataset in GENERATED for dataset in run.summary["datasets"]):
+        return f"try --probe-items {items}"
+    ways = [f"--probe-items {','.join(f'{dataset}={items}' for dataset in growing)}"] if growing else []
+    if fixed := [dataset for dataset in datasets if dataset not in GENERATED]:
+        name = fixed[0] if len(fixed) == 1 and _TYPED.fullmatch(fixed[0]) else "NAME"
+        ways.append(f"{items} items by --probe-dataset {name}=FILE")
+    return f"try {' and '.join(ways)}"
+
+
+def _logprob_sentence(group: Group, ablation: str) -> str:
+    """Say which targets move the log-probability of the expected answer, where the accuracy cannot tell."""
+    found = group.moving
+    effects = [f"{row['target']} ({nats(row['delta_logprob'])}{' nats' if row is found[0] else ''})" for row in found]
+    move = "moves" if len(found) == 1 else "move"
+    return (
+        f"{len(found)} of {group.counted} {move} the log-probability of the expected answer on"
+        f" {one_line(group.dataset, MOST_NAME)}{ablation}: {listed(effects, 4)}."
+    )
+
+
+def remarks(run: Run) -> list[str]:
+    """Return what a reader must know to read the accuracies right, a sentence each."""
+    said = []
+    if (run.summary.get("prompting") or {}).get("chat_template_unused"):
+        said.append("The model has a chat template that was not used: --probe-chat on puts the questions in it.")
+    for dataset, entry in run.summary["datasets"].items():
+        if always := entry.get("always"):
+            said.append(f"{dataset}: always answering “{always['answer']}” would score {percent(always['accuracy'])}.")
+        if entry["items"] and entry["correct"] == entry["items"]:
+            said.append(f"{dataset}: every answer is right, so a target can only lose.")
+        strict, flexible = entry.get("strict"), entry.get("flexible")
+        if strict != flexible:
+            said.append(
+                f"{dataset}: strict extraction finds {percent(strict)} right, flexible {percent(flexible)};"
+                " the difference is formatting, not reasoning."
+            )
+    return said
+
+
+def skipped_sentence(run: Run) -> str:
+    """Return how many items were left out, with one of them and its reason; empty where none was."""
+    skipped = run.summary["skipped"]
+    if not skipped:
+        return ""
+    first, such = skipped[0], ", such as" if len(skipped) > 1 else ","
+    return f"Skipped {count(len(skipped), 'item')}{such} {first['dataset']} {first['item']}: {first['reason']}"

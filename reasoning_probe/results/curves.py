@@ -1,0 +1,57 @@
+"""The cumulative curves of a run: merging those of several processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from reasoning_probe.results import stats
+
+Entry = dict[str, Any]
+"""One line of one dataset's curve, ``off`` or ``kept``; an element of ``curves`` in ``run.json``."""
+
+
+def merged_curves(parts: Sequence[Sequence[Entry] | None]) -> list[Entry]:
+    """Return the curves of several processes as one: what each measured on its own items, by its own order, counts."""
+    lines: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in (entry for part in parts for entry in part or ()):
+        lines.setdefault((entry["dataset"], entry["ablation"], entry["kind"]), []).append(entry)
+    return [entries[0] if len(entries) == 1 else _pooled(entries) for entries in lines.values()]
+
+
+def _pooled(entries: Sequence[Entry]) -> Entry:
+    places: dict[str, int] = {}
+    for entry in entries:
+        for place, target in enumerate(entry["order"]):
+            places[target] = places.get(target, 0) + place
+    points: dict[int, list[dict[str, Any]]] = {}
+    for point in (point for entry in entries for point in entry["points"]):
+        points.setdefault(point["heads"], []).append(point)
+    return entries[0] | {
+        "order": sorted(places, key=places.__getitem__),
+        "held_out": all(entry["held_out"] for entry in entries),
+        "ranked_on": sum(entry["ranked_on"] for entry in entries),
+        "orders": sum(entry["orders"] for entry in entries),
+        "points": [_pooled_point(alike) for _, alike in sorted(points.items())],
+    }
+
+
+def _pooled_point(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    items, correct = (sum(point[key] for point in points) for key in ("items", "correct"))
+
+    def weighted(key: str) -> float | None:
+        known = [(point[key], point["logprobs"]) for point in points if point[key] is not None and point["logprobs"]]
+        weight = sum(count for _, count in known)
+        return math.fsum(value * count for value, count in known) / weight if weight else None
+
+    return {
+        "heads": points[0]["heads"],
+        "items": items,
+        "correct": correct,
+        "accuracy": correct / items,
+        "ci95": list(stats.wilson(correct, items)),
+        "mean_answer_logprob": weighted("mean_answer_logprob"),
+        "logprobs": sum(point["logprobs"] for point in points),
+        "if_added": weighted("if_added"),
+    }

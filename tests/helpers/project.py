@@ -1,0 +1,72 @@
+"""A user's folder in which pytest is run, and what its terminal and files say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROBES = Path(__file__).parents[2] / "probes"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A user's folder, in which pytest is run."""
+
+    pytester: pytest.Pytester
+    model: Path
+
+    @property
+    def path(self) -> Path:
+        return self.pytester.path
+
+    def probe(self, *names: str) -> None:
+        """Copy the repository's probes of these datasets."""
+        for name in names:
+            shutil.copy(PROBES / f"test_{name}.py", self.path)
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def run(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
+        """Run pytest in this process on the planted model; pages cost a second, so they are only made where asked."""
+        return self.pytester.runpytest_inprocess(*self._first(page), *args, no_reraise_ctrlc=True)
+
+    def run_apart(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
+        """Run pytest in a process of its own, which takes the seconds that torch's import takes."""
+        return self.pytester.runpytest_subprocess(*self._first(page), *args, timeout=300)
+
+    def _first(self, page: bool) -> list[str]:
+        off = ["hypothesispytest"] if page else ["hypothesispytest", "html"]  # hypothesis takes seconds to import
+        # With a blank in place of the "=" pytest would look for its root beside the model, too.
+        return [*(word for name in off for word in ("-p", f"no:{name}")), f"--model={self.model}"]
+
+    def outcomes(self, folder: str = "reports") -> list[dict[str, Any]]:
+        text = (self.path / folder / "outcomes.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    def computed(self, folder: str = "reports") -> set[tuple[str, str]]:
+        """The (item, target) pairs that the run computed."""
+        return {(outcome["item"], outcome["target"]) for outcome in self.outcomes(folder)}
+
+    def summary(self, folder: str = "reports") -> dict[str, Any]:
+        summary: dict[str, Any] = json.loads((self.path / folder / "run.json").read_text(encoding="utf-8"))
+        return summary
+
+
+def gate_lines(result: pytest.RunResult) -> list[str]:
+    """The lines of the gate in the terminal, wrapped ones joined."""
+    found: list[str] = []
+    for line in result.outlines:
+        if line.startswith("gate"):
+            found.append(line)
+        elif found and line.startswith("  "):
+            found[-1] += " " + line.strip()
+    return found
