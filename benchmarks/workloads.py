@@ -8,7 +8,7 @@ from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.tokenization import Job
+from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.targets import Target
 
@@ -19,10 +19,10 @@ def queries(items: int, new_tokens: int) -> list[Query]:
     return [query(*every[at * len(every) // items], Generation(new_tokens)) for at in range(items)]
 
 
-def jobs_of(engine: Engine, asked: Sequence[Query], targets: Sequence[Target]) -> list[Job]:
+def jobs_of(engine: Engine, asked: Sequence[Query], targets: Sequence[Target]) -> list[AblationJob]:
     """Return what the engine's ways answer: each query with its baseline's reply, *targets* off one at a time."""
     found = []
     for each in asked:
         encoded, stop = engine.codec.encode(each), each.generation.stop
-        found.append(Job(encoded, stop, engine.plain.baseline(encoded, stop), tuple(targets), ZERO))
+        found.append(AblationJob(encoded, stop, engine.plain.baseline(encoded, stop), tuple(targets), ZERO))
     return found

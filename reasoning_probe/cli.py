@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from reasoning_probe.engine.cache.store import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
 from reasoning_probe.results.export import TABLES, ExtraError, csv_file, parquet_file
-from reasoning_probe.results.gate import EVERY, MAX_DROP, Rules, parse_limits, parse_share
+from reasoning_probe.results.gate import EVERY, MAX_DROP, GateRules, parse_limits, parse_share
 from reasoning_probe.results.run import Run, RunError, check_folder, read_run, write_run, write_summary
-from reasoning_probe.utils.files import write_bytes, write_text
+from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text
 
 T = TypeVar("T")
 
@@ -92,10 +92,10 @@ class _Version(argparse.Action):
 
 
 def _show(options: argparse.Namespace) -> None:
-    from reasoning_probe.report.terminal.show import show
+    from reasoning_probe.report.terminal.show import print_run
     from reasoning_probe.report.terminal.tables import console
 
-    show(read_run(options.dir), console(), max(0, options.most))
+    print_run(read_run(options.dir), console(), max(0, options.most))
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -113,7 +113,7 @@ def _report(options: argparse.Namespace) -> None:
 
     page: Path = options.output or options.dir / "report.html"
     run = read_run(options.dir)
-    write_text(page, standalone_page(run))
+    atomic_write_text(page, standalone_page(run))
     print(page)
     if options.figures:
         from reasoning_probe.report.figures.run_figures import FOLDER, write_figures
@@ -126,7 +126,7 @@ def _merge(options: argparse.Namespace) -> None:
     from reasoning_probe.data.shards import missing
     from reasoning_probe.report.html.page import standalone_page
     from reasoning_probe.results.merge import merge_runs
-    from reasoning_probe.utils.text import count, listed
+    from reasoning_probe.utils.text import join_names, pluralise
 
     output: Path = options.output
     if output.resolve() in {folder.resolve() for folder in options.folders}:
@@ -134,42 +134,42 @@ def _merge(options: argparse.Namespace) -> None:
     check_folder(output)
     run = merge_runs({folder: read_run(folder) for folder in options.folders})
     write_run(output, run)
-    write_text(output / "report.html", standalone_page(run))
+    atomic_write_text(output / "report.html", standalone_page(run))
     if shard := run.summary.get("shard"):
         gone = missing(shard)
-        print(f"reasoning-probe: {count(len(gone), 'shard')} missing: {listed(gone, 12)}", file=sys.stderr)
+        print(f"reasoning-probe: {pluralise(len(gone), 'shard')} missing: {join_names(gone, 12)}", file=sys.stderr)
     print(output / "report.html")
 
 
 def _export(options: argparse.Namespace) -> None:
     file: Path = options.output or options.dir / f"{options.table}.{options.format}"
     found = read_run(options.dir).rows(options.table)
-    write_bytes(file, _FORMATS[options.format](options.table, found))
+    atomic_write_bytes(file, _FORMATS[options.format](options.table, found))
     print(file)
 
 
 def _gate(options: argparse.Namespace) -> int:
     from reasoning_probe.report.terminal.show import STYLES
-    from reasoning_probe.report.terminal.summary import gate_said
+    from reasoning_probe.report.terminal.summary import gate_lines
     from reasoning_probe.report.terminal.tables import console
-    from reasoning_probe.results.gate import judge
+    from reasoning_probe.results.gate import evaluate_gate
     from reasoning_probe.results.gate_reference import different_items, read_reference
-    from reasoning_probe.utils.text import one_line
+    from reasoning_probe.utils.text import shorten
 
-    rules = Rules(options.min_accuracy or {}, options.reference, options.max_drop)
+    rules = GateRules(options.min_accuracy or {}, options.reference, options.max_drop)
     if not rules.on:
         raise RunError("nothing is asked of the run: give --min-accuracy or --reference")
     run = read_run(options.dir)
     for name in rules.min_accuracy:
         if name not in {EVERY, *run.summary["datasets"]}:
-            known = ", ".join(one_line(dataset, 40) for dataset in run.summary["datasets"])
+            known = ", ".join(shorten(dataset, 40) for dataset in run.summary["datasets"])
             raise RunError(f"{options.dir} has no dataset {name[:40]!r}: it has {known}")
     reference = None if rules.reference is None else read_reference(rules.reference)
     if reference is not None and (other := different_items(reference, run)):
         raise RunError(f"{rules.reference} was made from other items: {other}; ask the same ones")
-    run = Run(run.summary | {"gate": judge(run, rules, reference)}, run.outcomes)
+    run = Run(run.summary | {"gate": evaluate_gate(run, rules, reference)}, run.outcomes)
     write_summary(options.dir, run)  # show and report tell it from now on
-    for said, style in gate_said(run):
+    for said, style in gate_lines(run):
         console().print(said, style=STYLES.get(style))
     return 0 if run.summary["gate"]["passed"] else 1
 
@@ -202,14 +202,14 @@ def _days(text: str) -> float:
 def _cache(options: argparse.Namespace) -> None:
     from datetime import datetime
 
-    from reasoning_probe.utils.text import count, one_line
+    from reasoning_probe.utils.text import pluralise, shorten
 
     folder = find_folder(Path.cwd()) if options.folder is None else folder_in(options.folder)
     if options.prune is not None:
-        print(f"removed {count(prune(folder, unused_days=options.prune), 'outcome')}")
+        print(f"removed {pluralise(prune(folder, unused_days=options.prune), 'outcome')}")
     held = entries(folder)
-    print(f"{folder}: {count(sum(entry.outcomes for entry in held), 'outcome')}, {size(folder) / 1e6:.1f} MB")
+    print(f"{folder}: {pluralise(sum(entry.outcomes for entry in held), 'outcome')}, {size(folder) / 1e6:.1f} MB")
     for entry in held:
         facts = [str(entry.facts.get(name)) for name in ("name", "architecture", "weights", "dtype", "device")]
         used = datetime.fromtimestamp(entry.used).isoformat(" ", "minutes")
-        print(f"{entry.outcomes:>9,}  {one_line(' '.join(facts), 90)}, used {used}")
+        print(f"{entry.outcomes:>9,}  {shorten(' '.join(facts), 90)}, used {used}")

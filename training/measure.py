@@ -169,7 +169,8 @@ Text of the form `Question: {{question}}\\nAnswer: {{answer}}<|endoftext|>`, wit
 the words of logic questions and stories:
 
 - **arithmetic**: every sum and difference of 0 to 99 (none below zero) and the tables to 12, in five phrasings;
-- **logic**: 60,000 questions of `reasoning_probe.data.generators.logic`, and 20,000 of one premise, which teach the model to
+- **logic**: 60,000 questions of `reasoning_probe.data.generators.logic`, and 20,000 of one premise, which teach the
+  model to
   match words;
 - **stories**: 30,000 word problems of one to three steps, of six one-step templates and of half of those of
   `reasoning_probe.data.generators.multi_step` ({templates}); problems of the

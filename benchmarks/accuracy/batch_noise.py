@@ -1,6 +1,7 @@
 """How far a batch moves the lead of a row's best logit over the second, beside the noise that its canary shows.
 
-    python -m benchmarks.accuracy.batch_noise --model smollm2 --items 6 --rows 20 --json docs/measurements/noise-smollm2.json
+    python -m benchmarks.accuracy.batch_noise --model smollm2 --items 6 --rows 20 \
+        --json docs/measurements/noise-smollm2.json
 
 The engine settles a row alone where the lead is within ``NOISE_MARGIN`` times the noise. Here some rows of each item
 (and all that were too close to call) run alone as well, and at every step their lead is compared with that of the
@@ -24,10 +25,10 @@ import torch
 from benchmarks.workloads import jobs_of, queries
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.engine.fast import decoding, verification
-from reasoning_probe.engine.fast.path import Fast
+from reasoning_probe.engine.fast.path import FastPath
 from reasoning_probe.engine.fast.verification import Row
 from reasoning_probe.engine.plain_path import NOISE_MARGIN, last_near_tie
-from reasoning_probe.engine.tokenization import Job, Reply
+from reasoning_probe.engine.tokenization import AblationJob, Reply
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head
@@ -53,7 +54,7 @@ def watched(leads: Leads) -> Iterator[None]:
                 leads.setdefault(id(row), []).extend(of_row)
         return result
 
-    def compare(chunk: Any, *args: Any, plain: Any = verification.Chunk._compare) -> Any:
+    def compare(chunk: Any, *args: Any, plain: Any = verification.RowChunk._compare) -> Any:
         return keep(list(chunk.rows), lambda: plain(chunk, *args))
 
     def note(best: Any, strays: Any, codec: Any, noise: float, plain: Any = decoding.note) -> Any:
@@ -63,7 +64,7 @@ def watched(leads: Leads) -> Iterator[None]:
     with (
         mock.patch.object(verification, "last_near_tie", look),
         mock.patch.object(decoding, "last_near_tie", look),
-        mock.patch.object(verification.Chunk, "_compare", compare),
+        mock.patch.object(verification.RowChunk, "_compare", compare),
         mock.patch.object(decoding, "note", note),
     ):
         yield
@@ -78,20 +79,20 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=loading.DTYPES)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    loaded = loading.load(loading.find(options.model), dtype=options.dtype)
+    loaded = loading.load_model(loading.resolve_model(options.model), dtype=options.dtype)
     head_map = find_heads(loaded.model)
     targets = every_head(head_map)
     engine = Engine(loaded.model, loaded.tokenizer, head_map)
-    if not isinstance(engine.way, Fast):
+    if not isinstance(engine.path, FastPath):
         raise SystemExit(f"the fast path does not take this model: {engine.why}")
-    engine.way.pools = False  # so that each row passes through one place of verification
+    engine.path.pools = False  # so that each row passes through one place of verification
     jobs = jobs_of(engine, queries(options.items, options.new_tokens), targets)
     leads: Leads = {}
     moved: list[float] = []
     rows = other = 0
     dice = random.Random(0)
 
-    def settled(way: Fast, row: Row, job: Job) -> Reply:
+    def reply(path: FastPath, row: Row, job: AblationJob) -> Reply:
         nonlocal rows, other
         if row.near_tie or dice.random() < options.rows / len(targets):
             (alone,), best = engine.plain._generate(job.encoded, job.stop, [row.target])
@@ -105,8 +106,8 @@ def main() -> None:
         leads.pop(id(row))
         return Reply(tuple(row.tokens), row.logprob)
 
-    with watched(leads), mock.patch.object(Fast, "_settled", settled):
-        list(engine.way.answer(jobs))
+    with watched(leads), mock.patch.object(FastPath, "_reply", reply):
+        list(engine.path.answer(jobs))
     found = torch.tensor(moved, dtype=torch.float64)
     result = {
         "model": options.model,

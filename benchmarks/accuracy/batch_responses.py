@@ -1,6 +1,7 @@
 """A model's answers to very many questions, nothing switched off, for comparisons that need no ablation.
 
-    python -m benchmarks.accuracy.batch_responses gsm8k_test.jsonl responses.jsonl --model smollm2 --shots 5 --seconds 170
+    python -m benchmarks.accuracy.batch_responses gsm8k_test.jsonl responses.jsonl \
+        --model smollm2 --shots 5 --seconds 170
 
 A session answers each question alone, since its ablated rows are held against that. Here the questions of a batch are
 answered side by side and their examples are read once, which is several times as fast on a CPU; where two logits are
@@ -24,13 +25,13 @@ from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts import few_shot
 from reasoning_probe.data.prompts.prompting import Prompting, default_generation
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.data.prompts.render import Prompter
+from reasoning_probe.data.prompts.render import PromptRenderer
 from reasoning_probe.models import loading
 from reasoning_probe.models.hooks import cache_argument, cache_of
 from reasoning_probe.scoring.judge import judge
 
 if TYPE_CHECKING:
-    from reasoning_probe.engine.tokenization import Codec
+    from reasoning_probe.engine.tokenization import TokenCodec
 
 ROWS = 16
 
@@ -39,12 +40,12 @@ def queries(path: Path, n: int, limit: int, tokenizer: Any) -> list[Query]:
     """Return every question of *path* as a session with ``--probe-shots n`` sends it."""
     prompting = Prompting(shots=n)
     asked = datasets.read("gsm8k", path)
-    prompter = Prompter(prompting, tokenizer, {"gsm8k": few_shot.draw(asked, prompting, seed=0)})
+    prompter = PromptRenderer(prompting, tokenizer, {"gsm8k": few_shot.few_shot_examples(asked, prompting, seed=0)})
     generation = replace(default_generation("gsm8k", asked.format, prompting), max_new_tokens=limit)
     return [prompter.query("gsm8k", item, generation) for item in asked.items]
 
 
-def answers(model: Any, codec: Codec, asked: Sequence[Query]) -> Iterator[list[tuple[Query, tuple[int, ...]]]]:
+def answers(model: Any, codec: TokenCodec, asked: Sequence[Query]) -> Iterator[list[tuple[Query, tuple[int, ...]]]]:
     """Yield batches of queries with the tokens of their answers: of like lengths, but none long before its turn."""
     import torch
 
@@ -67,7 +68,7 @@ def _in_common(rows: list[list[int]]) -> int:
 
 
 def _batch(
-    model: Any, codec: Codec, batch: Sequence[Query], ids: list[list[int]], before: Any
+    model: Any, codec: TokenCodec, batch: Sequence[Query], ids: list[list[int]], before: Any
 ) -> list[tuple[int, ...]]:
     import torch
 
@@ -120,10 +121,10 @@ def main() -> None:
     given = parser.parse_args()
     end = time.monotonic() + given.seconds
 
-    from reasoning_probe.engine.tokenization import Codec
+    from reasoning_probe.engine.tokenization import TokenCodec
 
-    loaded = loading.load(loading.find(given.model))
-    codec = Codec(loaded.model, loaded.tokenizer)
+    loaded = loading.load_model(loading.resolve_model(given.model))
+    codec = TokenCodec(loaded.model, loaded.tokenizer)
     asked = queries(given.questions, given.shots, given.max_new_tokens, loaded.tokenizer)
     lines = given.responses.read_text(encoding="utf-8").splitlines() if given.responses.is_file() else []
     known = {json.loads(line)["item"] for line in lines}

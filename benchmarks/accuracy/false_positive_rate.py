@@ -5,8 +5,8 @@
 
 A null sweep draws, for each item, whether the model answers right, and for each head which items it flips: as often one
 way as the other, however often. The changes of the log-probability come from a distribution with heavy tails that is
-symmetric about 0. All goes through :func:`reasoning_probe.results.stats.paired_effects`, which a real run uses. A sweep is a
-false alarm where any head is significant after Holm's correction.
+symmetric about 0. All goes through :func:`reasoning_probe.results.stats.paired_effects`, which a real run uses. A sweep
+is a false alarm where any head is significant after Holm's correction.
 
 For the power one head has an effect among heads that have none: it makes a share of the items wrong that were right,
 beside the flips that all heads have, or shifts the mean of the log-probability by a share of its standard deviation.

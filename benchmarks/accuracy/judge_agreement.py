@@ -3,10 +3,10 @@
     python -m benchmarks.accuracy.judge_agreement
     python -m benchmarks.accuracy.judge_agreement frozen --disagreements
 
-Prints, for each split of ``labelled/first.jsonl``, ``labelled/second.jsonl`` and ``labelled/fresh.jsonl`` (the latter two also
-hold responses that were written by hand in the manner of larger models), how often the same answer was read, the
-confusion matrix of the categories (``right`` is one of them) and Cohen's kappa (Cohen 1960), with percentile bootstrap
-intervals over questions (Efron 1979): the responses to one question are not independent.
+Prints, for each split of ``labelled/first.jsonl``, ``labelled/second.jsonl`` and ``labelled/fresh.jsonl`` (the latter
+two also hold responses that were written by hand in the manner of larger models), how often the same answer was read,
+the confusion matrix of the categories (``right`` is one of them) and Cohen's kappa (Cohen 1960), with percentile
+bootstrap intervals over questions (Efron 1979): the responses to one question are not independent.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     python -m benchmarks.accuracy.labelled_responses tests/data/labelled/first.jsonl
     python -m benchmarks.accuracy.labelled_responses tests/data/labelled/second.jsonl --round 2
 
-Writes one JSON line a response, without labels; ``docs/explanation/labelling.md`` is the guide by which they are labelled. The
-questions are generated with seeds that nothing else uses, and those of ``tests/data/gsm8k_like.jsonl`` (first round)
-and ``tests/data/everyday.jsonl`` (second round), which were written for this. The second round came when the held-out
-half of the first had been looked at too often; two thirds of its questions were learnt from
-first, a third (frozen) later.
+Writes one JSON line a response, without labels; ``docs/explanation/labelling.md`` is the guide by which they are
+labelled. The questions are generated with seeds that nothing else uses, and those of ``tests/data/gsm8k_like.jsonl``
+(first round) and ``tests/data/everyday.jsonl`` (second round), which were written for this. The second round came when
+the held-out half of the first had been looked at too often; two thirds of its questions were learnt from first, a third
+(frozen) later.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def respond(model: Any, tokenizer: Any, rows: Sequence[Ask]) -> Iterator[tuple[A
     """Yield each of *rows* with its response and whether the token limit cut it; the rows run as one batch."""
     import torch
 
-    from reasoning_probe.models.ablation import switched_off
+    from reasoning_probe.models.ablation import ablate
     from reasoning_probe.models.heads import find_heads
     from reasoning_probe.models.targets import Target, parse_targets
 
@@ -129,7 +129,7 @@ def respond(model: Any, tokenizer: Any, rows: Sequence[Ask]) -> Iterator[tuple[A
     prompts = [_prompt(tokenizer, row) for row in rows]
     tokenizer.padding_side = "left"
     inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
-    with torch.inference_mode(), switched_off(model, heads, off):
+    with torch.inference_mode(), ablate(model, heads, off):
         out = model.generate(**inputs, do_sample=False, max_new_tokens=max(row.limit for row in rows))
     for row, tokens in zip(rows, out[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
         tokens = tokens[: row.limit]
@@ -153,9 +153,9 @@ def main() -> None:
     parser.add_argument("--round", type=int, choices=ROUNDS, default=1)
     options = parser.parse_args()
 
-    from reasoning_probe.models.loading import find, load
+    from reasoning_probe.models.loading import load_model, resolve_model
 
-    loaded = load(find("smollm2"), device="cpu", dtype="float32")
+    loaded = load_model(resolve_model("smollm2"), device="cpu", dtype="float32")
     blanks = 0
     with options.path.open("w", encoding="utf-8") as file:
         for seed in ROUNDS[options.round]:

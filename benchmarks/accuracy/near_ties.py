@@ -1,6 +1,7 @@
 """How many ablated rows come so close to a tie that a batch cannot decide them, by dtype.
 
-    python -m benchmarks.accuracy.near_ties --model smollm2 --items 4 --heads L0H0,L14H3 --json docs/measurements/near-ties-smollm2.json
+    python -m benchmarks.accuracy.near_ties --model smollm2 --items 4 --heads L0H0,L14H3 \
+        --json docs/measurements/near-ties-smollm2.json
 
 For each dtype the sweep counts the rows that it settles alone. Beside it, in float32: how many rows have two best
 logits, somewhere in their answer, that are no further apart than one step of that dtype's grid at their size. The
@@ -20,32 +21,32 @@ import torch
 
 from benchmarks.workloads import jobs_of, queries
 from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.tokenization import Job
+from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models import loading
-from reasoning_probe.models.ablation import switched_off
+from reasoning_probe.models.ablation import ablate
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, every_head, parse_targets
 
 
 def swept(
     model: str, dtype: str, items: int, heads: str, new_tokens: int
-) -> tuple[Engine, list[Job], list[Any], float]:
+) -> tuple[Engine, list[AblationJob], list[Any], float]:
     """Return the engine with the jobs that it answered, the replies to each, and the seconds that they took."""
-    loaded = loading.load(loading.find(model), dtype=dtype)
+    loaded = loading.load_model(loading.resolve_model(model), dtype=dtype)
     head_map = find_heads(loaded.model)
     targets = every_head(head_map) if heads == "all" else parse_targets(heads, head_map)
     engine = Engine(loaded.model, loaded.tokenizer, head_map)
     jobs = jobs_of(engine, queries(items, new_tokens), targets)
     started = time.perf_counter()
-    replies = dict(engine.way.answer(jobs))
+    replies = dict(engine.path.answer(jobs))
     return engine, jobs, [replies[at] for at in range(len(jobs))], time.perf_counter() - started
 
 
-def closest(engine: Engine, job: Job, target: Target, tokens: tuple[int, ...]) -> tuple[float, float]:
+def closest(engine: Engine, job: AblationJob, target: Target, tokens: tuple[int, ...]) -> tuple[float, float]:
     """Return the least lead of a best logit over the second while *tokens* are said, and how large that logit is."""
     said = torch.tensor([tokens[:-1]], dtype=torch.long, device=job.encoded.prompt.device)
     ids = torch.cat([job.encoded.prompt, said], dim=1)  # (1, tokens)
-    with torch.inference_mode(), switched_off(engine.plain.model, engine.plain.head_map, [target]):
+    with torch.inference_mode(), ablate(engine.plain.model, engine.plain.head_map, [target]):
         logits = engine.plain.model(input_ids=ids, use_cache=False).logits[0, job.prompt_length - 1 :]
     best = logits.topk(2, dim=-1).values  # (answer, 2)
     lead = best[:, 0] - best[:, 1]

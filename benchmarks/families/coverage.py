@@ -1,6 +1,6 @@
-"""Which families of transformers' decoder-only models are probed right: the table of docs/reference/models.md, from what ran.
+"""Which families of decoder-only models are probed right: the table of docs/reference/models.md, from what ran.
 
-    python -m benchmarks.families.coverage                   # all families; writes docs/measurements/models.json and the table
+    python -m benchmarks.families.coverage                # all families; writes models.json and the table
     python -m benchmarks.families.coverage llama bloom       # these anew, in the same files
     python -m benchmarks.families.coverage --table           # the table again, from docs/measurements/models.json
 
@@ -54,7 +54,7 @@ def examine(family: str) -> dict[str, Any]:
     import torch
 
     from reasoning_probe.models.head_map import HeadError
-    from reasoning_probe.models.heads import find_heads, prove_heads
+    from reasoning_probe.models.heads import find_heads, verify_heads
 
     found: dict[str, Any] = {"family": family, "right": False, "step": "built"}
     try:
@@ -77,7 +77,7 @@ def examine(family: str) -> dict[str, Any]:
         if _without_weights(config) != head_map:
             raise HeadError("other heads are found than with weights")
         found["step"] = "proved"
-        prove_heads(model, head_map)
+        verify_heads(model, head_map)
         found["has"] = _features(model, config, head_map)
         found["step"] = "equal"
         found |= _compare(model, head_map)
@@ -152,7 +152,7 @@ def _parallel(model: Any, site: Any) -> bool:
     """Tell whether the MLP of a layer reads what enters the layer, whatever its attention says."""
     import torch
 
-    from reasoning_probe.models.ablation import switched_off
+    from reasoning_probe.models.ablation import ablate
     from reasoning_probe.models.head_map import HeadMap
     from reasoning_probe.models.hooks import hooks, probe_ids
     from reasoning_probe.models.targets import Target
@@ -164,7 +164,7 @@ def _parallel(model: Any, site: Any) -> bool:
     heads = Target("all", frozenset((site.layer, head) for head in range(site.heads)))
     with hooks([mlp.register_forward_hook(lambda module, args, output: seen.append(args[0]))]), torch.no_grad():
         model(input_ids=probe_ids(model), use_cache=False)
-        with switched_off(model, HeadMap((site,)), [heads]):
+        with ablate(model, HeadMap((site,)), [heads]):
             model(input_ids=probe_ids(model), use_cache=False)
     return bool(torch.equal(*seen))
 
@@ -177,9 +177,9 @@ def _compare(model: Any, head_map: Any) -> dict[str, Any]:
     import reasoning_probe as rp
     from reasoning_probe.data.prompts.prompting import Generation
     from reasoning_probe.data.prompts.query import query
-    from reasoning_probe.engine.engine import Engine, Work
+    from reasoning_probe.engine.engine import Engine, SweepRequest
     from reasoning_probe.models.head_map import HeadError
-    from reasoning_probe.models.heads import prove_heads
+    from reasoning_probe.models.heads import verify_heads
     from reasoning_probe.models.targets import parse_targets
     from tests.helpers.character_tokenizer import Letters
 
@@ -188,13 +188,13 @@ def _compare(model: Any, head_map: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if 0 < first.kv_heads < first.heads:
         group = f"L{first.layer}KV{first.kv_heads - 1}"
-        facts["groups"] = _provable(lambda: prove_heads(model, head_map, parse_targets(group, head_map)))
+        facts["groups"] = _provable(lambda: verify_heads(model, head_map, parse_targets(group, head_map)))
         targets += [group] if facts["groups"] == "yes" else []
     else:
         facts["groups"] = "each head has its own" if first.kv_heads else "cannot be told"
     if first.mlp and last.mlp:
         mlps = f"L{first.layer}MLP,L{last.layer}MLP"
-        facts["mlp"] = _provable(lambda: prove_heads(model, head_map, parse_targets(mlps, head_map)))
+        facts["mlp"] = _provable(lambda: verify_heads(model, head_map, parse_targets(mlps, head_map)))
         targets += mlps.split(",") if facts["mlp"] == "yes" else []
     else:
         facts["mlp"] = "cannot be told"
@@ -202,9 +202,9 @@ def _compare(model: Any, head_map: Any) -> dict[str, Any]:
     letters = Letters()
     engine = Engine(model, letters, head_map)
     ablated = tuple((target, "zero") for name in targets for target in parse_targets(name, head_map))
-    plan = [Work(query("items", item, Generation(LIMIT, ())), ablated) for item in items]
+    plan = [SweepRequest(query("items", item, Generation(LIMIT, ())), ablated) for item in items]
     outcomes = [outcome for batch in engine.run(plan) for outcome in batch]
-    facts |= {"path": engine.path, "why": engine.why}
+    facts |= {"path": engine.path_name, "why": engine.why}
     different = set()
     expected = {
         target: [(item.id, *_edited_answer(model, head_map, letters, target, item)) for item in items]

@@ -1,4 +1,4 @@
-"""Small random models of any family that transformers can build from a config, for the table of docs/reference/models.md.
+"""Small random models of any family that transformers builds from a config, for docs/reference/models.md.
 
 A config is shrunk by the names of its attributes, which families share; the few that need more are in ``MORE``.
 """

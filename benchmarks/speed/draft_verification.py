@@ -25,8 +25,8 @@ import torch
 
 from benchmarks.workloads import jobs_of, queries
 from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.fast.forward import Driver, Plan
-from reasoning_probe.engine.fast.kv_cache import Slots
+from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
+from reasoning_probe.engine.fast.kv_cache import KVCache
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head
@@ -58,12 +58,12 @@ def common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def strays(model: str, items: int, new_tokens: int) -> tuple[Driver, list[Answer]]:
+def strays(model: str, items: int, new_tokens: int) -> tuple[ForwardDriver, list[Answer]]:
     """Return the rows that leave their baseline, each known up to its first difference."""
-    loaded = loading.load(loading.find(model), dtype="float32")
+    loaded = loading.load_model(loading.resolve_model(model), dtype="float32")
     head_map = find_heads(loaded.model)
     engine = Engine(loaded.model, loaded.tokenizer, head_map)
-    way: Any = engine.way
+    way: Any = engine.path
     jobs = jobs_of(engine, queries(items, new_tokens), every_head(head_map))
     found = []
     for at, replies in way.answer(jobs):
@@ -73,18 +73,18 @@ def strays(model: str, items: int, new_tokens: int) -> tuple[Driver, list[Answer
     return way.driver, found
 
 
-def pass_seconds(driver: Driver) -> dict[int, float]:
+def pass_seconds(driver: ForwardDriver) -> dict[int, float]:
     """Return the median time of a pass by its rows, each fed one token behind :data:`BEHIND` others."""
     found = {}
     with torch.inference_mode(), driver.driving():
         for rows in (1, 4, 16, 64, 256, 1024):
-            slots, each = Slots(len(driver.blocks), BEHIND + 1, rows=rows), []
+            slots, each = KVCache(len(driver.blocks), BEHIND + 1, rows=rows), []
             ids = torch.ones(rows, BEHIND, dtype=torch.long, device=next(driver.model.parameters()).device)
-            driver.run(ids, slots, Plan(logits_at=slice(-1, None)))
+            driver.run(ids, slots, PassPlan(logits_at=slice(-1, None)))
             slots.length = BEHIND
             for _ in range(5):
                 started = time.perf_counter()
-                driver.run(ids[:, :1], slots, Plan())
+                driver.run(ids[:, :1], slots, PassPlan())
                 each.append(time.perf_counter() - started)
             found[rows] = statistics.median(each)
     return found

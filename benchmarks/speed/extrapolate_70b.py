@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.extrapolate_70b --chunk-ms 5 --row-ms 0.1
 
-Every assumption is a field of :class:`Assumptions`; the tables are those of ``docs/how-to/clusters.md``. No figure printed
-here was measured on such a model.
+Every assumption is a field of :class:`Assumptions`; the tables are those of ``docs/how-to/clusters.md``. No figure
+printed here was measured on such a model.
 """
 
 from __future__ import annotations

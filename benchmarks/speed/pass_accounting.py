@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from reasoning_probe.engine.fast.forward import Driver, Plan, wrapped
-from reasoning_probe.engine.fast.packed_linear import Packed
+from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan, wrapped
+from reasoning_probe.engine.fast.packed_linear import PackedLinears
 
 KINDS = {
     "matrix products": ("mm", "addmm", "bmm", "linear", "_linear_pointwise"),
@@ -64,18 +64,18 @@ class Work:
         return sum(p.layer_flops + p.vocabulary_flops for p in (self.verification, self.decoding))
 
 
-def projections(driver: Driver) -> list[nn.Module]:
+def projections(driver: ForwardDriver) -> list[nn.Module]:
     """Return the projections of the layers and the vocabulary projection."""
     inside = [module for block in driver.blocks for module in block.modules()]
     return [module for module in (*inside, driver.head) if isinstance(module, nn.Linear | Conv1D)]
 
 
 @contextmanager
-def counting(driver: Driver, work: Work) -> Iterator[None]:
+def counting(driver: ForwardDriver, work: Work) -> Iterator[None]:
     """Count the matrix products of every pass that *driver* runs, and time the passes."""
     run, current = driver.run, work.verification
 
-    def timed(ids: Any, slots: Any, plan: Plan, **places: Any) -> Any:
+    def timed(ids: Any, slots: Any, plan: PassPlan, **places: Any) -> Any:
         nonlocal current
         verifies = bool(plan.entries) or plan.record is not None
         current = work.verification if verifies else work.decoding
@@ -106,7 +106,7 @@ def counting(driver: Driver, work: Work) -> Iterator[None]:
             handle.remove()
 
 
-def matmul_rates(driver: Driver, tokens: int) -> dict[str, float]:
+def matmul_rates(driver: ForwardDriver, tokens: int) -> dict[str, float]:
     """Return the GFLOP/s of products of *tokens* rows with a middle layer's weights: torch's own, and packed ones."""
     block = driver.blocks[len(driver.blocks) // 2]
     found = [module for module in block.modules() if isinstance(module, nn.Linear | Conv1D)]
@@ -135,11 +135,11 @@ def matmul_rates(driver: Driver, tokens: int) -> dict[str, float]:
 
     with torch.inference_mode():
         plain = rate()
-        with wrapped(Packed(found, 10**12).wraps):
+        with wrapped(PackedLinears(found, 10**12).wraps):
             return {"torch": plain, "packed": rate()}
 
 
-def breakdown(driver: Driver, call: Callable[[], Any]) -> dict[str, float]:
+def breakdown(driver: ForwardDriver, call: Callable[[], Any]) -> dict[str, float]:
     """Return the share of *call*'s time by kind of work, from torch's profiler; the vocabulary projection is apart."""
     vocabulary = 0.0
     started = 0.0

@@ -83,16 +83,18 @@ def install(targets: int, times: dict[str, float]) -> None:
     import torch  # noqa: F401
 
     from reasoning_probe.engine.engine import Engine  # noqa: F401
-    from reasoning_probe.models.head_map import HeadMap, HeadSite
+    from reasoning_probe.models.head_map import AttentionLayer, HeadMap
     from reasoning_probe.pytest_plugin import html_report
     from reasoning_probe.report.html import findings  # noqa: F401
-    from reasoning_probe.results.outcome import judged
+    from reasoning_probe.results.outcome import outcome_from_response
     from reasoning_probe.session import session
-    from reasoning_probe.session.model_runner import Machine
+    from reasoning_probe.session.model_runner import ModelRunner
     from reasoning_probe.session.session import ProbeSession
 
     layers = -(-targets // 12)
-    head_map = HeadMap(tuple(HeadSite(layer, f"h.{layer}", f"h.{layer}.c_proj", 12, 64) for layer in range(layers)))
+    head_map = HeadMap(
+        tuple(AttentionLayer(layer, f"h.{layer}", f"h.{layer}.c_proj", 12, 64) for layer in range(layers))
+    )
 
     class Ready:
         """Stands for an engine: what the session asks of one, with no model behind it."""
@@ -115,11 +117,15 @@ def install(targets: int, times: dict[str, float]) -> None:
             for work in plan:
                 started = time.process_time()
                 right, wrong = f" {work.query.item.answer}", " 0"
-                batch = [judged(work.query, "baseline", None, response=right, truncated=False, logprob=-1.0)]
+                batch = [
+                    outcome_from_response(work.query, "baseline", None, response=right, truncated=False, logprob=-1.0)
+                ]
                 for at, (target, ablation) in enumerate(work.ablated):
                     response = wrong if at % 2 else right
                     batch.append(
-                        judged(work.query, target.name, ablation, response=response, truncated=False, logprob=-1.0)
+                        outcome_from_response(
+                            work.query, target.name, ablation, response=response, truncated=False, logprob=-1.0
+                        )
                     )
                 times["judging"] = times.get("judging", 0.0) + time.process_time() - started
                 yield batch
@@ -133,10 +139,10 @@ def install(targets: int, times: dict[str, float]) -> None:
         self._pending = self._run(list(self._plan.values()))
 
     ProbeSession._start = start  # type: ignore[method-assign]
-    Machine.head_map = property(lambda self: head_map)  # type: ignore[assignment,misc]
-    Machine.loaded = property(lambda self: True)  # type: ignore[assignment,misc]
-    Machine.load = lambda self: SimpleNamespace(model=None, tokenizer=None)  # type: ignore[assignment,method-assign,return-value]
-    ProbeSession.measure_more = lambda self, progress=None: None  # type: ignore[method-assign]
+    ModelRunner.head_map = property(lambda self: head_map)  # type: ignore[assignment,misc]
+    ModelRunner.loaded = property(lambda self: True)  # type: ignore[assignment,misc]
+    ModelRunner.load = lambda self: SimpleNamespace(model=None, tokenizer=None)  # type: ignore[assignment,method-assign,return-value]
+    ProbeSession.run_post_sweep = lambda self, progress=None: None  # type: ignore[method-assign]
     del html_report, session
 
 

@@ -1,6 +1,7 @@
 """What a cluster costs and gives: the overhead of a chunk, and how the sweep scales from one replica to two.
 
-    unshare --net bash -c 'ip link set lo up; python -m benchmarks.speed.ray_cluster --json docs/measurements/cluster.json'
+    unshare --net bash -c 'ip link set lo up; python -m benchmarks.speed.ray_cluster \
+        --json docs/measurements/cluster.json'
 
 Each replica is a node of its own on this machine, with one CPU and one thread, in a network of nothing but the
 loopback. The same plan is swept by an engine in this process, with one thread, by one replica and by two. The overhead
@@ -24,20 +25,20 @@ os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_O
 import torch
 from ray.cluster_utils import Cluster as Nodes
 
-from reasoning_probe.cluster.cluster_engine import Cluster
+from reasoning_probe.cluster.cluster_engine import ClusterEngine
 from reasoning_probe.cluster.config import ClusterSpec
-from reasoning_probe.cluster.replica import Order
+from reasoning_probe.cluster.replica import ReplicaConfig
 from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.cache.key import context_of
-from reasoning_probe.engine.engine import Engine, Work
+from reasoning_probe.engine.cache.key import model_context
+from reasoning_probe.engine.engine import Engine, SweepRequest
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head
 
 
-def swept(runner: Any, plan: Sequence[Work]) -> tuple[float, list[Any]]:
+def swept(runner: Any, plan: Sequence[SweepRequest]) -> tuple[float, list[Any]]:
     """Return the seconds of a sweep, and its outcomes."""
     started = time.perf_counter()
     found = [outcome for batch in runner.run(plan) for outcome in batch]
@@ -49,7 +50,7 @@ def spent(runner: Any) -> float:
     return float(runner.timing.baseline_s + runner.timing.sweep_s)
 
 
-def overhead(cluster: Cluster, plan: Sequence[Work], rows: int) -> dict[str, float]:
+def overhead(cluster: ClusterEngine, plan: Sequence[SweepRequest], rows: int) -> dict[str, float]:
     """Return what a chunk of *rows* rows costs beside the engine's work, in seconds, and its size on the wire."""
     cluster._rows = rows
     chunks, engine = cluster.chunks, spent(cluster)
@@ -74,14 +75,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    loaded = loading.load(loading.find(given.model), "cpu")
+    loaded = loading.load_model(loading.resolve_model(given.model), "cpu")
     head_map = find_heads(loaded.model)
     items = datasets.builtin("arithmetic", given.items).items
     off = tuple((target, "zero") for target in every_head(head_map))
-    plan = [Work(query("arithmetic", item, Generation(given.new_tokens)), off) for item in items]
-    context = context_of(loaded.model, loaded.tokenizer, weights.fingerprint(loaded.model))
+    plan = [SweepRequest(query("arithmetic", item, Generation(given.new_tokens)), off) for item in items]
+    context = model_context(loaded.model, loaded.tokenizer, weights.fingerprint(loaded.model))
     assert context is not None
-    order = Order(
+    order = ReplicaConfig(
         model=given.model,
         device="cpu",
         dtype="auto",
@@ -108,7 +109,7 @@ def main() -> None:
         if replicas == 2:
             nodes.add_node(num_cpus=1)
         started = time.perf_counter()
-        cluster = Cluster(ClusterSpec(nodes.address), order)
+        cluster = ClusterEngine(ClusterSpec(nodes.address), order)
         result[f"first_replica_of_{replicas}_s"] = time.perf_counter() - started
         while len(cluster.fleet.idle()) < replicas:
             cluster.fleet.grow()

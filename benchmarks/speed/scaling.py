@@ -18,7 +18,7 @@ import torch
 from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine, Work
+from reasoning_probe.engine.engine import Engine, SweepRequest
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, every_head
@@ -27,7 +27,7 @@ from reasoning_probe.models.targets import Target, every_head
 def seconds(engine: Engine, items: int, targets: Sequence[Target], runs: int, limit: int) -> float:
     """Return the median time of the ablated part of a sweep."""
     asked = [query("arithmetic", item, Generation(limit)) for item in datasets.builtin("arithmetic", items).items]
-    plan = [Work(one, tuple((target, "zero") for target in targets)) for one in asked]
+    plan = [SweepRequest(one, tuple((target, "zero") for target in targets)) for one in asked]
     measured = []
     for _ in range(runs):
         before = engine.timing.sweep_s
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    loaded = loading.load(loading.find(options.model))
+    loaded = loading.load_model(loading.resolve_model(options.model))
     head_map = find_heads(loaded.model)
     heads = every_head(head_map)
     engine = Engine(loaded.model, loaded.tokenizer, head_map)

@@ -33,10 +33,10 @@ import torch
 from benchmarks.speed.pass_accounting import Phase, Work, breakdown, counting, matmul_rates
 from benchmarks.workloads import jobs_of, queries
 from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.plain_path import NOISE_MARGIN, Plain
-from reasoning_probe.engine.tokenization import Job, Reply
+from reasoning_probe.engine.plain_path import NOISE_MARGIN, PlainPath
+from reasoning_probe.engine.tokenization import AblationJob, Reply
 from reasoning_probe.models import loading
-from reasoning_probe.models.ablation import switched_off
+from reasoning_probe.models.ablation import ablate
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, every_head, parse_targets
 
@@ -63,10 +63,10 @@ class Sample:
         return statistics.median(self.each) if self.each else float("nan")
 
 
-def batched(plain: Plain, encoded: Any, stop: tuple[str, ...], targets: Sequence[Target]) -> list[tuple[int, ...]]:
+def batched(plain: PlainPath, encoded: Any, stop: tuple[str, ...], targets: Sequence[Target]) -> list[tuple[int, ...]]:
     """Return every target's tokens from one ``generate`` with a mask per row."""
     ids = encoded.prompt.expand(len(targets), -1)
-    with torch.inference_mode(), switched_off(plain.model, plain.head_map, targets):
+    with torch.inference_mode(), ablate(plain.model, plain.head_map, targets):
         out = plain.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **plain.arguments(encoded, stop))
     return [plain.codec.cut(row, stop) for row in out[:, ids.shape[1] :].tolist()]
 
@@ -86,13 +86,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    loaded = loading.load(loading.find(options.model), dtype=options.dtype)
+    loaded = loading.load_model(loading.resolve_model(options.model), dtype=options.dtype)
     head_map = find_heads(loaded.model)
     targets = every_head(head_map) if options.heads == "all" else parse_targets(options.heads, head_map)
 
     started = time.perf_counter()
     engine = Engine(loaded.model, loaded.tokenizer, head_map)
-    driver = getattr(engine.way, "driver", None)
+    driver = getattr(engine.path, "driver", None)
     if driver is None:
         raise SystemExit(f"the fast path does not take this model: {engine.why}")
     prepared = time.perf_counter() - started
@@ -102,10 +102,10 @@ def main() -> None:
     differing = 0
     jobs = jobs_of(engine, queries(options.items, options.new_tokens), targets)
     for _ in range(options.warm):
-        list(engine.way.answer(jobs))
+        list(engine.path.answer(jobs))
     before = dict(vars(engine.counts))
     for _ in range(options.repeat):
-        answering = engine.way.answer(jobs)  # the engine rests while the other ways take their turn
+        answering = engine.path.answer(jobs)  # the engine rests while the other ways take their turn
         for _ in jobs:
             started = time.perf_counter()
             at, replies = next(answering)
@@ -115,7 +115,7 @@ def main() -> None:
             print(f"{fast.cases // len(targets)} of {options.repeat * len(jobs)} items: {fast.per_case:.5f} s a case")
     counts = {key: (value - before[key]) // options.repeat for key, value in vars(engine.counts).items()}
     with counting(driver, work):
-        list(engine.way.answer(jobs))
+        list(engine.path.answer(jobs))
     flops_per_case = work.flops / (len(jobs) * len(targets))
 
     result = {
@@ -149,7 +149,7 @@ def main() -> None:
         "share_of_matmul_rate": {kind: flops_per_case / fast.per_case / 1e9 / rate for kind, rate in peak.items()},
         "arithmetic_alone_s_per_1000_cases": {kind: 1000 * flops_per_case / rate / 1e9 for kind, rate in peak.items()},
     }
-    result["share_of_time"] = breakdown(driver, lambda: list(engine.way.answer(jobs[:1])))
+    result["share_of_time"] = breakdown(driver, lambda: list(engine.path.answer(jobs[:1])))
     print(json.dumps(result, indent=2))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -169,7 +169,13 @@ def figures(phase: Phase, rates: dict[int, dict[str, float]]) -> dict[str, Any]:
 
 
 def compare(
-    engine: Engine, job: Job, replies: Sequence[Reply], dice: random.Random, cases: int, naive: Sample, batch: Sample
+    engine: Engine,
+    job: AblationJob,
+    replies: Sequence[Reply],
+    dice: random.Random,
+    cases: int,
+    naive: Sample,
+    batch: Sample,
 ) -> int:
     """Run the other two ways on one item; return how many of their responses differ from the engine's."""
     differing = 0

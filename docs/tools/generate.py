@@ -19,8 +19,8 @@ DOCS = Path(__file__).parents[1]
 
 HEAD = """# Options
 
-Made from the parser by `python docs/tools/generate.py`. Every option has an ini twin, for `[tool.pytest.ini_options]` or
-`pytest.ini`; what the command line says wins. In the ini file a flag takes `true`, and an option that may be given
+Made from the parser by `python docs/tools/generate.py`. Every option has an ini twin, for `[tool.pytest.ini_options]`
+or `pytest.ini`; what the command line says wins. In the ini file a flag takes `true`, and an option that may be given
 several times a line each.
 
 | option | meaning | ini |
@@ -43,10 +43,10 @@ def _row(option: Option) -> str:
 
 FILES_HEAD = """# Files
 
-What `run.json` and `outcomes.jsonl` hold, made from their JSON Schemas by `python docs/tools/generate.py`. The schemas come
-with the package, `reasoning_probe/schemas/run.schema.json` and `outcome.schema.json` (draft 2020-12); in Python they
-are `reasoning_probe.results.schema.schema("run")` and `schema("outcome")`. What `reasoning-probe` reads is checked by them
-first, and what is wrong is one line that names the place.
+What `run.json` and `outcomes.jsonl` hold, made from their JSON Schemas by `python docs/tools/generate.py`. The schemas
+come with the package, `reasoning_probe/schemas/run.schema.json` and `outcome.schema.json` (draft 2020-12); in Python
+they are `reasoning_probe.results.schema.schema("run")` and `schema("outcome")`. What `reasoning-probe` reads is checked
+by them first, and what is wrong is one line that names the place.
 
 - Both files are UTF-8. `outcomes.jsonl` has one JSON object a line; no line break stands within a line, whatever a
   model wrote.

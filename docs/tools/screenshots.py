@@ -1,4 +1,4 @@
-"""Make the pictures of the page that README and docs show, from a run of the bundled model: `python docs/tools/screenshots.py`.
+"""Take the pictures of the page that README and docs show: `python docs/tools/screenshots.py`.
 
 Needs Chromium (``CHROMIUM``, or one on the path) and the extra ``test``. Of the colours 64 are kept: the page has few,
 and the pictures are a third of the size.

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from reasoning_probe.engine.tokenization import Encoded
 from reasoning_probe.models.ablation import Replacement
-from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite
+from reasoning_probe.models.head_map import AttentionLayer, HeadError, HeadMap
 from reasoning_probe.models.hooks import hooks
-from reasoning_probe.utils.logging import quiet
+from reasoning_probe.utils.logging import silence_transformers
 
 Estimates = dict[tuple[int, int], float]
 """By (layer, head), the estimated change of the expected answer's log-probability, in nats."""
@@ -33,7 +33,7 @@ def estimates(model: Any, head_map: HeadMap, encoded: Encoded, replacements: Seq
     answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
     ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1)
     try:
-        with torch.enable_grad(), _frozen(model), _tapped(model, head_map) as taps, quiet():
+        with torch.enable_grad(), _frozen(model), _tapped(model, head_map) as taps, silence_transformers():
             logits = model(input_ids=ids, use_cache=False).logits[:, -answer.shape[1] :]
             logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
             logprob = logs.gather(-1, answer[..., None]).sum()
@@ -55,7 +55,7 @@ def estimates(model: Any, head_map: HeadMap, encoded: Encoded, replacements: Seq
     ]
 
 
-def _changes(site: HeadSite, output: Tensor, slope: Tensor | None, replacement: Replacement) -> list[float]:
+def _changes(site: AttentionLayer, output: Tensor, slope: Tensor | None, replacement: Replacement) -> list[float]:
     """Return the estimate of each head of *site*; *output* and *slope* are ``(1, tokens, heads * head_dim)``."""
     if slope is None:  # nothing that the answer depends on
         return [0.0] * site.heads
@@ -71,7 +71,7 @@ def _tapped(model: Any, head_map: HeadMap) -> Iterator[dict[int, Tensor]]:
     """While open, every layer's projection input is kept in the dict, as part of the graph."""
     taps: dict[int, Tensor] = {}
 
-    def tap(site: HeadSite) -> Any:
+    def tap(site: AttentionLayer) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             x = args[0]
             taps[site.layer] = x if x.requires_grad else x.detach().requires_grad_()  # the lowest begins the graph

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any
 
 from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.tokenization import Encoded, Job
+from reasoning_probe.engine.tokenization import AblationJob, Encoded
 from reasoning_probe.models.targets import Target
 
 NAME = "control"
@@ -35,7 +35,7 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict
     but each sentence's first; ``delta`` its change under the target, in nats per token. ``None`` where there are no
     variants, or where the tokenizer makes fewer than two tokens of every sentence. Adds to ``engine.timing``.
     """
-    way = engine.way  # its self-check has a time of its own
+    way = engine.path  # its self-check has a time of its own
     started = time.perf_counter()
     by_ablation: dict[str, list[Target]] = {}
     for target, ablation in variants:
@@ -51,7 +51,7 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict
     rows = []
     for ablation, targets in by_ablation.items():
         jobs = [
-            Job(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
+            AblationJob(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
             for (sentence, encoded), known in zip(asked, baselines, strict=True)
         ]
         means = [math.fsum(logprobs) / tokens for logprobs in zip(*way.expected(jobs), strict=True)]

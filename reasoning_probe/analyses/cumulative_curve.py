@@ -24,7 +24,7 @@ from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
-    from reasoning_probe.engine.engine import Work
+    from reasoning_probe.engine.engine import SweepRequest
 
 FEWEST = 8
 """A dataset with fewer items gets no curve: it would be all interval."""
@@ -57,7 +57,7 @@ def steps(heads: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Group:
+class CurveSpec:
     """What one dataset's curve under one ablation is made of: who is ordered by which items, measured on which."""
 
     dataset: str
@@ -66,7 +66,7 @@ class Group:
     ranked_on: tuple[str, ...]
     items: tuple[str, ...]
 
-    def joints(self, found: Found) -> list[Target]:
+    def joint_targets(self, found: Found) -> list[Target]:
         """Return the targets to run: those of the steps that the sweep has not answered already."""
         kinds = [self.target(kind, count) for kind in ("off", "kept") for count in self.counts(kind)]
         missing = [
@@ -105,13 +105,13 @@ def measured_items(ids: Sequence[str], dataset: str, heads: int) -> tuple[list[s
     return mixed[count:], mixed[:count]
 
 
-def plan(
+def plan_curves(
     heads: Sequence[Target],
     items: Iterable[ItemKey],
     ablations: Iterable[str],
     found: Found,
     scores: Mapping[tuple[str, str], Mapping[str, float]],
-) -> list[Group]:
+) -> list[CurveSpec]:
     """Return the curves that can be measured: of each dataset's *items* (dataset and id), under each ablation.
 
     There is none where not every one of *heads* was measured on every item or has an estimate in *scores*, where there
@@ -128,13 +128,13 @@ def plan(
         if len(heads) < 2 or len(ids) < FEWEST or not right:
             continue
         for ablation in ablations:
-            order = ordered(heads, dataset, ablation, ranking, found, scores.get((dataset, ablation), {}))
+            order = rank_heads(heads, dataset, ablation, ranking, found, scores.get((dataset, ablation), {}))
             if order is not None:
-                groups.append(Group(dataset, ablation, order, tuple(ranking), tuple(measured)))
+                groups.append(CurveSpec(dataset, ablation, order, tuple(ranking), tuple(measured)))
     return groups
 
 
-def ordered(
+def rank_heads(
     heads: Sequence[Target],
     dataset: str,
     ablation: str,
@@ -168,26 +168,26 @@ def ordered(
 
 
 def cumulative_curves(
-    run: Callable[[Sequence[Work]], Iterable[list[Outcome]]],
+    run: Callable[[Sequence[SweepRequest]], Iterable[list[Outcome]]],
     engine: Counting,
-    groups: Sequence[Group],
+    groups: Sequence[CurveSpec],
     queries: Mapping[ItemKey, Query],
     found: Found,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[list[Entry]]:
     """Measure *groups* by *run*, yielding a dataset's entries as they are done. Adds to the timing of *engine*."""
-    from reasoning_probe.engine.engine import Work
+    from reasoning_probe.engine.engine import SweepRequest
 
-    by_dataset: dict[str, list[Group]] = {}
+    by_dataset: dict[str, list[CurveSpec]] = {}
     for group in groups:
         by_dataset.setdefault(group.dataset, []).append(group)
-    total = sum(len(group.joints(found)) * len(group.items) for group in groups)
+    total = sum(len(group.joint_targets(found)) * len(group.items) for group in groups)
     done = 0
     for dataset, of_dataset in by_dataset.items():
-        asked = [(target, group.ablation) for group in of_dataset for target in group.joints(found)]
-        works = [Work(queries[dataset, item], tuple(asked)) for item in of_dataset[0].items]
+        asked = [(target, group.ablation) for group in of_dataset for target in group.joint_targets(found)]
+        works = [SweepRequest(queries[dataset, item], tuple(asked)) for item in of_dataset[0].items]
         joint = dict(found)
-        with _aside(engine):
+        with timed_as_curve(engine):
             for batch in run(works) if asked else ():
                 for outcome in batch:
                     joint.setdefault(outcome.key, outcome)
@@ -198,7 +198,7 @@ def cumulative_curves(
 
 
 @contextmanager
-def _aside(engine: Counting) -> Iterator[None]:
+def timed_as_curve(engine: Counting) -> Iterator[None]:
     """Count the time that passes meanwhile as the curve's, and nothing else: the engine's counts are the sweep's."""
     timing, started = vars(engine.timing).copy(), time.perf_counter()
     try:
@@ -209,7 +209,7 @@ def _aside(engine: Counting) -> Iterator[None]:
         engine.timing.curve_s += time.perf_counter() - started
 
 
-def _entry(group: Group, kind: str, found: Found) -> Entry:
+def _entry(group: CurveSpec, kind: str, found: Found) -> Entry:
     return {
         "dataset": group.dataset,
         "ablation": group.ablation,
@@ -222,7 +222,7 @@ def _entry(group: Group, kind: str, found: Found) -> Entry:
     }
 
 
-def _point(group: Group, kind: str, count: int, found: Found) -> dict[str, Any]:
+def _point(group: CurveSpec, kind: str, count: int, found: Found) -> dict[str, Any]:
     dataset, ablation, target = group.dataset, group.ablation, group.target(kind, count)
     baselines = [found[dataset, item, BASELINE, None] for item in group.items]
     outcomes = [
@@ -244,7 +244,7 @@ def _point(group: Group, kind: str, count: int, found: Found) -> dict[str, Any]:
     }
 
 
-def _if_added(group: Group, off: Sequence[Target], baselines: Sequence[Outcome], found: Found) -> float | None:
+def _if_added(group: CurveSpec, off: Sequence[Target], baselines: Sequence[Outcome], found: Found) -> float | None:
     """Return what the mean log-probability would be if the single effects of the heads *off* added up."""
     start = _mean([baseline.answer_logprob for baseline in baselines])
     effects = [

@@ -26,7 +26,9 @@ SAMPLE = 20
 """Heads of the rest that are measured, at least: none of 20 missed leaves a rate of 16 % possible."""
 
 
-def choose(dataset: str, ablation: str, scores: Mapping[str, float], most: int, seed: int, items: int) -> Screening:
+def select_heads(
+    dataset: str, ablation: str, scores: Mapping[str, float], most: int, seed: int, items: int
+) -> Screening:
     """Return the screening that measures the *most* heads of the highest *scores* and a sample of the rest.
 
     The sample is half as many, but at least :data:`SAMPLE`, drawn by *seed*; all of the rest where there are no more.
@@ -41,7 +43,7 @@ def choose(dataset: str, ablation: str, scores: Mapping[str, float], most: int, 
     )
 
 
-def spread(queries: Sequence[Query], most: int = MOST_ITEMS) -> list[Query]:
+def evenly_spaced(queries: Sequence[Query], most: int = MOST_ITEMS) -> list[Query]:
     """Return at most so many of *queries*, spread evenly."""
     step = max(1.0, len(queries) / most)
     return [queries[int(at * step)] for at in range(min(most, len(queries)))]
@@ -50,10 +52,11 @@ def spread(queries: Sequence[Query], most: int = MOST_ITEMS) -> list[Query]:
 def screen(engine: Engine, queries: Sequence[Query], ablations: Sequence[str], most: int, seed: int) -> list[Screening]:
     """Rank all heads of the model on one dataset's *queries*, and choose *most* for each ablation.
 
-    A head's score is the mean over items of the *size* of its estimated effect: where the model is sure of its
-    answer the sign of the gradient says little, and effects that cancel out would hide the head (Kramár et al. 2024).
-    An item takes a forward and a backward pass, and another forward pass for ``resample``. Raises
-    :class:`~reasoning_probe.models.head_map.HeadError` where the model cannot be differentiated. Adds to ``engine.timing``.
+    A head's score is the mean over items of the *size* of its estimated effect: where the model is sure of its answer
+    the sign of the gradient says little, and effects that cancel out would hide the head (Kramár et al. 2024). An item
+    takes a forward and a backward pass, and another forward pass for ``resample``. Raises
+    :class:`~reasoning_probe.models.head_map.HeadError` where the model cannot be differentiated. Adds to
+    ``engine.timing``.
     """
     from reasoning_probe.analyses.attribution import Estimates, estimates
     from reasoning_probe.engine.tokenization import ContextError
@@ -61,7 +64,7 @@ def screen(engine: Engine, queries: Sequence[Query], ablations: Sequence[str], m
     started = time.perf_counter()
     sizes: dict[str, dict[tuple[int, int], list[float]]] = {ablation: {} for ablation in ablations}
     used = 0
-    for query in spread(queries):
+    for query in evenly_spaced(queries):
         try:
             encoded = engine.codec.encode(query)
         except ContextError:
@@ -76,7 +79,7 @@ def screen(engine: Engine, queries: Sequence[Query], ablations: Sequence[str], m
     chosen = []
     for ablation, by_head in sizes.items():
         scores = {f"L{layer}H{head}": _mean(changes) for (layer, head), changes in by_head.items()}
-        chosen.append(choose(queries[0].dataset, ablation, scores, most, seed, used))
+        chosen.append(select_heads(queries[0].dataset, ablation, scores, most, seed, used))
     return chosen
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoning_probe.cluster.config import ClusterSpec
-from reasoning_probe.cluster.replica import Order, Ready, Replica
+from reasoning_probe.cluster.replica import Replica, ReplicaConfig, ReplicaStatus
 from reasoning_probe.models.errors import ModelError
 
 CONNECT_S = 5.0
@@ -39,7 +39,7 @@ class ClusterError(ModelError):
 
 
 @dataclass(eq=False)
-class Member:
+class PooledActor:
     """A replica and what it is doing: ``stage`` is ``waiting`` for room, ``loading``, ``idle`` or ``busy``."""
 
     node: str
@@ -55,7 +55,7 @@ class Member:
 class Event:
     """What a member gave back for its ``task``: a ``result``, or ``None`` where its process ended."""
 
-    member: Member
+    member: PooledActor
     task: Any
     result: Any
 
@@ -64,7 +64,7 @@ def check(spec: ClusterSpec) -> None:
     """Raise :class:`ClusterError` where it can be known, before a model is loaded, that *spec* cannot be used."""
     named = spec.address or os.environ.get("RAY_ADDRESS")
     encrypted = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")  # then only Ray itself can talk to it
-    if named and named != "auto" and not encrypted and (why := _silent(named)) is not None:
+    if named and named != "auto" and not encrypted and (why := unreachable_reason(named)) is not None:
         raise ClusterError(f"there is no Ray cluster at {named} ({why}): give the HOST:PORT of its head node")
     if importlib.util.find_spec("ray") is None:
         raise ClusterError("--probe-engine ray needs Ray: pip install 'reasoning-probe[ray]'")
@@ -82,10 +82,10 @@ def _affinity(node: str) -> Any:
     return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
-class Fleet:
+class ActorPool:
     """Replicas of the model of *order* on the cluster of *spec*; *given* is the model itself where it has no name."""
 
-    def __init__(self, spec: ClusterSpec, order: Order, given: Any = None) -> None:
+    def __init__(self, spec: ClusterSpec, order: ReplicaConfig, given: Any = None) -> None:
         check(spec)
         self.ray = _ray()
         self.order = order
@@ -97,7 +97,7 @@ class Fleet:
             gpus = 1.0 if any(node["Resources"].get("GPU", 0) >= 1 for node in nodes) else 0.0
         self.needs = {"CPU": spec.cpus, "GPU": gpus}
         self.given = None if given is None else self.ray.put(given)
-        self.members: list[Member] = []
+        self.members: list[PooledActor] = []
         self.context: dict[str, str] = {}  # of the first replica: all others must have the same
         self.notes: list[str] = []  # one line each, of what went wrong and was got over
         self.seen: set[str] = set()  # nodes that had a replica
@@ -105,7 +105,7 @@ class Fleet:
         self._deaths: Counter[str] = Counter()
         self._closed_to: set[str] = set()  # nodes that get no more replicas
         self._looked = -math.inf
-        self._hope = time.monotonic()  # when there was a working replica last
+        self._last_live = time.monotonic()  # when there was a working replica last
 
     # -- members ----------------------------------------------------------------------------------------------------
 
@@ -117,11 +117,11 @@ class Fleet:
         counts = [int(node["Resources"].get(name, 0.0) // need) for name, need in self.needs.items() if need]
         return min(counts, default=0)
 
-    def grow(self) -> None:
+    def scale_up(self) -> None:
         """Start replicas where nodes have room for more; raise :class:`ClusterError` where there is no hope of any."""
         now = time.monotonic()
         if any(member.stage in ("loading", "idle", "busy") for member in self.members):
-            self._hope = now
+            self._last_live = now
         if now - self._looked < LOOK_S:
             return
         self._looked = now
@@ -133,10 +133,10 @@ class Fleet:
         if not self.members and self._closed_to and not open_to:
             raise ClusterError(f"no node of the cluster at {self.address} can be used: {self.notes[-1]}")
         patience = START_S if self.members or self.seen else 0.0
-        if now - self._hope > patience:
-            raise ClusterError(self._hopeless())
+        if now - self._last_live > patience:
+            raise ClusterError(self._no_capacity_message())
 
-    def _hopeless(self) -> str:
+    def _no_capacity_message(self) -> str:
         needs = " and ".join(f"{amount:g} {name}" for name, amount in self.needs.items() if amount)
         if self.seen and not self.members:
             return (
@@ -159,18 +159,18 @@ class Fleet:
             )
             .remote()
         )
-        member = Member(node["NodeID"], node["NodeManagerAddress"], actor)
+        member = PooledActor(node["NodeID"], node["NodeManagerAddress"], actor)
         self.members.append(member)
         self._send(member, "waiting", None, actor.here.remote())
 
-    def _send(self, member: Member, stage: str, task: Any, ref: Any) -> None:
+    def _send(self, member: PooledActor, stage: str, task: Any, ref: Any) -> None:
         member.stage, member.task, member.ref = stage, task, ref
 
-    def idle(self) -> list[Member]:
+    def idle(self) -> list[PooledActor]:
         """Return the replicas that have nothing to do."""
         return [member for member in self.members if member.stage == "idle"]
 
-    def ask(self, member: Member, method: str, task: Any, argument: Any) -> None:
+    def ask(self, member: PooledActor, method: str, task: Any, argument: Any) -> None:
         """Send *member* the call of *method*; *task* comes back with its event."""
         self._send(member, "busy", task, getattr(member.actor, method).remote(argument))
 
@@ -189,7 +189,7 @@ class Fleet:
             try:
                 result = self.ray.get(ref)
             except self.ray.exceptions.RayError as problem:  # the node or the process is gone, or what it said
-                self._bury(member, problem)
+                self._handle_death(member, problem)
                 if stage == "busy":
                     yield Event(member, task, None)
                 continue
@@ -198,12 +198,12 @@ class Fleet:
                 neighbours = sum(other.node == member.node for other in self.members)
                 self._send(member, "loading", None, member.actor.load.remote(self.order, self.given, neighbours))
             elif stage == "loading":
-                self._admit(member, result)
+                self._on_loaded(member, result)
             else:
                 self._deaths[member.node] = 0
                 yield Event(member, task, result)
 
-    def _admit(self, member: Member, ready: Ready) -> None:
+    def _on_loaded(self, member: PooledActor, ready: ReplicaStatus) -> None:
         """Take a replica that has loaded into service, unless it is otherwise than the driver or the first one."""
         problem = ready.problem
         if not problem and self.context and ready.context != self.context:
@@ -219,7 +219,7 @@ class Fleet:
         self.context = self.context or ready.context
         self.seen.add(member.node)
 
-    def _bury(self, member: Member, problem: Exception) -> None:
+    def _handle_death(self, member: PooledActor, problem: Exception) -> None:
         self._release(member)
         self.lost += 1
         self._deaths[member.node] += 1
@@ -227,12 +227,12 @@ class Fleet:
             said = " ".join(str(problem).split())[:300]
             self._close_to(member, f"its processes end one after another: {said}")
 
-    def _close_to(self, member: Member, problem: str) -> None:
+    def _close_to(self, member: PooledActor, problem: str) -> None:
         if member.node not in self._closed_to:
             self._closed_to.add(member.node)
             self.notes.append(f"the node {member.host} is left out: {problem}")
 
-    def _release(self, member: Member) -> None:
+    def _release(self, member: PooledActor) -> None:
         self.members.remove(member)
         with suppress(Exception):  # it may be gone already
             self.ray.kill(member.actor)
@@ -261,7 +261,7 @@ def _connect(ray: Any, address: str | None) -> bool:
     return True
 
 
-def _silent(address: str) -> str | None:
+def unreachable_reason(address: str) -> str | None:
     """Return why no gRPC server answers at *address*, ``None`` where one does: ``ray.init`` would wait for ever."""
     host, _, port = address.rpartition(":")
     greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(

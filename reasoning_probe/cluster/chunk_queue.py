@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.engine.engine import Work
+from reasoning_probe.engine.engine import SweepRequest
 from reasoning_probe.engine.tokenization import Baseline
 from reasoning_probe.results.outcome import ItemKey, Outcome
 
@@ -19,7 +19,7 @@ ALONE_AFTER, GIVEN_UP_AFTER = 2, 4
 class Chunk:
     """Some of a plan's work, for one replica; ``known`` are the baselines of its queries that were answered before."""
 
-    works: tuple[Work, ...]
+    works: tuple[SweepRequest, ...]
     known: Mapping[Query, Baseline] = field(default_factory=dict)
 
     @property
@@ -32,19 +32,19 @@ class Chunk:
 class _Item:
     """What is left of one query's work."""
 
-    work: Work
+    work: SweepRequest
     baseline: Baseline | None = None
     opened: bool = False  # its baseline is known, or some replica answers it at present
 
 
-class Chunks:
+class ChunkQueue:
     """The work of a plan that is not done yet, handed out in chunks; *known* are baselines of an earlier plan.
 
     An item's first chunk answers its baseline; until that is known no other replica gets more of the item, so that a
     baseline is answered once, however many replicas share the item's targets.
     """
 
-    def __init__(self, plan: Sequence[Work], known: Mapping[Query, Baseline] | None = None) -> None:
+    def __init__(self, plan: Sequence[SweepRequest], known: Mapping[Query, Baseline] | None = None) -> None:
         baselines = known or {}
         self._items = {
             _key(work.query): _Item(work, baselines.get(work.query), work.query in baselines) for work in plan
@@ -64,7 +64,7 @@ class Chunks:
 
     def take(self, rows: int) -> Chunk | None:
         """Return a chunk of about *rows* rows in the plan's order; ``None`` where nothing can be handed out now."""
-        works: list[Work] = []
+        works: list[SweepRequest] = []
         known: dict[Query, Baseline] = {}
         room = max(1, rows)
         for key, item in self._items.items():
@@ -76,10 +76,10 @@ class Chunks:
                 break  # whoever comes next takes it from its beginning
             now = ablated[: max(room, int(item.opened))]
             room -= len(now)
-            works.append(Work(query, now))
+            works.append(SweepRequest(query, now))
             if item.baseline is not None:
                 known[query] = item.baseline
-            item.opened, item.work = True, Work(query, ablated[len(now) :])
+            item.opened, item.work = True, SweepRequest(query, ablated[len(now) :])
             if room < 1 or key in self._alone:
                 break
         for query in known:
@@ -101,7 +101,7 @@ class Chunks:
                 for target, ablation in work.ablated
                 if (*_key(work.query), target.name, ablation) not in done
             )
-            self._put_back(Work(work.query, missing), found.get(work.query) or chunk.known.get(work.query))
+            self._put_back(SweepRequest(work.query, missing), found.get(work.query) or chunk.known.get(work.query))
 
     def lost(self, chunk: Chunk) -> Query | None:
         """Put a whole chunk back whose process ended; return the item that seems to be what ends the processes."""
@@ -113,13 +113,13 @@ class Chunks:
         (first, *others) = chunk.works
         return first.query if not others and self._losses[_key(first.query)] >= GIVEN_UP_AFTER else None
 
-    def _put_back(self, work: Work, baseline: Baseline | None) -> None:
+    def _put_back(self, work: SweepRequest, baseline: Baseline | None) -> None:
         """Add *work* to what is left of its item, whose baseline this may be the first to know."""
         key = _key(work.query)
         if key in self._dropped:
             return
-        item = self._items.setdefault(key, _Item(Work(work.query)))
-        item.work = Work(work.query, (*work.ablated, *item.work.ablated))
+        item = self._items.setdefault(key, _Item(SweepRequest(work.query)))
+        item.work = SweepRequest(work.query, (*work.ablated, *item.work.ablated))
         item.baseline = item.baseline or baseline
         item.opened = item.baseline is not None
         if item.opened and not item.work.ablated:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from reasoning_probe.cluster.actor_pool import ClusterError, Fleet, Member
-from reasoning_probe.cluster.chunk_queue import GIVEN_UP_AFTER, Chunk, Chunks
+from reasoning_probe.cluster.actor_pool import ActorPool, ClusterError, PooledActor
+from reasoning_probe.cluster.chunk_queue import GIVEN_UP_AFTER, Chunk, ChunkQueue
 from reasoning_probe.cluster.config import ClusterSpec
-from reasoning_probe.cluster.replica import Answered, Order
+from reasoning_probe.cluster.replica import ChunkResult, ReplicaConfig
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.engine.engine import Timing, Work
+from reasoning_probe.engine.engine import SweepRequest, Timing
 from reasoning_probe.engine.plain_path import Counts
 from reasoning_probe.engine.tokenization import Baseline
 from reasoning_probe.models.head_map import HeadError
@@ -45,7 +45,7 @@ class _Trace(Exception):
         return f"\n{self.args[0]}"
 
 
-class Cluster:
+class ClusterEngine:
     """Answers a plan as :class:`~reasoning_probe.engine.engine.Engine` does, on the nodes of a cluster.
 
     Baselines are answered once each; rows of one item are spread over replicas where it has many. A chunk whose process
@@ -53,7 +53,9 @@ class Cluster:
     is raised at the end.
     """
 
-    def __init__(self, spec: ClusterSpec, order: Order, given: Any = None, *, chunk_rows: int | None = None) -> None:
+    def __init__(
+        self, spec: ClusterSpec, order: ReplicaConfig, given: Any = None, *, chunk_rows: int | None = None
+    ) -> None:
         self.references: Mapping[str, Sequence[str]] = order.references
         self.seed = order.seed
         self.skipped: list[dict[str, str]] = []
@@ -65,10 +67,10 @@ class Cluster:
         self._baselines: dict[Query, Baseline] = {}  # the curve asks some queries again
         self._peaks: dict[Any, int] = {}
         self._hosts: set[str] = set()
-        self.fleet = Fleet(spec, order, given)
+        self.fleet = ActorPool(spec, order, given)
         try:
             while not self.fleet.idle():
-                self.fleet.grow()
+                self.fleet.scale_up()
                 for _ in self.fleet.events():
                     pass
         except BaseException:
@@ -100,13 +102,13 @@ class Cluster:
 
     # -- the plan -----------------------------------------------------------------------------------------------------
 
-    def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
+    def run(self, plan: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *plan* as they come in: of each query its baseline first, and none twice."""
-        chunks = Chunks(plan, self._baselines)
+        chunks = ChunkQueue(plan, self._baselines)
         seen: set[ItemKey] = set()  # items whose baseline was yielded
         errors: list[ItemError] = []
 
-        def take(member: Member) -> Chunk | None:
+        def take(member: PooledActor) -> Chunk | None:
             return chunks.take(self._rows_for(member, chunks.left))
 
         for chunk, member, answered in self._spread(lambda: bool(chunks), take, "answer"):
@@ -137,7 +139,7 @@ class Cluster:
         if errors:
             raise errors[0]
 
-    def _rows_for(self, member: Member, left: int) -> int:
+    def _rows_for(self, member: PooledActor, left: int) -> int:
         """Return how many rows to send: some seconds' worth, and less towards the end."""
         if self._rows is not None:
             return self._rows
@@ -146,7 +148,7 @@ class Cluster:
         share = -(-left // (SHARES * len(self.fleet.members)))
         return max(min(wanted, share), wanted // 20, 1)
 
-    def _account(self, member: Member, chunk: Chunk, answered: Answered) -> None:
+    def _account(self, member: PooledActor, chunk: Chunk, answered: ChunkResult) -> None:
         self.chunks += 1
         for name, count in answered.counts.items():
             setattr(self.counts, name, getattr(self.counts, name) + count)
@@ -219,8 +221,8 @@ class Cluster:
     # -- sending and receiving ----------------------------------------------------------------------------------------
 
     def _spread(
-        self, unfinished: Callable[[], bool], take: Callable[[Member], Any], method: str
-    ) -> Iterator[tuple[Any, Member, Any]]:
+        self, unfinished: Callable[[], bool], take: Callable[[PooledActor], Any], method: str
+    ) -> Iterator[tuple[Any, PooledActor, Any]]:
         """Send what *take* gives to whoever is idle; yield each task with what came back, ``None`` where it was lost.
 
         What an earlier call, whose caller went away, had sent is received and forgotten.
@@ -228,7 +230,7 @@ class Cluster:
         sent: set[int] = set()
         fleet = self.fleet
         while unfinished():
-            fleet.grow()
+            fleet.scale_up()
             for member in fleet.idle():
                 task = take(member)
                 if task is None:
@@ -241,13 +243,13 @@ class Cluster:
                     yield event.task, event.member, event.result
 
 
-def _raised(query: Query, member: Member, answered: Answered) -> ItemError:
+def _raised(query: Query, member: PooledActor, answered: ChunkResult) -> ItemError:
     error = ItemError(f"{answered.problem} (item {query.item_id} of {query.dataset}, on the node {member.host})")
     error.__cause__ = _Trace(answered.trace)
     return error
 
 
-def _ended(query: Query, member: Member) -> ItemError:
+def _ended(query: Query, member: PooledActor) -> ItemError:
     return ItemError(
         f"every process that answered item {query.item_id} of {query.dataset} ended, the last on the node"
         f" {member.host}: if memory ran out there, give --probe-memory"

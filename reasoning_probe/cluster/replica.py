@@ -42,7 +42,7 @@ SAME = (
 
 
 @dataclass(frozen=True)
-class Order:
+class ReplicaConfig:
     """What every replica is to be: the model by name (``None``: it is sent along), and how it is run."""
 
     model: str | None
@@ -60,7 +60,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReplicaStatus:
     """A replica that has loaded its model: where it runs, and its whole context; or the ``problem`` in one line."""
 
     context: dict[str, str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Answered:
+class ChunkResult:
     """What came of a chunk: outcomes in the engine's batches, and what they cost.
 
     Where the model raised, ``problem`` says what, ``trace`` where, and the outcomes are those found before.
@@ -95,7 +95,7 @@ class Replica:
     def here(self) -> None:
         """Return at once: the process runs, so the cluster had room for it."""
 
-    def load(self, order: Order, given: Any, neighbours: int) -> Ready:
+    def load(self, order: ReplicaConfig, given: Any, neighbours: int) -> ReplicaStatus:
         """Load the model of *order*, or take the *given* one; *neighbours* replicas share the node's memory."""
         from reasoning_probe.models.errors import ModelError
         from reasoning_probe.models.head_map import HeadError
@@ -103,33 +103,33 @@ class Replica:
         try:
             return self._load(order, given, neighbours)
         except (ModelError, HeadError) as problem:
-            return Ready(problem=str(problem))
+            return ReplicaStatus(problem=str(problem))
         except Exception as problem:  # whatever a node lacks: the driver says it in one line and goes on without it
-            return Ready(problem=f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}")
+            return ReplicaStatus(problem=f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}")
 
-    def _load(self, order: Order, given: Any, neighbours: int) -> Ready:
-        from reasoning_probe.engine.cache.key import context_of
+    def _load(self, order: ReplicaConfig, given: Any, neighbours: int) -> ReplicaStatus:
+        from reasoning_probe.engine.cache.key import model_context
         from reasoning_probe.engine.engine import Engine
         from reasoning_probe.engine.memory import SHARE, Memory
         from reasoning_probe.models import loading
-        from reasoning_probe.models.heads import find_heads, prove_heads
+        from reasoning_probe.models.heads import find_heads, verify_heads
         from reasoning_probe.models.weights import device_of, fingerprint
 
         if order.model is None:
             device = loading.resolve_device(order.device)
-            loaded = loading.in_memory(given[0].to(device), given[1])
+            loaded = loading.wrap_model(given[0].to(device), given[1])
         else:
-            source = loading.find(order.model, remote_code=order.remote_code, pickled=order.pickled)
-            loaded = loading.load(source, order.device, order.dtype, device_map=order.device_map)
+            source = loading.resolve_model(order.model, remote_code=order.remote_code, pickled=order.pickled)
+            loaded = loading.load_model(source, order.device, order.dtype, device_map=order.device_map)
         digest = fingerprint(loaded.model)
-        context = context_of(loaded.model, loaded.tokenizer, digest) or {"weights": digest}
+        context = model_context(loaded.model, loaded.tokenizer, digest) or {"weights": digest}
         other = difference(order.context, context)
         if other:
-            return Ready(problem=other)
+            return ReplicaStatus(problem=other)
         if order.head_map.sites:
             if find_heads(loaded.model) != order.head_map:
-                return Ready(problem="its model has other heads")
-            prove_heads(loaded.model, order.head_map)
+                return ReplicaStatus(problem="its model has other heads")
+            verify_heads(loaded.model, order.head_map)
         cap = order.memory
         if cap is None and device_of(loaded.model).type == "cpu":
             cap = int(SHARE * Memory("cpu").free() / max(1, neighbours))
@@ -142,9 +142,9 @@ class Replica:
             seed=order.seed,
             chats=order.chats,
         )
-        return Ready(context)
+        return ReplicaStatus(context)
 
-    def answer(self, chunk: Chunk) -> Answered:
+    def answer(self, chunk: Chunk) -> ChunkResult:
         """Return what the engine answers to *chunk*; what the model raises is part of it."""
         engine = self._engine()
         engine.baselines = dict(chunk.known)
@@ -159,13 +159,13 @@ class Replica:
             problem = f"{type(raised).__name__}: {raised}"
             trace = traceback.format_exc()
         counts, seconds = self._spent()
-        return Answered(
+        return ChunkResult(
             found,
             engine.baselines,
             list(engine.skipped),
             {name: count - before[0][name] for name, count in counts.items()},
             {name: spent - before[1][name] for name, spent in seconds.items()},
-            engine.path,
+            engine.path_name,
             engine.why,
             engine.memory.peak(),
             problem,

@@ -1,4 +1,4 @@
-"""Datasets: the built-in ones, generated ones, and what a source holds (:mod:`reasoning_probe.data.sources.registry`)."""
+"""Datasets: the built-in ones, generated ones, and those read from a source."""
 
 from __future__ import annotations
 

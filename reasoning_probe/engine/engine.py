@@ -10,21 +10,21 @@ from typing import Any
 import torch
 
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.engine.fast.path import Fast, fast_path
+from reasoning_probe.engine.fast.path import FastPath, fast_path
 from reasoning_probe.engine.memory import Memory
-from reasoning_probe.engine.plain_path import Plain
-from reasoning_probe.engine.tokenization import Baseline, Codec, ContextError, Encoded, Job, Reply
+from reasoning_probe.engine.plain_path import PlainPath
+from reasoning_probe.engine.tokenization import AblationJob, Baseline, ContextError, Encoded, Reply, TokenCodec
 from reasoning_probe.models.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.targets import Target
-from reasoning_probe.results.outcome import BASELINE, Outcome, judged
+from reasoning_probe.results.outcome import BASELINE, Outcome, outcome_from_response
 
 TOGETHER = 32
 """So many queries are taken at a time: they may share passes and the beginning of their prompts."""
 
 
 @dataclass(frozen=True)
-class Work:
+class SweepRequest:
     """A query with the targets to switch off, each with its ablation."""
 
     query: Query
@@ -64,37 +64,37 @@ class Engine:
     chats: frozenset[str] = frozenset()  # datasets whose prompts hold the tokenizer's special tokens already
 
     def __post_init__(self) -> None:
-        self.codec = Codec(self.model, self.tokenizer)
+        self.codec = TokenCodec(self.model, self.tokenizer)
         self.references = self.codec.fitting(self.references, self.chats)
         self.memory = Memory(self.codec.device, self.memory_cap)
-        self.plain = Plain(self.model, self.head_map, self.codec, self.memory)
+        self.plain = PlainPath(self.model, self.head_map, self.codec, self.memory)
         self.counts = self.plain.counts
-        self.path, self.why = "", ""
-        self._way: Fast | Plain | None = None
+        self.path_name, self.why = "", ""
+        self._path: FastPath | PlainPath | None = None
         self._means: dict[str, Replacement] = {}
 
     @property
-    def way(self) -> Fast | Plain:
+    def path(self) -> FastPath | PlainPath:
         """The path that answers ablated queries: the fast one where the model passes its self-check."""
-        if self._way is None:
+        if self._path is None:
             started = time.perf_counter()
             fast, self.why = fast_path(self.model, self.head_map, self.codec, self.plain, self.memory)
-            self._way, self.path = (self.plain, "plain") if fast is None else (fast, "fast")
+            self._path, self.path_name = (self.plain, "plain") if fast is None else (fast, "fast")
             self.timing.proof_s += time.perf_counter() - started
-        return self._way
+        return self._path
 
     def facts(self) -> dict[str, Any]:
         """Return what the engine did, in plain values: rows, how they were settled, which path, the memory peak."""
-        return asdict(self.counts) | {"path": self.path, "why": self.why, "peak_bytes": self.memory.peak()}
+        return asdict(self.counts) | {"path": self.path_name, "why": self.why, "peak_bytes": self.memory.peak()}
 
-    def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
+    def run(self, plan: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *plan* as they are found: each query's baseline, and later those of its targets.
 
         A query whose prompt does not fit the model's context yields an empty list; ``skipped`` says why.
         """
         for first in range(0, len(plan), TOGETHER):
-            jobs: list[Job] = []
-            asked: list[tuple[Work, Encoded, str]] = []  # of each job: its query, in tokens, and its ablation
+            jobs: list[AblationJob] = []
+            asked: list[tuple[SweepRequest, Encoded, str]] = []  # of each job: its query, in tokens, and its ablation
             for work in plan[first : first + TOGETHER]:
                 try:
                     encoded = self.codec.encode(work.query)
@@ -114,7 +114,7 @@ class Engine:
                     for target, reply in zip(jobs[at].targets, replies, strict=True)
                 ]
 
-    def _jobs(self, work: Work, encoded: Encoded) -> tuple[Baseline, dict[str, Job]]:
+    def _jobs(self, work: SweepRequest, encoded: Encoded) -> tuple[Baseline, dict[str, AblationJob]]:
         """Answer the baseline, and make a job of the targets of each ablation."""
         started = time.perf_counter()
         stop = work.query.generation.stop
@@ -125,16 +125,16 @@ class Engine:
         jobs = {}
         for ablation in dict.fromkeys(ablation for _, ablation in work.ablated):
             targets = tuple(target for target, using in work.ablated if using == ablation)
-            jobs[ablation] = Job(
+            jobs[ablation] = AblationJob(
                 encoded, stop, baseline, targets, self.replacement(ablation, work.query.dataset, work.query.prompt)
             )
         return baseline, jobs
 
-    def _timed(self, jobs: Sequence[Job]) -> Iterator[tuple[int, list[Reply]]]:
+    def _timed(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Reply]]]:
         """Yield what the way answers; judging, storing and the self-check of the way are not part of the sweep."""
         if not jobs:
             return
-        found = self.way.answer(jobs)
+        found = self.path.answer(jobs)
         while True:
             started = time.perf_counter()
             answered = next(found, None)
@@ -164,4 +164,6 @@ class Engine:
         stop = query.generation.stop
         response = self.codec.text(reply.tokens, stop)
         truncated = self.codec.truncated(reply.tokens, stop, encoded.limit)
-        return judged(query, target, ablation, response=response, truncated=truncated, logprob=reply.logprob)
+        return outcome_from_response(
+            query, target, ablation, response=response, truncated=truncated, logprob=reply.logprob
+        )

@@ -49,7 +49,7 @@ Row = TypeVar("Row")
 Result = TypeVar("Result")
 
 
-def in_halves(rows: Sequence[Row], run: Callable[[Sequence[Row]], list[Result]], memory: Memory) -> list[Result]:
+def run_in_halves(rows: Sequence[Row], run: Callable[[Sequence[Row]], list[Result]], memory: Memory) -> list[Result]:
     """Return what *run* makes of *rows*; what does not fit into memory is run in two halves."""
     if not rows:
         return []
@@ -60,7 +60,7 @@ def in_halves(rows: Sequence[Row], run: Callable[[Sequence[Row]], list[Result]],
             raise
     memory.shrink()
     middle = len(rows) // 2
-    return in_halves(rows[:middle], run, memory) + in_halves(rows[middle:], run, memory)
+    return run_in_halves(rows[:middle], run, memory) + run_in_halves(rows[middle:], run, memory)
 
 
 def out_of_memory(problem: BaseException) -> bool:

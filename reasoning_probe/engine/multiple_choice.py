@@ -18,7 +18,7 @@ from reasoning_probe.results.outcome import Choice, Outcome, likeliest
 from reasoning_probe.scoring.extraction.choices import read_choice
 
 if TYPE_CHECKING:
-    from reasoning_probe.engine.engine import Work
+    from reasoning_probe.engine.engine import SweepRequest
 
 CATEGORY, KIND = "wrong_label", "other_choice"
 """What a definite but wrong choice is called."""
@@ -34,15 +34,15 @@ class _Asked:
     found: dict[tuple[str, str | None], dict[int, Outcome]] = field(default_factory=dict)
 
 
-def run(
-    runner: Runner, plan: Sequence[Work], skipped: list[dict[str, str]], *, listed: bool
+def run_multiple_choice(
+    runner: Runner, plan: Sequence[SweepRequest], skipped: list[dict[str, str]], *, listed: bool
 ) -> Iterator[list[Outcome]]:
     """Run *plan* on *runner*; questions with choices yield one outcome a case, as all others do.
 
     *skipped* is the engine's list of items that were left out; *listed* says that the prompt lists the choices.
     """
     asked: dict[tuple[str, str], _Asked] = {}
-    works: list[Work] = []
+    works: list[SweepRequest] = []
     for work in plan:
         if work.query.item.choices:
             asked[work.query.dataset, work.query.item_id] = _Asked(work.query)
@@ -62,7 +62,7 @@ def run(
             of_case = question.found.setdefault((outcome.target, outcome.ablation), {})
             of_case[int(number)] = outcome
             if len(of_case) == len(question.query.item.choices):
-                whole.append(together(question.query, of_case, listed=listed))
+                whole.append(combine_choices(question.query, of_case, listed=listed))
                 question.found[outcome.target, outcome.ablation] = {}
         yield whole
 
@@ -75,7 +75,7 @@ def _queries(query: Query) -> Iterator[Query]:
         yield replace(query, item=item, generation=generation)
 
 
-def together(query: Query, found: dict[int, Outcome], *, listed: bool) -> Outcome:
+def combine_choices(query: Query, found: dict[int, Outcome], *, listed: bool) -> Outcome:
     """Return the outcome of a question from those of its choices."""
     texts = query.item.choices
     logprobs = [found[number].answer_logprob for number in range(len(texts))]

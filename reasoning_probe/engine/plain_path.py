@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
-from reasoning_probe.engine.memory import Memory, in_halves
-from reasoning_probe.engine.tokenization import Baseline, Codec, Encoded, Job, Reply
-from reasoning_probe.models.ablation import ZERO, Replacement, switched_off
+from reasoning_probe.engine.memory import Memory, run_in_halves
+from reasoning_probe.engine.tokenization import AblationJob, Baseline, Encoded, Reply, TokenCodec
+from reasoning_probe.models.ablation import ZERO, Replacement, ablate
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.targets import Target
-from reasoning_probe.utils.logging import quiet
+from reasoning_probe.utils.logging import silence_transformers
 
 Made = TypeVar("Made")
 
@@ -70,7 +70,7 @@ class _Watch(LogitsProcessor):  # type: ignore[misc]
 class _Stop(StoppingCriteria):  # type: ignore[misc]
     """Ends a row at a stop string; end-of-sequence tokens are ``generate``'s own business."""
 
-    def __init__(self, codec: Codec, stop: tuple[str, ...], prompt_length: int) -> None:
+    def __init__(self, codec: TokenCodec, stop: tuple[str, ...], prompt_length: int) -> None:
         self.codec, self.stop, self.prompt_length = codec, stop, prompt_length
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
@@ -79,10 +79,10 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
         return torch.tensor([self.codec.ended(row, self.stop) for row in rows], device=input_ids.device)
 
 
-class Plain:
+class PlainPath:
     """Answers queries with ``generate``: any model that transformers can run, at the price of decoding every row."""
 
-    def __init__(self, model: Any, head_map: HeadMap, codec: Codec, memory: Memory, rows: int = 32) -> None:
+    def __init__(self, model: Any, head_map: HeadMap, codec: TokenCodec, memory: Memory, rows: int = 32) -> None:
         self.model, self.head_map, self.codec, self.memory, self.rows = model, head_map, codec, memory, rows
         self.counts = Counts()
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
@@ -94,43 +94,45 @@ class Plain:
         step = torch.finfo(self.model.dtype).eps
         return Baseline(Reply(tokens, logprob), tuple(best[0, : len(tokens), 0].tolist()), step)
 
-    def answer(self, jobs: Sequence[Job]) -> Iterator[tuple[int, list[Reply]]]:
+    def answer(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Reply]]]:
         """Yield the place of each job with the replies to its targets, in their order."""
         for at, job in enumerate(jobs):
             yield at, self._replies(job)
 
-    def _replies(self, job: Job) -> list[Reply]:
+    def _replies(self, job: AblationJob) -> list[Reply]:
         replies = self._in_chunks(job, partial(self._chunk, job))
         self.counts.rows += len(job.targets)
         self.counts.decoded += len(job.targets)
         return replies
 
-    def expected(self, jobs: Sequence[Job]) -> list[list[float]]:
+    def expected(self, jobs: Sequence[AblationJob]) -> list[list[float]]:
         """Return the log-probability of each job's expected answer under each of its targets; nothing is answered."""
         return [self._in_chunks(job, partial(self._logprobs, job)) for job in jobs]
 
-    def _logprobs(self, job: Job, targets: Sequence[Target]) -> list[float]:
+    def _logprobs(self, job: AblationJob, targets: Sequence[Target]) -> list[float]:
         return self.logprobs(job.encoded, targets, job.replacement)
 
-    def _in_chunks(self, job: Job, run: Callable[[Sequence[Target]], list[Made]]) -> list[Made]:
+    def _in_chunks(self, job: AblationJob, run: Callable[[Sequence[Target]], list[Made]]) -> list[Made]:
         """Return what *run* makes of the job's targets, a batch at a time."""
         parts = [job.targets[start : start + self.rows] for start in range(0, len(job.targets), self.rows)]
-        return [made for part in parts for made in in_halves(part, run, self.memory)]
+        return [made for part in parts for made in run_in_halves(part, run, self.memory)]
 
-    def alone(self, job: Job, target: Target, limit: int | None = None) -> tuple[int, ...]:
+    def alone(self, job: AblationJob, target: Target, limit: int | None = None) -> tuple[int, ...]:
         """Return the tokens of one target's reply, the first *limit* of them, from a batch of one row."""
         encoded = job.encoded if limit is None else replace(job.encoded, limit=limit)
         (tokens,), _ = self._generate(encoded, job.stop, [target], job.replacement)
         return tokens
 
-    def settled(self, job: Job, target: Target, tokens: tuple[int, ...], near_tie: int) -> tuple[int, ...]:
+    def resolve_near_tie(
+        self, job: AblationJob, target: Target, tokens: tuple[int, ...], near_tie: int
+    ) -> tuple[int, ...]:
         """Return *tokens* as the one-row path has them, given that only the first *near_tie* of them can differ."""
         self.counts.settled_singly += 1
         if near_tie < len(tokens) and self.alone(job, target, near_tie) == tokens[:near_tie]:
             return tokens
         return self.alone(job, target)
 
-    def _chunk(self, job: Job, targets: Sequence[Target]) -> list[Reply]:
+    def _chunk(self, job: AblationJob, targets: Sequence[Target]) -> list[Reply]:
         rows = [CANARY, *targets]
         tokens, best = self._generate(job.encoded, job.stop, rows, job.replacement)
         noise = noise_of(job.baseline, best[0, :, 0].tolist())
@@ -141,7 +143,7 @@ class Plain:
             near_tie = last_near_tie(margins.tolist(), noise)
             if tokens[0] != job.baseline.reply.tokens:
                 near_tie = job.encoded.limit
-            said = self.settled(job, target, tokens[row], near_tie) if near_tie else tokens[row]
+            said = self.resolve_near_tie(job, target, tokens[row], near_tie) if near_tie else tokens[row]
             replies.append(Reply(said, logprobs[row]))
         return replies
 
@@ -151,7 +153,7 @@ class Plain:
         """Return every row's new tokens and its two best logits a step, ``(rows, steps, 2)``."""
         ids = encoded.prompt.expand(len(rows), -1)  # (rows, tokens)
         watch = _Watch()
-        with torch.inference_mode(), self._off(rows, replacement), quiet():
+        with torch.inference_mode(), self._off(rows, replacement), silence_transformers():
             out = self.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
@@ -176,14 +178,14 @@ class Plain:
     def _off(self, rows: Sequence[Target], replacement: Replacement) -> Any:
         if all(not target.heads for target in rows):
             return nullcontext()
-        return switched_off(self.model, self.head_map, rows, replacement)
+        return ablate(self.model, self.head_map, rows, replacement)
 
     def logprobs(self, encoded: Encoded, rows: Sequence[Target], replacement: Replacement) -> list[float]:
         """Return every row's log-probability of the expected answer, in nats."""
         answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
         ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1).expand(len(rows), -1)  # (rows, tokens)
         keep = {"logits_to_keep": answer.shape[1]} if self._keeps_logits else {}
-        with torch.inference_mode(), self._off(rows, replacement), quiet():
+        with torch.inference_mode(), self._off(rows, replacement), silence_transformers():
             logits = self.model(input_ids=ids, use_cache=False, **keep).logits[:, -answer.shape[1] :]
         logs = logits.float().log_softmax(-1)  # (rows, answer, vocabulary)
         return [float(value) for value in logs.gather(-1, answer.expand(len(rows), -1)[..., None]).sum((1, 2))]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from reasoning_probe.results.outcome import Outcome
 
 if TYPE_CHECKING:
-    from reasoning_probe.engine.engine import Timing, Work
+    from reasoning_probe.engine.engine import SweepRequest, Timing
     from reasoning_probe.engine.plain_path import Counts
 
 
@@ -22,7 +22,7 @@ class Counting(Protocol):
 class Runner(Protocol):
     """What runs a plan: an engine, the outcome store before it, or a cluster of engines."""
 
-    def run(self, plan: Sequence[Work], /) -> Iterator[list[Outcome]]:
+    def run(self, plan: Sequence[SweepRequest], /) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *plan*, a query's in each list, as they are found."""
 
 

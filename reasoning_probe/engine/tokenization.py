@@ -53,7 +53,7 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Job:
+class AblationJob:
     """A query whose ablated answers are wanted: what is switched off, what stands in, and the unablated reply."""
 
     encoded: Encoded
@@ -78,12 +78,12 @@ class Job:
         """Tokens of the prompt and the baseline's answer."""
         return self.prompt_length + len(self.draft)
 
-    def ended(self, tokens: Sequence[int], codec: Codec) -> bool:
+    def ended(self, tokens: Sequence[int], codec: TokenCodec) -> bool:
         """Tell whether an answer of *tokens* to this query is complete."""
         return len(tokens) >= self.encoded.limit or codec.ended(tokens, self.stop)
 
 
-class Codec:
+class TokenCodec:
     """Turns queries to tokens and replies to text, for one model and its tokenizer."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:

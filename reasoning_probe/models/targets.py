@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
-    from reasoning_probe.models.head_map import HeadMap, HeadSite
+    from reasoning_probe.models.head_map import AttentionLayer, HeadMap
 
 Ablation = Literal["zero", "mean", "resample"]
 ABLATIONS: tuple[str, ...] = get_args(Ablation)
@@ -143,7 +143,7 @@ def _parse_part(part: str, word: str, head_map: HeadMap) -> Target:
     return Target(f"L{layer}H{number}", frozenset({(layer, number)}))
 
 
-def _group(site: HeadSite, number: int) -> Target:
+def _group(site: AttentionLayer, number: int) -> Target:
     name, groups = f"L{site.layer}KV{number}", site.kv_heads
     if not groups:
         raise TargetError(f"there is no {name}: the key/value heads of layer {site.layer} cannot be told")

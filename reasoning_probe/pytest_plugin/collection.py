@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from reasoning_probe.pytest_plugin.head_granularity import Group
-    from reasoning_probe.pytest_plugin.state import State
+    from reasoning_probe.pytest_plugin.head_granularity import ItemGroup
+    from reasoning_probe.pytest_plugin.state import PluginState
     from reasoning_probe.session.plan import Case
 
 _FIXTURES = f"{__package__}.fixtures"
 """The module of the plugin's own fixtures."""
 
-CHANGING = ("answer", "item", "probe_case")
+PER_ITEM_FIXTURES = ("answer", "item", "probe_case")
 """The fixtures whose values are another for each item of a group's case."""
 
 
-def variants(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> tuple[Sequence[Case | Group], list[str]]:
+def cases_and_ids(
+    state: PluginState, metafunc: pytest.Metafunc, mark: pytest.Mark
+) -> tuple[Sequence[Case | ItemGroup], list[str]]:
     """Return the cases of the probe that *metafunc* is about, and their test ids; ``ValueError`` of one line."""
     if len(mark.args) != 1:
         raise ValueError(f'the probe {metafunc.definition.name} names no source: write @probe("logic"), or a file')
@@ -31,18 +33,18 @@ def variants(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> tupl
     cases = state.session.cases(_dataset(state, metafunc, mark))
     if state.settings.granularity == "case":
         return cases, _case_ids(cases, state)
-    from reasoning_probe.pytest_plugin.head_granularity import group_ids, grouped
+    from reasoning_probe.pytest_plugin.head_granularity import group_by_target, group_ids
 
     for name in metafunc.fixturenames:
-        refusals = (dependence(name, fixture) for fixture in _fixtures(metafunc, name))
+        refusals = (per_item_fixture_error(name, fixture) for fixture in _fixtures(metafunc, name))
         for refusal in filter(None, refusals):
             raise ValueError(refusal)
     here = [case for case in cases if state.session.in_shard(case)]
-    groups = grouped(here or cases)  # where none is, all are deselected like any others
+    groups = group_by_target(here or cases)  # where none is, all are deselected like any others
     return groups, group_ids(groups, several=len(state.settings.ablations) > 1)
 
 
-def _dataset(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
+def _dataset(state: PluginState, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
     from reasoning_probe.data import datasets
     from reasoning_probe.data.sources.registry import located
 
@@ -59,7 +61,7 @@ def _dataset(state: State, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
     return state.session.dataset(name or metafunc.definition.name.removeprefix("test_"), source)
 
 
-def _case_ids(cases: list[Case], state: State) -> list[str]:
+def _case_ids(cases: list[Case], state: PluginState) -> list[str]:
     from reasoning_probe.data.datasets import safe_ids
 
     several = len(state.settings.ablations) > 1
@@ -75,18 +77,18 @@ def _case_ids(cases: list[Case], state: State) -> list[str]:
     return ids
 
 
-def _provide_model(state: State, metafunc: pytest.Metafunc) -> None:
+def _provide_model(state: PluginState, metafunc: pytest.Metafunc) -> None:
     """Take the model of an overridden ``probe_model`` fixture, whose heads are needed to name the cases."""
-    machine = state.session.machine
+    machine = state.session.model_runner
     if machine.provided is not None:
         return
     for function in _fixtures(metafunc, "probe_model"):
         if function.__module__ == _FIXTURES:
             continue
-        machine.by_fixture, machine.wrapped = True, bool(inspect.signature(function).parameters)
+        machine.from_fixture, machine.fixture_has_dependencies = True, bool(inspect.signature(function).parameters)
         if not state.settings.ablating:
             return
-        if machine.wrapped:
+        if machine.fixture_has_dependencies:
             raise ValueError(
                 "probe_model takes other fixtures, so its heads are unknown while cases are collected:"
                 " give it no arguments, or select none of them with --ablate-heads"
@@ -95,7 +97,7 @@ def _provide_model(state: State, metafunc: pytest.Metafunc) -> None:
         if inspect.isgenerator(made):
             state.opened.append(made)
             made = next(made)
-        machine.provide(made)
+        machine.use(made)
         return
 
 
@@ -120,9 +122,9 @@ def _fixtures(metafunc: pytest.Metafunc, name: str) -> Iterator[Callable[..., An
             yield function
 
 
-def dependence(name: str, fixture: Callable[..., Any]) -> str | None:
+def per_item_fixture_error(name: str, fixture: Callable[..., Any]) -> str | None:
     """Return in one line what the user's *fixture* holds on to that changes within a group, if it does."""
-    asks = [changing for changing in CHANGING if changing in inspect.signature(fixture).parameters]
+    asks = [changing for changing in PER_ITEM_FIXTURES if changing in inspect.signature(fixture).parameters]
     if not asks or fixture.__module__ == _FIXTURES:
         return None
     return (
@@ -131,7 +133,7 @@ def dependence(name: str, fixture: Callable[..., Any]) -> str | None:
     )
 
 
-def unknown_source(state: State) -> str | None:
+def unknown_dataset_error(state: PluginState) -> str | None:
     """Return in one line which dataset that an option names no probe asks for, if any."""
     from reasoning_probe.data.datasets import BUILTIN
 
@@ -149,11 +151,11 @@ def unknown_source(state: State) -> str | None:
 def cases_of(item: pytest.Item) -> tuple[Case, ...]:
     """Return the cases that a collected test stands for: one, or a group's; none where it is no probe's."""
     callspec = getattr(item, "callspec", None)
-    given: Case | Group | None = callspec.params.get("probe_case") if callspec is not None else None
-    return () if given is None else members(given)
+    given: Case | ItemGroup | None = callspec.params.get("probe_case") if callspec is not None else None
+    return () if given is None else cases_in(given)
 
 
-def members(given: Case | Group) -> tuple[Case, ...]:
+def cases_in(given: Case | ItemGroup) -> tuple[Case, ...]:
     """Return the cases of a group, or the one that is none."""
     cases: tuple[Case, ...] | None = getattr(given, "cases", None)
     return (given,) if cases is None else cases  # type: ignore[return-value]

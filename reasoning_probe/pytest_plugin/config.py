@@ -13,13 +13,13 @@ from reasoning_probe.data.prompts.prompting import PromptError, Prompting
 from reasoning_probe.data.prompts.render import read_template
 from reasoning_probe.engine.cache.store import FOLDER
 from reasoning_probe.pytest_plugin.options import OPTIONS, value_of
-from reasoning_probe.results.gate import Rules
+from reasoning_probe.results.gate import GateRules
 from reasoning_probe.session.settings import Settings
 
 _GATE = ("probe_min_accuracy", "probe_reference", "probe_max_drop", "probe_update_reference")
 
 
-def read_settings(config: pytest.Config) -> Settings:
+def load_settings(config: pytest.Config) -> Settings:
     """Return what command line and ini file say; raises ``pytest.UsageError`` for what cannot be read."""
     value = {option.ini: value_of(config, option) for option in OPTIONS if option.ini not in _GATE}
     if value["probe_heads"] is not None:
@@ -67,7 +67,7 @@ def _prompting(config: pytest.Config, value: dict[str, Any]) -> Prompting:
     return Prompting(shots, source, value["probe_chat"], value["probe_cot"], text, value["probe_choices"])
 
 
-def read_rules(config: pytest.Config, directory: Path) -> Rules:
+def load_gate_rules(config: pytest.Config, directory: Path) -> GateRules:
     """Return what the gate asks of a run written to *directory*; raises ``pytest.UsageError`` for contradictions."""
     value = {option.ini: value_of(config, option) for option in OPTIONS if option.ini in _GATE}
     given = {name: config.getoption(f"reasoning_probe_{name}") is not None for name in _GATE}
@@ -84,7 +84,7 @@ def read_rules(config: pytest.Config, directory: Path) -> Rules:
         if directory.resolve() in (reference.resolve(), reference.resolve().parent):
             raise pytest.UsageError(f"--probe-reference: this run writes to {reference}: name another --probe-dir")
     limits = value["probe_min_accuracy"] or {}
-    return Rules(
+    return GateRules(
         min_accuracy=limits,
         reference=reference,
         max_drop=value["probe_max_drop"],

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reasoning_probe.pytest_plugin.collection import cases_of, members
-from reasoning_probe.pytest_plugin.state import ASKED, GROUP, STATE, UNCHANGED
+from reasoning_probe.pytest_plugin.collection import cases_in, cases_of
+from reasoning_probe.pytest_plugin.state import ANSWER_UNCHANGED, GROUP_OUTCOMES, OUTCOME, STATE
 
 if TYPE_CHECKING:
     from reasoning_probe.data.items import Item
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def probe_model(request: pytest.FixtureRequest) -> Any:
     """The model that is probed, ``(model, tokenizer)``; override it to probe a model in memory."""
     state = request.config.stash[STATE]
-    loaded = _or_exit(state.session.machine.load)
+    loaded = _or_exit(state.session.model_runner.load)
     return loaded.model, loaded.tokenizer
 
 
 @pytest.fixture
 def probe_case(request: pytest.FixtureRequest) -> Case:
     """The item and the target of this case; a group's is another whenever the test's body runs."""
-    return members(request.param)[0]
+    return cases_in(request.param)[0]
 
 
 @pytest.fixture
@@ -44,22 +44,22 @@ def ablation(probe_case: Case) -> str:
 @pytest.fixture
 def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     """What the model answered, an ``Outcome``: ``response``, ``answer``, ``correct``, ``category``, ..."""
-    from reasoning_probe.pytest_plugin.head_granularity import answers
-    from reasoning_probe.report.effects import changed
+    from reasoning_probe.pytest_plugin.head_granularity import ask_all
+    from reasoning_probe.report.effects import answer_changed
 
     session = request.config.stash[STATE].session
     cases = cases_of(request.node)
-    answered = answers(cases, lambda case: _ask(request, case))
+    answered = ask_all(cases, lambda case: _ask(request, case))
     if not answered:
-        request.node.stash[UNCHANGED] = session.left_out(probe_case)  # no row on the page
-        pytest.skip(session.why_none(probe_case))
+        request.node.stash[ANSWER_UNCHANGED] = session.screened_out(probe_case)  # no row on the page
+        pytest.skip(session.skip_reason(probe_case))
     pairs = [(outcome, session.baseline_of(outcome)) for _, outcome in answered]
-    request.node.stash[UNCHANGED] = all(
-        outcome is not baseline and baseline is not None and not changed(outcome, baseline)
+    request.node.stash[ANSWER_UNCHANGED] = all(
+        outcome is not baseline and baseline is not None and not answer_changed(outcome, baseline)
         for outcome, baseline in pairs
     )
-    request.node.stash[ASKED] = answered[0][1]
-    request.node.stash[GROUP] = {case.key: outcome for case, outcome in answered}
+    request.node.stash[OUTCOME] = answered[0][1]
+    request.node.stash[GROUP_OUTCOMES] = {case.key: outcome for case, outcome in answered}
     return answered[0][1]
 
 
@@ -72,12 +72,12 @@ def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
     worker = state.worker
 
     def prepare() -> None:
-        if session.engine is None and session.machine.provided is None:
+        if session.engine is None and session.model_runner.provided is None:
             given = request.getfixturevalue("probe_model")
-            if not session.machine.loaded:  # an overridden fixture, not ours
-                session.machine.provide(given)
+            if not session.model_runner.loaded:  # an overridden fixture, not ours
+                session.model_runner.use(given)
 
-    def asked() -> Outcome | None:
+    def ask() -> Outcome | None:
         if worker is not None:
             return worker.outcome(case, prepare)
         prepare()
@@ -85,7 +85,7 @@ def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
         with progress_bar(config) as progress:
             return session.outcome(case, whole_plan=whole, progress=progress)
 
-    outcome: Outcome | None = _or_exit(asked)
+    outcome: Outcome | None = _or_exit(ask)
     return outcome
 
 

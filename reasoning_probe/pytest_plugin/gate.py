@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reasoning_probe.results.gate import EVERY, Rules
+from reasoning_probe.results.gate import EVERY, GateRules
 
 if TYPE_CHECKING:
     from reasoning_probe.results.gate_reference import Answers
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from reasoning_probe.session.session import ProbeSession
 
 
-class Gatekeeper:
+class SessionGate:
     """Holds the runs of one session to *rules*."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: GateRules) -> None:
         self.rules = rules
-        self.said: str | None = None  # what became of the reference
+        self.message: str | None = None  # what became of the reference
         self.problem: str | None = None  # why it could not be read or replaced
         self._decides: frozenset[str] = frozenset()
 
@@ -31,7 +31,7 @@ class Gatekeeper:
             return None
         return read_reference(self.rules.reference)
 
-    def refusal(self, session: ProbeSession) -> str | None:
+    def precheck(self, session: ProbeSession) -> str | None:
         """Return in one line why the plan of *session* cannot be held to the rules, before anything is computed."""
         from reasoning_probe.data.datasets import BUILTIN
         from reasoning_probe.results.gate_reference import other_items
@@ -41,7 +41,7 @@ class Gatekeeper:
         if unknown:
             known = ", ".join(sorted(session.datasets))
             return f"--probe-min-accuracy: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
-        if self.rules.update and not all(map(session.whole, session.asked)):
+        if self.rules.update and not all(map(session.covers_all_of, session.planned_datasets)):
             return "--probe-update-reference takes whole datasets: select all of their items"
         if self.rules.update and session.settings.shard is not None:
             return "--probe-update-reference takes whole datasets: leave out --probe-shard"
@@ -49,14 +49,14 @@ class Gatekeeper:
             reference = self.reference
         except RunError as problem:
             return f"--probe-reference: {problem}"
-        for dataset in session.asked if reference is not None else ():
+        for dataset in session.planned_datasets if reference is not None else ():
             other = other_items(reference or {}, dataset, session.datasets[dataset].items)
             if other:
                 return (
                     f"--probe-reference: {self.rules.reference} was made from other items: {other}; ask the same ones,"
                     " or replace it with --probe-update-reference"
                 )
-        whole = [name for name in session.asked if session.whole(name)]
+        whole = [name for name in session.planned_datasets if session.covers_all_of(name)]
         self._decides = frozenset(whole if any(map(self.rules.judges, whole)) else ())
         return None
 
@@ -68,9 +68,9 @@ class Gatekeeper:
         """
         return dataset in self._decides
 
-    def judged(self, run: Run) -> Run:
+    def evaluate(self, run: Run) -> Run:
         """Return *run* with the gate's verdict, as it stands in ``run.json``."""
-        from reasoning_probe.results.gate import judge
+        from reasoning_probe.results.gate import evaluate_gate
         from reasoning_probe.results.run import Run, RunError
 
         if not self.rules.min_accuracy and (self.rules.update or self.rules.reference is None):
@@ -79,9 +79,9 @@ class Gatekeeper:
             reference = self.reference
         except RunError as problem:  # gone since the session began
             self.problem, reference = f"--probe-reference: {problem}", None
-        return Run(run.summary | {"gate": judge(run, self.rules, reference)}, run.outcomes)
+        return Run(run.summary | {"gate": evaluate_gate(run, self.rules, reference)}, run.outcomes)
 
-    def record(self, run: Run) -> None:
+    def update_reference(self, run: Run) -> None:
         """Make *run* the reference, if that was asked for and the run is good for it."""
         from reasoning_probe.results.gate_reference import write_reference
         from reasoning_probe.results.run import RunError
@@ -96,13 +96,13 @@ class Gatekeeper:
         else:
             try:
                 write_reference(path, run)
-                self.said = f"reference: {path} was updated"
+                self.message = f"reference: {path} was updated"
             except RunError as problem:
                 self.problem = str(problem)
             except OSError as problem:
                 self.problem = f"cannot write {problem.filename or path}: {problem.strerror}: name another reference"
 
-    def fails(self, run: Run | None) -> bool:
+    def failed(self, run: Run | None) -> bool:
         """Tell whether a session whose tests all passed must fail: the gate did, or had too little to judge."""
         if self.problem:
             return True

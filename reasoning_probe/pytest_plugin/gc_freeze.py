@@ -12,19 +12,19 @@ _BUILT_IN = 1_000
 """Objects that Python itself may have set aside (3.12 does with some hundreds): with torch there are 100 times more."""
 
 
-class Calm:
+class GcFreeze:
     """From :meth:`begin` to :meth:`end`, what is there already is left alone by the collector."""
 
     def __init__(self) -> None:
         self._ours = False
 
-    def begin(self) -> None:
+    def freeze(self) -> None:
         """Set aside what is there, unless somebody else did something of the kind."""
         if self._ours or gc.get_freeze_count() < _BUILT_IN:
             gc.freeze()
             self._ours = True
 
-    def end(self) -> None:
+    def unfreeze(self) -> None:
         """Take it back."""
         if self._ours:
             gc.unfreeze()

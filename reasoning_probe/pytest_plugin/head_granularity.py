@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reasoning_probe.models.targets import Target
-from reasoning_probe.report.effects import changed
+from reasoning_probe.report.effects import answer_changed
 from reasoning_probe.report.terminal.cases import baseline_line
 from reasoning_probe.results.outcome import ItemKey, Outcome
 from reasoning_probe.session.plan import Case
-from reasoning_probe.utils.text import one_line
+from reasoning_probe.utils.text import shorten
 
 if TYPE_CHECKING:
-    from reasoning_probe.pytest_plugin.state import State
+    from reasoning_probe.pytest_plugin.state import PluginState
     from reasoning_probe.results.outcome import Key
 
 Answered = list[tuple["Case", "Outcome"]]
@@ -29,7 +29,7 @@ MOST_LISTED = 20
 
 
 @dataclass(frozen=True)
-class Group:
+class ItemGroup:
     """What one test case stands for at ``--probe-granularity head``: never without a case."""
 
     cases: tuple[Case, ...]
@@ -40,21 +40,21 @@ class Group:
         return self.cases[0].target
 
 
-def grouped(cases: Iterable[Case]) -> list[Group]:
+def group_by_target(cases: Iterable[Case]) -> list[ItemGroup]:
     """Return *cases* of one dataset by target and ablation, in the order in which these come."""
     found: dict[tuple[str, str | None], list[Case]] = {}
     for case in cases:
         found.setdefault((case.target_name, case.ablation), []).append(case)
-    return [Group(tuple(members)) for members in found.values()]
+    return [ItemGroup(tuple(members)) for members in found.values()]
 
 
-def group_ids(groups: Iterable[Group], *, several: bool) -> list[str]:
+def group_ids(groups: Iterable[ItemGroup], *, several: bool) -> list[str]:
     """Return the test ids of *groups*: ``baseline``, ``L3H7``; with the ablation where there are *several*."""
     firsts = [group.cases[0] for group in groups]
     return [first.target_name + (f"-{first.ablation}" if several and first.ablation else "") for first in firsts]
 
 
-def by_item(cases: Sequence[Case]) -> list[Case]:
+def sort_by_item(cases: Sequence[Case]) -> list[Case]:
     """Return *cases* item by item, as they stand where each is a test: the files are then the same."""
     order: dict[ItemKey, int] = {}
     for case in cases:
@@ -65,7 +65,7 @@ def by_item(cases: Sequence[Case]) -> list[Case]:
 def failed_baseline(wrong: Sequence[Outcome], asked: int) -> str:
     """Return what a failed baseline says: how many are wrong, and :data:`MOST_LISTED` of them."""
     lines = [f"{len(wrong)} of {asked} items wrong"]
-    lines += [f"{one_line(outcome.item, 60)}  {baseline_line(outcome)}" for outcome in wrong[:MOST_LISTED]]
+    lines += [f"{shorten(outcome.item, 60)}  {baseline_line(outcome)}" for outcome in wrong[:MOST_LISTED]]
     if len(wrong) > MOST_LISTED:
         lines.append(f"and {len(wrong) - MOST_LISTED} more: outcomes.jsonl has them all")
     return "\n".join(lines)
@@ -73,13 +73,13 @@ def failed_baseline(wrong: Sequence[Outcome], asked: int) -> str:
 
 def ablated_group(answered: Sequence[tuple[Outcome, Outcome | None]], flips: int) -> str:
     """Return why an ablated group is wrong: ``L3H7 off: 5 of 100 items changed, 3 flips to wrong``."""
-    moved = sum(baseline is not None and changed(outcome, baseline) for outcome, baseline in answered)
-    name = one_line(answered[0][0].target, 60)
+    moved = sum(baseline is not None and answer_changed(outcome, baseline) for outcome, baseline in answered)
+    name = shorten(answered[0][0].target, 60)
     flipped = "1 flip" if flips == 1 else f"{flips} flips"
     return f"{name} off: {moved} of {len(answered)} items changed, {flipped} to wrong"
 
 
-def answers(cases: Iterable[Case], ask: Callable[[Case], Outcome | None]) -> Answered:
+def ask_all(cases: Iterable[Case], ask: Callable[[Case], Outcome | None]) -> Answered:
     """Ask all *cases*, those after one on which the model raises, too; what it raised first is raised then."""
     trouble: Exception | None = None
     found: Answered = []
@@ -96,7 +96,9 @@ def answers(cases: Iterable[Case], ask: Callable[[Case], Outcome | None]) -> Ans
     return found
 
 
-def run_bodies(test: pytest.Function, cases: Iterable[Case], asked: dict[Key, Outcome], key: Any) -> list[Outcome]:
+def run_test_per_item(
+    test: pytest.Function, cases: Iterable[Case], asked: dict[Key, Outcome], key: Any
+) -> list[Outcome]:
     """Run the body of *test* for each of *cases*; return the outcomes at which it found a wrong answer.
 
     Whatever else it raises stays; an item that it skips is no verdict, unless it skips all of them. *key* is where
@@ -128,7 +130,9 @@ def run_bodies(test: pytest.Function, cases: Iterable[Case], asked: dict[Key, Ou
     return wrong
 
 
-def settle(state: State, wrong: list[Outcome], asked: Iterable[Outcome], xfail: Callable[[str], None]) -> None:
+def report_group(
+    state: PluginState, wrong: list[Outcome], asked: Iterable[Outcome], xfail: Callable[[str], None]
+) -> None:
     """Fail or xfail the case of which *wrong* are wrong, or let it pass where the ablation made nothing wrong."""
     if not wrong:
         return

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from reasoning_probe.pytest_plugin.state import State
+    from reasoning_probe.pytest_plugin.state import PluginState
 
 MOST_BASELINES = 1000
 MOST_CHANGED = 4000
 """Rows of the table, which pytest-html draws all at once: 1,000 take it half a second and a megabyte."""
 
 
-def switch_on(state: State, session: pytest.Session) -> list[Any]:
+def enable_html_report(state: PluginState, session: pytest.Session) -> list[Any]:
     """Have pytest-html write ``DIR/report.html``, unless the user named a page with ``--html``.
 
     Returns the plugins that were registered for it. Raises :class:`pytest.UsageError` for a style sheet of ``--css``
@@ -38,7 +38,7 @@ def switch_on(state: State, session: pytest.Session) -> list[Any]:
     path = str(state.settings.directory / "report.html") if named is None else named
     file = config.invocation_params.dir / Path(os.path.expandvars(path)).expanduser()
     state.page_file = file
-    config.pluginmanager.register(Rows(state, file, css, own=named is None), "reasoning-probe-html")
+    config.pluginmanager.register(HtmlReportHooks(state, file, css, own=named is None), "reasoning-probe-html")
     if named:
         return []
     config.option.htmlpath = path
@@ -58,17 +58,17 @@ def _style_sheet(path: str) -> str:
         raise pytest.UsageError(f"--css: cannot read {path}: {getattr(problem, 'strerror', None) or problem}") from None
 
 
-class Rows:
+class HtmlReportHooks:
     """pytest-html's hooks: the findings above its table, no rows for cases that the ablation left as they were."""
 
-    def __init__(self, state: State, file: Path, css: str, *, own: bool) -> None:
+    def __init__(self, state: PluginState, file: Path, css: str, *, own: bool) -> None:
         self.state, self.file, self.css = state, file, css
         self.own = own  # whether the page is ours, and not one that the user named
         self.page: Any = None
         self.totals: Counter[str] = Counter()
         self.listed: Counter[str] = Counter()
         self.dropped = 0
-        self.left_out = ""  # the node id of the last case without a row
+        self.screened_out = ""  # the node id of the last case without a row
 
     def pytest_html_report_title(self, report: Any) -> None:
         """Name the page for now; which model was probed is known at the end."""
@@ -87,7 +87,7 @@ class Rows:
     def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
         """Leave out ablated cases whose answer the ablation did not change, and what no browser could show."""
         if report.when in ("setup", "teardown") and report.passed:  # pytest-html has no row for these
-            if report.nodeid == self.left_out:
+            if report.nodeid == self.screened_out:
                 del cells[:]
             return
         self.totals[_outcome(report)] += 1
@@ -97,7 +97,7 @@ class Rows:
         unchanged = bool((case or {}).get("unchanged"))
         if unchanged or (room is not None and self.listed[kind] >= room):
             self.dropped += not unchanged
-            self.left_out = report.nodeid
+            self.screened_out = report.nodeid
             del cells[:]
             return
         self.listed[kind] += 1
@@ -119,11 +119,13 @@ class Rows:
         if self.state.run is None and last is not None and exitstatus == pytest.ExitCode.USAGE_ERROR:
             self.file.write_bytes(last)
         if self.state.run is not None and self.file.is_file():
-            from reasoning_probe.report.html.pytest_html import mended_page
-            from reasoning_probe.utils.files import write_text
+            from reasoning_probe.report.html.pytest_html import patch_pytest_html
+            from reasoning_probe.utils.files import atomic_write_text
 
             page = self.file.read_text(encoding="utf-8")
-            write_text(self.file, mended_page(page, self.totals, self.listed.total(), self.dropped, self.css))
+            atomic_write_text(
+                self.file, patch_pytest_html(page, self.totals, self.listed.total(), self.dropped, self.css)
+            )
 
 
 def _outcome(report: pytest.TestReport) -> str:

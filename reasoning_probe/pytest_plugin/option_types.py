@@ -1,4 +1,4 @@
-"""What an option's text says: a reader for each kind of value, which raises :class:`Bad` in one line."""
+"""What an option's text says: a reader for each kind of value, which raises :class:`OptionError` in one line."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ from reasoning_probe.models.loading import DTYPES
 from reasoning_probe.models.targets import ABLATIONS
 
 
-class Bad(ValueError):
+class OptionError(ValueError):
     """An option's value that cannot be read."""
 
 
-def positive(text: str) -> int:
+def positive_int(text: str) -> int:
     """Return a whole number from 1 on."""
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
-        raise Bad(f"{text[:40]!r} is not a whole number from 1 on")
+        raise OptionError(f"{text[:40]!r} is not a whole number from 1 on")
     return int(text)
 
 
-def counts(text: str) -> int | dict[str, int]:
+def counts_by_dataset(text: str) -> int | dict[str, int]:
     """Return a whole number from 1 on, or those of ``NAME=N,NAME=N`` by name."""
     if "=" not in text:
-        return positive(text)
+        return positive_int(text)
     found: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = (word.strip() for word in part.partition("="))
         if not (name and number) or name in found:
-            raise Bad(f"cannot read {part.strip()[:40]!r}: write 200, or each dataset once, arithmetic=200,logic=100")
-        found[name] = positive(number)
+            raise OptionError(
+                f"cannot read {part.strip()[:40]!r}: write 200, or each dataset once, arithmetic=200,logic=100"
+            )
+        found[name] = positive_int(number)
     return found
 
 
-def seed(text: str) -> int:
+def non_negative_int(text: str) -> int:
     """Return a whole number from 0 on."""
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise Bad(f"{text[:40]!r} is not a whole number from 0 on")
+        raise OptionError(f"{text[:40]!r} is not a whole number from 0 on")
     return int(text)
 
 
@@ -46,7 +48,7 @@ def ablations(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in ABLATIONS:
-            raise Bad(f"unknown ablation {name[:40]!r}: use {', '.join(ABLATIONS)}")
+            raise OptionError(f"unknown ablation {name[:40]!r}: use {', '.join(ABLATIONS)}")
     return names
 
 
@@ -54,54 +56,54 @@ def source(text: str) -> tuple[str, str]:
     """Return the name and the source of ``NAME=SOURCE``."""
     name, equals, source = text.partition("=")
     if not (name.strip() and equals and source.strip()):
-        raise Bad(f"cannot read {text[:80]!r}: write NAME=SOURCE, for example gsm8k=gsm8k_test.jsonl")
+        raise OptionError(f"cannot read {text[:80]!r}: write NAME=SOURCE, for example gsm8k=gsm8k_test.jsonl")
     return name.strip(), source.strip()
 
 
 def dtype(text: str) -> str:
     """Return the name of a dtype."""
     if text not in DTYPES:
-        raise Bad(f"unknown dtype {text[:40]!r}: use {', '.join(DTYPES)}")
+        raise OptionError(f"unknown dtype {text[:40]!r}: use {', '.join(DTYPES)}")
     return text
 
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-def size(text: str) -> int:
+def byte_size(text: str) -> int:
     """Return a number of bytes: ``500MB``, ``4GB``, ``2GiB``."""
     match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KMG]i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
-    size = 0 if match is None else int(float(match[1]) * _UNITS[(match[2] or "").upper()])
-    if size < 1:
-        raise Bad(f"cannot read the size {text[:40]!r}: write 500MB, 4GB or 2GiB")
-    return size
+    number = 0 if match is None else int(float(match[1]) * _UNITS[(match[2] or "").upper()])
+    if number < 1:
+        raise OptionError(f"cannot read the size {text[:40]!r}: write 500MB, 4GB or 2GiB")
+    return number
 
 
-def parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a reader that raises what *parse* finds wrong as :class:`Bad`."""
+def as_option_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader that raises what *parse* finds wrong as :class:`OptionError`."""
 
     def read(text: str) -> Any:
         try:
             return parse(text)
         except ValueError as problem:
-            raise Bad(str(problem)) from None
+            raise OptionError(str(problem)) from None
 
     return read
 
 
-def amount(text: str) -> float:
+def non_negative_float(text: str) -> float:
     """Return a number of processors, which may be a fraction or nought."""
     if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:
-        raise Bad(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
+        raise OptionError(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
     return float(text.strip())  # which strips more than float does
 
 
-def one_of(*words: str) -> Callable[[str], str]:
+def choice(*words: str) -> Callable[[str], str]:
     """Return a reader of one of *words*."""
 
     def read(text: str) -> str:
         if text not in words:
-            raise Bad(f"{text[:40]!r} is none of {', '.join(words)}")
+            raise OptionError(f"{text[:40]!r} is none of {', '.join(words)}")
         return text
 
     return read
@@ -111,14 +113,14 @@ def shots(text: str) -> tuple[int, str | None]:
     """Return the number and the source of ``N`` or ``N:SOURCE``."""
     number, colon, source = text.partition(":")
     if number != "0" or colon:
-        positive(number)
+        positive_int(number)
     if colon and not source.strip():
-        raise Bad(f"cannot read {text[:80]!r}: write N or N:SOURCE, for example 5:gsm8k_train.jsonl")
+        raise OptionError(f"cannot read {text[:80]!r}: write N or N:SOURCE, for example 5:gsm8k_train.jsonl")
     return int(number), source.strip() or None
 
 
-def words(text: str) -> str:
+def non_empty_text(text: str) -> str:
     """Return any text but an empty one."""
     if not text.strip():
-        raise Bad("needs a value")
+        raise OptionError("needs a value")
     return text.strip()

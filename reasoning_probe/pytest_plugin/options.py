@@ -13,9 +13,9 @@ from reasoning_probe.cluster.config import parse_engine
 from reasoning_probe.data.shards import parse_shard
 from reasoning_probe.models.device_map import parse_device_map
 from reasoning_probe.pytest_plugin import option_types
-from reasoning_probe.pytest_plugin.option_types import Bad
+from reasoning_probe.pytest_plugin.option_types import OptionError
 from reasoning_probe.results.gate import MAX_DROP, parse_limits, parse_share
-from reasoning_probe.utils.text import printable
+from reasoning_probe.utils.text import one_line
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ OPTIONS = (
         "probe_model",
         "the model to probe: tiny-reasoner (bundled), smollm2, a hub id (NAME@REVISION pins it), a folder (a model or a"
         " PEFT adapter) or a .gguf file",
-        option_types.words,
+        option_types.non_empty_text,
         "NAME",
         default="tiny-reasoner",
     ),
@@ -63,14 +63,14 @@ OPTIONS = (
         "probe_heads",
         "switch off these only: L3H7 a head, L5 a layer's heads jointly, L8-L11 four layers, L3KV1 the heads that share"
         " a key, L3MLP an MLP, L3H7+L5H1 jointly",
-        option_types.words,
+        option_types.non_empty_text,
         "SPEC",
     ),
     Option(
         ("--probe-screen",),
         "probe_screen",
         "of all heads measure only the K that first-order attribution ranks first, and a sample of the others",
-        option_types.positive,
+        option_types.positive_int,
         "K",
     ),
     Option(
@@ -85,7 +85,7 @@ OPTIONS = (
         ("--probe-seed",),
         "probe_seed",
         "seed of what resample, shots and screening draw",
-        option_types.seed,
+        option_types.non_negative_int,
         "N",
         default="0",
     ),
@@ -103,7 +103,7 @@ OPTIONS = (
         "probe_items",
         "ask N items of each dataset, or of those that are named, arithmetic=200,logic=100: a file's first N;"
         " arithmetic, multi_step and logic are generated",
-        option_types.counts,
+        option_types.counts_by_dataset,
         "N|NAME=N",
     ),
     Option(
@@ -118,7 +118,7 @@ OPTIONS = (
         ("--probe-chat",),
         "probe_chat",
         "put questions in the tokenizer's chat template: off, on, or auto: where it has one",
-        option_types.one_of("auto", "on", "off"),
+        option_types.choice("auto", "on", "off"),
         "MODE",
         default="off",
     ),
@@ -127,14 +127,14 @@ OPTIONS = (
         ("--probe-template",),
         "probe_template",
         "file with the text around a question, which holds {question} once",
-        option_types.words,
+        option_types.non_empty_text,
         "FILE",
     ),
     Option(
         ("--probe-choices",),
         "probe_choices",
         "read a choice from the log-probabilities of the choices, or from what is generated where they are listed",
-        option_types.one_of("logprob", "generation"),
+        option_types.choice("logprob", "generation"),
         "logprob|generation",
         default="logprob",
     ),
@@ -142,18 +142,23 @@ OPTIONS = (
         ("--probe-max-new-tokens",),
         "probe_max_new_tokens",
         "tokens an answer may have at most",
-        option_types.positive,
+        option_types.positive_int,
         "N",
     ),
     Option(
-        ("--probe-device",), "probe_device", "auto, cpu, cuda or cuda:N", option_types.words, "DEVICE", default="auto"
+        ("--probe-device",),
+        "probe_device",
+        "auto, cpu, cuda or cuda:N",
+        option_types.non_empty_text,
+        "DEVICE",
+        default="auto",
     ),
     Option(
         ("--probe-device-map",),
         "probe_device_map",
         "a model too big for one device: auto divides it among the GPUs, the CPU's memory and the disk;"
         " 0=20GB,cpu=60GB says how much of each",
-        option_types.parsed(parse_device_map),
+        option_types.as_option_type(parse_device_map),
         "MAP",
     ),
     Option(
@@ -168,7 +173,7 @@ OPTIONS = (
         ("--probe-memory",),
         "probe_memory",
         "memory the sweep may use, for example 4GB (default: half of what is free)",
-        option_types.size,
+        option_types.byte_size,
         "SIZE",
     ),
     Option(
@@ -176,7 +181,7 @@ OPTIONS = (
         "probe_engine",
         "where the sweep runs: local, or ray[=HOST:PORT] for the nodes of a Ray cluster (pip install"
         " 'reasoning-probe[ray]')",
-        option_types.parsed(parse_engine),
+        option_types.as_option_type(parse_engine),
         "ENGINE",
         default="local",
     ),
@@ -184,7 +189,7 @@ OPTIONS = (
         ("--probe-replica-cpus",),
         "probe_replica_cpus",
         "CPUs of each copy of the model on a cluster",
-        option_types.amount,
+        option_types.non_negative_float,
         "N",
         default="1",
     ),
@@ -192,7 +197,7 @@ OPTIONS = (
         ("--probe-replica-gpus",),
         "probe_replica_gpus",
         "GPUs of each copy of the model on a cluster (default: 1 where the cluster has any)",
-        option_types.amount,
+        option_types.non_negative_float,
         "N",
     ),
     Option(
@@ -200,7 +205,7 @@ OPTIONS = (
         "probe_cache",
         "folder of the outcome store, from which a second run takes what it knows; off keeps none (default:"
         " .reasoning_probe_cache beside the ini file)",
-        option_types.words,
+        option_types.non_empty_text,
         "DIR",
     ),
     Option(("--probe-fresh",), "probe_fresh", "compute every outcome anew, whatever the outcome store knows"),
@@ -208,7 +213,7 @@ OPTIONS = (
         ("--probe-shard",),
         "probe_shard",
         "ask one of several parts of the items, for example 2/8 for the second of eight",
-        option_types.parsed(parse_shard),
+        option_types.as_option_type(parse_shard),
         "K/N",
     ),
     Option(
@@ -216,7 +221,7 @@ OPTIONS = (
         "probe_granularity",
         "what a test case is: an item under a target (case), or all items under it (head), for sweeps of more than"
         " 100,000",
-        option_types.one_of("case", "head"),
+        option_types.choice("case", "head"),
         "case|head",
         default="case",
     ),
@@ -225,21 +230,21 @@ OPTIONS = (
         "probe_min_accuracy",
         "pass where every dataset reaches an accuracy, and fail else, whatever single answers are: 0.9 for all, or"
         " arithmetic=0.9,logic=0.5",
-        option_types.parsed(parse_limits),
+        option_types.as_option_type(parse_limits),
         "LIMITS",
     ),
     Option(
         ("--probe-reference",),
         "probe_reference",
         "pass where no dataset falls too far below an earlier run over the same items: its folder, or a .jsonl file",
-        option_types.words,
+        option_types.non_empty_text,
         "PATH",
     ),
     Option(
         ("--probe-max-drop",),
         "probe_max_drop",
         "how far the accuracy may fall below the reference's",
-        option_types.parsed(parse_share),
+        option_types.as_option_type(parse_share),
         "SHARE",
         default=str(MAX_DROP),
     ),
@@ -253,7 +258,7 @@ OPTIONS = (
         ("--probe-dir",),
         "probe_dir",
         "folder of the page and the run's files",
-        option_types.words,
+        option_types.non_empty_text,
         "DIR",
         default="reports",
     ),
@@ -295,7 +300,7 @@ def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
     def convert(text: str) -> Any:
         try:
             return read(text)
-        except Bad as problem:
+        except OptionError as problem:
             raise argparse.ArgumentTypeError(str(problem)) from None
 
     return convert
@@ -313,12 +318,12 @@ def value_of(config: pytest.Config, option: Option) -> Any:
     try:
         ini = config.getini(option.ini)
     except (ValueError, TypeError, pytest.UsageError) as problem:  # a truth value, or in TOML another type
-        raise pytest.UsageError(f"{option.ini} in the ini file: {printable(problem, 300)}{_wanted(option)}") from None
+        raise pytest.UsageError(f"{option.ini} in the ini file: {one_line(problem, 300)}{_wanted(option)}") from None
     if option.read is None:
         return ini
     try:
         if option.many:
             return [option.read(line) for line in ini]
         return option.read(ini) if ini else None
-    except Bad as problem:
+    except OptionError as problem:
         raise pytest.UsageError(f"{option.ini} in the ini file: {problem}") from None

@@ -13,16 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reasoning_probe.pytest_plugin.collection import cases_of, dependence, unknown_source, variants
-
-# pytest collects the fixtures that it sees in this module's namespace.
-from reasoning_probe.pytest_plugin.fixtures import ablation, answer, item, probe_case, probe_model  # noqa: F401
+from reasoning_probe.pytest_plugin import fixtures
+from reasoning_probe.pytest_plugin.collection import (
+    cases_and_ids,
+    cases_of,
+    per_item_fixture_error,
+    unknown_dataset_error,
+)
 from reasoning_probe.pytest_plugin.options import add_options
-from reasoning_probe.pytest_plugin.session_finish import complete_junit, unwritten, write_files
-from reasoning_probe.pytest_plugin.state import ASKED, GROUP, INSIDE, SHARED, STATE, UNCHANGED, State, unused_model
+from reasoning_probe.pytest_plugin.session_finish import complete_junit, finish_run, write_error_message
+from reasoning_probe.pytest_plugin.state import (
+    ANSWER_UNCHANGED,
+    GROUP_OUTCOMES,
+    INSIDE_GROUP,
+    OUTCOME,
+    SHARED,
+    STATE,
+    PluginState,
+    unused_model,
+)
 
 if TYPE_CHECKING:
-    from reasoning_probe.pytest_plugin.head_granularity import Group
+    from reasoning_probe.pytest_plugin.head_granularity import ItemGroup
     from reasoning_probe.session.plan import Case
 
 
@@ -46,7 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
         " lm-eval:TASK or Items; written as the decorator reasoning_probe.probe, which editors check",
     )
     config.addinivalue_line("markers", "ablated: a probe's case with attention heads switched off")
-    config.stash[STATE] = State(config)
+    config.stash[STATE] = PluginState(config)
+    config.pluginmanager.register(fixtures)
 
 
 # -- collection ---------------------------------------------------------------------------------------------------
@@ -58,14 +71,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if mark is None:
         return
     state = metafunc.config.stash[STATE]
-    cases: Sequence[Case | Group] = []
+    cases: Sequence[Case | ItemGroup] = []
     ids: list[str] = []
     try:
-        cases, ids = variants(state, metafunc, mark)
+        cases, ids = cases_and_ids(state, metafunc, mark)
     except ValueError as problem:  # our own errors are ValueErrors of one line
         state.problem = state.problem or str(problem)
     if "probe_case" in metafunc.fixturenames:
-        state.calm.begin()
+        state.gc_freeze.freeze()
         ablated = (pytest.mark.ablated.mark,)  # one for all: there may be 100,000 cases
         params = [pytest.param(case, marks=ablated) if case.target else case for case in cases]
         metafunc.parametrize("probe_case", params, ids=ids, indirect=True)
@@ -76,7 +89,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """End the session where options or data are wrong; leave out what other shards ask."""
     state = config.stash[STATE]
     if state.started:
-        state.problem = unknown_source(state)
+        state.problem = unknown_dataset_error(state)
     if state.problem:  # kept, since pytest goes on to pytest_collection_finish
         _refuse(config, items, state.problem)
     if state.started and state.settings.shard is not None:
@@ -106,19 +119,19 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Make the cases that are left the plan."""
     state = session.config.stash[STATE]
-    state.calm.end()
+    state.gc_freeze.unfreeze()
     if state.started:
         cases = [case for item in session.items for case in cases_of(item)]
         if state.settings.granularity == "head":
-            from reasoning_probe.pytest_plugin.head_granularity import by_item
+            from reasoning_probe.pytest_plugin.head_granularity import sort_by_item
 
-            cases = by_item(cases)
+            cases = sort_by_item(cases)
         state.session.select(cases)
-        state.problem = state.gate.refusal(state.session) if cases else None
+        state.problem = state.gate.precheck(state.session) if cases else None
         if state.problem:
             _refuse(session.config, session.items, state.problem)
         elif cases and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
-            from reasoning_probe.pytest_plugin.html_report import switch_on
+            from reasoning_probe.pytest_plugin.html_report import enable_html_report
             from reasoning_probe.results.run import RunError, check_folder
 
             try:
@@ -126,7 +139,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             except RunError as problem:
                 raise pytest.UsageError(f"--probe-dir: {problem}") from None
 
-            switch_on(state, session)
+            enable_html_report(state, session)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -137,9 +150,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         return
     state = node.config.stash[STATE]
     if not state.page:
-        from reasoning_probe.pytest_plugin.html_report import switch_on
+        from reasoning_probe.pytest_plugin.html_report import enable_html_report
 
-        for page in switch_on(state, node.config.pluginmanager.getplugin("session")):
+        for page in enable_html_report(state, node.config.pluginmanager.getplugin("session")):
             page.pytest_runtest_logreport(report)  # pluggy does not call a plugin that came during the call
 
 
@@ -159,7 +172,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
     """End the session at a fixture that holds on to one item of a group and that collecting could not find."""
     if request.config.stash[STATE].settings.granularity == "head" and cases_of(request.node):
-        problem = dependence(fixturedef.argname, fixturedef.func)
+        problem = per_item_fixture_error(fixturedef.argname, fixturedef.func)
         if problem:
             pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
 
@@ -171,20 +184,20 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.Fix
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run the body of a group's case once for each item; the hook is called anew for each, this once let through."""
     config = pyfuncitem.config
-    if config.stash[STATE].settings.granularity == "case" or pyfuncitem.stash.get(INSIDE, False):
+    if config.stash[STATE].settings.granularity == "case" or pyfuncitem.stash.get(INSIDE_GROUP, False):
         return None
     cases = cases_of(pyfuncitem)
     if not cases:
         return None
-    from reasoning_probe.pytest_plugin.head_granularity import run_bodies, settle
+    from reasoning_probe.pytest_plugin.head_granularity import report_group, run_test_per_item
 
-    asked = pyfuncitem.stash.get(GROUP, {})
-    pyfuncitem.stash[INSIDE] = True
+    asked = pyfuncitem.stash.get(GROUP_OUTCOMES, {})
+    pyfuncitem.stash[INSIDE_GROUP] = True
     try:
-        wrong = run_bodies(pyfuncitem, cases, asked, ASKED)
+        wrong = run_test_per_item(pyfuncitem, cases, asked, OUTCOME)
     finally:
-        pyfuncitem.stash[INSIDE] = False
-    settle(config.stash[STATE], wrong, asked.values(), lambda line: _xfail(pyfuncitem, line))
+        pyfuncitem.stash[INSIDE_GROUP] = False
+    report_group(config.stash[STATE], wrong, asked.values(), lambda line: _xfail(pyfuncitem, line))
     return True
 
 
@@ -197,7 +210,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     except AssertionError:
-        outcome = item.stash.get(ASKED, None)
+        outcome = item.stash.get(OUTCOME, None)
         if outcome is None or outcome.correct:
             raise
     from reasoning_probe.report.terminal.cases import ablated_line, baseline_line, failure_text
@@ -225,7 +238,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report: Any = yield
     if cases_of(item):
         ablated = item.get_closest_marker("ablated") is not None
-        report.reasoning_probe = {"ablated": ablated, "unchanged": item.stash.get(UNCHANGED, False)}
+        report.reasoning_probe = {"ablated": ablated, "unchanged": item.stash.get(ANSWER_UNCHANGED, False)}
     return report  # type: ignore[no-any-return]
 
 
@@ -254,10 +267,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 
     try:
         with progress_bar(session.config, "curve") as progress:
-            write_files(state, progress, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+            finish_run(state, progress, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
     except (OSError, KeyboardInterrupt) as problem:  # a second Ctrl-C: pytest is ending already
-        state.unwritten = unwritten(problem, state)
-        state.stopped |= isinstance(problem, KeyboardInterrupt)
+        state.write_error = write_error_message(problem, state)
+        state.interrupted_while_writing |= isinstance(problem, KeyboardInterrupt)
     try:
         result = yield
         complete_junit(state)
@@ -265,13 +278,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     except OSError as problem:
         if state.run is None:
             raise
-        state.unwritten = state.unwritten or unwritten(problem, state)
+        state.write_error = state.write_error or write_error_message(problem, state)
     finally:
-        if state.stopped:
+        if state.interrupted_while_writing:
             session.exitstatus = pytest.ExitCode.INTERRUPTED
-        elif state.unwritten:
+        elif state.write_error:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        elif session.exitstatus == pytest.ExitCode.OK and state.gate.fails(state.run):
+        elif session.exitstatus == pytest.ExitCode.OK and state.gate.failed(state.run):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -280,11 +293,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     state = config.stash.get(STATE, None)
     if state is None:
         return
-    state.calm.end()
+    state.gc_freeze.unfreeze()
     for made in state.opened:
         next(made, None)
     if state.started:
-        state.session.machine.close()
+        state.session.model_runner.close()
     if state.shared is not None:
         shutil.rmtree(state.shared, ignore_errors=True)
 

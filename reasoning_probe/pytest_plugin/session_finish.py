@@ -7,54 +7,54 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_probe.pytest_plugin.state import State, extensions
+from reasoning_probe.pytest_plugin.state import PluginState, extensions
 
 if TYPE_CHECKING:
     from reasoning_probe.results.run import Run
     from reasoning_probe.session.session import ProgressBar
 
 
-def write_files(state: State, progress: ProgressBar, *, interrupted: bool) -> None:
+def finish_run(state: PluginState, progress: ProgressBar, *, interrupted: bool) -> None:
     """Write the run's files, or in an xdist worker hand over what only it knows. Raises ``OSError``.
 
     *progress* is told of what is measured before: the cumulative curves.
     """
     if state.started and not interrupted:
-        state.session.measure_more(progress)
+        state.session.run_post_sweep(progress)
     if hasattr(state.config, "workerinput"):
         if state._worker is not None:
-            state._worker.leave()
+            state._worker.publish_rest()
         return
     if state.shared is not None:
-        from reasoning_probe.pytest_plugin.xdist import gather
+        from reasoning_probe.pytest_plugin.xdist import collect_parts
 
-        state.run = gather(state.shared, interrupted=interrupted)
-        state.early = interrupted and state.run is None and any(state.shared.glob("*.lock"))
+        state.run = collect_parts(state.shared, interrupted=interrupted)
+        state.interrupted_before_outcomes = interrupted and state.run is None and any(state.shared.glob("*.lock"))
     elif state.started:
         state.run = state.session.finish()
-        state.early = interrupted and state.run is None
+        state.interrupted_before_outcomes = interrupted and state.run is None
     if state.run is not None:
         from reasoning_probe.results.run import write_run
         from reasoning_probe.session.extensions import ExtensionError, plain_sections
-        from reasoning_probe.utils.files import plain
+        from reasoning_probe.utils.files import to_json_types
 
-        state.run = state.gate.judged(state.run)
+        state.run = state.gate.evaluate(state.run)
         try:
             sections = extensions(state.config).sections(state.run)
-            state.run.summary["sections"] = plain(plain_sections(sections))
+            state.run.summary["sections"] = to_json_types(plain_sections(sections))
         except Exception as problem:  # a user's own code: what was computed is written all the same
             said = str(problem) if isinstance(problem, ExtensionError) else repr(problem)
-            state.unwritten = f"pytest_reasoning_probe_section failed, no section is written: {said}"
+            state.write_error = f"pytest_reasoning_probe_section failed, no section is written: {said}"
         write_run(state.settings.directory, state.run)
         if state.settings.figures:
             from reasoning_probe.report.figures.run_figures import FOLDER, write_figures
 
             write_figures(state.settings.directory / FOLDER, state.run)
-        state.gate.record(state.run)
-        _sum_up(state, state.run)
+        state.gate.update_reference(state.run)
+        append_job_summary(state, state.run)
 
 
-def _sum_up(state: State, run: Run) -> None:
+def append_job_summary(state: PluginState, run: Run) -> None:
     """Append to the summary of the CI job, where there is one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path:
@@ -63,10 +63,10 @@ def _sum_up(state: State, run: Run) -> None:
         try:
             append_summary(Path(path), run)
         except OSError as problem:  # the run is whole without it
-            state.unsummed = f"cannot write the job summary {path}: {problem.strerror}"
+            state.job_summary_error = f"cannot write the job summary {path}: {problem.strerror}"
 
 
-def complete_junit(state: State) -> None:
+def complete_junit(state: PluginState) -> None:
     """Add the gate's checks to the file of ``--junitxml``, if there is one and it is JUnit's. Raises ``OSError``."""
     given = getattr(state.config.option, "xmlpath", None)
     gate = None if state.run is None else state.run.summary.get("gate")
@@ -75,14 +75,14 @@ def complete_junit(state: State) -> None:
     from xml.etree.ElementTree import ParseError
 
     from reasoning_probe.report.ci.junit import with_gate
-    from reasoning_probe.utils.files import write_text
+    from reasoning_probe.utils.files import atomic_write_text
 
     path = Path(state.config.invocation_params.dir, os.path.expanduser(os.path.expandvars(given)))
     with suppress(ParseError):  # somebody else's file
-        write_text(path, with_gate(path.read_text(encoding="utf-8"), gate))
+        atomic_write_text(path, with_gate(path.read_text(encoding="utf-8"), gate))
 
 
-def unwritten(problem: OSError | KeyboardInterrupt, state: State) -> str:
+def write_error_message(problem: OSError | KeyboardInterrupt, state: PluginState) -> str:
     """Return in one line what *problem* kept from being written, and what to do."""
     kept = "" if state.settings.cache is None else f"; the outcomes are kept in {state.settings.cache}"
     if isinstance(problem, KeyboardInterrupt):

@@ -8,45 +8,45 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reasoning_probe.pytest_plugin.config import read_rules, read_settings
-from reasoning_probe.pytest_plugin.gate import Gatekeeper
-from reasoning_probe.pytest_plugin.gc_freeze import Calm
+from reasoning_probe.pytest_plugin.config import load_gate_rules, load_settings
+from reasoning_probe.pytest_plugin.gate import SessionGate
+from reasoning_probe.pytest_plugin.gc_freeze import GcFreeze
 
 if TYPE_CHECKING:
-    from reasoning_probe.pytest_plugin.xdist import Worker
+    from reasoning_probe.pytest_plugin.xdist import XdistWorker
     from reasoning_probe.results.outcome import Key, Outcome
     from reasoning_probe.results.run import Run
     from reasoning_probe.session.extensions import Extensions
     from reasoning_probe.session.session import ProbeSession
 
-STATE = pytest.StashKey["State"]()
-ASKED = pytest.StashKey["Outcome"]()
-UNCHANGED = pytest.StashKey[bool]()
-GROUP = pytest.StashKey[dict["Key", "Outcome"]]()
-INSIDE = pytest.StashKey[bool]()
+STATE = pytest.StashKey["PluginState"]()
+OUTCOME = pytest.StashKey["Outcome"]()
+ANSWER_UNCHANGED = pytest.StashKey[bool]()
+GROUP_OUTCOMES = pytest.StashKey[dict["Key", "Outcome"]]()
+INSIDE_GROUP = pytest.StashKey[bool]()
 
 SHARED = "reasoning_probe"
 """What xdist's workers are told: the folder in which they hand outcomes to each other and to the controller."""
 
 
-class State:
+class PluginState:
     """What the plugin keeps for one pytest session."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.settings = read_settings(config)
-        self.gate = Gatekeeper(read_rules(config, self.settings.directory))
-        self.calm = Calm()
+        self.settings = load_settings(config)
+        self.gate = SessionGate(load_gate_rules(config, self.settings.directory))
+        self.gc_freeze = GcFreeze()
         self.problem: str | None = None
         self.run: Run | None = None
         self.page = False  # whether pytest-html was switched on
         self.page_file: Path | None = None  # where it writes
         self.shared: Path | None = None  # the folder of xdist's workers
-        self.unwritten: str | None = None  # why the files or the page could not be written
-        self.stopped = False  # whether Ctrl-C came while the files were written
-        self.early = False  # whether it came before any outcome
-        self.unsummed: str | None = None  # why the CI job's summary could not be written
-        self._worker: Worker | None = None
+        self.write_error: str | None = None  # why the files or the page could not be written
+        self.interrupted_while_writing = False  # whether Ctrl-C came while the files were written
+        self.interrupted_before_outcomes = False  # whether it came before any outcome
+        self.job_summary_error: str | None = None  # why the CI job's summary could not be written
+        self._worker: XdistWorker | None = None
         self._session: ProbeSession | None = None
         self.opened: list[Iterator[Any]] = []
 
@@ -60,18 +60,18 @@ class State:
         return self._session
 
     @property
-    def worker(self) -> Worker | None:
+    def worker(self) -> XdistWorker | None:
         """The process among xdist's workers, if it is one of them; ends the session on another machine."""
         given = getattr(self.config, "workerinput", None)
         if given is not None and self._worker is None:
-            from reasoning_probe.pytest_plugin.xdist import Worker
+            from reasoning_probe.pytest_plugin.xdist import XdistWorker
 
             folder = Path(given[SHARED])
             if not folder.is_dir():
                 problem = "pytest-xdist's workers must be on one machine: use --probe-shard on each, then merge"
                 pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
             number = int(given["workerid"].removeprefix("gw"))
-            self._worker = Worker(self.session, folder, number, given["workercount"])
+            self._worker = XdistWorker(self.session, folder, number, given["workercount"])
         return self._worker
 
     @property
@@ -97,9 +97,13 @@ def extensions(config: pytest.Config) -> Extensions:
     )
 
 
-def unused_model(state: State) -> list[str]:
+def unused_model(state: PluginState) -> list[str]:
     """Return in a line that ``--model`` was given beside a fixture that gives the model, where that is so."""
-    machine = state.session.machine
-    if not machine.by_fixture or machine.wrapped or state.config.getoption("reasoning_probe_probe_model") is None:
+    machine = state.session.model_runner
+    if (
+        not machine.from_fixture
+        or machine.fixture_has_dependencies
+        or state.config.getoption("reasoning_probe_probe_model") is None
+    ):
         return []
     return ["reasoning-probe: --model is not used: the fixture probe_model gives the model; leave one of them out"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from reasoning_probe.pytest_plugin.state import State
+    from reasoning_probe.pytest_plugin.state import PluginState
     from reasoning_probe.report.terminal.summary import Line
 
 WIDEST = 120
@@ -25,7 +25,7 @@ _MARKUP: dict[str, dict[str, bool]] = {
 _GATE_FAILED = "gate failed"
 
 
-def print_summary(reporter: pytest.TerminalReporter, state: State) -> None:
+def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None:
     """Print what was found, where the page is, the gate's verdict, and what could not be written."""
     config = reporter.config
     verbosity = config.get_verbosity()
@@ -44,13 +44,13 @@ def print_summary(reporter: pytest.TerminalReporter, state: State) -> None:
             for command in workflow_commands(state.run):
                 reporter.line(command)
         _count_failed(reporter, (state.run.summary.get("gate") or {}).get("checks", ()))
-    elif state.early:
+    elif state.interrupted_before_outcomes:
         reporter.line("reasoning-probe: ended early, before any outcome: the same command goes on from what is stored")
-    elif state.gate.rules.on and state.started and state.session.asked:
+    elif state.gate.rules.on and state.started and state.session.planned_datasets:
         reporter.line("reasoning-probe: the gate judged nothing, since no question was asked", yellow=True)
-    if state.gate.said:
-        reporter.line(f"reasoning-probe: {state.gate.said}")
-    for problem in (state.unwritten, state.gate.problem, state.unsummed):
+    if state.gate.message:
+        reporter.line(f"reasoning-probe: {state.gate.message}")
+    for problem in (state.write_error, state.gate.problem, state.job_summary_error):
         if problem:
             reporter.line(f"reasoning-probe: {problem}", red=True)
 
@@ -80,7 +80,7 @@ def _print(config: pytest.Config, line: Line) -> None:
     writer.line()
 
 
-def _places(state: State) -> str:
+def _places(state: PluginState) -> str:
     """Say where the page and the files are, as one would type it."""
     folder = _typed(state, state.settings.directory)
     page = state.page_file
@@ -89,8 +89,8 @@ def _places(state: State) -> str:
     return f"page: {_typed(state, page)}"
 
 
-def _typed(state: State, path: Path) -> str:
-    from reasoning_probe.utils.text import visible
+def _typed(state: PluginState, path: Path) -> str:
+    from reasoning_probe.utils.text import escape_control_characters
 
     here = state.config.invocation_params.dir
-    return visible(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return escape_control_characters(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -16,12 +16,12 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from reasoning_probe.results.merge import Part, merge
+from reasoning_probe.results.merge import PartialRun, merge_parts
 from reasoning_probe.results.outcome import Key, Outcome
 from reasoning_probe.results.run import Run
 from reasoning_probe.session.plan import Case
 from reasoning_probe.session.session import ProbeSession
-from reasoning_probe.utils.files import write_text
+from reasoning_probe.utils.files import atomic_write_text
 
 T = TypeVar("T")
 
@@ -34,12 +34,12 @@ def device_of(number: int, count: int) -> str:
     return f"cuda:{number % count}"
 
 
-def share(items: Sequence[T], part: int, parts: int) -> list[T]:
+def stripe(items: Sequence[T], part: int, parts: int) -> list[T]:
     """Return every *parts*-th of *items*, beginning with number *part*: long and short items mix."""
     return list(items[part::parts])
 
 
-class Worker:
+class XdistWorker:
     """One of *workers* processes on the plan of *session*; *folder* is theirs alone."""
 
     def __init__(self, session: ProbeSession, folder: Path, number: int, workers: int) -> None:
@@ -48,7 +48,7 @@ class Worker:
         self.parts = max(1, min(gpus, workers))
         self.own = number % self.parts
         if self.parts > 1:
-            session.machine.settings = replace(session.settings, device=device_of(number, self.parts))
+            session.model_runner.settings = replace(session.settings, device=device_of(number, self.parts))
         self._place = {item: at for at, item in enumerate(session.items)}
         self._settled: set[int] = set()
         self._handed: set[Key] = set()  # what lies in the folder already
@@ -59,23 +59,23 @@ class Worker:
         part = self._place[case.key[:2]] % self.parts
         for number in dict.fromkeys((self.own, part)):
             if number not in self._settled:
-                self._settle(number, prepare)
-        if case.key not in session.outcomes and case.key[:2] not in session.skipped and not session.left_out(case):
+                self._compute_or_load(number, prepare)
+        if case.key not in session.outcomes and case.key[:2] not in session.skipped and not session.screened_out(case):
             prepare()  # the sweep failed at an item: the others are asked one by one
             session.outcome(case, whole_plan=False)
         return session.outcomes.get(case.key)
 
-    def _settle(self, part: int, prepare: Callable[[], None]) -> None:
+    def _compute_or_load(self, part: int, prepare: Callable[[], None]) -> None:
         path = self.folder / f"part-{part}.json"
         with FileLock(path.with_suffix(".lock")):
             if path.exists():
-                given: Part = json.loads(path.read_text(encoding="utf-8"))
-                self.session.adopt(given)
+                given: PartialRun = json.loads(path.read_text(encoding="utf-8"))
+                self.session.import_part(given)
                 self._handed |= self.session.outcomes.keys()
             else:
                 prepare()
                 try:
-                    self.session.sweep(share(self.session.items, part, self.parts))
+                    self.session.sweep(stripe(self.session.items, part, self.parts))
                 except Exception:
                     if self.session.engine is None:
                         raise
@@ -89,18 +89,18 @@ class Worker:
 
     def _write(self, path: Path) -> None:
         known = set(self.session.outcomes)
-        write_text(path, json.dumps(self.session.export(self.name, without=self._handed)))
+        atomic_write_text(path, json.dumps(self.session.export(self.name, without=self._handed)))
         self._handed |= known
 
-    def leave(self) -> None:
+    def publish_rest(self) -> None:
         """Hand over what this process found by itself since."""
         new = not self.session.outcomes.keys() <= self._handed
-        if self.session.engine is not None and (new or self.session.after.tried):
+        if self.session.engine is not None and (new or self.session.post_sweep.attempted):
             self._write(self.folder / f"rest-{self.name}.json")  # read after the parts: its facts are the last
 
 
 def _gpus(session: ProbeSession) -> int:
-    alone = session.machine.provided is not None or session.settings.cluster is not None
+    alone = session.model_runner.provided is not None or session.settings.cluster is not None
     if alone or session.settings.device not in ("auto", "cuda"):
         return 1
     import torch
@@ -108,7 +108,7 @@ def _gpus(session: ProbeSession) -> int:
     return torch.cuda.device_count()
 
 
-def gather(folder: Path, *, interrupted: bool = False) -> Run | None:
+def collect_parts(folder: Path, *, interrupted: bool = False) -> Run | None:
     """Return the run that workers left in *folder*, as far as it got; ``None`` where they left nothing."""
     for lock in sorted(folder.glob("*.lock")) if interrupted else ():
         try:
@@ -117,4 +117,4 @@ def gather(folder: Path, *, interrupted: bool = False) -> Run | None:
         except Timeout:
             continue
     parts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    return merge(parts) if any(part["outcomes"] for part in parts) else None
+    return merge_parts(parts) if any(part["outcomes"] for part in parts) else None

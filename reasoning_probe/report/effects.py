@@ -10,7 +10,7 @@ from typing import Any, Literal
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import ALPHA
-from reasoning_probe.utils.text import count
+from reasoning_probe.utils.text import pluralise
 
 Row = Mapping[str, Any]
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
@@ -52,13 +52,13 @@ def moves_logprob(row: Row) -> bool:
     return p is not None and bool(p <= ALPHA)
 
 
-def changed(outcome: Outcome, baseline: Outcome) -> bool:
+def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:
     """Whether switching the target off changed what the model answered; the wording of a response may differ."""
     return outcome.answer != baseline.answer or outcome.correct != baseline.correct
 
 
 @dataclass(frozen=True)
-class Group:
+class EffectGroup:
     """The effects on one dataset under one ablation, the strongest first."""
 
     dataset: str
@@ -83,7 +83,7 @@ class Group:
         return [row for row in self.rows if significant(row)]
 
     @property
-    def moving(self) -> list[Row]:
+    def with_logprob_effect(self) -> list[Row]:
         """The targets that change the log-probability by :data:`LEAST_NATS` or more, the strongest first."""
         found = [row for row in self.rows if moves_logprob(row) and abs(row["delta_logprob"] or 0.0) >= LEAST_NATS]
         return sorted(found, key=lambda row: -abs(row["delta_logprob"]))
@@ -114,10 +114,10 @@ class Group:
     @property
     def counted(self) -> str:
         """How many targets were measured: ``144 heads``, or ``40 measured heads`` where a screening chose them."""
-        return count(len(self.rows), f"measured {self.noun}" if self.screened else self.noun)
+        return pluralise(len(self.rows), f"measured {self.noun}" if self.screened else self.noun)
 
 
-def groups(run: Run) -> list[Group]:
+def groups(run: Run) -> list[EffectGroup]:
     """Return the effects of *run* by dataset and ablation, in the order of the datasets."""
     found: dict[tuple[str, str], list[Row]] = {}
     for name in run.summary["datasets"]:
@@ -130,7 +130,7 @@ def groups(run: Run) -> list[Group]:
         if entry["sampled"] < entry["rest"]
     }
     return [
-        Group(*key, run.summary["datasets"][key[0]], tuple(sorted(rows, key=_strength)), key in screened)
+        EffectGroup(*key, run.summary["datasets"][key[0]], tuple(sorted(rows, key=_strength)), key in screened)
         for key, rows in found.items()
     ]
 

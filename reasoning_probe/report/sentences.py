@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reasoning_probe.data.generators import NAMES as GENERATED
-from reasoning_probe.report.effects import Finding, Group, groups, significant
+from reasoning_probe.report.effects import EffectGroup, Finding, groups, significant
 from reasoning_probe.report.format import nats, percent, points
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import items_to_try
-from reasoning_probe.utils.text import count, listed, one_line
+from reasoning_probe.utils.text import join_names, pluralise, shorten
 
 CARRY = 0.9
 """Heads carry a task where, with all others off, so large a part of the baseline's accuracy is left."""
@@ -40,7 +40,9 @@ def control_sentences(run: Run) -> list[str]:
         for change in run.summary.get("rank_changes") or ()
     ]
     if changed:
-        sentences.append(f"The rank depends on the ablation for {listed(changed, _MOST)}: trust none of these alone.")
+        sentences.append(
+            f"The rank depends on the ablation for {join_names(changed, _MOST)}: trust none of these alone."
+        )
     return sentences
 
 
@@ -61,11 +63,11 @@ def _controlled(run: Run, rows: list[dict[str, object]]) -> list[str]:
     sentences = []
     if broken:
         sentences.append(
-            f"Without {listed(broken, _MOST)} the model is broken: plain text suffers, too (nats a token)."
+            f"Without {join_names(broken, _MOST)} the model is broken: plain text suffers, too (nats a token)."
         )
     if spared:
         sentences.append(
-            f"Plain text hardly needs {listed(spared, _MOST)} (nats a token): reasoning, not a broken model."
+            f"Plain text hardly needs {join_names(spared, _MOST)} (nats a token): reasoning, not a broken model."
         )
     return sentences
 
@@ -78,11 +80,12 @@ def curve_sentences(run: Run) -> list[str]:
     for dataset, ablation in keys:
         found = _of(run, dataset, ablation)
         under = f" ({ablation} ablation)" if several else ""
-        said += _told(found, dataset + under)
+        said += curve_notes(found, dataset + under)
     return said
 
 
-def _told(found: Mapping[str, Entry], on: str) -> list[str]:
+def curve_notes(found: Mapping[str, Entry], on: str) -> list[str]:
+    """Return what the curve *on* a dataset shows: how few heads carry it, and whether heads back each other up."""
     return [sentence for sentence in (_carried(found, on), _backed_up(found, on)) if sentence]
 
 
@@ -106,8 +109,8 @@ def _carried(found: Mapping[str, Entry], on: str) -> str:
     if not enough["heads"]:
         return f"With every head off {percent(enough['accuracy'])} of {on} stay right: it needs no attention."
     return (
-        f"{enough['heads']} of {count(heads, 'head')} carry {on}: with all others off {percent(enough['accuracy'])} are"
-        f" right, of {percent(whole['accuracy'])} ({count(whole['items'], 'item')})."
+        f"{enough['heads']} of {pluralise(heads, 'head')} carry {on}: with all others off {percent(enough['accuracy'])}"
+        f" are right, of {percent(whole['accuracy'])} ({pluralise(whole['items'], 'item')})."
     )
 
 
@@ -139,8 +142,9 @@ def screening_sentences(run: Run) -> list[str]:
     said = []
     for entry in run.summary.get("screening") or ():
         chosen = (
-            f"Screening of {entry['dataset']} ({entry['ablation']} ablation): of {count(entry['candidates'], 'head')}"
-            f" the first {entry['ranked']:,} by first-order attribution were measured"
+            f"Screening of {entry['dataset']} ({entry['ablation']} ablation): of"
+            f" {pluralise(entry['candidates'], 'head')} the first {entry['ranked']:,} by first-order"
+            " attribution were measured"
         )
         if not entry["rest"]:
             said.append(f"{chosen}: all of them.")
@@ -169,17 +173,17 @@ def accuracy_sentence(run: Run) -> str:
     name = run.summary["model"]["name"]
     if not items:
         return f"{name} was asked nothing."
-    return f"{name} answers {correct:,} of {count(items, 'question')} right ({percent(correct / items)})."
+    return f"{name} answers {correct:,} of {pluralise(items, 'question')} right ({percent(correct / items)})."
 
 
 def sentences(run: Run) -> list[str]:
     """Return what was found about the targets, the most telling first; datasets that share a finding share one."""
-    return [sentence for sentence, _ in told(run)]
+    return [sentence for sentence, _ in findings(run)]
 
 
-def told(run: Run) -> list[tuple[str, bool]]:
+def findings(run: Run) -> list[tuple[str, bool]]:
     """Return the sentences, and of each whether it warns: something could not be found out."""
-    by_finding: dict[tuple[Any, ...], list[Group]] = {}
+    by_finding: dict[tuple[Any, ...], list[EffectGroup]] = {}
     several = len({group.ablation for group in groups(run)}) > 1
     order: dict[Finding, int] = {"found": 0, "none": 1, "few_right": 2, "few_items": 3, "floor": 4}
     for group in sorted(groups(run), key=lambda group: order[group.finding]):
@@ -190,12 +194,12 @@ def told(run: Run) -> list[tuple[str, bool]]:
         (_sentence(members, _under(members[0], several), run), members[0].finding not in ("found", "none"))
         for members in by_finding.values()
     ]
-    silent = [group for group in groups(run) if not group.significant and group.moving]
+    silent = [group for group in groups(run) if not group.significant and group.with_logprob_effect]
     moved = [(_logprob_sentence(group, _under(group, several)), False) for group in silent]
     return [*((sentence, True) for sentence in _extent(run)), *said, *moved]
 
 
-def _under(group: Group, several: bool) -> str:
+def _under(group: EffectGroup, several: bool) -> str:
     return f" ({group.ablation} ablation)" if several else ""
 
 
@@ -205,26 +209,26 @@ def _extent(run: Run) -> list[str]:
     said = []
     if partial:
         said.append(
-            f"This run ended early, with {partial['done']:,} of {count(partial['planned'], 'outcome')}:"
+            f"This run ended early, with {partial['done']:,} of {pluralise(partial['planned'], 'outcome')}:"
             " the same command goes on from there (without -x, if that ended it)."
         )
     if shard:
-        part = f"These are the shards {one_line(shard, 40)}" if "," in shard else f"This is shard {one_line(shard, 40)}"
+        part = f"These are the shards {shorten(shard, 40)}" if "," in shard else f"This is shard {shorten(shard, 40)}"
         said.append(f"{part} of the items: reasoning-probe merge puts the shards together.")
     return said
 
 
-def _sentence(members: list[Group], ablation: str, run: Run) -> str:
+def _sentence(members: list[EffectGroup], ablation: str, run: Run) -> str:
     group = members[0]
-    names, noun = [one_line(member.dataset, MOST_NAME) for member in members], group.noun
-    asked = count(group.items, "item")
+    names, noun = [shorten(member.dataset, MOST_NAME) for member in members], group.noun
+    asked = pluralise(group.items, "item")
     needed = group.flips_needed
-    on = listed(names) + ablation
+    on = join_names(names) + ablation
     if group.finding == "found":
         found = group.significant
         effects = [f"{row['target']} ({points(row['delta'])}{' points' if row is found[0] else ''})" for row in found]
         matter = "matters" if len(found) == 1 else "matter"
-        return f"{asked}: {len(found)} of {group.counted} {matter} for {on}: {listed(effects, 4)}."
+        return f"{asked}: {len(found)} of {group.counted} {matter} for {on}: {join_names(effects, 4)}."
     if group.finding == "floor":
         return f"No {noun} can be judged on {on}: the baseline is 0 %."
     if group.finding == "none":
@@ -239,7 +243,7 @@ def _sentence(members: list[Group], ablation: str, run: Run) -> str:
             f" {group.entry['correct']} of {asked} are answered right to begin with."
         )
     fewest, most = min(member.items for member in members), max(member.items for member in members)
-    items = count(most, "item") if fewest == most else f"{fewest} to {count(most, 'item')}"
+    items = pluralise(most, "item") if fewest == most else f"{fewest} to {pluralise(most, 'item')}"
     single = "single " if noun == "head" else ""
     return (
         f"With {items} and {group.counted} no {single}{noun} can reach significance on {on};"
@@ -259,14 +263,14 @@ def _more_items(datasets: list[str], items: int, run: Run) -> str:
     return f"try {' and '.join(ways)}"
 
 
-def _logprob_sentence(group: Group, ablation: str) -> str:
+def _logprob_sentence(group: EffectGroup, ablation: str) -> str:
     """Say which targets move the log-probability of the expected answer, where the accuracy cannot tell."""
-    found = group.moving
+    found = group.with_logprob_effect
     effects = [f"{row['target']} ({nats(row['delta_logprob'])}{' nats' if row is found[0] else ''})" for row in found]
     move = "moves" if len(found) == 1 else "move"
     return (
         f"{len(found)} of {group.counted} {move} the log-probability of the expected answer on"
-        f" {one_line(group.dataset, MOST_NAME)}{ablation}: {listed(effects, 4)}."
+        f" {shorten(group.dataset, MOST_NAME)}{ablation}: {join_names(effects, 4)}."
     )
 
 
@@ -295,4 +299,4 @@ def skipped_sentence(run: Run) -> str:
     if not skipped:
         return ""
     first, such = skipped[0], ", such as" if len(skipped) > 1 else ","
-    return f"Skipped {count(len(skipped), 'item')}{such} {first['dataset']} {first['item']}: {first['reason']}"
+    return f"Skipped {pluralise(len(skipped), 'item')}{such} {first['dataset']} {first['item']}: {first['reason']}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
 from reasoning_probe.results.run import Run, RunError
-from reasoning_probe.utils.text import said
+from reasoning_probe.utils.text import to_words
 
 if TYPE_CHECKING:
     from reasoning_probe.results.stats import Floats
@@ -155,7 +155,7 @@ def _settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str
     pairs += [(f"prompting {key}", asked[0].get(key), asked[1].get(key)) for key in {**asked[0], **asked[1]}]
     for key in {**a["versions"], **b["versions"]}:
         pairs.append((f"version of {key}", a["versions"].get(key), b["versions"].get(key)))
-    return [(name, said(one), said(other)) for name, one, other in pairs if one != other]
+    return [(name, to_words(one), to_words(other)) for name, one, other in pairs if one != other]
 
 
 def _unlike_heads(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from reasoning_probe.results import stats
 from reasoning_probe.results.gate_reference import Answers
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import count, listed, one_line
+from reasoning_probe.utils.text import join_names, pluralise, shorten
 
 EVERY = ""
 """The dataset of a limit that holds for all datasets without one of their own."""
@@ -30,7 +30,7 @@ _NAME = 40
 
 
 @dataclass(frozen=True)
-class Check:
+class GateCheck:
     """One dataset held to one limit; an entry of ``checks`` under ``gate`` in ``run.json``."""
 
     dataset: str
@@ -45,7 +45,7 @@ class Check:
 # -- judging ------------------------------------------------------------------------------------------------------
 
 
-def judge(run: Run, rules: Rules, reference: Answers | None) -> dict[str, Any]:
+def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> dict[str, Any]:
     """Return what stands under ``gate`` in ``run.json``: ``passed``, ``checks``, ``notes``, ``regressions``.
 
     *reference* holds the answers to compare with, ``None`` where there are none or this run replaces them.
@@ -58,7 +58,7 @@ def judge(run: Run, rules: Rules, reference: Answers | None) -> dict[str, Any]:
         if outcome.target == BASELINE:
             baselines[outcome.dataset].append(outcome)
     whole = _not_whole(run)
-    checks: list[Check] = []
+    checks: list[GateCheck] = []
     regressions: list[dict[str, Any]] = []
     for name, answers in baselines.items():
         why = whole or _not_asked(run, name, len(answers) + skipped[name])
@@ -81,7 +81,7 @@ def judge(run: Run, rules: Rules, reference: Answers | None) -> dict[str, Any]:
 def _not_whole(run: Run) -> str:
     partial, shard = run.summary.get("partial"), run.summary.get("shard")
     if partial:
-        return f"the run ended early, with {partial['done']:,} of {count(partial['planned'], 'outcome')}"
+        return f"the run ended early, with {partial['done']:,} of {pluralise(partial['planned'], 'outcome')}"
     if shard:
         return f"this is shard {shard} of the items, and the gate judges the merged run: reasoning-probe gate DIR"
     return ""
@@ -90,35 +90,35 @@ def _not_whole(run: Run) -> str:
 def _not_asked(run: Run, dataset: str, asked: int) -> str:
     """Say that only a part of *dataset* was selected; runs of other tools may not tell its size."""
     size = (run.summary["datasets"].get(dataset) or {}).get("size")
-    return f"{asked:,} of {count(size, 'item')} selected" if size is not None and asked < size else ""
+    return f"{asked:,} of {pluralise(size, 'item')} selected" if size is not None and asked < size else ""
 
 
-def _accuracy(dataset: str, answers: Sequence[Outcome], skipped: int, limit: float, why: str) -> Check:
-    name, asked = one_line(dataset, _NAME), f"at least {percentage(limit)} asked"
+def _accuracy(dataset: str, answers: Sequence[Outcome], skipped: int, limit: float, why: str) -> GateCheck:
+    name, asked = shorten(dataset, _NAME), f"at least {percentage(limit)} asked"
     correct, items = sum(answer.correct for answer in answers), len(answers)
     without = f", {skipped:,} skipped" if skipped else ""
     value = correct / items if items else None
     if why:
-        return Check(dataset, "min-accuracy", limit, value, None, f"{name}: not judged, {why}; {asked}")
+        return GateCheck(dataset, "min-accuracy", limit, value, None, f"{name}: not judged, {why}; {asked}")
     if value is None:  # what was never shown has not been reached
-        return Check(dataset, "min-accuracy", limit, None, False, f"{name}: no item was answered{without}; {asked}")
+        return GateCheck(dataset, "min-accuracy", limit, None, False, f"{name}: no item was answered{without}; {asked}")
     said = f"{name}: {correct:,} of {items:,} right ({percentage(value)}{without}), {asked}"
-    return Check(dataset, "min-accuracy", limit, value, value >= limit, said)
+    return GateCheck(dataset, "min-accuracy", limit, value, value >= limit, said)
 
 
-def _drop(dataset: str, pairs: Sequence[tuple[bool, bool]], limit: float, why: str) -> Check:
+def _drop(dataset: str, pairs: Sequence[tuple[bool, bool]], limit: float, why: str) -> GateCheck:
     """Compare the answers that are right now with those that were."""
-    name, allowed = one_line(dataset, _NAME), f"at most {_points(limit)} allowed"
+    name, allowed = shorten(dataset, _NAME), f"at most {_points(limit)} allowed"
     lost, won = sum(old and not new for new, old in pairs), sum(new and not old for new, old in pairs)
     value = (lost - won) / len(pairs) if pairs else None
     if why:
-        return Check(dataset, "max-drop", limit, value, None, f"{name}: not compared with the reference, {why}")
+        return GateCheck(dataset, "max-drop", limit, value, None, f"{name}: not compared with the reference, {why}")
     if value is None:
         said = f"{name}: no item was answered, so nothing compares with the reference; a drop of {allowed}"
-        return Check(dataset, "max-drop", limit, None, False, said)
+        return GateCheck(dataset, "max-drop", limit, None, False, said)
     fell = f"accuracy dropped by {_points(value)}" if value > 0 else "accuracy did not drop"
-    said = f"{name}: {fell} ({lost:,} lost, {won:,} won of {count(len(pairs), 'item')}), {allowed}"
-    return Check(dataset, "max-drop", limit, value, value <= limit, said, float(stats.mcnemar(lost, won)))
+    said = f"{name}: {fell} ({lost:,} lost, {won:,} won of {pluralise(len(pairs), 'item')}), {allowed}"
+    return GateCheck(dataset, "max-drop", limit, value, value <= limit, said, float(stats.mcnemar(lost, won)))
 
 
 def _regression(answer: Outcome) -> dict[str, Any]:
@@ -126,17 +126,17 @@ def _regression(answer: Outcome) -> dict[str, Any]:
 
 
 def _notes(
-    rules: Rules, asked: Sequence[str], reference: Answers | None, checks: Sequence[Check], whole: str
+    rules: GateRules, asked: Sequence[str], reference: Answers | None, checks: Sequence[GateCheck], whole: str
 ) -> list[str]:
     """Return what a reader of the verdict must know, a sentence each."""
     notes = []
     judged = {check.dataset for check in checks}
-    if free := [one_line(name, _NAME) for name in asked if name not in judged]:
-        notes.append(f"No limit for {listed(free)}.")
-    if absent := [one_line(name, _NAME) for name in rules.min_accuracy if name not in {EVERY, *asked}]:
-        notes.append(f"No item of {listed(absent)} was asked.")
-    if reference is not None and (rest := [one_line(name, _NAME) for name in reference if name not in asked]):
-        notes.append(f"The reference also holds {listed(rest)}.")
+    if free := [shorten(name, _NAME) for name in asked if name not in judged]:
+        notes.append(f"No limit for {join_names(free)}.")
+    if absent := [shorten(name, _NAME) for name in rules.min_accuracy if name not in {EVERY, *asked}]:
+        notes.append(f"No item of {join_names(absent)} was asked.")
+    if reference is not None and (rest := [shorten(name, _NAME) for name in reference if name not in asked]):
+        notes.append(f"The reference also holds {join_names(rest)}.")
     if not checks and whole:
         notes.append(f"Nothing was judged: {whole}.")
     return notes
@@ -157,7 +157,7 @@ def _points(share: float) -> str:
 
 
 @dataclass(frozen=True)
-class Rules:
+class GateRules:
     """The limits, the reference's file or folder, and how far below it a run may be."""
 
     min_accuracy: Mapping[str, float] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from reasoning_probe.data.items import Item
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.run import OUTCOMES_FILE, Run, RunError, read_lines, write_lines, write_run
 from reasoning_probe.results.schema import OUTCOME, compiled, schema
-from reasoning_probe.utils.text import count, one_line
+from reasoning_probe.utils.text import pluralise, shorten
 
 FIELDS = ("dataset", "item", "target", "question", "expected", "answer", "correct")
 """What a line of a reference holds; more is passed over."""
@@ -57,7 +57,7 @@ def read_reference(path: Path) -> Answers:
             continue
         items = found.setdefault(line["dataset"], {})
         if line["item"] in items:
-            raise RunError(f"{where}: {one_line(line['dataset'], 40)} has {one_line(line['item'], 60)} twice")
+            raise RunError(f"{where}: {shorten(line['dataset'], 40)} has {shorten(line['item'], 60)} twice")
         items[line["item"]] = Answered(line["question"], line["expected"], line["answer"], line["correct"])
     if not found:
         raise RunError(f"{file} holds no answers: --probe-update-reference makes a reference from a run")
@@ -91,16 +91,16 @@ def different_items(reference: Answers, run: Run) -> str | None:
 def _others(reference: Answers, dataset: str, asked: Mapping[str, tuple[str, str]]) -> str | None:
     known = reference.get(dataset)
     if known is None:
-        return f"it holds no items of {one_line(dataset, 40)}"
+        return f"it holds no items of {shorten(dataset, 40)}"
     lacks = [id for id in asked if id not in known]
     more = [id for id in known if id not in asked]
     changed = [id for id in asked if id in known and asked[id] != known[id].asked]
     said = [
-        f"{words.format(count(len(ids), 'item'))} (such as {one_line(ids[0], 60)})"
+        f"{words.format(pluralise(len(ids), 'item'))} (such as {shorten(ids[0], 60)})"
         for ids, words in ((lacks, "lacks {}"), (more, "holds {} more"), (changed, "has {} with another text"))
         if ids
     ]
-    return f"of {one_line(dataset, 40)} it {', '.join(said)}" if said else None
+    return f"of {shorten(dataset, 40)} it {', '.join(said)}" if said else None
 
 
 def write_reference(path: Path, run: Run) -> None:
@@ -120,7 +120,7 @@ def write_reference(path: Path, run: Run) -> None:
     if file != path:
         if kept:
             raise RunError(
-                f"the reference {path} also holds {one_line(next(iter(kept)), 40)}, which this run did not ask:"
+                f"the reference {path} also holds {shorten(next(iter(kept)), 40)}, which this run did not ask:"
                 " ask all its datasets, or name a .jsonl file, which keeps them"
             )
         write_run(path, run)

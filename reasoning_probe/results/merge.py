@@ -14,9 +14,9 @@ from reasoning_probe.results.outcome import ItemKey, Key, Outcome
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.results.screening import merged_screening
 from reasoning_probe.results.summary import merged_control, summarise
-from reasoning_probe.utils.text import said
+from reasoning_probe.utils.text import to_words
 
-Part = dict[str, Any]
+PartialRun = dict[str, Any]
 """``outcomes`` (as dicts), ``places`` (of each in the whole plan), ``facts`` (what else is known) and ``process``."""
 
 SAME_LOGPROB = 1e-4
@@ -146,7 +146,7 @@ def _check_datasets(one: tuple[Path, dict[str, Any]], other: tuple[Path, dict[st
 
 def _check_same(what: str, key: str, one: tuple[Path, Any], other: tuple[Path, Any]) -> None:
     if one[1] != other[1]:
-        shown = [said(value, 40) for _, value in (one, other)]
+        shown = [to_words(value, 40) for _, value in (one, other)]
         detail = f" ({key}: {shown[1]} and {shown[0]})" if shown[0] != shown[1] else ""
         raise RunError(f"{other[0]} has another {what} than {one[0]}{detail}: merge parts of one sweep")
 
@@ -246,10 +246,10 @@ def _prompting(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _sections(runs: Named) -> list[dict[str, Any]]:
     """Return what the user's own code had to say of each part; what several say alike, once."""
-    said = [(folder, section) for folder, run in runs.items() for section in run.summary.get("sections") or ()]
-    if all(section in [other for of, other in said if of == folder] for _, section in said for folder in runs):
-        return [section for folder, section in said if folder == next(iter(runs))]
-    return [section | {"title": f"{section['title']} ({folder.name})"} for folder, section in said]
+    sections = [(folder, section) for folder, run in runs.items() for section in run.summary.get("sections") or ()]
+    if all(section in [other for of, other in sections if of == folder] for _, section in sections for folder in runs):
+        return [section for folder, section in sections if folder == next(iter(runs))]
+    return [section | {"title": f"{section['title']} ({folder.name})"} for folder, section in sections]
 
 
 def _reference(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def _reference(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return together
 
 
-def merge(parts: Sequence[Part]) -> Run:
+def merge_parts(parts: Sequence[PartialRun]) -> Run:
     """Return one run from *parts*, in the plan's order; an outcome that two of them have counts once.
 
     A later part of the same process replaces the facts of an earlier one: they count what the process did.
@@ -285,7 +285,7 @@ def merge(parts: Sequence[Part]) -> Run:
         ablation=every[0]["ablation"],
         formats={name: given for facts in every for name, given in facts["formats"].items()},
         timing={key: max(facts["timing"].get(key, 0.0) for facts in every) for key in every[0]["timing"]},
-        engine={key: _together([facts["engine"][key] for facts in every]) for key in every[0]["engine"]},
+        engine={key: _sum_or_first([facts["engine"][key] for facts in every]) for key in every[0]["engine"]},
         versions=every[0]["versions"],
         skipped=list(skipped.values()),
         reference=every[0]["reference"],
@@ -306,7 +306,7 @@ def merge(parts: Sequence[Part]) -> Run:
     return run.Run(summed, outcomes)
 
 
-def _together(values: Sequence[Any]) -> Any:
+def _sum_or_first(values: Sequence[Any]) -> Any:
     """Return the sum of counts, the first of what else was said."""
     if all(isinstance(value, int) for value in values):
         return sum(values)

@@ -98,7 +98,7 @@ def accuracy(outcomes: Sequence[Outcome], *, normalised: bool = False) -> float 
     return sum(right) / len(right) if right else None
 
 
-def judged(
+def outcome_from_response(
     query: Query, target: str, ablation: str | None, *, response: str, truncated: bool, logprob: float | None
 ) -> Outcome:
     """Return the outcome of *query* under *target*; *logprob* is the expected answer's, in nats."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.results.export import TABLES, Table, frame, rows
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.schema import OUTCOME, RUN, Check, Mismatch, checker
-from reasoning_probe.utils.files import _json, write_text
-from reasoning_probe.utils.text import printable
+from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, Validator, checker
+from reasoning_probe.utils.files import atomic_write_text, to_json
+from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +60,12 @@ def write_run(folder: str | Path, run: Run) -> None:
 
 def write_summary(folder: Path, run: Run) -> None:
     """Write ``run.json`` alone, for what was found out later about outcomes that are written."""
-    write_text(folder / RUN_FILE, _json(run.summary, indent=1) + "\n")
+    atomic_write_text(folder / RUN_FILE, to_json(run.summary, indent=1) + "\n")
 
 
 def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     """Write a JSON object a line to *path*, replaced at once."""
-    write_text(path, "".join(_json(line) + "\n" for line in lines))
+    atomic_write_text(path, "".join(to_json(line) + "\n" for line in lines))
 
 
 def check_folder(folder: Path) -> None:
@@ -112,14 +112,14 @@ def _check_complete(folder: Path, run: Run) -> None:
     counted += [((row["dataset"], row["target"], row["ablation"]), row["items"]) for row in run.summary["targets"]]
     for key, items in counted:
         if there[key] < items:
-            what = f"{printable(key[0], 40)} under {printable(key[1], 40)}"
+            what = f"{one_line(key[0], 40)} under {one_line(key[1], 40)}"
             raise RunError(
                 f"{folder / OUTCOMES_FILE} lacks outcomes: {there[key]:,} of {what}, and {RUN_FILE} counts {items:,}:"
                 " the two are not of one run, or lines were removed"
             )
 
 
-def read_lines(path: Path, check: Check) -> Iterator[tuple[str, Any]]:
+def read_lines(path: Path, check: Validator) -> Iterator[tuple[str, Any]]:
     """Yield the JSON object of each line of *path*, which *check* must pass, and where it stands."""
     for number, line in enumerate(_read(path).split("\n"), start=1):
         if line.strip():

@@ -16,7 +16,7 @@ from typing import Any
 RUN, OUTCOME = "run", "outcome"
 """The schemas there are: of ``run.json``, and of a line of ``outcomes.jsonl``."""
 
-Check = Callable[[Any, str], None]
+Validator = Callable[[Any, str], None]
 """Raises :class:`Mismatch` for a value that is not what belongs there; the text says where it stands."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -43,15 +43,15 @@ def schema(name: str) -> dict[str, Any]:
 
 
 @cache
-def checker(name: str) -> Check:
+def checker(name: str) -> Validator:
     """Return what checks values by the schema *name*."""
     whole = schema(name)
     return compiled(whole, whole)
 
 
-def compiled(shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Check:
+def compiled(shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
     """Return what checks values by *shape*, a part of the schema *whole*; ``KeyError`` for words it does not know."""
-    checks: list[Check] = []
+    checks: list[Validator] = []
     for word, given in shape.items():
         if word not in _REMARKS:
             check = _WORDS[word](given, shape, whole)
@@ -78,11 +78,11 @@ def _shown(key: str) -> str:
     return key[:40] if key.isprintable() else ascii(key[:40])
 
 
-def _ref(given: str, _: Mapping[str, Any], whole: Mapping[str, Any]) -> Check:
+def _ref(given: str, _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
     return compiled(whole["$defs"][given.removeprefix("#/$defs/")], whole)
 
 
-def _type(given: str | list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Check:
+def _type(given: str | list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     names = [given] if isinstance(given, str) else given
     types = tuple(type for name in names for type in _TYPES[name])
     bools = bool in types
@@ -95,7 +95,7 @@ def _type(given: str | list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -
     return check
 
 
-def _const(given: Any, _: Mapping[str, Any], __: Mapping[str, Any]) -> Check:
+def _const(given: Any, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
         if value != given or isinstance(value, bool) is not isinstance(given, bool):
             raise _wrong(value, where)
@@ -107,7 +107,7 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _minimum(given: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Check:
+def _minimum(given: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
         if _number(value) and not value >= given:
             raise _wrong(value, where)
@@ -115,7 +115,7 @@ def _minimum(given: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Check
     return check
 
 
-def _maximum(given: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Check:
+def _maximum(given: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
         if _number(value) and not value <= given:
             raise _wrong(value, where)
@@ -123,7 +123,7 @@ def _maximum(given: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Check
     return check
 
 
-def _fewest(given: int, shape: Mapping[str, Any], _: Mapping[str, Any]) -> Check:
+def _fewest(given: int, shape: Mapping[str, Any], _: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
         if isinstance(value, list) and not given <= len(value) <= shape.get("maxItems", len(value)):
             raise Mismatch(f"{where}: {len(value)} entries where {given} belong")
@@ -131,7 +131,7 @@ def _fewest(given: int, shape: Mapping[str, Any], _: Mapping[str, Any]) -> Check
     return check
 
 
-def _items(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Check:
+def _items(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
     each = compiled(given, whole)
 
     def check(value: Any, where: str) -> None:
@@ -142,7 +142,7 @@ def _items(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, A
     return check
 
 
-def _required(given: list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Check:
+def _required(given: list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
         if isinstance(value, dict):
             for key in given:
@@ -152,7 +152,7 @@ def _required(given: list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> 
     return check
 
 
-def _properties(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Check:
+def _properties(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
     known = {key: compiled(shape, whole) for key, shape in given.items()}
 
     def check(value: Any, where: str) -> None:
@@ -164,7 +164,7 @@ def _properties(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[s
     return check
 
 
-def _others(given: Mapping[str, Any], shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Check:
+def _others(given: Mapping[str, Any], shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
     each, named = compiled(given, whole), set(shape.get("properties", ()))
 
     def check(value: Any, where: str) -> None:
@@ -176,7 +176,7 @@ def _others(given: Mapping[str, Any], shape: Mapping[str, Any], whole: Mapping[s
     return check
 
 
-_WORDS: dict[str, Callable[[Any, Mapping[str, Any], Mapping[str, Any]], Check | None]] = {
+_WORDS: dict[str, Callable[[Any, Mapping[str, Any], Mapping[str, Any]], Validator | None]] = {
     "$ref": _ref,
     "type": _type,
     "const": _const,

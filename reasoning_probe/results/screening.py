@@ -24,7 +24,7 @@ class Screening:
     ranked: tuple[str, ...]
     sampled: tuple[str, ...]
 
-    def leaves_out(self, target: str) -> bool:
+    def excludes(self, target: str) -> bool:
         """Tell whether *target* is a head that is not measured."""
         return target in self.scores and target not in self.ranked and target not in self.sampled
 
@@ -71,7 +71,7 @@ def unmeasured(entries: Iterable[Entry], dataset: str, ablation: str | None, mea
     )
 
 
-def reported(entries: Iterable[Entry], rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
+def with_measured_effects(entries: Iterable[Entry], rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """Return *entries* with what the measured *rows*, ``targets`` of ``run.json``, say of them.
 
     ``missed`` of the ``sampled`` heads change the accuracy, after Holm's correction over all candidates; so does about

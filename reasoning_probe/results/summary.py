@@ -12,8 +12,8 @@ from reasoning_probe.data.items import label_of
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import BASELINE, Outcome, accuracy
 from reasoning_probe.results.run import SCHEMA_VERSION
-from reasoning_probe.results.screening import reported, unmeasured
-from reasoning_probe.utils.files import plain
+from reasoning_probe.results.screening import unmeasured, with_measured_effects
+from reasoning_probe.utils.files import to_json_types
 
 SHARE = 10
 """A rank changes clearly when it is in the first tenth under one ablation and in the lower half under another."""
@@ -61,7 +61,7 @@ def summarise(
         "targets": rows,
         "rank_changes": rank_changes(rows),
         "control": control,
-        "screening": reported(screening, rows),
+        "screening": with_measured_effects(screening, rows),
         "curves": list(curves),
         "errors": _errors(outcomes),
         "timing": dict(timing),
@@ -69,7 +69,7 @@ def summarise(
         "versions": dict(versions),
         "skipped": [dict(skip) for skip in skipped],
     }
-    read_again: dict[str, Any] = plain(summary)  # what reading the file again gives
+    read_again: dict[str, Any] = to_json_types(summary)  # what reading the file again gives
     return read_again
 
 

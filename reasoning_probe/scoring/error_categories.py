@@ -13,7 +13,7 @@ from itertools import combinations
 from math import prod
 
 from reasoning_probe.scoring.extraction.equations import Equation, Token, combine, evaluate
-from reasoning_probe.scoring.gold_solution import Reference
+from reasoning_probe.scoring.gold_solution import GoldSolution
 from reasoning_probe.utils.numbers import render_number
 
 CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hallucination")
@@ -31,7 +31,7 @@ CATEGORIES = ("incomplete", "wrong_label", "off_by_one", "wrong_operation", "hal
 
 
 @dataclass(frozen=True)
-class Chain:
+class StatedChain:
     """The calculations that a response states up to its answer.
 
     ``carried`` says what each really comes to when the results before it are put right; ``ahead`` are the numbers that
@@ -43,7 +43,7 @@ class Chain:
     ahead: frozenset[Fraction] = frozenset()
 
 
-def stated_chain(equations: Iterable[Equation], answer: Fraction, ahead: Iterable[Fraction] = ()) -> Chain | None:
+def stated_chain(equations: Iterable[Equation], answer: Fraction, ahead: Iterable[Fraction] = ()) -> StatedChain | None:
     """Return the stated calculations of which the last comes to *answer*, or ``None`` if none does.
 
     ``16 - 3 - 4 = 8, 8 * 2 = 16`` is one chain of two: the second carries the first one's mistake.
@@ -58,10 +58,10 @@ def stated_chain(equations: Iterable[Equation], answer: Fraction, ahead: Iterabl
         carried.append(value)
         if value is not None and found.stated is not None and found.stated not in found.operands:
             known[found.stated] = value
-    return Chain(tuple(stated), tuple(carried), frozenset(ahead)) if stated else None
+    return StatedChain(tuple(stated), tuple(carried), frozenset(ahead)) if stated else None
 
 
-def wrong_number(reference: Reference, answer: Fraction, chain: Chain | None) -> tuple[str, str, str]:
+def wrong_number(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> tuple[str, str, str]:
     """Return category, kind and reason of a wrong *answer*: the first rule that fires."""
     for category, kind, rule in RULES:
         reason = rule(reference, answer, chain)
@@ -70,7 +70,7 @@ def wrong_number(reference: Reference, answer: Fraction, chain: Chain | None) ->
     return "hallucination", "from_nowhere", f"{render_number(answer)} follows from nothing in the question"
 
 
-def one_too_many(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def one_too_many(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """A whole number that is greater than the expected one by exactly 1.
 
     Example: 9 for 5 + 3. Counter-examples: 1.5 for 0.5, and 10 for 5 + 3.
@@ -78,7 +78,7 @@ def one_too_many(reference: Reference, answer: Fraction, chain: Chain | None) ->
     return _off_by(reference, answer, 1)
 
 
-def one_too_few(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def one_too_few(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """A whole number that is less than the expected one by exactly 1.
 
     Example: 7 for 5 + 3. Counter-example: 6 for 5 + 3.
@@ -86,7 +86,7 @@ def one_too_few(reference: Reference, answer: Fraction, chain: Chain | None) -> 
     return _off_by(reference, answer, -1)
 
 
-def _off_by(reference: Reference, answer: Fraction, difference: int) -> str | None:
+def _off_by(reference: GoldSolution, answer: Fraction, difference: int) -> str | None:
     whole = answer.denominator == reference.expected.denominator == 1
     if not whole or answer - reference.expected != difference:
         return None
@@ -94,7 +94,7 @@ def _off_by(reference: Reference, answer: Fraction, difference: int) -> str | No
     return f"{render_number(answer)} is one {word} than {render_number(reference.expected)}"
 
 
-def miscalculated(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def miscalculated(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """The calculations that the response states are steps of the right solution, but it gets a result wrong.
 
     Definition: put right, the last one comes to the expected answer, or each is a step of the solution and one is
@@ -111,7 +111,7 @@ def miscalculated(reference: Reference, answer: Fraction, chain: Chain | None) -
     return f"{_expression(wrong)} is the right calculation, but it does not come to {render_number(_stated(wrong))}"
 
 
-def wrong_chain(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def wrong_chain(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """The response states a calculation with the question's own numbers that the right solution does not hold.
 
     Definition: its operands, or its first two, are the question's numbers or results found from them; a division counts
@@ -136,7 +136,7 @@ def wrong_chain(reference: Reference, answer: Fraction, chain: Chain | None) -> 
     return None
 
 
-def foreign_chain(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def foreign_chain(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """The response calculates its answer with numbers that the question does not give.
 
     Example: ``18 / 10 = 1.8`` for "What is half of 18?". Counter-example: ``18 * 2 = 36``, where "half" gives the 2.
@@ -153,7 +153,7 @@ def foreign_chain(reference: Reference, answer: Fraction, chain: Chain | None) -
     return f"{_expression(last)} does not come from the question's numbers"
 
 
-def operand_echoed(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def operand_echoed(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """One of the question's numbers is given as the answer.
 
     Example: 10 for "Alice has 10 dollars, spends 4. How much left?". Counter-example: 14.
@@ -161,7 +161,7 @@ def operand_echoed(reference: Reference, answer: Fraction, chain: Chain | None) 
     return f"{render_number(answer)} is a number of the question" if answer in reference.numbers else None
 
 
-def step_left_out(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def step_left_out(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """An intermediate result of the right solution is given as the answer.
 
     Example: 9 where the solution is ``16 - 3 - 4 = 9, 9 * 2 = 18``. Counter-example: 17.
@@ -171,7 +171,7 @@ def step_left_out(reference: Reference, answer: Fraction, chain: Chain | None) -
     return f"{render_number(answer)} is a step on the way to {render_number(reference.expected)}"
 
 
-def wrong_operand(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def wrong_operand(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """The solution's operation on two other numbers of the question.
 
     Example: 12 for (16 - 3 - 4) * 2, by 16 - 4. Counter-example: 20, by 16 + 4.
@@ -179,7 +179,7 @@ def wrong_operand(reference: Reference, answer: Fraction, chain: Chain | None) -
     return _combination(reference, answer, len(reference.numbers) > 2, reference.operators)
 
 
-def altered_solution(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def altered_solution(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """The right solution with one change: an operation replaced, a number left out, or another number in its place.
 
     The steps after the change are calculated with what it came to. Example: 26 for ``16 - 3 - 4 = 9, 9 * 2 = 18``, by
@@ -218,7 +218,7 @@ def _alterations(tokens: tuple[Token, ...], numbers: Sequence[Fraction]) -> Iter
             yield (*before, *after[1:])
 
 
-def other_operation(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def other_operation(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """Another operation on two of the question's numbers, or the sum or product of all of them.
 
     Example: 15 for 5 + 3, by 5 * 3. Counter-examples: 2 for 5 / 3, which is not exact, and -6 for 10 - 4: a sign.
@@ -229,7 +229,7 @@ def other_operation(reference: Reference, answer: Fraction, chain: Chain | None)
     return found
 
 
-def sign(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def sign(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """The expected number with the other sign.
 
     Example: -6 for 10 - 4. Counter-example: -5.
@@ -237,7 +237,7 @@ def sign(reference: Reference, answer: Fraction, chain: Chain | None) -> str | N
     return "the sign is wrong" if answer == -reference.expected else None
 
 
-def magnitude(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def magnitude(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """The expected number times a power of ten.
 
     Example: 1800 for 60 * 3. Counter-example: 360.
@@ -248,7 +248,7 @@ def magnitude(reference: Reference, answer: Fraction, chain: Chain | None) -> st
     return "it is off by a power of ten" if factor in _TENS else None
 
 
-def place_value(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def place_value(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """A whole number of which one digit is wrong by one, a carry forgotten, or the digits stand in another order.
 
     Example: 69 for 52 + 27, which is 79. Counter-example: 66.
@@ -261,7 +261,7 @@ def place_value(reference: Reference, answer: Fraction, chain: Chain | None) -> 
     return "the digits stand in another order" if digits[0] == digits[1] else None
 
 
-def concatenated(reference: Reference, answer: Fraction, chain: Chain | None) -> str | None:
+def concatenated(reference: GoldSolution, answer: Fraction, chain: StatedChain | None) -> str | None:
     """Two of the question's numbers written after each other.
 
     Example: 53 for 5 + 3. Counter-example: 58.
@@ -271,7 +271,7 @@ def concatenated(reference: Reference, answer: Fraction, chain: Chain | None) ->
     return "two numbers of the question are written together" if render_number(answer) in joined else None
 
 
-Rule = Callable[[Reference, Fraction, Chain | None], str | None]
+Rule = Callable[[GoldSolution, Fraction, StatedChain | None], str | None]
 
 RULES: tuple[tuple[str, str, Rule], ...] = (
     ("off_by_one", "one_too_many", one_too_many),
@@ -294,7 +294,7 @@ RULES: tuple[tuple[str, str, Rule], ...] = (
 _TENS = frozenset(Fraction(10) ** power for power in range(1, 13))
 
 
-def _pairs(chain: Chain) -> list[tuple[Equation, Fraction | None]]:
+def _pairs(chain: StatedChain) -> list[tuple[Equation, Fraction | None]]:
     return list(zip(chain.equations, chain.carried, strict=True))
 
 
@@ -307,13 +307,13 @@ def _holds(found: Equation) -> bool:
     return found.true == found.stated
 
 
-def _is_step(reference: Reference, chain: Chain, found: Equation, carried: Fraction | None) -> bool:
+def _is_step(reference: GoldSolution, chain: StatedChain, found: Equation, carried: Fraction | None) -> bool:
     """Whether a calculation is one of the right solution: it comes to one of its values from numbers a solver has."""
     own = reference.given | reference.steps | {_stated(each) for each in chain.equations if each is not found}
     return own.issuperset(found.operands) and _comes_to_step(reference, found, carried)
 
 
-def _comes_to_step(reference: Reference, found: Equation, carried: Fraction | None) -> bool:
+def _comes_to_step(reference: GoldSolution, found: Equation, carried: Fraction | None) -> bool:
     if found.operators == ("*",) and frozenset(found.operands) in reference.factors:
         return True
     return _matches(found, carried, reference.steps) or _matches(found, found.true, reference.steps)
@@ -346,12 +346,12 @@ def _counts(found: Equation) -> bool:
     return true is not None and (true.denominator == 1 or _holds(found))
 
 
-def _explains_itself(reference: Reference, answer: Fraction, chain: Chain) -> bool:
+def _explains_itself(reference: GoldSolution, answer: Fraction, chain: StatedChain) -> bool:
     """Whether the chain starts from its own answer: "12, because 24 - 12 = 12"."""
     return answer in chain.equations[0].operands and answer not in reference.given | reference.steps
 
 
-def _combination(reference: Reference, answer: Fraction, applies: bool, operators: frozenset[str]) -> str | None:
+def _combination(reference: GoldSolution, answer: Fraction, applies: bool, operators: frozenset[str]) -> str | None:
     if not applies or answer == -reference.expected:
         return None
     numbers = [*reference.numbers[:20], *(reference.implied if len(reference.numbers) == 1 else reference.parts)]

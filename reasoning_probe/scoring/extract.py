@@ -9,8 +9,8 @@ import re
 
 from reasoning_probe.data.items import Item, label_of
 from reasoning_probe.scoring.extraction.answers import read_label, read_number
-from reasoning_probe.scoring.extraction.choices import chosen, options_of, written_out
-from reasoning_probe.scoring.extraction.explicit import Reading, explicit_statement
+from reasoning_probe.scoring.extraction.choices import chosen_option, expand_option_letter, options_of
+from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, explicit_statement
 from reasoning_probe.scoring.extraction.free_text import read_text, same_words
 from reasoning_probe.scoring.extraction.preprocess import clean
 from reasoning_probe.scoring.extraction.sentences import options_in, words
@@ -23,7 +23,7 @@ _ENDED = re.compile(r"=[^\n=0-9]{0,9}[0-9][^\n=]{0,40}\n[ \t]*\n[ \t]*\n\s*\Z")
 """A line that ends in "= N", and then nothing but blank lines: the model had come to its end before the limit."""
 
 
-def extract_answer(item: Item, response: str, truncated: bool = False) -> Reading | None:
+def extract_answer(item: Item, response: str, truncated: bool = False) -> ExtractedAnswer | None:
     """Return the answer that a careful reader takes from *response*, or ``None`` if it gives no definite one.
 
     A number is read from the response to a number question, yes / no / unknown from that to a label question, and
@@ -36,12 +36,14 @@ def extract_answer(item: Item, response: str, truncated: bool = False) -> Readin
         return None
     choices = options_of(item.question)
     if choices and item.kind == "text":
-        if letter := chosen(text, choices):
-            return Reading(letter if _LETTER.fullmatch(item.answer.strip()) else choices[letter], source=text[:400])
+        if letter := chosen_option(text, choices):
+            return ExtractedAnswer(
+                letter if _LETTER.fullmatch(item.answer.strip()) else choices[letter], source=text[:400]
+            )
         if options_in(text) and not explicit_statement(text):
             return None  # the options, and none of them taken
     elif choices:
-        text = written_out(text, choices)
+        text = expand_option_letter(text, choices)
     if item.kind == "label":
         return read_label(text, item.question)
     if item.kind == "number":
@@ -50,7 +52,7 @@ def extract_answer(item: Item, response: str, truncated: bool = False) -> Readin
     return read_text(text, item.question, truncated)
 
 
-def is_correct(item: Item, reading: Reading) -> bool:
+def is_correct(item: Item, reading: ExtractedAnswer) -> bool:
     """Whether *reading* is the item's expected answer."""
     if item.kind == "number":
         value = parse_number(item.answer)

@@ -16,7 +16,7 @@ from itertools import combinations, pairwise
 from reasoning_probe.data.items import Item
 from reasoning_probe.scoring.extraction.equations import Equation, combine, find_equations
 from reasoning_probe.scoring.extraction.units import ratios
-from reasoning_probe.utils.numbers import Numeral, find_numbers, parse_number
+from reasoning_probe.utils.numbers import NumberSpan, find_numbers, parse_number
 
 MAX_SEARCHED = 4
 """The search for a solution takes questions of at most so many numbers: 4 make some thousand calculations."""
@@ -48,7 +48,7 @@ _IMPLIED = (
 
 
 @dataclass(frozen=True)
-class Reference:
+class GoldSolution:
     """The right answer of a number item, the numbers of its question, and the steps of its solution.
 
     ``numbers`` stand in the question's order, repeats included; ``implied`` are those that words like "half" and
@@ -79,7 +79,7 @@ class Reference:
 
 
 @lru_cache(maxsize=4096)
-def reference_of(item: Item) -> Reference:
+def reference_of(item: Item) -> GoldSolution:
     """Return the reference of a number *item*.
 
     >>> found = reference_of(Item(question="Alice has 10 dollars, spends four. How much left?", answer="6"))
@@ -109,7 +109,7 @@ def reference_of(item: Item) -> Reference:
     operators = {operator for found in (*chain, *ways) for operator in found.operators}
     if item.operation is not None and item.solution is None:
         operators = {item.operation}
-    return Reference(
+    return GoldSolution(
         expected,
         numbers,
         frozenset(implied | (constants - steps)),
@@ -141,7 +141,7 @@ def _solution(
     return (ways[0] if ways else ()), found
 
 
-def _is_percent(question: str, number: Numeral) -> bool:
+def _is_percent(question: str, number: NumberSpan) -> bool:
     return question[number.end : number.end + 8].strip().startswith(("%", "percent"))
 
 

@@ -28,8 +28,8 @@ from reasoning_probe.scoring.extraction.equations import find_equations
 from reasoning_probe.scoring.extraction.explicit import BOTH
 from reasoning_probe.scoring.extraction.preprocess import HEAD, TAIL, clean
 from reasoning_probe.scoring.gold_solution import reference_of
-from reasoning_probe.scoring.judgement import Judgement, _short
-from reasoning_probe.scoring.no_answer import _unanswered
+from reasoning_probe.scoring.judgement import Judgement, quoted
+from reasoning_probe.scoring.no_answer import judge_unanswered
 from reasoning_probe.utils.numbers import find_numbers
 
 
@@ -46,7 +46,7 @@ def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
         item = replace(item, question=f"{item.question[:HEAD]}\n\n{item.question[-TAIL:]}")
     reading = extract_answer(item, response, truncated)
     if reading is None:
-        return _unanswered(item, response, truncated)
+        return judge_unanswered(item, response, truncated)
     if is_correct(item, reading):
         return Judgement(reading.answer, True)
     if item.kind == "label":
@@ -55,7 +55,7 @@ def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
         category, kind, reason = (
             "hallucination",
             "wrong_text",
-            f"answers {_short(reading.answer)}, which is not expected",
+            f"answers {quoted(reading.answer)}, which is not expected",
         )
     else:
         text = clean(response, item.question, truncated)

@@ -20,7 +20,7 @@ class Judgement:
     reason: str | None = None
 
 
-def _short(text: str) -> str:
+def quoted(text: str) -> str:
     """Quote *text* on one line of at most 60 characters."""
     line = " ".join(text.split())
     return repr(line if len(line) <= 60 else line[:57] + "...")

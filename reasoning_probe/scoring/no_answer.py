@@ -7,9 +7,9 @@ import re
 from reasoning_probe.data.items import Item
 from reasoning_probe.scoring.extraction.explicit import explicit_statement
 from reasoning_probe.scoring.extraction.preprocess import clean
-from reasoning_probe.scoring.extraction.sentences import is_echo, is_loop, is_refusal, sentences, words
+from reasoning_probe.scoring.extraction.sentences import is_loop, is_refusal, repeats_question, sentences, words
 from reasoning_probe.scoring.extraction.yes_no import label_in
-from reasoning_probe.scoring.judgement import Judgement, _short
+from reasoning_probe.scoring.judgement import Judgement, quoted
 from reasoning_probe.utils.numbers import find_numbers, parse_number, render_number
 
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?: ?[AaPp]\.?[Mm]\.?)?")
@@ -22,7 +22,7 @@ _COURTESY = re.compile(
 """A greeting or compliment, which answers nothing."""
 
 
-def _unanswered(item: Item, response: str, truncated: bool) -> Judgement:
+def judge_unanswered(item: Item, response: str, truncated: bool) -> Judgement:
     """Return the judgement of a response in which no answer of the item's sort was found."""
     text = clean(response, item.question, truncated)
     if not any(character.isalnum() for character in response[:10_000]):
@@ -33,7 +33,7 @@ def _unanswered(item: Item, response: str, truncated: bool) -> Judgement:
         return _incomplete("loop", "it repeats itself without an answer")
     cut = truncated and response.rstrip(" ") == response.rstrip()  # a line that ended is whole
     if topic := off_topic(item, text, cut):
-        reason = f"answers {_short(topic)}, which is no answer to this question"
+        reason = f"answers {quoted(topic)}, which is no answer to this question"
         return Judgement(topic, False, "hallucination", "off_topic", reason)
     if not (truncated and not text) and restated(item, text):
         return _incomplete("restated", "it only says the question again")
@@ -54,7 +54,7 @@ def restated(item: Item, text: str) -> bool:
     Definition: each of its sentences is a clause of the question, or a question. Example: "Max is a dog." to "All dogs
     are animals. Max is a dog. Is Max an animal?". Counter-example: "Max is a human.".
     """
-    return all(part.is_question or is_echo(part.text, item.question) for part in sentences(text))
+    return all(part.is_question or repeats_question(part.text, item.question) for part in sentences(text))
 
 
 def off_topic(item: Item, text: str, truncated: bool) -> str | None:
@@ -77,7 +77,7 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
             return _in_words(item, explicit, True) or (plain if _CLOCK.fullmatch(plain) else None)
         return _in_words(item, explicit, True) or _lone_number(plain)
     first = said[0].text
-    if not over or said[0].is_question or is_echo(first, item.question):
+    if not over or said[0].is_question or repeats_question(first, item.question):
         return None
     if item.kind == "label":
         return _lone_number(text) or (_in_words(item, first) if len(words(first)) <= 2 else None)
@@ -98,7 +98,7 @@ def _in_words(item: Item, statement: str, explicit: bool = False) -> str | None:
         return None
     if set(said) <= set(words(item.question)) and not (explicit and len(said) == 1 and statement[0].isupper()):
         return None  # the question's own words, unless they are a name: "The answer is: Jan"
-    if is_echo(statement, item.question) or label_in(statement, item.question) == "unknown":
+    if repeats_question(statement, item.question) or label_in(statement, item.question) == "unknown":
         return None
     return statement.rstrip(".! ")
 

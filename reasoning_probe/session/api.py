@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reasoning_probe.data.datasets import from_items
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.few_shot import draw
+from reasoning_probe.data.prompts.few_shot import few_shot_examples
 from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Generation, Prompting
-from reasoning_probe.data.prompts.render import Prompter
+from reasoning_probe.data.prompts.render import PromptRenderer
 from reasoning_probe.engine import multiple_choice
-from reasoning_probe.engine.cache.cached_engine import Resumer
-from reasoning_probe.engine.cache.key import context_of
+from reasoning_probe.engine.cache.cached_engine import CachedEngine
+from reasoning_probe.engine.cache.key import model_context
 from reasoning_probe.engine.cache.store import OutcomeCache
-from reasoning_probe.engine.engine import Engine, Work
+from reasoning_probe.engine.engine import Engine, SweepRequest
 from reasoning_probe.models.ablation import reference_record
 from reasoning_probe.models.head_map import HeadMap
-from reasoning_probe.models.heads import find_heads, prove_heads
+from reasoning_probe.models.heads import find_heads, verify_heads
 from reasoning_probe.models.loading import name_of
 from reasoning_probe.models.targets import ABLATIONS, Target, TargetError, every_head, parse_targets
 from reasoning_probe.models.weights import fingerprint
@@ -29,8 +29,8 @@ from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run, write_run
 from reasoning_probe.results.summary import summarise
 from reasoning_probe.session import api
-from reasoning_probe.utils.files import write_text
-from reasoning_probe.utils.text import printable
+from reasoning_probe.utils.files import atomic_write_text
+from reasoning_probe.utils.text import one_line
 from reasoning_probe.utils.versions import versions
 
 if TYPE_CHECKING:
@@ -85,13 +85,13 @@ class Sweep(list[Outcome]):
 
         run = self.run
         write_run(folder, run)
-        write_text(Path(folder) / "report.html", standalone_page(run))
+        atomic_write_text(Path(folder) / "report.html", standalone_page(run))
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: what was found, the map of heads, the strongest targets."""
-        from reasoning_probe.report.html.notebook import fragment
+        from reasoning_probe.report.html.notebook import notebook_html
 
-        return fragment(self.run)
+        return notebook_html(self.run)
 
 
 def sweep(
@@ -113,10 +113,10 @@ def sweep(
     The result is a list of :class:`~reasoning_probe.Outcome` that can show itself: see :class:`Sweep`.
 
     *targets* is a spec such as ``"L3H7,L5,L8-L11"``, a sequence of specs or of
-    :class:`~reasoning_probe.models.targets.Target`, or ``None`` for every head one at a time; ``()`` asks for the baseline
-    alone. *ablation* is ``zero``, ``mean``, ``resample`` or several of them, as a sequence or as ``"zero,mean"``;
-    *seed* is that of the items which ``resample`` draws. An item whose prompt does not fit the model's context
-    yields no outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
+    :class:`~reasoning_probe.models.targets.Target`, or ``None`` for every head one at a time; ``()`` asks for the
+    baseline alone. *ablation* is ``zero``, ``mean``, ``resample`` or several of them, as a sequence or as
+    ``"zero,mean"``; *seed* is that of the items which ``resample`` draws. An item whose prompt does not fit the model's
+    context yields no outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
 
     With *cache*, a folder, outcomes are kept in its store as they are found and taken from there where they are known.
     *prompting* says how questions are put: ``rp.Prompting(chat="auto", cot=True)``, ``rp.Prompting(shots=5,
@@ -142,11 +142,11 @@ def sweep(
         else:
             for part in [targets] if isinstance(targets, str) else targets:
                 chosen += [part] if isinstance(part, Target) else parse_targets(part, head_map)
-        prove_heads(model, head_map, chosen)
+        verify_heads(model, head_map, chosen)
     if len({target.name: target for target in chosen}) < len(set(chosen)):
         raise TargetError("two targets have the same name and other heads: give each a name of its own")
     prompting = prompting or Prompting()
-    prompter = Prompter(prompting, tokenizer, {dataset: draw(data, prompting, seed)})
+    prompter = PromptRenderer(prompting, tokenizer, {dataset: few_shot_examples(data, prompting, seed)})
     ends = tuple(stop)
     if prompter.chat and ends == Generation.stop:
         ends = ()  # a chat's turn ends by a token of its own
@@ -154,12 +154,12 @@ def sweep(
     prompts = {dataset: [query.prompt for query in queries]}
     chats = frozenset(prompts) if prompter.chat else frozenset[str]()
     engine = Engine(model.eval(), tokenizer, head_map, prompts, seed=seed, chats=chats)
-    plan = [Work(query, tuple((target, name) for name in ablations for target in chosen)) for query in queries]
+    plan = [SweepRequest(query, tuple((target, name) for name in ablations for target in chosen)) for query in queries]
     item_place = {work.query.item_id: at for at, work in enumerate(plan)}
     keys = [(BASELINE, None), *((target.name, name) for name in ablations for target in chosen)]
     target_place = {key: at for at, key in enumerate(keys)}
     with _resuming(engine, cache) as runner:
-        found = multiple_choice.run(runner, plan, engine.skipped, listed=prompting.listing)
+        found = multiple_choice.run_multiple_choice(runner, plan, engine.skipped, listed=prompting.listing)
         outcomes = [outcome for batch in found for outcome in batch]
     outcomes.sort(
         key=lambda outcome: (item_place[outcome.item], target_place[outcome.target, outcome.ablation]),
@@ -173,7 +173,7 @@ def sweep(
 
 
 def _facts(engine: Engine, ablations: Sequence[str], references: dict[str, list[str]], seed: int) -> dict[str, Any]:
-    """Return what is known of a sweep beside its outcomes, as :func:`~reasoning_probe.results.summary.summarise` takes it."""
+    """Return what is known of a sweep beside its outcomes, as ``summarise`` takes it."""
     model, timing = engine.model, engine.timing
     return {
         "model": {
@@ -201,15 +201,15 @@ def _name(model: Any) -> str:
 
 
 @contextmanager
-def _resuming(engine: Engine, folder: str | Path | None) -> Iterator[Engine | Resumer]:
+def _resuming(engine: Engine, folder: str | Path | None) -> Iterator[Engine | CachedEngine]:
     """Yield what runs a plan: *engine*, with the store in *folder* before it where that can be used."""
-    context = None if folder is None else context_of(engine.model, engine.tokenizer, fingerprint(engine.model))
+    context = None if folder is None else model_context(engine.model, engine.tokenizer, fingerprint(engine.model))
     if folder is None or context is None:
         yield engine
         return
     cache = OutcomeCache(Path(folder))
     try:
-        yield Resumer(engine, cache, context, name_of(engine.model))
+        yield CachedEngine(engine, cache, context, name_of(engine.model))
     finally:
         cache.close()
         for note in cache.notes:
@@ -221,7 +221,7 @@ class ArgumentError(ValueError):
 
 
 def _shown(value: object) -> str:
-    return printable(ascii(value), 60)
+    return one_line(ascii(value), 60)
 
 
 def check_model(model: Any, tokenizer: Any) -> None:

@@ -41,7 +41,7 @@ class Extensions:
     mistake: Callable[[Item, str, Judgement], Judgement | None] = _nothing
     sections: Callable[[Run], Iterable[Section]] = lambda run: ()
 
-    def judged(self, item: Item, outcome: Outcome) -> Outcome:
+    def rejudge(self, item: Item, outcome: Outcome) -> Outcome:
         """Return *outcome* as the user's rules judge it. Raises :class:`ExtensionError`."""
         judgement = Judgement(outcome.answer, outcome.correct, outcome.category, outcome.kind, outcome.reason)
         own = None if outcome.choices else self.judge(item, outcome.response, outcome.truncated)

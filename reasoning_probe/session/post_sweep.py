@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass
-class Afterwards:
+class PostSweep:
     """The results, as far as they got: what was computed before is worth more, so nothing that happens here ends a run.
 
     ``problem`` says in a line why something is missing.
@@ -19,7 +19,7 @@ class Afterwards:
     problem: str = ""
 
     @property
-    def tried(self) -> bool:
+    def attempted(self) -> bool:
         """Whether there is anything to tell."""
         return self.control is not None or self.curves is not None or bool(self.problem)
 

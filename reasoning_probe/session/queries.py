@@ -11,20 +11,20 @@ from typing import Any
 from reasoning_probe.data import datasets, generators
 from reasoning_probe.data.datasets import Dataset
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.few_shot import draw
+from reasoning_probe.data.prompts.few_shot import few_shot_examples
 from reasoning_probe.data.prompts.prompting import Generation, default_generation
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.data.prompts.render import Prompter
+from reasoning_probe.data.prompts.render import PromptRenderer
 from reasoning_probe.data.sources.records import DatasetError
 from reasoning_probe.session.extensions import Extensions
 from reasoning_probe.session.settings import Settings
 
-Source = str | Path | Iterable[Item]
+DatasetSource = str | Path | Iterable[Item]
 
 _BEYOND = 1000  # items in memory that are looked at for shots, beyond those that are asked: there may be no end of them
 
 
-class Asking:
+class QueryBuilder:
     """Reads datasets once each, draws their shots, and makes queries of their items."""
 
     def __init__(self, settings: Settings, extensions: Extensions) -> None:
@@ -32,9 +32,9 @@ class Asking:
         self.datasets: dict[str, Dataset] = {}
         self.shots: dict[str, tuple[Item, ...]] = {}
         self._sources: dict[str, Any] = {}
-        self._prompter: Prompter | None = None
+        self._prompter: PromptRenderer | None = None
 
-    def dataset(self, name: str, source: Source | None = None) -> Dataset:
+    def dataset(self, name: str, source: DatasetSource | None = None) -> Dataset:
         """Return the dataset *name*, loaded once; ``--probe-dataset`` overrides *source*. Raises ``DatasetError``."""
         if name in self.datasets and name not in self.settings.sources and self._sources[name] != source:
             raise DatasetError(f"two probes call different data {name!r}: give one of them another name, name=...")
@@ -49,25 +49,25 @@ class Asking:
                 source = tuple(islice(source, limit + _BEYOND if limit else None))
             found = datasets.read(name, source, limit)
             beyond = self._beyond(name, source, found) if shots else ()
-            self.shots[name] = draw(found, self.settings.prompting, self.settings.seed, beyond)
+            self.shots[name] = few_shot_examples(found, self.settings.prompting, self.settings.seed, beyond)
             self.datasets[name] = found
         return self.datasets[name]
 
-    def _beyond(self, name: str, source: Source | None, found: Dataset) -> tuple[Item, ...]:
+    def _beyond(self, name: str, source: DatasetSource | None, found: Dataset) -> tuple[Item, ...]:
         """Return the items of a source after those that are asked; generators have no end and are not read here."""
         generated = found.builtin in generators.NAMES or generators.is_spec(found.source)
         if self.settings.items_of(name) is None or self.settings.prompting.shots_from or generated:
             return ()
         return datasets.read(name, source).items[len(found.items) :]
 
-    def begin(self, tokenizer: Any) -> None:
+    def set_tokenizer(self, tokenizer: Any) -> None:
         """Make prompts for the model's *tokenizer* from now on. Raises ``PromptError``."""
-        self._prompter = Prompter(self.settings.prompting, tokenizer, self.shots)
+        self._prompter = PromptRenderer(self.settings.prompting, tokenizer, self.shots)
 
     @property
-    def prompter(self) -> Prompter:
-        """What makes the prompts; before :meth:`begin` there is no chat."""
-        return self._prompter or Prompter(replace(self.settings.prompting, chat="off"), shots=self.shots)
+    def prompter(self) -> PromptRenderer:
+        """What makes the prompts; before :meth:`set_tokenizer` there is no chat."""
+        return self._prompter or PromptRenderer(replace(self.settings.prompting, chat="off"), shots=self.shots)
 
     @property
     def chats(self) -> frozenset[str]:
@@ -90,6 +90,6 @@ class Asking:
         """Return the prompts of all items of every dataset, from which replacements are taken."""
         return {name: [self.query(name, item).prompt for item in known.items] for name, known in self.datasets.items()}
 
-    def record(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return in plain values how questions were put."""
         return self.prompter.record()

@@ -13,17 +13,17 @@ from reasoning_probe.engine import multiple_choice
 from reasoning_probe.models.targets import Target, every_head, every_layer, parse_targets
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
 from reasoning_probe.session.extensions import Extensions
-from reasoning_probe.session.model_runner import Machine
+from reasoning_probe.session.model_runner import ModelRunner
 from reasoning_probe.session.plan import Case
-from reasoning_probe.session.post_sweep import Afterwards
-from reasoning_probe.session.queries import Asking, Source
+from reasoning_probe.session.post_sweep import PostSweep
+from reasoning_probe.session.queries import DatasetSource, QueryBuilder
 from reasoning_probe.session.settings import Settings
 
 if TYPE_CHECKING:
-    from reasoning_probe.cluster.cluster_engine import Cluster
-    from reasoning_probe.engine.engine import Engine, Work
+    from reasoning_probe.cluster.cluster_engine import ClusterEngine
+    from reasoning_probe.engine.engine import Engine, SweepRequest
     from reasoning_probe.models.head_map import HeadMap
-    from reasoning_probe.results.merge import Part
+    from reasoning_probe.results.merge import PartialRun
     from reasoning_probe.results.run import Run
     from reasoning_probe.results.screening import Screening
 
@@ -37,35 +37,35 @@ class ProbeSession:
     def __init__(self, settings: Settings, extensions: Extensions | None = None) -> None:
         self.settings = settings
         self.extensions = extensions or Extensions()
-        self.asking = Asking(settings, self.extensions)
-        self.datasets = self.asking.datasets
+        self.queries = QueryBuilder(settings, self.extensions)
+        self.datasets = self.queries.datasets
         self.outcomes: dict[Key, Outcome] = {}
         self.skipped: dict[ItemKey, str] = {}
-        self.machine = Machine(settings, self.asking)
+        self.model_runner = ModelRunner(settings, self.queries)
         self._plan: dict[Key, Case] = {}
         self._by_item: dict[ItemKey, list[Case]] = {}  # the plan's cases
         self._shards: dict[str, dict[str, int]] = {}
         self._pending: Iterator[list[Outcome]] = iter(())
         self.screenings: dict[tuple[str, str], Screening] = {}  # by dataset and ablation
-        self.after = Afterwards()
+        self.post_sweep = PostSweep()
         self._adopted: set[ItemKey] = set()  # the items that another process answered
         self._started = time.perf_counter()
 
     @property
-    def engine(self) -> Engine | Cluster | None:
+    def engine(self) -> Engine | ClusterEngine | None:
         """What answers, once the first outcome was asked for."""
-        return self.machine.engine
+        return self.model_runner.engine
 
     @property
     def head_map(self) -> HeadMap:
         """Where the model's heads are, found without its weights unless the model is in memory already."""
-        return self.machine.head_map
+        return self.model_runner.head_map
 
     # -- before anything is computed ------------------------------------------------------------------------------
 
-    def dataset(self, name: str, source: Source | None = None) -> Dataset:
+    def dataset(self, name: str, source: DatasetSource | None = None) -> Dataset:
         """Return the dataset *name*, loaded once; ``--probe-dataset`` overrides *source*. Raises ``DatasetError``."""
-        return self.asking.dataset(name, source)
+        return self.queries.dataset(name, source)
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
@@ -114,11 +114,11 @@ class ProbeSession:
         return sum(self.in_shard(Case(dataset, item)) for item in self.datasets[dataset].items)
 
     @property
-    def asked(self) -> list[str]:
+    def planned_datasets(self) -> list[str]:
         """The datasets of which the plan holds an item."""
         return list(dict.fromkeys(dataset for dataset, _ in self._by_item))
 
-    def whole(self, dataset: str) -> bool:
+    def covers_all_of(self, dataset: str) -> bool:
         """Tell whether the plan holds every one of them."""
         return sum(name == dataset for name, _ in self._by_item) == self.size(dataset)
 
@@ -126,8 +126,8 @@ class ProbeSession:
         """Say in one line what will run."""
         items = {key[:2] for key in self._plan}
         heads = f", {len(self.head_map)} heads in {len(self.head_map.sites)} layers" if self.targets else ""
-        own = self.machine.by_fixture and not self.machine.wrapped
-        name = "a model in memory" if own or self.machine.provided is not None else self.settings.model
+        own = self.model_runner.from_fixture and not self.model_runner.fixture_has_dependencies
+        name = "a model in memory" if own or self.model_runner.provided is not None else self.settings.model
         return f"reasoning-probe: {name}{heads}, {len(items)} items, {len(self._plan)} cases"
 
     # -- the run --------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class ProbeSession:
         """
         if self.engine is None:
             self._start()
-        if self.left_out(case):
+        if self.screened_out(case):
             return None
         if case.key not in self._plan:
             self._plan[case.key] = case
@@ -165,12 +165,12 @@ class ProbeSession:
                     progress(done, total)
         return self.outcomes.get(case.key)
 
-    def left_out(self, case: Case) -> bool:
+    def screened_out(self, case: Case) -> bool:
         """Tell whether the screening did not choose the head of *case*."""
         screening = self.screenings.get((case.dataset, str(case.ablation)))
-        return screening is not None and screening.leaves_out(case.target_name)
+        return screening is not None and screening.excludes(case.target_name)
 
-    def why_none(self, case: Case) -> str:
+    def skip_reason(self, case: Case) -> str:
         """Say why *case* has no outcome: its item does not fit the model, or its head was not chosen."""
         told = f"not among the heads that --probe-screen {self.settings.screen} measures: --probe-heads measures any"
         return self.skipped.get(case.key[:2], told)
@@ -191,7 +191,7 @@ class ProbeSession:
         return outcome.key in self._plan
 
     def _start(self) -> None:
-        self.machine.start(self.targets)
+        self.model_runner.start(self.targets)
         if self.settings.screen is not None:
             self._screen(self.settings.screen)
         self._pending = self._run(list(self._plan.values()))
@@ -205,41 +205,41 @@ class ProbeSession:
         ablations, seed, engine = self.settings.ablations, self.settings.seed, self.engine
         assert engine is not None
         for name in dict.fromkeys(case.dataset for case in self._plan.values() if case.target_name in heads):
-            queries = [self.asking.query(name, item) for item in self.datasets[name].items]
+            queries = [self.queries.query(name, item) for item in self.datasets[name].items]
             if isinstance(engine, Engine):
                 found = screen(engine, queries, ablations, most, seed)
             else:
                 found = engine.screen(queries, ablations, most, seed)
             self.screenings |= {(name, screening.ablation): screening for screening in found}
-        self.select(case for case in self._plan.values() if not self.left_out(case))
+        self.select(case for case in self._plan.values() if not self.screened_out(case))
 
     def _run(self, cases: Sequence[Case]) -> Iterator[list[Outcome]]:
-        from reasoning_probe.engine.engine import Work
+        from reasoning_probe.engine.engine import SweepRequest
 
         assert self.engine is not None
         by_item: dict[ItemKey, list[Case]] = {}
         for case in cases:
             by_item.setdefault(case.key[:2], []).append(case)
-        plan = []
+        requests = []
         for group in by_item.values():
             missing = [case for case in group if case.key not in self.outcomes]
             ablated = tuple((case.target, case.ablation) for case in missing if case.target and case.ablation)
             if missing:
-                plan.append(Work(self.asking.query(group[0].dataset, group[0].item), ablated))
-        for batch in self._answers(plan):
+                requests.append(SweepRequest(self.queries.query(group[0].dataset, group[0].item), ablated))
+        for batch in self._answers(requests):
             for outcome in batch:
                 self.outcomes.setdefault(outcome.key, outcome)
             for skip in self.engine.skipped:
                 self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
             yield batch
 
-    def _answers(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
+    def _answers(self, requests: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *plan* as a run counts them: of a whole question each, judged by the user's rules."""
         assert self.engine is not None
-        items = {(work.query.dataset, work.query.item_id): work.query.item for work in plan}
-        runner, listed = self.machine.resumer or self.engine, self.settings.prompting.listing
-        for found in multiple_choice.run(runner, plan, self.engine.skipped, listed=listed):
-            yield [self.extensions.judged(items[outcome.item_key], outcome) for outcome in found]
+        items = {(work.query.dataset, work.query.item_id): work.query.item for work in requests}
+        runner, listed = self.model_runner.resumer or self.engine, self.settings.prompting.listing
+        for found in multiple_choice.run_multiple_choice(runner, requests, self.engine.skipped, listed=listed):
+            yield [self.extensions.rejudge(items[outcome.item_key], outcome) for outcome in found]
 
     # -- afterwards -----------------------------------------------------------------------------------------------
 
@@ -247,15 +247,15 @@ class ProbeSession:
         """Return what the model answered to the same item with nothing switched off."""
         return self.outcomes.get((*outcome.item_key, BASELINE, None))
 
-    def measure_more(self, progress: ProgressBar | None = None) -> None:
+    def run_post_sweep(self, progress: ProgressBar | None = None) -> None:
         """Measure what follows the sweep: the control task and, if it got through its plan, the cumulative curves."""
-        if self.engine is None or self.after.tried:
+        if self.engine is None or self.post_sweep.attempted:
             return
         from reasoning_probe.analyses.control_task import control_task
-        from reasoning_probe.analyses.cumulative_curve import cumulative_curves, plan
+        from reasoning_probe.analyses.cumulative_curve import cumulative_curves, plan_curves
         from reasoning_probe.engine.engine import Engine
 
-        engine, resumer = self.engine, self.machine.resumer
+        engine, resumer = self.engine, self.model_runner.resumer
         cases = [case for key, case in self._plan.items() if key in self.outcomes]
         variants = {case.key[2:]: (case.target, case.ablation) for case in cases if case.target and case.ablation}
         measured = list(variants.values())
@@ -270,12 +270,12 @@ class ProbeSession:
             if not whole or not self.settings.ablate_heads:
                 return ()
             scores = {key: screening.scores for key, screening in self.screenings.items()}
-            queries = {item: self.asking.query(item[0], of_item[0].item) for item, of_item in own.items()}
-            groups = plan(every_head(self.head_map), own, self.settings.ablations, self.outcomes, scores)
+            queries = {item: self.queries.query(item[0], of_item[0].item) for item, of_item in own.items()}
+            groups = plan_curves(every_head(self.head_map), own, self.settings.ablations, self.outcomes, scores)
             return cumulative_curves(self._answers, engine, groups, queries, self.outcomes, progress)
 
         recalled = resumer.recalled if resumer is not None else 0
-        self.after.measure(control, curves)
+        self.post_sweep.measure(control, curves)
         if resumer is not None:
             resumer.recalled = recalled  # what the sweep took from the store
 
@@ -293,23 +293,23 @@ class ProbeSession:
 
         assert self.engine is not None
         timing = self.engine.timing
-        used = {outcome.dataset: self.asking.generation(outcome.dataset) for outcome in self.outcomes.values()}
+        used = {outcome.dataset: self.queries.generation(outcome.dataset) for outcome in self.outcomes.values()}
         return {
-            "model": self.machine.facts,
+            "model": self.model_runner.facts,
             "generation": {
                 name: {"max_new_tokens": given.max_new_tokens, "stop": list(given.stop)} for name, given in used.items()
             },
-            "prompting": self.asking.record(),
+            "prompting": self.queries.describe(),
             "ablation": ",".join(self.settings.ablations),
             "formats": {name: self.datasets[name].format for name in used},
             "sizes": {name: self.size(name) for name in used},
             "reference": self._reference(),
-            "control": self.after.control,
+            "control": self.post_sweep.control,
             "screening": [screening.entry() for screening in self.screenings.values()],
-            "curves": self.after.curves,
+            "curves": self.post_sweep.curves,
             "timing": {
-                "load_s": self.machine.load_s,
-                "proof_s": self.machine.proof_s + timing.proof_s,
+                "load_s": self.model_runner.load_s,
+                "proof_s": self.model_runner.proof_s + timing.proof_s,
                 "baseline_s": timing.baseline_s,
                 "sweep_s": timing.sweep_s,
                 "control_s": timing.control_s,
@@ -317,7 +317,7 @@ class ProbeSession:
                 "curve_s": timing.curve_s,
                 "total_s": time.perf_counter() - self._started,
             },
-            "engine": self.engine.facts() | self.machine.store_facts() | {"afterwards": self.after.problem},
+            "engine": self.engine.facts() | self.model_runner.store_facts() | {"afterwards": self.post_sweep.problem},
             "versions": versions(),
             "shard": str(self.settings.shard or ""),
             "places": places(self.datasets.values(), {key[:2] for key in self._plan}) if self.settings.shard else {},
@@ -328,7 +328,7 @@ class ProbeSession:
             ],
         }
 
-    def export(self, process: str = "", without: Container[Key] = ()) -> Part:
+    def export(self, process: str = "", without: Container[Key] = ()) -> PartialRun:
         """Return the run so far in plain values, for another process; leave out the outcomes of *without*."""
         keys = dict.fromkeys(key for case in self._plan.values() for key in ((*case.key[:2], BASELINE, None), case.key))
         found = [(at, key) for at, key in enumerate(keys) if key in self.outcomes and key not in without]
@@ -343,7 +343,7 @@ class ProbeSession:
             "facts": facts,
         }
 
-    def adopt(self, part: Part) -> None:
+    def import_part(self, part: PartialRun) -> None:
         """Take over what another process of the same run found."""
         from reasoning_probe.results.screening import from_entry
 
@@ -358,6 +358,6 @@ class ProbeSession:
 
     def finish(self) -> Run | None:
         """Return the run as far as it got; ``None`` where nothing was computed."""
-        from reasoning_probe.results.merge import merge
+        from reasoning_probe.results.merge import merge_parts
 
-        return merge([self.export()]) if self.engine is not None and self.outcomes else None
+        return merge_parts([self.export()]) if self.engine is not None and self.outcomes else None

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str) -> None:
     """Write *text* to *path* as UTF-8 so that a reader sees the old file or the new one, never half of it."""
     # In JSON this turns a lone surrogate, which UTF-8 has no bytes for, into its own escape sequence.
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    atomic_write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def atomic_write_bytes(path: Path, content: bytes) -> None:
     """Write *content* to *path* so that a reader sees the old file or the new one."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -26,21 +26,22 @@ def write_bytes(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _json(value: Any, indent: int | None = None) -> str:
-    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=indent)
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return *value* as JSON text that no reader splits within a line."""
+    text = json.dumps(to_json_types(value), ensure_ascii=False, allow_nan=False, indent=indent)
     for separator in ("\x85", "\u2028", "\u2029"):  # many readers split lines here
         text = text.replace(separator, f"\\u{ord(separator):04x}")
     return text
 
 
-def plain(value: Any) -> Any:
+def to_json_types(value: Any) -> Any:
     """Return *value* in JSON's types: numbers of other libraries as Python's, what is not finite as ``None``."""
     if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
+        return {str(key): to_json_types(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
+        return [to_json_types(entry) for entry in value]
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return plain(value.item()) if hasattr(value, "item") else str(value)
+    return to_json_types(value.item()) if hasattr(value, "item") else str(value)

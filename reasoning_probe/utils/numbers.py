@@ -20,7 +20,7 @@ MAX_DIGITS = 200
 
 
 @dataclass(frozen=True)
-class Numeral:
+class NumberSpan:
     """A number found in a text: its exact value and where it stands (``text[start:end]``)."""
 
     value: Fraction
@@ -122,7 +122,7 @@ def parse_number(text: str) -> Fraction | None:
     return found[0].value if whole else None
 
 
-def find_numbers(text: str) -> list[Numeral]:
+def find_numbers(text: str) -> list[NumberSpan]:
     """Return the numbers in *text* in the order in which they stand.
 
     A minus is a sign only where nothing is there to subtract from: ``10-4`` holds 10 and 4, ``= -3`` holds -3.
@@ -158,14 +158,14 @@ def _ascii_digits(text: str) -> str:
     return text.translate({ord(c): str(unicodedata.decimal(c)) for c in set(text) if not c.isascii() and c.isdecimal()})
 
 
-def _digit_numbers(text: str) -> Iterator[Numeral]:
+def _digit_numbers(text: str) -> Iterator[NumberSpan]:
     for match in _DIGITS.finditer(text):
         value = None if match["other"] else _digit_value(match)
         if value is not None:
             start, negative = _beginning(text, match.start())
             below = _BELOW_ZERO.match(text, match.end())
             end = below.end() if below else match.end()
-            yield Numeral(-value if negative or below else value, start, end, text[start:end])
+            yield NumberSpan(-value if negative or below else value, start, end, text[start:end])
 
 
 def _digit_value(match: re.Match[str]) -> Fraction | None:
@@ -221,7 +221,7 @@ def _ends_operand(before: str) -> bool:
     return before[0].isdecimal() or before[0] in ")%"
 
 
-def _word_numbers(text: str) -> Iterator[Numeral]:
+def _word_numbers(text: str) -> Iterator[NumberSpan]:
     for match in _WORDS.finditer(text):
         before, after = text[max(0, match.start() - 9) : match.start()], text[match.end() : match.end() + 9]
         if match[0].lower() == "one" and (_PRONOUN_BEFORE.search(before) or _PRONOUN_AFTER.match(after)):
@@ -230,11 +230,11 @@ def _word_numbers(text: str) -> Iterator[Numeral]:
         if before.lower().endswith(("negative ", "minus ")) and not before[:-6].rstrip()[-1:].isdecimal():
             first = numerals[0]
             start = match.start() - (9 if before.lower().endswith("negative ") else 6)
-            numerals[0] = Numeral(-first.value, start, first.end, text[start : first.end])
+            numerals[0] = NumberSpan(-first.value, start, first.end, text[start : first.end])
         yield from numerals
 
 
-def _split_words(text: str, match: re.Match[str]) -> list[Numeral]:
+def _split_words(text: str, match: re.Match[str]) -> list[NumberSpan]:
     """Return the numbers in a run of number words: "twenty one" is one number, "five six" are two."""
     groups: list[list[re.Match[str]]] = []
     end = match.start("extra") if match["extra"] else match.end()
@@ -256,7 +256,7 @@ def _split_words(text: str, match: re.Match[str]) -> list[Numeral]:
             value *= _SCALES[match["extra_scale"].lower()] if match["extra_scale"] else 1
         elif last and match["part"] and (value == 1 or (match["plural"] and value < 10)):
             value, end = value / _PARTS[match["part"].lower()], match.end()
-        numerals.append(Numeral(value, start, end, text[start:end]))
+        numerals.append(NumberSpan(value, start, end, text[start:end]))
     return numerals
 
 

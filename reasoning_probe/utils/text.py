@@ -10,7 +10,7 @@ _UNSAFE = re.compile(
 )
 
 
-def printable(text: object, most: int = 600) -> str:
+def one_line(text: object, most: int = 600) -> str:
     r"""Return *text* on one line of at most *most* characters, without what a terminal would obey.
 
     Libraries quote the files that they cannot read, and a file may hold anything.
@@ -23,7 +23,7 @@ def printable(text: object, most: int = 600) -> str:
     return line if len(line) <= most else line[: most - 3] + "..."
 
 
-def said(value: object, most: int = 600) -> str:
+def to_words(value: object, most: int = 600) -> str:
     """Return a value of ``run.json`` in plain words: no quotes, brackets and capitals of Python's.
 
     >>> [said(value) for value in (None, True, 32, ["Question:", "Q"], [], {"seed": 0})]
@@ -34,11 +34,11 @@ def said(value: object, most: int = 600) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return printable(", ".join(f"{key} {said(entry)}" for key, entry in value.items()), most)
-    return printable(", ".join(map(said, value)) if isinstance(value, list | tuple) else value, most)
+        return one_line(", ".join(f"{key} {to_words(entry)}" for key, entry in value.items()), most)
+    return one_line(", ".join(map(to_words, value)) if isinstance(value, list | tuple) else value, most)
 
 
-def visible(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     r"""Return *text* with control characters, direction overrides and lone surrogates written as escapes.
 
     What a model wrote may hold them; a terminal would obey them and UTF-8 has no bytes for some.
@@ -51,16 +51,16 @@ def visible(text: str) -> str:
 
 def escape(text: object) -> str:
     """Return *text* safe to stand in HTML, in an element or in a quoted attribute."""
-    return html.escape(visible(str(text)))
+    return html.escape(escape_control_characters(str(text)))
 
 
-def one_line(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
     """Return *text* safe and on one line, cut to *width* characters with ``...``."""
-    line = visible(" ".join(text[: 4 * width].split()))
+    line = escape_control_characters(" ".join(text[: 4 * width].split()))
     return line if len(line) <= width and len(text) <= 4 * width else line[: max(0, width - 3)] + "..."
 
 
-def count(number: int, noun: str) -> str:
+def pluralise(number: int, noun: str) -> str:
     """Return a number with its noun.
 
     >>> count(1, "item"), count(3168, "case")
@@ -69,7 +69,7 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def listed(names: list[str], most: int = 6) -> str:
+def join_names(names: list[str], most: int = 6) -> str:
     """Return *names* as a list in a sentence.
 
     >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-PROBES = Path(__file__).parents[2] / "probes"
+ROOT = Path(__file__).parents[2]
+"""The repository's root."""
+
+PROBES = ROOT / "probes"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.engine.cache import cached_engine, key
 from reasoning_probe.engine.cache.store import FILE, OutcomeCache
-from reasoning_probe.engine.engine import Engine, Work
+from reasoning_probe.engine.engine import Engine, SweepRequest
 from reasoning_probe.models import weights
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
@@ -51,14 +51,14 @@ class Asked:
                 yield batch
 
         engine.run = counted  # type: ignore[method-assign]
-        context = key.context_of(self.model, self.tokenizer, weights.fingerprint(self.model))
+        context = key.model_context(self.model, self.tokenizer, weights.fingerprint(self.model))
         assert context is not None
         store = OutcomeCache(folder, fresh=self.fresh)
         off = tuple((target, self.ablation) for target in parse_targets(self.targets, head_map))
         outcomes = [
             outcome
-            for batch in cached_engine.Resumer(engine, store, context).run(
-                [Work(asked, off) for asked in self.queries()]
+            for batch in cached_engine.CachedEngine(engine, store, context).run(
+                [SweepRequest(asked, off) for asked in self.queries()]
             )
             for outcome in batch
         ]

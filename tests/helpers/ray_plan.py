@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from reasoning_probe.cluster.replica import Order
+from reasoning_probe.cluster.replica import ReplicaConfig
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.cache.key import context_of
-from reasoning_probe.engine.engine import Work
+from reasoning_probe.engine.cache.key import model_context
+from reasoning_probe.engine.engine import SweepRequest
 from reasoning_probe.models import weights
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head
@@ -24,20 +24,20 @@ HEAD_MAP = find_heads(MODEL)
 WORDS = ("sky", "grass", "snow", "3", "10", "6", "20")
 
 
-def plan(*, ablations: tuple[str, ...] = ("zero", "mean")) -> list[Work]:
+def plan(*, ablations: tuple[str, ...] = ("zero", "mean")) -> list[SweepRequest]:
     items = [Item(question=f"What colour is the {word}?", answer="blue", id=word) for word in WORDS]
     items.append(Item(question="What is the " * 30, answer="blue", id="too-long"))
     off = tuple((target, name) for name in ablations for target in every_head(HEAD_MAP))
-    return [Work(query("colours", item, Generation(8)), off) for item in items]
+    return [SweepRequest(query("colours", item, Generation(8)), off) for item in items]
 
 
 REFERENCES = {"colours": [work.query.prompt for work in plan()[:-1]]}
 
 
-def order(**changes: Any) -> Order:
-    context = context_of(MODEL, TOKENIZER, weights.fingerprint(MODEL))
+def order(**changes: Any) -> ReplicaConfig:
+    context = model_context(MODEL, TOKENIZER, weights.fingerprint(MODEL))
     assert context is not None
-    made = Order(None, "cpu", "auto", None, None, 0, REFERENCES, HEAD_MAP, context)
+    made = ReplicaConfig(None, "cpu", "auto", None, None, 0, REFERENCES, HEAD_MAP, context)
     return replace(made, **changes)
 
 

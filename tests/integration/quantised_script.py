@@ -1,4 +1,4 @@
-"""What quantised weights do in the engine: ``python tests/integration/quantised_script.py FOLDER``.
+"""What quantised weights do in the engine: ``python -m tests.integration.quantised_script FOLDER``.
 
 torchao's int8 weights, whose oracle is the model with the plain float32 weights that they stand for. In a process of
 its own, since torchao writes to stderr when it is imported, and transformers imports it where it is installed.
@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.engine.cache.key import context_of
+from reasoning_probe.engine.cache.key import model_context
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.errors import ModelError
-from reasoning_probe.models.heads import find_heads, prove_heads
+from reasoning_probe.models.heads import find_heads, verify_heads
 from reasoning_probe.session.api import sweep
 from tests.helpers.model_families import build
 from tests.helpers.planted_model import planted
@@ -58,22 +58,22 @@ def main(folder: Path) -> None:
     made.save_pretrained(folder / "small")
     tokenizer.save_pretrained(folder / "small")
 
-    loaded = loading.load(loading.find(str(folder / "small")), "cpu")
+    loaded = loading.load_model(loading.resolve_model(str(folder / "small")), "cpu")
     model = loaded.model
     bytes_held = sum(tensor.nbytes for name, tensor in weights.tensors(model) if ".o_proj." in name)
     assert bytes_held < 0.4 * sum(layer.self_attn.o_proj.weight.nbytes for layer in original.model.layers), bytes_held
 
     mark = weights.fingerprint(model)
     assert mark != weights.fingerprint(original)
-    assert mark == weights.fingerprint(loading.load(loading.find(str(folder / "small")), "cpu").model)
+    assert mark == weights.fingerprint(loading.load_model(loading.resolve_model(str(folder / "small")), "cpu").model)
     weights.check_finite(model, "quantised")
     head_map = find_heads(model)
     assert head_map == find_heads(original)
-    prove_heads(model, head_map)
-    assert context_of(model, loaded.tokenizer, mark) is not None
+    verify_heads(model, head_map)
+    assert model_context(model, loaded.tokenizer, mark) is not None
 
     engine = Engine(model, loaded.tokenizer, head_map)
-    assert engine.way is not engine.plain, engine.why
+    assert engine.path is not engine.plain, engine.why
     ours = sweep(model, loaded.tokenizer, ITEMS, max_new_tokens=6, ablation="zero,mean")
     theirs = sweep(plain_weights(model, original), tokenizer, ITEMS, max_new_tokens=6, ablation="zero,mean")
     assert len({outcome.response for outcome in ours}) > 3

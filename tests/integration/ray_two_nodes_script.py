@@ -1,6 +1,6 @@
 """What a real cluster of two nodes does with a sweep: a script, since Ray wants a process and a network of its own.
 
-    unshare --net bash -c 'ip link set lo up; python tests/integration/ray_two_nodes_script.py FOLDER'
+    unshare --net bash -c 'ip link set lo up; python -m tests.integration.ray_two_nodes_script FOLDER'
 
 FOLDER holds the planted model in ``model`` and a probe with a model in memory; what happened is written to
 ``FOLDER/seen.json``. With nothing but the loopback both nodes are on 127.0.0.1 and reach nobody outside.
@@ -50,7 +50,7 @@ def outcomes(session: ProbeSession) -> list[dict[str, Any]]:
 
 def facts(session: ProbeSession) -> dict[str, Any]:
     """Return what is known of a whole sweep."""
-    session.measure_more()
+    session.run_post_sweep()
     run = session.finish()
     assert run is not None
     known = {key: run.summary[key] for key in ("engine", "control", "skipped", "timing")}
@@ -78,7 +78,7 @@ def lost_and_added(session: ProbeSession, nodes: Nodes, second: Any) -> dict[str
             time.sleep(0.2)  # the third node's process takes seconds to load its libraries
     own = {"killed_at": killed_at, "batches": batches, "third_used": len(cluster._hosts - first_two) == 1}
     known = facts(session)
-    session.machine.close()
+    session.model_runner.close()
     return known | own
 
 

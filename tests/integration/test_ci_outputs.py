@@ -20,9 +20,8 @@ from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, full_run, outcome
 from tests.helpers.junit_schema import check, problems
 from tests.helpers.planted_model import CARRIER, KNOWN, planted
-from tests.helpers.project import Project
+from tests.helpers.project import ROOT, Project
 
-ROOT = Path(__file__).parents[2]
 EMPTY = '<testsuites><testsuite name="pytest" errors="0" failures="0" skipped="0" tests="0" time="0.1" /></testsuites>'
 PROPERTIES = """
 import pytest

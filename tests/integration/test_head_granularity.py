@@ -11,9 +11,9 @@ import pytest
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.pytest_plugin.gc_freeze import Calm
+from reasoning_probe.pytest_plugin.gc_freeze import GcFreeze
 from reasoning_probe.pytest_plugin.head_granularity import failed_baseline
-from reasoning_probe.results.outcome import Outcome, judged
+from reasoning_probe.results.outcome import Outcome, outcome_from_response
 from tests.helpers.planted_model import CARRIER
 from tests.helpers.project import Project
 
@@ -192,7 +192,7 @@ def test_a_long_list_is_cut() -> None:
         query = Query(
             "sums", Item(id=f"q{number}", question="What is 1 + 1?", answer="2"), "1 + 1 =", Generation(4, ())
         )
-        return judged(query, "baseline", None, response=" 3", truncated=False, logprob=None)
+        return outcome_from_response(query, "baseline", None, response=" 3", truncated=False, logprob=None)
 
     lines = failed_baseline([outcome(number) for number in range(30)], 40).splitlines()
     assert len(lines) == 1 + 20 + 1
@@ -202,7 +202,7 @@ def test_a_long_list_is_cut() -> None:
 
 def test_calm_takes_back_what_it_set_aside_and_leaves_others_alone() -> None:
     before = gc.get_freeze_count()  # Python 3.12 sets some hundred objects of its own aside
-    calm = Calm()
+    calm = GcFreeze()
     calm.begin()
     assert gc.get_freeze_count() > before + 10_000
     calm.end()

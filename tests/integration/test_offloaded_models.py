@@ -19,17 +19,17 @@ import torch
 import transformers
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.engine.cache.key import context_of
+from reasoning_probe.engine.cache.key import model_context
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.device_map import DeviceMap, parse_device_map
 from reasoning_probe.models.errors import ModelError
-from reasoning_probe.models.heads import find_heads, prove_heads
+from reasoning_probe.models.heads import find_heads, verify_heads
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.session.api import sweep
 from tests.helpers.model_families import build
 from tests.helpers.planted_model import planted
-from tests.helpers.project import Project
+from tests.helpers.project import ROOT, Project
 
 WORDS = ("3", "sky", "Max")
 ITEMS = [Item(question=f"What is the colour of {word}?", answer=word, id=word) for word in WORDS]
@@ -109,8 +109,8 @@ def test_the_fast_path_takes_an_offloaded_model(offload: Callable[[Any, Path], A
     paths = []
     for given in (model, offload(copy.deepcopy(model), tmp_path)):
         engine = Engine(given, tokenizer, find_heads(given))
-        assert engine.way is not engine.plain
-        paths.append((engine.path, engine.why))
+        assert engine.path is not engine.plain
+        paths.append((engine.path_name, engine.why))
     assert paths[0] == paths[1]
 
 
@@ -122,9 +122,9 @@ def test_fingerprint_and_context_are_of_the_numbers_wherever_they_are(
     away = offload(copy.deepcopy(model), tmp_path)
     mark = weights.fingerprint(model)
     assert weights.fingerprint(away) == mark
-    context = context_of(model, tokenizer, mark)
+    context = model_context(model, tokenizer, mark)
     assert context is not None
-    assert context_of(away, tokenizer, mark) == context
+    assert model_context(away, tokenizer, mark) == context
     assert weights.device_of(away) == torch.device("cpu")
 
 
@@ -157,7 +157,7 @@ def test_the_heads_of_an_offloaded_model_are_proved(
     head_map = find_heads(model)
     away = offload(copy.deepcopy(model), tmp_path)
     assert find_heads(away) == head_map
-    prove_heads(away, head_map)
+    verify_heads(away, head_map)
 
 
 def test_a_weight_without_data_is_no_fingerprint() -> None:
@@ -180,9 +180,9 @@ def saved(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("device_map", ["auto", "cpu=60KB"], ids=["all fits", "half goes to disk"])
 def test_a_model_loaded_in_parts_is_the_model(saved: Path, device_map: str) -> None:
-    source = loading.find(str(saved))
-    alone = loading.load(source, "cpu")
-    divided = loading.load(source, "cpu", device_map=parse_device_map(device_map))
+    source = loading.resolve_model(str(saved))
+    alone = loading.load_model(source, "cpu")
+    divided = loading.load_model(source, "cpu", device_map=parse_device_map(device_map))
     assert weights.offloaded(divided.model) == (device_map != "auto")
     assert (divided.device, divided.dtype) == (alone.device, alone.dtype)
     assert weights.fingerprint(divided.model) == weights.fingerprint(alone.model)
@@ -190,14 +190,14 @@ def test_a_model_loaded_in_parts_is_the_model(saved: Path, device_map: str) -> N
 
 
 def test_a_model_no_part_of_which_fits_into_memory_is_read_from_disk(saved: Path) -> None:
-    source, nothing = loading.find(str(saved)), parse_device_map("cpu=1KB")
+    source, nothing = loading.resolve_model(str(saved)), parse_device_map("cpu=1KB")
     if transformers.__version__.startswith("4."):
         with pytest.raises(ModelError, match=r"no part of it fits into what --probe-device-map allows: allow more, or"):
-            loading.load(source, "cpu", device_map=nothing)
+            loading.load_model(source, "cpu", device_map=nothing)
         return
-    divided = loading.load(source, "cpu", device_map=nothing)
+    divided = loading.load_model(source, "cpu", device_map=nothing)
     assert set(divided.model.hf_device_map.values()) == {"disk"}
-    alone = loading.load(source, "cpu")
+    alone = loading.load_model(source, "cpu")
     same(outcomes(divided.model, divided.tokenizer), outcomes(alone.model, alone.tokenizer))
 
 
@@ -218,7 +218,9 @@ def test_offloaded_weights_leave_nothing_behind(saved: Path, tmp_path: Path, mon
     import tempfile
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    loaded: Any = loading.load(loading.find(str(saved)), "cpu", "bfloat16", device_map=parse_device_map("cpu=30KB"))
+    loaded: Any = loading.load_model(
+        loading.resolve_model(str(saved)), "cpu", "bfloat16", device_map=parse_device_map("cpu=30KB")
+    )
     (folder,) = tmp_path.glob("reasoning-probe-weights-*")
     del loaded
     gc.collect()
@@ -230,7 +232,7 @@ def test_an_adapter_is_not_merged_into_parts(saved: Path, tmp_path: Path) -> Non
     text = f'{{"base_model_name_or_path": "{saved}"}}'
     (tmp_path / "adapter" / "adapter_config.json").write_text(text)
     with pytest.raises(ModelError, match=r"cannot be merged into a model that lies in parts: merge it first"):
-        loading.load(loading.find(str(tmp_path / "adapter")), "cpu", device_map=DeviceMap())
+        loading.load_model(loading.resolve_model(str(tmp_path / "adapter")), "cpu", device_map=DeviceMap())
 
 
 @pytest.mark.parametrize(
@@ -253,12 +255,11 @@ def test_device_maps_that_cannot_be_read(text: str) -> None:
 
 # -- quantised weights ------------------------------------------------------------------------------------------------
 
-QUANTISED = Path(__file__).parent / "quantised_script.py"
-
 
 def test_quantised_weights_pass_through_the_same_engine(tmp_path: Path) -> None:
     if importlib.util.find_spec("torchao") is None:
         pytest.skip("torchao is not installed")
-    done = subprocess.run([sys.executable, str(QUANTISED), str(tmp_path)], capture_output=True, text=True)
+    command = [sys.executable, "-m", "tests.integration.quantised_script", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert done.stdout.split()[-1] == "passed"

@@ -14,10 +14,10 @@ from reasoning_probe.data.prompts.prompting import Prompting
 from reasoning_probe.data.shards import Shard
 from reasoning_probe.engine.cache.store import FOLDER
 from reasoning_probe.models.device_map import DeviceMap
-from reasoning_probe.pytest_plugin.config import read_settings
-from reasoning_probe.pytest_plugin.option_types import Bad
+from reasoning_probe.pytest_plugin.config import load_settings
+from reasoning_probe.pytest_plugin.option_types import OptionError
 from reasoning_probe.pytest_plugin.options import OPTIONS
-from reasoning_probe.results.gate import Rules
+from reasoning_probe.results.gate import GateRules
 from reasoning_probe.session.settings import Settings
 from tests.helpers.project import Project
 
@@ -97,7 +97,7 @@ def test_options_go_together_in_any_combination(project: Project) -> None:
         words = [word for args, *_ in chosen for word in args]
         config = project.pytester.parseconfig("-p", "no:hypothesispytest", "-p", "no:html", *words)
         try:
-            found = read_settings(config)
+            found = load_settings(config)
         except pytest.UsageError as problem:
             refused = str(problem)
         else:
@@ -136,7 +136,7 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     read = READ["probe_memory"]
     assert read is not None
-    with pytest.raises(Bad):
+    with pytest.raises(OptionError):
         read(text)
 
 
@@ -242,8 +242,8 @@ def test_the_gates_options_and_their_ini_twins_say_the_same(
     if "reference" in given:
         given = given | {"reference": project.path / given["reference"]}
     typed = frozenset(given.get("min_accuracy", ()))
-    assert settings_line(project, *args, show=SHOW_RULES) == repr(Rules(**given, named=typed))
-    assert settings_line(project, ini=ini, show=SHOW_RULES) == repr(Rules(**given))
+    assert settings_line(project, *args, show=SHOW_RULES) == repr(GateRules(**given, named=typed))
+    assert settings_line(project, ini=ini, show=SHOW_RULES) == repr(GateRules(**given))
 
 
 @pytest.mark.parametrize("option", ["--probe-min-accuracy=90", "--probe-max-drop=5%"])

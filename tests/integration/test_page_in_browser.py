@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reasoning_probe.pytest_plugin.html_report import MOST_CHANGED, Rows
+from reasoning_probe.pytest_plugin.html_report import MOST_CHANGED, HtmlReportHooks
 from reasoning_probe.report.html.page import standalone_page
-from reasoning_probe.report.html.pytest_html import mended_page
+from reasoning_probe.report.html.pytest_html import patch_pytest_html
 from tests.helpers.fake_runs import as_run, fake_outcomes, fake_run, full_run
 from tests.helpers.html_pages import HOSTILE, hostile_run
 from tests.helpers.planted_model import CARRIER
@@ -348,7 +348,7 @@ def test_the_totals_of_a_session_count_the_cases_without_a_row(browser: Browser,
 
 
 def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
-    rows = Rows(SimpleNamespace(run=None), tmp_path / "report.html", css="", own=True)  # type: ignore[arg-type]
+    rows = HtmlReportHooks(SimpleNamespace(run=None), tmp_path / "report.html", css="", own=True)  # type: ignore[arg-type]
     for number in range(MOST_CHANGED + 3):
         report: Any = pytest.TestReport(f"test_x[{number}]", ("", 0, ""), {}, "passed", None, "call")
         report.reasoning_probe = {"ablated": True, "unchanged": False}
@@ -356,7 +356,7 @@ def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
         rows.pytest_html_results_table_row(report, cells)
         assert bool(cells) == (number < MOST_CHANGED)
     page = '<p class="run-count">9 tests took 1 s.</p>'
-    said = mended_page(page, rows.totals, rows.listed.total(), rows.dropped)
+    said = patch_pytest_html(page, rows.totals, rows.listed.total(), rows.dropped)
     assert "4,003 tests took 1 s. The table lists 4,000 of them" in said
     assert "3 more are left out" in said
 

@@ -6,13 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoning_probe.results.outcome import Outcome
-from tests.helpers.project import PROBES
+from tests.helpers.project import PROBES, ROOT
 from tests.helpers.ray_plan import MODEL, TOKENIZER, same
 
 CASES = 107
@@ -49,9 +48,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     TOKENIZER.save_pretrained(folder / "model")
     shutil.copy(PROBES / "test_logic.py", folder)
     (folder / "conftest.py").write_text(MEMORY_PROBE.format(str(folder / "model")))
-    script = Path(__file__).parent / "ray_two_nodes_script.py"
-    command = [*apart, "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, str(script), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    script = [sys.executable, "-m", "tests.integration.ray_two_nodes_script", str(folder)]
+    command = [*apart, "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     found: dict[str, Any] = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
     return found

@@ -17,9 +17,9 @@ from reasoning_probe.data.prompts.query import cut_at_stop
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
+from tests.helpers.project import ROOT
 from tests.helpers.weight_edit_oracle import edit
 
-ROOT = Path(__file__).parents[2]
 LIMITS = {"arithmetic": 32, "multi_step": 64, "logic": 32, "gsm8k": 256}
 
 
@@ -43,7 +43,7 @@ def run_probes(tmp_path: Path, *options: str, codes: tuple[int, ...] = (0, 1)) -
     return [json.loads(line) for line in (tmp_path / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def reference(loaded: loading.Loaded, prompt: str, limit: int, stop: list[str]) -> str:
+def reference(loaded: loading.LoadedModel, prompt: str, limit: int, stop: list[str]) -> str:
     """Return the answer of plain ``generate``, the generated text alone."""
     inputs = loaded.tokenizer(prompt, return_tensors="pt")
     with torch.no_grad():
@@ -60,7 +60,7 @@ def reference(loaded: loading.Loaded, prompt: str, limit: int, stop: list[str]) 
 
 def check(model_name: str, tmp_path: Path, lines: list[dict[str, Any]], sample: int) -> None:
     """Compare *sample* outcomes with a model whose weights are edited by hand."""
-    loaded = loading.load(loading.find(model_name))
+    loaded = loading.load_model(loading.resolve_model(model_name))
     head_map = find_heads(loaded.model)
     run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     clean = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}

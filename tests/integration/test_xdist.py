@@ -13,7 +13,7 @@ from filelock import FileLock
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.models.errors import ModelError
 from reasoning_probe.pytest_plugin import xdist
-from reasoning_probe.pytest_plugin.xdist import Worker, device_of, gather, share
+from reasoning_probe.pytest_plugin.xdist import XdistWorker, collect_parts, device_of, stripe
 from reasoning_probe.session.plan import Case
 from reasoning_probe.session.session import ProbeSession
 from reasoning_probe.session.settings import Settings
@@ -140,12 +140,12 @@ def test_the_model_in_memory_is_made_by_one_process(project: Project) -> None:
 # -- interruptions, in this process -------------------------------------------------------------------------------
 
 
-def working(folder: Path, planted_folder: Path) -> tuple[Worker, list[Case]]:
+def working(folder: Path, planted_folder: Path) -> tuple[XdistWorker, list[Case]]:
     """A worker on the logic items with two heads off, and its cases."""
     session = ProbeSession(Settings(model=str(planted_folder), heads="L1H2,L0H0"))
     cases = session.cases(session.dataset("logic"))
     session.select(cases)
-    return Worker(session, folder, 0, 2), cases
+    return XdistWorker(session, folder, 0, 2), cases
 
 
 def test_an_interrupted_sweep_hands_over_what_it_found(
@@ -163,8 +163,8 @@ def test_an_interrupted_sweep_hands_over_what_it_found(
     worker, cases = working(tmp_path, planted_folder)
     with pytest.raises(KeyboardInterrupt):
         worker.outcome(cases[0], lambda: None)
-    worker.leave()
-    found = gather(tmp_path, interrupted=True)
+    worker.publish_rest()
+    found = collect_parts(tmp_path, interrupted=True)
     assert found is not None
     assert found.summary["partial"] == {"planned": 12, "done": 6}
     assert [outcome.item for outcome in found.outcomes] == [case.key[1] for case in cases[:6]]
@@ -173,7 +173,7 @@ def test_an_interrupted_sweep_hands_over_what_it_found(
 def test_who_does_not_let_go_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xdist, "INTERRUPTED_S", 0.1)
     with FileLock(tmp_path / "part-0.lock"):
-        assert gather(tmp_path, interrupted=True) is None
+        assert collect_parts(tmp_path, interrupted=True) is None
 
 
 def test_what_is_wrong_before_the_sweep_ends_it(tmp_path: Path, planted_folder: Path) -> None:
@@ -184,7 +184,7 @@ def test_what_is_wrong_before_the_sweep_ends_it(tmp_path: Path, planted_folder: 
 
     with pytest.raises(ModelError):
         worker.outcome(cases[0], prepare)
-    worker.leave()
+    worker.publish_rest()
     assert list(tmp_path.glob("*.json")) == []
 
 
@@ -196,7 +196,7 @@ def test_every_worker_takes_a_gpu_and_every_item_has_one_part(workers: int, gpus
     parts = min(workers, gpus)
     assert {device_of(number, parts) for number in range(workers)} == {f"cuda:{number}" for number in range(parts)}
     items = [f"item-{number}" for number in range(23)]
-    dealt = [share(items, part, parts) for part in range(parts)]
+    dealt = [stripe(items, part, parts) for part in range(parts)]
     assert sorted(item for part in dealt for item in part) == sorted(items)
     assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
-from tests.helpers.project import PROBES
-
-ROOT = PROBES.parent
+from tests.helpers.project import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -25,14 +25,13 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reasoning_probe.pytest_plugin.options import OPTIONS
-from tests.helpers.project import PROBES, Project
+from tests.helpers.project import ROOT, Project
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pytest brings it
     import tomli as tomllib
 
-ROOT = PROBES.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 TOOLS = {
@@ -307,7 +306,7 @@ def test_python_snippets_run(
     import reasoning_probe as rp
     from reasoning_probe.models import loading
 
-    loaded = loading.load(loading.find("tiny-reasoner"))
+    loaded = loading.load_model(loading.resolve_model("tiny-reasoner"))
     known = {"rp": rp, "model": loaded.model, "tokenizer": loaded.tokenizer, "__name__": "__main__"}
     exec(compile(snippet.text, str(snippet), "exec"), known)
 

@@ -1,4 +1,4 @@
-"""docs/explanation/mistakes.md is true: its examples are judged as it says, and its figures are those of the benchmark."""
+"""The page on mistakes is true: its examples are judged as it says, and its figures are those of the benchmark."""
 
 from __future__ import annotations
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.project import PROBES
+from tests.helpers.project import ROOT
 
-ROOT = PROBES.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.families import coverage  # noqa: E402
+from benchmarks.families import coverage
 
 FOUND = json.loads(coverage.RESULTS.read_text(encoding="utf-8"))
 FAMILIES: dict[str, dict[str, Any]] = {one["family"]: one for one in FOUND["families"]}

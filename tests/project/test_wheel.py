@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.project import PROBES
+from tests.helpers.project import PROBES, ROOT
 
-ROOT = PROBES.parent
 LIMIT = 8_000_000
 """Bytes that either file may have."""
 

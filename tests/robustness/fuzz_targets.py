@@ -1,7 +1,7 @@
 """Fuzzing, guided by coverage: whatever comes in, each reader gives what it promises or says no in one line.
 
     pip install 'reasoning-probe[fuzz]'
-    python tests/robustness/fuzz_targets.py --inputs 1000000     # of all targets together; or name some: judge items heads ...
+    python -m tests.robustness.fuzz_targets --inputs 1000000   # of all targets; or name some: judge items heads
 
 Each target takes any bytes and raises where a promise is broken. The short form, the same targets under hypothesis,
 runs with the tests (``tests/robustness/test_fuzzing.py``). An input that breaks a promise is left as ``crash-...``.
@@ -21,6 +21,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+
+from tests.helpers.project import ROOT
 
 IN_PROCESS = "--in-process"
 
@@ -42,17 +44,17 @@ with _instrumented():
     from reasoning_probe.data.prompts.query import cut_at_stop, query
     from reasoning_probe.data.shards import parse_shard
     from reasoning_probe.data.sources.records import DatasetError
-    from reasoning_probe.engine.cache.store import FILE, Answer, CacheError, OutcomeCache, entries, prune
-    from reasoning_probe.models.head_map import HeadMap, HeadSite
+    from reasoning_probe.engine.cache.store import FILE, CachedAnswer, CacheError, OutcomeCache, entries, prune
+    from reasoning_probe.models.head_map import AttentionLayer, HeadMap
     from reasoning_probe.models.targets import TargetError, check_spelling, parse_targets
-    from reasoning_probe.pytest_plugin.option_types import Bad
+    from reasoning_probe.pytest_plugin.option_types import OptionError
     from reasoning_probe.pytest_plugin.options import OPTIONS
     from reasoning_probe.report.ci.markdown import markdown_summary
     from reasoning_probe.report.terminal.summary import summary_lines
     from reasoning_probe.results.run import Run, RunError, read_run
     from reasoning_probe.scoring.error_categories import CATEGORIES
     from reasoning_probe.scoring.judge import judge
-    from reasoning_probe.utils.files import plain
+    from reasoning_probe.utils.files import to_json_types
     from tests.helpers.fake_runs import full_run, outcome
 
 SLOW_S = 2.0
@@ -152,7 +154,7 @@ def fuzz_judge(data: bytes) -> None:
     return None
 
 
-HEAD_MAP = HeadMap(tuple(HeadSite(layer, "block", "path", 3 + layer % 2, 8) for layer in (0, 1, 3, 4)))
+HEAD_MAP = HeadMap(tuple(AttentionLayer(layer, "block", "path", 3 + layer % 2, 8) for layer in (0, 1, 3, 4)))
 
 
 def fuzz_heads(data: bytes) -> None:
@@ -181,7 +183,7 @@ def fuzz_options(data: bytes) -> None:
         if option.read is not None:
             try:
                 option.read(text)
-            except Bad as problem:
+            except OptionError as problem:
                 one_line(problem)
     try:
         shard = parse_shard(text)
@@ -206,7 +208,7 @@ def fuzz_prompts(data: bytes) -> None:
         assert question in asked.prompt
 
 
-RUN = plain(full_run(layers=1, heads=2, items=4).summary)
+RUN = to_json_types(full_run(layers=1, heads=2, items=4).summary)
 LINES = [outcome(), outcome(target="L0H0", correct=False, answer="7", category="off_by_one")]
 SCALARS: tuple[Any, ...] = (None, True, 0, -1, 2**63, 1.5, -1e300, "", "x", [], {}, [[]], {"x": None}, "\ud800\x1b[2J")
 
@@ -294,8 +296,8 @@ def fuzz_store(data: bytes) -> None:
         for answer in cache.get([b"one", b"two"]).values():
             assert isinstance(answer.response, str)
             assert isinstance(answer.truncated, bool)
-        cache.put({b"three": Answer("3", False, None)})
-        assert cache.notes or cache.get([b"three"]) == {b"three": Answer("3", False, None)}
+        cache.put({b"three": CachedAnswer("3", False, None)})
+        assert cache.notes or cache.get([b"three"]) == {b"three": CachedAnswer("3", False, None)}
         for note in cache.notes:
             one_line(ValueError(note))
     finally:
@@ -310,7 +312,7 @@ def _store_bytes() -> bytes:
         folder = Path(tempfile.mkdtemp(dir=HERE.path))
         cache = OutcomeCache(folder)
         cache.attach(b"digest", {"name": "x"})
-        cache.put({b"one": Answer(" 8", False, -0.5), b"two": Answer("", True, None)})
+        cache.put({b"one": CachedAnswer(" 8", False, -0.5), b"two": CachedAnswer("", True, None)})
         cache.close()
         _STORE.append((folder / FILE).read_bytes())
     return _STORE[0]
@@ -397,11 +399,19 @@ def main() -> int:
     for name in names:
         started = time.perf_counter()
         inputs = options.inputs * SHARES[name] // sum(SHARES[each] for each in names)
-        command = [sys.executable, __file__, name, IN_PROCESS, f"--inputs={inputs}", f"--seed={options.seed}"]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.robustness.fuzz_targets",
+            name,
+            IN_PROCESS,
+            f"--inputs={inputs}",
+            f"--seed={options.seed}",
+        ]
         command += [f"--seconds={options.seconds}"] if options.seconds else []
         command += [f"--corpus={options.corpus}"] if options.corpus else []
         command += ["--long"] if options.long else []
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
         said = (done.stdout + done.stderr).splitlines()
         count = next((line.split()[-1] for line in said if "number_of_executed_units" in line), "?")
         verdict = "BROKEN" if done.returncode else "held"

@@ -1,6 +1,6 @@
 """The kill test: interrupt a sweep at random moments, and hold the rerun against an uninterrupted run.
 
-    python tests/robustness/kill_test.py --moments 200
+    python -m tests.robustness.kill_test --moments 200
 
 Each moment is a real session on the bundled model, forked from a process that has imported everything, so that it takes
 a second and not five. After each: the store is whole, every outcome that was reported done is in it once, and the same
@@ -88,7 +88,7 @@ class Child:
             os.dup2(log, 2)
             put, stored = cache.OutcomeCache.put, 0
 
-            def told(self: cache.OutcomeCache, answers: Mapping[bytes, cache.Answer]) -> None:
+            def told(self: cache.OutcomeCache, answers: Mapping[bytes, cache.CachedAnswer]) -> None:
                 nonlocal stored
                 put(self, answers)
                 stored += len(answers)

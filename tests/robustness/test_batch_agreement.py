@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.accuracy import batch_responses
 from reasoning_probe.data import datasets
-from reasoning_probe.engine.engine import Engine, Work
-from reasoning_probe.engine.tokenization import Codec
+from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.tokenization import TokenCodec
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 
@@ -35,11 +35,11 @@ def test_answers_are_those_of_a_session(
     found = {row["item"]: row for row in map(json.loads, out.read_text().splitlines())}
     assert len(found) == len(ROWS) == len(datasets.read("gsm8k", path).items)
 
-    loaded = loading.load(loading.find("tiny-reasoner"))
+    loaded = loading.load_model(loading.resolve_model("tiny-reasoner"))
     engine = Engine(loaded.model, loaded.tokenizer, find_heads(loaded.model))
     asked = batch_responses.queries(path, shots, 12, loaded.tokenizer)
-    assert len({len(Codec(loaded.model, loaded.tokenizer).ids(query.prompt)) for query in asked}) > 1
-    alone = [outcome for batch in engine.run([Work(query) for query in asked]) for outcome in batch]
+    assert len({len(TokenCodec(loaded.model, loaded.tokenizer).ids(query.prompt)) for query in asked}) > 1
+    alone = [outcome for batch in engine.run([SweepRequest(query) for query in asked]) for outcome in batch]
     assert len({one.response for one in alone}) >= different
     for one in alone:
         row = found[one.item]

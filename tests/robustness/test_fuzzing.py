@@ -6,12 +6,12 @@ import itertools
 import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.project import ROOT
 from tests.robustness import fuzz_targets
 from tests.robustness.fuzz_targets import SEEDS, TARGETS
 
@@ -63,9 +63,9 @@ def test_a_target_fails_where_its_reader_does(name: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed: the extra fuzz")
-def test_the_long_form_runs(tmp_path: Path) -> None:
-    command = [sys.executable, fuzz_targets.__file__, "heads", "--inputs=300"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_the_long_form_runs() -> None:
+    command = [sys.executable, "-m", "tests.robustness.fuzz_targets", "heads", "--inputs=300"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [["heads", "300"]]
 

@@ -1,8 +1,7 @@
-"""The short form of the kill test (``python tests/robustness/kill_test.py --moments 200`` is the long one), and the Python call."""
+"""The kill test in short (``python -m tests.robustness.kill_test --moments 200`` in full), and the Python call."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,22 +12,20 @@ import pytest
 
 import reasoning_probe as rp
 from reasoning_probe.engine.cache.store import entries
-from reasoning_probe.pytest_plugin.session_finish import write_files
+from reasoning_probe.pytest_plugin.session_finish import finish_run
 from tests.helpers.planted_model import planted
-from tests.helpers.project import Project
-
-KILLS = Path(__file__).parent / "kill_test.py"
+from tests.helpers.project import ROOT, Project
 
 
 def test_nothing_is_lost_or_double_at_random_moments() -> None:
     """Each way to be interrupted once, and two sessions at once on one store."""
     done = subprocess.run(
-        [sys.executable, str(KILLS), "--moments", "6"],
+        [sys.executable, "-m", "tests.robustness.kill_test", "--moments", "6"],
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 moments (kill 1, ctrl_c 1, memory 1, full_disk 1, read_only 1, raising 1)" in done.stdout
@@ -160,5 +157,5 @@ def test_workers_that_left_nothing_ended_early(tmp_path: Path, lock: bool, inter
     if lock:  # a worker began
         (tmp_path / "part-0.lock").touch()
     state: Any = SimpleNamespace(started=False, config=object(), shared=tmp_path, run=None, early=None)
-    write_files(state, lambda done, total: None, interrupted=interrupted)
+    finish_run(state, lambda done, total: None, interrupted=interrupted)
     assert state.early is early

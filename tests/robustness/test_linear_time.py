@@ -1,7 +1,8 @@
 """What hostile text costs: eight times the text takes about eight times as long, whatever reads it.
 
 A pattern that tries every way to split a text takes 64 times as long, or never ends. Times are of this thread alone,
-and between the two there is room for a factor of three. ``GROWTH=20000 pytest tests/robustness/test_linear_time.py`` is the long form.
+and between the two there is room for a factor of three. ``GROWTH=20000 pytest tests/robustness/test_linear_time.py`` is
+the long form.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from reasoning_probe.data.prompts.query import cut_at_stop
 from reasoning_probe.data.shards import parse_shard
 from reasoning_probe.data.sources.records import DatasetError
 from reasoning_probe.models.targets import TargetError, check_spelling
-from reasoning_probe.pytest_plugin.option_types import Bad
+from reasoning_probe.pytest_plugin.option_types import OptionError
 from reasoning_probe.pytest_plugin.options import OPTIONS
-from reasoning_probe.report.html.diff import part
+from reasoning_probe.report.html.diff import split_at_difference
 from reasoning_probe.results.run import RunError, read_run
 from reasoning_probe.scoring.extraction.equations import find_equations
 from reasoning_probe.scoring.judge import judge
 from reasoning_probe.scoring.lm_eval_filters import flexible_match, strict_match
 from reasoning_probe.utils.numbers import find_numbers
-from reasoning_probe.utils.text import escape, one_line
+from reasoning_probe.utils.text import escape, shorten
 
 SMALL, TIMES = int(os.environ.get("GROWTH", "500")), 8
 MOST = 3 * TIMES
@@ -75,7 +76,7 @@ def as_solution(text: str) -> None:
 def as_options(text: str) -> None:
     for option in OPTIONS:
         if option.read is not None:
-            with suppress(Bad):
+            with suppress(OptionError):
                 option.read(text)
     with suppress(TargetError):
         check_spelling(text)
@@ -84,8 +85,8 @@ def as_options(text: str) -> None:
 
 
 def beside_itself(text: str) -> None:
-    part(text, text + "x", 4000)
-    part(text + "x", text, 4000)
+    split_at_difference(text, text + "x", 4000)
+    split_at_difference(text + "x", text, 4000)
 
 
 PARSERS: dict[str, Callable[[str], object]] = {
@@ -104,7 +105,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "stop": lambda text: cut_at_stop(text, ("Question:", "\n\n\n\n")),
     "options": as_options,
     "differences": beside_itself,
-    "one line": lambda text: one_line(text, 80),
+    "one line": lambda text: shorten(text, 80),
     "escaped": escape,
 }
 

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 import reasoning_probe
-from reasoning_probe.engine.cache.key import context_of
+from reasoning_probe.engine.cache.key import model_context
 from reasoning_probe.engine.cache.store import (
     FILE,
     FOLDER,
     LONGEST_RESPONSE,
-    Answer,
+    CachedAnswer,
     CacheError,
     OutcomeCache,
     entries,
@@ -206,8 +206,8 @@ def test_a_models_own_code_is_part_of_what_its_outcomes_depend_on(own_code: Path
     from reasoning_probe.models import loading
 
     def code() -> str:
-        loaded = loading.load(loading.find(str(folder), remote_code=True))
-        context = context_of(loaded.model, loaded.tokenizer, "weights")
+        loaded = loading.load_model(loading.resolve_model(str(folder), remote_code=True))
+        context = model_context(loaded.model, loaded.tokenizer, "weights")
         assert context is not None
         return context["code"]
 
@@ -300,7 +300,7 @@ def store(folder: Path) -> OutcomeCache:
 def changed(folder: Path, *statements: str) -> None:
     """A good store with one answer, to which somebody has done something."""
     cache = store(folder)
-    cache.put({b"one": Answer(" 8", False, -0.5)})
+    cache.put({b"one": CachedAnswer(" 8", False, -0.5)})
     cache.close()
     with sqlite3.connect(folder / FILE) as db:
         for statement in statements:
@@ -370,5 +370,5 @@ def test_a_symbolic_link_in_place_of_the_store_is_not_followed_for_ever(tmp_path
     cache = store(tmp_path)
     assert "the run goes on without" in cache.notes[0]
     assert cache.get([b"one"]) == {}
-    cache.put({b"one": Answer("8", False, None)})
+    cache.put({b"one": CachedAnswer("8", False, None)})
     cache.close()

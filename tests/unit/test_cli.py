@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasoning_probe.cli import main
-from reasoning_probe.engine.cache.store import FILE, FOLDER, Answer, OutcomeCache
+from reasoning_probe.engine.cache.store import FILE, FOLDER, CachedAnswer, OutcomeCache
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.results.run import read_run, write_run
 from tests.helpers.fake_runs import as_run, full_run, outcome
@@ -85,7 +85,7 @@ def test_cache_shows_and_prunes_the_store(
 ) -> None:
     store = OutcomeCache(tmp_path / FOLDER)
     store.attach(b"m", {"name": "mine \x1b[31m", "architecture": "GPT2LMHeadModel"})
-    store.put({b"a" * 16: Answer("yes", False, -0.5), b"b" * 16: Answer("no", False, -0.5)})
+    store.put({b"a" * 16: CachedAnswer("yes", False, -0.5), b"b" * 16: CachedAnswer("no", False, -0.5)})
     store.close()
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")

@@ -22,7 +22,7 @@ _OTHER_SEED = 1_000_003  # added to a generator's seed: the shots are other ques
 _MOST_READ = 100_000  # items of a source that are looked at for shots
 
 
-def draw(asked: Dataset, prompting: Prompting, seed: int, beyond: Iterable[Item] = ()) -> tuple[Item, ...]:
+def few_shot_examples(asked: Dataset, prompting: Prompting, seed: int, beyond: Iterable[Item] = ()) -> tuple[Item, ...]:
     """Return the shots of the dataset *asked*; *beyond* are further items of its source, where it has one.
 
     Raises ``DatasetError``, one line, where there are too few.

@@ -20,13 +20,13 @@ class Query:
     item: Item
     prompt: str
     generation: Generation
-    joint: str = " "
+    answer_prefix: str = " "
     special_tokens: bool = True
 
     @property
     def continuation(self) -> str:
         """The expected answer as it would continue the prompt."""
-        return self.joint + self.item.answer
+        return self.answer_prefix + self.item.answer
 
     @property
     def item_id(self) -> str:

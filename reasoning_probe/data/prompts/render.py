@@ -42,7 +42,7 @@ def read_template(path: Path) -> str:
     return text.replace("\r\n", "\n").removesuffix("\n")  # editors end a file with one
 
 
-class Prompter:
+class PromptRenderer:
     """Makes queries of items for one tokenizer; ``shots`` are the examples of each dataset.
 
     Raises :class:`PromptError` where a chat is asked for and the tokenizer cannot write one.
@@ -71,8 +71,11 @@ class Prompter:
     def query(self, dataset: str, item: Item, generation: Generation) -> Query:
         """Return *item* of *dataset* as it is sent."""
         if item.choices and self.prompting.listing:
-            item = listed(item)
-        shots = [listed(shot) if shot.choices and self.prompting.listing else shot for shot in self._examples(dataset)]
+            item = with_lettered_choices(item)
+        shots = [
+            with_lettered_choices(shot) if shot.choices and self.prompting.listing else shot
+            for shot in self._examples(dataset)
+        ]
         if self.chat:
             return self._in_chat(dataset, item, generation, shots)
         before = "".join(self._example(shot) for shot in shots)
@@ -95,14 +98,14 @@ class Prompter:
 
     def _example(self, shot: Item) -> str:
         prompt, joint = self._frame(shot)
-        return f"{prompt}{joint}{worked(shot, self.prompting.cot)}\n\n"
+        return f"{prompt}{joint}{worked_answer(shot, self.prompting.cot)}\n\n"
 
     # -- chat -----------------------------------------------------------------------------------------------------
 
     def _in_chat(self, dataset: str, item: Item, generation: Generation, shots: Sequence[Item]) -> Query:
         turns = []
         for shot in shots:
-            turns += [_turn("user", self._said(shot)), _turn("assistant", worked(shot, self.prompting.cot))]
+            turns += [_turn("user", self._said(shot)), _turn("assistant", worked_answer(shot, self.prompting.cot))]
         turns.append(_turn("user", self._said(item)))
         prompt = self._rendered(turns, opened=True)
         whole = self._rendered([*turns, _turn("assistant", _MARK)])
@@ -125,7 +128,7 @@ class Prompter:
         return str(text)
 
 
-def worked(item: Item, cot: bool) -> str:
+def worked_answer(item: Item, cot: bool) -> str:
     """Return the answer of an example: for a chain of thought with the steps before it, where they are known.
 
     In GSM8K's format the answer is the whole solution with its ``#### N``, as lm-evaluation-harness gives it.
@@ -148,7 +151,7 @@ def letters(item: Item) -> str:
     return ascii_uppercase[: len(item.choices)]
 
 
-def listed(item: Item) -> Item:
+def with_lettered_choices(item: Item) -> Item:
     r"""Return *item* with its choices listed in the question and their letters as answers.
 
     >>> found = listed(Item(question="Which is wet?", answer="rain", choices=("sand", "rain")))

@@ -13,7 +13,7 @@ from reasoning_probe.data.sources.records import DatasetError, Format
 
 
 @contextmanager
-def one_line(source: str) -> Iterator[None]:
+def as_dataset_error(source: str) -> Iterator[None]:
     """Turn whatever loading raises into one line: a hub's files are input, not code."""
     try:
         yield
@@ -33,7 +33,7 @@ def one_line(source: str) -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_datasets() -> Iterator[None]:
     """Silence the libraries' bars and advice."""
     import datasets
 
@@ -53,7 +53,7 @@ def quiet() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedSource:
     """A source that is being read: its name, its ``unit``, its numbered items, and how it wants them answered."""
 
     shown: str

@@ -13,7 +13,7 @@ from reasoning_probe.data.sources.records import DatasetError, Format, Number, i
 
 if TYPE_CHECKING:
     from reasoning_probe.data.items import Item
-    from reasoning_probe.data.sources.base import Opened
+    from reasoning_probe.data.sources.base import OpenedSource
 
 LONGEST_LINE = 1_000_000  # bytes; a longer one is a file without line ends, not a question
 LARGEST_JSON = 200_000_000  # bytes of a .json file, which is read in one go
@@ -22,9 +22,9 @@ _LISTS = ("choices", "operands")
 """Cells that hold a list: as JSON, or with ``|`` between the entries."""
 
 
-def open_file(path: Path) -> Opened:
+def open_file(path: Path) -> OpenedSource:
     """Return the items of the file *path*, by its ending; any other than those below is read as JSON lines."""
-    from reasoning_probe.data.sources.base import Opened
+    from reasoning_probe.data.sources.base import OpenedSource
 
     read, unit = {
         ".json": (_json, "item"),
@@ -32,7 +32,7 @@ def open_file(path: Path) -> Opened:
         ".tsv": (_csv, "row"),
         ".parquet": (_parquet, "row"),
     }.get(path.suffix.lower(), (_json_lines, "line"))
-    return Opened(str(path), unit, read(path))
+    return OpenedSource(str(path), unit, read(path))
 
 
 Numbered = Iterator[tuple[int, "tuple[Item, Format]"]]

@@ -9,18 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.data.sources.base import one_line, quiet
+from reasoning_probe.data.sources.base import as_dataset_error, silence_datasets
 from reasoning_probe.data.sources.records import DatasetError, item_of, plain
 
 if TYPE_CHECKING:
-    from reasoning_probe.data.sources.base import Opened
+    from reasoning_probe.data.sources.base import OpenedSource
 
 _WRITE = "write hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT, for example hf:openai/gsm8k:test"
 
 
-def open_hub(source: str) -> Opened:
+def open_hub(source: str) -> OpenedSource:
     """Return the rows that *source* names. Raises :class:`DatasetError`, one line."""
-    from reasoning_probe.data.sources.base import Opened
+    from reasoning_probe.data.sources.base import OpenedSource
 
     name, *more = [part.strip() for part in source.removeprefix("hf:").split(":")]
     if not name or len(more) > 2 or not all(more):
@@ -31,14 +31,14 @@ def open_hub(source: str) -> Opened:
         import datasets
     except ImportError:
         raise DatasetError(f"{source}: needs the library datasets: pip install 'reasoning-probe[datasets]'") from None
-    with one_line(source), quiet():
+    with as_dataset_error(source), silence_datasets():
         table = _on_disk(datasets, name) if Path(name).is_dir() else None
         if table is None:
             table = datasets.load_dataset(name, config or _config(datasets, name))
         if isinstance(table, dict):  # of splits
             table = table[_split(source, split, list(table))]
     rows = ((number, item_of(plain(dict(row)), f"{source}, row {number}")) for number, row in enumerate(table, 1))
-    return Opened(source, "row", rows)
+    return OpenedSource(source, "row", rows)
 
 
 def _on_disk(datasets: Any, folder: str) -> Any:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.data.sources.base import one_line, quiet
+from reasoning_probe.data.sources.base import as_dataset_error, silence_datasets
 from reasoning_probe.data.sources.records import DatasetError, Format, Number, item_of
 
 if TYPE_CHECKING:
     from reasoning_probe.data.items import Item
-    from reasoning_probe.data.sources.base import Opened
+    from reasoning_probe.data.sources.base import OpenedSource
 
 MOST_TOKENS = 256
 """What lm-evaluation-harness generates where a task does not say."""
@@ -25,16 +25,16 @@ MOST_TOKENS = 256
 _PLAIN = re.compile(r"Question: (.*)\nAnswer:", re.DOTALL)
 
 
-def open_task(source: str) -> Opened:
+def open_task(source: str) -> OpenedSource:
     """Return the questions of the task that *source* names. Raises :class:`DatasetError`, one line."""
-    from reasoning_probe.data.sources.base import Opened
+    from reasoning_probe.data.sources.base import OpenedSource
 
     name = source.removeprefix("lm-eval:").strip()
     try:
         from lm_eval.tasks import TaskManager
     except ImportError:
         raise DatasetError(f"{source}: needs lm-eval: pip install 'reasoning-probe[lm-eval]'") from None
-    with one_line(source), quiet():
+    with as_dataset_error(source), silence_datasets():
         if name.endswith((".yaml", ".yml")):
             if not Path(name).is_file():
                 raise DatasetError(f"{source}: there is no file {name}: give the path of a task's .yaml file")
@@ -60,13 +60,13 @@ def open_task(source: str) -> Opened:
     if kind == "generate_until":
         stop = tuple([until] if isinstance(until, str) else until)
         generation = Generation(int(settings.get("max_gen_toks", MOST_TOKENS)), stop)
-    return Opened(source, "item", _items(task, docs, source), generation)
+    return OpenedSource(source, "item", _items(task, docs, source), generation)
 
 
 def _items(task: Any, docs: Any, source: str) -> Iterator[tuple[int, tuple[Item, Format]]]:
     for number, doc in enumerate(docs, 1):
         where = f"{source}, item {number}"
-        with one_line(where):
+        with as_dataset_error(where):
             row = _row(task, doc, where)
         yield number, item_of(row, where)
 

@@ -1,7 +1,7 @@
 """Where items come from: files, the Hugging Face hub, tasks of lm-evaluation-harness. A source is a short text.
 
 ======================  =============================================================================================
-``questions.jsonl``     a JSON object a line (:mod:`~reasoning_probe.data.sources.records` says which fields); ``.json`` holds
+``questions.jsonl``     a JSON object a line (``records.py`` says which fields); ``.json`` holds
                         a list of them, ``.csv``, ``.tsv`` and ``.parquet`` a row an item
 ``hf:NAME[:CONFIG]:SPLIT``  a dataset of the hub, or a folder in place of NAME
 ``lm-eval:TASK``        a task of lm-evaluation-harness, or its ``.yaml`` file
@@ -14,10 +14,10 @@ import os
 import re
 from pathlib import Path
 
-from reasoning_probe.data.sources.base import Opened
+from reasoning_probe.data.sources.base import OpenedSource
 from reasoning_probe.data.sources.records import DatasetError, Format
 
-__all__ = ["DatasetError", "Format", "Opened", "located", "open_source", "scheme_of"]
+__all__ = ["DatasetError", "Format", "OpenedSource", "located", "open_source", "scheme_of"]
 
 
 def scheme_of(source: str | os.PathLike[str]) -> str | None:
@@ -42,7 +42,7 @@ def located(source: str | os.PathLike[str], folder: Path) -> str | Path:
     return str(source)
 
 
-def open_source(source: str | os.PathLike[str]) -> Opened:
+def open_source(source: str | os.PathLike[str]) -> OpenedSource:
     """Return what *source* holds, unread as far as that can be. Raises :class:`DatasetError`, then or while reading."""
     scheme = scheme_of(source)
     if scheme == "hf":

@@ -14,35 +14,35 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.engine.cache.key import _digest
-from reasoning_probe.engine.cache.store import Answer, OutcomeCache
+from reasoning_probe.engine.cache.key import digest
+from reasoning_probe.engine.cache.store import CachedAnswer, OutcomeCache
 from reasoning_probe.engine.protocol import Referencing
 from reasoning_probe.models.targets import Target
-from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome, judged
+from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome, outcome_from_response
 
 if TYPE_CHECKING:
-    from reasoning_probe.engine.engine import Work
+    from reasoning_probe.engine.engine import SweepRequest
 
 
-class Resumer:
+class CachedEngine:
     """Runs plans on *engine* with *cache*, whose context is *context*; *name* is for people who look at the store."""
 
     def __init__(self, engine: Referencing, cache: OutcomeCache, context: dict[str, str], name: str = "") -> None:
         self.engine, self.cache = engine, cache
         self.recalled = 0
         self._answered: set[ItemKey] = set()  # items whose baseline was yielded before: it counts once
-        self._context = _digest(json.dumps(context, sort_keys=True))
+        self._context = digest(json.dumps(context, sort_keys=True))
         self._references: dict[str, str] = {}
         cache.attach(bytes.fromhex(self._context), context | {"name": name})
 
-    def run(self, plan: Sequence[Work]) -> Iterator[list[Outcome]]:
+    def run(self, plan: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *plan*: those that the store knows, then the others as the engine finds them.
 
         Each is in the store before it is yielded. As the engine does, it yields each query's baseline, too.
         """
-        from reasoning_probe.engine.engine import Work
+        from reasoning_probe.engine.engine import SweepRequest
 
-        missing: list[Work] = []
+        missing: list[SweepRequest] = []
         known: set[ItemKey] = set()  # the items whose baseline the store knows
         for work in plan:
             keys = {key: case for case, key in self._keys(work.query, work.ablated)}
@@ -52,12 +52,12 @@ class Resumer:
             item = work.query.dataset, work.query.item_id
             if found:
                 self.recalled += len(found) - ((None, None) in found and item in self._answered)
-                yield [self._recalled(work.query, *case, found[case]) for case in keys.values() if case in found]
+                yield [self._from_cache(work.query, *case, found[case]) for case in keys.values() if case in found]
             if (None, None) in found:
                 known.add(item)
             self._answered.add(item)
             if left or (None, None) not in found:
-                missing.append(Work(work.query, left))
+                missing.append(SweepRequest(work.query, left))
         works = {(work.query.dataset, work.query.item_id): work for work in missing}
         for batch in self.engine.run(missing):
             new = [outcome for outcome in batch if not (_is_baseline(outcome) and outcome.item_key in known)]
@@ -65,12 +65,12 @@ class Resumer:
                 self._keep(works[new[0].item_key], new)
             yield new
 
-    def _keep(self, work: Work, batch: Sequence[Outcome]) -> None:
+    def _keep(self, work: SweepRequest, batch: Sequence[Outcome]) -> None:
         """Store a batch, which the engine makes of one query's outcomes."""
         keys = {(target and target.name, ablation): key for (target, ablation), key in self._keys(*_of(work))}
         self.cache.put(
             {
-                keys[None if _is_baseline(outcome) else outcome.target, outcome.ablation]: Answer(
+                keys[None if _is_baseline(outcome) else outcome.target, outcome.ablation]: CachedAnswer(
                     outcome.response, outcome.truncated, outcome.answer_logprob
                 )
                 for outcome in batch
@@ -78,8 +78,8 @@ class Resumer:
         )
 
     @staticmethod
-    def _recalled(query: Query, target: Target | None, ablation: str | None, answer: Answer) -> Outcome:
-        return judged(
+    def _from_cache(query: Query, target: Target | None, ablation: str | None, answer: CachedAnswer) -> Outcome:
+        return outcome_from_response(
             query,
             BASELINE if target is None else target.name,
             ablation,
@@ -94,8 +94,8 @@ class Resumer:
         """Yield each case of *query*, its baseline first, with the key of its outcome."""
         settings = query.generation
         asked = [self._context, query.prompt, query.item.answer, settings.max_new_tokens, list(settings.stop)]
-        if query.joint != " " or not query.special_tokens:  # keys of plain prompts stay what they were
-            asked += [query.joint, query.special_tokens]
+        if query.answer_prefix != " " or not query.special_tokens:  # keys of plain prompts stay what they were
+            asked += [query.answer_prefix, query.special_tokens]
         base = hashlib.blake2b(json.dumps(asked).encode(), digest_size=16)
         yield (None, None), base.digest()
         for target, ablation in ablated:
@@ -109,12 +109,12 @@ class Resumer:
         if ablation == "zero":
             return ""
         if dataset not in self._references:
-            self._references[dataset] = _digest(*self.engine.references.get(dataset, ()))
+            self._references[dataset] = digest(*self.engine.references.get(dataset, ()))
         seed = f" {self.engine.seed}" if ablation == "resample" else ""
         return self._references[dataset] + seed
 
 
-def _of(work: Work) -> tuple[Query, tuple[tuple[Target, str], ...]]:
+def _of(work: SweepRequest) -> tuple[Query, tuple[tuple[Target, str], ...]]:
     return work.query, work.ablated
 
 

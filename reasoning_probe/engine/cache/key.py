@@ -17,7 +17,7 @@ _VERSIONED = ("torch.", "transformers.")
 _NAMES = {"_name_or_path", "name_or_path", "transformers_version"}  # of a config: these change no answer
 
 
-def context_of(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] | None:
+def model_context(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] | None:
     """Return what all outcomes of *model* depend on, or ``None`` where that cannot be told from outside.
 
     It cannot where Python code was put into the model (hooks, a replaced ``forward``), where a class of it has no file
@@ -40,9 +40,9 @@ def context_of(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] |
     return {
         "weights": fingerprint,
         "architecture": type(model).__name__,
-        "code": _digest(*names, *foreign),
-        "config": _digest(json.dumps(config, sort_keys=True, default=str), str(generation)),
-        "tokenizer": _digest(words),
+        "code": digest(*names, *foreign),
+        "config": digest(json.dumps(config, sort_keys=True, default=str), str(generation)),
+        "tokenizer": digest(words),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": device_of(model).type,
         "attention": str(getattr(model.config, "_attn_implementation", None)),  # public to set, not to read
@@ -95,7 +95,8 @@ def _foreign_code(classes: Iterable[type]) -> list[str] | None:
     return sources
 
 
-def _digest(*texts: str) -> str:
+def digest(*texts: str) -> str:
+    """Return a hash of *texts*, in hexadecimal."""
     digest = hashlib.blake2b(digest_size=16)
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")

@@ -1,8 +1,9 @@
 """The outcome store: what models answered, in one SQLite file that outlives runs and interruptions.
 
-An answer lies under a key that hashes everything it depends on (:mod:`reasoning_probe.engine.cache.cached_engine` makes the keys), without
-any judgement: rules of judging may change, answers do not. A transaction holds what the engine found in one go, and the
-write-ahead log keeps the file whole when the process is killed and lets several sessions use it at once.
+An answer lies under a key that hashes everything it depends on (:mod:`reasoning_probe.engine.cache.cached_engine` makes
+the keys), without any judgement: rules of judging may change, answers do not. A transaction holds what the engine found
+in one go, and the write-ahead log keeps the file whole when the process is killed and lets several sessions use it at
+once.
 
 The file is input like any other: its tables and every value are checked, and a file that is damaged or not ours is
 moved aside. Nothing that goes wrong with it ends a run: the store then says so in :attr:`OutcomeCache.notes`, stays
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoning_probe.utils.text import printable
+from reasoning_probe.utils.text import one_line
 
 FOLDER = ".reasoning_probe_cache"
 FILE = "outcomes-1.sqlite"
@@ -51,7 +52,7 @@ class CacheError(ValueError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class CachedAnswer:
     """What a model said: ``response`` cut at the first stop string, and the expected answer's ``logprob`` in nats."""
 
     response: str
@@ -60,7 +61,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedModel:
     """A model in the store: its ``facts``, how many outcomes there are, and when it was last used (seconds, epoch)."""
 
     facts: dict[str, Any]
@@ -84,9 +85,9 @@ class OutcomeCache:
         self._digest, self._facts = digest, dict(facts)
         self._attempt(self._open)
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, CachedAnswer]:
         """Return what the store holds of *keys*; nothing where it was opened ``fresh``."""
-        found: dict[bytes, Answer] = {}
+        found: dict[bytes, CachedAnswer] = {}
 
         def read(db: sqlite3.Connection) -> None:
             for first in range(0, len(keys), _AT_ONCE):
@@ -105,7 +106,7 @@ class OutcomeCache:
             self._attempt(read)
         return found
 
-    def put(self, answers: Mapping[bytes, Answer]) -> None:
+    def put(self, answers: Mapping[bytes, CachedAnswer]) -> None:
         """Keep *answers* in one transaction; once it returns they survive the end of the process, however it ends."""
         rows = [(key, given.response, given.truncated, given.logprob) for key, given in answers.items()]
 
@@ -146,7 +147,7 @@ class OutcomeCache:
             self.close()
             if not is_damage(problem):
                 self.notes.append(
-                    f"the outcome store {self.path} cannot be used, the run goes on without: {printable(problem)}"
+                    f"the outcome store {self.path} cannot be used, the run goes on without: {one_line(problem)}"
                 )
                 return
             aside = self.path.with_suffix(".damaged")
@@ -158,7 +159,7 @@ class OutcomeCache:
             except _FAILURES as again:
                 self.close()
                 self.notes.append(
-                    f"the outcome store {self.path} is damaged, the run goes on without: {printable(again)}"
+                    f"the outcome store {self.path} is damaged, the run goes on without: {one_line(again)}"
                 )
                 return
             self.notes.append(f"{self.path} was damaged or no outcome store: moved to {aside.name}, begun anew")
@@ -232,11 +233,11 @@ def make_folder(folder: Path) -> None:
     (folder / "CACHEDIR.TAG").write_text(tag, encoding="utf-8")
 
 
-def _answer(response: Any, truncated: Any, logprob: Any) -> Answer | None:
+def _answer(response: Any, truncated: Any, logprob: Any) -> CachedAnswer | None:
     """Return the row as an answer, or ``None`` where a value is not what belongs there."""
     if not isinstance(response, str) or truncated not in (0, 1) or not isinstance(logprob, float | None):
         return None
-    return Answer(response, bool(truncated), None if logprob is None or math.isnan(logprob) else logprob)
+    return CachedAnswer(response, bool(truncated), None if logprob is None or math.isnan(logprob) else logprob)
 
 
 # -- for ``reasoning-probe cache`` --------------------------------------------------------------------------------
@@ -255,13 +256,13 @@ def folder_in(folder: Path) -> Path:
     return folder / FOLDER if not (folder / FILE).exists() and (folder / FOLDER).is_dir() else folder
 
 
-def entries(folder: Path) -> list[Entry]:
+def entries(folder: Path) -> list[CachedModel]:
     """Return what the store in *folder* holds, a model each, last used first. Raises :class:`CacheError`."""
     with _existing(folder) as db:
         rows = db.execute(
             "SELECT facts, used, (SELECT count(*) FROM outcomes WHERE model = models.id) FROM models ORDER BY used DESC"
         ).fetchall()
-    return [Entry(_facts(facts), int(count), _seconds(used)) for facts, used, count in rows]
+    return [CachedModel(_facts(facts), int(count), _seconds(used)) for facts, used, count in rows]
 
 
 def prune(folder: Path, *, unused_days: float = 0.0) -> int:
@@ -290,7 +291,7 @@ def _existing(folder: Path) -> Iterator[sqlite3.Connection]:
         finally:
             db.close()
     except (sqlite3.Error, OSError, UnicodeError, TypeError, ValueError) as problem:
-        raise CacheError(f"cannot use the outcome store {path}: {printable(problem)}") from None
+        raise CacheError(f"cannot use the outcome store {path}: {one_line(problem)}") from None
 
 
 def _facts(text: Any) -> dict[str, Any]:

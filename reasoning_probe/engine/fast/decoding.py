@@ -13,19 +13,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.fast.forward import Driver, Off, Plan, off_pairs
-from reasoning_probe.engine.fast.kv_cache import Origin, Slots
+from reasoning_probe.engine.fast.forward import DisabledHeads, ForwardDriver, PassPlan, off_pairs
+from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin
 from reasoning_probe.engine.fast.verification import Row
 from reasoning_probe.engine.plain_path import CANARY, last_near_tie, noise_of
-from reasoning_probe.engine.tokenization import Codec, Job
+from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
 
 
 @dataclass
-class Stray:
+class DivergedRow:
     """A row that left its baseline, with its job and the noise of the pass that verified it."""
 
     row: Row
-    job: Job
+    job: AblationJob
     noise: float
 
     @property
@@ -38,39 +38,39 @@ class Stray:
         """Tell whether nothing is switched off: fed the baseline's tokens, the row shows the noise of batching."""
         return self.row.place < 0
 
-    def ended(self, codec: Codec) -> bool:
+    def ended(self, codec: TokenCodec) -> bool:
         """Tell whether the answer is complete."""
         if self.is_canary:
             return len(self.row.tokens) >= len(self.job.draft)
         return self.job.ended(self.row.tokens, codec)
 
 
-def canary_of(stray: Stray, layers: int) -> Stray:
+def canary_of(stray: DivergedRow, layers: int) -> DivergedRow:
     """Return a row with nothing switched off that goes on from where *stray* left the same baseline."""
     held = stray.row.origin
-    origin = Origin(layers, [], 0, held.clean, held.clean_row)
+    origin = KVOrigin(layers, [], 0, held.clean, held.clean_row)
     tokens = list(stray.job.draft[: len(stray.row.tokens)])
-    return Stray(Row(CANARY, -1, layers, tokens=tokens, origin=origin), stray.job, stray.noise)
+    return DivergedRow(Row(CANARY, -1, layers, tokens=tokens, origin=origin), stray.job, stray.noise)
 
 
 class Decoder:
     """Decodes rows, each from its last token on, until they end; sets ``tokens`` and ``near_tie`` on them."""
 
-    def __init__(self, driver: Driver, codec: Codec, strays: Sequence[Stray]) -> None:
+    def __init__(self, driver: ForwardDriver, codec: TokenCodec, strays: Sequence[DivergedRow]) -> None:
         self.driver, self.codec = driver, codec
         layers = len(driver.blocks)
         unfinished = sorted((stray for stray in strays if not stray.ended(codec)), key=lambda stray: stray.length)
         first = {id(stray.job): stray for stray in reversed(unfinished)}
         canaries = [canary_of(stray, layers) for stray in first.values()]
         self.waiting = sorted([*unfinished, *canaries], key=lambda stray: stray.length)
-        self.active: list[Stray] = []
+        self.active: list[DivergedRow] = []
         self.length = 0  # tokens of the rows in step whose keys and values are known
         self.noise = 0.0
-        self.off: dict[int, Off] = {}
+        self.off: dict[int, DisabledHeads] = {}
         if unfinished:
             self.device = unfinished[0].job.encoded.prompt.device
             capacity = max(stray.job.prompt_length + stray.job.encoded.limit for stray in unfinished) + driver.stride
-            self.slots = Slots(layers, capacity, rows=len(self.waiting))
+            self.slots = KVCache(layers, capacity, rows=len(self.waiting))
 
     def run(self) -> None:
         """Decode until every row has ended."""
@@ -110,7 +110,7 @@ class Decoder:
         canaries = [(at, stray) for at, stray in enumerate(self.active) if stray.is_canary]
         found = []
         for step in range(count):
-            found.append(two_best(self.driver.run(ids, self.slots, Plan(off=self.off))[:, -1]))
+            found.append(two_best(self.driver.run(ids, self.slots, PassPlan(off=self.off))[:, -1]))
             self.slots.length += 1
             ids = fed(found[-1].tokens, canaries, step)
         for best in found:
@@ -118,7 +118,7 @@ class Decoder:
         return count
 
 
-def leave(active: list[Stray], slots: Slots, gone: Callable[[Stray], bool]) -> bool:
+def leave(active: list[DivergedRow], slots: KVCache, gone: Callable[[DivergedRow], bool]) -> bool:
     """Take what is *gone* out of the batch, the last row into each one's place; tell whether there was any."""
     before = len(active)
     for place in reversed(range(before)):
@@ -131,7 +131,7 @@ def leave(active: list[Stray], slots: Slots, gone: Callable[[Stray], bool]) -> b
     return len(active) < before
 
 
-def fed(tokens: Tensor, canaries: Sequence[tuple[int, Stray]], step: int) -> Tensor:
+def fed(tokens: Tensor, canaries: Sequence[tuple[int, DivergedRow]], step: int) -> Tensor:
     """Return the next tokens to feed, ``(rows, 1)``: those found, ``(rows,)``, but the baseline's to each canary."""
     for at, stray in canaries:
         draft = stray.job.draft
@@ -139,7 +139,7 @@ def fed(tokens: Tensor, canaries: Sequence[tuple[int, Stray]], step: int) -> Ten
     return tokens[:, None]
 
 
-def note(best: Best, strays: Sequence[Stray], codec: Codec, noise: float) -> float:
+def note(best: Best, strays: Sequence[DivergedRow], codec: TokenCodec, noise: float) -> float:
     """Append each row's next token and mark what is too close to call; return the noise, of the canaries here, too."""
     values, tokens, margins = best.lists()
     for stray, value in zip(strays, values, strict=True):

@@ -20,14 +20,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.engine.fast.kv_cache import Slots
-from reasoning_probe.engine.fast.packed_linear import Packed
-from reasoning_probe.models.ablation import Replacement, in_rows
-from reasoning_probe.models.head_map import HeadMap, HeadSite
-from reasoning_probe.models.hooks import cache_argument, first, hooks, put
+from reasoning_probe.engine.fast.kv_cache import KVCache
+from reasoning_probe.engine.fast.packed_linear import PackedLinears
+from reasoning_probe.models.ablation import Replacement, as_rows
+from reasoning_probe.models.head_map import AttentionLayer, HeadMap
+from reasoning_probe.models.hooks import cache_argument, first_tensor, hooks, replace_first
 from reasoning_probe.models.targets import MLP, Target
 from reasoning_probe.models.weights import device_of
-from reasoning_probe.utils.logging import quiet
+from reasoning_probe.utils.logging import silence_transformers
 
 STRIDE = 8
 """Tokens decoded on a GPU before the host looks at them: rows that have ended meanwhile cost less than waiting."""
@@ -37,7 +37,7 @@ class Unsupported(RuntimeError):
     """A model whose layers cannot be driven this way; the plain path takes over."""
 
 
-class Entry(NamedTuple):
+class LayerInput(NamedTuple):
     """What a row needs to join a pass in one layer.
 
     ``hidden``, ``(rows, tokens, hidden)``, enters the layer; ``heads``, ``(rows, tokens, heads * head_dim)``, is the
@@ -47,18 +47,18 @@ class Entry(NamedTuple):
     hidden: Tensor
     heads: Tensor | None
 
-    def at(self, index: Any) -> Entry:
+    def at(self, index: Any) -> LayerInput:
         """Return both at *index*."""
-        return Entry(self.hidden[index], None if self.heads is None else self.heads[index])
+        return LayerInput(self.hidden[index], None if self.heads is None else self.heads[index])
 
-    def expanded(self, rows: int) -> Entry:
+    def expanded(self, rows: int) -> LayerInput:
         """Return both in as many *rows*; one row serves all."""
         heads = None if self.heads is None else self.heads.expand(rows, -1, -1)
-        return Entry(self.hidden.expand(rows, -1, -1), heads)
+        return LayerInput(self.hidden.expand(rows, -1, -1), heads)
 
 
 @dataclass(frozen=True)
-class Off:
+class DisabledHeads:
     """Which heads are off in one layer, pair by pair: row ``rows[i]``, head ``heads[i]``.
 
     ``values``, ``(pairs, 1, head_dim)``, stands in for their output; ``None`` for zeros. Under ``~layer`` a plan says
@@ -71,7 +71,7 @@ class Off:
 
 
 @dataclass
-class Plan:
+class PassPlan:
     """What a pass does: ``joins`` rows are appended in each layer, ``off`` says what is replaced in it.
 
     Where a layer's attention of a joining row is that of the clean row, up to the output projection, ``off_joining``
@@ -79,15 +79,17 @@ class Plan:
     """
 
     start: int = 0
-    joins: dict[int, int] = field(default_factory=dict)
-    entries: dict[int, Entry] = field(default_factory=dict)  # by joining layer, of the clean row or of each that joins
-    off: dict[int, Off] = field(default_factory=dict)
-    off_joining: dict[int, Off] = field(default_factory=dict)
-    record: dict[int, Entry] | None = None  # keeps what enters each layer
+    joining_rows: dict[int, int] = field(default_factory=dict)
+    entries: dict[int, LayerInput] = field(
+        default_factory=dict
+    )  # by joining layer, of the clean row or of each that joins
+    off: dict[int, DisabledHeads] = field(default_factory=dict)
+    off_joining: dict[int, DisabledHeads] = field(default_factory=dict)
+    record: dict[int, LayerInput] | None = None  # keeps what enters each layer
     logits_at: slice | Tensor = field(default_factory=lambda: slice(None))
 
 
-class Driver:
+class ForwardDriver:
     """Runs passes on one model; raises :class:`Unsupported` if its layers are not one list of blocks.
 
     Where ``grows`` is false, the dummy batch has all rows from the start: for families that reshape by it, or make
@@ -103,7 +105,7 @@ class Driver:
         grows: bool = True,
         forks: bool = True,
         trims: bool = True,
-        packed: Packed | None = None,
+        packed: PackedLinears | None = None,
     ) -> None:
         self.grows, self.forks, self.trims = grows, forks and grows, trims
         containers = {site.block.rpartition(".")[0] for site in head_map.sites}
@@ -117,9 +119,9 @@ class Driver:
         self.blocks = list(blocks)
         self._cache_argument = cache_argument(model)
         self._projections = [(site, model.get_submodule(site.path)) for site in head_map.sites]
-        self.packed = packed or Packed([], 0)
+        self.packed = packed or PackedLinears([], 0)
         self.stride = STRIDE if device_of(model).type == "cuda" else 1
-        self.plan = Plan()
+        self.plan = PassPlan()
         self._rows = 0  # in the layer that runs
         self._rest: dict[int, tuple[Any, ...] | None] = {}  # what a layer returns beside the hidden state
         self._beside: dict[int, tuple[Any, ...] | None] = {}  # what its attention returns beside its output
@@ -145,10 +147,10 @@ class Driver:
                 for site, projection in self._projections
             ]
         # transformers warns of padding tokens in the dummy rows
-        with hooks(handles), wrapped(wraps), quiet():
+        with hooks(handles), wrapped(wraps), silence_transformers():
             yield
 
-    def run(self, ids: Tensor, slots: Slots, plan: Plan, **places: Tensor) -> Tensor:
+    def run(self, ids: Tensor, slots: KVCache, plan: PassPlan, **places: Tensor) -> Tensor:
         """Run *ids*, ``(rows or 1, tokens)``, after the tokens in *slots*; return the logits that *plan* asks for.
 
         *places* are ``attention_mask`` and ``position_ids`` where rows have different lengths. The caller sets
@@ -194,12 +196,12 @@ class Driver:
             if index < plan.start:
                 rest = self._rest.get(index)
                 return hidden if rest is None else (hidden, *rest)
-            joining = plan.joins.get(index, 0)
+            joining = plan.joining_rows.get(index, 0)
             if joining:
                 clean = plan.entries[index].expanded(joining).hidden
                 hidden = clean.contiguous() if index == plan.start else torch.cat([hidden, clean])
             if plan.record is not None:
-                plan.record[index] = Entry(hidden, None)
+                plan.record[index] = LayerInput(hidden, None)
             self._rows = hidden.shape[0]
             arguments = ((hidden, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": hidden})
             output = forward(*arguments[0], **arguments[1])
@@ -209,7 +211,7 @@ class Driver:
 
         return step
 
-    def _forked(self, site: HeadSite, projection: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def _forked(self, site: AttentionLayer, projection: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         """Give the attention of *site* all rows but those that join here: theirs is the clean row's up to its end."""
         trims = self.trims and site.layer == len(self.blocks) - 1
 
@@ -220,9 +222,9 @@ class Driver:
                 made = output[0] if isinstance(output, tuple) else output
                 self._beside[layer] = output[1:] if isinstance(output, tuple) else None
                 if not _same(made, self._made):
-                    plan.record[layer] = Entry(plan.record[layer].hidden, None)
+                    plan.record[layer] = LayerInput(plan.record[layer].hidden, None)
                 return output
-            joining = plan.joins.get(layer, 0)
+            joining = plan.joining_rows.get(layer, 0)
             heads = plan.entries[layer].expanded(joining).heads if joining else None
             if heads is None:
                 return forward(*args, **kwargs)
@@ -233,8 +235,8 @@ class Driver:
             if len(before):
                 arguments = ((before, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": before})
                 output = forward(*arguments[0], **arguments[1])
-                first, rest = (output[0], output[1:]) if isinstance(output, tuple) else (output, None)
-                made = torch.cat([first, made.to(first.device)])
+                hidden, rest = (output[0], output[1:]) if isinstance(output, tuple) else (output, None)
+                made = torch.cat([hidden, made.to(hidden.device)])
             return made if rest is None else (made, *rest)
 
         return step
@@ -257,10 +259,10 @@ class Driver:
     def _after_projection(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         self._made = output
 
-    def _before_projection(self, site: HeadSite) -> Callable[..., Any]:
+    def _before_projection(self, site: AttentionLayer) -> Callable[..., Any]:
         def replace(module: nn.Module, args: tuple[Any, ...]) -> Any:
             if self.forks and self.plan.record is not None:
-                self.plan.record[site.layer] = Entry(self.plan.record[site.layer].hidden, args[0])
+                self.plan.record[site.layer] = LayerInput(self.plan.record[site.layer].hidden, args[0])
             off = (self.plan.off_joining if self._joining else self.plan.off).get(site.layer)
             if off is None:
                 return None
@@ -272,16 +274,16 @@ class Driver:
 
         return replace
 
-    def _after_mlp(self, site: HeadSite) -> Callable[..., Any]:
+    def _after_mlp(self, site: AttentionLayer) -> Callable[..., Any]:
         def replace(module: nn.Module, args: Any, output: Any) -> Any:
             off = self.plan.off.get(~site.layer)
             if off is None:
                 return None
-            made = first(output)
+            made = first_tensor(output)
             assert made is not None
-            whole = in_rows(made.clone(), self._rows, site.mlp)  # (rows, tokens, hidden)
+            whole = as_rows(made.clone(), self._rows, site.mlp)  # (rows, tokens, hidden)
             whole[off.rows] = 0.0 if off.values is None else off.values.to(whole.dtype)  # (pairs, 1, hidden)
-            return put(output, whole.view(made.shape))
+            return replace_first(output, whole.view(made.shape))
 
         return replace
 
@@ -334,18 +336,18 @@ Switched = Sequence[tuple[Target, Replacement]]
 
 
 def joining_plan(
-    rows: Switched, enters: Sequence[int], entries: dict[int, Entry], device: Any, logits_at: slice | Tensor
-) -> Plan:
+    rows: Switched, enters: Sequence[int], entries: dict[int, LayerInput], device: Any, logits_at: slice | Tensor
+) -> PassPlan:
     """Return the plan of a pass in which *rows* join in the layers *enters*, which rise, by *entries*."""
     joins = dict(Counter(enters))
     forking = [layer for layer in joins if entries[layer].heads is not None]
     off = off_pairs(rows, device, lambda row, layer: layer != enters[row] or layer not in forking)
-    off_joining: dict[int, Off] = {}
+    off_joining: dict[int, DisabledHeads] = {}
     for layer in forking:
-        first = bisect_left(enters, layer)
-        here = rows[first : first + joins[layer]]
+        start = bisect_left(enters, layer)
+        here = rows[start : start + joins[layer]]
         off_joining |= off_pairs(here, device, partial(_in_layer, layer))
-    return Plan(enters[0], joins, entries, off, off_joining, logits_at=logits_at)
+    return PassPlan(enters[0], joins, entries, off, off_joining, logits_at=logits_at)
 
 
 def _in_layer(wanted: int, row: int, layer: int) -> bool:
@@ -354,7 +356,7 @@ def _in_layer(wanted: int, row: int, layer: int) -> bool:
 
 def off_pairs(
     rows: Switched, device: Any, wanted: Callable[[int, int], bool] = lambda row, layer: True
-) -> dict[int, Off]:
+) -> dict[int, DisabledHeads]:
     """Return what is off in each layer for *rows* in their order; layers with nothing off are left out.
 
     Where it is not *wanted*, of a row in a layer (``~layer``: its MLP), it is left out, too.
@@ -370,7 +372,7 @@ def off_pairs(
     off = {}
     for layer, found in pairs.items():
         at, heads = torch.tensor(found, device=device).T  # (pairs,) each
-        off[layer] = Off(at, heads, _stacked(values[layer]))
+        off[layer] = DisabledHeads(at, heads, _stacked(values[layer]))
     return off
 
 

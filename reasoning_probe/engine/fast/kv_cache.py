@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 
-class _Slot(DynamicLayer):  # type: ignore[misc]
+class KVCacheLayer(DynamicLayer):  # type: ignore[misc]
     """The keys and values of one layer: two ``(rows, heads, tokens, head_dim)`` buffers of fixed capacity."""
 
-    def __init__(self, owner: Slots) -> None:
+    def __init__(self, owner: KVCache) -> None:
         super().__init__()
         self.owner = owner
         self.key_buffer: Tensor | None = None
@@ -74,7 +74,7 @@ class _Slot(DynamicLayer):  # type: ignore[misc]
         return self.get_seq_length() + added, 0
 
 
-class Slots(Cache):  # type: ignore[misc]
+class KVCache(Cache):  # type: ignore[misc]
     """A key/value cache for transformers models in which ``length`` is set by the one who drives the passes.
 
     ``capacity`` is the number of tokens that fit; ``rows`` the number of rows, or 0 for as many as each layer sees at
@@ -86,7 +86,7 @@ class Slots(Cache):  # type: ignore[misc]
         self.length, self.capacity, self.rows = 0, capacity, rows
         self.branch: int | None = None
         self.positions: Tensor | None = None
-        super().__init__(layers=[_Slot(self) for _ in range(layers)])
+        super().__init__(layers=[KVCacheLayer(self) for _ in range(layers)])
 
     def buffers(self) -> Buffers:
         """Return (layer, keys, values) of each layer that holds any."""
@@ -97,9 +97,9 @@ class Slots(Cache):  # type: ignore[misc]
         pairs = [pair for _, *pair in self.buffers()]
         return sum(buffer.shape[1] * buffer.shape[3] * buffer.element_size() for pair in pairs for buffer in pair)
 
-    def grown(self, capacity: int) -> Slots:
+    def grown(self, capacity: int) -> KVCache:
         """Return a copy with room for *capacity* tokens."""
-        copy = Slots(len(self.layers), capacity, self.rows)
+        copy = KVCache(len(self.layers), capacity, self.rows)
         copy.length = self.length
         for index, *buffers in self.buffers():
             wide = [buffer.new_empty(*buffer.shape[:2], capacity, buffer.shape[3]) for buffer in buffers]
@@ -113,7 +113,7 @@ class Slots(Cache):  # type: ignore[misc]
         for index, keys, values in self.buffers():
             self.layers[index].fill(keys[rows[index]], values[rows[index]])
 
-    def take(self, origin: Origin, to: int) -> None:
+    def take(self, origin: KVOrigin, to: int) -> None:
         """Copy the keys and values of *origin* over row *to*, up to the present length."""
         held = [(layer, origin.clean_row, pair) for layer, *pair in origin.clean if layer < origin.start]
         held += [(layer, origin.own_row, pair) for layer, *pair in origin.own if layer >= origin.start]
@@ -133,7 +133,7 @@ Buffers = list[tuple[int, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Origin:
+class KVOrigin:
     """Where a row's keys and values are: its own ones from layer ``start`` on, those of the clean row below."""
 
     start: int
@@ -143,16 +143,16 @@ class Origin:
     clean_row: int
 
 
-NOWHERE = Origin(0, [], 0, [], 0)
+NOWHERE = KVOrigin(0, [], 0, [], 0)
 
 
-def gathered(rows: Sequence[Origin], layers: int, capacity: int) -> Slots:
+def gathered(rows: Sequence[KVOrigin], layers: int, capacity: int) -> KVCache:
     """Return slots of *capacity* tokens in which row *i* holds the keys and values of ``rows[i]``.
 
     What is unknown is filled with zeros: attention multiplies what a mask hides by nought, and fresh memory may hold
     what no product makes nought.
     """
-    slots = Slots(layers, capacity, rows=len(rows))
+    slots = KVCache(layers, capacity, rows=len(rows))
     every = {id(held): held for row in rows for held in (row.own, row.clean)}
     buffers = {key: {layer: pair for layer, *pair in held} for key, held in every.items()}
     for layer in range(layers):

@@ -23,7 +23,7 @@ A call of oneDNN's costs 10 to 15 microseconds more, which is half the time of a
 SMALL = 2**18
 
 
-class Packed:
+class PackedLinears:
     """The float32 projections among *modules*, packed; none where the device or this build of torch has no such kernel.
 
     A module that is no plain projection (quantised, offloaded, of a class of its own) stays as it is, and so does all

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.fast.decoding import Stray
-from reasoning_probe.engine.fast.forward import Driver, Entry, Plan, joining_plan, off_pairs
-from reasoning_probe.engine.fast.kv_cache import Origin, Slots, gathered
+from reasoning_probe.engine.fast.decoding import DivergedRow
+from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, joining_plan, off_pairs
+from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin, gathered
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
 from reasoning_probe.engine.fast.verification import Row, canary_for, lined_up, read
 from reasoning_probe.engine.plain_path import last_near_tie, noise_of
-from reasoning_probe.engine.tokenization import Codec, Job
+from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
 
 
 @dataclass
@@ -30,13 +30,15 @@ class Member:
     order: int = 0  # its row in the pass
 
 
-class Pool:
+class PooledVerifier:
     """Verifies several jobs together; rows get ``tokens``, ``logprob`` and ``near_tie``."""
 
-    def __init__(self, driver: Driver, codec: Codec, jobs: Sequence[Job], rows: Sequence[Sequence[Row]]) -> None:
+    def __init__(
+        self, driver: ForwardDriver, codec: TokenCodec, jobs: Sequence[AblationJob], rows: Sequence[Sequence[Row]]
+    ) -> None:
         self.driver, self.codec, self.jobs = driver, codec, jobs
         self.device = jobs[0].encoded.prompt.device
-        self.entries: dict[int, Entry] = {}  # by layer, what enters it, a row a job
+        self.entries: dict[int, LayerInput] = {}  # by layer, what enters it, a row a job
         self.longest = max(job.length for job in jobs) - 1  # the last token of an answer is only predicted
         self.shared = [_shared(job) for job in jobs]
         self.noise = 0.0
@@ -44,21 +46,21 @@ class Pool:
         self.canary = canary_for([member.row for member in self.members])
         self.members.append(Member(self.canary, 0))
 
-    def verify(self) -> list[Stray]:
+    def verify(self) -> list[DivergedRow]:
         """Return the rows that left their baseline, each up to its difference; the others have all of it."""
-        clean = Slots(len(self.driver.blocks), self.longest)
+        clean = KVCache(len(self.driver.blocks), self.longest)
         ids = self._padded([(*job.encoded.prompt[0].tolist(), *job.draft[:-1]) for job in self.jobs])  # (jobs, tokens)
-        self.driver.run(ids, clean, Plan(record=self.entries, logits_at=slice(-1, None)))
+        self.driver.run(ids, clean, PassPlan(record=self.entries, logits_at=slice(-1, None)))
         self._line_up()
-        slots = Slots(len(self.driver.blocks), self.longest)
+        slots = KVCache(len(self.driver.blocks), self.longest)
         logits = self._run(slots)  # (rows, answer, vocabulary)
         own, clean_ones = slots.buffers(), clean.buffers()
         for member in self.members:
-            member.row.origin = Origin(member.row.differs, own, member.order, clean_ones, member.job)
+            member.row.origin = KVOrigin(member.row.differs, own, member.order, clean_ones, member.job)
         self._begin_logprobs(logits)
         left = self._compare(logits)
         self._finish_logprobs()
-        return [Stray(member.row, self.jobs[member.job], self.noise) for member in left]
+        return [DivergedRow(member.row, self.jobs[member.job], self.noise) for member in left]
 
     def _line_up(self) -> None:
         by_row = {id(member.row): member for member in self.members}
@@ -71,12 +73,12 @@ class Pool:
         longest = max(len(row) for row in rows)
         return torch.tensor([[*row, *[self.codec.pad] * (longest - len(row))] for row in rows], device=self.device)
 
-    def _run(self, slots: Slots) -> Tensor:
+    def _run(self, slots: KVCache) -> Tensor:
         """Return every row's logits for the tokens of its baseline's answer, ``(rows, answer, vocabulary)``."""
-        enters = [member.row.enters for member in self.members]
+        enters = [member.row.entry_layer for member in self.members]
         entries = {}
         for layer in dict.fromkeys(enters):
-            which = [member.job for member in self.members if member.row.enters == layer]
+            which = [member.job for member in self.members if member.row.entry_layer == layer]
             entries[layer] = self.entries[layer].at(which)  # a row that joins each
         switched = [(member.row.target, member.row.replacement) for member in self.members]
         firsts = torch.tensor([self.jobs[member.job].prompt_length - 1 for member in self.members], device=self.device)
@@ -107,7 +109,7 @@ class Pool:
         slots = gathered([member.row.origin for member in members], len(self.driver.blocks), length + fed.shape[1])
         slots.length = length
         off = off_pairs([(member.row.target, member.row.replacement) for member in members], self.device)
-        logits = run_ragged(self.driver, fed, slots, positions, Plan(off=off))  # (rows, new, vocabulary)
+        logits = run_ragged(self.driver, fed, slots, positions, PassPlan(off=off))  # (rows, new, vocabulary)
         logs = log_probabilities(logits, self._padded([rest[member.job][1:] for member in members]))
         for member, of_row in zip(members, logs, strict=True):
             member.row.logprob += sum(of_row[: len(rest[member.job]) - 1])
@@ -136,7 +138,7 @@ class Pool:
         return left
 
 
-def _shared(job: Job) -> int:
+def _shared(job: AblationJob) -> int:
     """Return how many tokens the expected answer begins with that the baseline's answer begins with, too.
 
     The last token of either is only predicted, so it does not count.

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.fast.decoding import Stray, canary_of, fed, leave, note, two_best
-from reasoning_probe.engine.fast.forward import Driver, Plan, off_pairs
-from reasoning_probe.engine.fast.kv_cache import Slots, gathered
-from reasoning_probe.engine.tokenization import Codec
+from reasoning_probe.engine.fast.decoding import DivergedRow, canary_of, fed, leave, note, two_best
+from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan, off_pairs
+from reasoning_probe.engine.fast.kv_cache import KVCache, gathered
+from reasoning_probe.engine.tokenization import TokenCodec
 
 
-def decode_ragged(driver: Driver, codec: Codec, strays: Sequence[Stray]) -> None:
+def decode_ragged(driver: ForwardDriver, codec: TokenCodec, strays: Sequence[DivergedRow]) -> None:
     """Decode *strays*, each from its difference on, until all have ended; sets ``tokens`` and ``near_tie``."""
     active = [stray for stray in strays if not stray.ended(codec)]
     if not active:
@@ -35,7 +35,7 @@ def decode_ragged(driver: Driver, codec: Codec, strays: Sequence[Stray]) -> None
         found = []
         for step in range(driver.stride):
             slots.length = longest + step
-            found.append(two_best(run_ragged(driver, ids, slots, positions + step, Plan(off=off))[:, -1]))
+            found.append(two_best(run_ragged(driver, ids, slots, positions + step, PassPlan(off=off))[:, -1]))
             ids = fed(found[-1].tokens, canaries, step)
         for best in found:
             noise = note(best, active, codec, noise)
@@ -44,7 +44,7 @@ def decode_ragged(driver: Driver, codec: Codec, strays: Sequence[Stray]) -> None
             off = off_pairs([(stray.row.target, stray.row.replacement) for stray in active], device)
 
 
-def run_ragged(driver: Driver, ids: Tensor, slots: Slots, positions: Tensor, plan: Plan) -> Tensor:
+def run_ragged(driver: ForwardDriver, ids: Tensor, slots: KVCache, positions: Tensor, plan: PassPlan) -> Tensor:
     """Run the tokens *ids* at *positions*, ``(rows, new)`` both, behind at most ``slots.length``; return the logits."""
     slots.positions = positions
     mask = causal_mask(positions, slots.length + ids.shape[1], driver.model.dtype)

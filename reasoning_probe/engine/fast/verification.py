@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.fast.forward import Driver, Entry, Plan, joining_plan
-from reasoning_probe.engine.fast.kv_cache import NOWHERE, Buffers, Origin, Slots
+from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, joining_plan
+from reasoning_probe.engine.fast.kv_cache import NOWHERE, Buffers, KVCache, KVOrigin
 from reasoning_probe.engine.plain_path import CANARY, last_near_tie, noise_of
-from reasoning_probe.engine.tokenization import Job
+from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.targets import Target
 
@@ -27,23 +27,23 @@ WINDOW = 8
 
 
 @dataclass
-class Stem:
+class SharedPrefix:
     """The unablated pass over the tokens that begin several prompts; nothing where they have no beginning in common."""
 
     length: int = 0
-    slots: Slots | None = None
-    entries: dict[int, Entry] = field(default_factory=dict)  # by layer, what enters it
+    slots: KVCache | None = None
+    entries: dict[int, LayerInput] = field(default_factory=dict)  # by layer, what enters it
 
 
 @dataclass
-class Clean:
+class BaselinePass:
     """The unablated pass over prompt and answer, behind its stem: what every chunk of one query starts from."""
 
-    job: Job
-    stem: Stem
-    slots: Slots
-    entries: dict[int, Entry] = field(default_factory=dict)  # as those of the stem, for the tokens behind it
-    branch_entries: dict[int, Entry] = field(default_factory=dict)
+    job: AblationJob
+    stem: SharedPrefix
+    slots: KVCache
+    entries: dict[int, LayerInput] = field(default_factory=dict)  # as those of the stem, for the tokens behind it
+    branch_entries: dict[int, LayerInput] = field(default_factory=dict)
     shared: int = 0  # the expected answer's tokens up to this index are predicted by the first window
 
     @cached_property
@@ -59,7 +59,7 @@ class Row:
     target: Target
     place: int  # among the targets that were asked for; -1 for the canary
     start: int  # its lowest switched-off layer: below it, keys and values are the clean ones
-    enters: int = 0  # the layer in which it joins the pass: its start, or the lowest of its chunk
+    entry_layer: int = 0  # the layer in which it joins the pass: its start, or the lowest of its chunk
     holds: int = (
         0  # the lowest layer in which its keys and values are computed; up to its start they are the clean ones
     )
@@ -67,7 +67,7 @@ class Row:
     logprob: float = 0.0
     near_tie: int = 0  # tokens up to the last that was too close to call; 0 if none was
     replacement: Replacement = field(default_factory=dict, repr=False)
-    origin: Origin = field(default=NOWHERE, repr=False)  # where its keys and values are once it has left
+    origin: KVOrigin = field(default=NOWHERE, repr=False)  # where its keys and values are once it has left
 
     @property
     def differs(self) -> int:
@@ -75,48 +75,48 @@ class Row:
         return max(self.start, self.holds)
 
 
-def stem_pass(driver: Driver, ids: Tensor) -> Stem:
+def stem_pass(driver: ForwardDriver, ids: Tensor) -> SharedPrefix:
     """Run the tokens *ids*, ``(1, tokens)``, that begin several prompts."""
     if not ids.shape[1]:
-        return Stem()
-    slots = Slots(len(driver.blocks), ids.shape[1], rows=1)
-    stem = Stem(ids.shape[1], slots)
-    driver.run(ids, slots, Plan(record=stem.entries, logits_at=slice(-1, None)))
+        return SharedPrefix()
+    slots = KVCache(len(driver.blocks), ids.shape[1], rows=1)
+    stem = SharedPrefix(ids.shape[1], slots)
+    driver.run(ids, slots, PassPlan(record=stem.entries, logits_at=slice(-1, None)))
     slots.length = stem.length
     return stem
 
 
-def clean_pass(driver: Driver, job: Job, stem: Stem) -> Clean:
+def clean_pass(driver: ForwardDriver, job: AblationJob, stem: SharedPrefix) -> BaselinePass:
     """Run prompt and baseline answer once, keeping what enters every layer."""
     layers = len(driver.blocks)
     draft, answer = job.draft, job.encoded.answer
-    slots = Slots(layers, job.length, rows=1) if stem.slots is None else stem.slots.grown(job.length)
-    clean = Clean(job, stem, slots)
+    slots = KVCache(layers, job.length, rows=1) if stem.slots is None else stem.slots.grown(job.length)
+    clean = BaselinePass(job, stem, slots)
     device = job.encoded.prompt.device
     ids = torch.cat([job.encoded.prompt, torch.tensor([draft[:-1]], dtype=torch.long, device=device)], dim=1)
-    driver.run(ids[:, stem.length :], slots, Plan(record=clean.entries, logits_at=slice(-1, None)))
+    driver.run(ids[:, stem.length :], slots, PassPlan(record=clean.entries, logits_at=slice(-1, None)))
     slots.length = ids.shape[1]
     common = next((at for at in range(min(len(answer), len(draft))) if answer[at] != draft[at]), len(answer))
     clean.shared = min(common, min(WINDOW, len(draft)) - 1, len(answer) - 1)
     if clean.shared < len(answer) - 1:
         slots.branch = job.prompt_length + clean.shared
-        driver.run(_branch_ids(clean), slots, Plan(record=clean.branch_entries, logits_at=slice(-1, None)))
+        driver.run(_branch_ids(clean), slots, PassPlan(record=clean.branch_entries, logits_at=slice(-1, None)))
         slots.branch = None
     return clean
 
 
-def _branch_ids(clean: Clean) -> Tensor:
+def _branch_ids(clean: BaselinePass) -> Tensor:
     tokens = clean.job.encoded.answer[clean.shared : -1]
     return torch.tensor([tokens], device=clean.job.encoded.prompt.device)  # (1, tokens)
 
 
-def lined_up(driver: Driver, rows: Sequence[Row], entries: dict[int, Entry]) -> list[Row]:
+def lined_up(driver: ForwardDriver, rows: Sequence[Row], entries: dict[int, LayerInput]) -> list[Row]:
     """Return *rows* in the order in which they join a pass by *entries*, their ``enters`` and ``holds`` set."""
     ordered = sorted(rows, key=lambda row: row.start)
     for row in ordered:
         # A family that takes no growing batch has all rows from the lowest layer on.
-        row.enters = row.start if driver.grows else ordered[0].start
-        row.holds = row.enters + (entries[row.enters].heads is not None)
+        row.entry_layer = row.start if driver.grows else ordered[0].start
+        row.holds = row.entry_layer + (entries[row.entry_layer].heads is not None)
     return ordered
 
 
@@ -125,33 +125,35 @@ def canary_for(rows: Sequence[Row]) -> Row:
     return Row(CANARY, -1, max(row.start for row in rows))
 
 
-def begin(driver: Driver, stem: Stem, rows: Sequence[Row]) -> Slots | None:
+def begin(driver: ForwardDriver, stem: SharedPrefix, rows: Sequence[Row]) -> KVCache | None:
     """Run the stem with the heads of *rows* off; return the keys and values that all its queries go on from."""
     if stem.slots is None:
         return None
     ordered = lined_up(driver, [*rows, canary_for(rows)], stem.entries)
-    slots = Slots(len(driver.blocks), stem.length)
-    device = stem.entries[ordered[0].enters].hidden.device
+    slots = KVCache(len(driver.blocks), stem.length)
+    device = stem.entries[ordered[0].entry_layer].hidden.device
     ids = torch.zeros(1 if driver.grows else len(ordered), stem.length, dtype=torch.long, device=device)
     driver.run(ids, slots, _plan(ordered, stem.entries, slice(-1, None)))
     slots.length = stem.length
     return slots
 
 
-def _plan(rows: Sequence[Row], entries: dict[int, Entry], logits_at: slice) -> Plan:
+def _plan(rows: Sequence[Row], entries: dict[int, LayerInput], logits_at: slice) -> PassPlan:
     switched = [(row.target, row.replacement) for row in rows]
-    device = entries[rows[0].enters].hidden.device
-    return joining_plan(switched, [row.enters for row in rows], entries, device, logits_at)
+    device = entries[rows[0].entry_layer].hidden.device
+    return joining_plan(switched, [row.entry_layer for row in rows], entries, device, logits_at)
 
 
-class Chunk:
+class RowChunk:
     """A few targets of neighbouring layers, verified together from the clean hidden state of the lowest."""
 
-    def __init__(self, driver: Driver, clean: Clean, rows: Sequence[Row], begun: Slots | None = None) -> None:
+    def __init__(
+        self, driver: ForwardDriver, clean: BaselinePass, rows: Sequence[Row], begun: KVCache | None = None
+    ) -> None:
         self.driver, self.clean = driver, clean
         self.rows = lined_up(driver, [*rows, canary_for(rows)], clean.entries)
         length = clean.job.length
-        self.slots = Slots(len(driver.blocks), length) if begun is None else begun.grown(length)
+        self.slots = KVCache(len(driver.blocks), length) if begun is None else begun.grown(length)
         self.noise = 0.0
         self.canary_left = False
 
@@ -184,7 +186,7 @@ class Chunk:
     def _run(self, start: int, end: int, predicted: int) -> Tensor:
         """Run positions *start* to *end* and return the last *predicted* logits, ``(rows, predicted, vocabulary)``."""
         own = slice(start - self.clean.stem.length, end - self.clean.stem.length)
-        entries = {row.enters: self.clean.entries[row.enters].at((slice(None), own)) for row in self.rows}
+        entries = {row.entry_layer: self.clean.entries[row.entry_layer].at((slice(None), own)) for row in self.rows}
         plan = _plan(self.rows, entries, slice(-predicted, None))
         return self.driver.run(self._dummy(end - start), self.slots, plan)
 
@@ -211,7 +213,7 @@ class Chunk:
             row.tokens = [*self.clean.job.draft[:first], *said]
             if left:
                 leaving.append(row)
-                row.origin = Origin(row.differs, buffers, index, clean, 0)
+                row.origin = KVOrigin(row.differs, buffers, index, clean, 0)
                 self.canary_left |= row.place < 0
             close = last_near_tie(leads, self.noise)
             row.near_tie = first + close if close else row.near_tie
@@ -236,7 +238,7 @@ class Chunk:
         parts = [logits[:, : clean.shared + 1]]  # (rows, shared + 1, vocabulary)
         if clean.branch_entries:
             self.slots.branch = clean.job.prompt_length + clean.shared
-            entries = {row.enters: clean.branch_entries[row.enters] for row in self.rows}
+            entries = {row.entry_layer: clean.branch_entries[row.entry_layer] for row in self.rows}
             dummy = self._dummy(_branch_ids(clean).shape[1])
             parts.append(self.driver.run(dummy, self.slots, _plan(self.rows, entries, slice(None))))
             self.slots.branch = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.report.format import p_value
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import count, one_line
+from reasoning_probe.utils.text import pluralise, shorten
 
 MOST = 10
 """Annotations of a kind that GitHub shows of a step; the last says how many more there are."""
@@ -23,14 +23,14 @@ def workflow_commands(run: Run) -> list[str]:
     if not gate:
         return []
     failed = [
-        one_line(check["line"], 400) + ("" if check.get("p_value") is None else f", p {p_value(check['p_value'])}")
+        shorten(check["line"], 400) + ("" if check.get("p_value") is None else f", p {p_value(check['p_value'])}")
         for check in gate["checks"]
         if check["passed"] is False
     ]
     worse = [
-        f"{one_line(found['dataset'], 40)} {one_line(found['item'], 60)}: right in the reference, now"
-        f" {one_line(found['answer'] if found['answer'] is not None else 'no answer', 60)!r},"
-        f" expected {one_line(found['expected'], 60)!r}"
+        f"{shorten(found['dataset'], 40)} {shorten(found['item'], 60)}: right in the reference, now"
+        f" {shorten(found['answer'] if found['answer'] is not None else 'no answer', 60)!r},"
+        f" expected {shorten(found['expected'], 60)!r}"
         for found in gate.get("regressions") or ()
     ]
     return [
@@ -42,7 +42,7 @@ def workflow_commands(run: Run) -> list[str]:
 def _first(lines: list[str], noun: str) -> list[str]:
     if len(lines) <= MOST:
         return lines
-    return [*lines[: MOST - 1], f"and {count(len(lines) - MOST + 1, f'more {noun}')}"]
+    return [*lines[: MOST - 1], f"and {pluralise(len(lines) - MOST + 1, f'more {noun}')}"]
 
 
 def _command(kind: str, title: str, text: str) -> str:

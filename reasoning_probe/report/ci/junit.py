@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-from reasoning_probe.utils.text import visible
+from reasoning_probe.utils.text import escape_control_characters
 
 _CLASS = "reasoning_probe.gate"
 
@@ -22,7 +22,10 @@ def with_gate(xml: str, gate: Mapping[str, Any]) -> str:
     if suite is None:
         return xml
     for check in gate["checks"]:
-        name, said = visible(f"{check['dataset']}-{check['rule']}"), visible(check["line"])
+        name, said = (
+            escape_control_characters(f"{check['dataset']}-{check['rule']}"),
+            escape_control_characters(check["line"]),
+        )
         case = ElementTree.SubElement(suite, "testcase", classname=_CLASS, name=name, time="0.000")
         counted = ["tests"]
         if check["passed"] is None:

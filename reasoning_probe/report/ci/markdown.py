@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from reasoning_probe.report.effects import Group, error_counts, groups, significant
+from reasoning_probe.report.effects import EffectGroup, error_counts, groups, significant
 from reasoning_probe.report.format import nats, p_value, percent, points
 from reasoning_probe.report.sentences import accuracy_sentence, curve_sentences, screening_sentences, sentences
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import count, one_line
+from reasoning_probe.utils.text import pluralise, shorten
 
 MOST_DATASETS = 30
 MOST_TARGETS = 10
@@ -39,7 +39,7 @@ def markdown_summary(run: Run) -> str:
     ]
     parts.append(_table(["dataset", "right", "accuracy", "95 % interval"], rows))
     if len(datasets) > MOST_DATASETS:
-        parts.append(f"and {count(len(datasets) - MOST_DATASETS, 'more dataset')}")
+        parts.append(f"and {pluralise(len(datasets) - MOST_DATASETS, 'more dataset')}")
     told = [group for group in groups(run) if group.significant or group.finding == "none"]
     parts += [_targets(group) for group in told[:MOST_DATASETS]]
     for title, ablated in (("Mistakes", False), ("Mistakes with a target off", True)):
@@ -81,11 +81,11 @@ def _gate(run: Run) -> str:
         told = f"{_plain(found['dataset'], 40)} {_plain(found['item'], 60)}: {_plain(answer, 60)}"
         lines.append(f"- right in the reference, wrong now: {told} instead of {_plain(found['expected'], 60)}")
     if len(worse) > MOST_TARGETS:
-        lines.append(f"- and {count(len(worse) - MOST_TARGETS, 'more item')} that got worse")
+        lines.append(f"- and {pluralise(len(worse) - MOST_TARGETS, 'more item')} that got worse")
     return "\n".join(lines)
 
 
-def _targets(group: Group) -> str:
+def _targets(group: EffectGroup) -> str:
     rows = [
         [
             _plain(row["target"]),
@@ -119,4 +119,4 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def _plain(text: str, width: int = 80) -> str:
     """Return somebody else's text as text: on one line, nothing in it read as Markdown or HTML."""
-    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", one_line(text, width))
+    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", shorten(text, width))

@@ -34,7 +34,7 @@ _STYLE = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class SvgFigure:
     """A figure, its title and its description; *name* begins its ids, *attributes* are more ones of its ``<svg>``."""
 
     figure: Figure
@@ -77,12 +77,12 @@ class Picture:
 
 
 @contextmanager
-def drawing(size: tuple[float, float]) -> Iterator[Figure]:
+def new_figure(size: tuple[float, float]) -> Iterator[Figure]:
     """Give a figure of *size* inches outside pyplot's global state, to be drawn in our style."""
-    from reasoning_probe.report.figures.notebook_figure import Drawing
+    from reasoning_probe.report.figures.notebook_figure import NotebookFigure
 
     with style():
-        yield Drawing(figsize=size)
+        yield NotebookFigure(figsize=size)
 
 
 @contextmanager

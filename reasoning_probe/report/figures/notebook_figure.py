@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from reasoning_probe.report.figures.figure import style
 
 
-class Drawing(Figure):
+class NotebookFigure(Figure):
     """A figure with a picture of its own for notebooks."""
 
     def _repr_png_(self) -> bytes:

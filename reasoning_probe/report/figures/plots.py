@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from reasoning_probe.report.effects import Row, by_cell, in_layer_order, layer_of
-from reasoning_probe.report.figures.figure import INK, Picture, drawing
+from reasoning_probe.report.figures.figure import INK, SvgFigure, new_figure
 from reasoning_probe.report.figures.measures import Measure
 from reasoning_probe.scoring.error_categories import CATEGORIES
-from reasoning_probe.utils.text import count
+from reasoning_probe.utils.text import pluralise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def heatmap(
     title: str,
     description: str,
     most_cell: float = 0.6,
-) -> Picture:
+) -> SvgFigure:
     """Return the layer x head map of *measure* over *rows*; cells of which none is there are marked unmeasured.
 
     *layers* are the model's attention layers and *columns* the parts of a layer: ``H0``, ``KV1``, ``MLP``; *most_cell*
@@ -67,7 +67,7 @@ def heatmap(
     wide, high = max(1.1, cell_in * wanted), max(0.8, cell_in * len(layers))
     left, top, right, bottom = 0.5, 0.1, 0.95, 0.32  # the margins, in inches
     size = (left + wide + right, top + high + bottom)
-    with drawing(size) as figure:
+    with new_figure(size) as figure:
         axes = figure.add_axes((left / size[0], bottom / size[1], wide / size[0], high / size[1]))
         bare = Rectangle((-0.5, -0.5), wanted, len(layers), fill=False, hatch="////", ec=_UNMEASURED, lw=0, zorder=-1)
         axes.add_patch(bare)  # what no cell covers stays hatched: not measured
@@ -111,7 +111,7 @@ def heatmap(
             f' data-grid="{" ".join(f"{side:.2f}" for side in box)}" data-columns="{" ".join(columns)}"'
             f' data-layers="{" ".join(map(str, layers))}" style="min-width:min({72 * size[0]:.0f}px,26rem)"'
         )
-        return Picture(figure, name, title, description, grid)
+        return SvgFigure(figure, name, title, description, grid)
 
 
 def layer_means(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
@@ -135,11 +135,11 @@ def layer_bars(
     name: str,
     title: str,
     description: str,
-) -> Picture:
+) -> SvgFigure:
     """Return a bar a layer, the mean effect of its heads, and a diamond where the layer was switched off as a whole."""
     layers = list(layers)[:MOST_CELLS]
     size = (max(3.2, min(6.4, 0.3 * len(layers) + 1.2)), 2.2)
-    with drawing(size) as figure:
+    with new_figure(size) as figure:
         axes = figure.add_axes((0.75 / size[0], 0.35 / size[1], 1 - 0.85 / size[0], 1 - 0.5 / size[1]))
         axes.axhline(0, color=INK, linewidth=0.8)
         bars = [100 * means.get(layer, 0.0) for layer in layers]
@@ -152,10 +152,10 @@ def layer_bars(
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(axis="x", length=0)
         axes.margins(y=0.12)
-        return Picture(figure, name, title, description)
+        return SvgFigure(figure, name, title, description)
 
 
-def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title: str, description: str) -> Picture:
+def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title: str, description: str) -> SvgFigure:
     """Return accuracy against the number of heads, a line with its 95 % band for each of *lines*.
 
     A line's points carry ``heads``, ``accuracy`` and ``ci95``.
@@ -163,7 +163,7 @@ def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title:
     from matplotlib.ticker import MaxNLocator
 
     styles = zip(("#D55E00", "#0072B2"), ("o", "s"), ("-", "--"), strict=True)
-    with drawing((5.4, 2.7)) as figure:
+    with new_figure((5.4, 2.7)) as figure:
         axes = figure.add_axes((0.12, 0.18, 0.86, 0.78))
         for (label, found), (colour, marker, dashes) in zip(lines.items(), styles, strict=False):
             heads = [point["heads"] for point in found]
@@ -177,13 +177,13 @@ def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, labelcolor="linecolor")
-        return Picture(figure, name, title, description)
+        return SvgFigure(figure, name, title, description)
 
 
-def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: str) -> Picture:
+def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: str) -> SvgFigure:
     """Return a pie of wrong answers by category; each slice carries its count, the page beside it the names."""
     total = sum(counts.values())
-    with drawing((2.3, 2.3)) as figure:
+    with new_figure((2.3, 2.3)) as figure:
         axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
         axes.pie(
             [number for _, number in counts.items()],
@@ -195,7 +195,7 @@ def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: 
             textprops={"ha": "center", "va": "center", "color": "black", "fontsize": 11},
             wedgeprops={"edgecolor": "white", "linewidth": 1.5},
         )
-        return Picture(figure, name, title, description)
+        return SvgFigure(figure, name, title, description)
 
 
 def category_colour(category: str) -> str:
@@ -218,6 +218,6 @@ def describe(rows: Sequence[Row], measure: Measure) -> str:
     ends = [ends(cells, key=lambda cell: cell[0])[1] for ends in (min, max)]
     lowest, highest = (f"{row['target']} {measure.shown(row)}" for row in ends)
     return (
-        f"{count(len(cells), 'head')}, from {lowest} to {highest} {measure.unit};"
+        f"{pluralise(len(cells), 'head')}, from {lowest} to {highest} {measure.unit};"
         f" significant: {', '.join(marked[:10]) or 'none'}{' and more' if len(marked) > 10 else ''}."
     )

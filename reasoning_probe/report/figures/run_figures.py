@@ -7,24 +7,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reasoning_probe.report.effects import Group, by_cell, columns_of, error_counts, groups
+from reasoning_probe.report.effects import EffectGroup, by_cell, columns_of, error_counts, groups
 from reasoning_probe.report.figures import plots
-from reasoning_probe.report.figures.figure import Picture
+from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure, category_shift, shifted
 from reasoning_probe.report.format import percent, points
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import CATEGORIES
-from reasoning_probe.utils.files import write_bytes, write_text
+from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text
 
 FOLDER = "figures"
 
 _CURVES = {"off": "the strongest heads off", "kept": "only the strongest heads on"}
 
 
-class GroupPictures:
+class GroupFigures:
     """The pictures of one dataset under one ablation; *index* makes their ids differ from the others' on the page."""
 
-    def __init__(self, run: Run, group: Group, index: int) -> None:
+    def __init__(self, run: Run, group: EffectGroup, index: int) -> None:
         self.group, self.index = group, index
         self.layers = layer_indices(run)[: plots.MOST_CELLS]
         heads = min(int(run.summary["model"]["heads"]), plots.MOST_CELLS)
@@ -41,7 +41,7 @@ class GroupPictures:
         ][:2]
         self.lines = {_CURVES.get(entry["kind"], str(entry["kind"])): entry["points"] for entry in self.curves}
 
-    def heatmap(self, measure: Measure, letter: str, most_cell: float = 0.6) -> Picture:
+    def heatmap(self, measure: Measure, letter: str, most_cell: float = 0.6) -> SvgFigure:
         """Return the map of *measure*; *letter* makes its ids differ from the other maps'."""
         return plots.heatmap(
             self.group.rows,
@@ -54,12 +54,12 @@ class GroupPictures:
             most_cell=most_cell,
         )
 
-    def shift_maps(self) -> dict[str, Picture]:
+    def shift_maps(self) -> dict[str, SvgFigure]:
         """Return a small map for each category that changes."""
         shown = list(self.shifts.items())[: len(CATEGORIES)] if self.cells else []
         return {category: self.heatmap(measure, f"s{at}", 0.32) for at, (category, measure) in enumerate(shown)}
 
-    def layer_bars(self) -> Picture | None:
+    def layer_bars(self) -> SvgFigure | None:
         """Return the bar chart of the layers, where there is anything to see."""
         if not any(self.means.values()) and not self.whole:
             return None
@@ -68,7 +68,7 @@ class GroupPictures:
         name = f"rp-m{self.index}b"
         return plots.layer_bars(self.means, self.whole, self.layers, name=name, title=title, description=said)
 
-    def curve(self) -> Picture | None:
+    def curve(self) -> SvgFigure | None:
         """Return the cumulative curve, where the run has one."""
         if not self.lines:
             return None
@@ -79,7 +79,7 @@ class GroupPictures:
         title = f"Accuracy by the number of heads, {self.group.dataset}"
         return plots.curve(self.lines, name=f"rp-m{self.index}c", title=title, description=said)
 
-    def named(self) -> Iterator[tuple[str, Picture]]:
+    def named(self) -> Iterator[tuple[str, SvgFigure]]:
         """Yield what the page shows of the group, each with a word for it."""
         if self.cells:
             if self.group.finding != "floor":
@@ -98,20 +98,20 @@ def layer_indices(run: Run) -> list[int]:
     return list(model.get("layer_indices") or range(min(model["layers"], plots.MOST_CELLS)))
 
 
-def mistakes_pie(counts: Mapping[str, int], *, ablated: bool) -> Picture:
+def mistakes_pie(counts: Mapping[str, int], *, ablated: bool) -> SvgFigure:
     """Return the pie of wrong answers by category, of the baseline or of all ablated cases."""
     said = ", ".join(f"{category} {number:,}" for category, number in counts.items())
     what = "of all cases with a target off" if ablated else "with nothing switched off"
     return plots.error_pie(counts, name=f"rp-e{ablated:d}", title=f"Wrong answers {what}", description=said)
 
 
-def pictures(run: Run) -> Iterator[tuple[str, Picture]]:
+def run_figures(run: Run) -> Iterator[tuple[str, SvgFigure]]:
     """Yield every picture of the page with a name for its file: ``arithmetic-accuracy``, ``mistakes``."""
     shown = groups(run)
     several = len({group.ablation for group in shown}) > 1
     for index, group in enumerate(shown):
         begin = f"{group.dataset}-{group.ablation}" if several else group.dataset
-        for word, picture in GroupPictures(run, group, index).named():
+        for word, picture in GroupFigures(run, group, index).named():
             yield f"{begin}-{word}", picture
     for ablated, name in ((False, "mistakes"), (True, "mistakes-with-a-target-off")):
         if counts := error_counts(run, ablated=ablated):
@@ -122,11 +122,11 @@ def write_figures(folder: Path, run: Run) -> list[Path]:
     """Write every picture of *run*'s page into *folder* as SVG and as PNG; makes the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for name, picture in pictures(run):
+    for name, picture in run_figures(run):
         stem = base = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:80].strip(".-") or "figure"
         while (path := folder / f"{stem}.svg") in written:  # names may differ in what no file's name can hold
             stem = f"{base}-{len(written)}"
-        write_text(path, picture.svg() + "\n")
-        write_bytes(path.with_name(f"{stem}.png"), picture.png())
+        atomic_write_text(path, picture.svg() + "\n")
+        atomic_write_bytes(path.with_name(f"{stem}.png"), picture.png())
         written += [path, path.with_name(f"{stem}.png")]
     return written

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from reasoning_probe.report.figures.run_figures import GroupPictures
+from reasoning_probe.report.figures.run_figures import GroupFigures
 from reasoning_probe.report.format import nats, percent
 from reasoning_probe.report.html.elements import details, figure, minus, note, row, table, whole
-from reasoning_probe.report.sentences import Entry, _told
-from reasoning_probe.utils.text import count, escape, listed
+from reasoning_probe.report.sentences import Entry, curve_notes
+from reasoning_probe.utils.text import escape, join_names, pluralise
 
 
-def curve_html(pictures: GroupPictures) -> str:
+def curve_html(pictures: GroupFigures) -> str:
     """Return the curve of a dataset under one ablation with its numbers; empty where there is none."""
     picture, found = pictures.curve(), {str(entry["kind"]): entry for entry in pictures.curves}
     if picture is None:
@@ -29,7 +29,7 @@ def curve_html(pictures: GroupPictures) -> str:
     ]
     head = ["line", "heads", "right", "accuracy", "95 % interval", "log-prob. (nats)", "if effects added up"]
     caption = "Accuracy as heads are switched off, or kept, one after the other, the strongest first; bands at 95 %."
-    notes = [*_told(found, pictures.group.dataset), *_notes(pictures.curves[0])]
+    notes = [*curve_notes(found, pictures.group.dataset), *_notes(pictures.curves[0])]
     body = figure(picture.svg(), caption) + "".join(map(note, notes))
     return details("Cumulative curve", body + details("Numbers of the curve", table(picture.title, head, rows)))
 
@@ -38,9 +38,9 @@ def _notes(entry: Entry) -> list[str]:
     """Return how the order came about, and what it is worth."""
     orders = entry.get("orders", 1)
     order = f"In about this order, each of {orders} parts of the run by its own" if orders > 1 else "In this order"
-    said = [f"{order}: {listed([str(target) for target in entry['order']], 12)}."]
+    said = [f"{order}: {join_names([str(target) for target in entry['order']], 12)}."]
     if entry.get("held_out"):
-        chose = count(entry["ranked_on"], "item")
+        chose = pluralise(entry["ranked_on"], "item")
         said.append(f"{chose} chose the order, by the log-probability lost; others are measured here.")
     elif "held_out" in entry:
         said.append(

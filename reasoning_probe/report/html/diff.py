@@ -19,7 +19,7 @@ class Excerpt(NamedTuple):
     after: str
 
 
-def part(text: str, other: str, most: int) -> Excerpt:
+def split_at_difference(text: str, other: str, most: int) -> Excerpt:
     """Return *text*, at most about *most* characters of it, parted at its first token that differs from *other*.
 
     A token here is a word, a number or a sign with the blanks before it, as most tokenizers cut: a run's files do not

@@ -17,7 +17,7 @@ from reasoning_probe.report.sentences import accuracy_sentence, remarks, sentenc
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import DEFINITIONS
-from reasoning_probe.utils.text import count, escape
+from reasoning_probe.utils.text import escape, pluralise
 
 
 def findings_html(run: Run) -> str:
@@ -60,11 +60,11 @@ def _verdict(run: Run) -> str:
     model = run.summary["model"]
     facts = [
         model.get("architecture"),
-        f"{count(model['layers'], 'layer')} of {count(model['heads'], 'head')}" if model["heads"] else None,
+        f"{pluralise(model['layers'], 'layer')} of {pluralise(model['heads'], 'head')}" if model["heads"] else None,
         model.get("dtype"),
         model.get("device"),
         f"{run.summary['ablation']} ablation" if run.summary["targets"] else None,
-        count(len(run.outcomes), "case"),
+        pluralise(len(run.outcomes), "case"),
     ]
     found = sentences(run) or ["Nothing was switched off; --ablate-heads shows which heads the answers depend on."]
     return (

@@ -8,7 +8,7 @@ from reasoning_probe.report.format import p_value
 from reasoning_probe.report.html.elements import details, minus, name, note, prose, row, table
 from reasoning_probe.report.sentences import screening_sentences
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import count, escape
+from reasoning_probe.utils.text import escape, pluralise
 
 MOST_ROWS = 100
 _MARKS = {True: "✓", False: "✗", None: "○"}
@@ -48,7 +48,7 @@ def _regressions(found: list[dict[str, Any]]) -> str:
     ]
     caption = "Right in the reference, wrong now" + (f": the first {MOST_ROWS}" if len(found) > MOST_ROWS else "")
     head = ["dataset", "item", "question", "expected", "answered"]
-    return details(f"{count(len(found), 'answer')} that got worse", table(caption, head, rows))
+    return details(f"{pluralise(len(found), 'answer')} that got worse", table(caption, head, rows))
 
 
 def _significance(p: float | None) -> str:
@@ -65,9 +65,9 @@ def _control(run: Run) -> str:
     if not control:
         return ""
     return note(
-        f"Control: {count(control['sentences'], 'neutral sentence')} of {count(control['tokens'], 'token')} have a"
-        f" log-probability of {minus(format(control['logprob'], '+.2f'))} nats a token with nothing switched off. A"
-        " target that lowers this, too, breaks the model rather than its reasoning: see the ranking's last column."
+        f"Control: {pluralise(control['sentences'], 'neutral sentence')} of {pluralise(control['tokens'], 'token')}"
+        f" have a log-probability of {minus(format(control['logprob'], '+.2f'))} nats a token with nothing switched off."
+        " A target that lowers this, too, breaks the model rather than its reasoning: see the ranking's last column."
     )
 
 
@@ -86,7 +86,9 @@ def _rank_changes(run: Run) -> str:
     ]
     head = ["target", "dataset", *(f"rank, {ablation}" for ablation in ablations)]
     caption = "These rank differently by what replaces a head's output, so one ablation alone does not tell"
-    return details(f"{count(len(changes), 'target')} whose rank changes between ablations", table(caption, head, rows))
+    return details(
+        f"{pluralise(len(changes), 'target')} whose rank changes between ablations", table(caption, head, rows)
+    )
 
 
 def _screening(run: Run) -> str:
@@ -96,7 +98,7 @@ def _screening(run: Run) -> str:
 def _reference(run: Run) -> str:
     return "".join(
         note(
-            f"{ablation} ablation: replaced from {count(_prompts(entry), 'reference prompt')}"
+            f"{ablation} ablation: replaced from {pluralise(_prompts(entry), 'reference prompt')}"
             + (f", averaged by {entry['averaged']}" if entry.get("averaged") else "")
             + (f", seed {entry['seed']}" if entry.get("seed") is not None else "")
             + "".join(f"; {dataset} {used['sha256'][:12]}" for dataset, used in list(entry["datasets"].items())[:8])

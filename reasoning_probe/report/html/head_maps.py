@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from reasoning_probe.report.effects import Finding, Group, Row, groups, moves_logprob, significant
+from reasoning_probe.report.effects import EffectGroup, Finding, Row, groups, moves_logprob, significant
 from reasoning_probe.report.figures import plots
-from reasoning_probe.report.figures.figure import Picture
+from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure
-from reasoning_probe.report.figures.run_figures import GroupPictures
+from reasoning_probe.report.figures.run_figures import GroupFigures
 from reasoning_probe.report.format import nats, p_value, points
 from reasoning_probe.report.html.curves import curve_html
 from reasoning_probe.report.html.elements import details, figure, minus, name, note, row, table, whole
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import count, escape
+from reasoning_probe.utils.text import escape, pluralise
 
 MOST_RANKED = 20
 """Rows of a table of ranked targets; the next ones open beneath it."""
@@ -42,7 +42,7 @@ def maps_html(run: Run) -> str:
     )
 
 
-def _label(group: Group, shown: Sequence[Group]) -> str:
+def _label(group: EffectGroup, shown: Sequence[EffectGroup]) -> str:
     several = len({other.ablation for other in shown}) > 1
     ablation = f" · {escape(group.ablation)} ablation" if several else ""
     found = f"{len(group.significant)} significant" if group.significant else _SHORT[group.finding]
@@ -52,9 +52,9 @@ def _label(group: Group, shown: Sequence[Group]) -> str:
 class _Panel:
     """What is shown of one dataset under one ablation; *index* makes its ids and tells the script its data."""
 
-    def __init__(self, run: Run, group: Group, index: int) -> None:
+    def __init__(self, run: Run, group: EffectGroup, index: int) -> None:
         self.group, self.index = group, index
-        self.pictures = GroupPictures(run, group, index)
+        self.pictures = GroupFigures(run, group, index)
         self.layers, self.columns, self.cells = self.pictures.layers, self.pictures.columns, self.pictures.cells
 
     def html(self) -> str:
@@ -86,7 +86,7 @@ class _Panel:
         kinds = list(dict.fromkeys(words[column[0]] for column in self.columns))
         return f"one {kinds[0]}" if len(kinds) == 1 else f"one {', '.join(kinds[:-1])} or {kinds[-1]}"
 
-    def _figure(self, picture: Picture, caption: str) -> str:
+    def _figure(self, picture: SvgFigure, caption: str) -> str:
         return figure(picture.svg(), caption, f' data-map="{self.index}"')
 
     def _numbers(self) -> str:
@@ -166,7 +166,7 @@ def ranked_html(run: Run) -> str:
     )
 
 
-def _ranking(group: Group, index: int, control: dict[tuple[str, str], dict[str, Any]]) -> str:
+def _ranking(group: EffectGroup, index: int, control: dict[tuple[str, str], dict[str, Any]]) -> str:
     head = [
         group.noun,
         "accuracy (points)",
@@ -204,7 +204,7 @@ def _ranking(group: Group, index: int, control: dict[tuple[str, str], dict[str, 
                 *([_neutral(known)] if control else []),
             )
         )
-    caption = f"{group.dataset}: {count(group.items, 'item')}, paired with the baseline, intervals at 95 %"
+    caption = f"{group.dataset}: {pluralise(group.items, 'item')}, paired with the baseline, intervals at 95 %"
     cut = f"; the {MOST_RANKED} strongest of {len(group.rows):,}" if len(rows) > MOST_RANKED else ""
     shown = table(caption + cut, head, rows[:MOST_RANKED])
     if cut:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from reasoning_probe.report.effects import changed
+from reasoning_probe.report.effects import answer_changed
 from reasoning_probe.report.format import nats
-from reasoning_probe.report.html.diff import part
+from reasoning_probe.report.html.diff import split_at_difference
 from reasoning_probe.report.html.elements import details, name, note, table
 from reasoning_probe.results.outcome import BASELINE, Choice, Outcome
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import count, escape, listed, one_line
+from reasoning_probe.utils.text import escape, join_names, pluralise, shorten
 
 MOST_ITEMS = 1000
 """Items listed a dataset; the wrong and the changed ones come first where there are more."""
@@ -37,12 +37,14 @@ def items_html(run: Run) -> str:
     asked = _by_item(run.outcomes)
     ablated = sum(item.ablated for items in asked.values() for item in items)
     unchanged = ablated - sum(len(item.changed) for items in asked.values() for item in items)
-    said = f"{count(ablated, 'ablated case')}, {unchanged:,} unchanged (not listed)." if ablated else ""
+    said = f"{pluralise(ablated, 'ablated case')}, {unchanged:,} unchanged (not listed)." if ablated else ""
     parts, room = [note(said)] if said else [], MOST_CHARACTERS
     for dataset, items in asked.items():
         wrong = sum(item.baseline is not None and not item.baseline.correct for item in items)
         moved = sum(bool(item.changed) for item in items)
-        facts = f"{count(len(items), 'item')}, {wrong:,} wrong" + (f", {moved:,} changed by a target" if moved else "")
+        facts = f"{pluralise(len(items), 'item')}, {wrong:,} wrong" + (
+            f", {moved:,} changed by a target" if moved else ""
+        )
         shown = []
         for item in _listed(items):
             shown.append(_item(item))
@@ -65,7 +67,7 @@ def _by_item(outcomes: Sequence[Outcome]) -> dict[str, list[_Asked]]:
         item = asked[outcome.dataset][outcome.item]
         if outcome.target != BASELINE and item.baseline is not None:
             item.ablated += 1
-            if changed(outcome, item.baseline):
+            if answer_changed(outcome, item.baseline):
                 item.changed.append(outcome)
     return {dataset: [item for item in items.values() if item.baseline] for dataset, items in asked.items()}
 
@@ -81,14 +83,14 @@ def _listed(items: Sequence[_Asked]) -> Sequence[_Asked]:
 def _item(item: _Asked) -> str:
     outcome = item.baseline
     assert outcome is not None
-    facts = [f"answered {one_line(outcome.answer, 40) if outcome.answer is not None else 'nothing'}"]
+    facts = [f"answered {shorten(outcome.answer, 40) if outcome.answer is not None else 'nothing'}"]
     if not outcome.correct:
-        facts += [f"expected {one_line(outcome.expected, 40)}", outcome.category or "wrong"]
+        facts += [f"expected {shorten(outcome.expected, 40)}", outcome.category or "wrong"]
     if item.changed:
         facts.append(f"{len(item.changed):,} of {item.ablated:,} changed it")
     verdict = '<span class="rp-right">✓ right</span>' if outcome.correct else '<span class="rp-wrong">✗ wrong</span>'
     summary = (
-        f'{verdict} <bdi>{escape(one_line(outcome.question, 140))}</bdi> <span class="rp-facts"><bdi>'
+        f'{verdict} <bdi>{escape(shorten(outcome.question, 140))}</bdi> <span class="rp-facts"><bdi>'
         f"{escape(' · '.join(facts))}</bdi></span>"
     )
     return details(summary, _answered(outcome) + _changes(item, outcome), attributes=' class="rp-item"')
@@ -127,14 +129,16 @@ def _changes(item: _Asked, baseline: Outcome) -> str:
     rows = []
     for same in ranked[:MOST_CHANGES]:
         first = same[0]
-        off = listed([outcome.target for outcome in same], 12) + (f" ({first.ablation})" if several else "")
+        off = join_names([outcome.target for outcome in same], 12) + (f" ({first.ablation})" if several else "")
         verdict = '<span class="rp-right">✓ right</span>' if first.correct else f"✗ {_mistake(first)}"
         rows.append(
             f'<tr><th scope="row">{name(off)}</th><td>{_verbatim(first.response, baseline.response)}</td>'
             f"<td>{_extracted(first)}</td><td>{verdict}</td></tr>"
         )
     rest = sum(len(same) for same in ranked[MOST_CHANGES:])
-    caption = "Switched off, the answer changed" + (f"; {count(rest, 'more case')} in outcomes.jsonl" if rest else "")
+    caption = "Switched off, the answer changed" + (
+        f"; {pluralise(rest, 'more case')} in outcomes.jsonl" if rest else ""
+    )
     return table(caption, ["off", "answered", "extracted", "verdict"], rows)
 
 
@@ -157,5 +161,5 @@ def _verbatim(text: str, beside: str | None = None) -> str:
         return "<em>nothing</em>"
     if beside is None:
         return f'<pre dir="auto">{escape(_cut(text))}</pre>'
-    before, differs, after = map(escape, part(text, beside, MOST_TEXT))
+    before, differs, after = map(escape, split_at_difference(text, beside, MOST_TEXT))
     return f'<pre dir="auto">{before}{f"<mark>{differs}</mark>" if differs else ""}{after}</pre>'

@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 
 from reasoning_probe.report.html.elements import package_file
-from reasoning_probe.utils.text import count
+from reasoning_probe.utils.text import pluralise
 
 
-def mended_page(page: str, totals: Mapping[str, int], listed: int, dropped: int = 0, css: str = "") -> str:
+def patch_pytest_html(page: str, totals: Mapping[str, int], listed: int, dropped: int = 0, css: str = "") -> str:
     """Return pytest-html's *page* with what it lacks.
 
     *totals* are the tests by outcome, as pytest-html spells them (``passed``, ``xfailed``), of which *listed* have a
@@ -73,7 +73,7 @@ def _counted(tests: str, totals: Mapping[str, int], listed: int, dropped: int) -
     note = f" The table lists {listed:,} of them; an ablated case that changed nothing has no row."
     if dropped:
         note += f" {dropped:,} more are left out to keep the page quick: see outcomes.jsonl."
-    tests = re.sub(r"^\d+ tests? took", f"{count(ran, 'test')} took", tests, count=1)
+    tests = re.sub(r"^\d+ tests? took", f"{pluralise(ran, 'test')} took", tests, count=1)
     if listed < everything:
         tests = tests.replace("</p>", f"{note}</p>", 1)
     for outcome, number in totals.items():

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from reasoning_probe.report.effects import Group, Row, changed, groups, significant
+from reasoning_probe.report.effects import EffectGroup, Row, answer_changed, groups, significant
 from reasoning_probe.report.format import nats, p_value, points
-from reasoning_probe.report.html.diff import part
+from reasoning_probe.report.html.diff import split_at_difference
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import one_line, visible
+from reasoning_probe.utils.text import escape_control_characters, shorten
 
 MOST_CHARACTERS = 1_500_000
 """Size of the flipped items in all; every target gets its first ones before any gets its next."""
@@ -35,19 +35,26 @@ def script_data(run: Run) -> str:
     """
     texts, shown = _Texts(), groups(run)
     targets: list[dict[str, dict[str, Any]]] = [
-        {visible(row["target"]): {"effect": effect_lines(row), "flips": [], "more": 0} for row in group.rows}
+        {
+            escape_control_characters(row["target"]): {"effect": effect_lines(row), "flips": [], "more": 0}
+            for row in group.rows
+        }
         for group in shown
     ]
     listed = 0
     for at, target, flip in _in_turn(run, shown):
-        entry = targets[at][visible(target)]
+        entry = targets[at][escape_control_characters(target)]
         if texts.characters + 60 * listed > MOST_CHARACTERS:
             entry["more"] += 1
             continue
         listed += 1
         entry["flips"].append(_flip(flip, texts))
     maps = [
-        {"dataset": visible(group.dataset), "ablation": visible(group.ablation), "targets": mine}
+        {
+            "dataset": escape_control_characters(group.dataset),
+            "ablation": escape_control_characters(group.ablation),
+            "targets": mine,
+        }
         for group, mine in zip(shown, targets, strict=True)
     ]
     data = {"kinds": _KINDS, "texts": list(texts.numbers), "maps": maps}
@@ -65,7 +72,7 @@ class _Texts:
         self.characters = 0
 
     def number(self, text: str) -> int:
-        shown = visible(text)
+        shown = escape_control_characters(text)
         if shown not in self.numbers:
             self.numbers[shown] = len(self.numbers)
             self.characters += len(shown) + 3
@@ -84,7 +91,7 @@ def effect_lines(row: Row) -> list[str]:
     ]
 
 
-def _in_turn(run: Run, shown: Sequence[Group]) -> Iterator[tuple[int, str, Flip]]:
+def _in_turn(run: Run, shown: Sequence[EffectGroup]) -> Iterator[tuple[int, str, Flip]]:
     """Yield every target's first flip, then every target's second, and so on."""
     flips = _flips(run.outcomes)
     mine = [
@@ -103,7 +110,7 @@ def _flips(outcomes: Sequence[Outcome]) -> Mapping[tuple[str, str, str], list[Fl
     found: dict[tuple[str, str, str], list[Flip]] = {}
     for outcome in outcomes:
         baseline = baselines.get(outcome.item_key)
-        if outcome.target != BASELINE and baseline is not None and changed(outcome, baseline):
+        if outcome.target != BASELINE and baseline is not None and answer_changed(outcome, baseline):
             kind = 2 if outcome.correct == baseline.correct else int(outcome.correct)
             key = (outcome.dataset, str(outcome.ablation), outcome.target)
             found.setdefault(key, []).append((kind, baseline, outcome))
@@ -115,11 +122,11 @@ def _flips(outcomes: Sequence[Outcome]) -> Mapping[tuple[str, str, str], list[Fl
 def _flip(flip: Flip, texts: _Texts) -> list[Any]:
     kind, baseline, outcome = flip
     both = ((baseline.response, outcome.response), (outcome.response, baseline.response))
-    parted = [[texts.number(piece) for piece in part(text, other, MOST_TEXT)] for text, other in both]
-    said = (one_line(baseline.question, 400), one_line(baseline.expected, 60), _answer(baseline), _answer(outcome))
+    parted = [[texts.number(piece) for piece in split_at_difference(text, other, MOST_TEXT)] for text, other in both]
+    said = (shorten(baseline.question, 400), shorten(baseline.expected, 60), _answer(baseline), _answer(outcome))
     return [kind, *map(texts.number, said), *parted]
 
 
 def _answer(outcome: Outcome) -> str:
-    mistake = "right" if outcome.correct else one_line(outcome.category or "wrong", 60)
-    return f"{'nothing' if outcome.answer is None else one_line(outcome.answer, 60)} ({mistake})"
+    mistake = "right" if outcome.correct else shorten(outcome.category or "wrong", 60)
+    return f"{'nothing' if outcome.answer is None else shorten(outcome.answer, 60)} ({mistake})"

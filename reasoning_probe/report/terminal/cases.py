@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from reasoning_probe.results.outcome import Outcome
-from reasoning_probe.utils.text import one_line
+from reasoning_probe.utils.text import shorten
 
 
 def failure_text(outcome: Outcome) -> str:
     """Return what a failed baseline case says: question, expected, answered, category."""
-    answer = "nothing" if outcome.answer is None else one_line(outcome.answer, 60)
-    reason = f": {one_line(outcome.reason, 160)}" if outcome.reason else ""
+    answer = "nothing" if outcome.answer is None else shorten(outcome.answer, 60)
+    reason = f": {shorten(outcome.reason, 160)}" if outcome.reason else ""
     return "\n".join(
         [
-            f"question  {one_line(outcome.question, 200)}",
-            f"expected  {one_line(outcome.expected, 60)}",
+            f"question  {shorten(outcome.question, 200)}",
+            f"expected  {shorten(outcome.expected, 60)}",
             f"answered  {answer}",
-            f"response  {one_line(outcome.response, 120)}",
+            f"response  {shorten(outcome.response, 120)}",
             f"mistake   {_category(outcome)}{reason}",
         ]
     )
@@ -23,15 +23,15 @@ def failure_text(outcome: Outcome) -> str:
 
 def baseline_line(outcome: Outcome) -> str:
     """Return why an answer is wrong where a gate decides: ``wrong_label: answered yes, expected Unknown``."""
-    answer = "nothing" if outcome.answer is None else one_line(outcome.answer, 60)
-    return f"{_category(outcome)}: answered {answer}, expected {one_line(outcome.expected, 60)}"
+    answer = "nothing" if outcome.answer is None else shorten(outcome.answer, 60)
+    return f"{_category(outcome)}: answered {answer}, expected {shorten(outcome.expected, 60)}"
 
 
 def ablated_line(outcome: Outcome, baseline: Outcome | None) -> str:
     """Return why an ablated case is wrong: ``L3H7 off: wrong_operation, baseline was right``."""
     was = "" if baseline is None else f", baseline was {'right' if baseline.correct else 'wrong too'}"
-    return f"{one_line(outcome.target, 60)} off: {_category(outcome)}{was}"
+    return f"{shorten(outcome.target, 60)} off: {_category(outcome)}{was}"
 
 
 def _category(outcome: Outcome) -> str:
-    return one_line(outcome.category or "unclassified", 40)
+    return shorten(outcome.category or "unclassified", 40)

@@ -11,7 +11,7 @@ from reasoning_probe.report.terminal.tables import table
 from reasoning_probe.results.compare import Comparison, DatasetChange, TargetChange
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import ALPHA
-from reasoning_probe.utils.text import count, listed, one_line
+from reasoning_probe.utils.text import join_names, pluralise, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,13 +24,13 @@ def show_comparison(
 ) -> None:
     """Print *found*, with the *most* first of the changed answers and of the changed effects."""
     for letter, (folder, run) in (("A", first), ("B", second)):
-        console.print(one_line(f"{letter} = {folder}: {accuracy_sentence(run)}", 400), style="bold")
+        console.print(shorten(f"{letter} = {folder}: {accuracy_sentence(run)}", 400), style="bold")
     for name, one, other in found.settings:
-        console.print(one_line(f"{name}: {one_line(one, 60)} in A, {one_line(other, 60)} in B", 200), style="dim")
+        console.print(shorten(f"{name}: {shorten(one, 60)} in A, {shorten(other, 60)} in B", 200), style="dim")
     for note in found.notes:
         console.print(f"{note}.")
     for sentence in sentences(found):
-        console.print(f"- {one_line(sentence, 1000)}")
+        console.print(f"- {shorten(sentence, 1000)}")
     console.print()
     head = ["dataset", "A", "B", "points", "95 % interval", "lost", "won", "p", "p (Holm)", "nats"]
     console.print(table("Accuracy, B against A over the same items", head, map(_accuracy, found.datasets)))
@@ -39,9 +39,9 @@ def show_comparison(
         rows = [
             (
                 change.what,
-                f"{one_line(change.first.dataset, 20)} {one_line(change.first.item, 30)}",
-                one_line(change.first.question, 60),
-                one_line(change.first.expected, 20),
+                f"{shorten(change.first.dataset, 20)} {shorten(change.first.item, 30)}",
+                shorten(change.first.question, 60),
+                shorten(change.first.expected, 20),
                 _answer(change.first.answer),
                 _answer(change.second.answer),
             )
@@ -65,15 +65,15 @@ def sentences(found: Comparison) -> list[str]:
         chance = ", which may be chance" if effect.delta and effect.p_adjusted > ALPHA else ""
         said.append(
             f"{change.dataset}: {effect.flips_to_wrong:,} lost and {effect.flips_to_right:,} won of"
-            f" {count(effect.items, 'item')}, {by}{chance}"
+            f" {pluralise(effect.items, 'item')}, {by}{chance}"
             f" (p {p_value(effect.p_adjusted)})."
         )
     if found.targets:
         clear_targets = [target for target in found.targets if target.significant]
         names = [f"{target.target} on {target.dataset}" for target in clear_targets]
-        what = count(len(found.targets), "effect")
+        what = pluralise(len(found.targets), "effect")
         if names:
-            said.append(f"{len(names):,} of {what} changed significantly: {listed(names, 4)}.")
+            said.append(f"{len(names):,} of {what} changed significantly: {join_names(names, 4)}.")
         else:
             said.append(f"None of {what} changed significantly.")
     return said
@@ -120,4 +120,4 @@ def _interval(ends: tuple[float, float] | None) -> str:
 
 
 def _answer(answer: str | None) -> str:
-    return "(none)" if answer is None else one_line(answer, 30)
+    return "(none)" if answer is None else shorten(answer, 30)

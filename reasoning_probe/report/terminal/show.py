@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reasoning_probe.report.effects import Group, error_counts, groups, significant
+from reasoning_probe.report.effects import EffectGroup, error_counts, groups, significant
 from reasoning_probe.report.format import nats, p_value, percent, points
 from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, remarks, sentences
-from reasoning_probe.report.terminal.summary import engine_lines, gate_said
+from reasoning_probe.report.terminal.summary import engine_lines, gate_lines
 from reasoning_probe.report.terminal.tables import bar, table
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import count, one_line
+from reasoning_probe.utils.text import pluralise, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,17 +21,17 @@ MOST_DATASETS = 50
 STYLES = {"good": "green", "bad": "red", "warning": "yellow"}
 
 
-def show(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
+def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
     """Print what *run* found, with the *most* strongest targets of each dataset."""
     model = run.summary["model"]
     facts = [str(model.get(key)) for key in ("architecture", "dtype", "device") if model.get(key)]
-    facts.append(f"{count(model['layers'], 'layer')} of {count(model['heads'], 'head')}")
-    facts.append(count(len(run.outcomes), "outcome"))
-    console.print(one_line(accuracy_sentence(run), 400), style="bold")
-    console.print(one_line(", ".join(facts), 400), style="dim")
+    facts.append(f"{pluralise(model['layers'], 'layer')} of {pluralise(model['heads'], 'head')}")
+    facts.append(pluralise(len(run.outcomes), "outcome"))
+    console.print(shorten(accuracy_sentence(run), 400), style="bold")
+    console.print(shorten(", ".join(facts), 400), style="dim")
     for sentence in [*sentences(run), *control_sentences(run)]:
-        console.print(f"- {one_line(sentence, 1000)}")
-    for said, style in gate_said(run):
+        console.print(f"- {shorten(sentence, 1000)}")
+    for said, style in gate_lines(run):
         console.print(said, style=STYLES.get(style))
     console.print()
     console.print(_accuracies(run))
@@ -41,11 +41,11 @@ def show(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
     if mistakes is not None:
         console.print(mistakes)
     for remark in remarks(run):
-        console.print(one_line(remark, 400))
+        console.print(shorten(remark, 400))
     for skip in run.summary["skipped"][:most]:
-        console.print(one_line(f"skipped: {skip['dataset']} {skip['item']}: {skip['reason']}", 400))
+        console.print(shorten(f"skipped: {skip['dataset']} {skip['item']}: {skip['reason']}", 400))
     if len(run.summary["skipped"]) > most:
-        console.print(f"skipped: {count(len(run.summary['skipped']) - most, 'more item')}")
+        console.print(f"skipped: {pluralise(len(run.summary['skipped']) - most, 'more item')}")
     for line in engine_lines(run):
         console.print(line, style="dim")
 
@@ -62,11 +62,11 @@ def _accuracies(run: Run) -> Shown:
         )
         for name, entry in list(entries)[:MOST_DATASETS]
     ]
-    left = f", {count(len(entries) - len(rows), 'more dataset')} in run.json" if len(entries) > len(rows) else ""
+    left = f", {pluralise(len(entries) - len(rows), 'more dataset')} in run.json" if len(entries) > len(rows) else ""
     return table(f"Nothing switched off{left}", ["dataset", "right", "accuracy", "95 % interval", ""], rows)
 
 
-def _targets(group: Group, most: int) -> Shown:
+def _targets(group: EffectGroup, most: int) -> Shown:
     rows = [
         (
             row["target"] + (" *" if significant(row) else ""),
@@ -80,7 +80,7 @@ def _targets(group: Group, most: int) -> Shown:
         for row in group.rows[:most]
     ]
     cut = f", the strongest {len(rows)} of {len(group.rows):,}" if len(rows) < len(group.rows) else ""
-    title = f"{one_line(group.dataset, 40)}, {one_line(group.ablation, 20)} ablation{cut}; * is significant"
+    title = f"{shorten(group.dataset, 40)}, {shorten(group.ablation, 20)} ablation{cut}; * is significant"
     return table(title, [group.noun, "points", "95 % interval", "lost", "won", "p (Holm)", "nats"], rows)
 
 

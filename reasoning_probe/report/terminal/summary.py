@@ -15,13 +15,13 @@ from reasoning_probe.report.format import p_value, percent, points
 from reasoning_probe.report.sentences import (
     control_sentences,
     curve_sentences,
+    findings,
     screening_sentences,
     skipped_sentence,
-    told,
 )
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import count, one_line
+from reasoning_probe.utils.text import pluralise, shorten
 
 MOST_DATASETS, MOST_TARGETS = 8, 5
 VERBOSE_DATASETS, VERBOSE_TARGETS = 100, 40
@@ -65,14 +65,14 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
         lines += _mistakes(run, width)
     if verbosity > 0:
         lines += _kinds(run, width)
-    for sentence, warns in told(run):
+    for sentence, warns in findings(run):
         if warns or verbosity >= 0:
-            lines += _wrapped(one_line(sentence, 1000), width, "warning" if warns else "")
+            lines += _wrapped(shorten(sentence, 1000), width, "warning" if warns else "")
     more = [*screening_sentences(run), *curve_sentences(run), *control_sentences(run)]
     for sentence in more if verbosity >= 0 else ():
-        lines += _wrapped(one_line(sentence, 1000), width)
+        lines += _wrapped(shorten(sentence, 1000), width)
     if skipped := skipped_sentence(run):
-        lines += _wrapped(one_line(skipped, 300), width, "warning")
+        lines += _wrapped(shorten(skipped, 300), width, "warning")
     if verbosity >= 0:
         lines += _wrapped(_engine_line(run), width, "faint")
     lines += _wrapped(_store_line(run), width, "faint") if verbosity >= 0 else _wrapped(_trouble(run), width, "warning")
@@ -107,7 +107,7 @@ def _fitting(shapes: Iterator[Line], width: int) -> Line:
 
 def _accuracies(run: Run, width: int, most: int) -> list[Line]:
     entries = list(run.summary["datasets"].items())
-    names = [one_line(name, 16) for name, _ in entries[:most]]
+    names = [shorten(name, 16) for name, _ in entries[:most]]
     pad = max(map(len, names), default=0)
     lines = []
     for name, (_, entry) in zip(names, entries, strict=False):
@@ -128,7 +128,7 @@ def _accuracies(run: Run, width: int, most: int) -> list[Line]:
         )
         lines.append(_fitting(shapes, width))
     if len(entries) > most:
-        lines.append((Piece(f"and {count(len(entries) - most, 'more dataset')}"),))
+        lines.append((Piece(f"and {pluralise(len(entries) - most, 'more dataset')}"),))
     return lines
 
 
@@ -147,10 +147,10 @@ def _target_shapes(row: Row) -> Iterator[Line]:
     for said, bar in (*product(details, _BARS), ("", 0)):
         drawn = ("-" if loses else "+") * max(1, round(bar * min(1.0, abs(row["delta"])))) if bar else ""
         yield (
-            Piece(f"{one_line(row['target'], 12):12} ", "strong" if significant(row) else ""),
+            Piece(f"{shorten(row['target'], 12):12} ", "strong" if significant(row) else ""),
             Piece(f"{points(row['delta']):>4}{'*' if significant(row) else ' '} "),
             Piece(f"{drawn:{bar}}  " if bar else "", "bad" if loses else "good"),
-            Piece(f"{one_line(row['dataset'], 12)}{said}"),
+            Piece(f"{shorten(row['dataset'], 12)}{said}"),
         )
 
 
@@ -159,7 +159,7 @@ def _mistakes(run: Run, width: int) -> list[Line]:
     for label, ablated in (("mistakes", False), ("mistakes with a target off", True)):
         counts = error_counts(run, ablated=ablated)
         if counts:
-            said = ", ".join(f"{one_line(category, 20)} {number:,}" for category, number in counts.items())
+            said = ", ".join(f"{shorten(category, 20)} {number:,}" for category, number in counts.items())
             lines += _wrapped(f"{label}: {said}", width)
     return lines
 
@@ -171,17 +171,17 @@ def _kinds(run: Run, width: int) -> list[Line]:
         rows = [row for row in run.summary["errors"] if row["dataset"] == name and row["target"] == BASELINE]
         rows.sort(key=lambda row: -int(row["count"]))
         said = ", ".join(
-            f"{one_line(row['category'] or 'unclassified', 20)} ({one_line(row['kind'] or '-', 20)}) {row['count']:,}"
+            f"{shorten(row['category'] or 'unclassified', 20)} ({shorten(row['kind'] or '-', 20)}) {row['count']:,}"
             for row in rows[:20]
         )
-        lines += _wrapped(f"{one_line(name, 16)}: {said}", width) if said else []
+        lines += _wrapped(f"{shorten(name, 16)}: {said}", width) if said else []
     return lines
 
 
 def _gate(run: Run, width: int) -> list[Line]:
     """Return the gate's verdict, a line for each check, of which the verdict alone is coloured."""
     lines: list[Line] = []
-    for said, style in gate_said(run):
+    for said, style in gate_lines(run):
         first, *rest = wrap(said, width, subsequent_indent="  ", break_on_hyphens=False)
         mark = first.find(":")
         lines.append((Piece(first[:mark], style), Piece(first[mark:])))
@@ -189,18 +189,16 @@ def _gate(run: Run, width: int) -> list[Line]:
     return lines
 
 
-def gate_said(run: Run) -> list[tuple[str, Style]]:
+def gate_lines(run: Run) -> list[tuple[str, Style]]:
     """Return the gate's verdict in a line for each check and note, with its style."""
     gate = run.summary.get("gate") or {"passed": True, "checks": []}
     said = []
     for check in gate["checks"]:
         word, style = gate_word(check["passed"])
         p = check.get("p_value")
-        said.append(
-            (f"gate {word}: {one_line(check['line'], 400)}" + ("" if p is None else f", p {p_value(p)}"), style)
-        )
+        said.append((f"gate {word}: {shorten(check['line'], 400)}" + ("" if p is None else f", p {p_value(p)}"), style))
     quiet: Style = "warning" if gate["passed"] is None else ""
-    return said + [(f"gate: {one_line(note, 400)}", quiet) for note in gate.get("notes") or ()]
+    return said + [(f"gate: {shorten(note, 400)}", quiet) for note in gate.get("notes") or ()]
 
 
 def gate_word(passed: bool | None) -> tuple[str, Style]:
@@ -211,7 +209,7 @@ def gate_word(passed: bool | None) -> tuple[str, Style]:
 def _trouble(run: Run) -> str:
     """Say what is wrong with the outcome store, and with what was done after the sweep."""
     problems = [run.summary["engine"].get(name) for name in ("store", "afterwards")]
-    return "; ".join(one_line(str(problem), 400) for problem in problems if problem)
+    return "; ".join(shorten(str(problem), 400) for problem in problems if problem)
 
 
 def engine_lines(run: Run) -> list[str]:
@@ -229,7 +227,7 @@ def _engine_line(run: Run) -> str:
     peak = engine.get("peak_bytes")
     return (
         f"{_before(timing)}sweep {timing.get('sweep_s') or 0.0:.1f} s"
-        f" ({one_line(str(engine.get('path', '')), 20)} path): {verified:,} of"
+        f" ({shorten(str(engine.get('path', '')), 20)} path): {verified:,} of"
         f" {engine['rows']:,} rows repeat the baseline's answer, {decoded:,} were decoded"
         f"{settled if singly else ''}{f'; peak memory {peak / 1e9:.1f} GB' if peak else ''}"
     )
@@ -240,16 +238,16 @@ def _cluster_line(run: Run) -> str:
     engine = run.summary["engine"]
     if not engine.get("replicas"):
         return ""
-    lost = f", {count(engine['lost'], 'replica')} lost" if engine.get("lost") else ""
-    notes = f"; {one_line(str(engine['notes']), 400)}" if engine.get("notes") else ""
-    where = f"{count(engine['replicas'], 'replica')} on {count(engine.get('nodes', 0), 'node')}"
-    return f"{where}, {count(engine.get('chunks', 0), 'chunk')}{lost}{notes}"
+    lost = f", {pluralise(engine['lost'], 'replica')} lost" if engine.get("lost") else ""
+    notes = f"; {shorten(str(engine['notes']), 400)}" if engine.get("notes") else ""
+    where = f"{pluralise(engine['replicas'], 'replica')} on {pluralise(engine.get('nodes', 0), 'node')}"
+    return f"{where}, {pluralise(engine.get('chunks', 0), 'chunk')}{lost}{notes}"
 
 
 def _store_line(run: Run) -> str:
     """Say how many outcomes an earlier run had computed, and what is wrong with the outcome store."""
     recalled = run.summary["engine"].get("recalled")
-    known = f"{count(recalled, 'outcome')} known from earlier runs" if recalled else ""
+    known = f"{pluralise(recalled, 'outcome')} known from earlier runs" if recalled else ""
     return "; ".join(said for said in (known, _trouble(run)) if said)
 
 

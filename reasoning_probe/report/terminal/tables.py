@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reasoning_probe.utils.text import one_line
+from reasoning_probe.utils.text import shorten
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -39,7 +39,7 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, tex
         words = at < texts
         made.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     for row in rows:
-        made.add_row(*(Text(one_line(cell, MOST_CELL)) for cell in row))
+        made.add_row(*(Text(shorten(cell, MOST_CELL)) for cell in row))
     return Group(Text(title, style="bold"), made)
 
 

@@ -16,7 +16,7 @@ from fractions import Fraction
 from reasoning_probe.scoring.extraction.equations import RESULT
 from reasoning_probe.scoring.extraction.explicit import (
     BOTH,
-    Reading,
+    ExtractedAnswer,
     explicit_label,
     explicit_number,
     explicit_statement,
@@ -24,19 +24,19 @@ from reasoning_probe.scoring.extraction.explicit import (
     to_sentence_end,
     with_choice,
 )
-from reasoning_probe.scoring.extraction.sentence_number import calculations_in, pick_number
+from reasoning_probe.scoring.extraction.sentence_number import calculations_in, stated_number
 from reasoning_probe.scoring.extraction.sentences import (
     MAX_SENTENCE,
     Sentence,
     is_counting,
-    is_echo,
     is_loop,
     normalise_text,
     options_in,
+    repeats_question,
     sentences,
     words,
 )
-from reasoning_probe.scoring.extraction.units import joined
+from reasoning_probe.scoring.extraction.units import merge_unit_pairs
 from reasoning_probe.scoring.extraction.worked_solution import is_plan, repeated_result, worked_number
 from reasoning_probe.scoring.extraction.yes_no import denies, label_in, says_both
 from reasoning_probe.utils.numbers import find_numbers
@@ -91,7 +91,7 @@ _MARKED = re.compile(
 # Labels
 
 
-def read_label(text: str, question: str) -> Reading | None:
+def read_label(text: str, question: str) -> ExtractedAnswer | None:
     """Return what a cleaned response answers to a yes/no question: explicitly, at its beginning, or in a statement."""
     text = with_choice(text)
     if explicit := explicit_label(text, question):
@@ -106,31 +106,31 @@ def read_label(text: str, question: str) -> Reading | None:
     }
     for index, sentence in enumerate(said):
         if says_both(sentence, question):
-            return Reading(BOTH, source=sentence)
+            return ExtractedAnswer(BOTH, source=sentence)
         label = label_in(sentence, question)
         if label and any(denies(later, label, question) for later in paragraph[sentence]):
-            return Reading(BOTH, source=sentence)
+            return ExtractedAnswer(BOTH, source=sentence)
         following = label_in(said[index + 1], question) if label and index + 1 < len(said) else None
         if label == "no" and following == "unknown":
-            return Reading("unknown", source=said[index + 1])
+            return ExtractedAnswer("unknown", source=said[index + 1])
         if label in ("yes", "no") and len(words(sentence)) == 1 and following and len(words(said[index + 1])) == 1:
-            return Reading(label if following == label else BOTH, source=sentence)
+            return ExtractedAnswer(label if following == label else BOTH, source=sentence)
         if label:
-            return Reading(label, source=sentence)
+            return ExtractedAnswer(label, source=sentence)
     return None
 
 
 # Numbers
 
 
-def read_number(text: str, question: str, truncated: bool) -> Reading | None:
+def read_number(text: str, question: str, truncated: bool) -> ExtractedAnswer | None:
     """Return the number that a cleaned response gives as its answer, by the order in the module's docstring."""
     own = {value for number in find_numbers(question[:20_000]) for value in (number.value, abs(number.value))}
     text = with_choice(text)
     corrected = list(_CORRECTION.finditer(text))
     for match in reversed(corrected):
         stated = to_sentence_end(text, match.end())
-        number = pick_number(stated, own) if len(words(stated)) <= MAX_CORRECTION else None
+        number = stated_number(stated, own) if len(words(stated)) <= MAX_CORRECTION else None
         if number and not _CHECK.search(stated) and find_numbers(text[: match.start()]):
             return _carried_on(reading_of(number, stated, question), text[match.end() :], question)
     explicit = explicit_number(text, own, question)
@@ -141,12 +141,12 @@ def read_number(text: str, question: str, truncated: bool) -> Reading | None:
     said = [
         part
         for part in sentences(text)
-        if not part.is_question and not is_echo(part.text, question) and not _CHECK.search(part.text)
+        if not part.is_question and not repeats_question(part.text, question) and not _CHECK.search(part.text)
     ]
     numeric = [
         part
         for part in said
-        if pick_number(part.text, own) and not is_plan(part.text, own) and not _is_share(part.text, question)
+        if stated_number(part.text, own) and not is_plan(part.text, own) and not _is_share(part.text, question)
     ]
     if repeated := repeated_result(said, numeric, own) if truncated else None:
         return reading_of(*repeated, question)
@@ -184,7 +184,7 @@ def _calculates_on(said: list[Sentence]) -> bool:
     return cut and len(said) > 1 and all(found[-1].tokens != tokens[: len(found[-1].tokens)] for tokens in before)
 
 
-def _carried_on(reading: Reading, rest: str, question: str) -> Reading:
+def _carried_on(reading: ExtractedAnswer, rest: str, question: str) -> ExtractedAnswer:
     """Return what the calculations of *rest* make of *reading*: "no, 15 - 4 is 11. 11 + 6 is 17." comes to 17."""
     value = reading.written
     for found in calculations_in(rest):
@@ -195,20 +195,20 @@ def _carried_on(reading: Reading, rest: str, question: str) -> Reading:
     return reading
 
 
-def _nothing(said: list[Sentence]) -> Reading | None:
+def _nothing(said: list[Sentence]) -> ExtractedAnswer | None:
     """Read "None.", "Nothing." and "She has none left." as zero; "None of them is red" is no number."""
     first = normalise_text(said[0].text) if said else ""
     none = first in ("none", "nothing", "nothing left", "none left") or _NONE_LEFT.search(first)
-    return Reading("0", Fraction(0), said[0].text) if none else None
+    return ExtractedAnswer("0", Fraction(0), said[0].text) if none else None
 
 
-def _bare_number(first: Sentence, said: list[Sentence], question: str) -> Reading | None:
+def _bare_number(first: Sentence, said: list[Sentence], question: str) -> ExtractedAnswer | None:
     """``8``, ``$8.``, ``8 dollars``, ``Eight, because ...`` at the beginning; not ``8 + 3 = 11`` nor ``8 9 10 11``."""
     if first is not said[0] and len(words(said[0].text)) > 2:
         return None
     opening = _OPENING.match(first.text)
     start = opening.end() if opening else 0
-    numbers = joined(first.text, find_numbers(first.text), set())
+    numbers = merge_unit_pairs(first.text, find_numbers(first.text), set())
     if numbers[0].start > start or any(found.start <= numbers[0].start for found in calculations_in(first.text)):
         return None
     rest = first.text[numbers[0].end :]
@@ -242,7 +242,9 @@ def _is_premise(value: Fraction, rest: str) -> bool:
     return not explains and any(value in each.operands for each in found) and value not in {f.stated for f in found}
 
 
-def _rounded(reading: Reading | None, numeric: list[Sentence], question: str, truncated: bool) -> Reading | None:
+def _rounded(
+    reading: ExtractedAnswer | None, numeric: list[Sentence], question: str, truncated: bool
+) -> ExtractedAnswer | None:
     """Return the whole number that a reply makes of its result: "3.125. Since a bus is whole, round up to 4." says 4.
 
     A counter-example is "3.125. It is about 3 and a bit.", which draws no conclusion.
@@ -259,10 +261,10 @@ def _rounded(reading: Reading | None, numeric: list[Sentence], question: str, tr
 
 
 def _final_result(
-    last: Sentence, end: Sentence, bare: Reading | None, own: set[Fraction], question: str
-) -> Reading | None:
+    last: Sentence, end: Sentence, bare: ExtractedAnswer | None, own: set[Fraction], question: str
+) -> ExtractedAnswer | None:
     """Return N where the response ends in "= N" (a unit may follow), unless a bare answer stands before rambling."""
-    numbers = joined(last.text, find_numbers(last.text), own)
+    numbers = merge_unit_pairs(last.text, find_numbers(last.text), own)
     if last is not end or not _MARKED.search(last.text[max(0, numbers[-1].start - 60) : numbers[-1].start]):
         return None
     if not _AT_END.fullmatch(last.text, numbers[-1].end):

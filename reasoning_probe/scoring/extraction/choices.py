@@ -34,7 +34,7 @@ def options_of(question: str) -> dict[str, str]:
     return {letter: _INSTRUCTION.sub("", said).strip(" ,;.") for letter, said in options.items()}
 
 
-def chosen(text: str, choices: dict[str, str]) -> str | None:
+def chosen_option(text: str, choices: dict[str, str]) -> str | None:
     """Return the letter of the option that a cleaned response takes, by its letter or by what it says.
 
     >>> choices = {"A": "0.7", "B": "0.65"}
@@ -59,7 +59,7 @@ def chosen(text: str, choices: dict[str, str]) -> str | None:
     return None
 
 
-def written_out(text: str, choices: dict[str, str]) -> str:
+def expand_option_letter(text: str, choices: dict[str, str]) -> str:
     """Return the option that a reply takes by nothing but its letter, as an explicit answer; else all of its text.
 
     >>> written_out("B", {"A": "$10", "B": "$18"}), written_out("B) $17", {"A": "$10", "B": "$18"})

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from reasoning_probe.utils.numbers import MAX_DIGITS, Numeral, find_numbers
+from reasoning_probe.utils.numbers import MAX_DIGITS, NumberSpan, find_numbers
 
 Token = Fraction | str
 """A number, one of ``+ - * / ^``, or a bracket."""
@@ -162,9 +162,9 @@ def _apply(operator: str, values: list[Fraction]) -> None:
     values.append(value)
 
 
-def _split_fractions(text: str, numbers: list[Numeral]) -> list[Numeral]:
+def _split_fractions(text: str, numbers: list[NumberSpan]) -> list[NumberSpan]:
     """Read ``12/4`` as twelve divided by four, so that both are operands."""
-    split: list[Numeral] = []
+    split: list[NumberSpan] = []
     for number in numbers:
         top, slash, bottom = number.text.partition("/")
         parts = [*find_numbers(top), *find_numbers(bottom)] if slash else []
@@ -172,8 +172,8 @@ def _split_fractions(text: str, numbers: list[Numeral]) -> list[Numeral]:
             split.append(number)
             continue
         middle = number.start + len(top)
-        split.append(Numeral(parts[0].value, number.start, middle, top))
-        split.append(Numeral(parts[1].value, middle + 1, number.end, bottom))
+        split.append(NumberSpan(parts[0].value, number.start, middle, top))
+        split.append(NumberSpan(parts[1].value, middle + 1, number.end, bottom))
     return split
 
 
@@ -186,7 +186,7 @@ class _Gap:
     open: int
 
 
-def _gap(text: str, left: Numeral, right: Numeral, gaps: list[_Gap]) -> _Gap | None:
+def _gap(text: str, left: NumberSpan, right: NumberSpan, gaps: list[_Gap]) -> _Gap | None:
     """Return the operator between two numbers, if there is nothing else between them but units and brackets."""
     if right.start - left.end > _MAX_GAP:
         return None
@@ -208,7 +208,7 @@ def _gap(text: str, left: Numeral, right: Numeral, gaps: list[_Gap]) -> _Gap | N
     return _Gap(symbol, len(match["close"]), len(match["open"]))
 
 
-def _written(text: str, numbers: list[Numeral], gaps: list[_Gap]) -> Iterator[Equation]:
+def _written(text: str, numbers: list[NumberSpan], gaps: list[_Gap]) -> Iterator[Equation]:
     """Yield the calculations in a run of numbers with *gaps* between them; a mere number is none."""
     sides: list[list[Token]] = [["("] * _brackets(text, numbers[0].start)]
     ends = [numbers[0].end]
@@ -260,7 +260,7 @@ def _is_fraction(side: tuple[Token, ...], before: tuple[Token, ...]) -> bool:
     return plain and value is not None and value.denominator > 1 and side[0] != evaluate(before)
 
 
-def _verbal(text: str, numbers: list[Numeral]) -> Iterator[Equation]:
+def _verbal(text: str, numbers: list[NumberSpan]) -> Iterator[Equation]:
     """Yield calculations in prose that state their result: "multiply 3 by 6, which is 18"."""
     later = 0
     for match in _VERB.finditer(text):

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import re
 
-from reasoning_probe.scoring.extraction.explicit import Reading, explicit_statement
-from reasoning_probe.scoring.extraction.sentences import is_echo, is_loop, is_refusal, normalise_text, sentences, words
+from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, explicit_statement
+from reasoning_probe.scoring.extraction.sentences import (
+    is_loop,
+    is_refusal,
+    normalise_text,
+    repeats_question,
+    sentences,
+    words,
+)
 from reasoning_probe.utils.numbers import parse_number
 
 _CONCLUDING = re.compile(r"(?:^|[,;]? )(?:and )?(?:so|therefore|thus|hence|this means(?: that)?),? ", re.IGNORECASE)
@@ -15,7 +22,7 @@ _QUESTION_WORDS = set(words("who what which where when how many much is are was 
 _ASIDE = re.compile(r"[,;(\u2014]|\b(?:because|since|as|which|who)\b")
 
 
-def read_text(text: str, question: str, truncated: bool) -> Reading | None:
+def read_text(text: str, question: str, truncated: bool) -> ExtractedAnswer | None:
     """Return the words that a cleaned response gives as its answer: an explicit one, a conclusion, its first sentence.
 
     >>> reading = read_text("Vera is small, so Wanda is the shortest.", "Who is the shortest?", False)
@@ -24,7 +31,9 @@ def read_text(text: str, question: str, truncated: bool) -> Reading | None:
     """
     stated = explicit_statement(text)
     if not normalise_text(stated):
-        said = [part.text for part in sentences(text) if not part.is_question and not is_echo(part.text, question)]
+        said = [
+            part.text for part in sentences(text) if not part.is_question and not repeats_question(part.text, question)
+        ]
         cut = truncated and len(said) == 1 and not said[0].endswith((".", "!")) and "\n" not in text
         if not said or is_loop(text) or cut:
             return None
@@ -32,11 +41,11 @@ def read_text(text: str, question: str, truncated: bool) -> Reading | None:
         stated = next((sentence for sentence in reversed(whole) if _CONCLUDING.match(sentence)), said[0])
     if is_refusal(stated):
         return None
-    stated = named(_CONCLUDING.split(stated)[-1] if _CONCLUDING.search(stated) else stated, question)
-    return Reading(stated, parse_number(stated), stated) if normalise_text(stated) else None
+    stated = answer_phrase(_CONCLUDING.split(stated)[-1] if _CONCLUDING.search(stated) else stated, question)
+    return ExtractedAnswer(stated, parse_number(stated), stated) if normalise_text(stated) else None
 
 
-def named(statement: str, question: str) -> str:
+def answer_phrase(statement: str, question: str) -> str:
     """Return what *statement* adds to what the question says: the answer of "The capital of France is Paris".
 
     Definition: of "X is Y", X where all of Y is asked, Y where all of X is in the question; else a short Y that is not.

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from reasoning_probe.scoring.extraction.equations import Equation, find_equations
 from reasoning_probe.scoring.extraction.sentences import MAX_SENTENCE, words
-from reasoning_probe.scoring.extraction.units import joined
-from reasoning_probe.utils.numbers import Numeral, find_numbers
+from reasoning_probe.scoring.extraction.units import merge_unit_pairs
+from reasoning_probe.utils.numbers import NumberSpan, find_numbers
 
 _DENIED = re.compile(r"(?:\bnot|n't)(?: (?:equal to|exactly|just|only))?[ $(]*$", re.IGNORECASE)
 _GOES_ON = re.compile(r" ?(?:[+*/\u00d7\u00f7]|[-\u2212] )")
@@ -29,7 +29,7 @@ _SUBORDINATE = re.compile(
 )
 
 
-def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
+def stated_number(statement: str, own: set[Fraction]) -> NumberSpan | None:
     """Return the number that *statement* states, where *own* are those that the question gave.
 
     A result ("= 6", "which is 6") first; never an operand of a calculation; then what stands at the beginning, outside
@@ -41,15 +41,15 @@ def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
     ['6', '6', None, '4']
     """
     concluding = list(_CONCLUDING.finditer(statement))
-    if concluding and (number := pick_number(statement[concluding[-1].end() :], own)):
+    if concluding and (number := stated_number(statement[concluding[-1].end() :], own)):
         return number
     explained = _EXPLAINED.search(statement)
     if explained and any(found.stated is not None for found in calculations_in(statement[: explained.start()])):
-        return pick_number(statement[: explained.start()], own)
+        return stated_number(statement[: explained.start()], own)
     calculations = calculations_in(statement)
     numbers = [
         number
-        for number in joined(statement, find_numbers(statement), own)
+        for number in merge_unit_pairs(statement, find_numbers(statement), own)
         if not _DENIED.search(statement, max(0, number.start - 30), number.start)
         and not any(found.start <= number.start < found.end and not _is_result(number, found) for found in calculations)
         and not _is_clock_operand(statement, number)
@@ -77,25 +77,25 @@ def pick_number(statement: str, own: set[Fraction]) -> Numeral | None:
     return (fresh or main)[-1]
 
 
-def _is_result(number: Numeral, found: Equation) -> bool:
+def _is_result(number: NumberSpan, found: Equation) -> bool:
     """Whether *number* is what *found* is said to come to; "5 + 3 = 4 + 4" names no such number."""
     return found.result_end == number.end and abs(found.stated or 0) in (abs(number.value), abs(number.value) / 100)
 
 
-def _is_clock_operand(statement: str, number: Numeral) -> bool:
+def _is_clock_operand(statement: str, number: NumberSpan) -> bool:
     """Whether a full hour is calculated with, as in "10:00 - 8:40"."""
     before, after = statement[max(0, number.start - 3) : number.start], statement[number.end :]
     return ":" in number.text and bool(_GOES_ON.match(after) or re.search(r"[-+*/] ?$", before))
 
 
-def _is_choice(statement: str, left: Numeral, right: Numeral) -> bool:
+def _is_choice(statement: str, left: NumberSpan, right: NumberSpan) -> bool:
     """Whether two numbers are offered side by side: "5 or 6", "between 7 and 9"."""
     gap = statement[left.end : right.start].strip().lower()
     between = statement[: left.start].lower().rstrip(" $").endswith(("between", "either"))
     return left.value != right.value and (gap == "or" or (between and gap in ("and", "or")))
 
 
-def after_equals(statement: str, number: Numeral) -> bool:
+def after_equals(statement: str, number: NumberSpan) -> bool:
     """Whether *number* stands right after an equals sign."""
     return statement[max(0, number.start - 4) : number.start].rstrip(" $(").endswith(("=", "\N{ALMOST EQUAL TO}"))
 

@@ -122,7 +122,7 @@ def sentences(text: str) -> list[Sentence]:
     return found
 
 
-def is_echo(sentence: str, question: str) -> bool:
+def repeats_question(sentence: str, question: str) -> bool:
     """Whether *sentence* only says again what the question says: all of it, or one of its clauses or sentences.
 
     >>> question = "Alice has 10 dollars, spends 4. How much left?"

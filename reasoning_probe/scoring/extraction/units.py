@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations, pairwise
 
-from reasoning_probe.utils.numbers import Numeral
+from reasoning_probe.utils.numbers import NumberSpan
 
 _FAMILIES: tuple[dict[str, int], ...] = (
     {"cent": 1, "dollar": 100},
@@ -55,7 +55,7 @@ def asked_unit(question: str) -> str | None:
     return "dollar" if money else None
 
 
-def converted(value: Fraction, after: str, wanted: str | None, written: str = "") -> Fraction:
+def convert_unit(value: Fraction, after: str, wanted: str | None, written: str = "") -> Fraction:
     """Return *value*, *written* so and before the text *after*, in the unit *wanted*.
 
     It stays what it is where the two units are not of one family.
@@ -76,7 +76,7 @@ def converted(value: Fraction, after: str, wanted: str | None, written: str = ""
     return value * size / wanted_size if family == wanted_family else value
 
 
-def joined(text: str, numbers: Sequence[Numeral], own: set[Fraction]) -> list[Numeral]:
+def merge_unit_pairs(text: str, numbers: Sequence[NumberSpan], own: set[Fraction]) -> list[NumberSpan]:
     """Return *numbers* of *text* with those of "3 dollars and 65 cents" as one; two of the question's *own* stay two.
 
     >>> from reasoning_probe.utils.numbers import find_numbers
@@ -95,7 +95,7 @@ def joined(text: str, numbers: Sequence[Numeral], own: set[Fraction]) -> list[Nu
         if family != smaller_family or smaller >= size or left not in found:
             continue
         value = left.value + right.value * smaller / size
-        found[found.index(left)] = Numeral(value, left.start, left.end, text[left.start : right.end])
+        found[found.index(left)] = NumberSpan(value, left.start, left.end, text[left.start : right.end])
         found.remove(right)
     return found
 

@@ -6,10 +6,10 @@ import re
 from fractions import Fraction
 
 from reasoning_probe.scoring.extraction.equations import Equation, find_equations
-from reasoning_probe.scoring.extraction.explicit import Reading, reading_of
-from reasoning_probe.scoring.extraction.sentence_number import after_equals, calculations_in, pick_number
+from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, reading_of
+from reasoning_probe.scoring.extraction.sentence_number import after_equals, calculations_in, stated_number
 from reasoning_probe.scoring.extraction.sentences import Sentence, words
-from reasoning_probe.utils.numbers import Numeral, find_numbers
+from reasoning_probe.utils.numbers import NumberSpan, find_numbers
 
 _ANNOUNCED = re.compile(
     r"(?:\b(?:is|are|was|has|have|had|equals?|of|gets?|and|total|with)\b|[-+*/=:(<$])\s*$", re.IGNORECASE
@@ -67,7 +67,7 @@ _COMMON = set(
 
 def worked_number(
     numeric: list[Sentence], said: list[Sentence], question: str, own: set[Fraction], truncated: bool
-) -> Reading | None:
+) -> ExtractedAnswer | None:
     """Return the number that a reply in sentences comes to, or ``None`` if it was cut off on its way there."""
     stepwise = _STEP.match(said[0].text) is not None or said[0].listed
     last_step = max((index for index, part in enumerate(said) if index and _STEP.match(part.text)), default=-1)
@@ -75,7 +75,7 @@ def worked_number(
     results = [part for part in numeric if has_result(part.text, equations[part])]
     asked = [found.tokens for found in calculations_in(question)]
     before = _repeated(said, numeric, question) if truncated else None
-    number = pick_number(before.text, own) if before else None
+    number = stated_number(before.text, own) if before else None
     if before and number and number.value not in own:
         return reading_of(number, before.text, question)
 
@@ -119,11 +119,11 @@ def worked_number(
         chosen = (results or numeric)[-1]
     else:
         return None
-    number = pick_number(chosen.text, own)
+    number = stated_number(chosen.text, own)
     return reading_of(number, chosen.text, question) if number else None
 
 
-def repeated_result(said: list[Sentence], numeric: list[Sentence], own: set[Fraction]) -> tuple[Numeral, str] | None:
+def repeated_result(said: list[Sentence], numeric: list[Sentence], own: set[Fraction]) -> tuple[NumberSpan, str] | None:
     """Return the one result that a reply cut by the limit calculates over and over: "36 + 2 = 40. 36 + 2 = 40. 4".
 
     Definition: its first sentence is a calculation with a result, it stands there twice, and no other one does.
@@ -134,7 +134,7 @@ def repeated_result(said: list[Sentence], numeric: list[Sentence], own: set[Frac
     same = len(found) > 1 and len(results) == len({each.tokens for each in found}) == 1
     if not same or numeric[:1] != said[:1] or len({part.text for part in numeric}) > 2:
         return None
-    number = pick_number(numeric[0].text, own)
+    number = stated_number(numeric[0].text, own)
     return (number, numeric[0].text) if number and number.value in results else None
 
 
@@ -151,9 +151,9 @@ def _told_later(numeric: list[Sentence], question: str, own: set[Fraction]) -> S
     Example: "There are 24 cakes. If 9 are sold, 15 are left." to "How many cakes are left?" states 15, and so does
     "He has 12 in all. He loses 3, leaving him with 9." state 9. Counter-example: "24 are left. He is 30 years old."
     """
-    first = pick_number(numeric[0].text, own)
+    first = stated_number(numeric[0].text, own)
     here = [part for part in numeric[1:] if part.paragraph == numeric[0].paragraph]
-    fresh = [part for part in here if (number := pick_number(part.text, own)) and number.value not in own]
+    fresh = [part for part in here if (number := stated_number(part.text, own)) and number.value not in own]
     if fresh and fresh[-1] is numeric[-1] and _LEAVING.search(fresh[-1].text):
         return fresh[-1]
     if first is None or first.value not in own:
@@ -228,7 +228,7 @@ def _closing_statement(
     last = numeric[-1]
     if not results or last in results or last.paragraph != results[-1].paragraph or not _answers(last.text, question):
         return None
-    number = pick_number(last.text, own)
+    number = stated_number(last.text, own)
     return last if number and number.value not in own else None
 
 
@@ -261,5 +261,5 @@ def is_plan(sentence: str, own: set[Fraction]) -> bool:
     """Whether *sentence* only says what to do: "To find out, we add 5 and 7, then subtract 3."."""
     if not (_PLAN.match(sentence) or _NEED.search(sentence)) or has_result(sentence, find_equations(sentence)):
         return False
-    number = pick_number(sentence, own)
+    number = stated_number(sentence, own)
     return number is not None and (number.value in own or _WORK.search(sentence) is not None)

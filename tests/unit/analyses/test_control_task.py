@@ -7,7 +7,7 @@ import pytest
 from reasoning_probe.analyses.control_task import MOST_TOKENS, control_task, neutral_sentences
 from reasoning_probe.engine import plain_path
 from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.fast.path import Fast
+from reasoning_probe.engine.fast.path import FastPath
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
 from reasoning_probe.report.sentences import control_sentences
@@ -24,9 +24,9 @@ def test_the_control_task_is_that_of_the_edited_model(path: str) -> None:
     site = head_map.sites[0]
     targets = parse_targets(f"L{site.layer}H1", head_map)
     engine = Engine(model, tokenizer, head_map)
-    assert isinstance(engine.way, Fast)
+    assert isinstance(engine.path, FastPath)
     if path == "plain":
-        engine._way = engine.plain
+        engine._path = engine.plain
     counts = vars(engine.counts).copy()
     found = control_task(engine, [(targets[0], "zero")])
     assert found is not None
@@ -55,7 +55,7 @@ def test_nothing_is_settled_alone_for_a_log_probability(monkeypatch: pytest.Monk
     model, tokenizer = build("gpt2"), Letters()
     head_map = find_heads(model)
     engine = Engine(model, tokenizer, head_map)
-    assert isinstance(engine.way, Fast)
+    assert isinstance(engine.path, FastPath)
     monkeypatch.setattr(plain_path, "NOISE_MARGIN", 1e9)  # every row is too close to call
     asked: list[str] = []
     alone = engine.plain.alone

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from reasoning_probe.analyses import cumulative_curve
-from reasoning_probe.analyses.cumulative_curve import FEWEST, HELD_OUT, MOST_ITEMS, measured_items, ordered, plan, steps
+from reasoning_probe.analyses.cumulative_curve import (
+    FEWEST,
+    HELD_OUT,
+    MOST_ITEMS,
+    measured_items,
+    plan_curves,
+    rank_heads,
+    steps,
+)
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target
@@ -41,11 +49,11 @@ def right(entry: dict[str, Any]) -> dict[int, float]:
 def swept(**given: Any) -> Run:
     """A whole session on a circuit, without pytest around it."""
     session = ProbeSession(Settings(ablate_heads=True, max_new_tokens=4))
-    session.machine.provide(circuit(**given))
+    session.model_runner.use(circuit(**given))
     cases = session.cases(session.dataset("arithmetic", sums(40)))
     session.select(cases)
     session.outcome(cases[0])
-    session.measure_more()
+    session.run_post_sweep()
     run = session.finish()
     assert run is not None
     return run
@@ -132,7 +140,7 @@ def test_a_repeated_run_computes_no_curve_again(project: Project, monkeypatch: p
     assert first["timing"]["curve_s"] > 0
     asked: list[int] = []
     run = Engine.run
-    monkeypatch.setattr(Engine, "run", lambda self, plan: asked.append(len(plan)) or run(self, plan))
+    monkeypatch.setattr(Engine, "run", lambda self, requests: asked.append(len(requests)) or run(self, requests))
     project.run(*options)
     again = project.summary()
     assert sum(asked) == 0
@@ -259,16 +267,16 @@ def test_heads_that_were_only_estimated_come_between_those_that_help_and_those_t
     found = found_of(baseline=[-1.0, -1.0], L0H0=[-1.5, -0.4], L0H1=[-2.0, -1.5], L0H2=[-1.0, None], L0H3=[-1.1, -1.0])
     heads = [head(f"L0H{at}") for at in range(6)]
     scores = {"L0H4": 0.2, "L0H5": 0.3, "L0H1": 9.0}
-    order = ordered(heads, "arithmetic", "zero", ["0", "1"], found, scores)
+    order = rank_heads(heads, "arithmetic", "zero", ["0", "1"], found, scores)
     assert order is not None
     assert [target.name for target in order] == ["L0H1", "L0H3", "L0H5", "L0H4", "L0H2", "L0H0"]
-    assert ordered(heads, "arithmetic", "zero", ["0", "1"], found, {}) is None
+    assert rank_heads(heads, "arithmetic", "zero", ["0", "1"], found, {}) is None
 
 
 def test_without_log_probabilities_accuracy_orders() -> None:
     found = found_of(baseline=[None, None], L0H0=[None, None], L0H1=[None, None])
     found["arithmetic", "1", "L0H1", "zero"] = outcome(item="1", target="L0H1", correct=False, answer_logprob=None)
-    order = ordered([head("L0H0"), head("L0H1")], "arithmetic", "zero", ["0", "1"], found, {})
+    order = rank_heads([head("L0H0"), head("L0H1")], "arithmetic", "zero", ["0", "1"], found, {})
     assert [target.name for target in order or ()] == ["L0H1", "L0H0"]
 
 
@@ -277,10 +285,10 @@ def test_several_ablations_have_a_curve_each_and_a_head_alone_none() -> None:
     heads, values = [head("L0H0"), head("L0H1")], [-1.0] * FEWEST
     found = found_of(baseline=values, L0H0=values, L0H1=values)
     found |= {(*key[:3], "mean"): value for key, value in found.items() if key[3]}
-    groups = plan(heads, [("arithmetic", id) for id in ids], ["zero", "mean"], found, {})
+    groups = plan_curves(heads, [("arithmetic", id) for id in ids], ["zero", "mean"], found, {})
     assert [group.ablation for group in groups] == ["zero", "mean"]
-    assert [target.name for target in groups[0].joints(found)] == ["every head"]
-    assert plan(heads[:1], [("arithmetic", id) for id in ids], ["zero"], found, {}) == []
+    assert [target.name for target in groups[0].joint_targets(found)] == ["every head"]
+    assert plan_curves(heads[:1], [("arithmetic", id) for id in ids], ["zero"], found, {}) == []
 
 
 def test_old_runs_without_curves_say_nothing(tmp_path: Path) -> None:

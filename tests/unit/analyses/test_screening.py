@@ -11,17 +11,17 @@ import torch
 import reasoning_probe as rp
 from reasoning_probe.analyses import screening
 from reasoning_probe.analyses.attribution import estimates
-from reasoning_probe.analyses.screening import choose, screen, spread
+from reasoning_probe.analyses.screening import evenly_spaced, screen, select_heads
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.tokenization import Codec, Encoded
+from reasoning_probe.engine.tokenization import Encoded, TokenCodec
 from reasoning_probe.models.ablation import ZERO, Replacement
-from reasoning_probe.models.head_map import HeadError, HeadSite
+from reasoning_probe.models.head_map import AttentionLayer, HeadError
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.report.sentences import screening_sentences
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.screening import from_entry, reported, unmeasured
+from reasoning_probe.results.screening import from_entry, unmeasured, with_measured_effects
 from reasoning_probe.results.stats import finite_interval, flips_needed
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.known_circuits import ALL, COPIERS, DECIDER, circuit, save_circuit, sums
@@ -34,7 +34,9 @@ QUERY = query("items", rp.Item(question="5 + 3?", answer="8 a", id="q"), Generat
 # -- attribution --------------------------------------------------------------------------------------------------
 
 
-def logprob(model: Any, encoded: Encoded, site: HeadSite, head: int, share: float, instead: torch.Tensor) -> float:
+def logprob(
+    model: Any, encoded: Encoded, site: AttentionLayer, head: int, share: float, instead: torch.Tensor
+) -> float:
     """The expected answer's log-probability with *share* of a head's output replaced, by a hook of our own."""
     answer = torch.tensor([encoded.answer])
     where = slice(head * site.head_dim, (head + 1) * site.head_dim)
@@ -57,7 +59,7 @@ def test_estimates_are_the_slopes_of_partial_ablation(family: str, replaced: boo
     """Each is what the log-probability changes by while a head is faded out, per share of it, at the beginning."""
     model = build(family).double()
     head_map = find_heads(model)
-    encoded = Codec(model, Letters()).encode(QUERY)
+    encoded = TokenCodec(model, Letters()).encode(QUERY)
     draw = torch.Generator().manual_seed(1)
     values: Replacement = {
         site.layer: torch.randn(site.heads, site.head_dim, generator=draw, dtype=torch.float64)
@@ -78,7 +80,7 @@ def test_estimates_are_exact_where_the_model_is_linear() -> None:
     model, tokenizer = circuit()
     head_map = find_heads(model)
     item = rp.Item(question="What is 3 + 4?", answer="18", id="far")
-    encoded = Codec(model, tokenizer).encode(query("d", item, Generation(4, ())))
+    encoded = TokenCodec(model, tokenizer).encode(query("d", item, Generation(4, ())))
     site = head_map.site(2)  # nothing but the unembedding comes after it
     (found,) = estimates(model, head_map, encoded, [ZERO])
     for head in range(site.heads):
@@ -90,7 +92,7 @@ def test_estimates_are_exact_where_the_model_is_linear() -> None:
 def test_attribution_leaves_the_model_as_it_was() -> None:
     model = build("gpt2")
     before = {name: (parameter.requires_grad, parameter.grad) for name, parameter in model.named_parameters()}
-    estimates(model, find_heads(model), Codec(model, Letters()).encode(QUERY), [ZERO])
+    estimates(model, find_heads(model), TokenCodec(model, Letters()).encode(QUERY), [ZERO])
     assert before == {name: (parameter.requires_grad, parameter.grad) for name, parameter in model.named_parameters()}
     assert not any(module._forward_pre_hooks for module in model.modules())
 
@@ -100,7 +102,7 @@ def test_a_model_that_takes_no_gradients_is_told_in_one_line() -> None:
     head_map, forward = find_heads(model), model.forward
     model.forward = torch.no_grad()(forward)
     with pytest.raises(HeadError, match=r"gradients failed .*: run it without --probe-screen") as problem:
-        estimates(model, head_map, Codec(model, Letters()).encode(QUERY), [ZERO])
+        estimates(model, head_map, TokenCodec(model, Letters()).encode(QUERY), [ZERO])
     assert "\n" not in str(problem.value)
 
 
@@ -123,15 +125,15 @@ def test_the_first_and_a_sample_of_the_rest_are_chosen() -> None:
     scores = {
         f"L{layer}H{head}": random.Random(layer * 32 + head).random() for layer in range(32) for head in range(32)
     }
-    chosen = choose("d", "zero", scores, 60, 7, 200)
+    chosen = select_heads("d", "zero", scores, 60, 7, 200)
     assert list(chosen.ranked) == sorted(scores, key=lambda name: -scores[name])[:60]
     assert len(chosen.sampled) == 30 == len(set(chosen.sampled) - set(chosen.ranked))
-    assert chosen == choose("d", "zero", scores, 60, 7, 200) == from_entry(chosen.entry())
-    assert chosen.sampled != choose("d", "zero", scores, 60, 8, 200).sampled
-    assert sum(not chosen.leaves_out(name) for name in scores) == 90
-    assert not chosen.leaves_out("L3")
-    assert len(choose("d", "zero", scores, 10, 7, 200).sampled) == screening.SAMPLE
-    few = choose("d", "zero", dict(list(scores.items())[:25]), 10, 7, 200)
+    assert chosen == select_heads("d", "zero", scores, 60, 7, 200) == from_entry(chosen.entry())
+    assert chosen.sampled != select_heads("d", "zero", scores, 60, 8, 200).sampled
+    assert sum(not chosen.excludes(name) for name in scores) == 90
+    assert not chosen.excludes("L3")
+    assert len(select_heads("d", "zero", scores, 10, 7, 200).sampled) == screening.SAMPLE
+    few = select_heads("d", "zero", dict(list(scores.items())[:25]), 10, 7, 200)
     assert len(few.sampled) == 15
 
 
@@ -139,7 +141,7 @@ def test_a_sample_is_drawn_evenly() -> None:
     scores = dict.fromkeys((f"L0H{head}" for head in range(100)), 1.0)
     counts = dict.fromkeys(scores, 0)
     for seed in range(300):
-        for name in choose("d", "zero", scores, 20, seed, 1).sampled:
+        for name in select_heads("d", "zero", scores, 20, seed, 1).sampled:
             counts[name] += 1
     assert all(30 < counts[name] < 130 for name in list(scores)[20:])  # 75 expected, standard deviation 7.5
     assert not any(counts[name] for name in list(scores)[:20])
@@ -147,14 +149,14 @@ def test_a_sample_is_drawn_evenly() -> None:
 
 def test_the_ranking_takes_items_from_all_of_the_dataset() -> None:
     queries: list[Any] = list(range(1000))
-    assert spread(queries, 200) == list(range(0, 1000, 5))
-    assert spread(queries[:7], 200) == queries[:7]
-    assert len(set(spread(queries[:301], 200))) == 200
+    assert evenly_spaced(queries, 200) == list(range(0, 1000, 5))
+    assert evenly_spaced(queries[:7], 200) == queries[:7]
+    assert len(set(evenly_spaced(queries[:301], 200))) == 200
 
 
 def test_the_miss_rate_is_that_of_the_sample() -> None:
     scores = {f"L0H{head}": 100.0 - head for head in range(30)}
-    chosen = choose("d", "zero", scores, 5, 0, 9)
+    chosen = select_heads("d", "zero", scores, 5, 0, 9)
     entry = chosen.entry() | {"dataset": "d"}
     rows = [
         {"dataset": "d", "ablation": "zero", "target": name, "p_adjusted": p, "logprob_p_adjusted": logprob_p}
@@ -165,15 +167,15 @@ def test_the_miss_rate_is_that_of_the_sample() -> None:
         ]
     ]
     assert len(chosen.sampled) == 20
-    (found,) = reported([entry], rows)
+    (found,) = with_measured_effects([entry], rows)
     assert (found["candidates"], found["ranked"], found["found"], found["rest"]) == (30, 2, 1, 25)
     assert (found["sampled"], found["missed"], found["moved"], found["miss_rate"]) == (20, 3, 5, 0.15)
     # With 7 of the 25 only one draw in 80 would hold 3 or fewer: C(7,4) * 18 + C(7,5) of C(25,5) ways.
     assert found["ci95"] == list(finite_interval(3, 20, 25)) == [3 / 25, 6 / 25]
-    assert reported([found], rows) == [found]
+    assert with_measured_effects([found], rows) == [found]
     assert unmeasured([entry], "d", "zero", [row["target"] for row in rows]) == 8
     assert unmeasured([entry], "d", "mean", []) == unmeasured([entry], "e", "zero", []) == 0
-    (none,) = reported([entry], [])
+    (none,) = with_measured_effects([entry], [])
     assert (none["sampled"], none["miss_rate"], none["ci95"]) == (0, None, [0.0, 1.0])
     said = screening_sentences(Run({"screening": [found, none]}, []))
     assert said[0].endswith("Of 20 of the other 25, drawn at random, 3 matter: a miss rate of 15 % (12 % to 24 %).")

@@ -12,7 +12,7 @@ import pytest
 from reasoning_probe.cluster import actor_pool as fleets
 from reasoning_probe.cluster.actor_pool import ClusterError
 from reasoning_probe.cluster.config import ClusterSpec, parse_engine
-from reasoning_probe.cluster.replica import Ready
+from reasoning_probe.cluster.replica import ReplicaStatus
 from tests.helpers.ray_plan import order
 
 # -- what people write ------------------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def test_engines_that_nobody_knows(text: str) -> None:
 def test_without_ray_a_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ClusterError, match=r"--probe-engine ray needs Ray: pip install 'reasoning-probe\[ray\]'"):
-        fleets.Fleet(ClusterSpec(), order())
+        fleets.ActorPool(ClusterSpec(), order())
 
 
 def test_an_address_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ class FakeRay:
         if node in self.broken or node not in self.cpus:
             raise self.exceptions.RayError("the process ended")
         context = order().context | {"device": "cpu"} | self.otherwise.get(node, {})
-        return Ready(context) if method == "load" else None
+        return ReplicaStatus(context) if method == "load" else None
 
     def kill(self, actor: Any) -> None:
         actor.killed = True
@@ -151,15 +151,15 @@ class FakeActor:
         return type("Method", (), {"remote": lambda made, *_: Ref((self.node, method))})()
 
 
-def settle(fleet: fleets.Fleet, looks: int = 80) -> None:
+def settle(fleet: fleets.ActorPool, looks: int = 80) -> None:
     for _ in range(looks):
-        fleet.grow()
+        fleet.scale_up()
         list(fleet.events())
 
 
 def test_nodes_get_replicas_for_their_cpus_and_new_ones_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=4.0, b=1.0)
-    fleet = fleets.Fleet(ClusterSpec(cpus=2.0), order())
+    fleet = fleets.ActorPool(ClusterSpec(cpus=2.0), order())
     settle(fleet)
     assert [member.node for member in fleet.idle()] == ["a", "a"]
     ray.cpus["c"] = 2.0
@@ -170,7 +170,7 @@ def test_nodes_get_replicas_for_their_cpus_and_new_ones_are_seen(monkeypatch: py
 def test_a_node_whose_processes_end_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0, b=1.0)
     ray.broken.add("b")
-    fleet = fleets.Fleet(ClusterSpec(), order())
+    fleet = fleets.ActorPool(ClusterSpec(), order())
     settle(fleet)
     assert [member.node for member in fleet.idle()] == ["a"]
     assert fleet.lost == fleets.MOST_DEATHS
@@ -180,7 +180,7 @@ def test_a_node_whose_processes_end_is_left_out_and_told(monkeypatch: pytest.Mon
 def test_a_node_that_is_otherwise_than_the_first_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0, b=1.0)
     ray.otherwise["b"] = {"attention": "eager"}
-    fleet = fleets.Fleet(ClusterSpec(), order())
+    fleet = fleets.ActorPool(ClusterSpec(), order())
     settle(fleet)
     assert [member.node for member in fleet.idle()] == ["a"]
     assert "the node b is left out: attention is eager and sdpa on other nodes" in fleet.notes[0]
@@ -189,7 +189,7 @@ def test_a_node_that_is_otherwise_than_the_first_is_left_out_and_told(monkeypatc
 def test_where_every_node_is_left_out_the_reason_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0)
     ray.broken.add("a")
-    fleet = fleets.Fleet(ClusterSpec("h:1"), order())
+    fleet = fleets.ActorPool(ClusterSpec("h:1"), order())
     with pytest.raises(ClusterError, match=r"no node of the cluster at h:1 can be used: the node a is left out"):
         settle(fleet)
 
@@ -197,19 +197,19 @@ def test_where_every_node_is_left_out_the_reason_is_the_end(monkeypatch: pytest.
 def test_room_that_others_use_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0)
     ray.full.add("a")
-    fleet = fleets.Fleet(ClusterSpec("h:1"), order())
+    fleet = fleets.ActorPool(ClusterSpec("h:1"), order())
     with pytest.raises(ClusterError, match=r"no node of the cluster at h:1 had 1 CPU free .* in 60 s: add nodes"):
         settle(fleet, 1000)
     assert fleets.START_S < ray.now < fleets.START_S + 5
     ray.full.clear()
-    other = fleets.Fleet(ClusterSpec("h:1"), order())
+    other = fleets.ActorPool(ClusterSpec("h:1"), order())
     settle(other)
     assert len(other.idle()) == 1
 
 
 def test_a_cluster_that_lost_all_its_nodes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0)
-    fleet = fleets.Fleet(ClusterSpec("h:1"), order())
+    fleet = fleets.ActorPool(ClusterSpec("h:1"), order())
     settle(fleet)
     fleet.ask(fleet.idle()[0], "answer", "task", "task")
     ray.cpus.clear()
@@ -222,7 +222,7 @@ def test_a_cluster_that_lost_all_its_nodes_is_given_up(monkeypatch: pytest.Monke
 
 def test_closing_ends_every_replica(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeRay(monkeypatch, a=3.0)
-    fleet = fleets.Fleet(ClusterSpec(), order())
+    fleet = fleets.ActorPool(ClusterSpec(), order())
     settle(fleet)
     actors = [member.actor for member in fleet.members]
     fleet.close()

@@ -1,7 +1,7 @@
 """A sweep on several machines: what the driver does with replicas that die, join, raise or differ.
 
-What chance would have to bring about on a real cluster (``tests/integration/test_ray_two_nodes.py``) is tried on replicas in this
-process, which die as the test says.
+What chance would have to bring about on a real cluster (``tests/integration/test_ray_two_nodes.py``) is tried on
+replicas in this process, which die as the test says.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from reasoning_probe.cluster import cluster_engine as sweeps
-from reasoning_probe.cluster.actor_pool import ClusterError, Event, Member
-from reasoning_probe.cluster.chunk_queue import GIVEN_UP_AFTER, Chunks
+from reasoning_probe.cluster.actor_pool import ClusterError, Event, PooledActor
+from reasoning_probe.cluster.chunk_queue import GIVEN_UP_AFTER, ChunkQueue
 from reasoning_probe.cluster.config import ClusterSpec
-from reasoning_probe.cluster.replica import Order, Replica, difference, name_on_nodes
-from reasoning_probe.engine.engine import Engine, Work
+from reasoning_probe.cluster.replica import Replica, ReplicaConfig, difference, name_on_nodes
+from reasoning_probe.engine.engine import Engine, SweepRequest
 from reasoning_probe.models import weights
 from reasoning_probe.models.head_map import HeadError
 from reasoning_probe.models.heads import find_heads
@@ -41,24 +41,24 @@ class InProcess:
 
     size, chance, seed = 3, 0.0, 0
 
-    def __init__(self, spec: ClusterSpec, given_order: Order, given: Any = None) -> None:
+    def __init__(self, spec: ClusterSpec, given_order: ReplicaConfig, given: Any = None) -> None:
         self.order, self.given = given_order, given
         self.random = random.Random(self.seed)
-        self.members: list[Member] = []
-        self.pending: list[tuple[Member, str, Any, Any]] = []
+        self.members: list[PooledActor] = []
+        self.pending: list[tuple[PooledActor, str, Any, Any]] = []
         self.context, self.notes, self.lost, self.started = given_order.context, [], 0, 0  # type: ignore[var-annotated]
 
-    def grow(self) -> None:
+    def scale_up(self) -> None:
         while len(self.members) < self.size:
             replica = Replica()
             assert replica.load(self.order, self.given, self.size).problem == ""
             self.started += 1
-            self.members.append(Member(f"node-{self.started}", "here", replica, "idle"))
+            self.members.append(PooledActor(f"node-{self.started}", "here", replica, "idle"))
 
-    def idle(self) -> list[Member]:
+    def idle(self) -> list[PooledActor]:
         return [member for member in self.members if member.stage == "idle"]
 
-    def ask(self, member: Member, method: str, task: Any, argument: Any) -> None:
+    def ask(self, member: PooledActor, method: str, task: Any, argument: Any) -> None:
         member.stage = "busy"
         self.pending.append((member, method, task, argument))
 
@@ -82,13 +82,13 @@ class InProcess:
         self.members.clear()
 
 
-def cluster(monkeypatch: pytest.MonkeyPatch, fleet: type[InProcess] = InProcess, **values: Any) -> sweeps.Cluster:
+def cluster(monkeypatch: pytest.MonkeyPatch, fleet: type[InProcess] = InProcess, **values: Any) -> sweeps.ClusterEngine:
     rows = values.pop("chunk_rows", None)
-    monkeypatch.setattr(sweeps, "Fleet", type("Fleet", (fleet,), values))
-    return sweeps.Cluster(ClusterSpec(), order(), (MODEL, TOKENIZER), chunk_rows=rows)
+    monkeypatch.setattr(sweeps, "ActorPool", type("Fleet", (fleet,), values))
+    return sweeps.ClusterEngine(ClusterSpec(), order(), (MODEL, TOKENIZER), chunk_rows=rows)
 
 
-def collect(shared: sweeps.Cluster, found: list[Outcome]) -> None:
+def collect(shared: sweeps.ClusterEngine, found: list[Outcome]) -> None:
     """Add what *shared* finds before it raises."""
     for batch in shared.run(plan()):
         found += batch
@@ -116,11 +116,13 @@ def test_replicas_that_die_lose_nothing(monkeypatch: pytest.MonkeyPatch, expecte
 
 
 def test_each_baseline_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasoning_probe.engine.plain_path import Plain
+    from reasoning_probe.engine.plain_path import PlainPath
 
     asked: list[int] = []
-    baseline = Plain.baseline
-    monkeypatch.setattr(Plain, "baseline", lambda self, encoded, stop: asked.append(1) or baseline(self, encoded, stop))
+    baseline = PlainPath.baseline
+    monkeypatch.setattr(
+        PlainPath, "baseline", lambda self, encoded, stop: asked.append(1) or baseline(self, encoded, stop)
+    )
     shared = cluster(monkeypatch, chunk_rows=3)
     list(shared.run(plan()))
     self_checks = 2 * len(shared._hosts)  # each replica's proof of its fast path asks two questions of its own
@@ -133,7 +135,7 @@ class _Raising:
     def __init__(self, word: str) -> None:
         self.word, self.encode = word, Engine._jobs
 
-    def __call__(self, engine: Engine, work: Work, encoded: Any) -> Any:
+    def __call__(self, engine: Engine, work: SweepRequest, encoded: Any) -> Any:
         if work.query.item_id == self.word:
             raise RuntimeError("the model raised")
         return self.encode(engine, work, encoded)
@@ -212,15 +214,15 @@ def test_the_screening_is_that_of_one_engine(monkeypatch: pytest.MonkeyPatch, ch
 def test_baselines_of_an_earlier_plan_are_not_answered_again(
     monkeypatch: pytest.MonkeyPatch, expected: list[Outcome]
 ) -> None:
-    from reasoning_probe.engine.plain_path import Plain
+    from reasoning_probe.engine.plain_path import PlainPath
 
     shared = cluster(monkeypatch, size=1)
-    first = [Work(work.query, work.ablated[:3]) for work in plan()]
+    first = [SweepRequest(work.query, work.ablated[:3]) for work in plan()]
     list(shared.run(first))
-    monkeypatch.setattr(Plain, "baseline", lambda *_: pytest.fail("the baseline is known"))
+    monkeypatch.setattr(PlainPath, "baseline", lambda *_: pytest.fail("the baseline is known"))
     again = [outcome for batch in shared.run(plan()) for outcome in batch]
     assert same(again, expected)
-    only = [Work(work.query) for work in plan()]
+    only = [SweepRequest(work.query) for work in plan()]
     assert len([outcome for batch in shared.run(only) for outcome in batch]) == len(WORDS)
 
 
@@ -275,7 +277,7 @@ def test_chunks_grow_with_the_speed_and_shrink_towards_the_end(monkeypatch: pyte
 
 def test_no_work_is_left_and_none_is_handed_out_twice() -> None:
     work = plan(ablations=("zero",))[:3]
-    chunks = Chunks(work)
+    chunks = ChunkQueue(work)
     assert chunks.left == 3 * (1 + len(HEAD_MAP))
     taken = []
     while (chunk := chunks.take(4)) is not None:

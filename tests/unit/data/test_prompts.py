@@ -15,13 +15,13 @@ from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 from reasoning_probe.data.datasets import Dataset, builtin, from_items, read
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.few_shot import draw
+from reasoning_probe.data.prompts.few_shot import few_shot_examples
 from reasoning_probe.data.prompts.prompting import Generation, PromptError, Prompting, default_generation
 from reasoning_probe.data.prompts.query import Query, query
-from reasoning_probe.data.prompts.render import Prompter, read_template, worked
+from reasoning_probe.data.prompts.render import PromptRenderer, read_template, worked_answer
 from reasoning_probe.data.sources.records import DatasetError
-from reasoning_probe.engine.cache.cached_engine import Resumer
-from reasoning_probe.engine.tokenization import Codec
+from reasoning_probe.engine.cache.cached_engine import CachedEngine
+from reasoning_probe.engine.tokenization import TokenCodec
 from tests.helpers.project import Project
 
 ITEM = Item(question="What is 5 + 3?", answer="8", id="sum")
@@ -62,7 +62,7 @@ class Bare:
 
 
 def sent(prompting: Prompting, item: Item = ITEM, tokenizer: Any = None, shots: tuple[Item, ...] = ()) -> Query:
-    return Prompter(prompting, tokenizer, {"sums": shots}).query("sums", item, Generation())
+    return PromptRenderer(prompting, tokenizer, {"sums": shots}).query("sums", item, Generation())
 
 
 # -- what is sent -----------------------------------------------------------------------------------------------------
@@ -116,10 +116,10 @@ def test_an_item_may_bring_its_own_prompt() -> None:
 
 
 def test_an_example_shows_how_to_answer() -> None:
-    assert worked(GSM8K, cot=False) == GSM8K.solution  # as lm-eval's task gives it
-    assert worked(GSM8K, cot=True) == "4 + 3 = 7 in all. The answer is 7."
-    assert worked(ITEM, cot=True) == "The answer is 8."
-    assert worked(SOLVED, cot=False) == "8"
+    assert worked_answer(GSM8K, cot=False) == GSM8K.solution  # as lm-eval's task gives it
+    assert worked_answer(GSM8K, cot=True) == "4 + 3 = 7 in all. The answer is 7."
+    assert worked_answer(ITEM, cot=True) == "The answer is 8."
+    assert worked_answer(SOLVED, cot=False) == "8"
 
 
 # -- chat templates ---------------------------------------------------------------------------------------------------
@@ -137,25 +137,25 @@ def test_a_chat_is_encoded_as_the_tokenizer_itself_encodes_it(template: str) -> 
     ]
     alone = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
     whole = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": "8"}], return_dict=False)
-    encoded = Codec(Bare(), tokenizer).encode(made)
+    encoded = TokenCodec(Bare(), tokenizer).encode(made)
     assert encoded.prompt.tolist() == [alone]
     assert [*alone, *encoded.answer, 1] == whole  # 1 ends the turn
 
 
 def test_a_plain_prompt_keeps_the_beginning_of_sequence_token() -> None:
     tokenizer = chatting(CHATML)
-    encoded = Codec(Bare(), tokenizer).encode(sent(Prompting(), tokenizer=tokenizer))
+    encoded = TokenCodec(Bare(), tokenizer).encode(sent(Prompting(), tokenizer=tokenizer))
     assert encoded.prompt.tolist() == [tokenizer("Question: What is 5 + 3?\nAnswer:")["input_ids"]]
     assert encoded.prompt[0, :2].tolist() == [0, tokenizer.convert_tokens_to_ids("Q")]
     assert tokenizer.convert_ids_to_tokens(encoded.answer) == [" ", "8"]
 
 
 def test_auto_is_a_chat_where_there_is_a_template() -> None:
-    assert Prompter(Prompting(chat="auto"), chatting(CHATML)).chat
-    assert not Prompter(Prompting(chat="auto"), chatting(None)).chat
-    assert Prompter(Prompting(), chatting(CHATML)).template_unused
+    assert PromptRenderer(Prompting(chat="auto"), chatting(CHATML)).chat
+    assert not PromptRenderer(Prompting(chat="auto"), chatting(None)).chat
+    assert PromptRenderer(Prompting(), chatting(CHATML)).template_unused
     with pytest.raises(PromptError, match="no chat template: use --probe-chat auto or off"):
-        Prompter(Prompting(chat="on"), chatting(None))
+        PromptRenderer(Prompting(chat="on"), chatting(None))
 
 
 def test_a_chat_template_that_fails_is_one_line() -> None:
@@ -169,7 +169,7 @@ def test_outcomes_of_other_tokens_have_other_keys() -> None:
     made = sent(Prompting(chat="on"), tokenizer=chatting(CHATML))
 
     def key(asked: Query) -> bytes:
-        resumer = object.__new__(Resumer)
+        resumer = object.__new__(CachedEngine)
         resumer._context = ""
         return next(resumer._keys(asked, ()))[1]
 
@@ -206,17 +206,21 @@ def questions(items: tuple[Item, ...]) -> set[str]:
 @pytest.mark.parametrize("limit", [None, 40])
 def test_examples_of_generated_data_are_never_asked(name: str, limit: int | None) -> None:
     asked = read("x", name, limit)
-    shots = draw(asked, Prompting(shots=12), seed=0)
+    shots = few_shot_examples(asked, Prompting(shots=12), seed=0)
     assert len(questions(shots)) == 12
     assert not questions(shots) & questions(asked.items)
     assert {shot.kind for shot in shots} == {item.kind for item in asked.items if item.kind != "text"}
-    assert draw(asked, Prompting(shots=12), seed=0) == shots != draw(asked, Prompting(shots=12), seed=1)
+    assert (
+        few_shot_examples(asked, Prompting(shots=12), seed=0)
+        == shots
+        != few_shot_examples(asked, Prompting(shots=12), seed=1)
+    )
 
 
 def test_examples_of_all_there_is_cannot_be_had() -> None:
     asked = read("x", "arithmetic:digits=1", 160)
     with pytest.raises(DatasetError, match="9999 shots of arithmetic:digits=1: cannot generate"):
-        draw(asked, Prompting(shots=9999), seed=0)
+        few_shot_examples(asked, Prompting(shots=9999), seed=0)
 
 
 def of_words(*words: str) -> Dataset:
@@ -225,26 +229,31 @@ def of_words(*words: str) -> Dataset:
 
 def test_examples_of_a_file_are_those_of_its_items_that_are_not_asked() -> None:
     beyond = of_words("b", "A", "c", "d").items
-    shots = draw(of_words("a"), Prompting(shots=3), 0, beyond)
+    shots = few_shot_examples(of_words("a"), Prompting(shots=3), 0, beyond)
     assert questions(shots) == {"b?", "c?", "d?"}  # "A?" is asked
     with pytest.raises(DatasetError, match=r"words has 3 that are not asked: ask fewer.*--probe-shots 4:FILE\.jsonl"):
-        draw(of_words("a"), Prompting(shots=4), 0, beyond)
+        few_shot_examples(of_words("a"), Prompting(shots=4), 0, beyond)
 
 
 def test_examples_may_come_from_a_named_source(tmp_path: Path) -> None:
     file = tmp_path / "train.jsonl"
     file.write_text("".join(json.dumps({"question": f"{n}?", "answer": n}) + "\n" for n in range(9)))
-    shots = draw(from_items("x", [Item(question="3?", answer="3")]), Prompting(shots=8, shots_from=str(file)), 0)
+    shots = few_shot_examples(
+        from_items("x", [Item(question="3?", answer="3")]), Prompting(shots=8, shots_from=str(file)), 0
+    )
     assert questions(shots) == {f"{n}?" for n in range(9)} - {"3?"}
     with pytest.raises(DatasetError, match="has 9 that are not asked: name another source"):
-        draw(builtin("logic"), Prompting(shots=10, shots_from=str(file)), 0)
+        few_shot_examples(builtin("logic"), Prompting(shots=10, shots_from=str(file)), 0)
 
 
 def test_gsm8k_without_items_to_spare_gets_word_problems_in_its_format() -> None:
-    shots = draw(builtin("gsm8k"), Prompting(shots=5), 0)
+    shots = few_shot_examples(builtin("gsm8k"), Prompting(shots=5), 0)
     assert len(questions(shots)) == 5
-    assert all("<<" in worked(shot, cot=False) and f"\n#### {shot.answer}" in worked(shot, cot=False) for shot in shots)
-    spare = draw(builtin("gsm8k", 2), Prompting(shots=3), 0, builtin("gsm8k").items[2:])
+    assert all(
+        "<<" in worked_answer(shot, cot=False) and f"\n#### {shot.answer}" in worked_answer(shot, cot=False)
+        for shot in shots
+    )
+    spare = few_shot_examples(builtin("gsm8k", 2), Prompting(shots=3), 0, builtin("gsm8k").items[2:])
     assert questions(spare) == questions(builtin("gsm8k").items[2:])
 
 

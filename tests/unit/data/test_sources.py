@@ -13,7 +13,7 @@ import pytest
 from reasoning_probe.data.datasets import load, read
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.data.sources.base import one_line
+from reasoning_probe.data.sources.base import as_dataset_error
 from reasoning_probe.data.sources.records import DatasetError, plain
 from reasoning_probe.data.sources.registry import located
 from tests.helpers.project import Project
@@ -294,7 +294,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(project: Project) -> None:
     ],
 )
 def test_whatever_loading_raises_is_one_line(raised: Exception, said: str) -> None:
-    with pytest.raises(DatasetError, match=f"^cannot load hf:a: {said}") as error, one_line("hf:a"):
+    with pytest.raises(DatasetError, match=f"^cannot load hf:a: {said}") as error, as_dataset_error("hf:a"):
         raise raised
     assert "\n" not in str(error.value)
 

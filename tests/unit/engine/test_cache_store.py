@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reasoning_probe.engine.cache import store as cache
-from reasoning_probe.engine.cache.store import FILE, Answer, OutcomeCache
+from reasoning_probe.engine.cache.store import FILE, CachedAnswer, OutcomeCache
 from tests.helpers.queries import Asked, by_case, spoil
 
 
@@ -100,8 +100,8 @@ def test_a_store_that_is_locked_is_tried_again(
     store.attach(b"m" * 16, {})
     assert len(waited) == waits
     if times < 20:
-        store.put({b"a" * 16: Answer("kept", False, None)})
-        assert store.get([b"a" * 16]) == {b"a" * 16: Answer("kept", False, None)}
+        store.put({b"a" * 16: CachedAnswer("kept", False, None)})
+        assert store.get([b"a" * 16]) == {b"a" * 16: CachedAnswer("kept", False, None)}
         assert store.notes == []
     else:
         assert ["cannot be used, the run goes on without: database is locked" in note for note in store.notes] == [True]
@@ -135,22 +135,22 @@ def test_without_a_store_the_run_goes_on(asked: Asked, tmp_path: Path, hindrance
 def test_a_file_that_becomes_full_stops_the_store_and_not_the_run(tmp_path: Path) -> None:
     store = OutcomeCache(tmp_path)
     store.attach(b"m" * 16, {})
-    store.put({b"a" * 16: Answer("kept", False, None)})
+    store.put({b"a" * 16: CachedAnswer("kept", False, None)})
     assert store._db is not None
     store._db.execute("PRAGMA max_page_count = 1")  # what SQLite says of a full disk
-    store.put({bytes([at]) * 16: Answer("x" * 4000, False, None) for at in range(100)})
-    store.put({b"b" * 16: Answer("late", False, None)})
+    store.put({bytes([at]) * 16: CachedAnswer("x" * 4000, False, None) for at in range(100)})
+    store.put({b"b" * 16: CachedAnswer("late", False, None)})
     assert [("full" in note) for note in store.notes] == [True]
     again = OutcomeCache(tmp_path)
     again.attach(b"m" * 16, {})
-    assert again.get([b"a" * 16, b"b" * 16, b"\0" * 16]) == {b"a" * 16: Answer("kept", False, None)}
+    assert again.get([b"a" * 16, b"b" * 16, b"\0" * 16]) == {b"a" * 16: CachedAnswer("kept", False, None)}
 
 
 def test_any_text_and_number_comes_back_as_it_was(tmp_path: Path) -> None:
     store = OutcomeCache(tmp_path)
     store.attach(b"m" * 16, {})
     answers = [("", True, None), ("nul \0 end", False, -0.0), ("\u2028\U0001f600", False, float("-inf"))]
-    kept = {bytes([at]) * 16: Answer(*answer) for at, answer in enumerate(answers)}
+    kept = {bytes([at]) * 16: CachedAnswer(*answer) for at, answer in enumerate(answers)}
     store.put(kept)
     assert store.get(list(kept)) == kept
 
@@ -158,7 +158,7 @@ def test_any_text_and_number_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_more_keys_than_a_query_takes(tmp_path: Path) -> None:
     store = OutcomeCache(tmp_path)
     store.attach(b"m" * 16, {})
-    kept = {at.to_bytes(16, "big"): Answer(str(at), False, 0.0) for at in range(1234)}
+    kept = {at.to_bytes(16, "big"): CachedAnswer(str(at), False, 0.0) for at in range(1234)}
     store.put(kept)
     assert store.get(list(kept)) == kept
 
@@ -168,7 +168,7 @@ def test_the_store_of_a_model_that_nobody_uses_can_be_pruned(tmp_path: Path, mon
         monkeypatch.setattr("time.time", lambda day=day: day * cache.DAY_S)
         store = OutcomeCache(tmp_path)
         store.attach(model, {"architecture": model.decode()})
-        store.put({model * 4: Answer("", False, None)})
+        store.put({model * 4: CachedAnswer("", False, None)})
         store.close()
     monkeypatch.setattr("time.time", lambda: 101 * cache.DAY_S)
     assert [(entry.facts["architecture"], entry.outcomes) for entry in cache.entries(tmp_path)] == [

@@ -164,23 +164,23 @@ def test_judgements_are_made_anew(asked: Asked, tmp_path: Path, monkeypatch: pyt
 def test_code_put_into_a_model_cannot_be_told_from_outside(asked: Asked) -> None:
     mark = weights.fingerprint(asked.model)
     hooked = asked.model.transformer.h[0].register_forward_hook(lambda *_: None)
-    assert key.context_of(asked.model, asked.tokenizer, mark) is None
+    assert key.model_context(asked.model, asked.tokenizer, mark) is None
     hooked.remove()
-    assert key.context_of(asked.model, asked.tokenizer, mark) is not None
+    assert key.model_context(asked.model, asked.tokenizer, mark) is not None
     asked.model.transformer.h[0].forward = asked.model.transformer.h[1].forward
-    assert key.context_of(asked.model, asked.tokenizer, mark) is None
+    assert key.model_context(asked.model, asked.tokenizer, mark) is None
 
 
 def test_a_tokenizer_that_shows_nothing_of_itself_cannot_be_told_from_outside(asked: Asked) -> None:
     mark = weights.fingerprint(asked.model)
-    assert key.context_of(asked.model, lambda text: {"input_ids": [1]}, mark) is None
+    assert key.model_context(asked.model, lambda text: {"input_ids": [1]}, mark) is None
     slow = SimpleNamespace(get_vocab=lambda: {"a": 0, "b": 1}, init_kwargs={"name_or_path": "here", "lower": True})
-    known = key.context_of(asked.model, slow, mark)
+    known = key.model_context(asked.model, slow, mark)
     assert known is not None
     slow.init_kwargs["name_or_path"] = "there"
-    assert key.context_of(asked.model, slow, mark) == known
+    assert key.model_context(asked.model, slow, mark) == known
     slow.init_kwargs["lower"] = False
-    assert key.context_of(asked.model, slow, mark) != known
+    assert key.model_context(asked.model, slow, mark) != known
 
 
 def test_fresh_ignores_what_is_known_and_replaces_it(asked: Asked, tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ from torch import nn
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine, Work
+from reasoning_probe.engine.engine import Engine, SweepRequest
 from reasoning_probe.engine.fast import path as fast
 from reasoning_probe.engine.fast import verification
 from reasoning_probe.engine.fast.forward import wrapped
-from reasoning_probe.engine.fast.packed_linear import Packed, available
+from reasoning_probe.engine.fast.packed_linear import PackedLinears, available
 from reasoning_probe.engine.memory import Memory
-from reasoning_probe.engine.plain_path import Plain
-from reasoning_probe.engine.tokenization import Codec, Job
+from reasoning_probe.engine.plain_path import PlainPath
+from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head, parse_targets
@@ -48,9 +48,9 @@ def test_every_family_answers_as_with_edited_weights(family: str) -> None:
 )
 def test_the_self_check_chooses_the_path(family: str, path: str) -> None:
     model = build(family)
-    codec, memory = Codec(model, Letters()), Memory("cpu")
+    codec, memory = TokenCodec(model, Letters()), Memory("cpu")
     head_map = find_heads(model)
-    plain = Plain(model, head_map, codec, memory)
+    plain = PlainPath(model, head_map, codec, memory)
     found, why = fast.fast_path(model, head_map, codec, plain, memory)
     assert (found is not None) == bool(path)
     assert why == path or (not path and why)
@@ -80,8 +80,8 @@ def test_a_model_whose_layers_are_in_no_list_takes_the_plain_path(parts: dict[st
     model.transformer.h = Apart(
         {name: nn.ModuleDict({str(at): layers[at] for at in numbers}) for name, numbers in parts.items()}
     )
-    codec, memory, head_map = Codec(model, Letters()), Memory("cpu"), find_heads(model)
-    found, why = fast.fast_path(model, head_map, codec, Plain(model, head_map, codec, memory), memory)
+    codec, memory, head_map = TokenCodec(model, Letters()), Memory("cpu"), find_heads(model)
+    found, why = fast.fast_path(model, head_map, codec, PlainPath(model, head_map, codec, memory), memory)
     assert found is None
     assert says in why
     check(model, "L0H1,L2H3")
@@ -91,14 +91,14 @@ def test_an_unlike_log_probability_is_a_disagreement(monkeypatch: pytest.MonkeyP
     """The self-check looks at what is stored, not at the answers alone."""
     asked = fast._small_questions
     model = build("gpt2")
-    codec, memory, head_map = Codec(model, Letters()), Memory("cpu"), find_heads(model)
+    codec, memory, head_map = TokenCodec(model, Letters()), Memory("cpu"), find_heads(model)
 
-    def otherwise(plain: Plain, head_map: HeadMap) -> Any:
+    def otherwise(plain: PlainPath, head_map: HeadMap) -> Any:
         jobs, expected = asked(plain, head_map)
         return jobs, [[replace(reply, logprob=reply.logprob + 1) for reply in of_job] for of_job in expected]
 
     monkeypatch.setattr(fast, "_small_questions", otherwise)
-    found, why = fast.fast_path(model, head_map, codec, Plain(model, head_map, codec, memory), memory)
+    found, why = fast.fast_path(model, head_map, codec, PlainPath(model, head_map, codec, memory), memory)
     assert (found, why) == (None, "its log-probabilities differ from the plain path's")
 
 
@@ -189,7 +189,7 @@ def test_packed_weights_multiply_like_the_weights(family: str) -> None:
     with torch.no_grad():
         expected = model(input_ids=ids).logits
         for room, some in ((10**9, True), (0, False)):
-            packed = Packed(model.modules(), room)
+            packed = PackedLinears(model.modules(), room)
             assert bool(packed.wraps) is some
             assert packed.bytes <= room
             with wrapped(packed.wraps):
@@ -202,11 +202,11 @@ def test_half_precision_gives_the_one_row_answers() -> None:
     head_map = find_heads(model)
     engine = Engine(model, Letters(), head_map)
     targets = every_head(head_map)
-    works = [Work(query("items", item, Generation(12, ())), zeroed(targets)) for item in ITEMS]
+    works = [SweepRequest(query("items", item, Generation(12, ())), zeroed(targets)) for item in ITEMS]
     for work in works:
         encoded = engine.codec.encode(work.query)
         batch = run_in_order(engine, [work])
-        job = Job(encoded, (), engine.plain.baseline(encoded, ()), (), {})
+        job = AblationJob(encoded, (), engine.plain.baseline(encoded, ()), (), {})
         for outcome, target in zip(batch[1:], targets, strict=True):
             alone = engine.plain.alone(job, target)
             assert outcome.response == engine.codec.text(alone, ()), target.name
@@ -265,9 +265,9 @@ def test_a_sweep_leaves_the_model_as_it_was() -> None:
 def test_a_model_that_raises_in_the_middle_is_left_without_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("llama")
     engine = Engine(model, Letters(), find_heads(model))
-    assert engine.way is not engine.plain
-    monkeypatch.setattr(verification.Chunk, "_compare", lambda *args: 1 / 0)
-    work = Work(query("items", ITEMS[0], Generation(10, ())), zeroed(every_head(engine.head_map)))
+    assert engine.path is not engine.plain
+    monkeypatch.setattr(verification.RowChunk, "_compare", lambda *args: 1 / 0)
+    work = SweepRequest(query("items", ITEMS[0], Generation(10, ())), zeroed(every_head(engine.head_map)))
     with pytest.raises(ZeroDivisionError):
         list(engine.run([work]))
     assert all("forward" not in vars(module) for module in model.modules())

@@ -12,11 +12,11 @@ import torch
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine, Work
+from reasoning_probe.engine.engine import Engine, SweepRequest
 from reasoning_probe.engine.fast import decoding, path
-from reasoning_probe.engine.fast.pooled_verification import Pool
-from reasoning_probe.engine.plain_path import Plain, noise_of
-from reasoning_probe.engine.tokenization import Baseline, Job, Reply
+from reasoning_probe.engine.fast.pooled_verification import PooledVerifier
+from reasoning_probe.engine.plain_path import PlainPath, noise_of
+from reasoning_probe.engine.tokenization import AblationJob, Baseline, Reply
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, every_head
 from tests.helpers.character_tokenizer import Letters
@@ -27,7 +27,7 @@ from tests.helpers.model_families import build
 def test_a_byte_of_memory_is_enough() -> None:
     model = build("gpt_neox")
     head_map = find_heads(model)
-    plan = [Work(query("items", item, Generation(10, ())), zeroed(every_head(head_map))) for item in ITEMS]
+    plan = [SweepRequest(query("items", item, Generation(10, ())), zeroed(every_head(head_map))) for item in ITEMS]
     tight = Engine(model, Letters(), head_map, memory_cap=1)
     wide = Engine(model, Letters(), head_map)
     pairs = zip(run_in_order(tight, plan), run_in_order(wide, plan), strict=True)
@@ -42,12 +42,12 @@ def test_memory_that_runs_out_at_a_random_moment_changes_no_outcome(seed: int, m
     model = build("llama")
     calm = rp.sweep(model, Letters(), ITEMS, max_new_tokens=10, stop=())
     dice = random.Random(seed)
-    run = path.Driver.run
+    run = path.ForwardDriver.run
     raised = 0
 
     def sometimes(self: Any, ids: Any, slots: Any, plan: Any, **places: Any) -> Any:
         nonlocal raised
-        halvable = max(ids.shape[0], sum(plan.joins.values())) > 2  # more than one row and the canary
+        halvable = max(ids.shape[0], sum(plan.joining_rows.values())) > 2  # more than one row and the canary
         if halvable and dice.random() < 0.3:
             raised += 1
             raise torch.OutOfMemoryError("CUDA out of memory (injected)")
@@ -55,9 +55,9 @@ def test_memory_that_runs_out_at_a_random_moment_changes_no_outcome(seed: int, m
 
     head_map = find_heads(model)
     engine = Engine(model, Letters(), head_map)
-    assert isinstance(engine.way, path.Fast)
-    monkeypatch.setattr(path.Driver, "run", sometimes)
-    plan = [Work(query("items", item, Generation(10, ())), zeroed(every_head(head_map))) for item in ITEMS]
+    assert isinstance(engine.path, path.FastPath)
+    monkeypatch.setattr(path.ForwardDriver, "run", sometimes)
+    plan = [SweepRequest(query("items", item, Generation(10, ())), zeroed(every_head(head_map))) for item in ITEMS]
     stormy = run_in_order(engine, plan)
     assert raised > 0
     assert [(o.item, o.target, o.response) for o in stormy] == [(o.item, o.target, o.response) for o in calm]
@@ -73,15 +73,22 @@ def test_near_ties_are_settled_by_the_one_row_path(pairs: int, monkeypatch: pyte
     check(model, "L0-L2,L0H0,L1H1")
     places: list[tuple[int, int]] = []
 
-    def noted(plain: Any, job: Job, target: Target, tokens: Any, near_tie: int, settled: Any = Plain.settled) -> Any:
+    def noted(
+        plain: Any,
+        job: AblationJob,
+        target: Target,
+        tokens: Any,
+        near_tie: int,
+        settled: Any = PlainPath.resolve_near_tie,
+    ) -> Any:
         places.append((near_tie, len(tokens)))
         return settled(plain, job, target, tokens, near_tie)
 
-    monkeypatch.setattr(Plain, "settled", noted)
+    monkeypatch.setattr(PlainPath, "resolve_near_tie", noted)
     engine = Engine(model, Letters(), head_map)
-    assert isinstance(engine.way, path.Fast)
+    assert isinstance(engine.path, path.FastPath)
     places.clear()  # those of its self-check
-    work = Work(query("items", ITEMS[0], Generation(10, ())), zeroed(every_head(head_map)))
+    work = SweepRequest(query("items", ITEMS[0], Generation(10, ())), zeroed(every_head(head_map)))
     list(engine.run([work]))
     assert engine.counts.settled_singly == len(places) > 0
     assert all(0 < near_tie <= length for near_tie, length in places)
@@ -107,17 +114,17 @@ def test_settling_runs_the_one_row_path_up_to_the_near_tie_and_on_only_where_it_
     engine = Engine(model, Letters(), head_map)
     encoded = engine.codec.encode(query("items", ITEMS[0], Generation(10, ())))
     target = every_head(head_map)[3]
-    job = Job(encoded, (), engine.plain.baseline(encoded, ()), (target,), {})
+    job = AblationJob(encoded, (), engine.plain.baseline(encoded, ()), (target,), {})
     alone = engine.plain.alone(job, target)
     steps: list[int] = []
     handle = model.get_output_embeddings().register_forward_hook(lambda *_: steps.append(1))
     for at in range(len(alone)):
         steps.clear()
-        assert engine.plain.settled(job, target, alone, at + 1) == alone
+        assert engine.plain.resolve_near_tie(job, target, alone, at + 1) == alone
         assert len(steps) == at + 1
         steps.clear()
         other = (*alone[:at], alone[at] + 1, *alone[at + 1 :])  # what a batch might have taken the tie for
-        assert engine.plain.settled(job, target, other, at + 1) == alone
+        assert engine.plain.resolve_near_tie(job, target, other, at + 1) == alone
         assert len(steps) == len(alone) + (at + 1 if at + 1 < len(alone) else 0)
     handle.remove()
 
@@ -126,10 +133,14 @@ def test_queries_that_share_passes_answer_as_alone(monkeypatch: pytest.MonkeyPat
     model = build("llama")
     head_map = find_heads(model)
     items = [rp.Item(question="x" * n + "?", answer="12" if n % 2 else "8", id=f"n{n}") for n in (1, 9, 4, 17, 2)]
-    plan = [Work(query("items", item, Generation(9, ())), zeroed(every_head(head_map))) for item in items]
+    plan = [SweepRequest(query("items", item, Generation(9, ())), zeroed(every_head(head_map))) for item in items]
     engine = Engine(model, Letters(), head_map)
     passes = []
-    monkeypatch.setattr(Pool, "verify", lambda self, verify=Pool.verify: passes.append(len(self.jobs)) or verify(self))
+    monkeypatch.setattr(
+        PooledVerifier,
+        "verify",
+        lambda self, verify=PooledVerifier.verify: passes.append(len(self.jobs)) or verify(self),
+    )
     together = run_in_order(engine, plan)
     assert max(passes) > 1
     alone = [outcome for work in plan for outcome in chain(*Engine(model, Letters(), head_map).run([work]))]
@@ -187,13 +198,13 @@ def test_looking_at_the_tokens_now_and_then_changes_no_answer(
     """On a GPU the host looks at the tokens every few steps; what a row says after its end is cut."""
     model = build(family)
     calm = rp.sweep(model, Letters(), ITEMS, max_new_tokens=11, stop=("t",))
-    driver = path.Driver.__init__
+    driver = path.ForwardDriver.__init__
 
     def hurried(self: Any, *args: Any, **kwargs: Any) -> None:
         driver(self, *args, **kwargs)
         self.stride = 4
 
-    monkeypatch.setattr(path.Driver, "__init__", hurried)
+    monkeypatch.setattr(path.ForwardDriver, "__init__", hurried)
     if not pools:
         monkeypatch.setattr(path, "CPU_BYTES", 0)
     for one, other in zip(rp.sweep(model, Letters(), ITEMS, max_new_tokens=11, stop=("t",)), calm, strict=True):

@@ -11,7 +11,7 @@ import pytest
 from reasoning_probe.data.items import Item, ItemError
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.engine.multiple_choice import together
+from reasoning_probe.engine.multiple_choice import combine_choices
 from reasoning_probe.results.outcome import Choice, Outcome, accuracy, likeliest
 from reasoning_probe.results.run import read_run
 from reasoning_probe.scoring.extraction.choices import read_choice
@@ -101,7 +101,7 @@ def test_a_response_that_names_no_choice_is_incomplete(response: str, truncated:
     item = Item(id="wet", question="Which is wet?\nA. sand\nB. rain", answer="B", choices=("A", "B"))
     said = replace(outcome("B", A=-1.0, B=-2.0), choices=None, answer_logprob=-1.0)
     found = {at: replace(said, response=response, truncated=truncated) for at in range(2)}
-    judged = together(Query("wet", item, "", Generation(4, ())), found, listed=True)
+    judged = combine_choices(Query("wet", item, "", Generation(4, ())), found, listed=True)
     assert (judged.correct, judged.answer, judged.category) == (False, None, "incomplete")
     assert (judged.kind, judged.reason) == (kind, reason)
 

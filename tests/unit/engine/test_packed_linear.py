@@ -11,7 +11,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from reasoning_probe.engine.fast.forward import wrapped
-from reasoning_probe.engine.fast.packed_linear import FEW, SMALL, Packed, available
+from reasoning_probe.engine.fast.packed_linear import FEW, SMALL, PackedLinears, available
 
 pytestmark = pytest.mark.skipif(not available(), reason="this build of torch has no packed product")
 
@@ -27,7 +27,7 @@ def packed(module: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, bool]:
 
         return own
 
-    wraps = Packed([module], 10**9).wraps
+    wraps = PackedLinears([module], 10**9).wraps
     with torch.inference_mode(), wrapped([(module, watched), *wraps]):
         return module(x), bool(seen)
 

@@ -17,7 +17,7 @@ from reasoning_probe.analyses.attribution import estimates
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.tokenization import Codec
+from reasoning_probe.engine.tokenization import TokenCodec
 from reasoning_probe.models.ablation import mean_output
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head
@@ -40,7 +40,7 @@ def eos_of(generation: Any, config: Any, tokenizer: Any) -> frozenset[int]:
     model.config.eos_token_id = config
     words = Special()
     words.eos_token_id = tokenizer
-    return Codec(model, words).eos
+    return TokenCodec(model, words).eos
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_config_of_the_text_is_asked() -> None:
     config = model.config
     model.generation_config = None
     model.config = type("Whole", (), {"get_text_config": lambda self, **_: config, "eos_token_id": None})()
-    assert Codec(model, Letters()).eos == {2}
+    assert TokenCodec(model, Letters()).eos == {2}
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
@@ -123,7 +123,7 @@ class Counted(list[int]):
 
 @pytest.mark.parametrize("length", [100, 3000])
 def test_the_end_of_a_long_answer_is_found_by_reading_each_token_a_few_times(length: int) -> None:
-    codec = Codec(build("llama"), Letters())
+    codec = TokenCodec(build("llama"), Letters())
     stop = ("\nQuestion:",)
     tokens = Counted([10 + place % 70 for place in range(length)] + [2, 0, 0])
     Counted.read = 0
@@ -145,7 +145,7 @@ def test_a_stop_string_of_many_bytes_a_letter_is_found() -> None:
 
     word = "\u3002" * 9  # 27 bytes
     model = build("llama")
-    codec = Codec(model, Bytes())
+    codec = TokenCodec(model, Bytes())
     said = [97, 98, *word.encode(), 99]
     assert codec.cut(said, (word,)) == tuple(said[:-1])
 

@@ -19,9 +19,9 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.engine.fast import path
-from reasoning_probe.engine.plain_path import Plain
+from reasoning_probe.engine.plain_path import PlainPath
 from reasoning_probe.models.head_map import HeadError
-from reasoning_probe.models.heads import find_heads, prove_heads
+from reasoning_probe.models.heads import find_heads, verify_heads
 from reasoning_probe.models.targets import TargetError, every_mlp, parse_targets
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.model_families import build, config_of
@@ -89,7 +89,7 @@ def test_the_fast_path_takes_mlps(pools: bool, monkeypatch: pytest.MonkeyPatch) 
     for family in ("llama", "gpt2", "bloom"):
         model = build(family)
         engine = Engine(model, Letters(), find_heads(model))
-        assert isinstance(engine.way, path.Fast), engine.why
+        assert isinstance(engine.path, path.FastPath), engine.why
         for outcome in rp.sweep(model, Letters(), ITEMS, "L0MLP,L1MLP,L2MLP,L0H1", max_new_tokens=7, stop=()):
             twin = copy.deepcopy(model)
             if outcome.target == "L0H1":
@@ -124,10 +124,10 @@ def test_the_mean_of_an_mlp_equals_a_constant_moved_into_its_bias() -> None:
 def test_both_paths_put_the_same_in_an_mlps_place(ablation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("llama")
     quick = rp.sweep(model, Letters(), ITEMS, "L0MLP,L2MLP,L1MLP+L1H0", ablation, 8, stop=())
-    monkeypatch.setattr(Engine, "way", property(lambda engine: engine.plain))
+    monkeypatch.setattr(Engine, "path", property(lambda engine: engine.plain))
     slow = rp.sweep(model, Letters(), ITEMS, "L0MLP,L2MLP,L1MLP+L1H0", ablation, 8, stop=())
     zero = rp.sweep(model, Letters(), ITEMS, "L0MLP,L2MLP,L1MLP+L1H0", "zero", 8, stop=())
-    assert isinstance(Engine(model, Letters(), find_heads(model)).way, Plain)
+    assert isinstance(Engine(model, Letters(), find_heads(model)).path, PlainPath)
     for one, other, third in zip(quick, slow, zero, strict=True):
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
         assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-3)
@@ -207,7 +207,7 @@ def test_what_mixes_tokens_is_no_mlp() -> None:
     model = build("llama")
     model.model.layers[1].mlp = Mixing(model.model.layers[1].mlp)
     with pytest.raises(HeadError, match="does not work on each token alone: L1MLP is no target"):
-        prove_heads(model, head_map := find_heads(model), every_mlp(head_map))
+        verify_heads(model, head_map := find_heads(model), every_mlp(head_map))
 
 
 def test_a_group_whose_heads_are_no_neighbours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,9 +218,9 @@ def test_a_group_whose_heads_are_no_neighbours_is_refused(monkeypatch: pytest.Mo
     model = build("llama")
     model.set_attn_implementation("eager")
     head_map = find_heads(model)
-    prove_heads(model, head_map, parse_targets("L1H0,L1", head_map))
+    verify_heads(model, head_map, parse_targets("L1H0,L1", head_map))
     with pytest.raises(HeadError, match=r"L1KV0 cannot be proved: heads \[0, 2\] use its values, not \[0, 1\]"):
-        prove_heads(model, head_map, parse_targets("L1KV0", head_map))
+        verify_heads(model, head_map, parse_targets("L1KV0", head_map))
 
 
 def test_a_sweep_of_mlps_leaves_no_hook() -> None:

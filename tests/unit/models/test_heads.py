@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from reasoning_probe.models.ablation import switched_off
+from reasoning_probe.models.ablation import ablate
 from reasoning_probe.models.head_map import HeadError, HeadMap
-from reasoning_probe.models.heads import find_heads, prove_heads
+from reasoning_probe.models.heads import find_heads, verify_heads
 from reasoning_probe.models.targets import Target
 from tests.helpers.model_families import FAMILIES, build, config_of
 
@@ -29,7 +29,7 @@ def test_every_family_has_its_heads_found_and_proved(family: str) -> None:
         width = getattr(projection, "in_features", None) or projection.weight.shape[0]
         assert site.heads * site.head_dim == width
         assert site.path.startswith(site.block + ".")
-    prove_heads(model, head_map)
+    verify_heads(model, head_map)
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -80,7 +80,7 @@ def test_the_users_attention_implementation_is_left_alone() -> None:
     for implementation in ("eager", "sdpa"):
         model = build("llama")
         model.set_attn_implementation(implementation)
-        prove_heads(model, find_heads(model))
+        verify_heads(model, find_heads(model))
         assert model.config._attn_implementation == implementation
 
 
@@ -110,7 +110,7 @@ def test_the_proof_fails_where_zeroing_a_slice_is_not_switching_off_a_head(made:
     new.weight = old.weight
     model.model.layers[1].self_attn.o_proj = new
     with pytest.raises(HeadError, match=says):
-        prove_heads(model, find_heads(model))
+        verify_heads(model, find_heads(model))
 
 
 class Inside(nn.Module):
@@ -137,7 +137,7 @@ def test_the_proof_fails_where_a_projection_is_called_otherwise(call: Any, says:
     attention = model.model.layers[1].self_attn
     attention.o_proj = Inside(attention.o_proj, call)
     with pytest.raises(HeadError, match=f"o_proj.inner {says}"):
-        prove_heads(model, find_heads(model))
+        verify_heads(model, find_heads(model))
 
 
 def test_a_projection_that_says_it_takes_other_features_is_refused() -> None:
@@ -145,7 +145,7 @@ def test_a_projection_that_says_it_takes_other_features_is_refused() -> None:
     head_map = find_heads(model)
     model.model.layers[1].self_attn.o_proj.in_features = 7
     with pytest.raises(HeadError, match="takes 7 features, not 4 heads"):
-        prove_heads(model, head_map)
+        verify_heads(model, head_map)
 
 
 class Gated(nn.Module):
@@ -165,7 +165,7 @@ def test_the_last_linear_layer_of_the_attention_is_its_projection() -> None:
         layer.self_attn.o_proj = Gated(layer.self_attn.o_proj)
     head_map = find_heads(model)
     assert [site.path for site in head_map.sites] == [f"model.layers.{at}.self_attn.o_proj.last" for at in range(3)]
-    prove_heads(model, head_map)
+    verify_heads(model, head_map)
 
 
 class Attention(nn.Module):
@@ -241,7 +241,7 @@ def test_an_empty_target_changes_no_bit() -> None:
     model = build("gpt2")
     ids = torch.tensor([[5, 6, 7]])
     before = model(input_ids=ids).logits
-    with switched_off(model, find_heads(model), [Target("nothing", frozenset())]):
+    with ablate(model, find_heads(model), [Target("nothing", frozenset())]):
         assert torch.equal(model(input_ids=ids).logits, before)
 
 
@@ -249,7 +249,7 @@ def test_a_batch_of_another_size_is_refused_not_passed_over() -> None:
     model = build("gpt2")
     head_map = find_heads(model)
     rows = [Target("L0H0", frozenset({(0, 0)}))] * 2
-    with switched_off(model, head_map, rows), pytest.raises(HeadError, match="for 2 rows"):
+    with ablate(model, head_map, rows), pytest.raises(HeadError, match="for 2 rows"):
         model(input_ids=torch.tensor([[5, 6, 7]]))
     assert not any(module._forward_pre_hooks for module in model.modules())
 

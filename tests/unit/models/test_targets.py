@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning_probe.models.head_map import HeadMap, HeadSite
+from reasoning_probe.models.head_map import AttentionLayer, HeadMap
 from reasoning_probe.models.targets import TargetError, check_spelling, every_head, every_layer, parse_targets
 
 
 def head_map(*layers: int, heads: int = 4) -> HeadMap:
-    return HeadMap(tuple(HeadSite(layer, f"h.{layer}", f"h.{layer}.attn.c_proj", heads, 8) for layer in layers))
+    return HeadMap(tuple(AttentionLayer(layer, f"h.{layer}", f"h.{layer}.attn.c_proj", heads, 8) for layer in layers))
 
 
 PLAIN, HYBRID = head_map(*range(12)), head_map(1, 4, 7)

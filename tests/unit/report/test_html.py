@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_probe.report.html import script_data as flips
-from reasoning_probe.report.html.diff import part
+from reasoning_probe.report.html.diff import split_at_difference
 from reasoning_probe.report.html.findings import findings_html
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.report.html.script_data import script_data
@@ -116,20 +116,20 @@ def test_the_first_difference_is_marked() -> None:
 
 
 def test_the_first_token_that_differs_parts_two_answers() -> None:
-    assert part("a b c", "a b c", 99) == ("a b c", "", "")
-    assert part("Yes. Max is.", "Yes. Mia is.", 99) == ("Yes. ", "Max", " is.")
-    assert part("one", "one two", 99) == ("one", "", "")
-    assert part("one two", "one", 99) == ("one ", "two", "")
-    long = part("same " * 1000 + "here " + "rest " * 1000, "same " * 1000 + "there", 600)
+    assert split_at_difference("a b c", "a b c", 99) == ("a b c", "", "")
+    assert split_at_difference("Yes. Max is.", "Yes. Mia is.", 99) == ("Yes. ", "Max", " is.")
+    assert split_at_difference("one", "one two", 99) == ("one", "", "")
+    assert split_at_difference("one two", "one", 99) == ("one ", "two", "")
+    long = split_at_difference("same " * 1000 + "here " + "rest " * 1000, "same " * 1000 + "there", 600)
     assert long.differs == "here"
     assert len("".join(long)) < 700
 
 
 @given(st.text(), st.text())
 def test_the_parts_of_a_short_answer_are_the_answer(one: str, other: str) -> None:
-    parted = part(one, other, most=10_000)
+    parted = split_at_difference(one, other, most=10_000)
     assert "".join(parted) == one
-    assert part(other, one, most=10_000).before.split() == parted.before.split()
+    assert split_at_difference(other, one, most=10_000).before.split() == parted.before.split()
 
 
 def test_the_script_finds_every_flip_in_its_data() -> None:

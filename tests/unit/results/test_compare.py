@@ -20,14 +20,14 @@ from reasoning_probe.cli import main
 from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.report.figures.run_figures import write_figures
 from reasoning_probe.report.html.page import standalone_page
-from reasoning_probe.report.terminal.show import show
+from reasoning_probe.report.terminal.show import print_run
 from reasoning_probe.report.terminal.summary import summary_lines
 from reasoning_probe.report.terminal.tables import console
 from reasoning_probe.results import stats
 from reasoning_probe.results.compare import Comparison, compare
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.run import Run, RunError, read_run, write_run
-from reasoning_probe.utils.files import plain
+from reasoning_probe.utils.files import to_json_types
 from tests.helpers.corrupt_json import damaged
 from tests.helpers.fake_runs import as_run, fake_outcomes, full_run, outcome
 
@@ -264,7 +264,7 @@ SMALL = full_run(layers=1, heads=2, items=3)
 
 
 @settings(deadline=None, max_examples=150)
-@given(damaged(plain(SMALL.summary)))
+@given(damaged(to_json_types(SMALL.summary)))
 def test_what_can_be_read_can_be_shown(tmp_path_factory: pytest.TempPathFactory, summary: Any) -> None:
     folder = tmp_path_factory.mktemp("run")
     write_run(folder, SMALL)
@@ -274,7 +274,7 @@ def test_what_can_be_read_can_be_shown(tmp_path_factory: pytest.TempPathFactory,
     except RunError as problem:
         assert "\n" not in str(problem)  # noqa: PT017
         return
-    show(run, console())
+    print_run(run, console())
     summary_lines(run)
     markdown_summary(run)
     run.rows("targets")
@@ -282,7 +282,7 @@ def test_what_can_be_read_can_be_shown(tmp_path_factory: pytest.TempPathFactory,
 
 
 @settings(deadline=None, max_examples=8)
-@given(damaged(plain(SMALL.summary)))
+@given(damaged(to_json_types(SMALL.summary)))
 def test_what_can_be_read_has_a_page(tmp_path_factory: pytest.TempPathFactory, summary: Any) -> None:
     folder = tmp_path_factory.mktemp("run")
     write_run(folder, SMALL)

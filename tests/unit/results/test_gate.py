@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.pytest_plugin.gate import Gatekeeper
-from reasoning_probe.results.gate import Rules, judge, parse_limits, parse_share
+from reasoning_probe.pytest_plugin.gate import SessionGate
+from reasoning_probe.results.gate import GateRules, evaluate_gate, parse_limits, parse_share
 from reasoning_probe.results.gate_reference import Answered, file_of, other_items, read_reference, write_reference
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.run import Run, RunError, read_run, write_run
@@ -79,7 +79,7 @@ def test_an_accuracy_passes_from_its_limit_on(items: int, data: st.DataObject) -
     correct = data.draw(st.integers(0, items))
     hundredths = data.draw(st.integers(0, 100))
     run = as_run(answers("logic", correct, items - correct))
-    (check,) = judge(run, Rules(min_accuracy={"": hundredths / 100}), None)["checks"]
+    (check,) = evaluate_gate(run, GateRules(min_accuracy={"": hundredths / 100}), None)["checks"]
     assert check["passed"] == (Fraction(correct, items) >= Fraction(hundredths, 100))
     assert check["line"].startswith(f"logic: {correct} of {items} right (")
 
@@ -92,8 +92,8 @@ def test_a_drop_is_paired_and_fails_beyond_its_limit(pairs: list[tuple[bool, boo
         replace(outcome(item=str(at)), correct=new, category=None if new else "off_by_one")
         for at, (_, new) in enumerate(pairs)
     ]
-    rules = Rules(reference=Path("before"), max_drop=hundredths / 100)
-    gate = judge(as_run(after[::-1]), rules, known(before))  # the order of the items does not matter
+    rules = GateRules(reference=Path("before"), max_drop=hundredths / 100)
+    gate = evaluate_gate(as_run(after[::-1]), rules, known(before))  # the order of the items does not matter
     (check,) = gate["checks"]
     lost, won = pairs.count((True, False)), pairs.count((False, True))
     assert check["value"] == pytest.approx((lost - won) / len(pairs))
@@ -107,8 +107,8 @@ def test_a_drop_is_paired_and_fails_beyond_its_limit(pairs: list[tuple[bool, boo
 
 def test_a_check_is_one_readable_line() -> None:
     run = as_run(answers("arithmetic", 898, 102) + answers("logic", 3, 1))
-    rules = Rules(min_accuracy={"": 0.9, "logic": 0.5}, reference=Path("before"))
-    gate = judge(run, rules, known(answers("arithmetic", 950, 50)))
+    rules = GateRules(min_accuracy={"": 0.9, "logic": 0.5}, reference=Path("before"))
+    gate = evaluate_gate(run, rules, known(answers("arithmetic", 950, 50)))
     assert [check["line"] for check in gate["checks"]] == [
         "arithmetic: 898 of 1,000 right (89.8 %), at least 90 % asked",
         "arithmetic: accuracy dropped by 5.2 points (52 lost, 0 won of 1,000 items), at most 5 points allowed",
@@ -120,7 +120,7 @@ def test_a_check_is_one_readable_line() -> None:
 
 def test_what_has_no_limit_and_what_was_not_asked_is_told() -> None:
     run = as_run(answers("logic", 4, 0) + answers("gsm8k", 0, 4))
-    gate = judge(run, Rules(min_accuracy={"logic": 1.0, "arithmetic": 0.9}), None)
+    gate = evaluate_gate(run, GateRules(min_accuracy={"logic": 1.0, "arithmetic": 0.9}), None)
     assert gate["passed"] is True
     assert gate["notes"] == ["No limit for gsm8k.", "No item of arithmetic was asked."]
 
@@ -128,7 +128,7 @@ def test_what_has_no_limit_and_what_was_not_asked_is_told() -> None:
 def test_an_accuracy_that_was_never_shown_is_not_reached() -> None:
     skipped = [{"dataset": "gsm8k", "item": "long", "reason": "too long"}]
     run = as_run(answers("logic", 4, 0), skipped=skipped)
-    gate = judge(run, Rules(min_accuracy={"": 0.5}), None)
+    gate = evaluate_gate(run, GateRules(min_accuracy={"": 0.5}), None)
     assert [check["passed"] for check in gate["checks"]] == [True, False]
     assert gate["checks"][1]["line"] == "gsm8k: no item was answered, 1 skipped; at least 50 % asked"
 
@@ -142,8 +142,8 @@ def test_an_accuracy_that_was_never_shown_is_not_reached() -> None:
 )
 def test_a_part_of_a_run_neither_passes_nor_fails(given: dict[str, Any], why: str) -> None:
     run = as_run(answers("logic", 1, 3))
-    rules = Rules(min_accuracy={"": 0.9}, reference=Path("before"))
-    gate = judge(Run(run.summary | given, run.outcomes), rules, known(answers("logic", 4, 0)))
+    rules = GateRules(min_accuracy={"": 0.9}, reference=Path("before"))
+    gate = evaluate_gate(Run(run.summary | given, run.outcomes), rules, known(answers("logic", 4, 0)))
     assert gate["passed"] is None
     assert [check["passed"] for check in gate["checks"]] == [None, None]
     assert all(why in check["line"] for check in gate["checks"])
@@ -152,10 +152,10 @@ def test_a_part_of_a_run_neither_passes_nor_fails(given: dict[str, Any], why: st
 def test_a_part_of_a_dataset_neither_passes_nor_fails() -> None:
     run = as_run(answers("logic", 1, 0) + answers("gsm8k", 0, 1))
     run.summary["datasets"]["logic"]["size"] = 4
-    gate = judge(run, Rules(min_accuracy={"logic": 0.5}), None)
+    gate = evaluate_gate(run, GateRules(min_accuracy={"logic": 0.5}), None)
     assert (gate["passed"], gate["checks"][0]["passed"]) == (None, None)
     assert gate["checks"][0]["line"] == "logic: not judged, 1 of 4 items selected; at least 50 % asked"
-    assert judge(run, Rules(min_accuracy={"": 0.5}), None)["passed"] is False  # gsm8k is whole and fails
+    assert evaluate_gate(run, GateRules(min_accuracy={"": 0.5}), None)["passed"] is False  # gsm8k is whole and fails
 
 
 # -- the reference ------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_a_dataset_of_which_nothing_was_answered_has_not_kept_up_with_the_refere
     run = as_run(answers("logic", 2, 0))
     run.summary["skipped"] = [{"dataset": "sums", "item": "sums-0", "reason": "it does not fit"}]
     before = known([*answers("logic", 2, 0), *answers("sums", 1, 0), *answers("other", 1, 0)])
-    said = judge(run, Rules(min_accuracy={"gone": 0.5}, reference=Path("x")), before)
+    said = evaluate_gate(run, GateRules(min_accuracy={"gone": 0.5}, reference=Path("x")), before)
     assert said["passed"] is False
     assert [(check["dataset"], check["passed"]) for check in said["checks"]] == [("logic", True), ("sums", False)]
     assert said["checks"][1]["line"].startswith("sums: no item was answered, so nothing compares with the reference")
@@ -233,7 +233,7 @@ def test_a_dataset_of_which_nothing_was_answered_has_not_kept_up_with_the_refere
 
 
 def test_a_reference_that_is_gone_at_the_end_fails_the_session(tmp_path: Path) -> None:
-    keeper = Gatekeeper(Rules(min_accuracy={"": 0.5}, reference=tmp_path / "gone.jsonl"))
+    keeper = SessionGate(GateRules(min_accuracy={"": 0.5}, reference=tmp_path / "gone.jsonl"))
     run = keeper.judged(as_run(answers("logic", 2, 0)))
     assert run.summary["gate"]["passed"] is True  # the limit is kept all the same
     assert keeper.problem is not None
@@ -244,7 +244,7 @@ def test_a_reference_that_is_gone_at_the_end_fails_the_session(tmp_path: Path) -
 def test_a_reference_that_cannot_be_replaced_fails_the_session(tmp_path: Path) -> None:
     run = as_run(answers("logic", 2, 0))
     (tmp_path / "file").touch()
-    keeper = Gatekeeper(Rules(reference=tmp_path / "file" / "below.jsonl", update=True))
+    keeper = SessionGate(GateRules(reference=tmp_path / "file" / "below.jsonl", update=True))
     keeper.record(keeper.judged(run))
     assert keeper.said is None
     assert keeper.problem is not None
@@ -253,7 +253,7 @@ def test_a_reference_that_cannot_be_replaced_fails_the_session(tmp_path: Path) -
     assert keeper.fails(run)
 
     write_run(tmp_path / "more", as_run(answers("sums", 1, 0)))
-    keeper = Gatekeeper(Rules(reference=tmp_path / "more", update=True))
+    keeper = SessionGate(GateRules(reference=tmp_path / "more", update=True))
     keeper.record(run)
     assert "also holds sums, which this run did not ask" in (keeper.problem or "")
     assert read_run(tmp_path / "more").outcomes[0].dataset == "sums"

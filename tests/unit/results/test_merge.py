@@ -15,7 +15,7 @@ from reasoning_probe.report.sentences import sentences
 from reasoning_probe.results.merge import merge_runs
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.run import Run, RunError, read_run, write_run
-from reasoning_probe.utils.files import plain
+from reasoning_probe.utils.files import to_json_types
 from tests.helpers.corrupt_json import damaged
 from tests.helpers.fake_runs import as_run, fake_outcomes, full_run, outcome
 from tests.helpers.project import Project
@@ -221,7 +221,7 @@ OTHER = as_run(fake_outcomes({"new": 2}, ["L0H0"]), layers=1, heads=2)
 
 
 @settings(deadline=None, max_examples=60)
-@given(damaged(plain(SMALL.summary)))
+@given(damaged(to_json_types(SMALL.summary)))
 def test_any_damage_is_merged_or_one_line(tmp_path_factory: pytest.TempPathFactory, summary: dict[str, Any]) -> None:
     folder = tmp_path_factory.mktemp("run")
     write_run(folder, SMALL)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reasoning_probe.results.run import SCHEMA_VERSION
 from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, checker, compiled, schema
-from reasoning_probe.utils.files import plain
+from reasoning_probe.utils.files import to_json_types
 from tests.helpers.corrupt_json import VALUES, damaged
 from tests.helpers.fake_runs import as_run, full_run, outcome
 from tests.helpers.project import Project
@@ -27,7 +27,7 @@ STRICT = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", strictly_whole),
 )
-SMALL = plain(full_run(layers=1, heads=2, items=4).summary)
+SMALL = to_json_types(full_run(layers=1, heads=2, items=4).summary)
 
 
 def ours(name: str, value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What a careful reader says of a response, by the definitions of docs/explanation/mistakes.md: its answer and its category."""
+"""What a careful reader says of a response, by docs/explanation/mistakes.md: its answer and its category."""
 
 from __future__ import annotations
 

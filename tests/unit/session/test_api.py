@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 import reasoning_probe as rp
 from reasoning_probe.cli import main
 from reasoning_probe.models.heads import find_heads
-from reasoning_probe.report.html.notebook import fragment
+from reasoning_probe.report.html.notebook import notebook_html
 from reasoning_probe.results.compare import compare
 from reasoning_probe.results.export import columns, csv_file
 from reasoning_probe.results.outcome import Choice
@@ -131,14 +131,14 @@ def test_a_notebook_shows_what_was_found(sweep: rp.Sweep) -> None:
     assert "<script" not in shown
     ids = [part.split('"')[0] for both in (shown, sweep._repr_html_()) for part in both.split(' id="')[1:]]
     assert len(set(ids)) == len(ids)
-    found = fragment(fake_run())
+    found = notebook_html(fake_run())
     assert "2 of 16 heads matter for arithmetic" in found
     assert rp.sweep(*planted(), ITEMS[:1], (), max_new_tokens=4)._repr_html_().startswith("<div><p><strong>")
 
 
 def test_a_notebook_shows_hostile_names_as_they_are() -> None:
     hostile = "<script>alert(1)</script>"
-    shown = fragment(as_run([outcome(hostile), outcome(hostile, target="L0H0"), outcome(hostile, target=hostile)]))
+    shown = notebook_html(as_run([outcome(hostile), outcome(hostile, target="L0H0"), outcome(hostile, target=hostile)]))
     assert "<script" not in shown
 
 

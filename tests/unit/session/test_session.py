@@ -25,7 +25,7 @@ COLOURS = {"sky": ("blue", True), "grass": ("green", True), "snow": ("white", Fa
 def session() -> ProbeSession:
     """A session of three questions with the carrier off, nothing planned yet."""
     made = ProbeSession(Settings(heads=CARRIER))
-    made.machine.provide(planted())
+    made.model_runner.use(planted())
     items = [
         Item(id=word, question=f"What colour is the {word}?", answer=right) for word, (right, _) in COLOURS.items()
     ]
@@ -85,8 +85,8 @@ def test_progress_counts_what_is_done_and_never_falls(session: ProbeSession) -> 
 
 def test_what_a_model_of_a_notebook_answers_is_not_kept(session: ProbeSession, tmp_path: Path) -> None:
     """Its class is in no file, so that a change of it would go unseen."""
-    session.machine.settings = replace(session.settings, cache=tmp_path / "store")
-    model = session.machine.provided.model  # type: ignore[union-attr]
+    session.model_runner.settings = replace(session.settings, cache=tmp_path / "store")
+    model = session.model_runner.provided.model  # type: ignore[union-attr]
     model.__class__ = type("Mine", (type(model),), {"__module__": "somebodys_notebook"})
     session.select(cases(session).values())
     assert session.outcome(next(iter(cases(session).values()))) is not None
