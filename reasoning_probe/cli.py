@@ -32,11 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a dataset's name may not fit the terminal's encoding
     try:
         return int(options.command(options) or 0)
-    except (RunError, CacheError, ExtraError) as problem:
-        print(f"reasoning-probe: {problem}", file=sys.stderr)
+    except (RunError, CacheError, ExtraError) as error:
+        print(f"reasoning-probe: {error}", file=sys.stderr)
         return 2
-    except OSError as problem:
-        print(f"reasoning-probe: cannot write {problem.filename}: {problem.strerror}", file=sys.stderr)
+    except OSError as error:
+        print(f"reasoning-probe: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
 
 
@@ -185,8 +185,8 @@ def _share(text: str) -> float:
 def _read(parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _days(text: str) -> float:

@@ -82,12 +82,12 @@ def examine(family: str) -> dict[str, Any]:
         found["step"] = "equal"
         found |= _compare(model, head_map)
         found["right"] = True
-    except HeadError as problem:
-        found["reason"] = str(problem)
-    except Exception as problem:
-        at = traceback.extract_tb(problem.__traceback__)[-1]
-        said = " ".join(str(problem).split())[:200]
-        found["reason"] = f"{type(problem).__name__}: {said} ({Path(at.filename).name}, line {at.lineno})"
+    except HeadError as error:
+        found["reason"] = str(error)
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        said = " ".join(str(error).split())[:200]
+        found["reason"] = f"{type(error).__name__}: {said} ({Path(at.filename).name}, line {at.lineno})"
     return found
 
 
@@ -233,8 +233,8 @@ def _provable(prove: Any) -> str:
 
     try:
         prove()
-    except HeadError as problem:
-        return str(problem)
+    except HeadError as error:
+        return str(error)
     return "yes"
 
 

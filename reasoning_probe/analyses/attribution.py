@@ -38,12 +38,12 @@ def estimates(model: Any, head_map: HeadMap, encoded: Encoded, replacements: Seq
             logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
             logprob = logs.gather(-1, answer[..., None]).sum()
             gradients = torch.autograd.grad(logprob, list(taps.values()), allow_unused=True)
-    except Exception as problem:  # quantised layers and kernels of a family's own raise whatever they like
-        said = " ".join(str(problem).split())[:120]
+    except Exception as error:  # quantised layers and kernels of a family's own raise whatever they like
+        said = " ".join(str(error).split())[:120]
         raise HeadError(
             f"{type(model).__name__}: its heads cannot be screened, since taking gradients failed"
-            f" ({type(problem).__name__}: {said}): run it without --probe-screen"
-        ) from problem
+            f" ({type(error).__name__}: {said}): run it without --probe-screen"
+        ) from error
     slopes = dict(zip(taps, gradients, strict=True))
     return [
         {

@@ -188,8 +188,8 @@ class ActorPool:
             stage, task = member.stage, member.task
             try:
                 result = self.ray.get(ref)
-            except self.ray.exceptions.RayError as problem:  # the node or the process is gone, or what it said
-                self._handle_death(member, problem)
+            except self.ray.exceptions.RayError as error:  # the node or the process is gone, or what it said
+                self._handle_death(member, error)
                 if stage == "busy":
                     yield Event(member, task, None)
                 continue
@@ -205,32 +205,32 @@ class ActorPool:
 
     def _on_loaded(self, member: PooledActor, ready: ReplicaStatus) -> None:
         """Take a replica that has loaded into service, unless it is otherwise than the driver or the first one."""
-        problem = ready.problem
-        if not problem and self.context and ready.context != self.context:
+        error = ready.error
+        if not error and self.context and ready.context != self.context:
             name = min(name for name in ready.context if ready.context[name] != self.context.get(name))
-            problem = (
+            error = (
                 f"{name} is {ready.context[name]} and {self.context.get(name)} on other nodes:"
                 " outcomes would hang on where they are computed"
             )
-        if problem:
+        if error:
             self._release(member)
-            self._close_to(member, problem)
+            self._close_to(member, error)
             return
         self.context = self.context or ready.context
         self.seen.add(member.node)
 
-    def _handle_death(self, member: PooledActor, problem: Exception) -> None:
+    def _handle_death(self, member: PooledActor, error: Exception) -> None:
         self._release(member)
         self.lost += 1
         self._deaths[member.node] += 1
         if self._deaths[member.node] >= MOST_DEATHS:
-            said = " ".join(str(problem).split())[:300]
+            said = " ".join(str(error).split())[:300]
             self._close_to(member, f"its processes end one after another: {said}")
 
-    def _close_to(self, member: PooledActor, problem: str) -> None:
+    def _close_to(self, member: PooledActor, error: str) -> None:
         if member.node not in self._closed_to:
             self._closed_to.add(member.node)
-            self.notes.append(f"the node {member.host} is left out: {problem}")
+            self.notes.append(f"the node {member.host} is left out: {error}")
 
     def _release(self, member: PooledActor) -> None:
         self.members.remove(member)
@@ -255,9 +255,9 @@ def _connect(ray: Any, address: str | None) -> bool:
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what matters of a lost node is in our own notes
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
-    except Exception as problem:
-        said = " ".join(str(problem).split())[:300]
-        raise ClusterError(f"cannot use the Ray cluster at {address or 'this machine'}: {said}") from problem
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        raise ClusterError(f"cannot use the Ray cluster at {address or 'this machine'}: {said}") from error
     return True
 
 
@@ -272,6 +272,6 @@ def unreachable_reason(address: str) -> str | None:
             connection.settimeout(CONNECT_S)
             connection.sendall(greeting)
             answer = connection.recv(9)
-    except (OSError, ValueError, OverflowError) as problem:
-        return getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
+    except (OSError, ValueError, OverflowError) as error:
+        return getattr(error, "strerror", None) or str(error) or type(error).__name__
     return None if len(answer) >= 4 and answer[3] == 4 else "what answers there is something else"

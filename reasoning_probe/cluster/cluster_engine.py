@@ -123,13 +123,13 @@ class ClusterEngine:
             for work in chunk.works:
                 if (work.query.dataset, work.query.item_id) in skipped:
                     chunks.drop(work.query)
-                elif answered.problem and len(chunk.works) == 1:
+                elif answered.error and len(chunk.works) == 1:
                     chunks.drop(work.query)
                     errors.append(_raised(work.query, member, answered))
             self.skipped += answered.skipped
             self._baselines |= answered.baselines
             chunks.answered(chunk, answered.outcomes, answered.baselines)
-            if answered.problem:
+            if answered.error:
                 chunks.separate(work.query for work in chunk.works)
             for batch in answered.outcomes:
                 new = {outcome.item_key for outcome in batch if outcome.target == BASELINE}
@@ -188,8 +188,8 @@ class ClusterEngine:
                 self.timing.control_s += seconds
                 if task is not None:
                     found.append(task)
-        except ClusterError as problem:
-            self.fleet.notes.append(str(problem))
+        except ClusterError as error:
+            self.fleet.notes.append(str(error))
             return None
         merged = merged_control(found)
         if merged is None:
@@ -211,10 +211,10 @@ class ClusterEngine:
                 lost.append(task)
                 waiting.append(task)
                 continue
-            found, seconds, problem = answer
+            found, seconds, error = answer
             self.timing.screen_s += seconds
-            if problem:
-                raise HeadError(problem)
+            if error:
+                raise HeadError(error)
             return list(found)
         raise ClusterError("every process that screened the heads ended: if memory ran out, run without --probe-screen")
 
@@ -244,7 +244,7 @@ class ClusterEngine:
 
 
 def _raised(query: Query, member: PooledActor, answered: ChunkResult) -> ItemError:
-    error = ItemError(f"{answered.problem} (item {query.item_id} of {query.dataset}, on the node {member.host})")
+    error = ItemError(f"{answered.error} (item {query.item_id} of {query.dataset}, on the node {member.host})")
     error.__cause__ = _Trace(answered.trace)
     return error
 

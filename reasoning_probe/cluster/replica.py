@@ -61,17 +61,17 @@ class ReplicaConfig:
 
 @dataclass(frozen=True)
 class ReplicaStatus:
-    """A replica that has loaded its model: where it runs, and its whole context; or the ``problem`` in one line."""
+    """A replica that has loaded its model: where it runs, and its whole context; or the ``error`` in one line."""
 
     context: dict[str, str] = field(default_factory=dict)
-    problem: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class ChunkResult:
     """What came of a chunk: outcomes in the engine's batches, and what they cost.
 
-    Where the model raised, ``problem`` says what, ``trace`` where, and the outcomes are those found before.
+    Where the model raised, ``error`` says what, ``trace`` where, and the outcomes are those found before.
     """
 
     outcomes: list[list[Outcome]]
@@ -82,7 +82,7 @@ class ChunkResult:
     path: str
     why: str
     peak_bytes: int
-    problem: str = ""
+    error: str = ""
     trace: str = ""
 
 
@@ -102,10 +102,10 @@ class Replica:
 
         try:
             return self._load(order, given, neighbours)
-        except (ModelError, HeadError) as problem:
-            return ReplicaStatus(problem=str(problem))
-        except Exception as problem:  # whatever a node lacks: the driver says it in one line and goes on without it
-            return ReplicaStatus(problem=f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}")
+        except (ModelError, HeadError) as error:
+            return ReplicaStatus(error=str(error))
+        except Exception as error:  # whatever a node lacks: the driver says it in one line and goes on without it
+            return ReplicaStatus(error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
     def _load(self, order: ReplicaConfig, given: Any, neighbours: int) -> ReplicaStatus:
         from reasoning_probe.engine.cache.key import model_context
@@ -125,10 +125,10 @@ class Replica:
         context = model_context(loaded.model, loaded.tokenizer, digest) or {"weights": digest}
         other = difference(order.context, context)
         if other:
-            return ReplicaStatus(problem=other)
+            return ReplicaStatus(error=other)
         if order.head_map.sites:
             if find_heads(loaded.model) != order.head_map:
-                return ReplicaStatus(problem="its model has other heads")
+                return ReplicaStatus(error="its model has other heads")
             verify_heads(loaded.model, order.head_map)
         cap = order.memory
         if cap is None and device_of(loaded.model).type == "cpu":
@@ -151,12 +151,12 @@ class Replica:
         engine.skipped.clear()
         before = self._spent()
         found: list[list[Outcome]] = []
-        problem = trace = ""
+        error = trace = ""
         try:
             for batch in engine.run(chunk.works):
                 found.append(batch)
         except Exception as raised:
-            problem = f"{type(raised).__name__}: {raised}"
+            error = f"{type(raised).__name__}: {raised}"
             trace = traceback.format_exc()
         counts, seconds = self._spent()
         return ChunkResult(
@@ -168,7 +168,7 @@ class Replica:
             engine.path_name,
             engine.why,
             engine.memory.peak(),
-            problem,
+            error,
             trace,
         )
 
@@ -188,10 +188,10 @@ class Replica:
         engine = self._engine()
         before = engine.timing.screen_s
         try:
-            found, problem = screen(engine, *asked), ""
+            found, error = screen(engine, *asked), ""
         except HeadError as raised:
-            found, problem = [], str(raised)
-        return found, engine.timing.screen_s - before, problem
+            found, error = [], str(raised)
+        return found, engine.timing.screen_s - before, error
 
     def _engine(self) -> Engine:
         assert self.engine is not None  # the driver sends nothing before load has returned

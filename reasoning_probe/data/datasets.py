@@ -68,8 +68,8 @@ def generated(name: str, spec: str, limit: int | None = None) -> Dataset:
     try:
         given = generators.parse(spec)
         return Dataset(name, generators.generate_spec(given, limit or given.items), "plain", spec)
-    except ItemError as problem:
-        raise DatasetError(str(problem)) from problem
+    except ItemError as error:
+        raise DatasetError(str(error)) from error
 
 
 def builtin(name: str, limit: int | None = None) -> Dataset:
@@ -85,8 +85,8 @@ def builtin(name: str, limit: int | None = None) -> Dataset:
     if limit is not None and name in generators.NAMES:
         try:
             return Dataset(name, generators.generate(name, limit), "plain", "generated with seed 0", builtin=name)
-        except ItemError as problem:
-            raise DatasetError(str(problem)) from problem
+        except ItemError as error:
+            raise DatasetError(str(error)) from error
     file = Path(__file__).parent / "builtin" / f"{name}.jsonl"
     found = load(name, file)
     if limit is not None and limit > len(found.items):

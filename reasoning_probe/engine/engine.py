@@ -98,9 +98,9 @@ class Engine:
             for work in plan[first : first + TOGETHER]:
                 try:
                     encoded = self.codec.encode(work.query)
-                except ContextError as problem:
+                except ContextError as error:
                     where = {"dataset": work.query.dataset, "item": work.query.item_id}
-                    self.skipped.append(where | {"reason": str(problem)})
+                    self.skipped.append(where | {"reason": str(error)})
                     yield []
                     continue
                 baseline, of_work = self._jobs(work, encoded)

@@ -55,16 +55,16 @@ def run_in_halves(rows: Sequence[Row], run: Callable[[Sequence[Row]], list[Resul
         return []
     try:
         return run(rows)
-    except (RuntimeError, MemoryError) as problem:
-        if len(rows) == 1 or not out_of_memory(problem):
+    except (RuntimeError, MemoryError) as error:
+        if len(rows) == 1 or not out_of_memory(error):
             raise
     memory.shrink()
     middle = len(rows) // 2
     return run_in_halves(rows[:middle], run, memory) + run_in_halves(rows[middle:], run, memory)
 
 
-def out_of_memory(problem: BaseException) -> bool:
-    """Tell whether *problem* says that memory ran out, on a GPU or on a CPU."""
-    if isinstance(problem, MemoryError | torch.OutOfMemoryError):
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether *error* says that memory ran out, on a GPU or on a CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -23,9 +23,9 @@ def as_model_error(name: str) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except Exception as problem:  # libraries raise every kind of error on a bad file
-        said = " ".join(str(problem).split()) or type(problem).__name__
-        raise ModelError(f"cannot load the model {name}: {_meaning(said) or one_line(said, 300)}") from problem
+    except Exception as error:  # libraries raise every kind of error on a bad file
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"cannot load the model {name}: {_meaning(said) or one_line(said, 300)}") from error
 
 
 def _meaning(said: str) -> str | None:

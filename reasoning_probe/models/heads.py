@@ -167,11 +167,11 @@ def find_heads(model: Any) -> HeadMap:
     with _following(model, PROBE_TOKENS) as tracer, _autocast_without_data(model), torch.no_grad():
         try:
             model(input_ids=probe_ids(model), use_cache=False)
-        except Exception as problem:  # code that looks at values, which a model without data has none of
+        except Exception as error:  # code that looks at values, which a model without data has none of
             if model.device.type != "meta":
                 raise
-            said = " ".join(str(problem).split())[:120]
-            raise HeadError(f"{name} cannot be run without its weights, to see its heads: {said}") from problem
+            said = " ".join(str(error).split())[:120]
+            raise HeadError(f"{name} cannot be run without its weights, to see its heads: {said}") from error
     if not tracer.found:
         raise HeadError(f"{name} has no attention heads to switch off: run it without --ablate-heads")
     sites = []
@@ -231,7 +231,7 @@ class _Proof:
     def __init__(self, model: Any, site: AttentionLayer) -> None:
         self.module, self.site = model.get_submodule(site.path), site
         self.fired = 0
-        self.problem: str | None = None
+        self.error: str | None = None
 
     def check_module(self) -> None:
         declared = getattr(self.module, "in_features", getattr(self.module, "nx", None))
@@ -239,14 +239,14 @@ class _Proof:
             raise HeadError(f"{self.site.path} takes {declared} features, not {self.site.heads} heads")
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        if torch.is_grad_enabled() or self.problem:
+        if torch.is_grad_enabled() or self.error:
             return
         if self.fired < 0:
             return  # our own call below
         self.fired += 1
         fired, self.fired = self.fired, -1
         try:
-            self.problem = self._problem(args[0], output)
+            self.error = self._problem(args[0], output)
         finally:
             self.fired = fired
 
@@ -280,5 +280,5 @@ class _Proof:
             raise HeadError(
                 f"{self.site.path} ran {self.fired} times in one pass, not once: its heads cannot be proved"
             )
-        if self.problem:
-            raise HeadError(f"{self.site.path} {self.problem}")
+        if self.error:
+            raise HeadError(f"{self.site.path} {self.error}")

@@ -125,8 +125,8 @@ def _folder(name: str, path: Path, pickled: bool) -> ModelSource:
     if adapter.is_file():
         try:
             base = str(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
-        except (ValueError, KeyError, TypeError) as problem:
-            raise ModelError(f"{adapter} names no base model: add base_model_name_or_path") from problem
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{adapter} names no base model: add base_model_name_or_path") from error
         _check_safe(name, path, pickled)
         if Path(base).is_dir() and (Path(base) / adapter.name).is_file():
             raise ModelError(f"{adapter} names another adapter as its base model: name the model")
@@ -197,8 +197,8 @@ def resolve_device(device: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(device).type
-    except RuntimeError as problem:
-        raise ModelError(f"there is no device {device!r}: use auto, cpu, cuda or cuda:N") from problem
+    except RuntimeError as error:
+        raise ModelError(f"there is no device {device!r}: use auto, cpu, cuda or cuda:N") from error
     if kind not in ("cpu", "cuda"):
         raise ModelError(f"the device {device!r} is not supported: use auto, cpu, cuda or cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():

@@ -130,7 +130,7 @@ def fingerprint(model: Any) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         try:
             data = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
-        except (RuntimeError, NotImplementedError) as problem:
-            raise _unreadable(model, name) from problem
+        except (RuntimeError, NotImplementedError) as error:
+            raise _unreadable(model, name) from error
         digest.update(data.numpy().data)
     return digest.hexdigest()

@@ -61,8 +61,8 @@ def _prompting(config: pytest.Config, value: dict[str, Any]) -> Prompting:
     template = value["probe_template"]
     try:
         text = None if template is None else read_template(Path(config.invocation_params.dir, template))
-    except PromptError as problem:
-        raise pytest.UsageError(f"--probe-template: {problem}") from None
+    except PromptError as error:
+        raise pytest.UsageError(f"--probe-template: {error}") from None
     shots, source = value["probe_shots"]
     return Prompting(shots, source, value["probe_chat"], value["probe_cot"], text, value["probe_choices"])
 
@@ -111,5 +111,5 @@ def _check_heads(spec: str) -> None:
 
     try:
         check_spelling(spec)
-    except TargetError as problem:
-        raise pytest.UsageError(f"--probe-heads: {problem}") from None
+    except TargetError as error:
+        raise pytest.UsageError(f"--probe-heads: {error}") from None

@@ -93,12 +93,12 @@ def _or_exit(call: Any) -> Any:
     """Return what *call* returns; what is wrong with a model ends the session in one line, exit code 4."""
     try:
         return call()
-    except ValueError as problem:
+    except ValueError as error:
         from reasoning_probe.data.prompts.prompting import PromptError
         from reasoning_probe.models.errors import ModelError
         from reasoning_probe.models.head_map import HeadError
         from reasoning_probe.session.extensions import ExtensionError
 
-        if isinstance(problem, ModelError | HeadError | PromptError | ExtensionError):
-            pytest.exit(str(problem), returncode=pytest.ExitCode.USAGE_ERROR)
+        if isinstance(error, ModelError | HeadError | PromptError | ExtensionError):
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
         raise

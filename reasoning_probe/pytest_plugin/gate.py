@@ -19,7 +19,7 @@ class SessionGate:
     def __init__(self, rules: GateRules) -> None:
         self.rules = rules
         self.message: str | None = None  # what became of the reference
-        self.problem: str | None = None  # why it could not be read or replaced
+        self.error: str | None = None  # why it could not be read or replaced
         self._decides: frozenset[str] = frozenset()
 
     @cached_property
@@ -47,8 +47,8 @@ class SessionGate:
             return "--probe-update-reference takes whole datasets: leave out --probe-shard"
         try:
             reference = self.reference
-        except RunError as problem:
-            return f"--probe-reference: {problem}"
+        except RunError as error:
+            return f"--probe-reference: {error}"
         for dataset in session.planned_datasets if reference is not None else ():
             other = other_items(reference or {}, dataset, session.datasets[dataset].items)
             if other:
@@ -77,8 +77,8 @@ class SessionGate:
             return run  # nothing is asked of it
         try:
             reference = self.reference
-        except RunError as problem:  # gone since the session began
-            self.problem, reference = f"--probe-reference: {problem}", None
+        except RunError as error:  # gone since the session began
+            self.error, reference = f"--probe-reference: {error}", None
         return Run(run.summary | {"gate": evaluate_gate(run, self.rules, reference)}, run.outcomes)
 
     def update_reference(self, run: Run) -> None:
@@ -90,21 +90,21 @@ class SessionGate:
         if not self.rules.update or path is None:
             return
         if run.summary.get("partial"):
-            self.problem = f"{path} was not updated: the run ended early"
+            self.error = f"{path} was not updated: the run ended early"
         elif (run.summary.get("gate") or {}).get("passed") is False:
-            self.problem = f"{path} was not updated: the gate failed"
+            self.error = f"{path} was not updated: the gate failed"
         else:
             try:
                 write_reference(path, run)
                 self.message = f"reference: {path} was updated"
-            except RunError as problem:
-                self.problem = str(problem)
-            except OSError as problem:
-                self.problem = f"cannot write {problem.filename or path}: {problem.strerror}: name another reference"
+            except RunError as error:
+                self.error = str(error)
+            except OSError as error:
+                self.error = f"cannot write {error.filename or path}: {error.strerror}: name another reference"
 
     def failed(self, run: Run | None) -> bool:
         """Tell whether a session whose tests all passed must fail: the gate did, or had too little to judge."""
-        if self.problem:
+        if self.error:
             return True
         gate = None if run is None else run.summary.get("gate")
         if run is None or gate is None:

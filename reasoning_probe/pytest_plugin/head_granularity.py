@@ -86,8 +86,8 @@ def ask_all(cases: Iterable[Case], ask: Callable[[Case], Outcome | None]) -> Ans
     for case in cases:
         try:
             outcome = ask(case)
-        except Exception as problem:
-            trouble = trouble or problem
+        except Exception as error:
+            trouble = trouble or error
             continue
         if outcome is not None:
             found.append((case, outcome))
@@ -117,8 +117,8 @@ def run_test_per_item(
             test.stash[key] = outcome
         try:
             test.ihook.pytest_pyfunc_call(pyfuncitem=test)
-        except pytest.skip.Exception as problem:
-            skipped = problem
+        except pytest.skip.Exception as error:
+            skipped = error
             continue
         except AssertionError:
             if outcome is None or outcome.correct:

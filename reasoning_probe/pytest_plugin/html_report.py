@@ -54,8 +54,8 @@ def enable_html_report(state: PluginState, session: pytest.Session) -> list[Any]
 def _style_sheet(path: str) -> str:
     try:
         return Path(os.path.expandvars(path)).expanduser().read_text(encoding="utf-8")
-    except (OSError, ValueError) as problem:
-        raise pytest.UsageError(f"--css: cannot read {path}: {getattr(problem, 'strerror', None) or problem}") from None
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"--css: cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 class HtmlReportHooks:

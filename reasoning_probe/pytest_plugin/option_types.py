@@ -85,8 +85,8 @@ def as_option_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
             return parse(text)
-        except ValueError as problem:
-            raise OptionError(str(problem)) from None
+        except ValueError as error:
+            raise OptionError(str(error)) from None
 
     return read
 

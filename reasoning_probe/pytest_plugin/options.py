@@ -300,8 +300,8 @@ def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
     def convert(text: str) -> Any:
         try:
             return read(text)
-        except OptionError as problem:
-            raise argparse.ArgumentTypeError(str(problem)) from None
+        except OptionError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert
 
@@ -317,13 +317,13 @@ def value_of(config: pytest.Config, option: Option) -> Any:
         return given
     try:
         ini = config.getini(option.ini)
-    except (ValueError, TypeError, pytest.UsageError) as problem:  # a truth value, or in TOML another type
-        raise pytest.UsageError(f"{option.ini} in the ini file: {one_line(problem, 300)}{_wanted(option)}") from None
+    except (ValueError, TypeError, pytest.UsageError) as error:  # a truth value, or in TOML another type
+        raise pytest.UsageError(f"{option.ini} in the ini file: {one_line(error, 300)}{_wanted(option)}") from None
     if option.read is None:
         return ini
     try:
         if option.many:
             return [option.read(line) for line in ini]
         return option.read(ini) if ini else None
-    except OptionError as problem:
-        raise pytest.UsageError(f"{option.ini} in the ini file: {problem}") from None
+    except OptionError as error:
+        raise pytest.UsageError(f"{option.ini} in the ini file: {error}") from None

@@ -75,8 +75,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     ids: list[str] = []
     try:
         cases, ids = cases_and_ids(state, metafunc, mark)
-    except ValueError as problem:  # our own errors are ValueErrors of one line
-        state.problem = state.problem or str(problem)
+    except ValueError as error:  # our own errors are ValueErrors of one line
+        state.usage_error = state.usage_error or str(error)
     if "probe_case" in metafunc.fixturenames:
         state.gc_freeze.freeze()
         ablated = (pytest.mark.ablated.mark,)  # one for all: there may be 100,000 cases
@@ -89,9 +89,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """End the session where options or data are wrong; leave out what other shards ask."""
     state = config.stash[STATE]
     if state.started:
-        state.problem = unknown_dataset_error(state)
-    if state.problem:  # kept, since pytest goes on to pytest_collection_finish
-        _refuse(config, items, state.problem)
+        state.usage_error = unknown_dataset_error(state)
+    if state.usage_error:  # kept, since pytest goes on to pytest_collection_finish
+        _refuse(config, items, state.usage_error)
     if state.started and state.settings.shard is not None:
         elsewhere = [item for item in items if not all(map(state.session.in_shard, cases_of(item)))]
         gone = set(elsewhere)
@@ -99,20 +99,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=elsewhere)
 
 
-def _refuse(config: pytest.Config, items: list[pytest.Item], problem: str) -> None:
+def _refuse(config: pytest.Config, items: list[pytest.Item], error: str) -> None:
     """End the session with exit code 4; an xdist worker runs nothing and leaves that to the controller."""
     if not hasattr(config, "workerinput"):
-        raise pytest.UsageError(problem)
+        raise pytest.UsageError(error)
     items[:] = []
-    getattr(config, "workeroutput")[SHARED] = problem  # noqa: B009  # xdist's, unknown to the type
+    getattr(config, "workeroutput")[SHARED] = error  # noqa: B009  # xdist's, unknown to the type
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """End the session where a worker found that options or data are wrong."""
-    problem = getattr(node, "workeroutput", {}).get(SHARED)
-    if problem:
-        raise pytest.UsageError(problem)
+    error = getattr(node, "workeroutput", {}).get(SHARED)
+    if error:
+        raise pytest.UsageError(error)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -127,17 +127,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
             cases = sort_by_item(cases)
         state.session.select(cases)
-        state.problem = state.gate.precheck(state.session) if cases else None
-        if state.problem:
-            _refuse(session.config, session.items, state.problem)
+        state.usage_error = state.gate.precheck(state.session) if cases else None
+        if state.usage_error:
+            _refuse(session.config, session.items, state.usage_error)
         elif cases and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
             from reasoning_probe.pytest_plugin.html_report import enable_html_report
             from reasoning_probe.results.run import RunError, check_folder
 
             try:
                 check_folder(state.settings.directory)
-            except RunError as problem:
-                raise pytest.UsageError(f"--probe-dir: {problem}") from None
+            except RunError as error:
+                raise pytest.UsageError(f"--probe-dir: {error}") from None
 
             enable_html_report(state, session)
 
@@ -172,9 +172,9 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
     """End the session at a fixture that holds on to one item of a group and that collecting could not find."""
     if request.config.stash[STATE].settings.granularity == "head" and cases_of(request.node):
-        problem = per_item_fixture_error(fixturedef.argname, fixturedef.func)
-        if problem:
-            pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
+        error = per_item_fixture_error(fixturedef.argname, fixturedef.func)
+        if error:
+            pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 # -- verdicts -----------------------------------------------------------------------------------------------------
@@ -268,17 +268,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     try:
         with progress_bar(session.config, "curve") as progress:
             finish_run(state, progress, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
-    except (OSError, KeyboardInterrupt) as problem:  # a second Ctrl-C: pytest is ending already
-        state.write_error = write_error_message(problem, state)
-        state.interrupted_while_writing |= isinstance(problem, KeyboardInterrupt)
+    except (OSError, KeyboardInterrupt) as error:  # a second Ctrl-C: pytest is ending already
+        state.write_error = write_error_message(error, state)
+        state.interrupted_while_writing |= isinstance(error, KeyboardInterrupt)
     try:
         result = yield
         complete_junit(state)
         return result
-    except OSError as problem:
+    except OSError as error:
         if state.run is None:
             raise
-        state.write_error = state.write_error or write_error_message(problem, state)
+        state.write_error = state.write_error or write_error_message(error, state)
     finally:
         if state.interrupted_while_writing:
             session.exitstatus = pytest.ExitCode.INTERRUPTED

@@ -42,8 +42,8 @@ def finish_run(state: PluginState, progress: ProgressBar, *, interrupted: bool) 
         try:
             sections = extensions(state.config).sections(state.run)
             state.run.summary["sections"] = to_json_types(plain_sections(sections))
-        except Exception as problem:  # a user's own code: what was computed is written all the same
-            said = str(problem) if isinstance(problem, ExtensionError) else repr(problem)
+        except Exception as error:  # a user's own code: what was computed is written all the same
+            said = str(error) if isinstance(error, ExtensionError) else repr(error)
             state.write_error = f"pytest_reasoning_probe_section failed, no section is written: {said}"
         write_run(state.settings.directory, state.run)
         if state.settings.figures:
@@ -62,8 +62,8 @@ def append_job_summary(state: PluginState, run: Run) -> None:
 
         try:
             append_summary(Path(path), run)
-        except OSError as problem:  # the run is whole without it
-            state.job_summary_error = f"cannot write the job summary {path}: {problem.strerror}"
+        except OSError as error:  # the run is whole without it
+            state.job_summary_error = f"cannot write the job summary {path}: {error.strerror}"
 
 
 def complete_junit(state: PluginState) -> None:
@@ -82,12 +82,12 @@ def complete_junit(state: PluginState) -> None:
         atomic_write_text(path, with_gate(path.read_text(encoding="utf-8"), gate))
 
 
-def write_error_message(problem: OSError | KeyboardInterrupt, state: PluginState) -> str:
-    """Return in one line what *problem* kept from being written, and what to do."""
+def write_error_message(error: OSError | KeyboardInterrupt, state: PluginState) -> str:
+    """Return in one line what *error* kept from being written, and what to do."""
     kept = "" if state.settings.cache is None else f"; the outcomes are kept in {state.settings.cache}"
-    if isinstance(problem, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt):
         return f"interrupted while the files were written{kept}: the same command goes on from there"
     return (
-        f"cannot write {problem.filename or state.settings.directory}: {problem.strerror}{kept}: run the same command"
+        f"cannot write {error.filename or state.settings.directory}: {error.strerror}{kept}: run the same command"
         " again when that is mended, or name another folder with --probe-dir"
     )

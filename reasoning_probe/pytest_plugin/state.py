@@ -37,7 +37,7 @@ class PluginState:
         self.settings = load_settings(config)
         self.gate = SessionGate(load_gate_rules(config, self.settings.directory))
         self.gc_freeze = GcFreeze()
-        self.problem: str | None = None
+        self.usage_error: str | None = None
         self.run: Run | None = None
         self.page = False  # whether pytest-html was switched on
         self.page_file: Path | None = None  # where it writes
@@ -68,8 +68,8 @@ class PluginState:
 
             folder = Path(given[SHARED])
             if not folder.is_dir():
-                problem = "pytest-xdist's workers must be on one machine: use --probe-shard on each, then merge"
-                pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
+                error = "pytest-xdist's workers must be on one machine: use --probe-shard on each, then merge"
+                pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
             number = int(given["workerid"].removeprefix("gw"))
             self._worker = XdistWorker(self.session, folder, number, given["workercount"])
         return self._worker
@@ -77,7 +77,7 @@ class PluginState:
     @property
     def started(self) -> bool:
         """Whether a probe was collected and can be run."""
-        return self._session is not None and self.problem is None
+        return self._session is not None and self.usage_error is None
 
 
 def extensions(config: pytest.Config) -> Extensions:

@@ -50,9 +50,9 @@ def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None
         reporter.line("reasoning-probe: the gate judged nothing, since no question was asked", yellow=True)
     if state.gate.message:
         reporter.line(f"reasoning-probe: {state.gate.message}")
-    for problem in (state.write_error, state.gate.problem, state.job_summary_error):
-        if problem:
-            reporter.line(f"reasoning-probe: {problem}", red=True)
+    for error in (state.write_error, state.gate.error, state.job_summary_error):
+        if error:
+            reporter.line(f"reasoning-probe: {error}", red=True)
 
 
 def _count_failed(reporter: pytest.TerminalReporter, checks: Iterable[Mapping[str, Any]]) -> None:

@@ -95,8 +95,8 @@ def _shards(runs: Named) -> str:
         if shard := run.summary.get("shard"):
             try:
                 found[folder] = parse_shards(shard)
-            except ValueError as problem:
-                raise RunError(f"{folder}: {problem}") from None
+            except ValueError as error:
+                raise RunError(f"{folder}: {error}") from None
     if not found:
         return ""
     first, *others = found

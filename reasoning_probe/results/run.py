@@ -96,8 +96,8 @@ def read_run(folder: str | Path) -> Run:
         raise RunError(f"{folder / RUN_FILE} is nested more than {MOST_DEPTH} deep: no run's is")
     try:
         checker(RUN)(summary, str(folder / RUN_FILE))
-    except Mismatch as problem:
-        raise RunError(str(problem)) from None
+    except Mismatch as error:
+        raise RunError(str(error)) from None
     names = [field.name for field in fields(Outcome)]
     lines = read_lines(folder / OUTCOMES_FILE, checker(OUTCOME))
     run = Run(summary, [Outcome(**{name: values.get(name) for name in names}) for _, values in lines])
@@ -127,26 +127,26 @@ def read_lines(path: Path, check: Validator) -> Iterator[tuple[str, Any]]:
             values = _parse(line, where)
             try:
                 check(values, where)
-            except Mismatch as problem:
-                raise RunError(str(problem)) from None
+            except Mismatch as error:
+                raise RunError(str(error)) from None
             yield where, values
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8")
-    except (OSError, ValueError) as problem:
-        if isinstance(problem, UnicodeDecodeError):
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
             raise RunError(f"{path} is not UTF-8 text") from None
-        said = getattr(problem, "strerror", None) or problem
+        said = getattr(error, "strerror", None) or error
         raise RunError(f"cannot read {path}: {said}; a run's folder holds {RUN_FILE}") from None
 
 
 def _parse(text: str, where: str | Path) -> Any:
     try:
         return _JSON.decode(text)
-    except (ValueError, RecursionError) as problem:
-        raise RunError(f"{where} is not JSON: {str(problem)[:80]}") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{where} is not JSON: {str(error)[:80]}") from None
 
 
 def _finite(text: str) -> float:

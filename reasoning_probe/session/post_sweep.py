@@ -11,17 +11,17 @@ from typing import Any
 class PostSweep:
     """The results, as far as they got: what was computed before is worth more, so nothing that happens here ends a run.
 
-    ``problem`` says in a line why something is missing.
+    ``error`` says in a line why something is missing.
     """
 
     control: dict[str, Any] | None = None
     curves: list[dict[str, Any]] | None = None
-    problem: str = ""
+    error: str = ""
 
     @property
     def attempted(self) -> bool:
         """Whether there is anything to tell."""
-        return self.control is not None or self.curves is not None or bool(self.problem)
+        return self.control is not None or self.curves is not None or bool(self.error)
 
     def measure(
         self, control: Callable[[], dict[str, Any] | None], curves: Callable[[], Iterable[list[dict[str, Any]]]]
@@ -32,7 +32,7 @@ class PostSweep:
             for entries in curves():
                 self.curves = [*(self.curves or ()), *entries]
         except KeyboardInterrupt:
-            self.problem = "interrupted while control task and curves were measured: the same command goes on"
-        except Exception as problem:  # whatever a model raises with many heads off
-            said = " ".join(str(problem).split())[:200]
-            self.problem = f"control task and curves are not complete: {type(problem).__name__}: {said}"
+            self.error = "interrupted while control task and curves were measured: the same command goes on"
+        except Exception as error:  # whatever a model raises with many heads off
+            said = " ".join(str(error).split())[:200]
+            self.error = f"control task and curves are not complete: {type(error).__name__}: {said}"

@@ -317,7 +317,7 @@ class ProbeSession:
                 "curve_s": timing.curve_s,
                 "total_s": time.perf_counter() - self._started,
             },
-            "engine": self.engine.facts() | self.model_runner.store_facts() | {"afterwards": self.post_sweep.problem},
+            "engine": self.engine.facts() | self.model_runner.store_facts() | {"afterwards": self.post_sweep.error},
             "versions": versions(),
             "shard": str(self.settings.shard or ""),
             "places": places(self.datasets.values(), {key[:2] for key in self._plan}) if self.settings.shard else {},

@@ -82,7 +82,7 @@ def lost_and_added(session: ProbeSession, nodes: Nodes, second: Any) -> dict[str
     return known | own
 
 
-def problem(call: Any) -> dict[str, Any]:
+def error(call: Any) -> dict[str, Any]:
     started = time.monotonic()
     try:
         call()
@@ -110,7 +110,7 @@ def main(folder: Path) -> None:
     again.sweep(again.items)
     seen["again"] = facts(again)
 
-    seen["too_much"] = problem(lambda: asked(replace(local, cluster=replace(spec, cpus=64.0))).sweep([]))
+    seen["too_much"] = error(lambda: asked(replace(local, cluster=replace(spec, cpus=64.0))).sweep([]))
     command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:html", "-p", "no:cacheprovider"]
     command += ["--probe-heads", "L1H2", f"--probe-engine=ray={nodes.address}", "--probe-cache=off"]
     done = subprocess.run([*command, "--rootdir", str(folder)], capture_output=True, text=True, cwd=folder)

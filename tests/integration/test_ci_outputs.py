@@ -120,8 +120,8 @@ def test_whatever_a_model_and_its_data_say_the_junit_file_is_valid(
     ],
 )
 def test_the_schema_refuses_what_xunit2_does_not_know(broken: str, told: str) -> None:
-    (problem,) = problems(EMPTY.replace(" />", f">{broken}</testsuite>", 1))
-    assert told in problem
+    (error,) = problems(EMPTY.replace(" />", f">{broken}</testsuite>", 1))
+    assert told in error
 
 
 def test_the_schema_takes_its_own_attributes_and_no_count_that_is_none() -> None:

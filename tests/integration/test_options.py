@@ -98,8 +98,8 @@ def test_options_go_together_in_any_combination(project: Project) -> None:
         config = project.pytester.parseconfig("-p", "no:hypothesispytest", "-p", "no:html", *words)
         try:
             found = load_settings(config)
-        except pytest.UsageError as problem:
-            refused = str(problem)
+        except pytest.UsageError as error:
+            refused = str(error)
         else:
             refused = "--probe-"
             assert found.ablating or not any("ablate" in word or "heads" in word for word in words)

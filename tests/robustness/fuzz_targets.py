@@ -76,8 +76,8 @@ def text_of(data: bytes) -> str:
     return "".join(chr(byte) if byte < 128 else FRAGMENTS[(byte - 128) % len(FRAGMENTS)] for byte in data)
 
 
-def one_line(problem: Exception, named: str = "") -> None:
-    said = str(problem)
+def one_line(error: Exception, named: str = "") -> None:
+    said = str(error)
     assert named in said
     assert said, "an error that says nothing"
     assert len(said.splitlines()) == 1, f"an error of several lines: {said!r}"
@@ -111,8 +111,8 @@ def fuzz_items(data: bytes) -> None:
     path.write_bytes(data)
     try:
         found = load("x", path)
-    except DatasetError as problem:
-        return one_line(problem, str(path))
+    except DatasetError as error:
+        return one_line(error, str(path))
     ids = [item.id or "" for item in found.items]
     assert ids
     assert len({*ids}) == len(ids)
@@ -141,8 +141,8 @@ def fuzz_judge(data: bytes) -> None:
     answer = parts[2] if len(parts) > 2 else ANSWERS[kind]
     try:
         item = Item(question=question, answer=answer, kind=kind, solution=answer if how & 64 else None)
-    except ItemError as problem:
-        return one_line(problem)
+    except ItemError as error:
+        return one_line(error)
     truncated = bool(how & 4)
     found = judge(item, parts[0], truncated)
     assert found == judge(item, parts[0], truncated)
@@ -162,8 +162,8 @@ def fuzz_heads(data: bytes) -> None:
     spec = text_of(data)
     try:
         targets = parse_targets(spec, HEAD_MAP)
-    except TargetError as problem:
-        return one_line(problem)
+    except TargetError as error:
+        return one_line(error)
     check_spelling(spec)
     names = [target.name for target in targets]
     assert names
@@ -183,14 +183,14 @@ def fuzz_options(data: bytes) -> None:
         if option.read is not None:
             try:
                 option.read(text)
-            except OptionError as problem:
-                one_line(problem)
+            except OptionError as error:
+                one_line(error)
     try:
         shard = parse_shard(text)
         assert 1 <= shard.number <= shard.of
         assert parse_shard(str(shard)) == shard
-    except ValueError as problem:
-        one_line(problem)
+    except ValueError as error:
+        one_line(error)
 
 
 def fuzz_prompts(data: bytes) -> None:
@@ -258,8 +258,8 @@ def fuzz_run(data: bytes) -> None:
     (folder / "outcomes.jsonl").write_bytes(b"\n".join(lines))
     try:
         run = read_run(folder)
-    except RunError as problem:
-        one_line(problem)
+    except RunError as error:
+        one_line(error)
         return
     _shown(run)
 
@@ -288,8 +288,8 @@ def fuzz_store(data: bytes) -> None:
     for look in (entries, lambda given: prune(given, unused_days=1e6)):
         try:
             look(folder)
-        except CacheError as problem:
-            one_line(problem)
+        except CacheError as error:
+            one_line(error)
     cache = OutcomeCache(folder)
     try:
         cache.attach(b"digest", {"name": "x"})

@@ -57,8 +57,8 @@ def _generated(source: str, n: int, seed: int, taken: set[str]) -> tuple[Item, .
     while True:
         try:
             found = _others(generators.generate_spec(spec, wanted), taken)
-        except ItemError as problem:
-            raise DatasetError(f"{n} shots of {source}: {problem}") from problem
+        except ItemError as error:
+            raise DatasetError(f"{n} shots of {source}: {error}") from error
         if len(found) >= n:
             return tuple(found[:n])
         wanted += len(taken)

@@ -29,8 +29,8 @@ def read_template(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(LARGEST_TEMPLATE + 1)
         text = data.decode("utf-8-sig")
-    except OSError as problem:
-        raise PromptError(f"cannot read the template {path} ({problem.strerror}): give a text file") from None
+    except OSError as error:
+        raise PromptError(f"cannot read the template {path} ({error.strerror}): give a text file") from None
     except UnicodeDecodeError:
         raise PromptError(f"the template {path} is not UTF-8: save it as UTF-8") from None
     if len(data) > LARGEST_TEMPLATE:
@@ -122,8 +122,8 @@ class PromptRenderer:
     def _rendered(self, turns: list[dict[str, str]], opened: bool = False) -> str:
         try:
             text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
-        except Exception as problem:  # the template is a program that came with the model
-            said = " ".join(str(problem).split())[:200] or type(problem).__name__
+        except Exception as error:  # the template is a program that came with the model
+            said = " ".join(str(error).split())[:200] or type(error).__name__
             raise PromptError(f"the chat template cannot be used ({said}): use --probe-chat off") from None
         return str(text)
 

@@ -19,9 +19,9 @@ def as_dataset_error(source: str) -> Iterator[None]:
         yield
     except DatasetError:
         raise
-    except Exception as problem:
-        said = " ".join(str(problem).split()) or type(problem).__name__
-        low = f"{type(problem).__name__} {said}".lower()
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        low = f"{type(error).__name__} {said}".lower()
         if any(word in low for word in ("offline", "connection", "couldn't reach", "resolve", "timed out", "retries")):
             said = (
                 "it is not on this machine and the hub cannot be reached: fetch it once where there is a network, or"
@@ -29,7 +29,7 @@ def as_dataset_error(source: str) -> Iterator[None]:
             )
         elif "doesn't exist" in low or "not found" in low or "notfound" in low:
             said = "there is no such dataset on the hub, or it is private: check the name"
-        raise DatasetError(f"cannot load {source}: {said[:300]}") from problem
+        raise DatasetError(f"cannot load {source}: {said[:300]}") from error
 
 
 @contextmanager

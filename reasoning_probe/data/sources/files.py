@@ -51,8 +51,8 @@ def _json(path: Path) -> Numbered:
         raise DatasetError(f"{path}: longer than {LARGEST_JSON:,} bytes: write one JSON object a line, as .jsonl")
     try:
         text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise DatasetError(f"{path}: not UTF-8: save the file as UTF-8") from problem
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not UTF-8: save the file as UTF-8") from error
     rows = _parsed(text, str(path), "write a list of objects")
     if not isinstance(rows, list):
         raise DatasetError(f"{path}: not a list: write a list of objects, or one object a line in a .jsonl file")
@@ -63,9 +63,9 @@ def _json(path: Path) -> Numbered:
 def _parsed(text: str, where: str, mend: str) -> Any:
     try:
         return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=Number)
-    except (ValueError, RecursionError) as problem:
-        said = problem.msg if isinstance(problem, json.JSONDecodeError) else "cannot be read"
-        raise DatasetError(f"{where}: not JSON ({said}): {mend}") from problem
+    except (ValueError, RecursionError) as error:
+        said = error.msg if isinstance(error, json.JSONDecodeError) else "cannot be read"
+        raise DatasetError(f"{where}: not JSON ({said}): {mend}") from error
 
 
 def _csv(path: Path) -> Numbered:
@@ -80,10 +80,10 @@ def _csv(path: Path) -> Numbered:
                 if None in row:
                     raise DatasetError(f"{where}: more cells than columns: put texts with commas in double quotes")
                 yield number, item_of({name: _cell(name, row[name], where) for name in names}, where)
-    except UnicodeDecodeError as problem:
-        raise DatasetError(f"{path}: not UTF-8: save the file as UTF-8") from problem
-    except csv.Error as problem:
-        raise DatasetError(f"{path}: not CSV ({problem}): save it as CSV with double quotes") from problem
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not UTF-8: save the file as UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path}: not CSV ({error}): save it as CSV with double quotes") from error
 
 
 def _cell(name: str, text: str | None, where: str) -> Any:
@@ -112,9 +112,9 @@ def _parquet(path: Path) -> Numbered:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, item_of(plain(row), f"{path}, row {number}")
-    except pyarrow.ArrowException as problem:
-        said = " ".join(str(problem).split())[:100]
-        raise DatasetError(f"{path}: not a Parquet file ({said}): write it again") from problem
+    except pyarrow.ArrowException as error:
+        said = " ".join(str(error).split())[:100]
+        raise DatasetError(f"{path}: not a Parquet file ({said}): write it again") from error
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -129,8 +129,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 )
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError as problem:
-                raise DatasetError(f"{path}, line {number}: not UTF-8: save the file as UTF-8") from problem
+            except UnicodeDecodeError as error:
+                raise DatasetError(f"{path}, line {number}: not UTF-8: save the file as UTF-8") from error
             if text:
                 yield number, text
 
@@ -140,10 +140,10 @@ def _readable(path: Path) -> Iterator[None]:
     """Say in one line why *path* cannot be read."""
     try:
         yield
-    except FileNotFoundError as problem:
-        raise DatasetError(f"there is no file {path}: give the path of a JSONL file") from problem
-    except IsADirectoryError as problem:
-        raise DatasetError(f"{path} is a folder: give the path of a JSONL file in it") from problem
-    except OSError as problem:
-        said = problem.strerror or type(problem).__name__
-        raise DatasetError(f"cannot read {path} ({said}): give a JSONL file that can be read") from problem
+    except FileNotFoundError as error:
+        raise DatasetError(f"there is no file {path}: give the path of a JSONL file") from error
+    except IsADirectoryError as error:
+        raise DatasetError(f"{path} is a folder: give the path of a JSONL file in it") from error
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        raise DatasetError(f"cannot read {path} ({said}): give a JSONL file that can be read") from error

@@ -62,8 +62,8 @@ def item_of(data: object, where: str) -> tuple[Item, Format]:
             choices=choices,
             prompt=_text(data, "prompt", where, optional=True) or None,
         )
-    except ItemError as problem:
-        raise DatasetError(f"{where}: {problem}") from problem
+    except ItemError as error:
+        raise DatasetError(f"{where}: {error}") from error
     return item, form
 
 

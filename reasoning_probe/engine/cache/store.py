@@ -143,11 +143,11 @@ class OutcomeCache:
             return
         try:
             action(self._db)
-        except _FAILURES as problem:
+        except _FAILURES as error:
             self.close()
-            if not is_damage(problem):
+            if not is_damage(error):
                 self.notes.append(
-                    f"the outcome store {self.path} cannot be used, the run goes on without: {one_line(problem)}"
+                    f"the outcome store {self.path} cannot be used, the run goes on without: {one_line(error)}"
                 )
                 return
             aside = self.path.with_suffix(".damaged")
@@ -183,10 +183,10 @@ def connect(path: Path) -> sqlite3.Connection:
                         for statement in _TABLES.values():
                             db.execute(statement)
             return db
-        except sqlite3.OperationalError as problem:
+        except sqlite3.OperationalError as error:
             db.close()
             # Two sessions that both turn on the log do not wait for each other as they do for transactions.
-            if "locked" not in str(problem) or not attempts_left:
+            if "locked" not in str(error) or not attempts_left:
                 raise
             time.sleep(0.1)
         except BaseException:
@@ -211,9 +211,9 @@ def _tables(db: sqlite3.Connection) -> bool:
     return bool(found)
 
 
-def is_damage(problem: Exception) -> bool:
-    """Tell whether *problem* is the file's content; SQLite's other errors (full, locked, read-only) have a subclass."""
-    return type(problem) is sqlite3.DatabaseError
+def is_damage(error: Exception) -> bool:
+    """Tell whether *error* is the file's content; SQLite's other errors (full, locked, read-only) have a subclass."""
+    return type(error) is sqlite3.DatabaseError
 
 
 def move_aside(path: Path, aside: Path) -> None:
@@ -290,8 +290,8 @@ def _existing(folder: Path) -> Iterator[sqlite3.Connection]:
             yield db
         finally:
             db.close()
-    except (sqlite3.Error, OSError, UnicodeError, TypeError, ValueError) as problem:
-        raise CacheError(f"cannot use the outcome store {path}: {one_line(problem)}") from None
+    except (sqlite3.Error, OSError, UnicodeError, TypeError, ValueError) as error:
+        raise CacheError(f"cannot use the outcome store {path}: {one_line(error)}") from None
 
 
 def _facts(text: Any) -> dict[str, Any]:

@@ -324,12 +324,12 @@ def fast_path(
             fast = FastPath(model, head_map, codec, plain, memory, **way, pools=pools, trims=trims, packed=packed)
             asked = asked or _small_questions(plain, head_map)
             why = _disagreement(fast, *asked)
-        except Unsupported as problem:
-            return None, str(problem)
-        except Exception as problem:  # a family's own code stumbles over the batch: any kind of error
-            if out_of_memory(problem):
+        except Unsupported as error:
+            return None, str(error)
+        except Exception as error:  # a family's own code stumbles over the batch: any kind of error
+            if out_of_memory(error):
                 raise
-            why = f"its layers do not take such a pass ({type(problem).__name__}: {str(problem)[:120]})"
+            why = f"its layers do not take such a pass ({type(error).__name__}: {str(error)[:120]})"
         if not why:
             kind = "growing passes" if way["grows"] else "full passes"
             return fast, kind + (" of several queries" if pools else "")

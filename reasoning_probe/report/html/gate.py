@@ -66,8 +66,9 @@ def _control(run: Run) -> str:
         return ""
     return note(
         f"Control: {pluralise(control['sentences'], 'neutral sentence')} of {pluralise(control['tokens'], 'token')}"
-        f" have a log-probability of {minus(format(control['logprob'], '+.2f'))} nats a token with nothing switched off."
-        " A target that lowers this, too, breaks the model rather than its reasoning: see the ranking's last column."
+        f" have a log-probability of {minus(format(control['logprob'], '+.2f'))} nats a token with nothing switched"
+        " off. A target that lowers this, too, breaks the model rather than its reasoning: see the"
+        " ranking's last column."
     )
 
 

@@ -209,7 +209,7 @@ def gate_word(passed: bool | None) -> tuple[str, Style]:
 def _trouble(run: Run) -> str:
     """Say what is wrong with the outcome store, and with what was done after the sweep."""
     problems = [run.summary["engine"].get(name) for name in ("store", "afterwards")]
-    return "; ".join(shorten(str(problem), 400) for problem in problems if problem)
+    return "; ".join(shorten(str(error), 400) for error in problems if error)
 
 
 def engine_lines(run: Run) -> list[str]:

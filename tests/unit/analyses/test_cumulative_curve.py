@@ -167,12 +167,12 @@ def test_named_heads_and_few_or_wrong_items_have_no_curve(project: Project) -> N
     assert project.summary()["curves"] == []
 
 
-@pytest.mark.parametrize("problem", [KeyboardInterrupt(), RuntimeError("the model\nraised")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("the model\nraised")])
 def test_what_goes_wrong_in_the_curve_costs_the_curve_alone(
-    project: Project, monkeypatch: pytest.MonkeyPatch, problem: BaseException
+    project: Project, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     def failing(*args: Any) -> Any:
-        raise problem
+        raise error
 
     monkeypatch.setattr(cumulative_curve, "cumulative_curves", failing)
     result = project.run(*save_circuit(project, items=12))
@@ -182,7 +182,7 @@ def test_what_goes_wrong_in_the_curve_costs_the_curve_alone(
     assert summary["control"] is not None
     assert summary["curves"] == []
     assert "partial" not in summary
-    expected = "interrupted" if isinstance(problem, KeyboardInterrupt) else "RuntimeError: the model raised"
+    expected = "interrupted" if isinstance(error, KeyboardInterrupt) else "RuntimeError: the model raised"
     assert expected in summary["engine"]["afterwards"]
     assert expected in " ".join(result.outlines)
 

@@ -101,9 +101,9 @@ def test_a_model_that_takes_no_gradients_is_told_in_one_line() -> None:
     model = build("gpt2")
     head_map, forward = find_heads(model), model.forward
     model.forward = torch.no_grad()(forward)
-    with pytest.raises(HeadError, match=r"gradients failed .*: run it without --probe-screen") as problem:
+    with pytest.raises(HeadError, match=r"gradients failed .*: run it without --probe-screen") as error:
         estimates(model, head_map, TokenCodec(model, Letters()).encode(QUERY), [ZERO])
-    assert "\n" not in str(problem.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])

@@ -51,7 +51,7 @@ class InProcess:
     def scale_up(self) -> None:
         while len(self.members) < self.size:
             replica = Replica()
-            assert replica.load(self.order, self.given, self.size).problem == ""
+            assert replica.load(self.order, self.given, self.size).error == ""
             self.started += 1
             self.members.append(PooledActor(f"node-{self.started}", "here", replica, "idle"))
 
@@ -297,14 +297,14 @@ def test_a_replica_with_other_weights_is_refused() -> None:
     with torch.no_grad():
         model.lm_head.weight[-1, -1] += 1e-3
     ready = Replica().load(order(), (model, tokenizer), 1)
-    assert ready.problem == "the model has other weights than here: give every node the same files"
+    assert ready.error == "the model has other weights than here: give every node the same files"
 
 
 @pytest.mark.parametrize("library", ["torch", "transformers", "reasoning-probe", "engine"])
 def test_a_replica_with_another_version_is_refused(library: str) -> None:
     ours = order().context
     ready = Replica().load(order(context=ours | {library: "0.1"}), (MODEL, TOKENIZER), 1)
-    assert ready.problem == f"{library} is {ours[library]} and 0.1 here: install the same version on every node"
+    assert ready.error == f"{library} is {ours[library]} and 0.1 here: install the same version on every node"
 
 
 def test_builds_of_one_version_are_the_same() -> None:
@@ -314,12 +314,12 @@ def test_builds_of_one_version_are_the_same() -> None:
 
 def test_a_node_without_the_model_says_so(tmp_path: Path) -> None:
     ready = Replica().load(order(model=str(tmp_path / "gone")), None, 1)
-    assert ready.problem.startswith(f"there is no model at {tmp_path / 'gone'}")
+    assert ready.error.startswith(f"there is no model at {tmp_path / 'gone'}")
 
 
 def test_a_node_whose_model_has_other_heads_says_so() -> None:
     other = find_heads(build("gpt2"))
-    assert Replica().load(order(head_map=other), (MODEL, TOKENIZER), 1).problem == "its model has other heads"
+    assert Replica().load(order(head_map=other), (MODEL, TOKENIZER), 1).error == "its model has other heads"
 
 
 def test_whatever_a_node_lacks_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +329,7 @@ def test_whatever_a_node_lacks_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch
     given = order()
     monkeypatch.setattr(weights, "fingerprint", lacks)
     ready = Replica().load(given, (MODEL, TOKENIZER), 1)
-    assert ready.problem == "OSError: no space left on device"
+    assert ready.error == "OSError: no space left on device"
 
 
 def test_a_path_is_sent_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_a_byte_of_memory_is_enough() -> None:
     for one, other in pairs:
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
         assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-4)
-    assert tight.path == wide.path == "fast"
+    assert tight.path_name == wide.path_name == "fast"
 
 
 @pytest.mark.parametrize("seed", range(3))

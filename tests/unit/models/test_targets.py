@@ -109,8 +109,8 @@ def test_what_the_model_does_not_have_is_refused(spec: str, where: HeadMap, line
 def test_any_text_is_read_or_refused_in_one_short_line(spec: str) -> None:
     try:
         targets = parse_targets(spec, PLAIN)
-    except TargetError as problem:
-        said = str(problem)
+    except TargetError as error:
+        said = str(error)
     else:
         said = ""
         check_spelling(spec)

@@ -271,8 +271,8 @@ def test_what_can_be_read_can_be_shown(tmp_path_factory: pytest.TempPathFactory,
     (folder / "run.json").write_text(json.dumps(summary), "utf-8")
     try:
         run = read_run(folder)
-    except RunError as problem:
-        assert "\n" not in str(problem)  # noqa: PT017
+    except RunError as error:
+        assert "\n" not in str(error)  # noqa: PT017
         return
     print_run(run, console())
     summary_lines(run)

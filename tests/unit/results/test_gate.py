@@ -236,8 +236,8 @@ def test_a_reference_that_is_gone_at_the_end_fails_the_session(tmp_path: Path) -
     keeper = SessionGate(GateRules(min_accuracy={"": 0.5}, reference=tmp_path / "gone.jsonl"))
     run = keeper.judged(as_run(answers("logic", 2, 0)))
     assert run.summary["gate"]["passed"] is True  # the limit is kept all the same
-    assert keeper.problem is not None
-    assert keeper.problem.startswith(f"--probe-reference: there is no reference {tmp_path / 'gone.jsonl'}")
+    assert keeper.error is not None
+    assert keeper.error.startswith(f"--probe-reference: there is no reference {tmp_path / 'gone.jsonl'}")
     assert keeper.fails(run)
 
 
@@ -247,13 +247,13 @@ def test_a_reference_that_cannot_be_replaced_fails_the_session(tmp_path: Path) -
     keeper = SessionGate(GateRules(reference=tmp_path / "file" / "below.jsonl", update=True))
     keeper.record(keeper.judged(run))
     assert keeper.said is None
-    assert keeper.problem is not None
-    assert keeper.problem.startswith("cannot write ")
-    assert keeper.problem.endswith(": name another reference")
+    assert keeper.error is not None
+    assert keeper.error.startswith("cannot write ")
+    assert keeper.error.endswith(": name another reference")
     assert keeper.fails(run)
 
     write_run(tmp_path / "more", as_run(answers("sums", 1, 0)))
     keeper = SessionGate(GateRules(reference=tmp_path / "more", update=True))
     keeper.record(run)
-    assert "also holds sums, which this run did not ask" in (keeper.problem or "")
+    assert "also holds sums, which this run did not ask" in (keeper.error or "")
     assert read_run(tmp_path / "more").outcomes[0].dataset == "sums"

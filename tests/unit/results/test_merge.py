@@ -228,8 +228,8 @@ def test_any_damage_is_merged_or_one_line(tmp_path_factory: pytest.TempPathFacto
     (folder / "run.json").write_text(json.dumps(summary), "utf-8")
     try:
         whole = merge_runs({folder: read_run(folder), FIRST: OTHER})
-    except RunError as problem:
-        assert "\n" not in str(problem)  # noqa: PT017
+    except RunError as error:
+        assert "\n" not in str(error)  # noqa: PT017
     else:
         write_run(folder, whole)
         assert read_run(folder) == whole

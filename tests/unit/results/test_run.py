@@ -225,10 +225,10 @@ def test_any_damaged_outcome_is_read_or_named(tmp_path_factory: pytest.TempPathF
     (folder / "outcomes.jsonl").write_text(json.dumps(values) + "\n", "utf-8")
     try:
         found = read_run(folder)
-    except RunError as problem:
+    except RunError as error:
         file = str(folder / "outcomes.jsonl")  # a damaged target or dataset is another outcome: this one is missing
-        assert str(problem).startswith((f"{file}, line 1", f"{file} lacks outcomes: "))  # noqa: PT017
-        assert "\n" not in str(problem)  # noqa: PT017
+        assert str(error).startswith((f"{file}, line 1", f"{file} lacks outcomes: "))  # noqa: PT017
+        assert "\n" not in str(error)  # noqa: PT017
     else:
         write_run(folder, found)
         assert read_run(folder) == found

@@ -34,8 +34,8 @@ def ours(name: str, value: Any) -> bool:
     said = ""
     try:
         checker(name)(value, "here")
-    except Mismatch as problem:
-        said = str(problem)
+    except Mismatch as error:
+        said = str(error)
     assert not said or (said.startswith("here: ") and "\n" not in said)
     return not said
 
