@@ -234,7 +234,7 @@ def test_a_dataset_of_which_nothing_was_answered_has_not_kept_up_with_the_refere
 
 def test_a_reference_that_is_gone_at_the_end_fails_the_session(tmp_path: Path) -> None:
     keeper = SessionGate(GateRules(min_accuracy={"": 0.5}, reference=tmp_path / "gone.jsonl"))
-    run = keeper.judged(as_run(answers("logic", 2, 0)))
+    run = keeper.evaluate(as_run(answers("logic", 2, 0)))
     assert run.summary["gate"]["passed"] is True  # the limit is kept all the same
     assert keeper.error is not None
     assert keeper.error.startswith(f"--probe-reference: there is no reference {tmp_path / 'gone.jsonl'}")
@@ -245,7 +245,7 @@ def test_a_reference_that_cannot_be_replaced_fails_the_session(tmp_path: Path) -
     run = as_run(answers("logic", 2, 0))
     (tmp_path / "file").touch()
     keeper = SessionGate(GateRules(reference=tmp_path / "file" / "below.jsonl", update=True))
-    keeper.record(keeper.judged(run))
+    keeper.record(keeper.evaluate(run))
     assert keeper.said is None
     assert keeper.error is not None
     assert keeper.error.startswith("cannot write ")
