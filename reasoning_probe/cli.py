@@ -167,11 +167,12 @@ def _gate(options: argparse.Namespace) -> int:
     reference = None if rules.reference is None else read_reference(rules.reference)
     if reference is not None and (other := different_items(reference, run)):
         raise RunError(f"{rules.reference} was made from other items: {other}; ask the same ones")
-    run = Run(run.summary | {"gate": evaluate_gate(run, rules, reference)}, run.outcomes)
+    gate = evaluate_gate(run, rules, reference)
+    run = Run(run.summary | {"gate": gate}, run.outcomes)
     write_summary(options.dir, run)  # show and report tell it from now on
     for said, style in gate_lines(run):
         console().print(said, style=STYLES.get(style))
-    return 0 if run.summary["gate"]["passed"] else 1
+    return 0 if gate["passed"] else 1
 
 
 def _limits(text: str) -> dict[str, float]:

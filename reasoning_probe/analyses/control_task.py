@@ -9,11 +9,11 @@ import math
 import time
 from collections.abc import Iterable
 from importlib import resources
-from typing import Any
 
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.engine.tokenization import AblationJob, Encoded
 from reasoning_probe.models.targets import Target
+from reasoning_probe.results.record import ControlRecord, ControlTargetRecord
 
 NAME = "control"
 """What the sentences are called among the engine's references: replacements are made from them, too."""
@@ -28,7 +28,7 @@ def neutral_sentences() -> list[str]:
     return text.splitlines()
 
 
-def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict[str, Any] | None:
+def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> ControlRecord | None:
     """Return the control task's results with nothing switched off and under each target and ablation of *variants*.
 
     ``logprob`` is the mean natural logarithm of the probability of a token given those before it, over all tokens
@@ -48,7 +48,7 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict
         return None
     baselines = [engine.plain.baseline(encoded, ()) for _, encoded in asked]
     baseline = math.fsum(known.reply.logprob for known in baselines) / tokens
-    rows = []
+    rows: list[ControlTargetRecord] = []
     for ablation, targets in by_ablation.items():
         jobs = [
             AblationJob(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reasoning_probe.engine.protocol import Counting
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results import stats
-from reasoning_probe.results.curves import Entry
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
+from reasoning_probe.results.record import CurvePointRecord, CurveRecord
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
@@ -174,7 +174,7 @@ def cumulative_curves(
     queries: Mapping[ItemKey, Query],
     found: Found,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[list[Entry]]:
+) -> Iterator[list[CurveRecord]]:
     """Measure *groups* by *run*, yielding a dataset's entries as they are done. Adds to the timing of *engine*."""
     from reasoning_probe.engine.engine import SweepRequest
 
@@ -209,7 +209,7 @@ def timed_as_curve(engine: Counting) -> Iterator[None]:
         engine.timing.curve_s += time.perf_counter() - started
 
 
-def _entry(group: CurveSpec, kind: str, found: Found) -> Entry:
+def _entry(group: CurveSpec, kind: str, found: Found) -> CurveRecord:
     return {
         "dataset": group.dataset,
         "ablation": group.ablation,
@@ -222,7 +222,7 @@ def _entry(group: CurveSpec, kind: str, found: Found) -> Entry:
     }
 
 
-def _point(group: CurveSpec, kind: str, count: int, found: Found) -> dict[str, Any]:
+def _point(group: CurveSpec, kind: str, count: int, found: Found) -> CurvePointRecord:
     dataset, ablation, target = group.dataset, group.ablation, group.target(kind, count)
     baselines = [found[dataset, item, BASELINE, None] for item in group.items]
     outcomes = [

@@ -18,6 +18,7 @@ from reasoning_probe.engine.tokenization import Baseline
 from reasoning_probe.models.head_map import HeadError
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
+from reasoning_probe.results.record import ControlRecord
 from reasoning_probe.results.screening import Screening
 from reasoning_probe.results.summary import merged_control
 
@@ -163,7 +164,7 @@ class ClusterEngine:
 
     # -- the control task ---------------------------------------------------------------------------------------------
 
-    def control(self, variants: Sequence[tuple[Target, str]]) -> dict[str, Any] | None:
+    def control(self, variants: Sequence[tuple[Target, str]]) -> ControlRecord | None:
         """Return the control task's results, measured by all replicas, each for its part of *variants*.
 
         ``None`` where there are no variants, or no cluster any more: outcomes are worth more than the control task.
@@ -171,7 +172,7 @@ class ClusterEngine:
         size = max(1, -(-len(variants) // max(1, len(self.fleet.members))))
         parts = [tuple(variants[at : at + size]) for at in range(0, len(variants), size)]
         waiting, unfinished = list(parts), set(parts)
-        found: list[dict[str, Any]] = []
+        found: list[ControlRecord] = []
         losses: Counter[Any] = Counter()
         try:
             for part, _, answer in self._spread(

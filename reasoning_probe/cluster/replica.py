@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reasoning_probe.models.device_map import DeviceMap
     from reasoning_probe.models.head_map import HeadMap
     from reasoning_probe.models.targets import Target
+    from reasoning_probe.results.record import ControlRecord
     from reasoning_probe.results.screening import Screening
 
 NAMES = ("tiny-reasoner", "smollm2")
@@ -172,7 +173,7 @@ class Replica:
             trace,
         )
 
-    def control(self, variants: Sequence[tuple[Target, str]]) -> tuple[dict[str, Any] | None, float]:
+    def control(self, variants: Sequence[tuple[Target, str]]) -> tuple[ControlRecord | None, float]:
         """Return the control task's results for *variants*, and the seconds that they took."""
         from reasoning_probe.analyses.control_task import control_task
 

@@ -91,7 +91,7 @@ class SessionGate:
             return
         if run.summary.get("partial"):
             self.error = f"{path} was not updated: the run ended early"
-        elif (run.summary.get("gate") or {}).get("passed") is False:
+        elif (gate := run.summary.get("gate")) and gate["passed"] is False:
             self.error = f"{path} was not updated: the gate failed"
         else:
             try:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.record import DatasetRecord, EffectRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import ALPHA
 from reasoning_probe.utils.text import pluralise
 
-Row = Mapping[str, Any]
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
 
 LEAST_NATS = 0.01
@@ -41,12 +41,12 @@ def cell_of(target: str) -> tuple[int, str] | None:
     return (int(match[1]), match[2]) if match else None
 
 
-def significant(row: Row) -> bool:
+def significant(row: EffectRecord) -> bool:
     """Whether the target changes the accuracy, after Holm's correction."""
     return bool(row["p_adjusted"] <= ALPHA)
 
 
-def moves_logprob(row: Row) -> bool:
+def moves_logprob(row: EffectRecord) -> bool:
     """Whether the target changes the log-probability of the expected answer, after Holm's correction."""
     p = row.get("logprob_p_adjusted")
     return p is not None and bool(p <= ALPHA)
@@ -63,8 +63,8 @@ class EffectGroup:
 
     dataset: str
     ablation: str
-    entry: Mapping[str, Any]
-    rows: tuple[Row, ...]
+    entry: DatasetRecord
+    rows: tuple[EffectRecord, ...]
     screened: bool = False
 
     @property
@@ -75,18 +75,19 @@ class EffectGroup:
     @property
     def flips_needed(self) -> int:
         """How many items must flip one way for the strongest target to be significant."""
-        return int((self.entry.get("power") or {}).get("flips_needed", 1))
+        power = self.entry.get("power")
+        return power["flips_needed"] if power else 1
 
     @property
-    def significant(self) -> list[Row]:
+    def significant(self) -> list[EffectRecord]:
         """The targets that change the accuracy."""
         return [row for row in self.rows if significant(row)]
 
     @property
-    def with_logprob_effect(self) -> list[Row]:
+    def with_logprob_effect(self) -> list[EffectRecord]:
         """The targets that change the log-probability by :data:`LEAST_NATS` or more, the strongest first."""
         found = [row for row in self.rows if moves_logprob(row) and abs(row["delta_logprob"] or 0.0) >= LEAST_NATS]
-        return sorted(found, key=lambda row: -abs(row["delta_logprob"]))
+        return sorted(found, key=lambda row: -abs(row["delta_logprob"] or 0.0))
 
     @property
     def floor(self) -> bool:
@@ -119,7 +120,7 @@ class EffectGroup:
 
 def groups(run: Run) -> list[EffectGroup]:
     """Return the effects of *run* by dataset and ablation, in the order of the datasets."""
-    found: dict[tuple[str, str], list[Row]] = {}
+    found: dict[tuple[str, str], list[EffectRecord]] = {}
     for name in run.summary["datasets"]:
         for row in run.summary["targets"]:
             if row["dataset"] == name:
@@ -135,7 +136,7 @@ def groups(run: Run) -> list[EffectGroup]:
     ]
 
 
-def _strength(row: Row) -> tuple[bool, float, float]:
+def _strength(row: EffectRecord) -> tuple[bool, float, float]:
     """Sort key: what is significant first, then by the size of the effect, then by the log-probability's."""
     return not significant(row), -abs(row["delta"]), -abs(row["delta_logprob"] or 0.0)
 
@@ -150,12 +151,12 @@ def error_counts(run: Run, *, ablated: bool, dataset: str | None = None) -> dict
     return dict(sorted(counts.items(), key=lambda entry: -entry[1]))
 
 
-def by_cell(rows: Iterable[Row]) -> dict[tuple[int, str], Row]:
+def by_cell(rows: Iterable[EffectRecord]) -> dict[tuple[int, str], EffectRecord]:
     """Return the single heads, key/value groups and MLPs among *rows* by (layer, column)."""
     return {cell: row for row in rows if (cell := cell_of(row["target"])) is not None}
 
 
-def columns_of(rows: Sequence[Row], heads: int) -> list[str]:
+def columns_of(rows: Sequence[EffectRecord], heads: int) -> list[str]:
     """Return the columns of a map of *rows*: all *heads* if any was off alone, groups and MLP where they were off."""
     found = {column for _, column in by_cell(rows)}
     groups = sorted((column for column in found if column.startswith("KV")), key=lambda column: int(column[2:]))
@@ -163,6 +164,6 @@ def columns_of(rows: Sequence[Row], heads: int) -> list[str]:
     return [*every, *groups, *(["MLP"] if "MLP" in found else [])]
 
 
-def in_layer_order(rows: Iterable[Row]) -> dict[tuple[int, int], Row]:
+def in_layer_order(rows: Iterable[EffectRecord]) -> dict[tuple[int, int], EffectRecord]:
     """Return the single heads among *rows* by (layer, head)."""
     return {head: row for row in rows if (head := head_of(row["target"])) is not None}

@@ -9,6 +9,7 @@ from typing import Any
 from reasoning_probe.data.generators import NAMES as GENERATED
 from reasoning_probe.report.effects import EffectGroup, Finding, groups, significant
 from reasoning_probe.report.format import nats, percent, points
+from reasoning_probe.results.record import ControlTargetRecord, CurveRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import items_to_try
 from reasoning_probe.utils.text import join_names, pluralise, shorten
@@ -19,7 +20,6 @@ CARRY = 0.9
 BACKS_UP = 1.0
 """Nats by which heads must cost more together than one by one for a sentence."""
 
-Entry = Mapping[str, Any]
 MOST_NAME = 60
 """Characters of a dataset's name in a sentence."""
 
@@ -46,7 +46,7 @@ def control_sentences(run: Run) -> list[str]:
     return sentences
 
 
-def _controlled(run: Run, rows: list[dict[str, object]]) -> list[str]:
+def _controlled(run: Run, rows: Sequence[ControlTargetRecord]) -> list[str]:
     several = len({row["ablation"] for row in rows}) > 1
     matter = {
         (row["target"], row["ablation"]) for group in groups(run) for row in group.rows if significant(row)
@@ -84,12 +84,12 @@ def curve_sentences(run: Run) -> list[str]:
     return said
 
 
-def curve_notes(found: Mapping[str, Entry], on: str) -> list[str]:
+def curve_notes(found: Mapping[str, CurveRecord], on: str) -> list[str]:
     """Return what the curve *on* a dataset shows: how few heads carry it, and whether heads back each other up."""
     return [sentence for sentence in (_carried(found, on), _backed_up(found, on)) if sentence]
 
 
-def _of(run: Run, dataset: str, ablation: str) -> dict[str, Entry]:
+def _of(run: Run, dataset: str, ablation: str) -> dict[str, CurveRecord]:
     return {
         str(entry["kind"]): entry
         for entry in run.summary.get("curves") or ()
@@ -97,11 +97,11 @@ def _of(run: Run, dataset: str, ablation: str) -> dict[str, Entry]:
     }
 
 
-def _carried(found: Mapping[str, Entry], on: str) -> str:
+def _carried(found: Mapping[str, CurveRecord], on: str) -> str:
     if "kept" not in found:
         return ""
     entry = found["kept"]
-    points: Sequence[Mapping[str, Any]] = entry["points"]
+    points = entry["points"]
     whole, heads = points[-1], len(entry["order"])
     enough = next((point for point in points if point["accuracy"] >= CARRY * whole["accuracy"]), whole)
     if not whole["correct"] or enough is whole:
@@ -114,7 +114,7 @@ def _carried(found: Mapping[str, Entry], on: str) -> str:
     )
 
 
-def _backed_up(found: Mapping[str, Entry], on: str) -> str:
+def _backed_up(found: Mapping[str, CurveRecord], on: str) -> str:
     """Say where the fewest heads cost more together than one by one, which is what backing each other up looks like."""
     candidates = []
     for kind, entry in found.items():
@@ -122,7 +122,7 @@ def _backed_up(found: Mapping[str, Entry], on: str) -> str:
         start = entry["points"][0 if kind == "off" else -1].get("mean_answer_logprob")
         for point in entry["points"]:
             together, added = point.get("mean_answer_logprob"), point.get("if_added")
-            if None in (start, together, added):
+            if start is None or together is None or added is None:
                 continue
             off = point["heads"] if kind == "off" else heads - point["heads"]
             if off > 1 and start - together >= max(BACKS_UP, 2 * (start - added)):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
+from reasoning_probe.results.record import RunRecord
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.utils.text import to_words
 
@@ -144,7 +145,7 @@ def _names(items: Sequence[ItemKey]) -> str:
     return named + (f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else "")
 
 
-def _settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
     """Return what differs: its name, and what it is in either run."""
     pairs = [(f"model {key}", a["model"].get(key), b["model"].get(key)) for key in {**a["model"], **b["model"]}]
     pairs.append(("ablation", a["ablation"], b["ablation"]))
@@ -158,13 +159,13 @@ def _settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str
     return [(name, to_words(one), to_words(other)) for name, one, other in pairs if one != other]
 
 
-def _unlike_heads(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+def _unlike_heads(a: RunRecord, b: RunRecord) -> list[str]:
     if not (a["targets"] and b["targets"]) or _shape(a) == _shape(b):
         return []
     return ["the models have different layers and heads, so their targets are not compared"]
 
 
-def _shape(summary: Mapping[str, Any]) -> tuple[Any, ...]:
+def _shape(summary: RunRecord) -> tuple[Any, ...]:
     model = summary["model"]
     return model["layers"], model["heads"], model.get("layer_indices")
 

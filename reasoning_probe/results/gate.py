@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from reasoning_probe.results import stats
 from reasoning_probe.results.gate_reference import Answers
 from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.record import GateCheckRecord, GateRecord, RegressionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names, pluralise, shorten
 
@@ -45,7 +46,7 @@ class GateCheck:
 # -- judging ------------------------------------------------------------------------------------------------------
 
 
-def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> dict[str, Any]:
+def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> GateRecord:
     """Return what stands under ``gate`` in ``run.json``: ``passed``, ``checks``, ``notes``, ``regressions``.
 
     *reference* holds the answers to compare with, ``None`` where there are none or this run replaces them.
@@ -59,7 +60,7 @@ def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> dict
             baselines[outcome.dataset].append(outcome)
     whole = _not_whole(run)
     checks: list[GateCheck] = []
-    regressions: list[dict[str, Any]] = []
+    regressions: list[RegressionRecord] = []
     for name, answers in baselines.items():
         why = whole or _not_asked(run, name, len(answers) + skipped[name])
         limit = rules.limit(name)
@@ -72,7 +73,7 @@ def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> dict
     verdicts = {check.passed for check in checks}
     return {
         "passed": False if False in verdicts else None if None in verdicts or not verdicts else True,
-        "checks": [asdict(check) for check in checks],
+        "checks": [cast(GateCheckRecord, asdict(check)) for check in checks],
         "notes": _notes(rules, list(baselines), reference, checks, whole),
         "regressions": regressions,
     }
@@ -89,7 +90,8 @@ def _not_whole(run: Run) -> str:
 
 def _not_asked(run: Run, dataset: str, asked: int) -> str:
     """Say that only a part of *dataset* was selected; runs of other tools may not tell its size."""
-    size = (run.summary["datasets"].get(dataset) or {}).get("size")
+    entry = run.summary["datasets"].get(dataset)
+    size = None if entry is None else entry.get("size")
     return f"{asked:,} of {pluralise(size, 'item')} selected" if size is not None and asked < size else ""
 
 
@@ -121,8 +123,15 @@ def _drop(dataset: str, pairs: Sequence[tuple[bool, bool]], limit: float, why: s
     return GateCheck(dataset, "max-drop", limit, value, value <= limit, said, float(stats.mcnemar(lost, won)))
 
 
-def _regression(answer: Outcome) -> dict[str, Any]:
-    return {name: getattr(answer, name) for name in ("dataset", "item", "question", "expected", "answer", "category")}
+def _regression(answer: Outcome) -> RegressionRecord:
+    return {
+        "dataset": answer.dataset,
+        "item": answer.item,
+        "question": answer.question,
+        "expected": answer.expected,
+        "answer": answer.answer,
+        "category": answer.category,
+    }
 
 
 def _notes(

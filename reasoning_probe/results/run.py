@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.results.export import TABLES, Table, frame, rows
 from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.record import RunRecord
 from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, Validator, checker
 from reasoning_probe.utils.files import atomic_write_text, to_json
 from reasoning_probe.utils.text import one_line
@@ -33,7 +34,7 @@ class RunError(ValueError):
 class Run:
     """A finished run: ``summary`` is the content of ``run.json``, ``outcomes`` that of ``outcomes.jsonl``."""
 
-    summary: dict[str, Any]
+    summary: RunRecord
     outcomes: list[Outcome]
 
     def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
@@ -108,7 +109,9 @@ def read_run(folder: str | Path) -> Run:
 def _check_complete(folder: Path, run: Run) -> None:
     """Raise :class:`RunError` where outcomes are gone that ``run.json`` counts."""
     there = Counter((outcome.dataset, outcome.target, outcome.ablation) for outcome in run.outcomes)
-    counted = [((name, BASELINE, None), entry["items"]) for name, entry in run.summary["datasets"].items()]
+    counted: list[tuple[tuple[str, str, str | None], int]] = [
+        ((name, BASELINE, None), entry["items"]) for name, entry in run.summary["datasets"].items()
+    ]
     counted += [((row["dataset"], row["target"], row["ablation"]), row["items"]) for row in run.summary["targets"]]
     for key, items in counted:
         if there[key] < items:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from reasoning_probe.results import stats
-
-Entry = dict[str, Any]
-"""One dataset's screening under one ablation; an element of ``screening`` in ``run.json``."""
+from reasoning_probe.results.record import EffectRecord, HeadSelectionRecord, ScreeningRecord, ScreeningScoreRecord
 
 
 @dataclass(frozen=True)
@@ -28,39 +26,48 @@ class Screening:
         """Tell whether *target* is a head that is not measured."""
         return target in self.scores and target not in self.ranked and target not in self.sampled
 
-    def entry(self) -> Entry:
+    def entry(self) -> HeadSelectionRecord:
         """Return the screening in plain values, without what the measurements say of it."""
         why = dict.fromkeys(self.ranked, "ranked") | dict.fromkeys(self.sampled, "sampled")
-        scores = [{"target": name, "score": score, "measured": why.get(name)} for name, score in self.scores.items()]
-        given = {"dataset": self.dataset, "ablation": self.ablation, "items": self.items, "seed": self.seed}
-        return given | {"scores": scores}
+        scores: list[ScreeningScoreRecord] = [
+            {"target": name, "score": score, "measured": why.get(name)} for name, score in self.scores.items()
+        ]
+        return {
+            "dataset": self.dataset,
+            "ablation": self.ablation,
+            "items": self.items,
+            "seed": self.seed,
+            "scores": scores,
+        }
 
 
-def from_entry(entry: Entry) -> Screening:
+def from_entry(entry: HeadSelectionRecord) -> Screening:
     """Return the screening that *entry* tells of."""
     by_reason: dict[str | None, list[str]] = {}
     for score in entry["scores"]:
         by_reason.setdefault(score["measured"], []).append(score["target"])
     return Screening(
         entry["dataset"],
-        entry["ablation"],
+        str(entry["ablation"]),
         entry["items"],
         entry["seed"],
-        {score["target"]: score["score"] for score in entry["scores"]},
+        {score["target"]: math.nan if score["score"] is None else score["score"] for score in entry["scores"]},
         tuple(by_reason.get("ranked", ())),
         tuple(by_reason.get("sampled", ())),
     )
 
 
-def merged_screening(parts: Iterable[Sequence[Entry] | None]) -> list[Entry]:
+def merged_screening(parts: Iterable[Sequence[HeadSelectionRecord] | None]) -> list[HeadSelectionRecord]:
     """Return the screenings of several processes or runs, each once: what chooses the heads is the same in all."""
-    found: dict[tuple[str, str], Entry] = {}
+    found: dict[tuple[str, str | None], HeadSelectionRecord] = {}
     for entry in (entry for part in parts for entry in part or ()):
         found.setdefault((entry["dataset"], entry["ablation"]), entry)
     return list(found.values())
 
 
-def unmeasured(entries: Iterable[Entry], dataset: str, ablation: str | None, measured: Iterable[str]) -> int:
+def unmeasured(
+    entries: Iterable[HeadSelectionRecord], dataset: str, ablation: str | None, measured: Iterable[str]
+) -> int:
     """Return how many heads the ones *measured* were chosen from beside themselves: the corrections count them, too."""
     names = set(measured)
     return sum(
@@ -71,27 +78,31 @@ def unmeasured(entries: Iterable[Entry], dataset: str, ablation: str | None, mea
     )
 
 
-def with_measured_effects(entries: Iterable[Entry], rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
+def with_measured_effects(
+    entries: Iterable[HeadSelectionRecord], rows: Iterable[EffectRecord]
+) -> list[ScreeningRecord]:
     """Return *entries* with what the measured *rows*, ``targets`` of ``run.json``, say of them.
 
     ``missed`` of the ``sampled`` heads change the accuracy, after Holm's correction over all candidates; so does about
     ``miss_rate`` of the ``rest``, which were not among the ``ranked``, with an exact interval for a finite population.
     ``moved`` change the log-probability. A sample of which nothing was measured says nothing: the rate is ``None``.
     """
-    by_key: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    by_key: dict[tuple[str, str | None], dict[str, EffectRecord]] = {}
     for row in rows:
         by_key.setdefault((row["dataset"], str(row["ablation"])), {})[row["target"]] = row
     return [_reported(entry, by_key.get((entry["dataset"], entry["ablation"]), {})) for entry in entries]
 
 
-def _reported(entry: Entry, rows: Mapping[str, Mapping[str, Any]]) -> Entry:
+def _reported(entry: HeadSelectionRecord, rows: Mapping[str, EffectRecord]) -> ScreeningRecord:
     screening = from_entry(entry)
     sample = [rows[name] for name in screening.sampled if name in rows]
     rest = len(screening.scores) - len(screening.ranked)
     missed = sum(row["p_adjusted"] <= stats.ALPHA for row in sample)
-    moved = sum(row["logprob_p_adjusted"] is not None and row["logprob_p_adjusted"] <= stats.ALPHA for row in sample)
+    logprob_p = [p for row in sample if (p := row["logprob_p_adjusted"]) is not None]
+    moved = sum(p <= stats.ALPHA for p in logprob_p)
     low, high = stats.finite_interval(missed, len(sample), rest) if sample or not rest else (0.0, 1.0)
-    return entry | {
+    return {
+        **entry,
         "candidates": len(screening.scores),
         "ranked": sum(name in rows for name in screening.ranked),
         "rest": rest,

@@ -11,6 +11,7 @@ from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.scoring.judgement import Judgement
 
 if TYPE_CHECKING:
+    from reasoning_probe.results.record import SectionRecord
     from reasoning_probe.results.run import Run
 
 
@@ -66,9 +67,9 @@ def _checked(given: Any, hook: str) -> Judgement:
     return given if given.category else replace(given, category="hallucination", kind=given.kind or "other")
 
 
-def plain_sections(sections: Iterable[Any]) -> list[dict[str, Any]]:
+def plain_sections(sections: Iterable[Any]) -> list[SectionRecord]:
     """Return a user's sections as ``run.json`` holds them. Raises :class:`ExtensionError`."""
-    plain = []
+    plain: list[SectionRecord] = []
     for section in sections:
         if not isinstance(section, Section):
             raise ExtensionError(f"pytest_reasoning_probe_section gave {ascii(section)[:60]}: return a Section or None")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+
+from reasoning_probe.results.record import ControlRecord, CurveRecord
 
 
 @dataclass
@@ -14,8 +15,8 @@ class PostSweep:
     ``error`` says in a line why something is missing.
     """
 
-    control: dict[str, Any] | None = None
-    curves: list[dict[str, Any]] | None = None
+    control: ControlRecord | None = None
+    curves: list[CurveRecord] | None = None
     error: str = ""
 
     @property
@@ -24,7 +25,7 @@ class PostSweep:
         return self.control is not None or self.curves is not None or bool(self.error)
 
     def measure(
-        self, control: Callable[[], dict[str, Any] | None], curves: Callable[[], Iterable[list[dict[str, Any]]]]
+        self, control: Callable[[], ControlRecord | None], curves: Callable[[], Iterable[list[CurveRecord]]]
     ) -> None:
         """Run the *control* task, then the *curves*, which come a dataset at a time."""
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from reasoning_probe.data.datasets import Dataset
 from reasoning_probe.data.shards import places, shards
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from reasoning_probe.cluster.cluster_engine import ClusterEngine
     from reasoning_probe.engine.engine import Engine, SweepRequest
     from reasoning_probe.models.head_map import HeadMap
-    from reasoning_probe.results.merge import PartialRun
+    from reasoning_probe.results.merge import PartialRun, RunFacts
+    from reasoning_probe.results.record import (
+        ControlRecord,
+        CurveRecord,
+        EngineRecord,
+        ModelRecord,
+        PromptingRecord,
+        ReferenceRecord,
+    )
     from reasoning_probe.results.run import Run
     from reasoning_probe.results.screening import Screening
 
@@ -263,10 +271,10 @@ class ProbeSession:
         own = {item: of_item for item, of_item in self._by_item.items() if item not in known}
         whole = all(case.key in self.outcomes for of_item in own.values() for case in of_item)
 
-        def control() -> dict[str, Any] | None:
+        def control() -> ControlRecord | None:
             return control_task(engine, measured) if isinstance(engine, Engine) else engine.control(measured)
 
-        def curves() -> Iterable[list[dict[str, Any]]]:
+        def curves() -> Iterable[list[CurveRecord]]:
             if not whole or not self.settings.ablate_heads:
                 return ()
             scores = {key: screening.scores for key, screening in self.screenings.items()}
@@ -279,7 +287,7 @@ class ProbeSession:
         if resumer is not None:
             resumer.recalled = recalled  # what the sweep took from the store
 
-    def _reference(self) -> dict[str, Any]:
+    def _reference(self) -> dict[str, ReferenceRecord]:
         from reasoning_probe.models.ablation import reference_record
 
         assert self.engine is not None
@@ -287,7 +295,7 @@ class ProbeSession:
         used = {name: prompts for name, prompts in self.engine.references.items() if name in planned}
         return reference_record(self.settings.ablations, used, self.settings.seed) if used else {}
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self) -> RunFacts:
         """Return what is known of the run beside its outcomes, in plain values."""
         from reasoning_probe.utils.versions import versions
 
@@ -295,11 +303,11 @@ class ProbeSession:
         timing = self.engine.timing
         used = {outcome.dataset: self.queries.generation(outcome.dataset) for outcome in self.outcomes.values()}
         return {
-            "model": self.model_runner.facts,
+            "model": cast("ModelRecord", self.model_runner.facts),
             "generation": {
                 name: {"max_new_tokens": given.max_new_tokens, "stop": list(given.stop)} for name, given in used.items()
             },
-            "prompting": self.queries.describe(),
+            "prompting": cast("PromptingRecord", self.queries.describe()),
             "ablation": ",".join(self.settings.ablations),
             "formats": {name: self.datasets[name].format for name in used},
             "sizes": {name: self.size(name) for name in used},
@@ -317,7 +325,10 @@ class ProbeSession:
                 "curve_s": timing.curve_s,
                 "total_s": time.perf_counter() - self._started,
             },
-            "engine": self.engine.facts() | self.model_runner.store_facts() | {"afterwards": self.post_sweep.error},
+            "engine": cast(
+                "EngineRecord",
+                self.engine.facts() | self.model_runner.store_facts() | {"afterwards": self.post_sweep.error},
+            ),
             "versions": versions(),
             "shard": str(self.settings.shard or ""),
             "places": places(self.datasets.values(), {key[:2] for key in self._plan}) if self.settings.shard else {},
@@ -329,31 +340,31 @@ class ProbeSession:
         }
 
     def export(self, process: str = "", without: Container[Key] = ()) -> PartialRun:
-        """Return the run so far in plain values, for another process; leave out the outcomes of *without*."""
+        """Return the run so far, for another process or the files; leave out the outcomes of *without*."""
+        from reasoning_probe.results.merge import PartialRun
+
         keys = dict.fromkeys(key for case in self._plan.values() for key in ((*case.key[:2], BASELINE, None), case.key))
         found = [(at, key) for at, key in enumerate(keys) if key in self.outcomes and key not in without]
-        facts = self._facts() | {
-            "planned": len(keys),
-            "unasked": [at for at, key in enumerate(keys) if key[:2] in self.skipped],
-        }
-        return {
-            "process": process,
-            "places": [at for at, _ in found],
-            "outcomes": [self.outcomes[key].as_dict() for _, key in found],
-            "facts": facts,
-        }
+        return PartialRun(
+            process,
+            outcomes=[self.outcomes[key] for _, key in found],
+            places=[at for at, _ in found],
+            planned=len(keys),
+            unasked=[at for at, key in enumerate(keys) if key[:2] in self.skipped],
+            facts=self._facts(),
+        )
 
     def import_part(self, part: PartialRun) -> None:
         """Take over what another process of the same run found."""
         from reasoning_probe.results.screening import from_entry
 
-        for values in part["outcomes"]:
-            outcome = Outcome(**values)
+        for outcome in part.outcomes:
             self.outcomes.setdefault(outcome.key, outcome)
             self._adopted.add(outcome.item_key)
-        for entry in part["facts"]["screening"]:
-            self.screenings[entry["dataset"], entry["ablation"]] = from_entry(entry)
-        for skip in part["facts"]["skipped"]:
+        for entry in part.facts["screening"]:
+            screening = from_entry(entry)
+            self.screenings[screening.dataset, screening.ablation] = screening
+        for skip in part.facts["skipped"]:
             self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
 
     def finish(self) -> Run | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
 from xml.etree import ElementTree
 
+from reasoning_probe.results.record import GateRecord
 from reasoning_probe.utils.text import escape_control_characters
 
 _CLASS = "reasoning_probe.gate"
 
 
-def with_gate(xml: str, gate: Mapping[str, Any]) -> str:
+def with_gate(xml: str, gate: GateRecord) -> str:
     """Return pytest's JUnit file *xml* with a test case for each check of *gate*, counted with the others.
 
     A test case has a name, a class, a time and what became of it, as xunit2's schema asks; nothing else, so that it is

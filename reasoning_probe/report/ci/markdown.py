@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from reasoning_probe.report.effects import EffectGroup, error_counts, groups, significant
 from reasoning_probe.report.format import nats, p_value, percent, points
 from reasoning_probe.report.sentences import accuracy_sentence, curve_sentences, screening_sentences, sentences
+from reasoning_probe.results.record import SectionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise, shorten
 
@@ -101,7 +101,7 @@ def _targets(group: EffectGroup) -> str:
     return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(head, rows)}"
 
 
-def _own(section: dict[str, Any]) -> str:
+def _own(section: SectionRecord) -> str:
     """Return a section that a user's hook made."""
     width = max(map(len, [section["head"], *section["rows"]]))
     rows = [

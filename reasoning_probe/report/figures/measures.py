@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reasoning_probe.report.effects import Row, moves_logprob, significant
+from reasoning_probe.report.effects import moves_logprob, significant
 from reasoning_probe.report.format import nats, points
+from reasoning_probe.results.record import EffectRecord
 from reasoning_probe.scoring.error_categories import CATEGORIES
 
 
@@ -20,9 +21,9 @@ class Measure:
 
     name: str
     unit: str
-    value: Callable[[Row], float | None]
-    marked: Callable[[Row], bool]
-    shown: Callable[[Row], str]
+    value: Callable[[EffectRecord], float | None]
+    marked: Callable[[EffectRecord], bool]
+    shown: Callable[[EffectRecord], str]
     narrowest: float
     good: int = 1
 
@@ -48,18 +49,18 @@ LOGPROB = Measure(
 def category_shift(category: str) -> Measure:
     """Return the change in the number of wrong answers of *category*; no test is made of it, so none is marked."""
 
-    def value(row: Row) -> float | None:
+    def value(row: EffectRecord) -> float | None:
         shift = row.get("shift")
         return None if shift is None else float(shift.get(category, 0))
 
-    def shown(row: Row) -> str:
+    def shown(row: EffectRecord) -> str:
         change = value(row)
         return "-" if change is None else f"{change:+.0f}" if change else "0"
 
     return Measure(f"Change of {category} answers", "items", value, lambda row: False, shown, narrowest=2.0, good=-1)
 
 
-def shifted(rows: tuple[Row, ...]) -> list[str]:
+def shifted(rows: tuple[EffectRecord, ...]) -> list[str]:
     """Return the categories whose number any of *rows* changes, the known ones first and in their order."""
     found = {category for row in rows for category, change in (row.get("shift") or {}).items() if change}
     found.discard("correct")

@@ -6,11 +6,12 @@ Nothing that a model or a dataset wrote reaches matplotlib.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from reasoning_probe.report.effects import Row, by_cell, in_layer_order, layer_of
+from reasoning_probe.report.effects import by_cell, in_layer_order, layer_of
 from reasoning_probe.report.figures.figure import INK, SvgFigure, new_figure
 from reasoning_probe.report.figures.measures import Measure
+from reasoning_probe.results.record import CurvePointRecord, EffectRecord
 from reasoning_probe.scoring.error_categories import CATEGORIES
 from reasoning_probe.utils.text import pluralise
 
@@ -28,7 +29,7 @@ _DIVERGING = "RdBu"  # ColorBrewer's; red and blue stay apart for colour-blind r
 
 
 def heatmap(
-    rows: Sequence[Row],
+    rows: Sequence[EffectRecord],
     layers: Sequence[int],
     columns: Sequence[str],
     *,
@@ -114,7 +115,7 @@ def heatmap(
         return SvgFigure(figure, name, title, description, grid)
 
 
-def layer_means(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
+def layer_means(rows: Sequence[EffectRecord], layers: Sequence[int]) -> dict[int, float]:
     """Return the mean accuracy change of the measured heads of each layer that has any."""
     by_layer: dict[int, list[float]] = {}
     for (layer, _), row in in_layer_order(rows).items():
@@ -122,7 +123,7 @@ def layer_means(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
     return {layer: sum(by_layer[layer]) / len(by_layer[layer]) for layer in layers if layer in by_layer}
 
 
-def whole_layers(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
+def whole_layers(rows: Sequence[EffectRecord], layers: Sequence[int]) -> dict[int, float]:
     """Return the accuracy change of each layer that was switched off as a whole."""
     return {layer: row["delta"] for row in rows if (layer := layer_of(row["target"])) in layers and layer is not None}
 
@@ -155,7 +156,7 @@ def layer_bars(
         return SvgFigure(figure, name, title, description)
 
 
-def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title: str, description: str) -> SvgFigure:
+def curve(lines: Mapping[str, Sequence[CurvePointRecord]], *, name: str, title: str, description: str) -> SvgFigure:
     """Return accuracy against the number of heads, a line with its 95 % band for each of *lines*.
 
     A line's points carry ``heads``, ``accuracy`` and ``ci95``.
@@ -209,7 +210,7 @@ def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int
     (axes.set_xticks if side == "x" else axes.set_yticks)(at, [labels[index] for index in at])
 
 
-def describe(rows: Sequence[Row], measure: Measure) -> str:
+def describe(rows: Sequence[EffectRecord], measure: Measure) -> str:
     """Return in words what a map of *rows* shows."""
     cells = [(value, row) for row in by_cell(rows).values() if (value := measure.value(row)) is not None]
     if not cells:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from reasoning_probe.report.effects import EffectGroup, by_cell, columns_of, error_counts, groups
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure, category_shift, shifted
 from reasoning_probe.report.format import percent, points
+from reasoning_probe.results.record import CurveRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import CATEGORIES
 from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text
@@ -34,7 +34,7 @@ class GroupFigures:
         self.whole = plots.whole_layers(group.rows, self.layers)
         self.shifts = {category: category_shift(category) for category in shifted(group.rows)}
         mine = (group.dataset, group.ablation)
-        self.curves: list[dict[str, Any]] = [
+        self.curves: list[CurveRecord] = [
             entry
             for entry in run.summary.get("curves") or []
             if (entry["dataset"], str(entry["ablation"])) == mine and entry["points"]

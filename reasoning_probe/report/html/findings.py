@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -151,6 +151,7 @@ def _mistakes(run: Run) -> _Mistakes | None:
         for counts, ablated in ((alone, False), (off, True))
         if counts and (pie := mistakes_pie(counts, ablated=ablated))
     ]
+    order = [*DEFINITIONS, *sorted({*alone, *off} - DEFINITIONS.keys())]
     rows = [
         _CategoryRow(
             category,
@@ -158,9 +159,8 @@ def _mistakes(run: Run) -> _Mistakes | None:
             [counts.get(category, 0) for counts in ([alone, off] if off else [alone])],
             DEFINITIONS.get(category, ""),
         )
-        for category in sorted(
-            {*alone, *off}, key=lambda category: ([*DEFINITIONS, category].index(category), category)
-        )
+        for category in order
+        if category in alone or category in off
     ]
     columns = ["nothing off", *(["a target off"] if off else [])]
     return _Mistakes(pies, ["category", *columns, "meaning"], rows, _kinds(run, columns))
@@ -189,10 +189,16 @@ def _user_section(section: SectionRecord) -> _UserSection:
 def _settings(run: Run) -> list[tuple[str, str, str]]:
     """Return how the run was made: the part of ``run.json``, the key, the value."""
     summary = run.summary
-    parts = ("model", "prompting", "timing", "engine", "versions")
-    entries = [(part, key, value) for part in parts for key, value in (summary.get(part) or {}).items()]
-    entries += [("generation", dataset, settings) for dataset, settings in summary["generation"].items()]
+    parts: dict[str, Mapping[str, object]] = {
+        "model": summary["model"],
+        "prompting": summary.get("prompting") or {},
+        "timing": summary["timing"],
+        "engine": summary["engine"],
+        "versions": summary["versions"],
+        "generation": summary["generation"],
+    }
     return [
         (part, key, (f"{value:.1f}" if isinstance(value, float) else str(value))[:MOST_VALUE])
-        for part, key, value in entries
+        for part, settings in parts.items()
+        for key, value in settings.items()
     ]

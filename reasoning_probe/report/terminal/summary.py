@@ -5,12 +5,12 @@ A line is made of pieces, each with the style that a terminal with colours gives
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from textwrap import wrap
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from reasoning_probe.report.effects import Row, error_counts, groups, significant
+from reasoning_probe.report.effects import error_counts, groups, significant
 from reasoning_probe.report.format import p_value, percent, points
 from reasoning_probe.report.sentences import (
     control_sentences,
@@ -20,6 +20,7 @@ from reasoning_probe.report.sentences import (
     skipped_sentence,
 )
 from reasoning_probe.results.outcome import BASELINE
+from reasoning_probe.results.record import EffectRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise, shorten
 
@@ -140,7 +141,7 @@ def _strongest(run: Run, width: int, most: int) -> list[Line]:
     return [_fitting(_target_shapes(row), width) for _, row in rows[:most]]
 
 
-def _target_shapes(row: Row) -> Iterator[Line]:
+def _target_shapes(row: EffectRecord) -> Iterator[Line]:
     loses = row["delta"] < 0
     flips = f"{row['flips_to_wrong']} lost, {row['flips_to_right']} won"
     details = (f", {flips}, p {p_value(row['p_adjusted'])}", f", {flips}", "")
@@ -251,7 +252,7 @@ def _store_line(run: Run) -> str:
     return "; ".join(said for said in (known, _trouble(run)) if said)
 
 
-def _before(timing: dict[str, float]) -> str:
+def _before(timing: Mapping[str, Any]) -> str:
     parts = [
         f"{name} {timing[f'{name}_s'] or 0.0:.1f} s, "
         for name in ("load", "proof", "screen", "baseline", "control", "curve")

@@ -234,26 +234,26 @@ def test_a_dataset_of_which_nothing_was_answered_has_not_kept_up_with_the_refere
 
 def test_a_reference_that_is_gone_at_the_end_fails_the_session(tmp_path: Path) -> None:
     keeper = SessionGate(GateRules(min_accuracy={"": 0.5}, reference=tmp_path / "gone.jsonl"))
-    run = keeper.judged(as_run(answers("logic", 2, 0)))
+    run = keeper.evaluate(as_run(answers("logic", 2, 0)))
     assert run.summary["gate"]["passed"] is True  # the limit is kept all the same
     assert keeper.error is not None
     assert keeper.error.startswith(f"--probe-reference: there is no reference {tmp_path / 'gone.jsonl'}")
-    assert keeper.fails(run)
+    assert keeper.failed(run)
 
 
 def test_a_reference_that_cannot_be_replaced_fails_the_session(tmp_path: Path) -> None:
     run = as_run(answers("logic", 2, 0))
     (tmp_path / "file").touch()
     keeper = SessionGate(GateRules(reference=tmp_path / "file" / "below.jsonl", update=True))
-    keeper.record(keeper.judged(run))
-    assert keeper.said is None
+    keeper.update_reference(keeper.evaluate(run))
+    assert keeper.message is None
     assert keeper.error is not None
     assert keeper.error.startswith("cannot write ")
     assert keeper.error.endswith(": name another reference")
-    assert keeper.fails(run)
+    assert keeper.failed(run)
 
     write_run(tmp_path / "more", as_run(answers("sums", 1, 0)))
     keeper = SessionGate(GateRules(reference=tmp_path / "more", update=True))
-    keeper.record(run)
+    keeper.update_reference(run)
     assert "also holds sums, which this run did not ask" in (keeper.error or "")
     assert read_run(tmp_path / "more").outcomes[0].dataset == "sums"
