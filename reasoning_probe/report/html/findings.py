@@ -81,14 +81,14 @@ class _UserSection:
     table: Table
 
 
-def findings_html(run: Run) -> Markup:
+def findings_html(run: Run) -> str:
     """Return the findings of *run*: a ``<style>``, a ``<div class="rp">`` with headings from h2 on, script and data.
 
     It loads nothing, is readable without the script, and escapes everything that a model, a dataset or a file wrote.
     """
     maps, ranking = maps_html(run), ranked_html(run)
     skipped = skipped_sentence(run)
-    return render(
+    fragment = render(
         "findings",
         verdict=_verdict(run),
         gate=gate_html(run),
@@ -103,6 +103,7 @@ def findings_html(run: Run) -> Markup:
         setting_rows=_settings(run),
         script_data=Markup(script_data(run)) if maps else "",
     )
+    return str(fragment)
 
 
 def _verdict(run: Run) -> _Verdict:

@@ -50,7 +50,7 @@ class _Item:
 
     correct: bool
     headline: str
-    facts: Sequence[str]
+    facts: str
     name: str
     question: str
     prompt: Excerpt | None
@@ -133,7 +133,7 @@ def _item(item: _ItemOutcomes) -> _Item:
     return _Item(
         correct=outcome.correct,
         headline=shorten(outcome.question, 140),
-        facts=facts,
+        facts=" · ".join(facts),
         name=outcome.item,
         question=_cut(outcome.question),
         prompt=_verbatim(outcome.prompt),

@@ -39,6 +39,7 @@ def environment() -> Environment:
         loader=PackageLoader("reasoning_probe.report.html"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         finalize=_finalize,
         extensions=[_SourceLayout],
     )
