@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.record import DatasetRecord, EffectRecord
+from reasoning_probe.results.record import ControlTargetRecord, DatasetRecord, EffectRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.stats import ALPHA
+from reasoning_probe.results.stats import is_significant
 from reasoning_probe.utils.text import pluralise
 
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
 
 LEAST_NATS = 0.01
 """Smaller changes of the log-probability can be significant, too, but are not worth a sentence."""
+
+HARMFUL_NATS = -0.5
+"""Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""
 
 _HEAD = re.compile(r"L(\d{1,5})H(\d{1,5})", re.ASCII)
 _LAYER = re.compile(r"L(\d{1,5})", re.ASCII)
@@ -43,13 +46,20 @@ def cell_of(target: str) -> tuple[int, str] | None:
 
 def significant(row: EffectRecord) -> bool:
     """Whether the target changes the accuracy, after Holm's correction."""
-    return bool(row["p_adjusted"] <= ALPHA)
+    return is_significant(row["p_adjusted"])
 
 
 def moves_logprob(row: EffectRecord) -> bool:
     """Whether the target changes the log-probability of the expected answer, after Holm's correction."""
-    p = row.get("logprob_p_adjusted")
-    return p is not None and bool(p <= ALPHA)
+    return is_significant(row.get("logprob_p_adjusted"))
+
+
+def harms_plain_text(row: ControlTargetRecord) -> bool:
+    """Tell whether the target breaks the model rather than its reasoning, by :data:`HARMFUL_NATS`.
+
+    An unknown change counts as harm: a token of plain text then has no finite log-probability at all.
+    """
+    return row["delta"] is None or row["delta"] <= HARMFUL_NATS
 
 
 def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:

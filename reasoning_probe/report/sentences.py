@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reasoning_probe.data.generators import NAMES as GENERATED
-from reasoning_probe.report.effects import EffectGroup, Finding, groups, significant
+from reasoning_probe.report.effects import EffectGroup, Finding, groups, harms_plain_text, significant
 from reasoning_probe.report.format import nats, percent, points
 from reasoning_probe.results.record import ControlTargetRecord, CurveRecord
 from reasoning_probe.results.run import Run
@@ -24,9 +24,6 @@ MOST_NAME = 60
 """Characters of a dataset's name in a sentence."""
 
 _TYPED = re.compile(r"[\w.-]{1,40}")  # a name that a shell takes as it is
-
-BROKEN = -0.5
-"""Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""
 
 _MOST = 4
 
@@ -57,9 +54,7 @@ def _controlled(run: Run, rows: Sequence[ControlTargetRecord]) -> list[str]:
         if (row["target"], row["ablation"]) not in matter:
             continue
         suffix = f" {row['ablation']}" if several else ""
-        delta = float(str(row["delta"])) if row["delta"] is not None else None
-        name = f"{row['target']}{suffix} ({nats(delta)})"
-        (broken if delta is None or delta <= BROKEN else spared).append(name)
+        (broken if harms_plain_text(row) else spared).append(f"{row['target']}{suffix} ({nats(row['delta'])})")
     sentences = []
     if broken:
         sentences.append(

@@ -68,8 +68,7 @@ class TargetChange:
     @property
     def significant(self) -> bool:
         """Whether the effect on the accuracy, or on the log-probability, changed."""
-        found = (self.change.p_adjusted, self.change_logprob.p_adjusted)
-        return any(p is not None and p <= stats.ALPHA for p in found)
+        return any(stats.is_significant(change.p_adjusted) for change in (self.change, self.change_logprob))
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,7 @@ def _targets(first: Run, second: Run, shared: Sequence[ItemKey]) -> list[TargetC
 def _clearness(found: TargetChange) -> tuple[float, ...]:
     p = [1.0 if p is None else p for p in (found.change.p_adjusted, found.change_logprob.p_adjusted)]
     sizes = [-abs(change.mean or 0.0) for change in (found.change, found.change_logprob)]
-    return min(p) > stats.ALPHA, *sizes, *p
+    return not found.significant, *sizes, *p
 
 
 def _ablated(run: Run) -> dict[tuple[str, str, str], dict[str, Outcome]]:

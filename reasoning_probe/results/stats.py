@@ -61,6 +61,11 @@ class Effect:
     logprob_p_adjusted: float | None
 
 
+def is_significant(p_adjusted: float | None) -> bool:
+    """Tell whether an adjusted p-value is significant at :data:`ALPHA`; one that is not known is not."""
+    return p_adjusted is not None and bool(p_adjusted <= ALPHA)
+
+
 def wilson(correct: int, items: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of an accuracy (Wilson 1927); all of [0, 1] where there are no items."""
     if items == 0:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reasoning_probe.report.effects import EffectGroup, error_counts, groups, significant
-from reasoning_probe.report.format import nats, p_value, percent, points
+from reasoning_probe.report.effects import EffectGroup, error_counts, groups
+from reasoning_probe.report.format import p_value, percent
+from reasoning_probe.report.ranking import SUMMARY_COLUMNS, ranking
 from reasoning_probe.report.sentences import accuracy_sentence, curve_sentences, screening_sentences, sentences
 from reasoning_probe.results.record import SectionRecord
 from reasoning_probe.results.run import Run
@@ -86,19 +87,12 @@ def _gate(run: Run) -> str:
 
 
 def _targets(group: EffectGroup) -> str:
-    rows = [
-        [
-            _plain(row["target"]),
-            points(row["delta"]) + (" \\*" if significant(row) else ""),
-            f"{row['flips_to_wrong']:,}",
-            f"{row['flips_to_right']:,}",
-            p_value(row["p_adjusted"]).replace("<", "&lt;"),
-            nats(row["delta_logprob"]),
-        ]
-        for row in group.rows[:MOST_TARGETS]
-    ]
-    head = [group.noun, "points", "right to wrong", "wrong to right", "p (Holm)", "log-prob. (nats)"]
-    return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(head, rows)}"
+    ranked = ranking(group, SUMMARY_COLUMNS, MOST_TARGETS)
+    rows = []
+    for row in ranked.rows:
+        points, *cells = (cell.replace("<", "&lt;") for cell in row.cells.values())
+        rows.append([_plain(row.target), points + (" \\*" if row.significant else ""), *cells])
+    return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(ranked.columns, rows)}"
 
 
 def _own(section: SectionRecord) -> str:

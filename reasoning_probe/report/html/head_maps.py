@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from reasoning_probe.report.effects import EffectGroup, Finding, groups, moves_logprob, significant
+from reasoning_probe.report.effects import EffectGroup, Finding, groups, harms_plain_text, moves_logprob, significant
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure
@@ -213,14 +213,10 @@ def _ranking(group: EffectGroup, index: int, control: dict[tuple[str, str], Cont
     return f'<div class="rp-ranked">{shown}</div>'
 
 
-HARMS_NEUTRAL_TEXT = -0.1
-"""Nats a token, a tenth more surprise, from which a target is said to harm plain text as well as reasoning."""
-
-
 def _neutral(known: ControlTargetRecord | None) -> str:
     if known is None or known["delta"] is None:
         return "-"
-    flag = ' <span class="rp-flag">⚑ harms plain text</span>' if known["delta"] <= HARMS_NEUTRAL_TEXT else ""
+    flag = ' <span class="rp-flag">⚑ harms plain text</span>' if harms_plain_text(known) else ""
     return minus(f"{known['delta']:+.3f}") + flag
 
 

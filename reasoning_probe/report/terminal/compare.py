@@ -10,7 +10,7 @@ from reasoning_probe.report.sentences import accuracy_sentence
 from reasoning_probe.report.terminal.tables import table
 from reasoning_probe.results.compare import Comparison, DatasetChange, TargetChange
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.stats import ALPHA
+from reasoning_probe.results.stats import is_significant
 from reasoning_probe.utils.text import join_names, pluralise, shorten
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def sentences(found: Comparison) -> list[str]:
     for change in found.datasets:
         effect = change.effect
         by = f"{points(effect.delta)} points" if effect.delta else "no change"
-        chance = ", which may be chance" if effect.delta and effect.p_adjusted > ALPHA else ""
+        chance = ", which may be chance" if effect.delta and not is_significant(effect.p_adjusted) else ""
         said.append(
             f"{change.dataset}: {effect.flips_to_wrong:,} lost and {effect.flips_to_right:,} won of"
             f" {pluralise(effect.items, 'item')}, {by}{chance}"

@@ -10,8 +10,9 @@ from itertools import product
 from textwrap import wrap
 from typing import Any, Literal, NamedTuple
 
-from reasoning_probe.report.effects import error_counts, groups, significant
+from reasoning_probe.report.effects import error_counts, significant
 from reasoning_probe.report.format import p_value, percent, points
+from reasoning_probe.report.ranking import strongest
 from reasoning_probe.report.sentences import (
     control_sentences,
     curve_sentences,
@@ -62,7 +63,8 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
         return _cut(_gate(run, width), width)
     lines = _accuracies(run, width, VERBOSE_DATASETS if verbosity > 0 else MOST_DATASETS)
     if verbosity >= 0:
-        lines += _strongest(run, width, VERBOSE_TARGETS if verbosity > 0 else MOST_TARGETS)
+        rows = strongest(run, VERBOSE_TARGETS if verbosity > 0 else MOST_TARGETS)
+        lines += [_fitting(_target_shapes(row), width) for row in rows]
         lines += _mistakes(run, width)
     if verbosity > 0:
         lines += _kinds(run, width)
@@ -131,14 +133,6 @@ def _accuracies(run: Run, width: int, most: int) -> list[Line]:
     if len(entries) > most:
         lines.append((Piece(f"and {pluralise(len(entries) - most, 'more dataset')}"),))
     return lines
-
-
-def _strongest(run: Run, width: int, most: int) -> list[Line]:
-    """Return the strongest targets: the significant ones, then those of datasets with enough items to tell."""
-    shown = [group for group in groups(run) if group.finding != "floor"]
-    rows = [(group.finding == "few_items", row) for group in shown for row in group.rows if row["delta"]]
-    rows.sort(key=lambda pair: (not significant(pair[1]), pair[0], -abs(pair[1]["delta"])))
-    return [_fitting(_target_shapes(row), width) for _, row in rows[:most]]
 
 
 def _target_shapes(row: EffectRecord) -> Iterator[Line]:
