@@ -96,8 +96,8 @@ class EffectGroup:
     @property
     def with_logprob_effect(self) -> list[EffectRecord]:
         """The targets that change the log-probability by :data:`LEAST_NATS` or more, the strongest first."""
-        found = [row for row in self.rows if moves_logprob(row) and abs(row["delta_logprob"] or 0.0) >= LEAST_NATS]
-        return sorted(found, key=lambda row: -abs(row["delta_logprob"] or 0.0))
+        rows = [row for row in self.rows if moves_logprob(row) and abs(row["delta_logprob"] or 0.0) >= LEAST_NATS]
+        return sorted(rows, key=lambda row: -abs(row["delta_logprob"] or 0.0))
 
     @property
     def floor(self) -> bool:
@@ -130,11 +130,11 @@ class EffectGroup:
 
 def groups(run: Run) -> list[EffectGroup]:
     """Return the effects of *run* by dataset and ablation, in the order of the datasets."""
-    found: dict[tuple[str, str], list[EffectRecord]] = {}
+    rows_by_key: dict[tuple[str, str], list[EffectRecord]] = {}
     for name in run.summary["datasets"]:
         for row in run.summary["targets"]:
             if row["dataset"] == name:
-                found.setdefault((name, str(row["ablation"])), []).append(row)
+                rows_by_key.setdefault((name, str(row["ablation"])), []).append(row)
     screened = {
         (entry["dataset"], str(entry["ablation"]))
         for entry in run.summary.get("screening") or ()
@@ -142,7 +142,7 @@ def groups(run: Run) -> list[EffectGroup]:
     }
     return [
         EffectGroup(*key, run.summary["datasets"][key[0]], tuple(sorted(rows, key=_strength)), key in screened)
-        for key, rows in found.items()
+        for key, rows in rows_by_key.items()
     ]
 
 
@@ -168,10 +168,10 @@ def by_cell(rows: Iterable[EffectRecord]) -> dict[tuple[int, str], EffectRecord]
 
 def columns_of(rows: Sequence[EffectRecord], heads: int) -> list[str]:
     """Return the columns of a map of *rows*: all *heads* if any was off alone, groups and MLP where they were off."""
-    found = {column for _, column in by_cell(rows)}
-    groups = sorted((column for column in found if column.startswith("KV")), key=lambda column: int(column[2:]))
-    every = [f"H{head}" for head in range(heads)] if any(column.startswith("H") for column in found) else []
-    return [*every, *groups, *(["MLP"] if "MLP" in found else [])]
+    names = {column for _, column in by_cell(rows)}
+    groups = sorted((column for column in names if column.startswith("KV")), key=lambda column: int(column[2:]))
+    every = [f"H{head}" for head in range(heads)] if any(column.startswith("H") for column in names) else []
+    return [*every, *groups, *(["MLP"] if "MLP" in names else [])]
 
 
 def in_layer_order(rows: Iterable[EffectRecord]) -> dict[tuple[int, int], EffectRecord]:

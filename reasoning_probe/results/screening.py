@@ -59,10 +59,10 @@ def from_entry(entry: HeadSelectionRecord) -> Screening:
 
 def merged_screening(parts: Iterable[Sequence[HeadSelectionRecord] | None]) -> list[HeadSelectionRecord]:
     """Return the screenings of several processes or runs, each once: what chooses the heads is the same in all."""
-    found: dict[tuple[str, str | None], HeadSelectionRecord] = {}
+    entries: dict[tuple[str, str | None], HeadSelectionRecord] = {}
     for entry in (entry for part in parts for entry in part or ()):
-        found.setdefault((entry["dataset"], entry["ablation"]), entry)
-    return list(found.values())
+        entries.setdefault((entry["dataset"], entry["ablation"]), entry)
+    return list(entries.values())
 
 
 def unmeasured(

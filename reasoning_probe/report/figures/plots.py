@@ -53,12 +53,12 @@ def heatmap(
     columns = list(columns)[:MOST_CELLS] or ["H0"]
     wanted = len(columns)
     layers = list(layers)[: MOST_CELLS // wanted] or [0]
-    at = {layer: index for index, layer in enumerate(layers)}
-    place = {column: index for index, column in enumerate(columns)}
+    row_of = {layer: index for index, layer in enumerate(layers)}
+    column_of = {column: index for index, column in enumerate(columns)}
     measured = {
-        (at[layer], place[column]): (row, value)
+        (row_of[layer], column_of[column]): (row, value)
         for (layer, column), row in by_cell(rows).items()
-        if layer in at and column in place and (value := measure.value(row)) is not None
+        if layer in row_of and column in column_of and (value := measure.value(row)) is not None
     }
     values = np.full((len(layers), wanted), np.nan)
     for cell, (_, value) in measured.items():
@@ -166,11 +166,11 @@ def curve(lines: Mapping[str, Sequence[CurvePointRecord]], *, name: str, title: 
     styles = zip(("#D55E00", "#0072B2"), ("o", "s"), ("-", "--"), strict=True)
     with new_figure((5.4, 2.7)) as figure:
         axes = figure.add_axes((0.12, 0.18, 0.86, 0.78))
-        for (label, found), (colour, marker, dashes) in zip(lines.items(), styles, strict=False):
-            heads = [point["heads"] for point in found]
-            low, high = ([100 * point["ci95"][end] for point in found] for end in (0, 1))
+        for (label, line_points), (colour, marker, dashes) in zip(lines.items(), styles, strict=False):
+            heads = [point["heads"] for point in line_points]
+            low, high = ([100 * point["ci95"][end] for point in line_points] for end in (0, 1))
             axes.fill_between(heads, low, high, color=colour, alpha=0.18, linewidth=0)
-            accuracy = [100 * point["accuracy"] for point in found]
+            accuracy = [100 * point["accuracy"] for point in line_points]
             axes.plot(heads, accuracy, dashes, color=colour, marker=marker, markersize=5, label=label)
         axes.set_ylim(-3, 103)
         axes.set_xlabel("heads")
@@ -206,8 +206,8 @@ def category_colour(category: str) -> str:
 
 def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int) -> None:
     step = -(-len(labels) // most) or 1
-    at = range(0, len(labels), step)
-    (axes.set_xticks if side == "x" else axes.set_yticks)(at, [labels[index] for index in at])
+    positions = range(0, len(labels), step)
+    (axes.set_xticks if side == "x" else axes.set_yticks)(positions, [labels[index] for index in positions])
 
 
 def describe(rows: Sequence[EffectRecord], measure: Measure) -> str:
@@ -217,7 +217,7 @@ def describe(rows: Sequence[EffectRecord], measure: Measure) -> str:
         return "No single head was measured."
     marked = [row["target"] for _, row in cells if measure.marked(row)]
     ends = [ends(cells, key=lambda cell: cell[0])[1] for ends in (min, max)]
-    lowest, highest = (f"{row['target']} {measure.shown(row)}" for row in ends)
+    lowest, highest = (f"{row['target']} {measure.text(row)}" for row in ends)
     return (
         f"{pluralise(len(cells), 'head')}, from {lowest} to {highest} {measure.unit};"
         f" significant: {', '.join(marked[:10]) or 'none'}{' and more' if len(marked) > 10 else ''}."

@@ -114,7 +114,7 @@ class _Panel:
         ]
         moved = [effect for effect in self.group.rows if any((effect.get("shift") or {}).values())]
         rows = [
-            row(name(effect["target"]), *(minus(measure.shown(effect)) for measure in measures.values()))
+            row(name(effect["target"]), *(minus(measure.text(effect)) for measure in measures.values()))
             for effect in moved[:MOST_LISTED]
         ]
         caption = "Change in the number of wrong answers of each category with the target off"

@@ -32,8 +32,8 @@ def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
     console.print(shorten(", ".join(facts), 400), style="dim")
     for sentence in [*sentences(run), *control_sentences(run)]:
         console.print(f"- {shorten(sentence, 1000)}")
-    for said, style in gate_lines(run):
-        console.print(said, style=STYLES.get(style))
+    for line, style in gate_lines(run):
+        console.print(line, style=STYLES.get(style))
     console.print()
     console.print(_accuracies(run))
     for group in groups(run)[:MOST_DATASETS]:

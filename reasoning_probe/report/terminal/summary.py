@@ -89,14 +89,14 @@ def _wrapped(text: str, width: int, style: Style = "", indent: int = 2) -> list[
 
 def _cut(lines: Sequence[Line], width: int) -> list[Line]:
     """Return *lines* with nothing beyond *width* characters."""
-    found = []
+    cut_lines = []
     for line in lines:
-        room, kept = width, []
+        room, pieces = width, []
         for piece in line:
-            kept.append(Piece(piece.text[:room], piece.style))
-            room -= len(kept[-1].text)
-        found.append(tuple(piece for piece in kept if piece.text))
-    return found
+            pieces.append(Piece(piece.text[:room], piece.style))
+            room -= len(pieces[-1].text)
+        cut_lines.append(tuple(piece for piece in pieces if piece.text))
+    return cut_lines
 
 
 def _fitting(shapes: Iterator[Line], width: int) -> Line:
@@ -125,9 +125,9 @@ def _accuracies(run: Run, width: int, most: int) -> list[Line]:
                 Piece("  "),
                 Piece("#" * round(bar * filled), "good"),
                 Piece("." * (bar - round(bar * filled)) + ("  " if bar else ""), "faint"),
-                Piece(f"{counted}{said}"),
+                Piece(f"{counted}{suffix}"),
             )
-            for said, bar in (*product((interval, ""), _BARS), ("", 0))
+            for suffix, bar in (*product((interval, ""), _BARS), ("", 0))
         )
         lines.append(_fitting(shapes, width))
     if len(entries) > most:
@@ -139,13 +139,13 @@ def _target_shapes(row: EffectRecord) -> Iterator[Line]:
     loses = row["delta"] < 0
     flips = f"{row['flips_to_wrong']} lost, {row['flips_to_right']} won"
     details = (f", {flips}, p {p_value(row['p_adjusted'])}", f", {flips}", "")
-    for said, bar in (*product(details, _BARS), ("", 0)):
+    for detail, bar in (*product(details, _BARS), ("", 0)):
         drawn = ("-" if loses else "+") * max(1, round(bar * min(1.0, abs(row["delta"])))) if bar else ""
         yield (
             Piece(f"{shorten(row['target'], 12):12} ", "strong" if significant(row) else ""),
             Piece(f"{points(row['delta']):>4}{'*' if significant(row) else ' '} "),
             Piece(f"{drawn:{bar}}  " if bar else "", "bad" if loses else "good"),
-            Piece(f"{shorten(row['dataset'], 12)}{said}"),
+            Piece(f"{shorten(row['dataset'], 12)}{detail}"),
         )
 
 
@@ -154,8 +154,8 @@ def _mistakes(run: Run, width: int) -> list[Line]:
     for label, ablated in (("mistakes", False), ("mistakes with a target off", True)):
         counts = error_counts(run, ablated=ablated)
         if counts:
-            said = ", ".join(f"{shorten(category, 20)} {number:,}" for category, number in counts.items())
-            lines += _wrapped(f"{label}: {said}", width)
+            listed = ", ".join(f"{shorten(category, 20)} {number:,}" for category, number in counts.items())
+            lines += _wrapped(f"{label}: {listed}", width)
     return lines
 
 
@@ -165,19 +165,19 @@ def _kinds(run: Run, width: int) -> list[Line]:
     for name in list(run.summary["datasets"])[:VERBOSE_DATASETS]:
         rows = [row for row in run.summary["errors"] if row["dataset"] == name and row["target"] == BASELINE]
         rows.sort(key=lambda row: -int(row["count"]))
-        said = ", ".join(
+        listed = ", ".join(
             f"{shorten(row['category'] or 'unclassified', 20)} ({shorten(row['kind'] or '-', 20)}) {row['count']:,}"
             for row in rows[:20]
         )
-        lines += _wrapped(f"{shorten(name, 16)}: {said}", width) if said else []
+        lines += _wrapped(f"{shorten(name, 16)}: {listed}", width) if listed else []
     return lines
 
 
 def _gate(run: Run, width: int) -> list[Line]:
     """Return the gate's verdict, a line for each check, of which the verdict alone is coloured."""
     lines: list[Line] = []
-    for said, style in gate_lines(run):
-        first, *rest = wrap(said, width, subsequent_indent="  ", break_on_hyphens=False)
+    for text, style in gate_lines(run):
+        first, *rest = wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
         mark = first.find(":")
         lines.append((Piece(first[:mark], style), Piece(first[mark:])))
         lines += [(Piece(part),) for part in rest]
@@ -187,13 +187,15 @@ def _gate(run: Run, width: int) -> list[Line]:
 def gate_lines(run: Run) -> list[tuple[str, Style]]:
     """Return the gate's verdict in a line for each check and note, with its style."""
     gate = run.summary.get("gate") or {"passed": True, "checks": []}
-    said = []
+    lines = []
     for check in gate["checks"]:
         word, style = gate_word(check["passed"])
         p = check.get("p_value")
-        said.append((f"gate {word}: {shorten(check['line'], 400)}" + ("" if p is None else f", p {p_value(p)}"), style))
+        lines.append(
+            (f"gate {word}: {shorten(check['line'], 400)}" + ("" if p is None else f", p {p_value(p)}"), style)
+        )
     quiet: Style = "warning" if gate["passed"] is None else ""
-    return said + [(f"gate: {shorten(note, 400)}", quiet) for note in gate.get("notes") or ()]
+    return lines + [(f"gate: {shorten(note, 400)}", quiet) for note in gate.get("notes") or ()]
 
 
 def gate_word(passed: bool | None) -> tuple[str, Style]:
@@ -243,7 +245,7 @@ def _store_line(run: Run) -> str:
     """Say how many outcomes an earlier run had computed, and what is wrong with the outcome store."""
     recalled = run.summary["engine"].get("recalled")
     known = f"{pluralise(recalled, 'outcome')} known from earlier runs" if recalled else ""
-    return "; ".join(said for said in (known, _trouble(run)) if said)
+    return "; ".join(part for part in (known, _trouble(run)) if part)
 
 
 def _before(timing: Mapping[str, Any]) -> str:
