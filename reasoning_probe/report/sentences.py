@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from reasoning_probe.data.generators import NAMES as GENERATED
 from reasoning_probe.report.effects import EffectGroup, Finding, groups, harms_plain_text, significant
@@ -179,7 +178,7 @@ def sentences(run: Run) -> list[str]:
 
 def findings(run: Run) -> list[tuple[str, bool]]:
     """Return the sentences, and of each whether it warns: something could not be found out."""
-    by_finding: dict[tuple[Any, ...], list[EffectGroup]] = {}
+    by_finding: dict[tuple[str | int, ...], list[EffectGroup]] = {}
     several = len({group.ablation for group in groups(run)}) > 1
     order: dict[Finding, int] = {"found": 0, "none": 1, "few_right": 2, "few_items": 3, "floor": 4}
     for group in sorted(groups(run), key=lambda group: order[group.finding]):

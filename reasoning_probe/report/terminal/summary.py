@@ -5,10 +5,10 @@ A line is made of pieces, each with the style that a terminal with colours gives
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from textwrap import wrap
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from reasoning_probe.report.effects import error_counts, significant
 from reasoning_probe.report.format import p_value, percent, points
@@ -21,7 +21,7 @@ from reasoning_probe.report.sentences import (
     skipped_sentence,
 )
 from reasoning_probe.results.outcome import BASELINE
-from reasoning_probe.results.record import EffectRecord
+from reasoning_probe.results.record import EffectRecord, TimingRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise, shorten
 
@@ -31,6 +31,7 @@ _BARS = (16, 8, 4)
 """Widths of a bar: the first with which a line fits is taken."""
 
 Style = Literal["", "good", "bad", "warning", "strong", "faint"]
+_Part = Literal["load_s", "proof_s", "screen_s", "baseline_s", "control_s", "curve_s"]
 
 
 class Piece(NamedTuple):
@@ -248,10 +249,11 @@ def _store_line(run: Run) -> str:
     return "; ".join(part for part in (known, _trouble(run)) if part)
 
 
-def _before(timing: Mapping[str, Any]) -> str:
-    parts = [
-        f"{name} {timing[f'{name}_s'] or 0.0:.1f} s, "
-        for name in ("load", "proof", "screen", "baseline", "control", "curve")
-        if timing.get(f"{name}_s") or (f"{name}_s" in timing and name not in ("screen", "curve"))
-    ]
-    return "".join(parts)
+def _before(timing: TimingRecord) -> str:
+    """Return the seconds of the parts of the work beside the sweep."""
+    parts: tuple[_Part, ...] = get_args(_Part)
+    return "".join(
+        f"{part.removesuffix('_s')} {timing.get(part) or 0.0:.1f} s, "
+        for part in parts
+        if timing.get(part) or (part in timing and part not in ("screen_s", "curve_s"))
+    )
