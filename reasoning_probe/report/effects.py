@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.record import DatasetRecord, EffectRecord
+from reasoning_probe.results.record import ControlTargetRecord, DatasetRecord, EffectRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.stats import ALPHA
+from reasoning_probe.results.stats import is_significant
 from reasoning_probe.utils.text import pluralise
 
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
 
 LEAST_NATS = 0.01
 """Smaller changes of the log-probability can be significant, too, but are not worth a sentence."""
+
+HARMFUL_NATS = -0.5
+"""Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""
 
 _HEAD = re.compile(r"L(\d{1,5})H(\d{1,5})", re.ASCII)
 _LAYER = re.compile(r"L(\d{1,5})", re.ASCII)
@@ -43,13 +46,20 @@ def cell_of(target: str) -> tuple[int, str] | None:
 
 def significant(row: EffectRecord) -> bool:
     """Whether the target changes the accuracy, after Holm's correction."""
-    return bool(row["p_adjusted"] <= ALPHA)
+    return is_significant(row["p_adjusted"])
 
 
 def moves_logprob(row: EffectRecord) -> bool:
     """Whether the target changes the log-probability of the expected answer, after Holm's correction."""
-    p = row.get("logprob_p_adjusted")
-    return p is not None and bool(p <= ALPHA)
+    return is_significant(row.get("logprob_p_adjusted"))
+
+
+def harms_plain_text(row: ControlTargetRecord) -> bool:
+    """Tell whether the target breaks the model rather than its reasoning, by :data:`HARMFUL_NATS`.
+
+    An unknown change counts as harm: a token of plain text then has no finite log-probability at all.
+    """
+    return row["delta"] is None or row["delta"] <= HARMFUL_NATS
 
 
 def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:
@@ -86,8 +96,8 @@ class EffectGroup:
     @property
     def with_logprob_effect(self) -> list[EffectRecord]:
         """The targets that change the log-probability by :data:`LEAST_NATS` or more, the strongest first."""
-        found = [row for row in self.rows if moves_logprob(row) and abs(row["delta_logprob"] or 0.0) >= LEAST_NATS]
-        return sorted(found, key=lambda row: -abs(row["delta_logprob"] or 0.0))
+        rows = [row for row in self.rows if moves_logprob(row) and abs(row["delta_logprob"] or 0.0) >= LEAST_NATS]
+        return sorted(rows, key=lambda row: -abs(row["delta_logprob"] or 0.0))
 
     @property
     def floor(self) -> bool:
@@ -120,11 +130,11 @@ class EffectGroup:
 
 def groups(run: Run) -> list[EffectGroup]:
     """Return the effects of *run* by dataset and ablation, in the order of the datasets."""
-    found: dict[tuple[str, str], list[EffectRecord]] = {}
+    rows_by_key: dict[tuple[str, str], list[EffectRecord]] = {}
     for name in run.summary["datasets"]:
         for row in run.summary["targets"]:
             if row["dataset"] == name:
-                found.setdefault((name, str(row["ablation"])), []).append(row)
+                rows_by_key.setdefault((name, str(row["ablation"])), []).append(row)
     screened = {
         (entry["dataset"], str(entry["ablation"]))
         for entry in run.summary.get("screening") or ()
@@ -132,7 +142,7 @@ def groups(run: Run) -> list[EffectGroup]:
     }
     return [
         EffectGroup(*key, run.summary["datasets"][key[0]], tuple(sorted(rows, key=_strength)), key in screened)
-        for key, rows in found.items()
+        for key, rows in rows_by_key.items()
     ]
 
 
@@ -158,10 +168,10 @@ def by_cell(rows: Iterable[EffectRecord]) -> dict[tuple[int, str], EffectRecord]
 
 def columns_of(rows: Sequence[EffectRecord], heads: int) -> list[str]:
     """Return the columns of a map of *rows*: all *heads* if any was off alone, groups and MLP where they were off."""
-    found = {column for _, column in by_cell(rows)}
-    groups = sorted((column for column in found if column.startswith("KV")), key=lambda column: int(column[2:]))
-    every = [f"H{head}" for head in range(heads)] if any(column.startswith("H") for column in found) else []
-    return [*every, *groups, *(["MLP"] if "MLP" in found else [])]
+    names = {column for _, column in by_cell(rows)}
+    groups = sorted((column for column in names if column.startswith("KV")), key=lambda column: int(column[2:]))
+    every = [f"H{head}" for head in range(heads)] if any(column.startswith("H") for column in names) else []
+    return [*every, *groups, *(["MLP"] if "MLP" in names else [])]
 
 
 def in_layer_order(rows: Iterable[EffectRecord]) -> dict[tuple[int, int], EffectRecord]:

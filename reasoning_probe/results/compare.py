@@ -68,8 +68,7 @@ class TargetChange:
     @property
     def significant(self) -> bool:
         """Whether the effect on the accuracy, or on the log-probability, changed."""
-        found = (self.change.p_adjusted, self.change_logprob.p_adjusted)
-        return any(p is not None and p <= stats.ALPHA for p in found)
+        return any(stats.is_significant(change.p_adjusted) for change in (self.change, self.change_logprob))
 
 
 @dataclass(frozen=True)
@@ -152,8 +151,10 @@ def _settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
     for dataset in a["generation"].keys() & b["generation"].keys():
         for key in ("max_new_tokens", "stop"):
             pairs.append((f"{dataset} {key}", a["generation"][dataset][key], b["generation"][dataset][key]))
-    asked = a.get("prompting") or {}, b.get("prompting") or {}
-    pairs += [(f"prompting {key}", asked[0].get(key), asked[1].get(key)) for key in {**asked[0], **asked[1]}]
+    prompting = a.get("prompting") or {}, b.get("prompting") or {}
+    pairs += [
+        (f"prompting {key}", prompting[0].get(key), prompting[1].get(key)) for key in {**prompting[0], **prompting[1]}
+    ]
     for key in {**a["versions"], **b["versions"]}:
         pairs.append((f"version of {key}", a["versions"].get(key), b["versions"].get(key)))
     return [(name, to_words(one), to_words(other)) for name, one, other in pairs if one != other]
@@ -175,28 +176,28 @@ def _datasets(
 ) -> list[DatasetChange]:
     import numpy as np
 
-    found = []
+    changes = []
     for name in dict.fromkeys(dataset for dataset, _ in shared):
         items = [item for item in shared if item[0] == name]
         right, right_b = (np.array([_right(run[item]) for item in items]) for run in (a, b))
         logprob, logprob_b = (np.array([_logprob(run[item]) for item in items]) for run in (a, b))
         with np.errstate(over="ignore"):
             (effect,) = stats.paired_effects(right, right_b[None], logprob, logprob_b[None])
-        found.append(DatasetChange(name, int(right.sum()), effect))
-    adjusted = stats.holm([change.effect.p_value for change in found])
-    logprob_p = [change.effect.logprob_p_value for change in found]
-    known = [at for at, p in enumerate(logprob_p) if p is not None]
+        changes.append(DatasetChange(name, int(right.sum()), effect))
+    adjusted = stats.holm([change.effect.p_value for change in changes])
+    logprob_p = [change.effect.logprob_p_value for change in changes]
+    known = [index for index, p in enumerate(logprob_p) if p is not None]
     of_logprob = dict(zip(known, stats.holm([p for p in logprob_p if p is not None]), strict=True))
     return [
         replace(
             change,
             effect=replace(
                 change.effect,
-                p_adjusted=float(adjusted[at]),
-                logprob_p_adjusted=float(of_logprob[at]) if at in of_logprob else None,
+                p_adjusted=float(adjusted[index]),
+                logprob_p_adjusted=float(of_logprob[index]) if index in of_logprob else None,
             ),
         )
-        for at, change in enumerate(found)
+        for index, change in enumerate(changes)
     ]
 
 
@@ -208,7 +209,7 @@ def _targets(first: Run, second: Run, shared: Sequence[ItemKey]) -> list[TargetC
     groups: dict[tuple[str, str], list[str]] = {}
     for dataset, ablation, target in runs[0][1].keys() & runs[1][1].keys():
         groups.setdefault((dataset, ablation), []).append(target)
-    found: list[TargetChange] = []
+    changes: list[TargetChange] = []
     for (dataset, ablation), targets in groups.items():
         targets.sort()
         ids = [id for name, id in shared if name == dataset]
@@ -218,27 +219,27 @@ def _targets(first: Run, second: Run, shared: Sequence[ItemKey]) -> list[TargetC
         right = [_effects(*outcomes, _right) for outcomes in zip(alone, off, strict=True)]
         logprob = [_effects(*outcomes, _logprob) for outcomes in zip(alone, off, strict=True)]
         rows = zip(targets, _changes(*right), _changes(*logprob), strict=True)
-        found += [
+        changes += [
             TargetChange(dataset, ablation, target, one, other, change, *of_logprob)
             for target, (one, other, change), of_logprob in rows
             if one is not None and other is not None
         ]
-    return sorted(found, key=_clearness)
+    return sorted(changes, key=_clearness)
 
 
-def _clearness(found: TargetChange) -> tuple[float, ...]:
-    p = [1.0 if p is None else p for p in (found.change.p_adjusted, found.change_logprob.p_adjusted)]
-    sizes = [-abs(change.mean or 0.0) for change in (found.change, found.change_logprob)]
-    return min(p) > stats.ALPHA, *sizes, *p
+def _clearness(target: TargetChange) -> tuple[float, ...]:
+    p = [1.0 if p is None else p for p in (target.change.p_adjusted, target.change_logprob.p_adjusted)]
+    sizes = [-abs(change.mean or 0.0) for change in (target.change, target.change_logprob)]
+    return not target.significant, *sizes, *p
 
 
 def _ablated(run: Run) -> dict[tuple[str, str, str], dict[str, Outcome]]:
-    found: dict[tuple[str, str, str], dict[str, Outcome]] = {}
+    ablated: dict[tuple[str, str, str], dict[str, Outcome]] = {}
     for outcome in run.outcomes:
         if outcome.target != BASELINE:
             key = (outcome.dataset, str(outcome.ablation), outcome.target)
-            found.setdefault(key, {})[outcome.item] = outcome
-    return found
+            ablated.setdefault(key, {})[outcome.item] = outcome
+    return ablated
 
 
 def _right(outcome: Outcome | None) -> float:
@@ -266,10 +267,10 @@ def _changes(first: Floats, second: Floats) -> list[tuple[float | None, float | 
 
     with np.errstate(over="ignore", invalid="ignore"):
         change = second - first
-        found = stats.mean_changes(change)
+        means = stats.mean_changes(change)
         return [
-            (float(first[row, known].mean()), float(second[row, known].mean()), found[row])
+            (float(first[row, known].mean()), float(second[row, known].mean()), means[row])
             if (known := np.isfinite(change[row])).any()
-            else (None, None, found[row])
+            else (None, None, means[row])
             for row in range(len(change))
         ]

@@ -88,24 +88,26 @@ def _not_whole(run: Run) -> str:
     return ""
 
 
-def _not_asked(run: Run, dataset: str, asked: int) -> str:
+def _not_asked(run: Run, dataset: str, selected: int) -> str:
     """Say that only a part of *dataset* was selected; runs of other tools may not tell its size."""
     entry = run.summary["datasets"].get(dataset)
     size = None if entry is None else entry.get("size")
-    return f"{asked:,} of {pluralise(size, 'item')} selected" if size is not None and asked < size else ""
+    return f"{selected:,} of {pluralise(size, 'item')} selected" if size is not None and selected < size else ""
 
 
 def _accuracy(dataset: str, answers: Sequence[Outcome], skipped: int, limit: float, why: str) -> GateCheck:
-    name, asked = shorten(dataset, _NAME), f"at least {percentage(limit)} asked"
+    name, required = shorten(dataset, _NAME), f"at least {percentage(limit)} asked"
     correct, items = sum(answer.correct for answer in answers), len(answers)
     without = f", {skipped:,} skipped" if skipped else ""
     value = correct / items if items else None
     if why:
-        return GateCheck(dataset, "min-accuracy", limit, value, None, f"{name}: not judged, {why}; {asked}")
+        return GateCheck(dataset, "min-accuracy", limit, value, None, f"{name}: not judged, {why}; {required}")
     if value is None:  # what was never shown has not been reached
-        return GateCheck(dataset, "min-accuracy", limit, None, False, f"{name}: no item was answered{without}; {asked}")
-    said = f"{name}: {correct:,} of {items:,} right ({percentage(value)}{without}), {asked}"
-    return GateCheck(dataset, "min-accuracy", limit, value, value >= limit, said)
+        return GateCheck(
+            dataset, "min-accuracy", limit, None, False, f"{name}: no item was answered{without}; {required}"
+        )
+    line = f"{name}: {correct:,} of {items:,} right ({percentage(value)}{without}), {required}"
+    return GateCheck(dataset, "min-accuracy", limit, value, value >= limit, line)
 
 
 def _drop(dataset: str, pairs: Sequence[tuple[bool, bool]], limit: float, why: str) -> GateCheck:
@@ -116,11 +118,11 @@ def _drop(dataset: str, pairs: Sequence[tuple[bool, bool]], limit: float, why: s
     if why:
         return GateCheck(dataset, "max-drop", limit, value, None, f"{name}: not compared with the reference, {why}")
     if value is None:
-        said = f"{name}: no item was answered, so nothing compares with the reference; a drop of {allowed}"
-        return GateCheck(dataset, "max-drop", limit, None, False, said)
+        line = f"{name}: no item was answered, so nothing compares with the reference; a drop of {allowed}"
+        return GateCheck(dataset, "max-drop", limit, None, False, line)
     fell = f"accuracy dropped by {_points(value)}" if value > 0 else "accuracy did not drop"
-    said = f"{name}: {fell} ({lost:,} lost, {won:,} won of {pluralise(len(pairs), 'item')}), {allowed}"
-    return GateCheck(dataset, "max-drop", limit, value, value <= limit, said, float(stats.mcnemar(lost, won)))
+    line = f"{name}: {fell} ({lost:,} lost, {won:,} won of {pluralise(len(pairs), 'item')}), {allowed}"
+    return GateCheck(dataset, "max-drop", limit, value, value <= limit, line, float(stats.mcnemar(lost, won)))
 
 
 def _regression(answer: Outcome) -> RegressionRecord:
@@ -135,16 +137,16 @@ def _regression(answer: Outcome) -> RegressionRecord:
 
 
 def _notes(
-    rules: GateRules, asked: Sequence[str], reference: Answers | None, checks: Sequence[GateCheck], whole: str
+    rules: GateRules, datasets: Sequence[str], reference: Answers | None, checks: Sequence[GateCheck], whole: str
 ) -> list[str]:
     """Return what a reader of the verdict must know, a sentence each."""
     notes = []
     judged = {check.dataset for check in checks}
-    if free := [shorten(name, _NAME) for name in asked if name not in judged]:
+    if free := [shorten(name, _NAME) for name in datasets if name not in judged]:
         notes.append(f"No limit for {join_names(free)}.")
-    if absent := [shorten(name, _NAME) for name in rules.min_accuracy if name not in {EVERY, *asked}]:
+    if absent := [shorten(name, _NAME) for name in rules.min_accuracy if name not in {EVERY, *datasets}]:
         notes.append(f"No item of {join_names(absent)} was asked.")
-    if reference is not None and (rest := [shorten(name, _NAME) for name in reference if name not in asked]):
+    if reference is not None and (rest := [shorten(name, _NAME) for name in reference if name not in datasets]):
         notes.append(f"The reference also holds {join_names(rest)}.")
     if not checks and whole:
         notes.append(f"Nothing was judged: {whole}.")

@@ -145,8 +145,8 @@ def _curves(runs: Named) -> list[CurveRecord]:
         for outcome in run.outcomes:
             items.setdefault(outcome.dataset, set()).add(outcome.item)
         new = {name for name, ids in items.items() if ids.isdisjoint(seen.get(name, ()))}
-        mine: list[CurveRecord] = run.summary.get("curves") or []
-        taken.append([entry for entry in mine if entry["dataset"] in new])
+        curves: list[CurveRecord] = run.summary.get("curves") or []
+        taken.append([entry for entry in curves if entry["dataset"] in new])
         for entry in taken[-1]:
             seen[entry["dataset"]] = seen.get(entry["dataset"], set()) | items[entry["dataset"]]
     return merged_curves(taken)
@@ -154,21 +154,21 @@ def _curves(runs: Named) -> list[CurveRecord]:
 
 def _shards(runs: Named) -> str:
     """Return the shards of *runs* together, ``1,2/8``; empty where they are none."""
-    found: dict[Path, tuple[Shard, ...]] = {}
+    by_folder: dict[Path, tuple[Shard, ...]] = {}
     for folder, run in runs.items():
         if shard := run.summary.get("shard"):
             try:
-                found[folder] = parse_shards(shard)
+                by_folder[folder] = parse_shards(shard)
             except ValueError as error:
                 raise RunError(f"{folder}: {error}") from None
-    if not found:
+    if not by_folder:
         return ""
-    first, *others = found
+    first, *others = by_folder
     for other in others:
-        of, its = found[first][0].of, found[other][0].of
+        of, its = by_folder[first][0].of, by_folder[other][0].of
         if of != its:
             raise RunError(f"{other} is a shard of {its}, {first} one of {of}: merge shards of one number")
-    return joined(shard for shards in found.values() for shard in shards)
+    return joined(shard for shards in by_folder.values() for shard in shards)
 
 
 def _check_settings(runs: Named) -> None:
@@ -201,17 +201,17 @@ def _check_datasets(one: tuple[Path, RunRecord], other: tuple[Path, RunRecord]) 
         _check_same(f"set of examples for {name[:40]!r}", _SHOTS, (first, shots[0][name]), (second, shots[1][name]))
     references = a.get("reference") or {}, b.get("reference") or {}
     for ablation in references[0].keys() & references[1].keys():
-        mine, its = references[0][ablation], references[1][ablation]
-        _check_same(f"{ablation[:40]} ablation", "seed", (first, mine.get("seed")), (second, its.get("seed")))
-        for name in mine["datasets"].keys() & its["datasets"].keys():
+        entry, other_entry = references[0][ablation], references[1][ablation]
+        _check_same(f"{ablation[:40]} ablation", "seed", (first, entry.get("seed")), (second, other_entry.get("seed")))
+        for name in entry["datasets"].keys() & other_entry["datasets"].keys():
             what = f"set of reference prompts of {name[:40]!r}"
-            _check_same(what, "sha256", (first, mine["datasets"][name]), (second, its["datasets"][name]))
+            _check_same(what, "sha256", (first, entry["datasets"][name]), (second, other_entry["datasets"][name]))
 
 
 def _check_same(what: str, key: str, one: tuple[Path, Any], other: tuple[Path, Any]) -> None:
     if one[1] != other[1]:
-        shown = [to_words(value, 40) for _, value in (one, other)]
-        detail = f" ({key}: {shown[1]} and {shown[0]})" if shown[0] != shown[1] else ""
+        texts = [to_words(value, 40) for _, value in (one, other)]
+        detail = f" ({key}: {texts[1]} and {texts[0]})" if texts[0] != texts[1] else ""
         raise RunError(f"{other[0]} has another {what} than {one[0]}{detail}: merge parts of one sweep")
 
 
@@ -229,19 +229,19 @@ def _places(runs: Named) -> dict[ItemKey, int]:
 
 
 def _outcomes(runs: Named, places: Mapping[ItemKey, int]) -> list[Outcome]:
-    found: dict[Key, tuple[Path, Outcome]] = {}
+    sources: dict[Key, tuple[Path, Outcome]] = {}
     for folder, run in runs.items():
         for outcome in run.outcomes:
-            earlier = found.setdefault(outcome.key, (folder, outcome))
+            earlier = sources.setdefault(outcome.key, (folder, outcome))
             if not _same(earlier[1], outcome):
-                case = f"{_name(outcome.item_key)} under {_shown(outcome.target)}"
+                case = f"{_name(outcome.item_key)} under {_printable(outcome.target)}"
                 raise RunError(f"{earlier[0]} and {folder} have different outcomes of {case}: leave one of them out")
-    outcomes = [outcome for _, outcome in found.values()]
+    outcomes = [outcome for _, outcome in sources.values()]
     appeared: dict[ItemKey, int] = {}
     for outcome in outcomes:
         appeared.setdefault(outcome.item_key, len(appeared))
     last = max(places.values(), default=-1) + 1  # items whose place no shard tells come last
-    order = {item: places.get(item, last + at) for item, at in appeared.items()}
+    order = {item: places.get(item, last + index) for item, index in appeared.items()}
     return sorted(outcomes, key=lambda outcome: order[outcome.item_key])
 
 
@@ -254,10 +254,10 @@ def _same(one: Outcome, other: Outcome) -> bool:
 
 
 def _name(item: tuple[str, ...]) -> str:
-    return " ".join(map(_shown, item))
+    return " ".join(map(_printable, item))
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     return text[:60] if text.isprintable() else ascii(text[:60])
 
 
@@ -298,8 +298,8 @@ def _size(parts: Sequence[RunRecord], dataset: str) -> int | None:
 
 
 def _skipped(parts: Sequence[RunRecord], places: Mapping[ItemKey, int]) -> list[SkippedRecord]:
-    found = {(skip["dataset"], skip["item"]): skip for part in parts for skip in part["skipped"]}
-    return [found[item] for item in sorted(found, key=lambda item: places.get(item, len(places)))]
+    skipped = {(skip["dataset"], skip["item"]): skip for part in parts for skip in part["skipped"]}
+    return [skipped[item] for item in sorted(skipped, key=lambda item: places.get(item, len(places)))]
 
 
 def _prompting(parts: Sequence[RunRecord]) -> PromptingRecord:

@@ -57,8 +57,8 @@ class Outcome:
 
     def __post_init__(self) -> None:
         if self.choices is not None:  # a file holds objects
-            made = (Choice(one["text"], one["logprob"]) if isinstance(one, dict) else one for one in self.choices)
-            object.__setattr__(self, "choices", tuple(made))
+            choices = (Choice(one["text"], one["logprob"]) if isinstance(one, dict) else one for one in self.choices)
+            object.__setattr__(self, "choices", tuple(choices))
 
     @property
     def key(self) -> Key:

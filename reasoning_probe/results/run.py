@@ -90,9 +90,9 @@ def read_run(folder: str | Path) -> Run:
     """Return the run whose files lie in *folder*. Raises :class:`RunError`, one line, for what is not a run."""
     folder = Path(folder)
     summary = _parse(_read(folder / RUN_FILE), folder / RUN_FILE)
-    found = summary.get("schema_version") if isinstance(summary, dict) else None
-    if type(found) is int and found != SCHEMA_VERSION:
-        raise RunError(f"{folder / RUN_FILE} has schema version {found}, this package reads {SCHEMA_VERSION}")
+    version = summary.get("schema_version") if isinstance(summary, dict) else None
+    if type(version) is int and version != SCHEMA_VERSION:
+        raise RunError(f"{folder / RUN_FILE} has schema version {version}, this package reads {SCHEMA_VERSION}")
     if _depth(summary) > MOST_DEPTH:
         raise RunError(f"{folder / RUN_FILE} is nested more than {MOST_DEPTH} deep: no run's is")
     try:
@@ -141,8 +141,8 @@ def _read(path: Path) -> str:
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise RunError(f"{path} is not UTF-8 text") from None
-        said = getattr(error, "strerror", None) or error
-        raise RunError(f"cannot read {path}: {said}; a run's folder holds {RUN_FILE}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"cannot read {path}: {reason}; a run's folder holds {RUN_FILE}") from None
 
 
 def _parse(text: str, where: str | Path) -> Any:

@@ -38,8 +38,8 @@ class Mismatch(ValueError):
 def schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema *name*: ``run`` or ``outcome``."""
     text = files("reasoning_probe.results").joinpath("schemas", f"{name}.schema.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    content: dict[str, Any] = json.loads(text)
+    return content
 
 
 @cache
@@ -52,9 +52,9 @@ def checker(name: str) -> Validator:
 def compiled(shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
     """Return what checks values by *shape*, a part of the schema *whole*; ``KeyError`` for words it does not know."""
     checks: list[Validator] = []
-    for word, given in shape.items():
+    for word, constraint in shape.items():
         if word not in _REMARKS:
-            check = _WORDS[word](given, shape, whole)
+            check = _WORDS[word](constraint, shape, whole)
             if check is not None:
                 checks.append(check)
     if len(checks) == 1:
@@ -69,21 +69,21 @@ def compiled(shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
 
 def _wrong(value: Any, where: str) -> Mismatch:
     # What holds others may be nested deeper than it can be written.
-    shown = "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else json.dumps(value)[:40]
-    return Mismatch(f"{where}: {shown} is not what belongs here")
+    text = "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else json.dumps(value)[:40]
+    return Mismatch(f"{where}: {text} is not what belongs here")
 
 
-def _shown(key: str) -> str:
+def _printable(key: str) -> str:
     """Return a key that a file chose, on one line."""
     return key[:40] if key.isprintable() else ascii(key[:40])
 
 
-def _ref(given: str, _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
-    return compiled(whole["$defs"][given.removeprefix("#/$defs/")], whole)
+def _ref(constraint: str, _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
+    return compiled(whole["$defs"][constraint.removeprefix("#/$defs/")], whole)
 
 
-def _type(given: str | list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
-    names = [given] if isinstance(given, str) else given
+def _type(constraint: str | list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
+    names = [constraint] if isinstance(constraint, str) else constraint
     types = tuple(type for name in names for type in _TYPES[name])
     bools = bool in types
 
@@ -95,9 +95,9 @@ def _type(given: str | list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -
     return check
 
 
-def _const(given: Any, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
+def _const(constraint: Any, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
-        if value != given or isinstance(value, bool) is not isinstance(given, bool):
+        if value != constraint or isinstance(value, bool) is not isinstance(constraint, bool):
             raise _wrong(value, where)
 
     return check
@@ -107,32 +107,32 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _minimum(given: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
+def _minimum(constraint: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
-        if _number(value) and not value >= given:
+        if _number(value) and not value >= constraint:
             raise _wrong(value, where)
 
     return check
 
 
-def _maximum(given: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
+def _maximum(constraint: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
-        if _number(value) and not value <= given:
+        if _number(value) and not value <= constraint:
             raise _wrong(value, where)
 
     return check
 
 
-def _fewest(given: int, shape: Mapping[str, Any], _: Mapping[str, Any]) -> Validator:
+def _fewest(constraint: int, shape: Mapping[str, Any], _: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
-        if isinstance(value, list) and not given <= len(value) <= shape.get("maxItems", len(value)):
-            raise Mismatch(f"{where}: {len(value)} entries where {given} belong")
+        if isinstance(value, list) and not constraint <= len(value) <= shape.get("maxItems", len(value)):
+            raise Mismatch(f"{where}: {len(value)} entries where {constraint} belong")
 
     return check
 
 
-def _items(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
-    each = compiled(given, whole)
+def _items(constraint: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
+    each = compiled(constraint, whole)
 
     def check(value: Any, where: str) -> None:
         if isinstance(value, list):
@@ -142,18 +142,18 @@ def _items(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, A
     return check
 
 
-def _required(given: list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
+def _required(constraint: list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
         if isinstance(value, dict):
-            for key in given:
+            for key in constraint:
                 if key not in value:
                     raise Mismatch(f"{where}: {key} is missing")
 
     return check
 
 
-def _properties(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
-    known = {key: compiled(shape, whole) for key, shape in given.items()}
+def _properties(constraint: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
+    known = {key: compiled(shape, whole) for key, shape in constraint.items()}
 
     def check(value: Any, where: str) -> None:
         if isinstance(value, dict):
@@ -164,14 +164,14 @@ def _properties(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[s
     return check
 
 
-def _others(given: Mapping[str, Any], shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
-    each, named = compiled(given, whole), set(shape.get("properties", ()))
+def _others(constraint: Mapping[str, Any], shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
+    each, named = compiled(constraint, whole), set(shape.get("properties", ()))
 
     def check(value: Any, where: str) -> None:
         if isinstance(value, dict):
             for key in value:
                 if key not in named:
-                    each(value[key], f"{where}: {_shown(key)}")
+                    each(value[key], f"{where}: {_printable(key)}")
 
     return check
 

@@ -59,10 +59,10 @@ def from_entry(entry: HeadSelectionRecord) -> Screening:
 
 def merged_screening(parts: Iterable[Sequence[HeadSelectionRecord] | None]) -> list[HeadSelectionRecord]:
     """Return the screenings of several processes or runs, each once: what chooses the heads is the same in all."""
-    found: dict[tuple[str, str | None], HeadSelectionRecord] = {}
+    entries: dict[tuple[str, str | None], HeadSelectionRecord] = {}
     for entry in (entry for part in parts for entry in part or ()):
-        found.setdefault((entry["dataset"], entry["ablation"]), entry)
-    return list(found.values())
+        entries.setdefault((entry["dataset"], entry["ablation"]), entry)
+    return list(entries.values())
 
 
 def unmeasured(
@@ -97,9 +97,8 @@ def _reported(entry: HeadSelectionRecord, rows: Mapping[str, EffectRecord]) -> S
     screening = from_entry(entry)
     sample = [rows[name] for name in screening.sampled if name in rows]
     rest = len(screening.scores) - len(screening.ranked)
-    missed = sum(row["p_adjusted"] <= stats.ALPHA for row in sample)
-    logprob_p = [p for row in sample if (p := row["logprob_p_adjusted"]) is not None]
-    moved = sum(p <= stats.ALPHA for p in logprob_p)
+    missed = sum(stats.is_significant(row["p_adjusted"]) for row in sample)
+    moved = sum(stats.is_significant(row["logprob_p_adjusted"]) for row in sample)
     low, high = stats.finite_interval(missed, len(sample), rest) if sample or not rest else (0.0, 1.0)
     return {
         **entry,
@@ -111,5 +110,5 @@ def _reported(entry: HeadSelectionRecord, rows: Mapping[str, EffectRecord]) -> S
         "miss_rate": missed / len(sample) if sample else None if rest else 0.0,
         "ci95": [low, high],
         "moved": moved,
-        "found": sum(rows[name]["p_adjusted"] <= stats.ALPHA for name in screening.ranked if name in rows),
+        "found": sum(stats.is_significant(rows[name]["p_adjusted"]) for name in screening.ranked if name in rows),
     }

@@ -137,7 +137,9 @@ def _dataset(
         families: dict[str | None, list[str]] = {}
         for row in targets:
             families.setdefault(row["ablation"], []).append(row["target"])
-        tested = max(len(own) + unmeasured(screening, name, ablation, own) for ablation, own in families.items())
+        tested = max(
+            len(members) + unmeasured(screening, name, ablation, members) for ablation, members in families.items()
+        )
         entry["power"] = {"targets": tested, "flips_needed": stats.flips_needed(tested)}
     return entry
 

@@ -28,10 +28,10 @@ def workflow_commands(run: Run) -> list[str]:
         if check["passed"] is False
     ]
     worse = [
-        f"{shorten(found['dataset'], 40)} {shorten(found['item'], 60)}: right in the reference, now"
-        f" {shorten(found['answer'] if found['answer'] is not None else 'no answer', 60)!r},"
-        f" expected {shorten(found['expected'], 60)!r}"
-        for found in gate.get("regressions") or ()
+        f"{shorten(item['dataset'], 40)} {shorten(item['item'], 60)}: right in the reference, now"
+        f" {shorten(item['answer'] if item['answer'] is not None else 'no answer', 60)!r},"
+        f" expected {shorten(item['expected'], 60)!r}"
+        for item in gate.get("regressions") or ()
     ]
     return [
         *(_command("error", "reasoning-probe: the gate failed", line) for line in _first(failed, "check")),

@@ -21,17 +21,17 @@ def with_gate(xml: str, gate: GateRecord) -> str:
     if suite is None:
         return xml
     for check in gate["checks"]:
-        name, said = (
+        name, line = (
             escape_control_characters(f"{check['dataset']}-{check['rule']}"),
             escape_control_characters(check["line"]),
         )
         case = ElementTree.SubElement(suite, "testcase", classname=_CLASS, name=name, time="0.000")
         counted = ["tests"]
         if check["passed"] is None:
-            ElementTree.SubElement(case, "skipped", type="pytest.skip", message=said)
+            ElementTree.SubElement(case, "skipped", type="pytest.skip", message=line)
             counted.append("skipped")
         elif not check["passed"]:
-            ElementTree.SubElement(case, "failure", message=said).text = said
+            ElementTree.SubElement(case, "failure", message=line).text = line
             counted.append("failures")
         for attribute in counted:
             suite.set(attribute, str(int(suite.get(attribute) or 0) + 1))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reasoning_probe.report.effects import EffectGroup, error_counts, groups, significant
-from reasoning_probe.report.format import nats, p_value, percent, points
+from reasoning_probe.report.effects import EffectGroup, error_counts, groups
+from reasoning_probe.report.format import p_value, percent
+from reasoning_probe.report.ranking import SUMMARY_COLUMNS, ranking
 from reasoning_probe.report.sentences import accuracy_sentence, curve_sentences, screening_sentences, sentences
 from reasoning_probe.results.record import SectionRecord
 from reasoning_probe.results.run import Run
@@ -24,8 +25,8 @@ def markdown_summary(run: Run) -> str:
     """Return the findings as GitHub's Markdown, under 60 kB however many datasets and targets there are."""
     datasets = list(run.summary["datasets"].items())
     parts = [f"## reasoning-probe: {_plain(run.summary['model']['name'])}", _plain(accuracy_sentence(run), 300)]
-    said = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
-    bullets = "\n".join(f"- {_plain(sentence, 600)}" for sentence in said[:MOST_DATASETS])
+    findings = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
+    bullets = "\n".join(f"- {_plain(sentence, 600)}" for sentence in findings[:MOST_DATASETS])
     parts.append("\n\n".join(_within([bullets], MOST_SAID)))
     parts.append(_gate(run))
     rows = [
@@ -40,8 +41,8 @@ def markdown_summary(run: Run) -> str:
     parts.append(_table(["dataset", "right", "accuracy", "95 % interval"], rows))
     if len(datasets) > MOST_DATASETS:
         parts.append(f"and {pluralise(len(datasets) - MOST_DATASETS, 'more dataset')}")
-    told = [group for group in groups(run) if group.significant or group.finding == "none"]
-    parts += [_targets(group) for group in told[:MOST_DATASETS]]
+    judged = [group for group in groups(run) if group.significant or group.finding == "none"]
+    parts += [_targets(group) for group in judged[:MOST_DATASETS]]
     for title, ablated in (("Mistakes", False), ("Mistakes with a target off", True)):
         counts = list(error_counts(run, ablated=ablated).items())[:MOST_TARGETS]
         if counts:
@@ -52,16 +53,16 @@ def markdown_summary(run: Run) -> str:
 
 def _within(parts: Sequence[str], room: int) -> list[str]:
     """Return *parts*, at most *room* bytes of them, cut between two lines, and where something is cut, that it is."""
-    kept: list[str] = []
+    whole_parts: list[str] = []
     for part in parts:
         lines: list[str] = []
         for line in part.split("\n"):
             room -= len(line.encode()) + 2
             if room < 0:
-                return [*kept, *(["\n".join(lines)] if lines else []), "There is more in run.json."]
+                return [*whole_parts, *(["\n".join(lines)] if lines else []), "There is more in run.json."]
             lines.append(line)
-        kept.append(part)
-    return kept
+        whole_parts.append(part)
+    return whole_parts
 
 
 def _gate(run: Run) -> str:
@@ -76,29 +77,22 @@ def _gate(run: Run) -> str:
         lines.append(f"- {marks[check['passed']]} {_plain(check['line'], 400)}{p}")
     lines += [f"- {_plain(line, 300)}" for line in (gate.get("notes") or ())[:MOST_TARGETS]]
     worse = gate.get("regressions") or []
-    for found in worse[:MOST_TARGETS]:
-        answer = "nothing" if found["answer"] is None else found["answer"]
-        told = f"{_plain(found['dataset'], 40)} {_plain(found['item'], 60)}: {_plain(answer, 60)}"
-        lines.append(f"- right in the reference, wrong now: {told} instead of {_plain(found['expected'], 60)}")
+    for item in worse[:MOST_TARGETS]:
+        answer = "nothing" if item["answer"] is None else item["answer"]
+        change = f"{_plain(item['dataset'], 40)} {_plain(item['item'], 60)}: {_plain(answer, 60)}"
+        lines.append(f"- right in the reference, wrong now: {change} instead of {_plain(item['expected'], 60)}")
     if len(worse) > MOST_TARGETS:
         lines.append(f"- and {pluralise(len(worse) - MOST_TARGETS, 'more item')} that got worse")
     return "\n".join(lines)
 
 
 def _targets(group: EffectGroup) -> str:
-    rows = [
-        [
-            _plain(row["target"]),
-            points(row["delta"]) + (" \\*" if significant(row) else ""),
-            f"{row['flips_to_wrong']:,}",
-            f"{row['flips_to_right']:,}",
-            p_value(row["p_adjusted"]).replace("<", "&lt;"),
-            nats(row["delta_logprob"]),
-        ]
-        for row in group.rows[:MOST_TARGETS]
-    ]
-    head = [group.noun, "points", "right to wrong", "wrong to right", "p (Holm)", "log-prob. (nats)"]
-    return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(head, rows)}"
+    ranked = ranking(group, SUMMARY_COLUMNS, MOST_TARGETS)
+    rows = []
+    for row in ranked.rows:
+        points, *cells = (cell.replace("<", "&lt;") for cell in row.cells.values())
+        rows.append([_plain(row.target), points + (" \\*" if row.significant else ""), *cells])
+    return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(ranked.columns, rows)}"
 
 
 def _own(section: SectionRecord) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reasoning_probe.utils.text import escape
 
@@ -46,7 +46,7 @@ class SvgFigure:
     def svg(self) -> str:
         """Return one ``<svg>`` element with a title and a description, its ids all beginning with the name."""
         buffer, name = io.StringIO(), self.name
-        no_metadata: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         with style():
             self.figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
         svg = buffer.getvalue()

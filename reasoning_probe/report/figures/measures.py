@@ -23,7 +23,7 @@ class Measure:
     unit: str
     value: Callable[[EffectRecord], float | None]
     marked: Callable[[EffectRecord], bool]
-    shown: Callable[[EffectRecord], str]
+    text: Callable[[EffectRecord], str]
     narrowest: float
     good: int = 1
 
@@ -53,15 +53,15 @@ def category_shift(category: str) -> Measure:
         shift = row.get("shift")
         return None if shift is None else float(shift.get(category, 0))
 
-    def shown(row: EffectRecord) -> str:
+    def text(row: EffectRecord) -> str:
         change = value(row)
         return "-" if change is None else f"{change:+.0f}" if change else "0"
 
-    return Measure(f"Change of {category} answers", "items", value, lambda row: False, shown, narrowest=2.0, good=-1)
+    return Measure(f"Change of {category} answers", "items", value, lambda row: False, text, narrowest=2.0, good=-1)
 
 
 def shifted(rows: tuple[EffectRecord, ...]) -> list[str]:
     """Return the categories whose number any of *rows* changes, the known ones first and in their order."""
-    found = {category for row in rows for category, change in (row.get("shift") or {}).items() if change}
-    found.discard("correct")
-    return [*(known for known in CATEGORIES if known in found), *sorted(found.difference(CATEGORIES))]
+    categories = {category for row in rows for category, change in (row.get("shift") or {}).items() if change}
+    categories.discard("correct")
+    return [*(known for known in CATEGORIES if known in categories), *sorted(categories.difference(CATEGORIES))]

@@ -176,7 +176,7 @@ def _shifts(figures: GroupFigures) -> _Shifts | None:
     ]
     moved = [effect for effect in figures.group.rows if any((effect.get("shift") or {}).values())]
     rows = [
-        (effect["target"], *(minus(measure.shown(effect)) for measure in measures.values()))
+        (effect["target"], *(minus(measure.text(effect)) for measure in measures.values()))
         for effect in moved[:MOST_LISTED]
     ]
     caption = "Change in the number of wrong answers of each category with the target off"

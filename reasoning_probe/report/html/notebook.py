@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from reasoning_probe.report.effects import EffectGroup, groups, significant
+from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB
 from reasoning_probe.report.figures.run_figures import GroupFigures
-from reasoning_probe.report.format import nats, p_value, points
-from reasoning_probe.report.html.rendering import minus, render
+from reasoning_probe.report.html.rendering import render
 from reasoning_probe.report.html.tables import Picture
+from reasoning_probe.report.ranking import SUMMARY_COLUMNS, Ranking, ranking
 from reasoning_probe.report.sentences import accuracy_sentence, sentences
-from reasoning_probe.results.record import EffectRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise
 
@@ -26,23 +24,13 @@ _numbers = count()  # figures of one notebook must not share their ids
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A target's effect, ready to print."""
-
-    target: str
-    significant: bool
-    cells: Sequence[str]
-
-
-@dataclass(frozen=True)
 class _Group:
     """The strongest targets on one dataset under one ablation, with their map where single heads were off."""
 
     title: str
     map: Picture | None
     caption: str
-    head: Sequence[str]
-    rows: Sequence[_Row]
+    ranking: Ranking
 
 
 def group_of(run: Run, ablation: str | None = None) -> EffectGroup:
@@ -86,23 +74,11 @@ def _group(run: Run, group: EffectGroup, several: bool) -> _Group:
         measure = LOGPROB if group.finding == "floor" else ACCURACY
         caption = f"{measure.name} in {measure.unit}; red loses, blue gains, ○ is significant"
         picture = Picture(figures.heatmap(measure, "n"), caption)
-    rows = [_row(effect) for effect in group.rows[:MOST_TARGETS]]
-    more = f"; the strongest {len(rows)}" if len(group.rows) > len(rows) else ""
+    table = ranking(group, SUMMARY_COLUMNS, MOST_TARGETS)
+    more = f"; the strongest {len(table.rows)}" if len(group.rows) > len(table.rows) else ""
     return _Group(
         title=f"{group.dataset}, {group.ablation} ablation" if several else group.dataset,
         map=picture,
         caption=f"{pluralise(len(group.rows), group.noun)} over {pluralise(group.items, 'item')}{more}",
-        head=[group.noun, "points", "right to wrong", "wrong to right", "p (Holm)", "log-prob. (nats)"],
-        rows=rows,
+        ranking=table,
     )
-
-
-def _row(effect: EffectRecord) -> _Row:
-    cells = (
-        minus(points(effect["delta"])),
-        f"{effect['flips_to_wrong']:,}",
-        f"{effect['flips_to_right']:,}",
-        p_value(effect["p_adjusted"]),
-        minus(nats(effect["delta_logprob"])),
-    )
-    return _Row(effect["target"], significant(effect), cells)

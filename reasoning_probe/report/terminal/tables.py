@@ -21,10 +21,10 @@ def console() -> Console:
     """Return what prints to the standard output. Nothing in a text is read as markup, emoji or a number to colour."""
     from rich.console import Console
 
-    made = Console(highlight=False, markup=False, emoji=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        made = Console(highlight=False, markup=False, emoji=False, width=PIPED)
-    return made
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, markup=False, emoji=False, width=PIPED)
+    return console
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Group:
@@ -34,13 +34,13 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, tex
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for at, name in enumerate(head):
-        words = at < texts
-        made.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(head):
+        words = index < texts
+        grid.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     for row in rows:
-        made.add_row(*(Text(shorten(cell, MOST_CELL)) for cell in row))
-    return Group(Text(title, style="bold"), made)
+        grid.add_row(*(Text(shorten(cell, MOST_CELL)) for cell in row))
+    return Group(Text(title, style="bold"), grid)
 
 
 def bar(share: float, width: int = 16) -> str:

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from reasoning_probe.data.items import Item
 from reasoning_probe.pytest_plugin.gate import SessionGate
 from reasoning_probe.results.gate import GateRules, evaluate_gate, parse_limits, parse_share
-from reasoning_probe.results.gate_reference import Answered, file_of, other_items, read_reference, write_reference
+from reasoning_probe.results.gate_reference import (
+    ReferenceAnswer,
+    file_of,
+    other_items,
+    read_reference,
+    write_reference,
+)
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.run import Run, RunError, read_run, write_run
 from tests.helpers.fake_runs import as_run, outcome
@@ -30,11 +36,11 @@ def answers(dataset: str, right: int, wrong: int) -> list[Outcome]:
     ]
 
 
-def known(outcomes: list[Outcome]) -> dict[str, dict[str, Answered]]:
+def known(outcomes: list[Outcome]) -> dict[str, dict[str, ReferenceAnswer]]:
     """The answers as a reference holds them."""
-    found: dict[str, dict[str, Answered]] = {}
+    found: dict[str, dict[str, ReferenceAnswer]] = {}
     for one in outcomes:
-        answered = Answered(one.question, one.expected, one.answer, one.correct)
+        answered = ReferenceAnswer(one.question, one.expected, one.answer, one.correct)
         found.setdefault(one.dataset, {})[one.item] = answered
     return found
 
@@ -207,7 +213,7 @@ def test_a_path_is_a_file_by_its_name_or_if_it_is_one(tmp_path: Path) -> None:
 
 def test_other_items_are_told_apart() -> None:
     items = [Item(question=f"What is {at}?", answer=str(at), id=str(at)) for at in range(4)]
-    reference = {"logic": {item.id or "": Answered(item.question, item.answer, "1", True) for item in items}}
+    reference = {"logic": {item.id or "": ReferenceAnswer(item.question, item.answer, "1", True) for item in items}}
     assert other_items(reference, "logic", items[::-1]) is None
     assert other_items(reference, "gsm8k", items) == "it holds no items of gsm8k"
     assert other_items(reference, "logic", items[1:]) == "of logic it holds 1 item more (such as 0)"
