@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from reasoning_probe.report.figures.run_figures import GroupFigures
 from reasoning_probe.report.format import nats, percent
-from reasoning_probe.report.html.rendering import minus, nonbreaking, render
+from reasoning_probe.report.html.rendering import inline_svg, minus, nonbreaking, render
 from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.report.sentences import curve_notes
 from reasoning_probe.results.record import CurveRecord
@@ -36,7 +36,7 @@ def curve_html(figures: GroupFigures) -> Markup:
     by_kind = {str(entry["kind"]): entry for entry in figures.curves}
     return render(
         "curves",
-        picture=Picture(curve, caption),
+        picture=Picture(inline_svg(curve), caption),
         notes=[*curve_notes(by_kind, figures.group.dataset), *_order_notes(figures.curves[0])],
         numbers=Table(curve.title, head, rows),
     )

@@ -15,7 +15,7 @@ from reasoning_probe.report.html.gate import gate_html, trust_html
 from reasoning_probe.report.html.head_maps import maps_html
 from reasoning_probe.report.html.items import items_html
 from reasoning_probe.report.html.ranking import ranked_html
-from reasoning_probe.report.html.rendering import nonbreaking, render
+from reasoning_probe.report.html.rendering import inline_svg, nonbreaking, render
 from reasoning_probe.report.html.script_data import script_data
 from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.report.sentences import accuracy_sentence, remarks, sentences, skipped_sentence
@@ -148,7 +148,7 @@ def _mistakes(run: Run) -> _Mistakes | None:
     if not alone and not off:
         return None
     pies = [
-        Picture(pie, f"{pie.title}: {sum(counts.values()):,}")
+        Picture(inline_svg(pie), f"{pie.title}: {sum(counts.values()):,}")
         for counts, ablated in ((alone, False), (off, True))
         if counts and (pie := mistakes_pie(counts, ablated=ablated))
     ]

@@ -14,7 +14,7 @@ from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure
 from reasoning_probe.report.figures.run_figures import GroupFigures
 from reasoning_probe.report.format import nats, points
 from reasoning_probe.report.html.curves import curve_html
-from reasoning_probe.report.html.rendering import minus, render
+from reasoning_probe.report.html.rendering import inline_svg, minus, render
 from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.results.record import EffectRecord
 from reasoning_probe.results.run import Run
@@ -138,7 +138,7 @@ def _map(figures: GroupFigures, measure: Measure, letter: str) -> Picture:
         f"{measure.name} in {measure.unit} with one {cell} off. Red loses, blue gains, ○ is significant (Holm, 0.05)."
         + (" Hatched: not measured." if incomplete else "")
     )
-    return Picture(figures.heatmap(measure, letter), caption, figures.index)
+    return Picture(inline_svg(figures.heatmap(measure, letter)), caption, figures.index)
 
 
 def _numbers(figures: GroupFigures) -> _Numbers:
@@ -171,7 +171,7 @@ def _shifts(figures: GroupFigures) -> _Shifts | None:
     if not measures:
         return None
     pictures = [
-        Picture(figure, f"{category}: red more, blue fewer", figures.index)
+        Picture(inline_svg(figure), f"{category}: red more, blue fewer", figures.index)
         for category, figure in figures.shift_maps().items()
     ]
     moved = [effect for effect in figures.group.rows if any((effect.get("shift") or {}).values())]
@@ -198,4 +198,6 @@ def _layers(figures: GroupFigures) -> _Layers | None:
         for layer in figures.layers
         if any(layer in changes for changes in columns.values())
     ]
-    return _Layers(Picture(bars, caption), Table("Accuracy change in points, by layer", ["layer", *columns], rows))
+    return _Layers(
+        Picture(inline_svg(bars), caption), Table("Accuracy change in points, by layer", ["layer", *columns], rows)
+    )

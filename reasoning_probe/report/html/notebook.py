@@ -9,7 +9,7 @@ from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB
 from reasoning_probe.report.figures.run_figures import GroupFigures
-from reasoning_probe.report.html.rendering import render
+from reasoning_probe.report.html.rendering import inline_svg, render
 from reasoning_probe.report.html.tables import Picture
 from reasoning_probe.report.ranking import SUMMARY_COLUMNS, Ranking, ranking
 from reasoning_probe.report.sentences import accuracy_sentence, sentences
@@ -73,7 +73,7 @@ def _group(run: Run, group: EffectGroup, several: bool) -> _Group:
     if figures.cells:
         measure = LOGPROB if group.finding == "floor" else ACCURACY
         caption = f"{measure.name} in {measure.unit}; red loses, blue gains, ○ is significant"
-        picture = Picture(figures.heatmap(measure, "n"), caption)
+        picture = Picture(inline_svg(figures.heatmap(measure, "n")), caption)
     table = ranking(group, SUMMARY_COLUMNS, MOST_TARGETS)
     more = f"; the strongest {len(table.rows)}" if len(group.rows) > len(table.rows) else ""
     return _Group(

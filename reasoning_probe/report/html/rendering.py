@@ -43,7 +43,7 @@ def environment() -> Environment:
         finalize=_finalize,
         extensions=[_SourceLayout],
     )
-    formats = (inline_svg, minus, nats, nonbreaking, p_value, percent, pluralise, points, shorten, split_options)
+    formats = (minus, nats, nonbreaking, p_value, percent, pluralise, points, shorten, split_options)
     environment.filters |= {function.__name__: function for function in (*formats, thousands)}
     environment.globals["package_file"] = package_file
     return environment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reasoning_probe.report.figures.figure import SvgFigure
+from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its caption; *map_index* tells the script which map's data belong to it."""
+    """A figure as SVG with its caption; *map_index* tells the script which map's data belong to it."""
 
-    figure: SvgFigure
+    svg: Markup
     caption: str
     map_index: int | None = None
 
