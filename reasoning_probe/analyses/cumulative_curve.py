@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.engine.protocol import Counting
+from reasoning_probe.engine.protocol import Engine, SweepRequest
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results import stats
 from reasoning_probe.results.curves import Entry
@@ -24,7 +22,6 @@ from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
-    from reasoning_probe.engine.engine import SweepRequest
 
 FEWEST = 8
 """A dataset with fewer items gets no curve: it would be all interval."""
@@ -169,15 +166,13 @@ def rank_heads(
 
 def cumulative_curves(
     run: Callable[[Sequence[SweepRequest]], Iterable[list[Outcome]]],
-    engine: Counting,
+    engine: Engine,
     groups: Sequence[CurveSpec],
     queries: Mapping[ItemKey, Query],
     found: Found,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[list[Entry]]:
     """Measure *groups* by *run*, yielding a dataset's entries as they are done. Adds to the timing of *engine*."""
-    from reasoning_probe.engine.engine import SweepRequest
-
     by_dataset: dict[str, list[CurveSpec]] = {}
     for group in groups:
         by_dataset.setdefault(group.dataset, []).append(group)
@@ -187,7 +182,7 @@ def cumulative_curves(
         asked = [(target, group.ablation) for group in of_dataset for target in group.joint_targets(found)]
         works = [SweepRequest(queries[dataset, item], tuple(asked)) for item in of_dataset[0].items]
         joint = dict(found)
-        with timed_as_curve(engine):
+        with engine.aside("curve_s"):
             for batch in run(works) if asked else ():
                 for outcome in batch:
                     joint.setdefault(outcome.key, outcome)
@@ -195,18 +190,6 @@ def cumulative_curves(
                 if progress is not None:
                     progress(done, total)
         yield [_entry(group, kind, joint) for group in of_dataset for kind in ("off", "kept")]
-
-
-@contextmanager
-def timed_as_curve(engine: Counting) -> Iterator[None]:
-    """Count the time that passes meanwhile as the curve's, and nothing else: the engine's counts are the sweep's."""
-    timing, started = vars(engine.timing).copy(), time.perf_counter()
-    try:
-        with engine.counts.untouched():
-            yield
-    finally:
-        vars(engine.timing).update(timing)
-        engine.timing.curve_s += time.perf_counter() - started
 
 
 def _entry(group: CurveSpec, kind: str, found: Found) -> Entry:
@@ -269,6 +252,3 @@ def _change(baseline: Outcome, off: Outcome) -> float | None:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None and math.isfinite(value)]
     return math.fsum(known) / len(known) if known else None
-
-
-# -- several processes --------------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.engine.engine import SweepRequest
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.engine.tokenization import Baseline
-from reasoning_probe.results.outcome import ItemKey, Outcome
+from reasoning_probe.results.answer import Answer
+from reasoning_probe.results.outcome import ItemKey
 
 ALONE_AFTER, GIVEN_UP_AFTER = 2, 4
 """How often, one time after another, an item's chunk is lost until the item is sent alone, and until it is given up."""
@@ -90,7 +91,7 @@ class ChunkQueue:
         self._out += 1
         return Chunk(tuple(works), known)
 
-    def answered(self, chunk: Chunk, outcomes: Sequence[Sequence[Outcome]], found: Mapping[Query, Baseline]) -> None:
+    def answered(self, chunk: Chunk, outcomes: Sequence[Sequence[Answer]], found: Mapping[Query, Baseline]) -> None:
         """Take note of a chunk that came back, whole or in part: what of it is not in *outcomes* is left again."""
         self._out -= 1
         done = {outcome.key for batch in outcomes for outcome in batch if outcome.ablation is not None}

@@ -7,22 +7,19 @@ otherwise and gets no work. Knows no Ray: the driver makes an actor of it.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from reasoning_probe.results.outcome import Outcome
 
 if TYPE_CHECKING:
     from reasoning_probe.cluster.chunk_queue import Chunk
     from reasoning_probe.data.prompts.query import Query
     from reasoning_probe.engine.engine import Engine
+    from reasoning_probe.engine.protocol import Analysis, Result
     from reasoning_probe.engine.tokenization import Baseline
     from reasoning_probe.models.device_map import DeviceMap
     from reasoning_probe.models.head_map import HeadMap
-    from reasoning_probe.models.targets import Target
-    from reasoning_probe.results.screening import Screening
+    from reasoning_probe.results.answer import Answer
 
 NAMES = ("tiny-reasoner", "smollm2")
 """Models that are known by these words wherever the package is installed."""
@@ -74,7 +71,7 @@ class ChunkResult:
     Where the model raised, ``error`` says what, ``trace`` where, and the outcomes are those found before.
     """
 
-    outcomes: list[list[Outcome]]
+    outcomes: list[list[Answer]]
     baselines: dict[Query, Baseline]
     skipped: list[dict[str, str]]
     counts: dict[str, int]
@@ -150,7 +147,7 @@ class Replica:
         engine.baselines = dict(chunk.known)
         engine.skipped.clear()
         before = self._spent()
-        found: list[list[Outcome]] = []
+        found: list[list[Answer]] = []
         error = trace = ""
         try:
             for batch in engine.run(chunk.works):
@@ -172,26 +169,18 @@ class Replica:
             trace,
         )
 
-    def control(self, variants: Sequence[tuple[Target, str]]) -> tuple[dict[str, Any] | None, float]:
-        """Return the control task's results for *variants*, and the seconds that they took."""
-        from reasoning_probe.analyses.control_task import control_task
-
-        engine = self._engine()
-        before = engine.timing.control_s
-        return control_task(engine, variants), engine.timing.control_s - before
-
-    def screen(self, asked: tuple[Sequence[Query], Sequence[str], int, int]) -> tuple[list[Screening], float, str]:
-        """Return which heads to measure, the seconds that took, and in a line why it could not be told."""
-        from reasoning_probe.analyses.screening import screen
+    def measure(self, analysis: Analysis[Result]) -> tuple[Result | None, float, str]:
+        """Return the result of *analysis*, the seconds that it took, and in a line why it could not be measured."""
         from reasoning_probe.models.head_map import HeadError
 
         engine = self._engine()
-        before = engine.timing.screen_s
+        before = vars(engine.timing)[analysis.timing]
+        result, error = None, ""
         try:
-            found, error = screen(engine, *asked), ""
+            result = engine.measure(analysis)
         except HeadError as raised:
-            found, error = [], str(raised)
-        return found, engine.timing.screen_s - before, error
+            error = str(raised)
+        return result, vars(engine.timing)[analysis.timing] - before, error
 
     def _engine(self) -> Engine:
         assert self.engine is not None  # the driver sends nothing before load has returned

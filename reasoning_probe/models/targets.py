@@ -75,6 +75,18 @@ def every_mlp(head_map: HeadMap) -> list[Target]:
     return [Target(f"L{site.layer}MLP", frozenset({(site.layer, MLP)})) for site in head_map.sites if site.mlp]
 
 
+def unique_targets(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """Return *targets*, each once, without those that switch nothing off.
+
+    Raises :class:`TargetError` where two of one name have different heads.
+    """
+    by_name: dict[str, Target] = {}
+    for target in targets:
+        if target.heads and by_name.setdefault(target.name, target) != target:
+            raise TargetError("two targets have the same name and other heads: give each a name of its own")
+    return tuple(by_name.values())
+
+
 def check_spelling(spec: str) -> None:
     """Raise :class:`TargetError` if *spec* cannot be read, whatever the model."""
     for word in (part.strip() for part in spec.split(",")):

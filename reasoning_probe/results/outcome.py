@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.scoring.judge import judge
-
 BASELINE = "baseline"
 """The target that switches nothing off."""
 
@@ -96,27 +93,3 @@ def accuracy(outcomes: Sequence[Outcome], *, normalised: bool = False) -> float 
     picked = [(outcome, likeliest(outcome.choices or (), normalised=normalised)) for outcome in outcomes]
     right = [place is not None and (outcome.choices or ())[place].text == outcome.expected for outcome, place in picked]
     return sum(right) / len(right) if right else None
-
-
-def outcome_from_response(
-    query: Query, target: str, ablation: str | None, *, response: str, truncated: bool, logprob: float | None
-) -> Outcome:
-    """Return the outcome of *query* under *target*; *logprob* is the expected answer's, in nats."""
-    judgement = judge(query.item, response, truncated)
-    return Outcome(
-        dataset=query.dataset,
-        item=query.item_id,
-        target=target,
-        ablation=ablation,
-        question=query.item.question,
-        prompt=query.prompt,
-        response=response,
-        expected=query.item.answer,
-        answer=judgement.answer,
-        correct=judgement.correct,
-        category=judgement.category,
-        kind=judgement.kind,
-        reason=judgement.reason,
-        answer_logprob=logprob,
-        truncated=truncated,
-    )

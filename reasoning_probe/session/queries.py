@@ -83,8 +83,10 @@ class QueryBuilder:
         known = self.datasets[dataset]
         prompting = replace(self.settings.prompting, chat="on" if self.prompter.chat else "off")
         default = known.generation or default_generation(dataset, known.format, prompting)
-        limit = self.settings.max_new_tokens
-        return default if limit is None else Generation(limit, default.stop)
+        limit, stop = self.settings.max_new_tokens, self.settings.stop
+        if stop is None or (stop == Generation.stop and self.prompter.chat):
+            stop = default.stop  # a chat's turn ends by a token of its own
+        return Generation(default.max_new_tokens if limit is None else limit, stop)
 
     def references(self) -> dict[str, list[str]]:
         """Return the prompts of all items of every dataset, from which replacements are taken."""

@@ -15,6 +15,7 @@ from reasoning_probe.engine.engine import Engine, SweepRequest
 from reasoning_probe.models import weights
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
+from reasoning_probe.results.answer import judge_answer
 from reasoning_probe.results.outcome import Outcome
 from tests.helpers.planted_model import CARRIER, planted
 
@@ -56,11 +57,11 @@ class Asked:
         store = OutcomeCache(folder, fresh=self.fresh)
         off = tuple((target, self.ablation) for target in parse_targets(self.targets, head_map))
         outcomes = [
-            outcome
+            answer.judged(judge_answer(answer))
             for batch in cached_engine.CachedEngine(engine, store, context).run(
                 [SweepRequest(asked, off) for asked in self.queries()]
             )
-            for outcome in batch
+            for answer in batch
         ]
         store.close()
         return outcomes, computed, store.notes

@@ -13,7 +13,8 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.pytest_plugin.gc_freeze import GcFreeze
 from reasoning_probe.pytest_plugin.head_granularity import failed_baseline
-from reasoning_probe.results.outcome import Outcome, outcome_from_response
+from reasoning_probe.results.answer import Answer, judge_answer
+from reasoning_probe.results.outcome import Outcome
 from tests.helpers.planted_model import CARRIER
 from tests.helpers.project import Project
 
@@ -192,7 +193,10 @@ def test_a_long_list_is_cut() -> None:
         query = Query(
             "sums", Item(id=f"q{number}", question="What is 1 + 1?", answer="2"), "1 + 1 =", Generation(4, ())
         )
-        return outcome_from_response(query, "baseline", None, response=" 3", truncated=False, logprob=None)
+        answer = Answer(
+            query=query, target="baseline", ablation=None, response=" 3", truncated=False, answer_logprob=None
+        )
+        return answer.judged(judge_answer(answer))
 
     lines = failed_baseline([outcome(number) for number in range(30)], 40).splitlines()
     assert len(lines) == 1 + 20 + 1

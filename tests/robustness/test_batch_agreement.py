@@ -14,6 +14,7 @@ from reasoning_probe.engine.engine import Engine, SweepRequest
 from reasoning_probe.engine.tokenization import TokenCodec
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
+from reasoning_probe.results.answer import judge_answer
 
 ROWS = [{"question": f"What is {a} + {b}?", "answer": f"{a} + {b} = <<{a}+{b}={a + b}>>\n#### {a + b}"} for a, b in
         [(5, 3), (12, 30), (7, 7), (41, 8), (9, 0), (25, 25), (3, 44), (60, 2), (18, 11), (1, 1), (33, 9)]]  # fmt: skip
@@ -39,7 +40,8 @@ def test_answers_are_those_of_a_session(
     engine = Engine(loaded.model, loaded.tokenizer, find_heads(loaded.model))
     asked = batch_responses.queries(path, shots, 12, loaded.tokenizer)
     assert len({len(TokenCodec(loaded.model, loaded.tokenizer).ids(query.prompt)) for query in asked}) > 1
-    alone = [outcome for batch in engine.run([SweepRequest(query) for query in asked]) for outcome in batch]
+    answers = [answer for batch in engine.run([SweepRequest(query) for query in asked]) for answer in batch]
+    alone = [answer.judged(judge_answer(answer)) for answer in answers]
     assert len({one.response for one in alone}) >= different
     for one in alone:
         row = found[one.item]

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from reasoning_probe.analyses.control_task import control_task
+from reasoning_probe.analyses.screening import screen
 from reasoning_probe.cluster import cluster_engine as sweeps
 from reasoning_probe.cluster.actor_pool import ClusterError, Event, PooledActor
 from reasoning_probe.cluster.chunk_queue import GIVEN_UP_AFTER, ChunkQueue
@@ -186,11 +188,9 @@ def test_a_caller_that_goes_away_spoils_nothing_for_the_next(
 
 @pytest.mark.parametrize("chance", [0.0, 0.2])
 def test_the_control_task_is_that_of_one_engine(monkeypatch: pytest.MonkeyPatch, chance: float) -> None:
-    from reasoning_probe.analyses.control_task import control_task
-
     variants = [(target, name) for name in ("zero", "mean") for target in every_head(HEAD_MAP)]
     alone = control_task(Engine(MODEL, TOKENIZER, HEAD_MAP, REFERENCES), variants)
-    shared = cluster(monkeypatch, chance=chance, seed=3).control(variants)
+    shared = control_task(cluster(monkeypatch, chance=chance, seed=3), variants)
     assert alone is not None
     assert shared is not None
     for ours, theirs in zip(shared.pop("targets"), alone.pop("targets"), strict=True):
@@ -201,11 +201,9 @@ def test_the_control_task_is_that_of_one_engine(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("chance", [0.0, 0.4])
 def test_the_screening_is_that_of_one_engine(monkeypatch: pytest.MonkeyPatch, chance: float) -> None:
-    from reasoning_probe.analyses.screening import screen
-
     queries = [work.query for work in plan()]
     alone = screen(Engine(MODEL, TOKENIZER, HEAD_MAP, REFERENCES), queries, ("zero", "mean"), 2, 0)
-    shared = cluster(monkeypatch, chance=chance, seed=1).screen(queries, ("zero", "mean"), 2, 0)
+    shared = screen(cluster(monkeypatch, chance=chance, seed=1), queries, ("zero", "mean"), 2, 0)
     assert [(made.ranked, made.sampled) for made in shared] == [(made.ranked, made.sampled) for made in alone]
     for ours, theirs in zip(shared, alone, strict=True):
         assert ours.scores == pytest.approx(dict(theirs.scores), abs=1e-5)
@@ -237,7 +235,7 @@ def test_a_control_task_that_ends_every_process_is_left_out(
     monkeypatch: pytest.MonkeyPatch, expected: list[Outcome]
 ) -> None:
     shared = cluster(monkeypatch, Doomed)
-    assert shared.control([(target, "zero") for target in every_head(HEAD_MAP)]) is None
+    assert control_task(shared, [(target, "zero") for target in every_head(HEAD_MAP)]) is None
     assert shared.facts()["lost"] >= GIVEN_UP_AFTER
     assert same([outcome for batch in shared.run(plan()) for outcome in batch], expected)
 
@@ -245,7 +243,7 @@ def test_a_control_task_that_ends_every_process_is_left_out(
 def test_a_screening_that_ends_every_process_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     queries = [work.query for work in plan()]
     with pytest.raises(ClusterError, match=r"every process that screened the heads ended: .* run without --probe-scr"):
-        cluster(monkeypatch, Doomed).screen(queries, ("zero",), 2, 0)
+        screen(cluster(monkeypatch, Doomed), queries, ("zero",), 2, 0)
 
 
 def test_a_model_that_cannot_be_screened_is_told_as_by_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,11 +254,11 @@ def test_a_model_that_cannot_be_screened_is_told_as_by_one_engine(monkeypatch: p
     queries = [work.query for work in plan()]
     said = "its heads cannot be screened, since taking gradients failed .*no gradient of this kernel.*: run it without"
     with pytest.raises(HeadError, match=said):
-        cluster(monkeypatch).screen(queries, ("zero",), 2, 0)
+        screen(cluster(monkeypatch), queries, ("zero",), 2, 0)
 
 
 def test_no_control_without_variants(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cluster(monkeypatch).control([]) is None
+    assert control_task(cluster(monkeypatch), []) is None
 
 
 def test_chunks_grow_with_the_speed_and_shrink_towards_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,7 @@ def test_another_engine_makes_it_new(asked: Asked, tmp_path: Path, monkeypatch: 
 
 
 def test_judgements_are_made_anew(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasoning_probe.results import outcome as judged
+    from reasoning_probe.results import answer as judged
     from reasoning_probe.scoring.judgement import Judgement
 
     asked.run(tmp_path)

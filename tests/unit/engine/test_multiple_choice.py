@@ -12,6 +12,7 @@ from reasoning_probe.data.items import Item, ItemError
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.multiple_choice import combine_choices
+from reasoning_probe.results.answer import Answer, judge_answer
 from reasoning_probe.results.outcome import Choice, Outcome, accuracy, likeliest
 from reasoning_probe.results.run import read_run
 from reasoning_probe.scoring.extraction.choices import read_choice
@@ -99,9 +100,11 @@ def test_which_letter_a_response_gives(response: str, read: str | None) -> None:
 )
 def test_a_response_that_names_no_choice_is_incomplete(response: str, truncated: bool, kind: str, reason: str) -> None:
     item = Item(id="wet", question="Which is wet?\nA. sand\nB. rain", answer="B", choices=("A", "B"))
-    said = replace(outcome("B", A=-1.0, B=-2.0), choices=None, answer_logprob=-1.0)
-    found = {at: replace(said, response=response, truncated=truncated) for at in range(2)}
-    judged = combine_choices(Query("wet", item, "", Generation(4, ())), found, listed=True)
+    query = Query("wet", item, "", Generation(4, ()))
+    answer = Answer(
+        query=query, target="baseline", ablation=None, response=response, truncated=truncated, answer_logprob=-1.0
+    )
+    judged = judge_answer(combine_choices(query, dict.fromkeys(range(2), answer)), listed=True)
     assert (judged.correct, judged.answer, judged.category) == (False, None, "incomplete")
     assert (judged.kind, judged.reason) == (kind, reason)
 

@@ -9,7 +9,7 @@ import pytest
 import reasoning_probe as rp
 from reasoning_probe.data.sources.records import DatasetError
 from reasoning_probe.models.targets import Target, TargetError
-from reasoning_probe.session.api import ArgumentError
+from reasoning_probe.session.arguments import ArgumentError
 from tests.helpers.planted_model import planted
 
 MODEL, TOKENIZER = planted()
