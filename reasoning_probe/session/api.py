@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from reasoning_probe.data.datasets import from_items
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation, Prompting
 from reasoning_probe.models.targets import Target
@@ -128,7 +129,7 @@ def sweep(
     )
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer))
-    session.select(session.cases(session.dataset(dataset, items)))
+    session.select(session.cases(session.dataset(dataset, from_items(dataset, items).items)))
     try:
         session.sweep(session.items)
     finally:
