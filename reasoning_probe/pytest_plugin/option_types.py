@@ -1,4 +1,4 @@
-"""What an option's text says: a reader for each kind of value, which raises :class:`OptionError` in one line."""
+"""The types of the options: functions from a text to its value, which raise :class:`OptionError` with one line."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def positive_int(text: str) -> int:
 
 
 def counts_by_dataset(text: str) -> int | dict[str, int]:
-    """Return a whole number from 1 on, or those of ``NAME=N,NAME=N`` by name."""
+    """Return a whole number from 1 on, or for ``NAME=N,NAME=N`` such a number by name."""
     if "=" not in text:
         return positive_int(text)
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = (word.strip() for word in part.partition("="))
-        if not (name and number) or name in found:
+        if not (name and number) or name in counts:
             raise OptionError(
                 f"cannot read {part.strip()[:40]!r}: write 200, or each dataset once, arithmetic=200,logic=100"
             )
-        found[name] = positive_int(number)
-    return found
+        counts[name] = positive_int(number)
+    return counts
 
 
 def non_negative_int(text: str) -> int:
@@ -44,7 +44,7 @@ def non_negative_int(text: str) -> int:
 
 
 def ablations(text: str) -> tuple[str, ...]:
-    """Return the names of ablations, each once."""
+    """Return the names of ablations without repetitions."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in ABLATIONS:
@@ -80,7 +80,7 @@ def byte_size(text: str) -> int:
 
 
 def as_option_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a reader that raises what *parse* finds wrong as :class:`OptionError`."""
+    """Return *parse* as a type that raises :class:`OptionError` in place of any other ``ValueError``."""
 
     def read(text: str) -> Any:
         try:
@@ -92,14 +92,14 @@ def as_option_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def non_negative_float(text: str) -> float:
-    """Return a number of processors, which may be a fraction or nought."""
+    """Return a number of processors, which may be a fraction or zero."""
     if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:
         raise OptionError(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
-    return float(text.strip())  # which strips more than float does
+    return float(text.strip())  # float() strips fewer kinds of white space
 
 
 def choice(*words: str) -> Callable[[str], str]:
-    """Return a reader of one of *words*."""
+    """Return a type that accepts *words* alone."""
 
     def read(text: str) -> str:
         if text not in words:
@@ -110,7 +110,7 @@ def choice(*words: str) -> Callable[[str], str]:
 
 
 def shots(text: str) -> tuple[int, str | None]:
-    """Return the number and the source of ``N`` or ``N:SOURCE``."""
+    """Return the number and the source of ``N`` (no source) or ``N:SOURCE``."""
     number, colon, source = text.partition(":")
     if number != "0" or colon:
         positive_int(number)

@@ -12,7 +12,7 @@ from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.pytest_plugin.gc_freeze import GcFreeze
-from reasoning_probe.pytest_plugin.head_granularity import failed_baseline
+from reasoning_probe.pytest_plugin.head_granularity import failed_baseline_text
 from reasoning_probe.results.outcome import Outcome, outcome_from_response
 from tests.helpers.planted_model import CARRIER
 from tests.helpers.project import Project
@@ -194,7 +194,7 @@ def test_a_long_list_is_cut() -> None:
         )
         return outcome_from_response(query, "baseline", None, response=" 3", truncated=False, logprob=None)
 
-    lines = failed_baseline([outcome(number) for number in range(30)], 40).splitlines()
+    lines = failed_baseline_text([outcome(number) for number in range(30)], 40).splitlines()
     assert len(lines) == 1 + 20 + 1
     assert lines[0] == "30 of 40 items wrong"
     assert lines[-1] == "and 10 more: outcomes.jsonl has them all"
@@ -202,15 +202,15 @@ def test_a_long_list_is_cut() -> None:
 
 def test_calm_takes_back_what_it_set_aside_and_leaves_others_alone() -> None:
     before = gc.get_freeze_count()  # Python 3.12 sets some hundred objects of its own aside
-    calm = GcFreeze()
-    calm.begin()
+    gc_freeze = GcFreeze()
+    gc_freeze.freeze()
     assert gc.get_freeze_count() > before + 10_000
-    calm.end()
+    gc_freeze.unfreeze()
     assert gc.get_freeze_count() <= before
     gc.freeze()
     try:
-        calm.begin()
-        calm.end()
+        gc_freeze.freeze()
+        gc_freeze.unfreeze()
         assert gc.get_freeze_count() > before + 10_000
     finally:
         gc.unfreeze()

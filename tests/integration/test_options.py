@@ -24,8 +24,8 @@ from tests.helpers.project import Project
 READ = {option.ini: option.read for option in OPTIONS}
 SHOW = """
 def pytest_report_header(config):
-    from reasoning_probe.pytest_plugin.config import read_settings
-    return "settings " + repr(read_settings(config))
+    from reasoning_probe.pytest_plugin.config import load_settings
+    return "settings " + repr(load_settings(config))
 """
 
 
@@ -210,8 +210,8 @@ def test_resample_and_mean_are_run(project: Project) -> None:
 SHOW_RULES = """
 def pytest_report_header(config):
     from pathlib import Path
-    from reasoning_probe.pytest_plugin.config import read_rules
-    return "settings " + repr(read_rules(config, Path("reports")))
+    from reasoning_probe.pytest_plugin.config import load_gate_rules
+    return "settings " + repr(load_gate_rules(config, Path("reports")))
 """
 RULES = [
     (["--probe-min-accuracy=0.9"], "probe_min_accuracy = 0.9", {"min_accuracy": {"": 0.9}}),

@@ -298,6 +298,14 @@ def test_a_fixture_that_yields_its_model_is_cleaned_up(project: Project) -> None
     assert (project.path / "closed").exists()
 
 
+def test_a_fixture_of_another_plugin_takes_the_place_of_ours(project: Project) -> None:
+    project.write("mine.py", "import pytest\n@pytest.fixture\ndef item(): return 'mine'\n")
+    project.write("conftest.py", "pytest_plugins = ['mine']\n")
+    project.write("test_item.py", "def test_item(item): assert item == 'mine'\n")
+    project.pytester.syspathinsert()
+    project.run().assert_outcomes(passed=1)
+
+
 # -- what is printed ------------------------------------------------------------------------------------------------
 
 

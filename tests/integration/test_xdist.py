@@ -21,16 +21,16 @@ from tests.helpers.project import Project
 
 COUNTS_LOADS = """
 import os, pathlib
-from reasoning_probe import models
+from reasoning_probe.models import loading
 
-load = models.load
+load_model = loading.load_model
 
 def counted(*args, **options):
     with open(pathlib.Path(__file__).parent / "loads", "a") as file:
         file.write(f"{os.getpid()}\\n")
-    return load(*args, **options)
+    return load_model(*args, **options)
 
-models.load = counted
+loading.load_model = counted
 """
 
 
@@ -91,16 +91,16 @@ def test_another_worker_takes_over_from_one_that_dies(project: Project) -> None:
 
 
 RAISES_AT_ONE = """
-from reasoning_probe.engine.plain_path import Plain
+from reasoning_probe.engine.plain_path import PlainPath
 
-baseline = Plain.baseline
+baseline = PlainPath.baseline
 
 def raising(self, encoded, stop):
     if encoded.prompt.shape[1] == {length}:
         raise RuntimeError("the model raised")
     return baseline(self, encoded, stop)
 
-Plain.baseline = raising
+PlainPath.baseline = raising
 """
 
 
@@ -207,8 +207,8 @@ def test_with_several_parts_the_order_is_the_plans(project: Project, monkeypatch
     project.run("--probe-heads", "L1H2", "--probe-cache=off", "--probe-dir=alone")
     project.write(
         "conftest.py",
-        "from reasoning_probe import workers\nworkers._gpus = lambda session: 2\n"
-        "workers.device_of = lambda number, count: 'cpu'\n",
+        "from reasoning_probe.pytest_plugin import xdist\nxdist.gpu_count = lambda session: 2\n"
+        "xdist.device_of = lambda number, count: 'cpu'\n",
     )
     project.run_apart("--probe-heads", "L1H2", "-n2", "--probe-dir=shared")
     same_but_for_time(project, Path("alone"), Path("shared"))
