@@ -9,9 +9,14 @@ from typing import Any
 from reasoning_probe.models.loading import DTYPES
 from reasoning_probe.models.targets import ABLATIONS
 
+_BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
 
 class OptionError(ValueError):
     """An option's value that cannot be read."""
+
+
+# -- numbers ------------------------------------------------------------------------------------------------------
 
 
 def positive_int(text: str) -> int:
@@ -19,6 +24,20 @@ def positive_int(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
         raise OptionError(f"{text[:40]!r} is not a whole number from 1 on")
     return int(text)
+
+
+def non_negative_int(text: str) -> int:
+    """Return a whole number from 0 on."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise OptionError(f"{text[:40]!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def non_negative_float(text: str) -> float:
+    """Return a number of processors, which may be a fraction or zero."""
+    if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:
+        raise OptionError(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
+    return float(text.strip())  # float() strips fewer kinds of white space
 
 
 def counts_by_dataset(text: str) -> int | dict[str, int]:
@@ -36,11 +55,23 @@ def counts_by_dataset(text: str) -> int | dict[str, int]:
     return counts
 
 
-def non_negative_int(text: str) -> int:
-    """Return a whole number from 0 on."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise OptionError(f"{text[:40]!r} is not a whole number from 0 on")
-    return int(text)
+def byte_size(text: str) -> int:
+    """Return a number of bytes: ``500MB``, ``4GB``, ``2GiB``."""
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KMG]i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
+    number = 0 if match is None else int(float(match[1]) * _BYTES[(match[2] or "").upper()])
+    if number < 1:
+        raise OptionError(f"cannot read the size {text[:40]!r}: write 500MB, 4GB or 2GiB")
+    return number
+
+
+# -- names and texts ----------------------------------------------------------------------------------------------
+
+
+def non_empty_text(text: str) -> str:
+    """Return any text but an empty one."""
+    if not text.strip():
+        raise OptionError("needs a value")
+    return text.strip()
 
 
 def ablations(text: str) -> tuple[str, ...]:
@@ -52,14 +83,6 @@ def ablations(text: str) -> tuple[str, ...]:
     return names
 
 
-def source(text: str) -> tuple[str, str]:
-    """Return the name and the source of ``NAME=SOURCE``."""
-    name, equals, source = text.partition("=")
-    if not (name.strip() and equals and source.strip()):
-        raise OptionError(f"cannot read {text[:80]!r}: write NAME=SOURCE, for example gsm8k=gsm8k_test.jsonl")
-    return name.strip(), source.strip()
-
-
 def dtype(text: str) -> str:
     """Return the name of a dtype."""
     if text not in DTYPES:
@@ -67,46 +90,12 @@ def dtype(text: str) -> str:
     return text
 
 
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def byte_size(text: str) -> int:
-    """Return a number of bytes: ``500MB``, ``4GB``, ``2GiB``."""
-    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KMG]i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
-    number = 0 if match is None else int(float(match[1]) * _UNITS[(match[2] or "").upper()])
-    if number < 1:
-        raise OptionError(f"cannot read the size {text[:40]!r}: write 500MB, 4GB or 2GiB")
-    return number
-
-
-def as_option_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return *parse* as a type that raises :class:`OptionError` in place of any other ``ValueError``."""
-
-    def read(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise OptionError(str(error)) from None
-
-    return read
-
-
-def non_negative_float(text: str) -> float:
-    """Return a number of processors, which may be a fraction or zero."""
-    if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:
-        raise OptionError(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
-    return float(text.strip())  # float() strips fewer kinds of white space
-
-
-def choice(*words: str) -> Callable[[str], str]:
-    """Return a type that accepts *words* alone."""
-
-    def read(text: str) -> str:
-        if text not in words:
-            raise OptionError(f"{text[:40]!r} is none of {', '.join(words)}")
-        return text
-
-    return read
+def source(text: str) -> tuple[str, str]:
+    """Return the name and the source of ``NAME=SOURCE``."""
+    name, equals, source = text.partition("=")
+    if not (name.strip() and equals and source.strip()):
+        raise OptionError(f"cannot read {text[:80]!r}: write NAME=SOURCE, for example gsm8k=gsm8k_test.jsonl")
+    return name.strip(), source.strip()
 
 
 def shots(text: str) -> tuple[int, str | None]:
@@ -119,8 +108,27 @@ def shots(text: str) -> tuple[int, str | None]:
     return int(number), source.strip() or None
 
 
-def non_empty_text(text: str) -> str:
-    """Return any text but an empty one."""
-    if not text.strip():
-        raise OptionError("needs a value")
-    return text.strip()
+# -- types made from others ---------------------------------------------------------------------------------------
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """Return a type that accepts *words* alone."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise OptionError(f"{text[:40]!r} is none of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def as_option_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return *parse* as a type that raises :class:`OptionError` in place of any other ``ValueError``."""
+
+    def parse_option(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise OptionError(str(error)) from None
+
+    return parse_option
