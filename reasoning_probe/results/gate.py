@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.results import stats
-from reasoning_probe.results.gate_reference import Answers
-from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names, pluralise, shorten
+
+if TYPE_CHECKING:  # every pytest session imports this module for its options
+    from reasoning_probe.results.gate_reference import Answers
+    from reasoning_probe.results.outcome import Outcome
+    from reasoning_probe.results.run import Run
 
 EVERY = ""
 """The dataset of a limit that holds for all datasets without one of their own."""
@@ -50,6 +51,8 @@ def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> dict
 
     *reference* holds the answers to compare with, ``None`` where there are none or this run replaces them.
     """
+    from reasoning_probe.results.outcome import BASELINE
+
     baselines: dict[str, list[Outcome]] = {name: [] for name in run.summary["datasets"]}
     skipped = Counter(str(skip["dataset"]) for skip in run.summary["skipped"])
     for name in skipped:
@@ -108,6 +111,8 @@ def _accuracy(dataset: str, answers: Sequence[Outcome], skipped: int, limit: flo
 
 def _drop(dataset: str, pairs: Sequence[tuple[bool, bool]], limit: float, why: str) -> GateCheck:
     """Compare the answers that are right now with those that were."""
+    from reasoning_probe.results import stats
+
     name, allowed = shorten(dataset, _NAME), f"at most {_points(limit)} allowed"
     lost, won = sum(old and not new for new, old in pairs), sum(new and not old for new, old in pairs)
     value = (lost - won) / len(pairs) if pairs else None
