@@ -15,6 +15,7 @@ from reasoning_probe.data.datasets import BUILTIN, builtin
 from reasoning_probe.data.generators import NAMES, generate
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import PLAIN
+from reasoning_probe.utils.target_names import part_name
 from training.corpus import TEST_ITEMS, TRAINED_TEMPLATES, VALIDATION_ITEMS
 
 
@@ -94,7 +95,7 @@ def measure(model: Any, coder: Any, steps: int, minutes: float) -> Measured:
         for head in range(model.config.n_head):
             with switched_off(model, layer, head):
                 for name, items in test.items():
-                    heads[name][f"L{layer}H{head}"] = accuracy(model, coder, items)
+                    heads[name][part_name(layer, "H", head)] = accuracy(model, coder, items)
     return Measured(
         steps=steps,
         minutes=round(minutes, 1),

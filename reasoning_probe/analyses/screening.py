@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reasoning_probe.results.screening import Screening
+from reasoning_probe.utils.target_names import part_name
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
@@ -78,7 +79,7 @@ def screen(engine: Engine, queries: Sequence[Query], ablations: Sequence[str], m
     engine.timing.screen_s += time.perf_counter() - started
     chosen = []
     for ablation, by_head in sizes.items():
-        scores = {f"L{layer}H{head}": _mean(changes) for (layer, head), changes in by_head.items()}
+        scores = {part_name(layer, "H", head): _mean(changes) for (layer, head), changes in by_head.items()}
         chosen.append(select_heads(queries[0].dataset, ablation, scores, most, seed, used))
     return chosen
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
+
+from reasoning_probe.utils.target_names import (
+    TargetPart,
+    join_parts,
+    kv_groups_of,
+    part_name,
+    read_part,
+    read_range,
+    split_parts,
+)
 
 if TYPE_CHECKING:
     from reasoning_probe.models.head_map import AttentionLayer, HeadMap
@@ -16,10 +25,6 @@ ABLATIONS: tuple[str, ...] = get_args(Ablation)
 
 MLP = -1
 """Stands in a target for a layer's MLP, where a head's number would stand."""
-
-_PART = re.compile(r"L(\d{1,5})(?:(H|KV)(\d{1,5})|(MLP))?", re.ASCII | re.IGNORECASE)
-_GROUP = re.compile(r"L(\d+)KV(\d+)")
-_RANGE = re.compile(r"L(\d{1,5})-L(\d{1,5})", re.ASCII | re.IGNORECASE)
 
 
 class TargetError(ValueError):
@@ -53,13 +58,13 @@ class Target:
     @property
     def groups(self) -> frozenset[tuple[int, int]]:
         """The key/value groups that the name speaks of, (layer, group) pairs."""
-        return frozenset((int(layer), int(group)) for layer, group in _GROUP.findall(self.name))
+        return kv_groups_of(self.name)
 
 
 def every_head(head_map: HeadMap) -> list[Target]:
     """Return one target a head, lowest layer first."""
     return [
-        Target(f"L{site.layer}H{head}", frozenset({(site.layer, head)}))
+        Target(part_name(site.layer, "H", head), frozenset({(site.layer, head)}))
         for site in head_map.sites
         for head in range(site.heads)
     ]
@@ -72,15 +77,15 @@ def every_layer(head_map: HeadMap) -> list[Target]:
 
 def every_mlp(head_map: HeadMap) -> list[Target]:
     """Return one target a layer that has an MLP: that MLP."""
-    return [Target(f"L{site.layer}MLP", frozenset({(site.layer, MLP)})) for site in head_map.sites if site.mlp]
+    return [Target(part_name(site.layer, "MLP"), frozenset({(site.layer, MLP)})) for site in head_map.sites if site.mlp]
 
 
 def check_spelling(spec: str) -> None:
     """Raise :class:`TargetError` if *spec* cannot be read, whatever the model."""
-    for word in (part.strip() for part in spec.split(",")):
-        if _RANGE.fullmatch(word) is None:
-            for part in word.split("+"):
-                _read_part(part.strip(), word)
+    for word in _words(spec):
+        if read_range(word.upper()) is None:
+            for name in split_parts(word):
+                _read_part(name, word)
 
 
 def parse_targets(spec: str, head_map: HeadMap) -> list[Target]:
@@ -93,58 +98,62 @@ def parse_targets(spec: str, head_map: HeadMap) -> list[Target]:
     Raises :class:`TargetError` for what cannot be read and for what the model does not have.
     """
     targets: dict[str, Target] = {}
-    for word in (part.strip() for part in spec.split(",")):
+    for word in _words(spec):
         for target in _parse_word(word, head_map):
             targets.setdefault(target.name, target)
     return list(targets.values())
 
 
+def _words(spec: str) -> list[str]:
+    return [word.strip() for word in spec.split(",")]
+
+
 def _parse_word(word: str, head_map: HeadMap) -> Iterable[Target]:
-    span = _RANGE.fullmatch(word)
-    if span:
-        first, last = int(span[1]), int(span[2])
+    layer_range = read_range(word.upper())
+    if layer_range is not None:
+        first, last = layer_range
         if first > last:
-            raise TargetError(f"{_quoted(word)} runs backwards: write L{last}-L{first}")
+            raise TargetError(f"{_quoted(word)} runs backwards: write {part_name(last)}-{part_name(first)}")
         if last > head_map.layers[-1]:
             _layer(last, head_map)
         layers = [layer for layer in head_map.layers if first <= layer <= last]
         if not layers:
             raise TargetError(f"no layer of {word} has attention heads: {_has(head_map)}")
         return [_layer(layer, head_map) for layer in layers]
-    parts = [_parse_part(part.strip(), word, head_map) for part in word.split("+")]
-    if len(parts) == 1:
-        return parts
-    return [Target("+".join(part.name for part in parts), frozenset().union(*(part.heads for part in parts)))]
+    targets = [_part_target(_read_part(name, word), head_map) for name in split_parts(word)]
+    if len(targets) == 1:
+        return targets
+    return [Target(join_parts(t.name for t in targets), frozenset().union(*(t.heads for t in targets)))]
 
 
-def _read_part(part: str, word: str) -> tuple[int, str, int]:
-    """Return the layer, what of it (``H``, ``KV``, ``MLP`` or nothing) and its number."""
-    match = _PART.fullmatch(part)
-    if match is None:
+def _read_part(name: str, word: str) -> TargetPart:
+    """Return what the part *name* of *word* names, in capital or small letters."""
+    part = read_part(name.upper())
+    if part is None:
         raise TargetError(f"cannot read the target {_quoted(word)}: write L3H7, L3, L8-L11, L3KV1, L3MLP or L3H7+L5H1")
-    layer, kind, number, mlp = match.groups()
-    return int(layer), (kind or mlp or "").upper(), int(number or 0)
+    return part
 
 
-def _parse_part(part: str, word: str, head_map: HeadMap) -> Target:
-    layer, kind, number = _read_part(part, word)
-    whole = _layer(layer, head_map)
+def _part_target(part: TargetPart, head_map: HeadMap) -> Target:
+    layer, kind, number = part
+    all_heads = _layer(layer, head_map)
     site = head_map.site(layer)
     if kind == "KV":
         return _group(site, number)
+    name = part_name(*part)
     if kind == "MLP":
         if not site.mlp:
-            raise TargetError(f"there is no L{layer}MLP: no MLP can be told apart in layer {layer} of this model")
-        return Target(f"L{layer}MLP", frozenset({(layer, MLP)}))
+            raise TargetError(f"there is no {name}: no MLP can be told apart in layer {layer} of this model")
+        return Target(name, frozenset({(layer, MLP)}))
     if not kind:
-        return whole
-    if (layer, number) not in whole.heads:
-        raise TargetError(f"there is no head L{layer}H{number}: {_has(head_map)}")
-    return Target(f"L{layer}H{number}", frozenset({(layer, number)}))
+        return all_heads
+    if (layer, number) not in all_heads.heads:
+        raise TargetError(f"there is no head {name}: {_has(head_map)}")
+    return Target(name, frozenset({(layer, number)}))
 
 
 def _group(site: AttentionLayer, number: int) -> Target:
-    name, groups = f"L{site.layer}KV{number}", site.kv_heads
+    name, groups = part_name(site.layer, "KV", number), site.kv_heads
     if not groups:
         raise TargetError(f"there is no {name}: the key/value heads of layer {site.layer} cannot be told")
     if groups == site.heads:
@@ -158,14 +167,15 @@ def _group(site: AttentionLayer, number: int) -> Target:
 
 def _layer(layer: int, head_map: HeadMap) -> Target:
     if layer not in head_map.layers:
-        raise TargetError(f"there is no attention layer L{layer}: {_has(head_map)}")
-    return Target(f"L{layer}", frozenset((layer, head) for head in range(head_map.site(layer).heads)))
+        raise TargetError(f"there is no attention layer {part_name(layer)}: {_has(head_map)}")
+    return Target(part_name(layer), frozenset((layer, head) for head in range(head_map.site(layer).heads)))
 
 
 def _has(head_map: HeadMap) -> str:
     layers, heads = head_map.layers, sorted({site.heads for site in head_map.sites})
     contiguous = layers == tuple(range(layers[0], layers[-1] + 1))
-    named = f"L{layers[0]} to L{layers[-1]}" if contiguous else ", ".join(f"L{layer}" for layer in layers)
+    names = [part_name(layer) for layer in layers]
+    named = f"{names[0]} to {names[-1]}" if contiguous else ", ".join(names)
     counts = " or ".join(str(count) for count in heads)
     return f"the model has {named} with {counts} heads each (H0 to H{heads[-1] - 1})"
 

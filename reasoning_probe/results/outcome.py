@@ -8,9 +8,7 @@ from typing import Any
 
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.scoring.judge import judge
-
-BASELINE = "baseline"
-"""The target that switches nothing off."""
+from reasoning_probe.utils.target_names import BASELINE as BASELINE
 
 ItemKey = tuple[str, str]
 """What an item is known by: dataset, item id."""
