@@ -125,7 +125,7 @@ class ProbeSession:
     def summary_line(self) -> str:
         """Say in one line what will run."""
         items = {key[:2] for key in self._plan}
-        heads = f", {len(self.head_map)} heads in {len(self.head_map.sites)} layers" if self.targets else ""
+        heads = f", {len(self.head_map)} heads in {len(self.head_map.attention_layers)} layers" if self.targets else ""
         own = self.model_runner.from_fixture and not self.model_runner.fixture_has_dependencies
         name = "a model in memory" if own or self.model_runner.provided is not None else self.settings.model
         return f"reasoning-probe: {name}{heads}, {len(items)} items, {len(self._plan)} cases"
