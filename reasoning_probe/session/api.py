@@ -166,7 +166,7 @@ def sweep(
     )
     facts = _facts(engine, ablations, prompts if chosen else {}, seed)
     facts |= {"generation": {dataset: {"max_new_tokens": max_new_tokens, "stop": list(ends)}}}
-    facts["prompting"] = prompter.record()
+    facts["prompting"] = prompter.describe()
     facts["formats"] = {dataset: data.format}
     facts["timing"]["total_s"] = time.perf_counter() - started
     return Sweep(outcomes, facts)
@@ -179,8 +179,8 @@ def _facts(engine: Engine, ablations: Sequence[str], references: dict[str, list[
         "model": {
             "name": _name(model),
             "architecture": type(model).__name__,
-            "layers": len(engine.head_map.sites),
-            "heads": max((site.heads for site in engine.head_map.sites), default=0),
+            "layers": len(engine.head_map.attention_layers),
+            "heads": max((site.heads for site in engine.head_map.attention_layers), default=0),
             "layer_indices": list(engine.head_map.layers),
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": str(model.device),

@@ -1,4 +1,4 @@
-"""Prompts: item to text, and how far the answer may run. What else is put around a question: :mod:`prompter`."""
+"""The settings of prompts and answers: what is put around a question, and where a generated answer ends."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ PLAIN = "Question: {question}\nAnswer:"
 """The plain prompt; the expected answer continues it as a space and the answer."""
 
 QUESTION = "{question}"
-"""What a template holds where the question goes; every other brace in it stands for itself."""
+"""The placeholder for the question in a template; every other brace is an ordinary character."""
 
 STEP_BY_STEP = "Let's think step by step."
 """The trigger of zero-shot chain of thought (Kojima et al. 2022, "Large language models are zero-shot reasoners")."""
 
 COT_TOKENS = 256
-"""New tokens that a chain of thought gets at least, where the user set no limit."""
+"""The fewest new tokens for a chain of thought if the user set no limit."""
 
 ChatMode = Literal["auto", "on", "off"]
 ChoiceMode = Literal["logprob", "generation"]
 
 
 class PromptError(ValueError):
-    """Prompts that cannot be made; the message is one line that names the mend."""
+    """A prompt that cannot be made; the message is one line that names the fix."""
 
 
 @dataclass(frozen=True)
 class Prompting:
-    """How questions are put: what the options say of it.
+    """What is put around a question, as the user chose it.
 
-    ``shots`` worked examples come first, from ``shots_from`` where it is given; ``chat`` puts all in the tokenizer's
-    chat template (``auto``: where it has one); ``cot`` asks for a chain of thought; ``template`` is the text around
-    the question; ``choices`` says whether a choice is read from log-probabilities or from what is generated.
+    ``shots`` worked examples come first, from the source ``shots_from`` if one is named. ``chat`` renders everything
+    by the tokenizer's chat template (``auto``: if it has one). ``cot`` asks for a chain of thought. ``template`` is the
+    text around the question. ``choices`` says whether a choice is read from log-probabilities or from generated text.
     """
 
     shots: int = 0
@@ -44,7 +44,7 @@ class Prompting:
 
     @property
     def listing(self) -> bool:
-        """Whether the choices are listed in the prompt, to be answered by a letter; a chain of thought needs that."""
+        """Whether the prompt lists the choices, to be answered by a letter, as a chain of thought requires."""
         return self.choices == "generation" or self.cot
 
 
@@ -57,21 +57,21 @@ class Generation:
 
 
 DEFAULT_LIMITS = {"arithmetic": 32, "multi_step": 64, "logic": 32, "gsm8k": 256}
-"""New tokens by dataset name, where the user set none; any other dataset gets 64 (256 in GSM8K's format)."""
+"""New tokens by dataset name if the user set no limit; any other dataset gets 64 (256 in GSM8K's format)."""
 
 
 def default_generation(dataset: str, data_format: str = "plain", prompting: Prompting | None = None) -> Generation:
-    """Return the settings of *dataset* where the user chose none."""
+    """Return where an answer to *dataset* ends if the user set nothing."""
     limit = DEFAULT_LIMITS.get(dataset, 256 if data_format == "gsm8k" else 64)
     if prompting is None:
         return Generation(limit)
-    return Generation(max(limit, COT_TOKENS) if prompting.cot else limit, _stop(prompting))
+    return Generation(max(limit, COT_TOKENS) if prompting.cot else limit, _stop_strings(prompting))
 
 
-def _stop(prompting: Prompting) -> tuple[str, ...]:
-    r"""Return where an answer ends: where the next question would begin. A chat's turn ends by a token of its own.
+def _stop_strings(prompting: Prompting) -> tuple[str, ...]:
+    r"""Return the strings that end an answer: how the next question would begin. A chat's turn ends with a token.
 
-    >>> _stop(Prompting(template="Be brief.\nQ: {question}\nA:")), _stop(Prompting(chat="on"))
+    >>> _stop_strings(Prompting(template="Be brief.\nQ: {question}\nA:")), _stop_strings(Prompting(chat="on"))
     (('\nQ:',), ())
     """
     if prompting.chat == "on":

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reasoning_probe.data.datasets import BUILTIN, Dataset, builtin, from_items, load, safe_id, safe_ids
 from reasoning_probe.data.generators import generate
 from reasoning_probe.data.items import Item, ItemError
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.sources.base import DatasetError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 GSM8K = {"question": "Two and three?", "answer": "2 + 3 = <<2+3=5>>5\nSo five.\n#### 5"}

@@ -19,7 +19,7 @@ from reasoning_probe.data.prompts.few_shot import few_shot_examples
 from reasoning_probe.data.prompts.prompting import Generation, PromptError, Prompting, default_generation
 from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.data.prompts.render import PromptRenderer, read_template, worked_answer
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.engine.cache.cached_engine import CachedEngine
 from reasoning_probe.engine.tokenization import TokenCodec
 from tests.helpers.project import Project

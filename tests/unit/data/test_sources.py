@@ -13,8 +13,8 @@ import pytest
 from reasoning_probe.data.datasets import load, read
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.data.sources.base import as_dataset_error
-from reasoning_probe.data.sources.records import DatasetError, plain
+from reasoning_probe.data.sources.base import DatasetError, as_dataset_error
+from reasoning_probe.data.sources.records import plain
 from reasoning_probe.data.sources.registry import located
 from tests.helpers.project import Project
 
