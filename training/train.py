@@ -1,8 +1,8 @@
 """Train the bundled model: ``python -m training.train``.
 
 The run is seeded and takes two threads of a CPU. The measured accuracies and the effect of each head go to
-``measured.json`` in the model's folder and to ``MODEL_CARD.md`` beside that folder. ``--out`` names another folder; with
-``--work`` an interrupted run continues from its last checkpoint.
+``measured.json`` in the model's folder and to ``MODEL_CARD.md`` beside that folder. ``--out`` names another folder.
+With ``--work`` an interrupted run continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Recipe:
 class Share:
     """The share of one kind of example in the training: its rows in a step, the weight of its loss, and its interval.
 
-    It is trained on in one of ``every`` steps. ``prompt`` is the weight of the loss on the tokens of the prompt relative
-    to those of the answer. To predict the words of a logic question, the model must learn to match them with those of
+    It is trained on in one of ``every`` steps. ``prompt`` is the weight of the loss on the prompt's tokens relative to
+    that on the answer's. To predict the words of a logic question, the model must learn to match them with those of
     the premises, which it learns slowly from the answers alone.
     """
 
@@ -100,7 +100,7 @@ DROPOUT_PHASE = {
 
 
 class HeadDropout:
-    """Dropout of whole heads, so that the model does not depend on the heads outside the core, as larger models do not."""
+    """Dropout of whole heads, so that the model does without the heads outside the core, as larger models can."""
 
     def __init__(self, recipe: Recipe, model: Any) -> None:
         self.recipe = recipe
@@ -165,7 +165,7 @@ def encode(examples: tuple[corpus.Example, ...], tokenizer: Any) -> Rows:
 def losses(
     model: Any, tokens: torch.Tensor, answers: torch.Tensor, prompts: torch.Tensor, prompt: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean loss over the answers' tokens, and its sum with *prompt* times the loss over the prompts' tokens."""
+    """Return the mean loss over the answers' tokens, and its sum with *prompt* times the mean over the prompts'."""
     hidden = model.transformer(tokens, use_cache=False).last_hidden_state  # (rows, tokens, width)
 
     def mean(labels: torch.Tensor) -> torch.Tensor:
