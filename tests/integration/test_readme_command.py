@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from reasoning_probe.data.prompts.query import cut_at_stop
+from reasoning_probe.data.prompts.prompting import cut_at_stop
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets

@@ -40,8 +40,8 @@ def _instrumented() -> AbstractContextManager[None]:
 with _instrumented():
     from reasoning_probe.data.datasets import load, safe_id, safe_ids
     from reasoning_probe.data.items import Item, ItemError
-    from reasoning_probe.data.prompts.prompting import Generation
-    from reasoning_probe.data.prompts.query import cut_at_stop, query
+    from reasoning_probe.data.prompts.prompting import Generation, cut_at_stop
+    from reasoning_probe.data.prompts.query import query
     from reasoning_probe.data.shards import parse_shard
     from reasoning_probe.data.sources.base import DatasetError
     from reasoning_probe.engine.cache.store import FILE, CachedAnswer, CacheError, OutcomeCache, entries, prune

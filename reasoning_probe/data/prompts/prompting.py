@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 PLAIN = "Question: {question}\nAnswer:"
@@ -17,6 +18,8 @@ STEP_BY_STEP = "Let's think step by step."
 
 COT_TOKENS = 256
 """The fewest new tokens for a chain of thought if the user set no limit."""
+
+LARGEST_TEMPLATE = 100_000  # bytes
 
 ChatMode = Literal["auto", "on", "off"]
 ChoiceMode = Literal["logprob", "generation"]
@@ -46,6 +49,25 @@ class Prompting:
     def listing(self) -> bool:
         """Whether the prompt lists the choices, to be answered by a letter, as a chain of thought requires."""
         return self.choices == "generation" or self.cot
+
+
+def read_template(path: Path) -> str:
+    """Return the template in the file *path*. Raises :class:`PromptError`, one line."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_TEMPLATE + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise PromptError(f"cannot read the template {path} ({error.strerror}): give a text file") from None
+    except UnicodeDecodeError:
+        raise PromptError(f"the template {path} is not UTF-8: save it as UTF-8") from None
+    if len(data) > LARGEST_TEMPLATE:
+        raise PromptError(f"the template {path} is longer than {LARGEST_TEMPLATE:,} bytes: give a text with {QUESTION}")
+    if text.count(QUESTION) != 1:
+        raise PromptError(
+            f"the template {path} holds {QUESTION} {text.count(QUESTION)} times: write it once, where the question goes"
+        )
+    return text.replace("\r\n", "\n").removesuffix("\n")  # editors end a file with one
 
 
 @dataclass(frozen=True)
@@ -80,3 +102,13 @@ def _stop_strings(prompting: Prompting) -> tuple[str, ...]:
         return Generation.stop
     label = prompting.template.partition(QUESTION)[0].rpartition("\n")[2].strip()
     return (f"\n{label}",) if re.fullmatch(r"[^:]{1,30}:", label) else ()
+
+
+def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
+    r"""Return *text* up to the first occurrence of any stop string.
+
+    >>> cut_at_stop(" 8\\nQuestion: next", ("Question:",))
+    ' 8\\n'
+    """
+    ends = [position for word in stop if (position := text.find(word)) >= 0]
+    return text[: min(ends)] if ends else text

@@ -38,13 +38,3 @@ class Query:
 def query(dataset: str, item: Item, generation: Generation) -> Query:
     """Return *item* in the plain prompt."""
     return Query(dataset, item, PLAIN.format(question=item.question), generation)
-
-
-def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
-    r"""Return *text* up to the first occurrence of any stop string.
-
-    >>> cut_at_stop(" 8\\nQuestion: next", ("Question:",))
-    ' 8\\n'
-    """
-    ends = [position for word in stop if (position := text.find(word)) >= 0]
-    return text[: min(ends)] if ends else text

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
@@ -17,29 +16,8 @@ from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import PLAIN, QUESTION, STEP_BY_STEP, Generation, PromptError, Prompting
 from reasoning_probe.data.prompts.query import Query
 
-LARGEST_TEMPLATE = 100_000  # bytes
-
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 _MARK = "\x00"  # in place of an answer, to see what a chat template puts before it; no question holds it
-
-
-def read_template(path: Path) -> str:
-    """Return the template in the file *path*. Raises :class:`PromptError`, one line."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_TEMPLATE + 1)
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise PromptError(f"cannot read the template {path} ({error.strerror}): give a text file") from None
-    except UnicodeDecodeError:
-        raise PromptError(f"the template {path} is not UTF-8: save it as UTF-8") from None
-    if len(data) > LARGEST_TEMPLATE:
-        raise PromptError(f"the template {path} is longer than {LARGEST_TEMPLATE:,} bytes: give a text with {QUESTION}")
-    if text.count(QUESTION) != 1:
-        raise PromptError(
-            f"the template {path} holds {QUESTION} {text.count(QUESTION)} times: write it once, where the question goes"
-        )
-    return text.replace("\r\n", "\n").removesuffix("\n")  # editors end a file with one
 
 
 class PromptRenderer:
@@ -74,16 +52,13 @@ class PromptRenderer:
             item = with_lettered_choices(item)
         shots = [
             with_lettered_choices(shot) if shot.choices and self.prompting.listing else shot
-            for shot in self._examples(dataset)
+            for shot in self.shots.get(dataset, ())
         ]
         if self.chat:
             return self._in_chat(dataset, item, generation, shots)
         examples = "".join(self._example(shot) for shot in shots)
         prompt, separator = self._frame(item)
         return Query(dataset, item, examples + prompt, generation, separator + self._answer_phrase)
-
-    def _examples(self, dataset: str) -> Sequence[Item]:
-        return self.shots.get(dataset, ())
 
     def _frame(self, item: Item) -> tuple[str, str]:
         """Return the question in its frame, and the separator between it and an answer."""

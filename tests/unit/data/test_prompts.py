@@ -16,9 +16,9 @@ from transformers import PretrainedConfig, PreTrainedTokenizerFast
 from reasoning_probe.data.datasets import Dataset, builtin, from_items, read
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.few_shot import few_shot_examples
-from reasoning_probe.data.prompts.prompting import Generation, PromptError, Prompting, default_generation
+from reasoning_probe.data.prompts.prompting import Generation, PromptError, Prompting, default_generation, read_template
 from reasoning_probe.data.prompts.query import Query, query
-from reasoning_probe.data.prompts.render import PromptRenderer, read_template, worked_answer
+from reasoning_probe.data.prompts.render import PromptRenderer, worked_answer
 from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.engine.cache.cached_engine import CachedEngine
 from reasoning_probe.engine.tokenization import TokenCodec
