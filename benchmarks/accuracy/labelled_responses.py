@@ -23,8 +23,7 @@ from typing import Any
 
 from reasoning_probe.data.generators import generate
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.prompting import PLAIN
-from reasoning_probe.data.prompts.query import cut_at_stop
+from reasoning_probe.data.prompts.prompting import PLAIN, cut_at_stop
 
 SHARES = {
     101: {"arithmetic": 72, "multi_step": 80, "logic": 84, "gsm8k_like": 84},

@@ -70,8 +70,8 @@ def examine(family: str) -> dict[str, Any]:
             raise ValueError("random weights make it answer NaN")
         found["step"] = "heads found"
         head_map = find_heads(model)
-        site = head_map.sites[0]
-        found |= {"layers": _layers(model, config), "attention_layers": len(head_map.sites)}
+        site = head_map.attention_layers[0]
+        found |= {"layers": _layers(model, config), "attention_layers": len(head_map.attention_layers)}
         found |= {"heads": site.heads, "head_dim": site.head_dim, "kv_heads": site.kv_heads}
         found["step"] = "heads found without weights"
         if _without_weights(config) != head_map:
@@ -117,7 +117,7 @@ def _features(model: Any, config: Any, head_map: Any) -> list[str]:
     from reasoning_probe.models.hooks import text_config
 
     text = text_config(config)
-    site = head_map.sites[0]
+    site = head_map.attention_layers[0]
     values = {name: value for name, value in vars(text).items() if isinstance(value, int | str | list)} | {
         "use_sliding_window": getattr(text, "use_sliding_window", True)
     }
@@ -142,7 +142,7 @@ def _features(model: Any, config: Any, head_map: Any) -> list[str]:
         "ALiBi": "alibi" in code and getattr(text, "alibi", True) is True and "rotary" not in code.lower(),
         "learned positions": any(places <= m.num_embeddings <= places + 4 for m in positions),
         "parallel blocks": _parallel(model, site),
-        "hybrid": len(head_map.sites) < _layers(model, config),
+        "hybrid": len(head_map.attention_layers) < _layers(model, config),
         "tied embeddings": head is not None and getattr(head, "weight", None) is token_table.weight,
     }
     return [name for name, so in facts.items() if so]
@@ -183,7 +183,7 @@ def _compare(model: Any, head_map: Any) -> dict[str, Any]:
     from reasoning_probe.models.targets import parse_targets
     from tests.helpers.character_tokenizer import Letters
 
-    first, last = head_map.sites[0], head_map.sites[-1]
+    first, last = head_map.attention_layers[0], head_map.attention_layers[-1]
     targets = [f"L{first.layer}H1", f"L{last.layer}H0", f"L{last.layer}", f"L{first.layer}H2+L{last.layer}H3"]
     facts: dict[str, Any] = {}
     if 0 < first.kv_heads < first.heads:
@@ -250,7 +250,7 @@ def _edited_answer(model: Any, head_map: Any, letters: Any, target: str, item: A
     twin = copy.deepcopy(model)
     if target != "baseline":
         (off,) = parse_targets(target, head_map)
-        for site in head_map.sites:
+        for site in head_map.attention_layers:
             edit(twin, site.path, site.heads, off.in_layer(site.layer))
             if site.layer in off.mlps:
                 with torch.no_grad():

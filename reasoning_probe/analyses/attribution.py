@@ -48,7 +48,7 @@ def estimates(model: Any, head_map: HeadMap, encoded: Encoded, replacements: Seq
     return [
         {
             (site.layer, head): value
-            for site in head_map.sites
+            for site in head_map.attention_layers
             for head, value in enumerate(_changes(site, taps[site.layer], slopes[site.layer], replacement))
         }
         for replacement in replacements
@@ -79,7 +79,9 @@ def _tapped(model: Any, head_map: HeadMap) -> Iterator[dict[int, Tensor]]:
 
         return hook
 
-    handles = [model.get_submodule(site.path).register_forward_pre_hook(tap(site)) for site in head_map.sites]
+    handles = [
+        model.get_submodule(site.path).register_forward_pre_hook(tap(site)) for site in head_map.attention_layers
+    ]
     with hooks(handles):
         yield taps
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reasoning_probe.results.screening import Screening
+from reasoning_probe.utils.target_names import part_name
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
@@ -99,7 +100,7 @@ class ScreeningTask:
         dataset = self.queries[0].dataset
         screenings = []
         for ablation, by_head in sizes.items():
-            scores = {f"L{layer}H{head}": _mean(changes) for (layer, head), changes in by_head.items()}
+            scores = {part_name(layer, "H", head): _mean(changes) for (layer, head), changes in by_head.items()}
             screenings.append(select_heads(dataset, ablation, scores, self.most, self.seed, items))
         return screenings
 

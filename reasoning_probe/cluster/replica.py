@@ -123,7 +123,7 @@ class Replica:
         other = difference(order.context, context)
         if other:
             return ReplicaStatus(error=other)
-        if order.head_map.sites:
+        if order.head_map.attention_layers:
             if find_heads(loaded.model) != order.head_map:
                 return ReplicaStatus(error="its model has other heads")
             verify_heads(loaded.model, order.head_map)

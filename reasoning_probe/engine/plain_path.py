@@ -25,10 +25,11 @@ from reasoning_probe.models.ablation import ZERO, Replacement, ablate
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.targets import Target
 from reasoning_probe.utils.logging import silence_transformers
+from reasoning_probe.utils.target_names import BASELINE
 
 Made = TypeVar("Made")
 
-CANARY = Target("baseline", frozenset())
+CANARY = Target(BASELINE, frozenset())
 NOISE_MARGIN = 4.0
 """A row whose two best logits are within this multiple of the noise is settled alone.
 

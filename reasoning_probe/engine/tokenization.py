@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reasoning_probe.data.prompts.query import Query, cut_at_stop
+from reasoning_probe.data.prompts.prompting import cut_at_stop
+from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.hooks import text_config
 from reasoning_probe.models.targets import Target

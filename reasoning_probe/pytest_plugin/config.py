@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from reasoning_probe.cluster.config import ClusterSpec
-from reasoning_probe.data.prompts.prompting import PromptError, Prompting
-from reasoning_probe.data.prompts.render import read_template
+from reasoning_probe.data.prompts.prompting import PromptError, Prompting, read_template
 from reasoning_probe.engine.cache.store import FOLDER
 from reasoning_probe.pytest_plugin.options import OPTIONS, value_of
 from reasoning_probe.results.gate import GateRules

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import ALPHA
+from reasoning_probe.utils.target_names import cell_of, head_of, layer_of
 from reasoning_probe.utils.text import pluralise
 
 Row = Mapping[str, Any]
@@ -17,28 +17,6 @@ Finding = Literal["found", "none", "few_items", "few_right", "floor"]
 
 LEAST_NATS = 0.01
 """Smaller changes of the log-probability can be significant, too, but are not worth a sentence."""
-
-_HEAD = re.compile(r"L(\d{1,5})H(\d{1,5})", re.ASCII)
-_LAYER = re.compile(r"L(\d{1,5})", re.ASCII)
-_CELL = re.compile(r"L(\d{1,5})(H\d{1,5}|KV\d{1,5}|MLP)", re.ASCII)
-
-
-def head_of(target: str) -> tuple[int, int] | None:
-    """Return (layer, head) of a target that is one head, else ``None``."""
-    match = _HEAD.fullmatch(target)
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def layer_of(target: str) -> int | None:
-    """Return the layer of a target that is all heads of a layer, else ``None``."""
-    match = _LAYER.fullmatch(target)
-    return int(match[1]) if match else None
-
-
-def cell_of(target: str) -> tuple[int, str] | None:
-    """Return (layer, column) of a target that is one part of a layer: ``H7``, ``KV1`` or ``MLP``; else ``None``."""
-    match = _CELL.fullmatch(target)
-    return (int(match[1]), match[2]) if match else None
 
 
 def significant(row: Row) -> bool:

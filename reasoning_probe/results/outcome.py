@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-BASELINE = "baseline"
-"""The target that switches nothing off."""
+from reasoning_probe.utils.target_names import BASELINE as BASELINE
 
 ItemKey = tuple[str, str]
 """What an item is known by: dataset, item id."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from reasoning_probe.data.datasets import from_items
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation, Prompting
+from reasoning_probe.models.loading import name_of
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.merge import merge_parts
 from reasoning_probe.results.outcome import BASELINE, Outcome
@@ -128,7 +129,7 @@ def sweep(
         prompting=prompting or Prompting(),
     )
     session = ProbeSession(settings)
-    session.model_runner.use((model, tokenizer))
+    session.model_runner.use((model, tokenizer), _name(model))
     session.select(session.cases(session.dataset(dataset, from_items(dataset, items).items)))
     try:
         session.sweep(session.items)
@@ -140,3 +141,9 @@ def sweep(
                 warnings.warn(note, stacklevel=2)
     run = merge_parts([session.export()])
     return Sweep(run.outcomes, run.summary)
+
+
+def _name(model: Any) -> str:
+    """Return what *model* was loaded as; of a path the last part, which says as much on other machines."""
+    name = name_of(model)
+    return Path(name).name if Path(name).is_absolute() else name

@@ -76,12 +76,12 @@ class ModelRunner:
             self.load_s = time.perf_counter() - started
         return self._loaded
 
-    def use(self, value: Any) -> None:
-        """Probe *value*, ``(model, tokenizer)`` in memory. Raises ``ModelError`` where it is something else."""
+    def use(self, value: Any, name: str | None = None) -> None:
+        """Probe *value*, ``(model, tokenizer)`` in memory, as *name*. Raises ``ModelError`` for other things."""
         from reasoning_probe.models import loading
 
-        pair = value if isinstance(value, tuple | list) and len(value) == 2 else (value, None)
-        self.provided = loading.wrap_model(*pair)
+        model, tokenizer = value if isinstance(value, tuple | list) and len(value) == 2 else (value, None)
+        self.provided = loading.wrap_model(model, tokenizer, name)
 
     def start(self, targets: Sequence[Target]) -> Engine:
         """Load the model, verify its heads and the *targets*, and return the engine, the outcome store before it.
@@ -110,8 +110,8 @@ class ModelRunner:
             "name": loaded.name,
             "fingerprint": fingerprint,
             "architecture": type(loaded.model).__name__,
-            "layers": len(head_map.sites),
-            "heads": max((site.heads for site in head_map.sites), default=0),
+            "layers": len(head_map.attention_layers),
+            "heads": max((layer.heads for layer in head_map.attention_layers), default=0),
             "layer_indices": list(head_map.layers),
             "dtype": loaded.dtype,
             "device": device,

@@ -15,7 +15,7 @@ from reasoning_probe.data.prompts.few_shot import few_shot_examples
 from reasoning_probe.data.prompts.prompting import Generation, default_generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.render import PromptRenderer
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.session.extensions import Extensions
 from reasoning_probe.session.settings import Settings
 
@@ -94,4 +94,4 @@ class QueryBuilder:
 
     def describe(self) -> dict[str, Any]:
         """Return in plain values how questions were put."""
-        return self.prompter.record()
+        return self.prompter.describe()

@@ -108,7 +108,7 @@ class ProbeSession:
     def summary_line(self) -> str:
         """Say in one line what will run."""
         runner = self.model_runner
-        heads = f", {len(self.head_map)} heads in {len(self.head_map.sites)} layers" if self.targets else ""
+        heads = f", {len(self.head_map)} heads in {len(self.head_map.attention_layers)} layers" if self.targets else ""
         in_memory = runner.provided is not None or (runner.from_fixture and not runner.fixture_has_dependencies)
         name = "a model in memory" if in_memory else self.settings.model
         return f"reasoning-probe: {name}{heads}, {len(self.plan.by_item)} items, {len(self.plan.cases)} cases"

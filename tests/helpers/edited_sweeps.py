@@ -29,7 +29,7 @@ def expected(
     twin = copy.deepcopy(model)
     if target != "baseline":
         (off,) = parse_targets(target, head_map)
-        for site in head_map.sites:
+        for site in head_map.attention_layers:
             edit(twin, site.path, site.heads, off.in_layer(site.layer))
     prompt = query("items", item, Generation()).prompt
     ids = tokenizer(prompt)["input_ids"]

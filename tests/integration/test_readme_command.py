@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from reasoning_probe.data.prompts.query import cut_at_stop
+from reasoning_probe.data.prompts.prompting import cut_at_stop
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
@@ -67,7 +67,7 @@ def check(model_name: str, tmp_path: Path, lines: list[dict[str, Any]], sample: 
     for line in random.Random(0).sample(lines, sample):
         if line["target"] != "baseline":
             (target,) = parse_targets(line["target"], head_map)
-            for site in head_map.sites:
+            for site in head_map.attention_layers:
                 edit(loaded.model, site.path, site.heads, target.in_layer(site.layer))
         settings = run["generation"][line["dataset"]]
         expected = reference(loaded, line["prompt"], settings["max_new_tokens"], settings["stop"])

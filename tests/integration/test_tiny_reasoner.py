@@ -77,7 +77,7 @@ def test_single_heads_matter_unequally() -> None:
 def test_a_head_is_switched_off_and_on_again(model: Any) -> None:
     weight = model.transformer.h[1].attn.c_proj.weight
     before = weight.clone()
-    with measure.switched_off(model, 1, 3):
+    with measure.ablate_head(model, 1, 3):
         assert torch.equal(weight[:96], before[:96])
         assert not weight[96:128].any()
     assert torch.equal(weight, before)
@@ -154,8 +154,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     monkeypatch.setattr(train, "PHASES", ((0, mix), (3, later)))
     monkeypatch.setattr(train, "REPORT_EVERY", 2)
     monkeypatch.setattr(train, "validate", lambda model, coder: {})
-    monkeypatch.setattr(train, "SPARING", later)
-    recipe = train.Recipe(steps=4, sparing_steps=2, warm_up=2, context=256)
+    monkeypatch.setattr(train, "DROPOUT_PHASE", later)
+    recipe = train.Recipe(steps=4, dropout_steps=2, warm_up=2, context=256)
     whole, coder, _ = train.train(recipe)
     reports = []
 
@@ -195,7 +195,7 @@ def test_the_script_writes_a_model_that_loads(
     finally:
         torch.set_num_threads(threads)
     measured = json.loads((out / "measured.json").read_text(encoding="utf-8"))
-    steps = 7 + train.Recipe.sparing_steps
+    steps = 7 + train.Recipe.dropout_steps
     assert (measured["steps"], measured["minutes"]) == (steps, 1.5)
     assert len(measured["heads"]["logic"]) == 16
     assert f"\n{steps} steps of Muon" in (out.parent / "MODEL_CARD.md").read_text(encoding="utf-8")

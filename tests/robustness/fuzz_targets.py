@@ -40,10 +40,10 @@ def _instrumented() -> AbstractContextManager[None]:
 with _instrumented():
     from reasoning_probe.data.datasets import load, safe_id, safe_ids
     from reasoning_probe.data.items import Item, ItemError
-    from reasoning_probe.data.prompts.prompting import Generation
-    from reasoning_probe.data.prompts.query import cut_at_stop, query
+    from reasoning_probe.data.prompts.prompting import Generation, cut_at_stop
+    from reasoning_probe.data.prompts.query import query
     from reasoning_probe.data.shards import parse_shard
-    from reasoning_probe.data.sources.records import DatasetError
+    from reasoning_probe.data.sources.base import DatasetError
     from reasoning_probe.engine.cache.store import FILE, CachedAnswer, CacheError, OutcomeCache, entries, prune
     from reasoning_probe.models.head_map import AttentionLayer, HeadMap
     from reasoning_probe.models.targets import TargetError, check_spelling, parse_targets
@@ -168,7 +168,7 @@ def fuzz_heads(data: bytes) -> None:
     names = [target.name for target in targets]
     assert names
     assert len({*names}) == len(names)
-    layers = {site.layer: site.heads for site in HEAD_MAP.sites}
+    layers = {site.layer: site.heads for site in HEAD_MAP.attention_layers}
     for target in targets:
         assert target.heads
         assert all(head < layers[layer] for layer, head in target.heads)

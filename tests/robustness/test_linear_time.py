@@ -19,9 +19,9 @@ import pytest
 
 from reasoning_probe.data.datasets import load, safe_ids
 from reasoning_probe.data.items import Item, ItemError
-from reasoning_probe.data.prompts.query import cut_at_stop
+from reasoning_probe.data.prompts.prompting import cut_at_stop
 from reasoning_probe.data.shards import parse_shard
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.models.targets import TargetError, check_spelling
 from reasoning_probe.pytest_plugin.option_types import OptionError
 from reasoning_probe.pytest_plugin.options import OPTIONS

@@ -108,7 +108,7 @@ class ForwardDriver:
         packed: PackedLinears | None = None,
     ) -> None:
         self.grows, self.forks, self.trims = grows, forks and grows, trims
-        containers = {site.block.rpartition(".")[0] for site in head_map.sites}
+        containers = {site.block.rpartition(".")[0] for site in head_map.attention_layers}
         if len(containers) != 1:
             raise Unsupported("its attention layers are not in one list")
         blocks = model.get_submodule(containers.pop())
@@ -118,7 +118,7 @@ class ForwardDriver:
         self.model, self.head_map, self.head = model, head_map, head
         self.blocks = list(blocks)
         self._cache_argument = cache_argument(model)
-        self._projections = [(site, model.get_submodule(site.path)) for site in head_map.sites]
+        self._projections = [(site, model.get_submodule(site.path)) for site in head_map.attention_layers]
         self.packed = packed or PackedLinears([], 0)
         self.stride = STRIDE if device_of(model).type == "cuda" else 1
         self.plan = PassPlan()

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from reasoning_probe.report.effects import Row, by_cell, in_layer_order, layer_of
+from reasoning_probe.report.effects import Row, by_cell, in_layer_order
 from reasoning_probe.report.figures.figure import INK, SvgFigure, new_figure
 from reasoning_probe.report.figures.measures import Measure
 from reasoning_probe.scoring.error_categories import CATEGORIES
+from reasoning_probe.utils.target_names import layer_of, part_name
 from reasoning_probe.utils.text import pluralise
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def heatmap(
             if measure.marked(row):
                 axes.plot(x, y, marker="o", markersize=min(10, 26 * cell_in), mfc="white", mec="black", mew=1.4)
         _ticks(axes, "x", columns, most=max(1, int(wide / (0.32 if columns[-1].startswith("H") else 0.42))))
-        _ticks(axes, "y", [f"L{layer}" for layer in layers], most=max(1, int(high / 0.2)))
+        _ticks(axes, "y", [part_name(layer) for layer in layers], most=max(1, int(high / 0.2)))
         axes.tick_params(length=0)
         axes.set_xticks([index - 0.5 for index in range(1, wanted)], minor=True)
         axes.set_yticks([index - 0.5 for index in range(1, len(layers))], minor=True)
@@ -147,7 +148,7 @@ def layer_bars(
         for index, layer in enumerate(layers):
             if layer in whole:
                 axes.plot(index, 100 * whole[layer], marker="D", markersize=6, mfc="#F4A300", mec=INK)
-        _ticks(axes, "x", [f"L{layer}" for layer in layers], most=16)
+        _ticks(axes, "x", [part_name(layer) for layer in layers], most=16)
         axes.set_ylabel("points")
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(axis="x", length=0)

@@ -15,6 +15,7 @@ from reasoning_probe.report.format import percent, points
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import CATEGORIES
 from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text
+from reasoning_probe.utils.target_names import part_name
 
 FOLDER = "figures"
 
@@ -63,7 +64,9 @@ class GroupFigures:
         """Return the bar chart of the layers, where there is anything to see."""
         if not any(self.means.values()) and not self.whole:
             return None
-        said = ", ".join(f"L{layer} {points(by)}" for layer, by in [*self.means.items(), *self.whole.items()][:64])
+        said = ", ".join(
+            f"{part_name(layer)} {points(by)}" for layer, by in [*self.means.items(), *self.whole.items()][:64]
+        )
         title = f"Accuracy change by layer, {self.group.dataset}"
         name = f"rp-m{self.index}b"
         return plots.layer_bars(self.means, self.whole, self.layers, name=name, title=title, description=said)

@@ -14,6 +14,7 @@ from reasoning_probe.report.format import nats, p_value, points
 from reasoning_probe.report.html.curves import curve_html
 from reasoning_probe.report.html.elements import details, figure, minus, name, note, row, table, whole
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.target_names import part_name
 from reasoning_probe.utils.text import escape, pluralise
 
 MOST_RANKED = 20
@@ -93,7 +94,7 @@ class _Panel:
         means = self.pictures.means
         rows = [
             row(
-                f"L{layer}",
+                part_name(layer),
                 *(_number(self.cells.get((layer, column))) for column in self.columns),
                 minus(points(means[layer])) if layer in means else "-",
             )
@@ -136,7 +137,8 @@ class _Panel:
         shown = {head: changes for head, changes in columns.items() if changes}
         rows = [
             row(
-                f"L{layer}", *(minus(points(changes[layer])) if layer in changes else "-" for changes in shown.values())
+                part_name(layer),
+                *(minus(points(changes[layer])) if layer in changes else "-" for changes in shown.values()),
             )
             for layer in self.layers
             if any(layer in changes for changes in shown.values())

@@ -21,7 +21,7 @@ from tests.helpers.weight_edit_oracle import edited, logprob
 def test_the_control_task_is_that_of_the_edited_model(path: str) -> None:
     model, tokenizer = build("gpt2"), Letters()
     head_map = find_heads(model)
-    site = head_map.sites[0]
+    site = head_map.attention_layers[0]
     targets = parse_targets(f"L{site.layer}H1", head_map)
     engine = Engine(model, tokenizer, head_map)
     assert isinstance(engine.path, FastPath)

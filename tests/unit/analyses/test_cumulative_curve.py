@@ -86,7 +86,7 @@ def test_a_point_is_what_edited_weights_answer(measured: Run) -> None:
     _, items = measured_items(ids, "arithmetic", len(ALL))
     assert (entry["held_out"], entry["ranked_on"], point["items"]) == (True, 20, 20)
     model, tokenizer = circuit()
-    sites = {site.layer: site for site in find_heads(model).sites}
+    sites = {site.layer: site for site in find_heads(model).attention_layers}
     for name in entry["order"][4:]:
         layer, head = int(name[1]), int(name[3])
         edit(model, sites[layer].path, sites[layer].heads, [head])

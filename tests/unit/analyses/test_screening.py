@@ -63,12 +63,12 @@ def test_estimates_are_the_slopes_of_partial_ablation(family: str, replaced: boo
     draw = torch.Generator().manual_seed(1)
     values: Replacement = {
         site.layer: torch.randn(site.heads, site.head_dim, generator=draw, dtype=torch.float64)
-        for site in head_map.sites
+        for site in head_map.attention_layers
         if replaced
     }
     (found,) = estimates(model, head_map, encoded, [values])
     assert len(found) == len(head_map)
-    for site in head_map.sites:
+    for site in head_map.attention_layers:
         for head in range(site.heads):
             instead = values[site.layer][head] if replaced else torch.zeros(1, dtype=torch.float64)
             up, down = (logprob(model, encoded, site, head, share, instead) for share in (1e-4, -1e-4))
@@ -81,7 +81,7 @@ def test_estimates_are_exact_where_the_model_is_linear() -> None:
     head_map = find_heads(model)
     item = rp.Item(question="What is 3 + 4?", answer="18", id="far")
     encoded = TokenCodec(model, tokenizer).encode(query("d", item, Generation(4, ())))
-    site = head_map.site(2)  # nothing but the unembedding comes after it
+    site = head_map.attention_layer(2)  # nothing but the unembedding comes after it
     (found,) = estimates(model, head_map, encoded, [ZERO])
     for head in range(site.heads):
         off, on = (logprob(model, encoded, site, head, share, torch.zeros(1)) for share in (1.0, 0.0))

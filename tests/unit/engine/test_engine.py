@@ -219,7 +219,7 @@ def test_mean_ablation_equals_a_constant_moved_into_the_bias() -> None:
     for target in ("L0H1", "L2H3"):
         (off,) = parse_targets(target, head_map)
         ((layer, head),) = off.heads
-        site = head_map.site(layer)
+        site = head_map.attention_layer(layer)
         seen: list[Any] = []
         projection = model.get_submodule(site.path)
         handle = projection.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0][0]))

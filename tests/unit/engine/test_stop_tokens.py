@@ -79,7 +79,7 @@ def test_a_turn_that_only_the_tokenizer_ends_is_cut_as_generate_cuts_it(family: 
     def generated(target: str, ends: list[int]) -> str:
         twin = copy.deepcopy(model)
         if target != "baseline":
-            site = find_heads(model).sites[int(target[1])]
+            site = find_heads(model).attention_layers[int(target[1])]
             edit(twin, site.path, site.heads, [int(target[3])])
         prompt = torch.tensor([ids])
         told = GenerationConfig(do_sample=False, max_new_tokens=16, eos_token_id=ends, pad_token_id=0)

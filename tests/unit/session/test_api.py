@@ -227,7 +227,7 @@ def said(cell: nbformat.NotebookNode) -> list[tuple[str, tuple[str, ...]]]:
 def test_a_head_that_a_second_model_lost_is_what_the_comparison_names() -> None:
     """The second model is the first with the weights of one head set to zero: there it has no effect any more."""
     model, tokenizer = planted()
-    site = find_heads(model).sites[1]
+    site = find_heads(model).attention_layers[1]
     asked = [name for name, answer in KNOWN.items() if answer != DEFAULT and not name.isdigit()]
     asked += [f"{first} {second}" for first in asked for second in asked][: 12 - len(asked)]
     items = [rp.Item(question=f"Is {name} an animal?", answer="yes") for name in asked]

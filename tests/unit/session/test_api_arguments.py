@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import reasoning_probe as rp
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.models.targets import Target, TargetError
 from reasoning_probe.session.arguments import ArgumentError
 from tests.helpers.planted_model import planted

@@ -101,7 +101,7 @@ def test_a_model_whose_heads_are_not_its_configs_is_refused(
 ) -> None:
     session.select(cases(session).values())
     assert len(session.head_map) == 8
-    other = HeadMap(session.head_map.sites[:1])
+    other = HeadMap(session.head_map.attention_layers[:1])
     monkeypatch.setattr("reasoning_probe.models.heads.find_heads", lambda model: other)
     with pytest.raises(HeadError, match="has other heads than its config says: they cannot be switched off reliably"):
         session.outcome(next(iter(cases(session).values())))
