@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any
 
 from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.tokenization import AblationJob, Encoded
+from reasoning_probe.engine.tokenization import AblationJob, EncodedQuery
 from reasoning_probe.models.targets import Target
 
 NAME = "control"
@@ -47,14 +47,14 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict
     if not by_ablation or not tokens:
         return None
     baselines = [engine.plain.baseline(encoded, ()) for _, encoded in asked]
-    baseline = math.fsum(known.reply.logprob for known in baselines) / tokens
+    baseline = math.fsum(known.completion.logprob for known in baselines) / tokens
     rows = []
     for ablation, targets in by_ablation.items():
         jobs = [
             AblationJob(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
             for (sentence, encoded), known in zip(asked, baselines, strict=True)
         ]
-        means = [math.fsum(logprobs) / tokens for logprobs in zip(*way.expected(jobs), strict=True)]
+        means = [math.fsum(logprobs) / tokens for logprobs in zip(*way.answer_logprobs(jobs), strict=True)]
         rows += [
             {"target": target.name, "ablation": ablation, "logprob": mean, "delta": mean - baseline}
             for target, mean in zip(targets, means, strict=True)
@@ -63,7 +63,7 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict
     return {"sentences": len(asked), "tokens": tokens, "logprob": baseline, "targets": rows}
 
 
-def _encoded(engine: Engine, sentence: str) -> Encoded:
+def _encoded(engine: Engine, sentence: str) -> EncodedQuery:
     """Return the sentence with its first token as the prompt and all others as the expected answer."""
     ids = engine.prompt_ids(sentence)[:, :MOST_TOKENS]
-    return Encoded(ids[:, :1], tuple(ids[0, 1:].tolist()), 1)
+    return EncodedQuery(ids[:, :1], tuple(ids[0, 1:].tolist()), 1)

@@ -202,7 +202,7 @@ def timed_as_curve(engine: Counting) -> Iterator[None]:
     """Count the time that passes meanwhile as the curve's, and nothing else: the engine's counts are the sweep's."""
     timing, started = vars(engine.timing).copy(), time.perf_counter()
     try:
-        with engine.counts.untouched():
+        with engine.counts.paused():
             yield
     finally:
         vars(engine.timing).update(timing)

@@ -13,7 +13,14 @@ from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.fast.path import FastPath, fast_path
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain_path import PlainPath
-from reasoning_probe.engine.tokenization import AblationJob, Baseline, ContextError, Encoded, Reply, TokenCodec
+from reasoning_probe.engine.tokenization import (
+    AblationJob,
+    Baseline,
+    Completion,
+    ContextError,
+    EncodedQuery,
+    TokenCodec,
+)
 from reasoning_probe.models.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.targets import Target
@@ -65,7 +72,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.codec = TokenCodec(self.model, self.tokenizer)
-        self.references = self.codec.fitting(self.references, self.chats)
+        self.references = self.codec.within_context(self.references, self.chats)
         self.memory = Memory(self.codec.device, self.memory_cap)
         self.plain = PlainPath(self.model, self.head_map, self.codec, self.memory)
         self.counts = self.plain.counts
@@ -94,7 +101,9 @@ class Engine:
         """
         for first in range(0, len(plan), TOGETHER):
             jobs: list[AblationJob] = []
-            asked: list[tuple[SweepRequest, Encoded, str]] = []  # of each job: its query, in tokens, and its ablation
+            asked: list[
+                tuple[SweepRequest, EncodedQuery, str]
+            ] = []  # of each job: its query, in tokens, and its ablation
             for work in plan[first : first + TOGETHER]:
                 try:
                     encoded = self.codec.encode(work.query)
@@ -104,7 +113,7 @@ class Engine:
                     yield []
                     continue
                 baseline, of_work = self._jobs(work, encoded)
-                yield [self._outcome(work.query, encoded, BASELINE, None, baseline.reply)]
+                yield [self._outcome(work.query, encoded, BASELINE, None, baseline.completion)]
                 jobs += of_work.values()
                 asked += [(work, encoded, ablation) for ablation in of_work]
             for at, replies in self._timed(jobs):
@@ -114,7 +123,7 @@ class Engine:
                     for target, reply in zip(jobs[at].targets, replies, strict=True)
                 ]
 
-    def _jobs(self, work: SweepRequest, encoded: Encoded) -> tuple[Baseline, dict[str, AblationJob]]:
+    def _jobs(self, work: SweepRequest, encoded: EncodedQuery) -> tuple[Baseline, dict[str, AblationJob]]:
         """Answer the baseline, and make a job of the targets of each ablation."""
         started = time.perf_counter()
         stop = work.query.generation.stop
@@ -130,7 +139,7 @@ class Engine:
             )
         return baseline, jobs
 
-    def _timed(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Reply]]]:
+    def _timed(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Completion]]]:
         """Yield what the way answers; judging, storing and the self-check of the way are not part of the sweep."""
         if not jobs:
             return
@@ -160,7 +169,9 @@ class Engine:
         """Return *prompt* in tokens, ``(1, tokens)``, on the model's device."""
         return torch.tensor([self.codec.ids(prompt, special_tokens)], device=self.codec.device)
 
-    def _outcome(self, query: Query, encoded: Encoded, target: str, ablation: str | None, reply: Reply) -> Outcome:
+    def _outcome(
+        self, query: Query, encoded: EncodedQuery, target: str, ablation: str | None, reply: Completion
+    ) -> Outcome:
         stop = query.generation.stop
         response = self.codec.text(reply.tokens, stop)
         truncated = self.codec.truncated(reply.tokens, stop, encoded.limit)

@@ -128,7 +128,7 @@ class ModelRunner:
                 chats=self.queries.chats,
             )
         else:
-            references = TokenCodec(loaded.model, loaded.tokenizer).fitting(references, self.queries.chats)
+            references = TokenCodec(loaded.model, loaded.tokenizer).within_context(references, self.queries.chats)
             self.engine = self._on_cluster(loaded, head_map, references, context or {"weights": fingerprint})
             context = context and self.engine.context  # that of the nodes, which compute
         self.facts = {
