@@ -67,16 +67,16 @@ class ClusterEngine:
         self._baselines: dict[Query, Baseline] = {}  # the curve asks some queries again
         self._peaks: dict[Any, int] = {}
         self._hosts: set[str] = set()
-        self.fleet = ActorPool(spec, order, given)
+        self.actor_pool = ActorPool(spec, order, given)
         try:
-            while not self.fleet.idle():
-                self.fleet.scale_up()
-                for _ in self.fleet.events():
+            while not self.actor_pool.idle():
+                self.actor_pool.scale_up()
+                for _ in self.actor_pool.events():
                     pass
         except BaseException:
             self.close()
             raise
-        self.context = self.fleet.context
+        self.context = self.actor_pool.context
 
     @property
     def device(self) -> str:
@@ -85,7 +85,7 @@ class ClusterEngine:
 
     def close(self) -> None:
         """Let the replicas go."""
-        self.fleet.close()
+        self.actor_pool.close()
 
     def facts(self) -> dict[str, Any]:
         """Return what the replicas did, in plain values, as an engine does: counts and memory are summed over them."""
@@ -96,8 +96,8 @@ class ClusterEngine:
             "replicas": len(self._peaks),
             "nodes": len(self._hosts),
             "chunks": self.chunks,
-            "lost": self.fleet.lost,
-            "notes": "; ".join(self.fleet.notes),
+            "lost": self.actor_pool.lost,
+            "notes": "; ".join(self.actor_pool.notes),
         }
 
     # -- the plan -----------------------------------------------------------------------------------------------------
@@ -109,28 +109,28 @@ class ClusterEngine:
         errors: list[ItemError] = []
 
         def take(member: PooledActor) -> Chunk | None:
-            return chunks.take(self._rows_for(member, chunks.left))
+            return chunks.take(self._rows_for(member, chunks.remaining_rows))
 
         for chunk, member, answered in self._spread(lambda: bool(chunks), take, "answer"):
             if answered is None:
-                hopeless = chunks.lost(chunk)
+                hopeless = chunks.put_back(chunk)
                 if hopeless is not None:
                     chunks.drop(hopeless)
                     errors.append(_ended(hopeless, member))
                 continue
             self._account(member, chunk, answered)
             skipped = {(skip["dataset"], skip["item"]) for skip in answered.skipped}
-            for work in chunk.works:
+            for work in chunk.requests:
                 if (work.query.dataset, work.query.item_id) in skipped:
                     chunks.drop(work.query)
-                elif answered.error and len(chunk.works) == 1:
+                elif answered.error and len(chunk.requests) == 1:
                     chunks.drop(work.query)
                     errors.append(_raised(work.query, member, answered))
             self.skipped += answered.skipped
             self._baselines |= answered.baselines
-            chunks.answered(chunk, answered.outcomes, answered.baselines)
+            chunks.complete(chunk, answered.outcomes, answered.baselines)
             if answered.error:
-                chunks.separate(work.query for work in chunk.works)
+                chunks.send_alone(work.query for work in chunk.requests)
             for batch in answered.outcomes:
                 new = {outcome.item_key for outcome in batch if outcome.target == BASELINE}
                 if not new & seen:
@@ -145,7 +145,7 @@ class ClusterEngine:
             return self._rows
         wanted = int(member.rate * CHUNK_S) if member.rate else FIRST_ROWS
         wanted = max(wanted, LEAST_ROWS.get(self.device, 1))
-        share = -(-left // (SHARES * len(self.fleet.members)))
+        share = -(-left // (SHARES * len(self.actor_pool.actors)))
         return max(min(wanted, share), wanted // 20, 1)
 
     def _account(self, member: PooledActor, chunk: Chunk, answered: ChunkResult) -> None:
@@ -168,7 +168,7 @@ class ClusterEngine:
 
         ``None`` where there are no variants, or no cluster any more: outcomes are worth more than the control task.
         """
-        size = max(1, -(-len(variants) // max(1, len(self.fleet.members))))
+        size = max(1, -(-len(variants) // max(1, len(self.actor_pool.actors))))
         parts = [tuple(variants[at : at + size]) for at in range(0, len(variants), size)]
         waiting, unfinished = list(parts), set(parts)
         found: list[dict[str, Any]] = []
@@ -189,7 +189,7 @@ class ClusterEngine:
                 if task is not None:
                     found.append(task)
         except ClusterError as error:
-            self.fleet.notes.append(str(error))
+            self.actor_pool.notes.append(str(error))
             return None
         merged = merged_control(found)
         if merged is None:
@@ -228,19 +228,19 @@ class ClusterEngine:
         What an earlier call, whose caller went away, had sent is received and forgotten.
         """
         sent: set[int] = set()
-        fleet = self.fleet
+        actor_pool = self.actor_pool
         while unfinished():
-            fleet.scale_up()
-            for member in fleet.idle():
+            actor_pool.scale_up()
+            for member in actor_pool.idle():
                 task = take(member)
                 if task is None:
                     break
                 sent.add(id(task))
-                fleet.ask(member, method, task, task)
-            for event in list(fleet.events()):
+                actor_pool.submit(member, method, task, task)
+            for event in list(actor_pool.events()):
                 if id(event.task) in sent:
                     sent.discard(id(event.task))
-                    yield event.task, event.member, event.result
+                    yield event.task, event.actor, event.result
 
 
 def _raised(query: Query, member: PooledActor, answered: ChunkResult) -> ItemError:

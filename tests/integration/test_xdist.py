@@ -91,16 +91,16 @@ def test_another_worker_takes_over_from_one_that_dies(project: Project) -> None:
 
 
 RAISES_AT_ONE = """
-from reasoning_probe.engine.plain_path import Plain
+from reasoning_probe.engine.plain_path import PlainPath
 
-baseline = Plain.baseline
+baseline = PlainPath.baseline
 
 def raising(self, encoded, stop):
     if encoded.prompt.shape[1] == {length}:
         raise RuntimeError("the model raised")
     return baseline(self, encoded, stop)
 
-Plain.baseline = raising
+PlainPath.baseline = raising
 """
 
 
