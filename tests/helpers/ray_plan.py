@@ -42,7 +42,9 @@ def replica_config(**changes: Any) -> ReplicaConfig:
 
 
 def by_case(outcomes: list[Outcome]) -> dict[tuple[str, ...], Outcome]:
-    cases = {(outcome.item, outcome.target, str(outcome.ablation)): outcome for outcome in outcomes}
+    cases: dict[tuple[str, ...], Outcome] = {
+        (outcome.item, outcome.target, str(outcome.ablation)): outcome for outcome in outcomes
+    }
     assert len(cases) == len(outcomes)  # none twice
     return cases
 

@@ -281,7 +281,7 @@ class RowChunk:
 def read_tokens(
     wanted: Sequence[int], margins: Sequence[float], rivals: Sequence[int], logits: Tensor
 ) -> tuple[list[int], list[float], bool]:
-    """Return a row's tokens up to the first that is not *wanted*, the lead of each, and whether there is such a one.
+    """Return a row's tokens up to the first that is not *wanted*, the lead of each, and whether there is one.
 
     *margins* are the leads of the wanted tokens over the best other ones, the *rivals*; *logits* is
     ``(tokens, vocabulary)``.
