@@ -28,7 +28,7 @@ from reasoning_probe.engine.fast import decoding, verification
 from reasoning_probe.engine.fast.path import FastPath
 from reasoning_probe.engine.fast.verification import Row
 from reasoning_probe.engine.plain_path import NOISE_MARGIN, last_near_tie
-from reasoning_probe.engine.tokenization import AblationJob, Reply
+from reasoning_probe.engine.tokenization import AblationJob, Completion
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head
@@ -50,22 +50,22 @@ def watched(leads: Leads) -> Iterator[None]:
         seen.clear()
         result = run()
         for row, of_row in zip(rows, seen, strict=True):  # the engine looks at the rows in their order
-            if row.place >= 0:  # canaries are nobody's answer
+            if not row.is_canary:  # canaries are nobody's answer
                 leads.setdefault(id(row), []).extend(of_row)
         return result
 
     def compare(chunk: Any, *args: Any, plain: Any = verification.RowChunk._compare) -> Any:
         return keep(list(chunk.rows), lambda: plain(chunk, *args))
 
-    def note(best: Any, strays: Any, codec: Any, noise: float, plain: Any = decoding.note) -> Any:
-        unfinished = [stray.row for stray in strays if not stray.ended(codec)]
-        return keep(unfinished, lambda: plain(best, strays, codec, noise))
+    def append_tokens(best: Any, rows: Any, codec: Any, noise: float, plain: Any = decoding.append_tokens) -> Any:
+        unfinished = [diverged.row for diverged in rows if not diverged.ended(codec)]
+        return keep(unfinished, lambda: plain(best, rows, codec, noise))
 
     with (
         mock.patch.object(verification, "last_near_tie", look),
         mock.patch.object(decoding, "last_near_tie", look),
         mock.patch.object(verification.RowChunk, "_compare", compare),
-        mock.patch.object(decoding, "note", note),
+        mock.patch.object(decoding, "append_tokens", append_tokens),
     ):
         yield
 
@@ -85,14 +85,14 @@ def main() -> None:
     engine = Engine(loaded.model, loaded.tokenizer, head_map)
     if not isinstance(engine.path, FastPath):
         raise SystemExit(f"the fast path does not take this model: {engine.why}")
-    engine.path.pools = False  # so that each row passes through one place of verification
+    engine.path.pools_queries = False  # so that each row passes through one place of verification
     jobs = jobs_of(engine, queries(options.items, options.new_tokens), targets)
     leads: Leads = {}
     moved: list[float] = []
     rows = other = 0
     dice = random.Random(0)
 
-    def reply(path: FastPath, row: Row, job: AblationJob) -> Reply:
+    def completion(path: FastPath, row: Row, job: AblationJob) -> Completion:
         nonlocal rows, other
         if row.near_tie or dice.random() < options.rows / len(targets):
             (alone,), best = engine.plain._generate(job.encoded, job.stop, [row.target])
@@ -104,9 +104,9 @@ def main() -> None:
             else:
                 other += 1
         leads.pop(id(row))
-        return Reply(tuple(row.tokens), row.logprob)
+        return Completion(tuple(row.tokens), row.logprob)
 
-    with watched(leads), mock.patch.object(FastPath, "_reply", reply):
+    with watched(leads), mock.patch.object(FastPath, "_completion", completion):
         list(engine.path.answer(jobs))
     found = torch.tensor(moved, dtype=torch.float64)
     result = {

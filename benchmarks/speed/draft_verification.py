@@ -78,13 +78,13 @@ def pass_seconds(driver: ForwardDriver) -> dict[int, float]:
     found = {}
     with torch.inference_mode(), driver.driving():
         for rows in (1, 4, 16, 64, 256, 1024):
-            slots, each = KVCache(len(driver.blocks), BEHIND + 1, rows=rows), []
+            kv_cache, each = KVCache(len(driver.blocks), BEHIND + 1, rows=rows), []
             ids = torch.ones(rows, BEHIND, dtype=torch.long, device=next(driver.model.parameters()).device)
-            driver.run(ids, slots, PassPlan(logits_at=slice(-1, None)))
-            slots.length = BEHIND
+            driver.run(ids, kv_cache, PassPlan(logits_at=slice(-1, None)))
+            kv_cache.length = BEHIND
             for _ in range(5):
                 started = time.perf_counter()
-                driver.run(ids[:, :1], slots, PassPlan())
+                driver.run(ids[:, :1], kv_cache, PassPlan())
                 each.append(time.perf_counter() - started)
             found[rows] = statistics.median(each)
     return found

@@ -67,7 +67,7 @@ class Work:
 def projections(driver: ForwardDriver) -> list[nn.Module]:
     """Return the projections of the layers and the vocabulary projection."""
     inside = [module for block in driver.blocks for module in block.modules()]
-    return [module for module in (*inside, driver.head) if isinstance(module, nn.Linear | Conv1D)]
+    return [module for module in (*inside, driver.lm_head) if isinstance(module, nn.Linear | Conv1D)]
 
 
 @contextmanager
@@ -75,12 +75,12 @@ def counting(driver: ForwardDriver, work: Work) -> Iterator[None]:
     """Count the matrix products of every pass that *driver* runs, and time the passes."""
     run, current = driver.run, work.verification
 
-    def timed(ids: Any, slots: Any, plan: PassPlan, **places: Any) -> Any:
+    def timed(ids: Any, kv_cache: Any, plan: PassPlan, **positions: Any) -> Any:
         nonlocal current
-        verifies = bool(plan.entries) or plan.record is not None
+        verifies = bool(plan.layer_inputs) or plan.record is not None
         current = work.verification if verifies else work.decoding
         started = time.perf_counter()
-        output = run(ids, slots, plan, **places)
+        output = run(ids, kv_cache, plan, **positions)
         if ids.device.type == "cuda":
             torch.cuda.synchronize()
         current.seconds += time.perf_counter() - started
@@ -88,7 +88,7 @@ def counting(driver: ForwardDriver, work: Work) -> Iterator[None]:
 
     def count(module: Any, args: Any, output: Any) -> None:
         flops = 2.0 * module.weight.numel() * (args[0].numel() // args[0].shape[-1])
-        if module is driver.head:
+        if module is driver.lm_head:
             current.vocabulary_flops += flops
         else:
             current.layer_flops += flops
@@ -152,7 +152,7 @@ def breakdown(driver: ForwardDriver, call: Callable[[], Any]) -> dict[str, float
         nonlocal vocabulary
         vocabulary += time.perf_counter() - started
 
-    handles = [driver.head.register_forward_pre_hook(before), driver.head.register_forward_hook(after)]
+    handles = [driver.lm_head.register_forward_pre_hook(before), driver.lm_head.register_forward_hook(after)]
     begun = time.perf_counter()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
         call()

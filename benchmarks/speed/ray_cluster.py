@@ -111,9 +111,9 @@ def main() -> None:
         started = time.perf_counter()
         cluster = ClusterEngine(ClusterSpec(nodes.address), order)
         result[f"first_replica_of_{replicas}_s"] = time.perf_counter() - started
-        while len(cluster.fleet.idle()) < replicas:
-            cluster.fleet.grow()
-            list(cluster.fleet.events())
+        while len(cluster.actor_pool.idle()) < replicas:
+            cluster.actor_pool.scale_up()
+            list(cluster.actor_pool.events())
         swept(cluster, plan[: 4 * replicas])  # each replica checks its fast path at its first chunk
         for _ in range(given.repeats):
             if replicas == 1:

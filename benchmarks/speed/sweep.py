@@ -34,7 +34,7 @@ from benchmarks.speed.pass_accounting import Phase, Work, breakdown, counting, m
 from benchmarks.workloads import jobs_of, queries
 from reasoning_probe.engine.engine import Engine
 from reasoning_probe.engine.plain_path import NOISE_MARGIN, PlainPath
-from reasoning_probe.engine.tokenization import AblationJob, Reply
+from reasoning_probe.engine.tokenization import AblationJob, Completion
 from reasoning_probe.models import loading
 from reasoning_probe.models.ablation import ablate
 from reasoning_probe.models.heads import find_heads
@@ -67,7 +67,9 @@ def batched(plain: PlainPath, encoded: Any, stop: tuple[str, ...], targets: Sequ
     """Return every target's tokens from one ``generate`` with a mask per row."""
     ids = encoded.prompt.expand(len(targets), -1)
     with torch.inference_mode(), ablate(plain.model, plain.head_map, targets):
-        out = plain.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **plain.arguments(encoded, stop))
+        out = plain.model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), **plain.generate_arguments(encoded, stop)
+        )
     return [plain.codec.cut(row, stop) for row in out[:, ids.shape[1] :].tolist()]
 
 
@@ -171,7 +173,7 @@ def figures(phase: Phase, rates: dict[int, dict[str, float]]) -> dict[str, Any]:
 def compare(
     engine: Engine,
     job: AblationJob,
-    replies: Sequence[Reply],
+    replies: Sequence[Completion],
     dice: random.Random,
     cases: int,
     naive: Sample,
@@ -181,7 +183,7 @@ def compare(
     differing = 0
     for place in dice.sample(range(len(job.targets)), min(cases, len(job.targets))):
         started = time.perf_counter()
-        tokens = engine.plain.alone(job, job.targets[place])
+        tokens = engine.plain.generate_alone(job, job.targets[place])
         naive.add(time.perf_counter() - started)
         differing += tokens != replies[place].tokens
     started = time.perf_counter()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.engine.tokenization import Encoded
+from reasoning_probe.engine.tokenization import EncodedQuery
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.head_map import AttentionLayer, HeadError, HeadMap
 from reasoning_probe.models.hooks import hooks
@@ -24,7 +24,9 @@ Estimates = dict[tuple[int, int], float]
 """By (layer, head), the estimated change of the expected answer's log-probability, in nats."""
 
 
-def estimates(model: Any, head_map: HeadMap, encoded: Encoded, replacements: Sequence[Replacement]) -> list[Estimates]:
+def estimates(
+    model: Any, head_map: HeadMap, encoded: EncodedQuery, replacements: Sequence[Replacement]
+) -> list[Estimates]:
     """Return what switching off each head would do to the query *encoded*, for each of *replacements*.
 
     One forward pass and one backward pass, whatever their number. Raises

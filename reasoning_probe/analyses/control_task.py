@@ -13,7 +13,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.engine.protocol import Engine
-from reasoning_probe.engine.tokenization import AblationJob, Encoded
+from reasoning_probe.engine.tokenization import AblationJob, EncodedQuery
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.summary import merged_control
 
@@ -66,14 +66,14 @@ class ControlTask:
         if not by_ablation or not tokens:
             return None
         baselines = [engine.plain.baseline(encoded, ()) for _, encoded in texts]
-        baseline = math.fsum(known.reply.logprob for known in baselines) / tokens
+        baseline = math.fsum(known.completion.logprob for known in baselines) / tokens
         rows = []
         for ablation, targets in by_ablation.items():
             jobs = [
                 AblationJob(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
                 for (sentence, encoded), known in zip(texts, baselines, strict=True)
             ]
-            means = [math.fsum(logprobs) / tokens for logprobs in zip(*path.expected(jobs), strict=True)]
+            means = [math.fsum(logprobs) / tokens for logprobs in zip(*path.answer_logprobs(jobs), strict=True)]
             rows += [
                 {"target": target.name, "ablation": ablation, "logprob": mean, "delta": mean - baseline}
                 for target, mean in zip(targets, means, strict=True)
@@ -95,7 +95,7 @@ class ControlTask:
         return merged | {"targets": [rows[target.name, ablation] for target, ablation in self.variants]}
 
 
-def _encoded(engine: LocalEngine, sentence: str) -> Encoded:
+def _encoded(engine: LocalEngine, sentence: str) -> EncodedQuery:
     """Return the sentence with its first token as the prompt and all others as the expected answer."""
     ids = engine.prompt_ids(sentence)[:, :MOST_TOKENS]  # (1, tokens)
-    return Encoded(ids[:, :1], tuple(ids[0, 1:].tolist()), 1)
+    return EncodedQuery(ids[:, :1], tuple(ids[0, 1:].tolist()), 1)

@@ -108,28 +108,28 @@ class ClusterEngine:
         errors: list[ItemError] = []
 
         def take(member: PooledActor) -> Chunk | None:
-            return chunks.take(self._rows_for(member, chunks.left))
+            return chunks.take(self._rows_for(member, chunks.remaining_rows))
 
         for chunk, member, answered in self._spread(lambda: bool(chunks), take, "answer"):
             if answered is None:
-                hopeless = chunks.lost(chunk)
+                hopeless = chunks.put_back(chunk)
                 if hopeless is not None:
                     chunks.drop(hopeless)
                     errors.append(_ended(hopeless, member))
                 continue
             self._account(member, chunk, answered)
             skipped = {(skip["dataset"], skip["item"]) for skip in answered.skipped}
-            for request in chunk.works:
+            for request in chunk.requests:
                 if (request.query.dataset, request.query.item_id) in skipped:
                     chunks.drop(request.query)
-                elif answered.error and len(chunk.works) == 1:
+                elif answered.error and len(chunk.requests) == 1:
                     chunks.drop(request.query)
                     errors.append(_raised(request.query, member, answered))
             self.skipped += answered.skipped
             self._baselines |= answered.baselines
-            chunks.answered(chunk, answered.outcomes, answered.baselines)
+            chunks.complete(chunk, answered.outcomes, answered.baselines)
             if answered.error:
-                chunks.separate(request.query for request in chunk.works)
+                chunks.send_alone(request.query for request in chunk.requests)
             for batch in answered.outcomes:
                 new = {outcome.item_key for outcome in batch if outcome.target == BASELINE}
                 if not new & seen:
@@ -144,7 +144,7 @@ class ClusterEngine:
             return self._rows
         wanted = int(member.rate * CHUNK_S) if member.rate else FIRST_ROWS
         wanted = max(wanted, LEAST_ROWS.get(self.device, 1))
-        share = -(-left // (SHARES * len(self.actor_pool.members)))
+        share = -(-left // (SHARES * len(self.actor_pool.actors)))
         return max(min(wanted, share), wanted // 20, 1)
 
     def _account(self, member: PooledActor, chunk: Chunk, answered: ChunkResult) -> None:
@@ -180,7 +180,7 @@ class ClusterEngine:
 
     def _results(self, analysis: Analysis[Result]) -> Iterator[Result]:
         """Yield the results of the parts of *analysis* as they come in."""
-        parts = analysis.split(max(1, len(self.actor_pool.members)))
+        parts = analysis.split(max(1, len(self.actor_pool.actors)))
         waiting, unfinished = list(parts), {id(part) for part in parts}
         losses: Counter[int] = Counter()
         for part, _, answer in self._spread(
@@ -202,7 +202,7 @@ class ClusterEngine:
     @contextmanager
     def aside(self, timing: str) -> Iterator[None]:
         """While open, count nothing but the seconds, and those under *timing*."""
-        with self.timing.only(timing), self.counts.untouched():
+        with self.timing.only(timing), self.counts.paused():
             yield
 
     # -- sending and receiving ----------------------------------------------------------------------------------------
@@ -223,11 +223,11 @@ class ClusterEngine:
                 if task is None:
                     break
                 sent.add(id(task))
-                pool.ask(member, method, task, task)
+                pool.submit(member, method, task, task)
             for event in list(pool.events()):
                 if id(event.task) in sent:
                     sent.discard(id(event.task))
-                    yield event.task, event.member, event.result
+                    yield event.task, event.actor, event.result
 
 
 def _raised(query: Query, member: PooledActor, answered: ChunkResult) -> ItemError:

@@ -15,7 +15,14 @@ from reasoning_probe.engine.fast.path import FastPath, fast_path
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain_path import PlainPath
 from reasoning_probe.engine.protocol import Analysis, Result, SweepRequest, Timing
-from reasoning_probe.engine.tokenization import AblationJob, Baseline, ContextError, Encoded, Reply, TokenCodec
+from reasoning_probe.engine.tokenization import (
+    AblationJob,
+    Baseline,
+    Completion,
+    ContextError,
+    EncodedQuery,
+    TokenCodec,
+)
 from reasoning_probe.models.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.results.answer import Answer
@@ -47,7 +54,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.codec = TokenCodec(self.model, self.tokenizer)
-        self.references = self.codec.fitting(self.references, self.chats)
+        self.references = self.codec.within_context(self.references, self.chats)
         self.memory = Memory(self.codec.device, self.memory_cap)
         self.plain = PlainPath(self.model, self.head_map, self.codec, self.memory)
         self.counts = self.plain.counts
@@ -76,7 +83,7 @@ class Engine:
         """
         for first in range(0, len(requests), TOGETHER):
             jobs: list[AblationJob] = []
-            queries: list[tuple[Query, Encoded, str]] = []  # of each job, with its tokens and its ablation
+            queries: list[tuple[Query, EncodedQuery, str]] = []  # of each job, with its tokens and its ablation
             for request in requests[first : first + TOGETHER]:
                 query = request.query
                 try:
@@ -86,7 +93,7 @@ class Engine:
                     yield []
                     continue
                 baseline, by_ablation = self._jobs(request, encoded)
-                yield [self._answer(query, encoded, BASELINE, None, baseline.reply)]
+                yield [self._answer(query, encoded, BASELINE, None, baseline.completion)]
                 jobs += by_ablation.values()
                 queries += [(query, encoded, ablation) for ablation in by_ablation]
             for index, replies in self._timed(jobs):
@@ -103,13 +110,13 @@ class Engine:
     @contextmanager
     def aside(self, timing: str) -> Iterator[None]:
         """While open, count nothing but the seconds, and those under *timing*."""
-        with self.timing.only(timing), self.counts.untouched():
+        with self.timing.only(timing), self.counts.paused():
             yield
 
     def close(self) -> None:
         """Do nothing: the model is the caller's."""
 
-    def _jobs(self, request: SweepRequest, encoded: Encoded) -> tuple[Baseline, dict[str, AblationJob]]:
+    def _jobs(self, request: SweepRequest, encoded: EncodedQuery) -> tuple[Baseline, dict[str, AblationJob]]:
         """Answer the baseline, and make a job of the targets of each ablation."""
         started = time.perf_counter()
         stop = request.query.generation.stop
@@ -129,7 +136,7 @@ class Engine:
             )
         return baseline, jobs
 
-    def _timed(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Reply]]]:
+    def _timed(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Completion]]]:
         """Yield the replies to each job with its index; storing and the path's self-check are not part of the sweep."""
         if not jobs:
             return
@@ -159,7 +166,9 @@ class Engine:
         """Return *prompt* in tokens, ``(1, tokens)``, on the model's device."""
         return torch.tensor([self.codec.ids(prompt, special_tokens)], device=self.codec.device)
 
-    def _answer(self, query: Query, encoded: Encoded, target: str, ablation: str | None, reply: Reply) -> Answer:
+    def _answer(
+        self, query: Query, encoded: EncodedQuery, target: str, ablation: str | None, reply: Completion
+    ) -> Answer:
         stop = query.generation.stop
         return Answer(
             query=query,

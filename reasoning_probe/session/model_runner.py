@@ -168,7 +168,7 @@ class ModelRunner:
             pickled=settings.pickled,
             memory=settings.memory,
             seed=settings.seed,
-            references=TokenCodec(loaded.model, loaded.tokenizer).fitting(self.queries.references(), chats),
+            references=TokenCodec(loaded.model, loaded.tokenizer).within_context(self.queries.references(), chats),
             chats=chats,
             head_map=head_map,
             context=context,

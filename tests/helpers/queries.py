@@ -1,4 +1,4 @@
-"""A model, what is asked of it, and a store of what it said."""
+"""A model, the queries to answer on it, and the store of its outcomes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SKY = Item(question="What colour is the sky?", answer="blue", id="sky")
 GRASS = Item(question="What colour is the grass?", answer="green", id="grass")
 
 
-class Asked:
-    """A model, what is asked of it, and how; each test changes one thing."""
+class Scenario:
+    """A model, the queries to answer on it, and how; each test changes one thing."""
 
     def __init__(self) -> None:
         self.model, self.tokenizer = planted()
@@ -41,7 +41,7 @@ class Asked:
     def run(self, folder: Path) -> tuple[list[Outcome], int, list[str]]:
         """Return the outcomes, how many of them were computed, and the notes of the store."""
         head_map = find_heads(self.model)
-        references = self.references or [asked.prompt for asked in self.queries()]
+        references = self.references or [query.prompt for query in self.queries()]
         engine = Engine(self.model, self.tokenizer, head_map, {"colours": references})
         computed = 0
 
@@ -55,11 +55,11 @@ class Asked:
         context = key.model_context(self.model, self.tokenizer, weights.fingerprint(self.model))
         assert context is not None
         store = OutcomeCache(folder, fresh=self.fresh)
-        off = tuple((target, self.ablation) for target in parse_targets(self.targets, head_map))
+        ablated = tuple((target, self.ablation) for target in parse_targets(self.targets, head_map))
         outcomes = [
             answer.judged(judge_answer(answer))
             for batch in cached_engine.CachedEngine(engine, store, context).run(
-                [SweepRequest(asked, off) for asked in self.queries()]
+                [SweepRequest(query, ablated) for query in self.queries()]
             )
             for answer in batch
         ]

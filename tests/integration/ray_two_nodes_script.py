@@ -62,14 +62,14 @@ def lost_and_added(session: ProbeSession, nodes: Nodes, second: Any) -> dict[str
     session.sweep([])
     cluster: Any = session.engine
     cluster._rows = 3
-    while len(cluster.fleet.idle()) < 2:  # both nodes work before one of them is lost
-        cluster.fleet.grow()
-        list(cluster.fleet.events())
-    first_two = {member.node for member in cluster.fleet.members}
+    while len(cluster.actor_pool.idle()) < 2:  # both nodes work before one of them is lost
+        cluster.actor_pool.scale_up()
+        list(cluster.actor_pool.events())
+    first_two = {actor.node for actor in cluster.actor_pool.actors}
     killed_at = batches = 0
     for _ in session._run([case for item in session.items for case in session._by_item[item]]):
         batches += 1
-        working = any(member.node == second.node_id and member.stage == "busy" for member in cluster.fleet.members)
+        working = any(actor.node == second.node_id and actor.stage == "busy" for actor in cluster.actor_pool.actors)
         if not killed_at and batches >= 20 and working and second.node_id in cluster._hosts:
             nodes.remove_node(second, allow_graceful=False)
             nodes.add_node(num_cpus=1)

@@ -58,8 +58,8 @@ def test_nothing_is_settled_alone_for_a_log_probability(monkeypatch: pytest.Monk
     assert isinstance(engine.path, FastPath)
     monkeypatch.setattr(plain_path, "NOISE_MARGIN", 1e9)  # every row is too close to call
     asked: list[str] = []
-    alone = engine.plain.alone
-    monkeypatch.setattr(engine.plain, "alone", lambda *about: asked.append(about[1].name) or alone(*about))
+    alone = engine.plain.generate_alone
+    monkeypatch.setattr(engine.plain, "generate_alone", lambda *about: asked.append(about[1].name) or alone(*about))
     found = control_task(engine, [(target, "zero") for target in parse_targets("L0H0,L1H1", head_map)])
     assert found is not None
     assert len(found["targets"]) == 2

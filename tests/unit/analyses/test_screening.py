@@ -15,7 +15,7 @@ from reasoning_probe.analyses.screening import evenly_spaced, screen, select_hea
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.tokenization import Encoded, TokenCodec
+from reasoning_probe.engine.tokenization import EncodedQuery, TokenCodec
 from reasoning_probe.models.ablation import ZERO, Replacement
 from reasoning_probe.models.head_map import AttentionLayer, HeadError
 from reasoning_probe.models.heads import find_heads
@@ -35,7 +35,7 @@ QUERY = query("items", rp.Item(question="5 + 3?", answer="8 a", id="q"), Generat
 
 
 def logprob(
-    model: Any, encoded: Encoded, site: AttentionLayer, head: int, share: float, instead: torch.Tensor
+    model: Any, encoded: EncodedQuery, site: AttentionLayer, head: int, share: float, instead: torch.Tensor
 ) -> float:
     """The expected answer's log-probability with *share* of a head's output replaced, by a hook of our own."""
     answer = torch.tensor([encoded.answer])
