@@ -46,6 +46,7 @@ TOOLS = {
     "pip",
     "pre-commit",
     "ruff",
+    "sphinx-build",
     "tox",
     "twine",
 }
@@ -261,6 +262,11 @@ def test_benchmarks_have_the_options_that_are_named(
     assert options_of(" ".join(words)) <= options_of(output.getvalue()), snippet
 
 
+@pytest.mark.parametrize(("snippet", "words"), of("python"), ids=ident)
+def test_scripts_that_are_run_exist(snippet: Snippet, words: list[str]) -> None:
+    assert (ROOT / words[0]).is_file(), snippet
+
+
 @pytest.mark.parametrize(("snippet", "words"), of("pip"), ids=ident)
 def test_what_pip_is_asked_to_install_is_there(snippet: Snippet, words: list[str]) -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
@@ -317,6 +323,31 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.S)):
         if "://" not in target and not target.startswith("mailto:"):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+FOLDERS = "reasoning_probe", "tests", "docs", "benchmarks", "training", "examples", "probes", ".ci", ".github"
+CODE = re.compile(r"`([\w./-]+(?:/|\.(?:py|md|json|jsonl|ini|toml|txt|cff|yml)))`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_the_repository_that_are_named_exist(page: Path) -> None:
+    for path in CODE.findall(page.read_text(encoding="utf-8")):
+        assert path.split("/")[0] not in FOLDERS or (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+def test_files_that_contributors_are_sent_to_exist() -> None:
+    """In the table of what to change where, a path starts in its column's folder, or in that of the path before it."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[2:4] for row in text.partition("| to change |")[2].partition("\n\n")[0].splitlines()[2:]]
+    assert len(rows) > 15
+    for row in rows:
+        for cell, start in zip(row, ("reasoning_probe", "tests/unit"), strict=True):
+            folder = ROOT / start
+            for path in CODE.findall(cell):
+                tops = folder, ROOT / start, ROOT
+                named = next((top / path for top in tops if (top / path).exists()), None)
+                assert named is not None, f"CONTRIBUTING.md names {path}"
+                folder = named if named.is_dir() else named.parent
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
