@@ -20,9 +20,9 @@ PACKAGE = DOCS.parent / "reasoning_probe"
 
 OPTIONS_HEAD = """# Options
 
-This page is made from the parser by `python docs/tools/generate.py`. Every option has an ini twin, for
-`[tool.pytest.ini_options]` or `pytest.ini`; the command line overrides the ini file. In the ini file a flag takes
-`true`, and an option that may be given several times takes one value a line.
+This page is made from the parser by `python docs/tools/generate.py`. Every option can also be set in the ini file,
+`[tool.pytest.ini_options]` or `pytest.ini`, under the name in the last column; the command line overrides the ini file.
+There a flag takes `true`, and an option that may be given several times takes one value a line.
 
 | option | meaning | ini |
 | --- | --- | --- |
