@@ -41,10 +41,10 @@ def estimates(
             logprob = logs.gather(-1, answer[..., None]).sum()
             gradients = torch.autograd.grad(logprob, list(taps.values()), allow_unused=True)
     except Exception as error:  # quantised layers and kernels of a family's own raise whatever they like
-        said = " ".join(str(error).split())[:120]
+        message = " ".join(str(error).split())[:120]
         raise HeadError(
             f"{type(model).__name__}: its heads cannot be screened, since taking gradients failed"
-            f" ({type(error).__name__}: {said}): run it without --probe-screen"
+            f" ({type(error).__name__}: {message}): run it without --probe-screen"
         ) from error
     slopes = dict(zip(taps, gradients, strict=True))
     return [
@@ -62,9 +62,9 @@ def _changes(site: AttentionLayer, output: Tensor, slope: Tensor | None, replace
     if slope is None:  # nothing that the answer depends on
         return [0.0] * site.heads
     split = (-1, site.heads, site.head_dim)  # (tokens, heads, head_dim)
-    said = output.detach().view(split).double()
+    head_outputs = output.detach().view(split).double()
     instead = replacement.get(site.layer)
-    change = -said if instead is None else instead.double() - said
+    change = -head_outputs if instead is None else instead.double() - head_outputs
     return [float(value) for value in (slope.view(split).double() * change).sum((0, 2))]
 
 

@@ -91,10 +91,10 @@ class ChunkQueue:
         self._in_flight += 1
         return Chunk(tuple(requests), baselines)
 
-    def complete(self, chunk: Chunk, outcomes: Sequence[Sequence[Answer]], baselines: Mapping[Query, Baseline]) -> None:
-        """Record the result of a chunk, whole or partial: rows that are not in *outcomes* are put back."""
+    def complete(self, chunk: Chunk, answers: Sequence[Sequence[Answer]], baselines: Mapping[Query, Baseline]) -> None:
+        """Record the result of a chunk, whole or partial: rows that are not in *answers* are put back."""
         self._in_flight -= 1
-        done = {outcome.key for batch in outcomes for outcome in batch if outcome.ablation is not None}
+        done = {answer.key for batch in answers for answer in batch if answer.ablation is not None}
         for request in chunk.requests:
             query = request.query
             self._losses.pop(_key(query), None)

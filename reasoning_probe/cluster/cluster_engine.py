@@ -53,10 +53,10 @@ class ClusterEngine:
     """
 
     def __init__(
-        self, spec: ClusterSpec, order: ReplicaConfig, given: Any = None, *, chunk_rows: int | None = None
+        self, spec: ClusterSpec, config: ReplicaConfig, model: Any = None, *, chunk_rows: int | None = None
     ) -> None:
-        self.references: Mapping[str, Sequence[str]] = order.references
-        self.seed = order.seed
+        self.references: Mapping[str, Sequence[str]] = config.references
+        self.seed = config.seed
         self.skipped: list[dict[str, str]] = []
         self.timing = Timing()
         self.counts = Counts()
@@ -66,7 +66,7 @@ class ClusterEngine:
         self._baselines: dict[Query, Baseline] = {}  # the curve asks some queries again
         self._peaks: dict[Any, int] = {}
         self._hosts: set[str] = set()
-        self.actor_pool = ActorPool(spec, order, given)
+        self.actor_pool = ActorPool(spec, config, model)
         try:
             while not self.actor_pool.idle():
                 self.actor_pool.scale_up()
@@ -107,58 +107,58 @@ class ClusterEngine:
         seen: set[ItemKey] = set()  # items whose baseline was yielded
         errors: list[ItemError] = []
 
-        def take(member: PooledActor) -> Chunk | None:
-            return chunks.take(self._rows_for(member, chunks.remaining_rows))
+        def take(actor: PooledActor) -> Chunk | None:
+            return chunks.take(self._rows_for(actor, chunks.remaining_rows))
 
-        for chunk, member, answered in self._spread(lambda: bool(chunks), take, "answer"):
-            if answered is None:
+        for chunk, actor, result in self._spread(lambda: bool(chunks), take, "answer"):
+            if result is None:
                 hopeless = chunks.put_back(chunk)
                 if hopeless is not None:
                     chunks.drop(hopeless)
-                    errors.append(_ended(hopeless, member))
+                    errors.append(_ended(hopeless, actor))
                 continue
-            self._account(member, chunk, answered)
-            skipped = {(skip["dataset"], skip["item"]) for skip in answered.skipped}
+            self._account(actor, chunk, result)
+            skipped = {(skip["dataset"], skip["item"]) for skip in result.skipped}
             for request in chunk.requests:
                 if (request.query.dataset, request.query.item_id) in skipped:
                     chunks.drop(request.query)
-                elif answered.error and len(chunk.requests) == 1:
+                elif result.error and len(chunk.requests) == 1:
                     chunks.drop(request.query)
-                    errors.append(_raised(request.query, member, answered))
-            self.skipped += answered.skipped
-            self._baselines |= answered.baselines
-            chunks.complete(chunk, answered.outcomes, answered.baselines)
-            if answered.error:
+                    errors.append(_raised(request.query, actor, result))
+            self.skipped += result.skipped
+            self._baselines |= result.baselines
+            chunks.complete(chunk, result.answers, result.baselines)
+            if result.error:
                 chunks.send_alone(request.query for request in chunk.requests)
-            for batch in answered.outcomes:
-                new = {outcome.item_key for outcome in batch if outcome.target == BASELINE}
+            for batch in result.answers:
+                new = {answer.item_key for answer in batch if answer.target == BASELINE}
                 if not new & seen:
                     seen |= new
                     yield batch
         if errors:
             raise errors[0]
 
-    def _rows_for(self, member: PooledActor, left: int) -> int:
+    def _rows_for(self, actor: PooledActor, left: int) -> int:
         """Return how many rows to send: some seconds' worth, and less towards the end."""
         if self._rows is not None:
             return self._rows
-        wanted = int(member.rate * CHUNK_S) if member.rate else FIRST_ROWS
+        wanted = int(actor.rate * CHUNK_S) if actor.rate else FIRST_ROWS
         wanted = max(wanted, LEAST_ROWS.get(self.device, 1))
         share = -(-left // (SHARES * len(self.actor_pool.actors)))
         return max(min(wanted, share), wanted // 20, 1)
 
-    def _account(self, member: PooledActor, chunk: Chunk, answered: ChunkResult) -> None:
+    def _account(self, actor: PooledActor, chunk: Chunk, result: ChunkResult) -> None:
         self.chunks += 1
-        for name, count in answered.counts.items():
+        for name, count in result.counts.items():
             setattr(self.counts, name, getattr(self.counts, name) + count)
         for part in fields(Timing):
-            setattr(self.timing, part.name, getattr(self.timing, part.name) + answered.seconds[part.name])
-        self.path_name, self.why = answered.path or self.path_name, answered.why or self.why
-        self._peaks[member] = answered.peak_bytes
-        self._hosts.add(member.node)
-        spent = answered.seconds["baseline_s"] + answered.seconds["sweep_s"]
+            setattr(self.timing, part.name, getattr(self.timing, part.name) + result.seconds[part.name])
+        self.path_name, self.why = result.path or self.path_name, result.why or self.why
+        self._peaks[actor] = result.peak_bytes
+        self._hosts.add(actor.node)
+        spent = result.seconds["baseline_s"] + result.seconds["sweep_s"]
         if spent > 0:
-            member.rate = chunk.rows / spent
+            actor.rate = chunk.rows / spent
 
     # -- analyses -----------------------------------------------------------------------------------------------------
 
@@ -218,26 +218,26 @@ class ClusterEngine:
         pool = self.actor_pool
         while unfinished():
             pool.scale_up()
-            for member in pool.idle():
-                task = take(member)
+            for actor in pool.idle():
+                task = take(actor)
                 if task is None:
                     break
                 sent.add(id(task))
-                pool.submit(member, method, task, task)
+                pool.submit(actor, method, task, task)
             for event in list(pool.events()):
                 if id(event.task) in sent:
                     sent.discard(id(event.task))
                     yield event.task, event.actor, event.result
 
 
-def _raised(query: Query, member: PooledActor, answered: ChunkResult) -> ItemError:
-    error = ItemError(f"{answered.error} (item {query.item_id} of {query.dataset}, on the node {member.host})")
-    error.__cause__ = _Trace(answered.trace)
+def _raised(query: Query, actor: PooledActor, result: ChunkResult) -> ItemError:
+    error = ItemError(f"{result.error} (item {query.item_id} of {query.dataset}, on the node {actor.host})")
+    error.__cause__ = _Trace(result.trace)
     return error
 
 
-def _ended(query: Query, member: PooledActor) -> ItemError:
+def _ended(query: Query, actor: PooledActor) -> ItemError:
     return ItemError(
         f"every process that answered item {query.item_id} of {query.dataset} ended, the last on the node"
-        f" {member.host}: if memory ran out there, give --probe-memory"
+        f" {actor.host}: if memory ran out there, give --probe-memory"
     )

@@ -66,12 +66,12 @@ class ReplicaStatus:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """The outcomes of a chunk, in the engine's batches, and what they cost.
+    """The answers to a chunk, in the engine's batches, and what they cost.
 
-    If the model raised, ``error`` is its message, ``trace`` the traceback, and the outcomes are those before it.
+    If the model raised, ``error`` is its message, ``trace`` the traceback, and the answers are those before it.
     """
 
-    outcomes: list[list[Answer]]
+    answers: list[list[Answer]]
     baselines: dict[Query, Baseline]
     skipped: list[dict[str, str]]
     counts: dict[str, int]
@@ -145,22 +145,22 @@ class Replica:
         return ReplicaStatus(context)
 
     def answer(self, chunk: Chunk) -> ChunkResult:
-        """Return the engine's outcomes of *chunk*; an exception of the model is part of the result."""
+        """Return the engine's answers to *chunk*; an exception of the model is part of the result."""
         engine = self._engine()
         engine.baselines = dict(chunk.baselines)
         engine.skipped.clear()
         counts_before, seconds_before = self._totals()
-        outcomes: list[list[Answer]] = []
+        answers: list[list[Answer]] = []
         error = trace = ""
         try:
             for batch in engine.run(chunk.requests):
-                outcomes.append(batch)
+                answers.append(batch)
         except Exception as model_error:
             error = f"{type(model_error).__name__}: {model_error}"
             trace = traceback.format_exc()
         counts, seconds = self._totals()
         return ChunkResult(
-            outcomes,
+            answers,
             engine.baselines,
             list(engine.skipped),
             {name: count - counts_before[name] for name, count in counts.items()},

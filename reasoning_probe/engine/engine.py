@@ -49,7 +49,7 @@ class Engine:
     timing: Timing = field(default_factory=Timing)
     memory_cap: int | None = None
     seed: int = 0  # of the donors that ``resample`` draws
-    baselines: dict[Query, Baseline] | None = None  # where given, known ones are taken from it and new ones kept there
+    baselines: dict[Query, Baseline] | None = None  # a store of known ones, None for none
     chats: frozenset[str] = frozenset()  # datasets whose prompts hold the tokenizer's special tokens already
 
     def __post_init__(self) -> None:
@@ -143,11 +143,11 @@ class Engine:
         replies = self.path.answer(jobs)
         while True:
             started = time.perf_counter()
-            answered = next(replies, None)
+            of_job = next(replies, None)
             self.timing.sweep_s += time.perf_counter() - started
-            if answered is None:
+            if of_job is None:
                 return
-            yield answered
+            yield of_job
 
     def replacement(self, ablation: str, dataset: str, prompt: str) -> Replacement:
         """Return what stands in for heads that are off while *prompt*, of *dataset*, is answered."""

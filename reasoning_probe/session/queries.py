@@ -1,4 +1,4 @@
-"""Asking: the datasets of a session, and how their items are put to the model. Knows no engine."""
+"""Queries: the datasets of a session, and their items as they are sent to the model. Knows no engine."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ class QueryBuilder:
         if name not in self.datasets:
             self._sources[name] = source
             source = self.settings.sources.get(name, source)
-            own = self.extensions.source(source) if isinstance(source, str) else None
-            if own is not None:
-                source = own
+            items = self.extensions.source(source) if isinstance(source, str) else None
+            if items is not None:
+                source = items
             limit, shots = self.settings.items_of(name), self.settings.prompting.shots
             if shots and source is not None and not isinstance(source, str | Path):
                 source = tuple(islice(source, limit + _BEYOND if limit else None))
-            found = datasets.read(name, source, limit)
-            beyond = self._beyond(name, source, found) if shots else ()
-            self.shots[name] = few_shot_examples(found, self.settings.prompting, self.settings.seed, beyond)
-            self.datasets[name] = found
+            dataset = datasets.read(name, source, limit)
+            beyond = self._beyond(name, source, dataset) if shots else ()
+            self.shots[name] = few_shot_examples(dataset, self.settings.prompting, self.settings.seed, beyond)
+            self.datasets[name] = dataset
         return self.datasets[name]
 
-    def _beyond(self, name: str, source: DatasetSource | None, found: Dataset) -> tuple[Item, ...]:
+    def _beyond(self, name: str, source: DatasetSource | None, dataset: Dataset) -> tuple[Item, ...]:
         """Return the items of a source after those that are asked; generators have no end and are not read here."""
-        generated = found.builtin in generators.NAMES or generators.is_spec(found.source)
+        generated = dataset.builtin in generators.NAMES or generators.is_spec(dataset.source)
         if self.settings.items_of(name) is None or self.settings.prompting.shots_from or generated:
             return ()
-        return datasets.read(name, source).items[len(found.items) :]
+        return datasets.read(name, source).items[len(dataset.items) :]
 
     def set_tokenizer(self, tokenizer: Any) -> None:
         """Make prompts for the model's *tokenizer* from now on. Raises ``PromptError``."""
