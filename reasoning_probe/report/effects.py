@@ -1,4 +1,4 @@
-"""What a run says, in plain sentences: what was found, and what could not be."""
+"""The effects of a run's targets by dataset and ablation, and the rules by which they are judged."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:
 
 @dataclass(frozen=True)
 class EffectGroup:
-    """The effects on one dataset under one ablation, the strongest first."""
+    """The effects of all targets on one dataset under one ablation, the strongest first.
+
+    ``entry`` is the dataset's record; ``screened`` says that a screening chose which targets were measured.
+    """
 
     dataset: str
     ablation: str
@@ -79,12 +82,12 @@ class EffectGroup:
 
     @property
     def items(self) -> int:
-        """How many items the best measured target has."""
+        """The number of items of the target that was measured on most of them."""
         return max(int(row["items"]) for row in self.rows)
 
     @property
     def flips_needed(self) -> int:
-        """How many items must flip one way for the strongest target to be significant."""
+        """The number of items that must flip one way for the strongest target to be significant."""
         power = self.entry.get("power")
         return power["flips_needed"] if power else 1
 
@@ -106,7 +109,7 @@ class EffectGroup:
 
     @property
     def finding(self) -> Finding:
-        """What can be said of this dataset's targets."""
+        """Whether a target matters (``found``), none does (``none``), or why nothing can be significant."""
         if self.significant:
             return "found"
         if self.floor:
@@ -124,7 +127,7 @@ class EffectGroup:
 
     @property
     def counted(self) -> str:
-        """How many targets were measured: ``144 heads``, or ``40 measured heads`` where a screening chose them."""
+        """The number of targets as text: ``144 heads``, or ``40 measured heads`` where a screening chose them."""
         return pluralise(len(self.rows), f"measured {self.noun}" if self.screened else self.noun)
 
 
@@ -147,7 +150,7 @@ def groups(run: Run) -> list[EffectGroup]:
 
 
 def _strength(row: EffectRecord) -> tuple[bool, float, float]:
-    """Sort key: what is significant first, then by the size of the effect, then by the log-probability's."""
+    """Return a sort key: significant targets first, then by the size of the effects on accuracy and log-probability."""
     return not significant(row), -abs(row["delta"]), -abs(row["delta_logprob"] or 0.0)
 
 

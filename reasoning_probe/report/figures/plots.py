@@ -22,7 +22,7 @@ CATEGORY_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 OTHER_COLOUR = "#8A8A8A"
 MOST_CELLS = 4096
-"""Larger maps, and layers and heads beyond them, are not drawn; only a damaged file asks for them."""
+"""Larger maps, and layers and heads beyond this number, are not drawn; only a damaged file holds so many."""
 
 _UNMEASURED = "#8a8b8c"
 _DIVERGING = "RdBu"  # ColorBrewer's; red and blue stay apart for colour-blind readers
@@ -39,7 +39,7 @@ def heatmap(
     description: str,
     most_cell: float = 0.6,
 ) -> SvgFigure:
-    """Return the layer x head map of *measure* over *rows*; cells of which none is there are marked unmeasured.
+    """Return the layer x head map of *measure* over *rows*; cells without a row are hatched as unmeasured.
 
     *layers* are the model's attention layers and *columns* the parts of a layer: ``H0``, ``KV1``, ``MLP``; *most_cell*
     is the side of a cell in inches where there is room. *name* makes the ids of a page's pictures differ. ``data-grid``
@@ -175,7 +175,7 @@ def layer_bars(
     title: str,
     description: str,
 ) -> SvgFigure:
-    """Return a bar a layer, the mean effect of its heads, and a diamond where the layer was switched off as a whole."""
+    """Return a bar for each layer, the mean effect of its heads, and a diamond for each layer that was off as a whole."""
     layers = list(layers)[:MOST_CELLS]
     size = (max(3.2, min(6.4, 0.3 * len(layers) + 1.2)), 2.2)
     with new_figure(size) as figure:
@@ -220,7 +220,7 @@ def curve(lines: Mapping[str, Sequence[CurvePointRecord]], *, name: str, title: 
 
 
 def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: str) -> SvgFigure:
-    """Return a pie of wrong answers by category; each slice carries its count, the page beside it the names."""
+    """Return a pie of wrong answers by category; each slice shows its count, and the page lists the names."""
     total = sum(counts.values())
     with new_figure((2.3, 2.3)) as figure:
         axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
@@ -249,7 +249,7 @@ def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int
 
 
 def describe(rows: Sequence[EffectRecord], measure: Measure) -> str:
-    """Return in words what a map of *rows* shows."""
+    """Describe in words what a map of *rows* shows."""
     cells = [(value, row) for row in by_cell(rows).values() if (value := measure.value(row)) is not None]
     if not cells:
         return "No single head was measured."

@@ -1,4 +1,4 @@
-"""Which pictures a run has: on its page, and as files of their own."""
+"""The pictures of a run, for its page and as files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class GroupFigures:
         return {category: self.heatmap(measure, f"s{index}", 0.32) for index, (category, measure) in enumerate(shifts)}
 
     def layer_bars(self) -> SvgFigure | None:
-        """Return the bar chart of the layers, where there is anything to see."""
+        """Return the bar chart of the layers; ``None`` where no layer has an effect."""
         if not any(self.means.values()) and not self.whole:
             return None
         text = ", ".join(f"L{layer} {points(by)}" for layer, by in [*self.means.items(), *self.whole.items()][:64])
@@ -69,7 +69,7 @@ class GroupFigures:
         return plots.layer_bars(self.means, self.whole, self.layers, name=name, title=title, description=text)
 
     def curve(self) -> SvgFigure | None:
-        """Return the cumulative curve, where the run has one."""
+        """Return the cumulative curve; ``None`` where the run has none."""
         if not self.lines:
             return None
         text = "; ".join(
@@ -80,7 +80,7 @@ class GroupFigures:
         return plots.curve(self.lines, name=f"rp-m{self.index}c", title=title, description=text)
 
     def named(self) -> Iterator[tuple[str, SvgFigure]]:
-        """Yield what the page shows of the group, each with a word for it."""
+        """Yield the pictures of the group that the page shows, each with a short name."""
         if self.cells:
             if self.group.finding != "floor":
                 yield "accuracy", self.heatmap(ACCURACY, "a")
