@@ -175,7 +175,7 @@ def layer_bars(
     title: str,
     description: str,
 ) -> SvgFigure:
-    """Return a bar for each layer, the mean effect of its heads, and a diamond for each layer that was off as a whole."""
+    """Return a bar for each layer, the mean effect of its heads, and a diamond for each layer off as a whole."""
     layers = list(layers)[:MOST_CELLS]
     size = (max(3.2, min(6.4, 0.3 * len(layers) + 1.2)), 2.2)
     with new_figure(size) as figure:
