@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from reasoning_probe.engine.cache.store import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
 from reasoning_probe.results.export import TABLES, ExtraError, csv_file, parquet_file
-from reasoning_probe.results.gate import EVERY, MAX_DROP, GateRules, parse_limits, parse_share
+from reasoning_probe.results.gate_rules import EVERY, MAX_DROP, GateRules, parse_limits, parse_share
 from reasoning_probe.results.run import Run, RunError, check_folder, read_run, write_run, write_summary
 from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text
 
@@ -167,11 +167,12 @@ def _gate(options: argparse.Namespace) -> int:
     reference = None if rules.reference is None else read_reference(rules.reference)
     if reference is not None and (difference := different_items(reference, run)):
         raise RunError(f"{rules.reference} was made from other items: {difference}; ask the same ones")
-    run = Run(run.summary | {"gate": evaluate_gate(run, rules, reference)}, run.outcomes)
+    gate = evaluate_gate(run, rules, reference)
+    run = Run(run.summary | {"gate": gate}, run.outcomes)
     write_summary(options.dir, run)  # for "show" and "report"
     for line, style in gate_lines(run):
         console().print(line, style=STYLES.get(style))
-    return 0 if run.summary["gate"]["passed"] else 1
+    return 0 if gate["passed"] else 1
 
 
 def _limits(text: str) -> dict[str, float]:

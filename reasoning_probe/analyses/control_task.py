@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reasoning_probe.engine.protocol import Engine
 from reasoning_probe.engine.tokenization import AblationJob, EncodedQuery
 from reasoning_probe.models.targets import Target
+from reasoning_probe.results.record import ControlRecord, ControlTargetRecord
 from reasoning_probe.results.summary import merged_control
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def neutral_sentences() -> list[str]:
     return text.splitlines()
 
 
-def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> dict[str, Any] | None:
+def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> ControlRecord | None:
     """Return the control task's results with nothing switched off and under each target and ablation of *variants*.
 
     ``logprob`` is the mean natural logarithm of the probability of a token given those before it, over all tokens
@@ -52,7 +53,7 @@ class ControlTask:
     timing: str = "control_s"
     failure: str = ""
 
-    def measure(self, engine: LocalEngine) -> dict[str, Any] | None:
+    def measure(self, engine: LocalEngine) -> ControlRecord | None:
         """Return the results on *engine*."""
         path = engine.path  # its self-check has a time of its own
         started = time.perf_counter()
@@ -67,7 +68,7 @@ class ControlTask:
             return None
         baselines = [engine.plain.baseline(encoded, ()) for _, encoded in texts]
         baseline = math.fsum(known.completion.logprob for known in baselines) / tokens
-        rows = []
+        rows: list[ControlTargetRecord] = []
         for ablation, targets in by_ablation.items():
             jobs = [
                 AblationJob(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
@@ -86,13 +87,14 @@ class ControlTask:
         size = max(1, -(-len(self.variants) // parts))
         return [ControlTask(self.variants[first : first + size]) for first in range(0, len(self.variants), size)]
 
-    def merge(self, results: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    def merge(self, results: Sequence[ControlRecord | None]) -> ControlRecord | None:
         """Return one result, its rows in the order of the variants."""
         merged = merged_control([result for result in results if result is not None])
         if merged is None:
             return None
         rows = {(row["target"], row["ablation"]): row for row in merged["targets"]}
-        return merged | {"targets": [rows[target.name, ablation] for target, ablation in self.variants]}
+        merged["targets"] = [rows[target.name, ablation] for target, ablation in self.variants]
+        return merged
 
 
 def _encoded(engine: LocalEngine, sentence: str) -> EncodedQuery:

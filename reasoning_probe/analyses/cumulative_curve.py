@@ -12,13 +12,13 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reasoning_probe.engine.protocol import Engine, SweepRequest
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results import stats
-from reasoning_probe.results.curves import Entry
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
+from reasoning_probe.results.record import CurvePointRecord, CurveRecord
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
@@ -171,7 +171,7 @@ def cumulative_curves(
     queries: Mapping[ItemKey, Query],
     outcomes: OutcomesByKey,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[list[Entry]]:
+) -> Iterator[list[CurveRecord]]:
     """Measure *specs* by *run*, yielding a dataset's entries as they are done. Adds to the timing of *engine*."""
     by_dataset: dict[str, list[CurveSpec]] = {}
     for spec in specs:
@@ -192,7 +192,7 @@ def cumulative_curves(
         yield [_entry(spec, kind, with_joint) for spec in of_dataset for kind in ("off", "kept")]
 
 
-def _entry(spec: CurveSpec, kind: str, outcomes: OutcomesByKey) -> Entry:
+def _entry(spec: CurveSpec, kind: str, outcomes: OutcomesByKey) -> CurveRecord:
     return {
         "dataset": spec.dataset,
         "ablation": spec.ablation,
@@ -205,7 +205,7 @@ def _entry(spec: CurveSpec, kind: str, outcomes: OutcomesByKey) -> Entry:
     }
 
 
-def _point(spec: CurveSpec, kind: str, count: int, outcomes: OutcomesByKey) -> dict[str, Any]:
+def _point(spec: CurveSpec, kind: str, count: int, outcomes: OutcomesByKey) -> CurvePointRecord:
     dataset, ablation, target = spec.dataset, spec.ablation, spec.target(kind, count)
     baselines = [outcomes[dataset, item, BASELINE, None] for item in spec.items]
     measured = [

@@ -12,7 +12,7 @@ from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.data.prompts.prompting import PromptError, Prompting, read_template
 from reasoning_probe.engine.cache.store import FOLDER
 from reasoning_probe.pytest_plugin.options import OPTIONS, value_of
-from reasoning_probe.results.gate import GateRules
+from reasoning_probe.results.gate_rules import GateRules
 from reasoning_probe.session.settings import Settings
 
 _GATE_OPTIONS = ("probe_min_accuracy", "probe_reference", "probe_max_drop", "probe_update_reference")

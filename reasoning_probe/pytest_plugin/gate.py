@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reasoning_probe.results.gate import EVERY, GateRules
+from reasoning_probe.results.gate_rules import EVERY, GateRules
 
 if TYPE_CHECKING:
     from reasoning_probe.results.gate_reference import Answers
@@ -92,7 +92,7 @@ class SessionGate:
             return
         if run.summary.get("partial"):
             self.error = f"{path} was not updated: the run ended early"
-        elif (run.summary.get("gate") or {}).get("passed") is False:
+        elif (gate := run.summary.get("gate")) and gate["passed"] is False:
             self.error = f"{path} was not updated: the gate failed"
         else:
             try:

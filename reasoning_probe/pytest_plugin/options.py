@@ -14,7 +14,7 @@ from reasoning_probe.data.shards import parse_shard
 from reasoning_probe.models.device_map import parse_device_map
 from reasoning_probe.pytest_plugin import option_types
 from reasoning_probe.pytest_plugin.option_types import OptionError
-from reasoning_probe.results.gate import MAX_DROP, parse_limits, parse_share
+from reasoning_probe.results.gate_rules import MAX_DROP, parse_limits, parse_share
 from reasoning_probe.utils.text import one_line
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +13,7 @@ from reasoning_probe.pytest_plugin.state import STATE, PluginState
 
 if TYPE_CHECKING:
     from reasoning_probe.report.terminal.summary import Line
+    from reasoning_probe.results.record import GateCheckRecord
 
 WIDEST = 120
 """Columns of the summary on a wider terminal."""
@@ -61,7 +62,8 @@ def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None
         if os.environ.get("GITHUB_ACTIONS") == "true":
             for command in workflow_commands(state.run):
                 reporter.line(command)
-        _count_failed(reporter, (state.run.summary.get("gate") or {}).get("checks", ()))
+        gate = state.run.summary.get("gate")
+        _count_failed(reporter, gate["checks"] if gate else ())
     elif state.interrupted_before_outcomes:
         reporter.line("reasoning-probe: ended early, before any outcome: the same command goes on from what is stored")
     elif state.gate.rules.on and state.started and state.session.planned_datasets:
@@ -73,8 +75,8 @@ def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None
             reporter.line(f"reasoning-probe: {error}", red=True)
 
 
-def _count_failed(reporter: pytest.TerminalReporter, checks: Iterable[Mapping[str, Any]]) -> None:
-    """Make pytest's closing line count the failed *checks*; with expected failures alone it would be green.
+def _count_failed(reporter: pytest.TerminalReporter, checks: Iterable[GateCheckRecord]) -> None:
+    """Have pytest's closing line count the failed checks: it would be green, with only expected failures in it.
 
     Other plugins read these reports, so each is a complete ``TestReport``.
     """

@@ -69,8 +69,7 @@ class XdistWorker:
         path = self.folder / f"part-{part}.json"
         with FileLock(path.with_suffix(".lock")):
             if path.exists():
-                partial_run: PartialRun = json.loads(path.read_text(encoding="utf-8"))
-                self.session.import_part(partial_run)
+                self.session.import_part(PartialRun.from_dict(json.loads(path.read_text(encoding="utf-8"))))
                 self._published |= self.session.outcomes.keys()
             else:
                 prepare()
@@ -89,7 +88,7 @@ class XdistWorker:
 
     def _write(self, path: Path) -> None:
         outcomes = set(self.session.outcomes)
-        atomic_write_text(path, json.dumps(self.session.export(self.name, without=self._published)))
+        atomic_write_text(path, json.dumps(self.session.export(self.name, without=self._published).as_dict()))
         self._published |= outcomes
 
     def publish_rest(self) -> None:
@@ -117,5 +116,5 @@ def collect_parts(folder: Path, *, interrupted: bool = False) -> Run | None:
                 pass  # the process that swept this part has written its outcomes
         except Timeout:
             continue
-    parts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    return merge_parts(parts) if any(part["outcomes"] for part in parts) else None
+    parts = [PartialRun.from_dict(json.loads(path.read_text("utf-8"))) for path in sorted(folder.glob("*.json"))]
+    return merge_parts(parts) if any(part.outcomes for part in parts) else None

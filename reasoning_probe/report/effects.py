@@ -1,33 +1,43 @@
-"""What a run says, in plain sentences: what was found, and what could not be."""
+"""The effects of a run's targets by dataset and ablation, and the rules by which they are judged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.record import ControlTargetRecord, DatasetRecord, EffectRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.stats import ALPHA
+from reasoning_probe.results.stats import is_significant
 from reasoning_probe.utils.target_names import cell_of, head_of, layer_of
 from reasoning_probe.utils.text import pluralise
 
-Row = Mapping[str, Any]
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
 
 LEAST_NATS = 0.01
 """Smaller changes of the log-probability can be significant, too, but are not worth a sentence."""
 
+HARMFUL_NATS = -0.5
+"""Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""
 
-def significant(row: Row) -> bool:
+
+def significant(row: EffectRecord) -> bool:
     """Whether the target changes the accuracy, after Holm's correction."""
-    return bool(row["p_adjusted"] <= ALPHA)
+    return is_significant(row["p_adjusted"])
 
 
-def moves_logprob(row: Row) -> bool:
+def moves_logprob(row: EffectRecord) -> bool:
     """Whether the target changes the log-probability of the expected answer, after Holm's correction."""
-    p = row.get("logprob_p_adjusted")
-    return p is not None and bool(p <= ALPHA)
+    return is_significant(row.get("logprob_p_adjusted"))
+
+
+def harms_plain_text(row: ControlTargetRecord) -> bool:
+    """Tell whether the target breaks the model rather than its reasoning, by :data:`HARMFUL_NATS`.
+
+    An unknown change counts as harm: a token of plain text then has no finite log-probability at all.
+    """
+    return row["delta"] is None or row["delta"] <= HARMFUL_NATS
 
 
 def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:
@@ -37,34 +47,38 @@ def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:
 
 @dataclass(frozen=True)
 class EffectGroup:
-    """The effects on one dataset under one ablation, the strongest first."""
+    """The effects of all targets on one dataset under one ablation, the strongest first.
+
+    ``entry`` is the dataset's record; ``screened`` says that a screening chose which targets were measured.
+    """
 
     dataset: str
     ablation: str
-    entry: Mapping[str, Any]
-    rows: tuple[Row, ...]
+    entry: DatasetRecord
+    rows: tuple[EffectRecord, ...]
     screened: bool = False
 
     @property
     def items(self) -> int:
-        """How many items the best measured target has."""
+        """The number of items of the target that was measured on most of them."""
         return max(int(row["items"]) for row in self.rows)
 
     @property
     def flips_needed(self) -> int:
-        """How many items must flip one way for the strongest target to be significant."""
-        return int((self.entry.get("power") or {}).get("flips_needed", 1))
+        """The number of items that must flip one way for the strongest target to be significant."""
+        power = self.entry.get("power")
+        return power["flips_needed"] if power else 1
 
     @property
-    def significant(self) -> list[Row]:
+    def significant(self) -> list[EffectRecord]:
         """The targets that change the accuracy."""
         return [row for row in self.rows if significant(row)]
 
     @property
-    def with_logprob_effect(self) -> list[Row]:
+    def with_logprob_effect(self) -> list[EffectRecord]:
         """The targets that change the log-probability by :data:`LEAST_NATS` or more, the strongest first."""
-        found = [row for row in self.rows if moves_logprob(row) and abs(row["delta_logprob"] or 0.0) >= LEAST_NATS]
-        return sorted(found, key=lambda row: -abs(row["delta_logprob"]))
+        rows = [row for row in self.rows if moves_logprob(row) and abs(row["delta_logprob"] or 0.0) >= LEAST_NATS]
+        return sorted(rows, key=lambda row: -abs(row["delta_logprob"] or 0.0))
 
     @property
     def floor(self) -> bool:
@@ -73,7 +87,7 @@ class EffectGroup:
 
     @property
     def finding(self) -> Finding:
-        """What can be said of this dataset's targets."""
+        """Whether a target matters (``found``), none does (``none``), or why nothing can be significant."""
         if self.significant:
             return "found"
         if self.floor:
@@ -91,17 +105,17 @@ class EffectGroup:
 
     @property
     def counted(self) -> str:
-        """How many targets were measured: ``144 heads``, or ``40 measured heads`` where a screening chose them."""
+        """The number of targets as text: ``144 heads``, or ``40 measured heads`` where a screening chose them."""
         return pluralise(len(self.rows), f"measured {self.noun}" if self.screened else self.noun)
 
 
 def groups(run: Run) -> list[EffectGroup]:
     """Return the effects of *run* by dataset and ablation, in the order of the datasets."""
-    found: dict[tuple[str, str], list[Row]] = {}
+    rows_by_key: dict[tuple[str, str], list[EffectRecord]] = {}
     for name in run.summary["datasets"]:
         for row in run.summary["targets"]:
             if row["dataset"] == name:
-                found.setdefault((name, str(row["ablation"])), []).append(row)
+                rows_by_key.setdefault((name, str(row["ablation"])), []).append(row)
     screened = {
         (entry["dataset"], str(entry["ablation"]))
         for entry in run.summary.get("screening") or ()
@@ -109,12 +123,12 @@ def groups(run: Run) -> list[EffectGroup]:
     }
     return [
         EffectGroup(*key, run.summary["datasets"][key[0]], tuple(sorted(rows, key=_strength)), key in screened)
-        for key, rows in found.items()
+        for key, rows in rows_by_key.items()
     ]
 
 
-def _strength(row: Row) -> tuple[bool, float, float]:
-    """Sort key: what is significant first, then by the size of the effect, then by the log-probability's."""
+def _strength(row: EffectRecord) -> tuple[bool, float, float]:
+    """Return a sort key: significant targets first, then by the size of the effects on accuracy and log-probability."""
     return not significant(row), -abs(row["delta"]), -abs(row["delta_logprob"] or 0.0)
 
 
@@ -128,19 +142,19 @@ def error_counts(run: Run, *, ablated: bool, dataset: str | None = None) -> dict
     return dict(sorted(counts.items(), key=lambda entry: -entry[1]))
 
 
-def by_cell(rows: Iterable[Row]) -> dict[tuple[int, str], Row]:
+def by_cell(rows: Iterable[EffectRecord]) -> dict[tuple[int, str], EffectRecord]:
     """Return the single heads, key/value groups and MLPs among *rows* by (layer, column)."""
     return {cell: row for row in rows if (cell := cell_of(row["target"])) is not None}
 
 
-def columns_of(rows: Sequence[Row], heads: int) -> list[str]:
+def columns_of(rows: Sequence[EffectRecord], heads: int) -> list[str]:
     """Return the columns of a map of *rows*: all *heads* if any was off alone, groups and MLP where they were off."""
-    found = {column for _, column in by_cell(rows)}
-    groups = sorted((column for column in found if column.startswith("KV")), key=lambda column: int(column[2:]))
-    every = [f"H{head}" for head in range(heads)] if any(column.startswith("H") for column in found) else []
-    return [*every, *groups, *(["MLP"] if "MLP" in found else [])]
+    names = {column for _, column in by_cell(rows)}
+    groups = sorted((column for column in names if column.startswith("KV")), key=lambda column: int(column[2:]))
+    every = [f"H{head}" for head in range(heads)] if any(column.startswith("H") for column in names) else []
+    return [*every, *groups, *(["MLP"] if "MLP" in names else [])]
 
 
-def in_layer_order(rows: Iterable[Row]) -> dict[tuple[int, int], Row]:
+def in_layer_order(rows: Iterable[EffectRecord]) -> dict[tuple[int, int], EffectRecord]:
     """Return the single heads among *rows* by (layer, head)."""
     return {head: row for row in rows if (head := head_of(row["target"])) is not None}

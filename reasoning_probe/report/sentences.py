@@ -4,49 +4,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from reasoning_probe.data.generators import NAMES as GENERATED
-from reasoning_probe.report.effects import EffectGroup, Finding, groups, significant
+from reasoning_probe.report.effects import EffectGroup, Finding, groups, harms_plain_text, significant
 from reasoning_probe.report.format import nats, percent, points
+from reasoning_probe.results.record import ControlTargetRecord, CurveRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import items_to_try
 from reasoning_probe.utils.text import join_names, pluralise, shorten
 
-CARRY = 0.9
-"""Heads carry a task where, with all others off, so large a part of the baseline's accuracy is left."""
+CARRIED_SHARE = 0.9
+"""Heads carry a task if this share of the baseline's accuracy is left with all others off."""
 
-BACKS_UP = 1.0
-"""Nats by which heads must cost more together than one by one for a sentence."""
+BACKUP_NATS = 1.0
+"""Heads get a sentence if together they cost this many nats more than one by one."""
 
-Entry = Mapping[str, Any]
 MOST_NAME = 60
 """Characters of a dataset's name in a sentence."""
 
-_TYPED = re.compile(r"[\w.-]{1,40}")  # a name that a shell takes as it is
+_SHELL_SAFE = re.compile(r"[\w.-]{1,40}")  # a name that a shell takes as it is
 
-BROKEN = -0.5
-"""Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""
-
-_MOST = 4
+_MOST_NAMES = 4
 
 
 def control_sentences(run: Run) -> list[str]:
-    """Return whether the targets that matter also break plain text, and which ranks hang on the ablation."""
+    """Say whether the targets that matter also break plain text, and which ranks depend on the ablation."""
     control = run.summary.get("control")
-    sentences = [] if control is None else _controlled(run, control["targets"])
-    changed = [
+    sentences = [] if control is None else _plain_text_sentences(run, control["targets"])
+    rank_changes = [
         f"{change['target']} ({', '.join(f'{name} {rank}' for name, rank in change['ranks'].items())})"
         for change in run.summary.get("rank_changes") or ()
     ]
-    if changed:
+    if rank_changes:
         sentences.append(
-            f"The rank depends on the ablation for {join_names(changed, _MOST)}: trust none of these alone."
+            f"The rank depends on the ablation for {join_names(rank_changes, _MOST_NAMES)}: trust none of these alone."
         )
     return sentences
 
 
-def _controlled(run: Run, rows: list[dict[str, object]]) -> list[str]:
+def _plain_text_sentences(run: Run, rows: Sequence[ControlTargetRecord]) -> list[str]:
     several = len({row["ablation"] for row in rows}) > 1
     matter = {
         (row["target"], row["ablation"]) for group in groups(run) for row in group.rows if significant(row)
@@ -57,39 +53,37 @@ def _controlled(run: Run, rows: list[dict[str, object]]) -> list[str]:
         if (row["target"], row["ablation"]) not in matter:
             continue
         suffix = f" {row['ablation']}" if several else ""
-        delta = float(str(row["delta"])) if row["delta"] is not None else None
-        name = f"{row['target']}{suffix} ({nats(delta)})"
-        (broken if delta is None or delta <= BROKEN else spared).append(name)
+        (broken if harms_plain_text(row) else spared).append(f"{row['target']}{suffix} ({nats(row['delta'])})")
     sentences = []
     if broken:
         sentences.append(
-            f"Without {join_names(broken, _MOST)} the model is broken: plain text suffers, too (nats a token)."
+            f"Without {join_names(broken, _MOST_NAMES)} the model is broken: plain text suffers, too (nats a token)."
         )
     if spared:
         sentences.append(
-            f"Plain text hardly needs {join_names(spared, _MOST)} (nats a token): reasoning, not a broken model."
+            f"Plain text hardly needs {join_names(spared, _MOST_NAMES)} (nats a token): reasoning, not a broken model."
         )
     return sentences
 
 
 def curve_sentences(run: Run) -> list[str]:
-    """Return how few heads carry each task, and which heads cost more together than their single effects add up to."""
-    said = []
+    """Say how few heads carry each task, and which heads cost more together than their single effects add up to."""
+    notes = []
     keys = dict.fromkeys((str(entry["dataset"]), str(entry["ablation"])) for entry in run.summary.get("curves") or ())
     several = len({ablation for _, ablation in keys}) > 1
     for dataset, ablation in keys:
-        found = _of(run, dataset, ablation)
+        curves = _curves_of(run, dataset, ablation)
         under = f" ({ablation} ablation)" if several else ""
-        said += curve_notes(found, dataset + under)
-    return said
+        notes += curve_notes(curves, dataset + under)
+    return notes
 
 
-def curve_notes(found: Mapping[str, Entry], on: str) -> list[str]:
-    """Return what the curve *on* a dataset shows: how few heads carry it, and whether heads back each other up."""
-    return [sentence for sentence in (_carried(found, on), _backed_up(found, on)) if sentence]
+def curve_notes(curves: Mapping[str, CurveRecord], task: str) -> list[str]:
+    """Say what the curves of *task* show: how few heads carry it, and whether heads back each other up."""
+    return [sentence for sentence in (_carried_sentence(curves, task), _backup_sentence(curves, task)) if sentence]
 
 
-def _of(run: Run, dataset: str, ablation: str) -> dict[str, Entry]:
+def _curves_of(run: Run, dataset: str, ablation: str) -> dict[str, CurveRecord]:
     return {
         str(entry["kind"]): entry
         for entry in run.summary.get("curves") or ()
@@ -97,49 +91,50 @@ def _of(run: Run, dataset: str, ablation: str) -> dict[str, Entry]:
     }
 
 
-def _carried(found: Mapping[str, Entry], on: str) -> str:
-    if "kept" not in found:
+def _carried_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
+    if "kept" not in curves:
         return ""
-    entry = found["kept"]
-    points: Sequence[Mapping[str, Any]] = entry["points"]
+    entry = curves["kept"]
+    points = entry["points"]
     whole, heads = points[-1], len(entry["order"])
-    enough = next((point for point in points if point["accuracy"] >= CARRY * whole["accuracy"]), whole)
+    enough = next((point for point in points if point["accuracy"] >= CARRIED_SHARE * whole["accuracy"]), whole)
     if not whole["correct"] or enough is whole:
         return ""
     if not enough["heads"]:
-        return f"With every head off {percent(enough['accuracy'])} of {on} stay right: it needs no attention."
+        return f"With every head off {percent(enough['accuracy'])} of {task} stay right: it needs no attention."
     return (
-        f"{enough['heads']} of {pluralise(heads, 'head')} carry {on}: with all others off {percent(enough['accuracy'])}"
-        f" are right, of {percent(whole['accuracy'])} ({pluralise(whole['items'], 'item')})."
+        f"{enough['heads']} of {pluralise(heads, 'head')} carry {task}: with all others off"
+        f" {percent(enough['accuracy'])} are right, of {percent(whole['accuracy'])}"
+        f" ({pluralise(whole['items'], 'item')})."
     )
 
 
-def _backed_up(found: Mapping[str, Entry], on: str) -> str:
-    """Say where the fewest heads cost more together than one by one, which is what backing each other up looks like."""
+def _backup_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
+    """Say how few heads cost more together than one by one, the sign that they back each other up."""
     candidates = []
-    for kind, entry in found.items():
+    for kind, entry in curves.items():
         heads = len(entry["order"])
         start = entry["points"][0 if kind == "off" else -1].get("mean_answer_logprob")
         for point in entry["points"]:
             together, added = point.get("mean_answer_logprob"), point.get("if_added")
-            if None in (start, together, added):
+            if start is None or together is None or added is None:
                 continue
             off = point["heads"] if kind == "off" else heads - point["heads"]
-            if off > 1 and start - together >= max(BACKS_UP, 2 * (start - added)):
+            if off > 1 and start - together >= max(BACKUP_NATS, 2 * (start - added)):
                 candidates.append((off, kind, start - together, start - added))
     if not candidates:
         return ""
     off, kind, together, added = min(candidates)
     which = "strongest" if kind == "off" else "weakest"
     return (
-        f"Off together, the {off} {which} heads cost {on} {together:.2f} nats, where their single effects add up to"
+        f"Off together, the {off} {which} heads cost {task} {together:.2f} nats, where their single effects add up to"
         f" {added:.2f}: heads back each other up."
     )
 
 
 def screening_sentences(run: Run) -> list[str]:
-    """Return what was measured of the heads that were ranked, and how many of the others may matter all the same."""
-    said = []
+    """Say how many of the ranked heads were measured, and how many of the others may matter nevertheless."""
+    notes = []
     for entry in run.summary.get("screening") or ():
         chosen = (
             f"Screening of {entry['dataset']} ({entry['ablation']} ablation): of"
@@ -147,20 +142,20 @@ def screening_sentences(run: Run) -> list[str]:
             " attribution were measured"
         )
         if not entry["rest"]:
-            said.append(f"{chosen}: all of them.")
+            notes.append(f"{chosen}: all of them.")
         elif entry["sampled"] == entry["rest"]:
             matter = "matters" if entry["missed"] == 1 else "matter"
-            said.append(f"{chosen}, and all {entry['rest']:,} others, of which {entry['missed']:,} {matter}.")
+            notes.append(f"{chosen}, and all {entry['rest']:,} others, of which {entry['missed']:,} {matter}.")
         elif entry["miss_rate"] is None:
-            said.append(f"{chosen}, and none of the other {entry['rest']:,}: how many of these matter is not known.")
+            notes.append(f"{chosen}, and none of the other {entry['rest']:,}: how many of these matter is not known.")
         else:
             matter = "matters" if entry["missed"] == 1 else "matter"
             low, high = map(percent, entry["ci95"])
-            said.append(
+            notes.append(
                 f"{chosen}. Of {entry['sampled']:,} of the other {entry['rest']:,}, drawn at random,"
                 f" {entry['missed']:,} {matter}: a miss rate of {percent(entry['miss_rate'])} ({low} to {high})."
             )
-    return said
+    return notes
 
 
 def accuracy_sentence(run: Run) -> str:
@@ -177,120 +172,125 @@ def accuracy_sentence(run: Run) -> str:
 
 
 def sentences(run: Run) -> list[str]:
-    """Return what was found about the targets, the most telling first; datasets that share a finding share one."""
+    """Return the sentences about the targets, the most informative first; datasets with equal findings share one."""
     return [sentence for sentence, _ in findings(run)]
 
 
 def findings(run: Run) -> list[tuple[str, bool]]:
-    """Return the sentences, and of each whether it warns: something could not be found out."""
-    by_finding: dict[tuple[Any, ...], list[EffectGroup]] = {}
+    """Return each sentence about the targets with whether it is a warning that something could not be measured."""
+    by_finding: dict[tuple[str | int, ...], list[EffectGroup]] = {}
     several = len({group.ablation for group in groups(run)}) > 1
     order: dict[Finding, int] = {"found": 0, "none": 1, "few_right": 2, "few_items": 3, "floor": 4}
     for group in sorted(groups(run), key=lambda group: order[group.finding]):
         shared = group.finding in ("few_items", "floor")
         key = (group.finding, group.ablation if several else "", group.noun, len(group.rows), group.flips_needed)
         by_finding.setdefault(key if shared else (*key, group.dataset), []).append(group)
-    said = [
-        (_sentence(members, _under(members[0], several), run), members[0].finding not in ("found", "none"))
+    finding_sentences = [
+        (
+            _finding_sentence(members, _ablation_suffix(members[0], several), run),
+            members[0].finding not in ("found", "none"),
+        )
         for members in by_finding.values()
     ]
-    silent = [group for group in groups(run) if not group.significant and group.with_logprob_effect]
-    moved = [(_logprob_sentence(group, _under(group, several)), False) for group in silent]
-    return [*((sentence, True) for sentence in _extent(run)), *said, *moved]
+    without_accuracy_effect = [group for group in groups(run) if not group.significant and group.with_logprob_effect]
+    logprob_sentences = [
+        (_logprob_sentence(group, _ablation_suffix(group, several)), False) for group in without_accuracy_effect
+    ]
+    return [*((sentence, True) for sentence in _extent_sentences(run)), *finding_sentences, *logprob_sentences]
 
 
-def _under(group: EffectGroup, several: bool) -> str:
+def _ablation_suffix(group: EffectGroup, several: bool) -> str:
     return f" ({group.ablation} ablation)" if several else ""
 
 
-def _extent(run: Run) -> list[str]:
-    """Say where the run is not the whole sweep: it was ended early, or is a shard."""
+def _extent_sentences(run: Run) -> list[str]:
+    """Say that the run is not the whole sweep, because it ended early or is a shard."""
     partial, shard = run.summary.get("partial"), run.summary.get("shard")
-    said = []
+    notes = []
     if partial:
-        said.append(
+        notes.append(
             f"This run ended early, with {partial['done']:,} of {pluralise(partial['planned'], 'outcome')}:"
             " the same command goes on from there (without -x, if that ended it)."
         )
     if shard:
         part = f"These are the shards {shorten(shard, 40)}" if "," in shard else f"This is shard {shorten(shard, 40)}"
-        said.append(f"{part} of the items: reasoning-probe merge puts the shards together.")
-    return said
+        notes.append(f"{part} of the items: reasoning-probe merge puts the shards together.")
+    return notes
 
 
-def _sentence(members: list[EffectGroup], ablation: str, run: Run) -> str:
+def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> str:
     group = members[0]
     names, noun = [shorten(member.dataset, MOST_NAME) for member in members], group.noun
-    asked = pluralise(group.items, "item")
+    items_text = pluralise(group.items, "item")
     needed = group.flips_needed
-    on = join_names(names) + ablation
+    datasets = join_names(names) + ablation
     if group.finding == "found":
-        found = group.significant
-        effects = [f"{row['target']} ({points(row['delta'])}{' points' if row is found[0] else ''})" for row in found]
-        matter = "matters" if len(found) == 1 else "matter"
-        return f"{asked}: {len(found)} of {group.counted} {matter} for {on}: {join_names(effects, 4)}."
+        rows = group.significant
+        effects = [f"{row['target']} ({points(row['delta'])}{' points' if row is rows[0] else ''})" for row in rows]
+        matter = "matters" if len(rows) == 1 else "matter"
+        return f"{items_text}: {len(rows)} of {group.counted} {matter} for {datasets}: {join_names(effects, 4)}."
     if group.finding == "floor":
-        return f"No {noun} can be judged on {on}: the baseline is 0 %."
+        return f"No {noun} can be judged on {datasets}: the baseline is 0 %."
     if group.finding == "none":
         least = points(needed / group.items).removeprefix("+")
         return (
-            f"None of {group.counted} matters for {on} as far as {asked} can show:"
+            f"None of {group.counted} matters for {datasets} as far as {items_text} can show:"
             f" a change of {least} points ({needed} flips one way) would have been significant."
         )
     if group.finding == "few_right":
         return (
-            f"No drop could be significant on {on}: {needed} flips are needed, and only"
-            f" {group.entry['correct']} of {asked} are answered right to begin with."
+            f"No drop could be significant on {datasets}: {needed} flips are needed, and only"
+            f" {group.entry['correct']} of {items_text} are answered right to begin with."
         )
     fewest, most = min(member.items for member in members), max(member.items for member in members)
     items = pluralise(most, "item") if fewest == most else f"{fewest} to {pluralise(most, 'item')}"
     single = "single " if noun == "head" else ""
     return (
-        f"With {items} and {group.counted} no {single}{noun} can reach significance on {on};"
-        f" {needed} flips are needed: {_more_items(names, items_to_try(needed), run)}."
+        f"With {items} and {group.counted} no {single}{noun} can reach significance on {datasets};"
+        f" {needed} flips are needed: {_more_items_hint(names, items_to_try(needed), run)}."
     )
 
 
-def _more_items(datasets: list[str], items: int, run: Run) -> str:
-    """Say how to ask more, so that it works as typed: only generated datasets have as many items as one wants."""
+def _more_items_hint(datasets: list[str], items: int, run: Run) -> str:
+    """Return the options that ask more items, ready to be typed: only generated datasets have any number of items."""
     growing = [dataset for dataset in datasets if dataset in GENERATED]
     if all(dataset in GENERATED for dataset in run.summary["datasets"]):
         return f"try --probe-items {items}"
-    ways = [f"--probe-items {','.join(f'{dataset}={items}' for dataset in growing)}"] if growing else []
+    options = [f"--probe-items {','.join(f'{dataset}={items}' for dataset in growing)}"] if growing else []
     if fixed := [dataset for dataset in datasets if dataset not in GENERATED]:
-        name = fixed[0] if len(fixed) == 1 and _TYPED.fullmatch(fixed[0]) else "NAME"
-        ways.append(f"{items} items by --probe-dataset {name}=FILE")
-    return f"try {' and '.join(ways)}"
+        name = fixed[0] if len(fixed) == 1 and _SHELL_SAFE.fullmatch(fixed[0]) else "NAME"
+        options.append(f"{items} items by --probe-dataset {name}=FILE")
+    return f"try {' and '.join(options)}"
 
 
 def _logprob_sentence(group: EffectGroup, ablation: str) -> str:
-    """Say which targets move the log-probability of the expected answer, where the accuracy cannot tell."""
-    found = group.with_logprob_effect
-    effects = [f"{row['target']} ({nats(row['delta_logprob'])}{' nats' if row is found[0] else ''})" for row in found]
-    move = "moves" if len(found) == 1 else "move"
+    """Say which targets change the log-probability of the expected answer, for a dataset whose accuracy shows none."""
+    rows = group.with_logprob_effect
+    effects = [f"{row['target']} ({nats(row['delta_logprob'])}{' nats' if row is rows[0] else ''})" for row in rows]
+    move = "moves" if len(rows) == 1 else "move"
     return (
-        f"{len(found)} of {group.counted} {move} the log-probability of the expected answer on"
+        f"{len(rows)} of {group.counted} {move} the log-probability of the expected answer on"
         f" {shorten(group.dataset, MOST_NAME)}{ablation}: {join_names(effects, 4)}."
     )
 
 
 def remarks(run: Run) -> list[str]:
-    """Return what a reader must know to read the accuracies right, a sentence each."""
-    said = []
+    """Return the sentences that a reader needs to interpret the accuracies."""
+    notes = []
     if (run.summary.get("prompting") or {}).get("chat_template_unused"):
-        said.append("The model has a chat template that was not used: --probe-chat on puts the questions in it.")
+        notes.append("The model has a chat template that was not used: --probe-chat on puts the questions in it.")
     for dataset, entry in run.summary["datasets"].items():
         if always := entry.get("always"):
-            said.append(f"{dataset}: always answering “{always['answer']}” would score {percent(always['accuracy'])}.")
+            notes.append(f"{dataset}: always answering “{always['answer']}” would score {percent(always['accuracy'])}.")
         if entry["items"] and entry["correct"] == entry["items"]:
-            said.append(f"{dataset}: every answer is right, so a target can only lose.")
+            notes.append(f"{dataset}: every answer is right, so a target can only lose.")
         strict, flexible = entry.get("strict"), entry.get("flexible")
         if strict != flexible:
-            said.append(
+            notes.append(
                 f"{dataset}: strict extraction finds {percent(strict)} right, flexible {percent(flexible)};"
                 " the difference is formatting, not reasoning."
             )
-    return said
+    return notes
 
 
 def skipped_sentence(run: Run) -> str:
@@ -298,5 +298,5 @@ def skipped_sentence(run: Run) -> str:
     skipped = run.summary["skipped"]
     if not skipped:
         return ""
-    first, such = skipped[0], ", such as" if len(skipped) > 1 else ","
-    return f"Skipped {pluralise(len(skipped), 'item')}{such} {first['dataset']} {first['item']}: {first['reason']}"
+    first, separator = skipped[0], ", such as" if len(skipped) > 1 else ","
+    return f"Skipped {pluralise(len(skipped), 'item')}{separator} {first['dataset']} {first['item']}: {first['reason']}"

@@ -1,4 +1,4 @@
-"""Two runs of the same items compared: which answers changed, whether the accuracy did, whose effects did."""
+"""Comparison of two runs of the same items: the answers, accuracies and effects that changed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
+from reasoning_probe.results.record import RunRecord
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.utils.text import to_words
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 Named = tuple[Path, Run]
 """A run with the folder that it was read from, which messages name."""
 
-_NAMED = 3
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Changed:
-    """An item whose answer, or verdict, is another one in the second run."""
+    """An item with another answer, or another verdict, in the second run."""
 
     first: Outcome
     second: Outcome
@@ -67,13 +68,12 @@ class TargetChange:
     @property
     def significant(self) -> bool:
         """Whether the effect on the accuracy, or on the log-probability, changed."""
-        found = (self.change.p_adjusted, self.change_logprob.p_adjusted)
-        return any(p is not None and p <= stats.ALPHA for p in found)
+        return any(stats.is_significant(change.p_adjusted) for change in (self.change, self.change_logprob))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What :func:`compare` found; ``settings`` says what differs between the runs, ``notes`` what was left out."""
+    """The result of :func:`compare`; ``settings`` are those that differ, ``notes`` say what was left out."""
 
     settings: list[tuple[str, str, str]]
     notes: list[str]
@@ -91,7 +91,7 @@ def compare(first: Named, second: Named, *, common: bool = False) -> Comparison:
     a, b = _baselines(first[1]), _baselines(second[1])
     shared = [item for item in a if item in b and _asks(a[item]) == _asks(b[item])]
     if not shared or (len(shared) < max(len(a), len(b)) and not common):
-        raise RunError(_unlike(first[0], second[0], a, b, shared))
+        raise RunError(_mismatch(first[0], second[0], a, b, shared))
     left = len(a.keys() | b.keys()) - len(shared)
     notes = [f"{left:,} items that only one of the runs asked are left out"] if left else []
     prompts = sum(a[item].prompt != b[item].prompt for item in shared)
@@ -99,7 +99,7 @@ def compare(first: Named, second: Named, *, common: bool = False) -> Comparison:
         notes.append(f"{prompts:,} of {len(shared):,} prompts differ")
     return Comparison(
         settings=_settings(first[1].summary, second[1].summary),
-        notes=[*notes, *_unlike_heads(first[1].summary, second[1].summary)],
+        notes=[*notes, *_head_mismatch(first[1].summary, second[1].summary)],
         datasets=_datasets(shared, a, b),
         changed=[Changed(a[item], b[item]) for item in shared if _verdict(a[item]) != _verdict(b[item])],
         targets=_targets(first[1], second[1], shared),
@@ -118,10 +118,10 @@ def _verdict(outcome: Outcome) -> tuple[str | None, bool]:
     return outcome.answer, outcome.correct
 
 
-def _unlike(
+def _mismatch(
     first: Path, second: Path, a: Mapping[ItemKey, Any], b: Mapping[ItemKey, Any], shared: Sequence[ItemKey]
 ) -> str:
-    """Say which items the runs do not share, and what to do."""
+    """Return the message that names the items the runs do not share, and what to do."""
     parts = [
         f"{folder} alone asked {_names(alone)}"
         for folder, alone in ((first, [item for item in a if item not in b]), (second, [i for i in b if i not in a]))
@@ -134,37 +134,39 @@ def _unlike(
     if not a or not b:
         empty = [folder for folder, answered in ((first, a), (second, b)) if not answered]
         parts = [f"{folder} has no answer with nothing switched off" for folder in empty]
-    mend = "--common compares what both asked" if shared else "nothing can be compared"
-    return f"{'; '.join(parts)}: {mend}"
+    remedy = "--common compares what both asked" if shared else "nothing can be compared"
+    return f"{'; '.join(parts)}: {remedy}"
 
 
 def _names(items: Sequence[ItemKey]) -> str:
-    words = ([part if part.isprintable() else ascii(part) for part in item] for item in items[:_NAMED])
+    words = ([part if part.isprintable() else ascii(part) for part in item] for item in items[:_MOST_NAMED])
     named = ", ".join(" ".join(item)[:80] for item in words)
-    return named + (f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else "")
+    return named + (f" and {len(items) - _MOST_NAMED:,} more" if len(items) > _MOST_NAMED else "")
 
 
-def _settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return what differs: its name, and what it is in either run."""
+def _settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
+    """Return the settings that differ: the name, and the value in either run."""
     pairs = [(f"model {key}", a["model"].get(key), b["model"].get(key)) for key in {**a["model"], **b["model"]}]
     pairs.append(("ablation", a["ablation"], b["ablation"]))
     for dataset in a["generation"].keys() & b["generation"].keys():
         for key in ("max_new_tokens", "stop"):
             pairs.append((f"{dataset} {key}", a["generation"][dataset][key], b["generation"][dataset][key]))
-    asked = a.get("prompting") or {}, b.get("prompting") or {}
-    pairs += [(f"prompting {key}", asked[0].get(key), asked[1].get(key)) for key in {**asked[0], **asked[1]}]
+    prompting = a.get("prompting") or {}, b.get("prompting") or {}
+    pairs += [
+        (f"prompting {key}", prompting[0].get(key), prompting[1].get(key)) for key in {**prompting[0], **prompting[1]}
+    ]
     for key in {**a["versions"], **b["versions"]}:
         pairs.append((f"version of {key}", a["versions"].get(key), b["versions"].get(key)))
     return [(name, to_words(one), to_words(other)) for name, one, other in pairs if one != other]
 
 
-def _unlike_heads(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+def _head_mismatch(a: RunRecord, b: RunRecord) -> list[str]:
     if not (a["targets"] and b["targets"]) or _shape(a) == _shape(b):
         return []
     return ["the models have different layers and heads, so their targets are not compared"]
 
 
-def _shape(summary: Mapping[str, Any]) -> tuple[Any, ...]:
+def _shape(summary: RunRecord) -> tuple[Any, ...]:
     model = summary["model"]
     return model["layers"], model["heads"], model.get("layer_indices")
 
@@ -174,28 +176,28 @@ def _datasets(
 ) -> list[DatasetChange]:
     import numpy as np
 
-    found = []
+    changes = []
     for name in dict.fromkeys(dataset for dataset, _ in shared):
         items = [item for item in shared if item[0] == name]
         right, right_b = (np.array([_right(run[item]) for item in items]) for run in (a, b))
         logprob, logprob_b = (np.array([_logprob(run[item]) for item in items]) for run in (a, b))
         with np.errstate(over="ignore"):
             (effect,) = stats.paired_effects(right, right_b[None], logprob, logprob_b[None])
-        found.append(DatasetChange(name, int(right.sum()), effect))
-    adjusted = stats.holm([change.effect.p_value for change in found])
-    logprob_p = [change.effect.logprob_p_value for change in found]
-    known = [at for at, p in enumerate(logprob_p) if p is not None]
+        changes.append(DatasetChange(name, int(right.sum()), effect))
+    adjusted = stats.holm([change.effect.p_value for change in changes])
+    logprob_p = [change.effect.logprob_p_value for change in changes]
+    known = [index for index, p in enumerate(logprob_p) if p is not None]
     of_logprob = dict(zip(known, stats.holm([p for p in logprob_p if p is not None]), strict=True))
     return [
         replace(
             change,
             effect=replace(
                 change.effect,
-                p_adjusted=float(adjusted[at]),
-                logprob_p_adjusted=float(of_logprob[at]) if at in of_logprob else None,
+                p_adjusted=float(adjusted[index]),
+                logprob_p_adjusted=float(of_logprob[index]) if index in of_logprob else None,
             ),
         )
-        for at, change in enumerate(found)
+        for index, change in enumerate(changes)
     ]
 
 
@@ -207,7 +209,7 @@ def _targets(first: Run, second: Run, shared: Sequence[ItemKey]) -> list[TargetC
     groups: dict[tuple[str, str], list[str]] = {}
     for dataset, ablation, target in runs[0][1].keys() & runs[1][1].keys():
         groups.setdefault((dataset, ablation), []).append(target)
-    found: list[TargetChange] = []
+    changes: list[TargetChange] = []
     for (dataset, ablation), targets in groups.items():
         targets.sort()
         ids = [id for name, id in shared if name == dataset]
@@ -217,27 +219,27 @@ def _targets(first: Run, second: Run, shared: Sequence[ItemKey]) -> list[TargetC
         right = [_effects(*outcomes, _right) for outcomes in zip(alone, off, strict=True)]
         logprob = [_effects(*outcomes, _logprob) for outcomes in zip(alone, off, strict=True)]
         rows = zip(targets, _changes(*right), _changes(*logprob), strict=True)
-        found += [
+        changes += [
             TargetChange(dataset, ablation, target, one, other, change, *of_logprob)
             for target, (one, other, change), of_logprob in rows
             if one is not None and other is not None
         ]
-    return sorted(found, key=_clearness)
+    return sorted(changes, key=_clearness)
 
 
-def _clearness(found: TargetChange) -> tuple[float, ...]:
-    p = [1.0 if p is None else p for p in (found.change.p_adjusted, found.change_logprob.p_adjusted)]
-    sizes = [-abs(change.mean or 0.0) for change in (found.change, found.change_logprob)]
-    return min(p) > stats.ALPHA, *sizes, *p
+def _clearness(target: TargetChange) -> tuple[float, ...]:
+    p = [1.0 if p is None else p for p in (target.change.p_adjusted, target.change_logprob.p_adjusted)]
+    sizes = [-abs(change.mean or 0.0) for change in (target.change, target.change_logprob)]
+    return not target.significant, *sizes, *p
 
 
 def _ablated(run: Run) -> dict[tuple[str, str, str], dict[str, Outcome]]:
-    found: dict[tuple[str, str, str], dict[str, Outcome]] = {}
+    ablated: dict[tuple[str, str, str], dict[str, Outcome]] = {}
     for outcome in run.outcomes:
         if outcome.target != BASELINE:
             key = (outcome.dataset, str(outcome.ablation), outcome.target)
-            found.setdefault(key, {})[outcome.item] = outcome
-    return found
+            ablated.setdefault(key, {})[outcome.item] = outcome
+    return ablated
 
 
 def _right(outcome: Outcome | None) -> float:
@@ -265,10 +267,10 @@ def _changes(first: Floats, second: Floats) -> list[tuple[float | None, float | 
 
     with np.errstate(over="ignore", invalid="ignore"):
         change = second - first
-        found = stats.mean_changes(change)
+        means = stats.mean_changes(change)
         return [
-            (float(first[row, known].mean()), float(second[row, known].mean()), found[row])
+            (float(first[row, known].mean()), float(second[row, known].mean()), means[row])
             if (known := np.isfinite(change[row])).any()
-            else (None, None, found[row])
+            else (None, None, means[row])
             for row in range(len(change))
         ]

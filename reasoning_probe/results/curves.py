@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 from reasoning_probe.results import stats
-
-Entry = dict[str, Any]
-"""One line of one dataset's curve, ``off`` or ``kept``; an element of ``curves`` in ``run.json``."""
+from reasoning_probe.results.record import CurvePointRecord, CurveRecord
 
 
-def merged_curves(parts: Sequence[Sequence[Entry] | None]) -> list[Entry]:
-    """Return the curves of several processes as one: what each measured on its own items, by its own order, counts."""
-    lines: dict[tuple[str, str, str], list[Entry]] = {}
+def merged_curves(parts: Sequence[Sequence[CurveRecord] | None]) -> list[CurveRecord]:
+    """Return the curves of several processes as one; each process measured its own items in its own order."""
+    lines: dict[tuple[str, str | None, str], list[CurveRecord]] = {}
     for entry in (entry for part in parts for entry in part or ()):
         lines.setdefault((entry["dataset"], entry["ablation"], entry["kind"]), []).append(entry)
     return [entries[0] if len(entries) == 1 else _pooled(entries) for entries in lines.values()]
 
 
-def _pooled(entries: Sequence[Entry]) -> Entry:
+def _pooled(entries: Sequence[CurveRecord]) -> CurveRecord:
     places: dict[str, int] = {}
     for entry in entries:
         for place, target in enumerate(entry["order"]):
             places[target] = places.get(target, 0) + place
-    points: dict[int, list[dict[str, Any]]] = {}
+    points: dict[int, list[CurvePointRecord]] = {}
     for point in (point for entry in entries for point in entry["points"]):
         points.setdefault(point["heads"], []).append(point)
     return entries[0] | {
@@ -37,11 +35,13 @@ def _pooled(entries: Sequence[Entry]) -> Entry:
     }
 
 
-def _pooled_point(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    items, correct = (sum(point[key] for point in points) for key in ("items", "correct"))
+def _pooled_point(points: Sequence[CurvePointRecord]) -> CurvePointRecord:
+    items, correct = sum(point["items"] for point in points), sum(point["correct"] for point in points)
 
-    def weighted(key: str) -> float | None:
-        known = [(point[key], point["logprobs"]) for point in points if point[key] is not None and point["logprobs"]]
+    def weighted(key: Literal["mean_answer_logprob", "if_added"]) -> float | None:
+        known = [
+            (value, point["logprobs"]) for point in points if (value := point[key]) is not None and point["logprobs"]
+        ]
         weight = sum(count for _, count in known)
         return math.fsum(value * count for value, count in known) / weight if weight else None
 

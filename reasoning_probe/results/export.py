@@ -1,4 +1,4 @@
-"""A run as tables: data frames, CSV and Parquet files. pandas and pyarrow are an extra, used only when asked for."""
+"""A run's tables as data frames, CSV and Parquet files; pandas and pyarrow are optional dependencies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TYPES = {"string": "string", "boolean": "bool", "integer": "Int64", "number": "
 
 
 class ExtraError(ImportError):
-    """A package that is missing; the message is one line that names the extra."""
+    """A package is missing; the message is one line that names the extra."""
 
 
 @cache
@@ -36,22 +36,22 @@ def columns(table: Table) -> Mapping[str, str]:
     """
     whole = schema(RUN)
     properties = schema(OUTCOME)["properties"] if table == "outcomes" else whole["properties"]["targets"]["items"]
-    found: dict[str, str] = {}
+    pandas_types: dict[str, str] = {}
     for name, shape in properties.get("properties", properties).items():
         known = whole["$defs"][shape["$ref"].removeprefix("#/$defs/")] if "$ref" in shape else shape
         types = {known["type"]} if isinstance(known["type"], str) else {*known["type"]} - {"null"}
         if name.endswith("_ci95"):
-            found |= {f"{name}_low": "Float64", f"{name}_high": "Float64"}
+            pandas_types |= {f"{name}_low": "Float64", f"{name}_high": "Float64"}
         else:
-            found[name] = _TYPES.get("".join(types), "string")
-    return found
+            pandas_types[name] = _TYPES.get("".join(types), "string")
+    return pandas_types
 
 
 def rows(table: Table, outcomes: Iterable[Outcome], targets: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of *table*, of the one or the other, each with a plain value or ``None`` for every column."""
-    given = (outcome.as_dict() for outcome in outcomes) if table == "outcomes" else targets
+    records = (outcome.as_dict() for outcome in outcomes) if table == "outcomes" else targets
     names = columns(table)
-    return [{name: flat.get(name) for name in names} for flat in map(_flat, given)]
+    return [{name: flat.get(name) for name in names} for flat in map(_flat, records)]
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,19 +67,19 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def frame(table: Table, found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return *found*, rows of *table*, as a data frame. Raises :class:`ExtraError` without pandas."""
+def frame(table: Table, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return *rows* of *table* as a data frame. Raises :class:`ExtraError` without pandas."""
     try:
         import pandas as pd
     except ImportError:
         raise ExtraError(_missing("a data frame", "pandas")) from None
     return pd.DataFrame(
-        {name: pd.array([row[name] for row in found], dtype=dtype) for name, dtype in columns(table).items()}
+        {name: pd.array([row[name] for row in rows], dtype=dtype) for name, dtype in columns(table).items()}
     )
 
 
-def csv_file(table: Table, found: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return *found*, rows of *table*, as a CSV file in UTF-8; what is not known is empty.
+def csv_file(table: Table, rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return *rows* of *table* as a CSV file in UTF-8; an unknown value is empty.
 
     A spreadsheet runs a cell that begins with ``=`` as a formula, and what a model or a dataset wrote may do so: such a
     text gets an apostrophe before it. One that begins with an apostrophe gets another, so taking one away from every
@@ -89,7 +89,7 @@ def csv_file(table: Table, found: Iterable[Mapping[str, Any]]) -> bytes:
     # Before Python 3.11 the writer takes a NUL for the escape character, unless it has another: one that UTF-8 has not.
     writer = csv.DictWriter(text, list(columns(table)), escapechar="\udfff")
     writer.writeheader()
-    writer.writerows({name: _inert(value) for name, value in row.items()} for row in found)
+    writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
     return text.getvalue().encode("utf-8")
 
 
@@ -104,14 +104,14 @@ def _inert(value: Any) -> Any:
     return value
 
 
-def parquet_file(table: Table, found: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return *found*, rows of *table*, as a Parquet file. Raises :class:`ExtraError` where a package is missing."""
+def parquet_file(table: Table, rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return *rows* of *table* as a Parquet file. Raises :class:`ExtraError` where a package is missing."""
     try:
         import pyarrow  # noqa: F401
     except ImportError:
         raise ExtraError(_missing("Parquet", "pyarrow")) from None
     buffer = io.BytesIO()
-    frame(table, found).to_parquet(buffer, engine="pyarrow", index=False)
+    frame(table, rows).to_parquet(buffer, engine="pyarrow", index=False)
     return buffer.getvalue()
 
 

@@ -18,12 +18,12 @@ from reasoning_probe.results.schema import OUTCOME, compiled, schema
 from reasoning_probe.utils.text import pluralise, shorten
 
 FIELDS = ("dataset", "item", "target", "question", "expected", "answer", "correct")
-"""What a line of a reference holds; more is passed over."""
+"""The keys of a line of a reference; others are ignored."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """An item and what was answered to it."""
+class ReferenceAnswer:
+    """An item with the answer that an earlier run gave."""
 
     question: str
     expected: str
@@ -31,12 +31,12 @@ class Answered:
     correct: bool
 
     @property
-    def asked(self) -> tuple[str, str]:
-        """The question and its expected answer: what makes an item the same."""
+    def question_and_answer(self) -> tuple[str, str]:
+        """The question and its expected answer, by which items are compared."""
         return self.question, self.expected
 
 
-Answers = Mapping[str, Mapping[str, Answered]]
+Answers = Mapping[str, Mapping[str, ReferenceAnswer]]
 """By dataset, then by item id."""
 
 
@@ -46,22 +46,22 @@ def file_of(path: Path) -> Path:
 
 
 def read_reference(path: Path) -> Answers:
-    """Return the answers that *path* holds. Raises :class:`RunError`, one line, for what is no reference."""
+    """Return the answers that *path* holds. Raises :class:`RunError`, one line, where it is no reference."""
     file = file_of(path)
     if not file.exists():
         raise RunError(f"there is no reference {path}: --probe-update-reference makes it from a run")
-    found: dict[str, dict[str, Answered]] = {}
+    answers: dict[str, dict[str, ReferenceAnswer]] = {}
     shape = {"type": "object", "required": [*FIELDS], "properties": _of_outcome(FIELDS)}
     for where, line in read_lines(file, compiled(shape, shape)):
         if line["target"] != BASELINE:
             continue
-        items = found.setdefault(line["dataset"], {})
+        items = answers.setdefault(line["dataset"], {})
         if line["item"] in items:
             raise RunError(f"{where}: {shorten(line['dataset'], 40)} has {shorten(line['item'], 60)} twice")
-        items[line["item"]] = Answered(line["question"], line["expected"], line["answer"], line["correct"])
-    if not found:
+        items[line["item"]] = ReferenceAnswer(line["question"], line["expected"], line["answer"], line["correct"])
+    if not answers:
         raise RunError(f"{file} holds no answers: --probe-update-reference makes a reference from a run")
-    return found
+    return answers
 
 
 def _of_outcome(names: Iterable[str]) -> dict[str, Any]:
@@ -70,37 +70,37 @@ def _of_outcome(names: Iterable[str]) -> dict[str, Any]:
 
 
 def other_items(reference: Answers, dataset: str, items: Iterable[Item]) -> str | None:
-    """Return in a few words how the *items* of *dataset* are not those of *reference*; ``None`` where they are."""
+    """Say in a few words how the *items* of *dataset* differ from those of *reference*; ``None`` where they do not."""
     return _others(reference, dataset, {str(item.id): (item.question, item.answer) for item in items})
 
 
 def different_items(reference: Answers, run: Run) -> str | None:
-    """Return in a few words how the items of *run*, skipped ones aside, are not those of *reference*."""
-    asked: dict[str, dict[str, tuple[str, str]]] = {}
+    """Say in a few words how the items of *run*, skipped ones aside, differ from those of *reference*."""
+    by_dataset: dict[str, dict[str, tuple[str, str]]] = {}
     for outcome in run.outcomes:
-        asked.setdefault(outcome.dataset, {})[outcome.item] = (outcome.question, outcome.expected)
+        by_dataset.setdefault(outcome.dataset, {})[outcome.item] = (outcome.question, outcome.expected)
     skipped = {(skip["dataset"], skip["item"]) for skip in run.summary["skipped"]}
-    for dataset, items in asked.items():
+    for dataset, items in by_dataset.items():
         known = reference.get(dataset, {})
-        items |= {id: known[id].asked for id in known if (dataset, id) in skipped}
-        if said := _others(reference, dataset, items):
-            return said
+        items |= {id: known[id].question_and_answer for id in known if (dataset, id) in skipped}
+        if difference := _others(reference, dataset, items):
+            return difference
     return None
 
 
-def _others(reference: Answers, dataset: str, asked: Mapping[str, tuple[str, str]]) -> str | None:
+def _others(reference: Answers, dataset: str, items: Mapping[str, tuple[str, str]]) -> str | None:
     known = reference.get(dataset)
     if known is None:
         return f"it holds no items of {shorten(dataset, 40)}"
-    lacks = [id for id in asked if id not in known]
-    more = [id for id in known if id not in asked]
-    changed = [id for id in asked if id in known and asked[id] != known[id].asked]
-    said = [
+    lacks = [id for id in items if id not in known]
+    more = [id for id in known if id not in items]
+    changed = [id for id in items if id in known and items[id] != known[id].question_and_answer]
+    parts = [
         f"{words.format(pluralise(len(ids), 'item'))} (such as {shorten(ids[0], 60)})"
         for ids, words in ((lacks, "lacks {}"), (more, "holds {} more"), (changed, "has {} with another text"))
         if ids
     ]
-    return f"of {shorten(dataset, 40)} it {', '.join(said)}" if said else None
+    return f"of {shorten(dataset, 40)} it {', '.join(parts)}" if parts else None
 
 
 def write_reference(path: Path, run: Run) -> None:
@@ -110,25 +110,25 @@ def write_reference(path: Path, run: Run) -> None:
     datasets, since a run's files cannot be mixed, and ``OSError``.
     """
     file = file_of(path)
-    kept: dict[str, dict[str, Answered]] = {}
+    others: dict[str, dict[str, ReferenceAnswer]] = {}
     if file.exists():
         try:
             known = read_reference(path)
         except RunError:
             known = {}  # it is replaced because it is broken, or was never a reference
-        kept = {name: dict(items) for name, items in known.items() if name not in run.summary["datasets"]}
+        others = {name: dict(items) for name, items in known.items() if name not in run.summary["datasets"]}
     if file != path:
-        if kept:
+        if others:
             raise RunError(
-                f"the reference {path} also holds {shorten(next(iter(kept)), 40)}, which this run did not ask:"
+                f"the reference {path} also holds {shorten(next(iter(others)), 40)}, which this run did not ask:"
                 " ask all its datasets, or name a .jsonl file, which keeps them"
             )
         write_run(path, run)
         return
     lines = [
-        {"dataset": name, "item": id, "target": BASELINE} | asdict(answered)
-        for name, items in kept.items()
-        for id, answered in items.items()
+        {"dataset": name, "item": id, "target": BASELINE} | asdict(answer)
+        for name, items in others.items()
+        for id, answer in items.items()
     ]
     lines += [
         {name: getattr(outcome, name) for name in FIELDS} for outcome in run.outcomes if outcome.target == BASELINE

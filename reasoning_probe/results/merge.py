@@ -1,35 +1,94 @@
-"""Runs put together from their files: the shards of a sweep, or parts of it that were asked one after the other."""
+"""Merges of runs: of shards and other parts of a sweep from their files, and of the processes of one run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, TypeVar, cast
 
 from reasoning_probe.data.shards import Shard, joined, missing, parse_shards
-from reasoning_probe.results.curves import Entry, merged_curves
+from reasoning_probe.results.curves import merged_curves
 from reasoning_probe.results.outcome import ItemKey, Key, Outcome
+from reasoning_probe.results.record import (
+    ControlRecord,
+    CurveRecord,
+    EngineRecord,
+    GenerationRecord,
+    HeadSelectionRecord,
+    ModelRecord,
+    PromptingRecord,
+    ReferenceRecord,
+    RunRecord,
+    SectionRecord,
+    SkippedRecord,
+    TimingRecord,
+)
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.results.screening import merged_screening
 from reasoning_probe.results.summary import merged_control, summarise
 from reasoning_probe.utils.text import to_words
 
-PartialRun = dict[str, Any]
-"""``outcomes`` (as dicts), ``places`` (of each in the whole plan), ``facts`` (what else is known) and ``process``."""
+Value = TypeVar("Value")
 
 SAME_LOGPROB = 1e-4
 """Nats by which two runs of one case may differ: batches of other shapes round otherwise."""
 
 _ELSEWHERE = {"name", "device"}
-"""What may differ of a model: the folder it was loaded from, and which of several devices it was on."""
+"""The facts of a model in which parts may differ: the folder it was loaded from, and the device's number."""
 
 _SHOTS = "shot_questions"
 _VERSIONS = ("reasoning-probe", "torch", "transformers", "numpy")
 
 Named = Mapping[Path, Run]
 """Runs by the folder that they were read from, which messages name."""
+
+
+class RunFacts(TypedDict):
+    """What one process knows of a run beside its outcomes: records of ``run.json``, and what they are made from."""
+
+    model: ModelRecord
+    generation: dict[str, GenerationRecord]
+    prompting: PromptingRecord
+    ablation: str
+    formats: dict[str, str]
+    sizes: dict[str, int]
+    reference: dict[str, ReferenceRecord]
+    control: ControlRecord | None
+    screening: list[HeadSelectionRecord]
+    curves: list[CurveRecord] | None
+    timing: TimingRecord
+    engine: EngineRecord
+    versions: Mapping[str, str | None]
+    shard: str
+    places: dict[str, dict[str, int]]
+    skipped: list[SkippedRecord]
+
+
+@dataclass(frozen=True)
+class PartialRun:
+    """The part of a run that one *process* computed.
+
+    ``places`` are the indices of ``outcomes`` in the whole plan, which has ``planned`` of them; ``unasked`` those of
+    the skipped items.
+    """
+
+    process: str
+    outcomes: list[Outcome]
+    places: list[int]
+    planned: int
+    unasked: list[int]
+    facts: RunFacts
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the part in plain values, for a file."""
+        return vars(self) | {"outcomes": [outcome.as_dict() for outcome in self.outcomes]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PartialRun:
+        """Return the part that :meth:`as_dict` gave."""
+        return cls(**{**values, "outcomes": [Outcome(**outcome) for outcome in values["outcomes"]]})
 
 
 def merge_runs(runs: Named) -> Run:
@@ -46,11 +105,14 @@ def merge_runs(runs: Named) -> Run:
     summary = summarise(
         outcomes,
         model=parts[0]["model"],
-        generation=_union(parts, "generation"),
+        generation=_first_of_each([part["generation"] for part in parts]),
         ablation=parts[0]["ablation"],
-        formats={name: entry.get("format", "plain") for name, entry in _union(parts, "datasets").items()},
-        timing=_added([part["timing"] for part in parts]),
-        engine=_added([part["engine"] for part in parts]),
+        formats={
+            name: entry.get("format", "plain")
+            for name, entry in _first_of_each([part["datasets"] for part in parts]).items()
+        },
+        timing=cast(TimingRecord, _added([part["timing"] for part in parts])),
+        engine=cast(EngineRecord, _added([part["engine"] for part in parts])),
         versions=parts[0]["versions"],
         skipped=_skipped(parts, places),
         reference=_reference(parts),
@@ -65,24 +127,26 @@ def merge_runs(runs: Named) -> Run:
         summary["sections"] = _sections(runs)
     if any(part.get("partial") for part in parts):
         twice = sum(len(run.outcomes) for run in runs.values()) - len(outcomes)
-        planned = sum((run.summary.get("partial") or {}).get("planned", len(run.outcomes)) for run in runs.values())
+        planned = sum(
+            early["planned"] if (early := run.summary.get("partial")) else len(run.outcomes) for run in runs.values()
+        )
         summary["partial"] = {"planned": planned - twice, "done": len(outcomes)}
     if shard and missing(shard):
         summary |= {"shard": shard, "places": _union_of([part.get("places") or {} for part in parts])}
     return Run(summary, outcomes)
 
 
-def _curves(runs: Named) -> list[Entry]:
+def _curves(runs: Named) -> list[CurveRecord]:
     """Return the curves of *runs* as one; of those that share an item of a dataset the first counts."""
     seen: dict[str, set[str]] = {}
-    taken: list[list[Entry]] = []
+    taken: list[list[CurveRecord]] = []
     for run in runs.values():
         items: dict[str, set[str]] = {}
         for outcome in run.outcomes:
             items.setdefault(outcome.dataset, set()).add(outcome.item)
         new = {name for name, ids in items.items() if ids.isdisjoint(seen.get(name, ()))}
-        mine: list[Entry] = run.summary.get("curves") or []
-        taken.append([entry for entry in mine if entry["dataset"] in new])
+        curves: list[CurveRecord] = run.summary.get("curves") or []
+        taken.append([entry for entry in curves if entry["dataset"] in new])
         for entry in taken[-1]:
             seen[entry["dataset"]] = seen.get(entry["dataset"], set()) | items[entry["dataset"]]
     return merged_curves(taken)
@@ -90,21 +154,21 @@ def _curves(runs: Named) -> list[Entry]:
 
 def _shards(runs: Named) -> str:
     """Return the shards of *runs* together, ``1,2/8``; empty where they are none."""
-    found: dict[Path, tuple[Shard, ...]] = {}
+    by_folder: dict[Path, tuple[Shard, ...]] = {}
     for folder, run in runs.items():
         if shard := run.summary.get("shard"):
             try:
-                found[folder] = parse_shards(shard)
+                by_folder[folder] = parse_shards(shard)
             except ValueError as error:
                 raise RunError(f"{folder}: {error}") from None
-    if not found:
+    if not by_folder:
         return ""
-    first, *others = found
+    first, *others = by_folder
     for other in others:
-        of, its = found[first][0].of, found[other][0].of
+        of, its = by_folder[first][0].of, by_folder[other][0].of
         if of != its:
             raise RunError(f"{other} is a shard of {its}, {first} one of {of}: merge shards of one number")
-    return joined(shard for shards in found.values() for shard in shards)
+    return joined(shard for shards in by_folder.values() for shard in shards)
 
 
 def _check_settings(runs: Named) -> None:
@@ -123,7 +187,7 @@ def _check_settings(runs: Named) -> None:
             _check_datasets((earlier, runs[earlier].summary), (folder, run.summary))
 
 
-def _check_datasets(one: tuple[Path, dict[str, Any]], other: tuple[Path, dict[str, Any]]) -> None:
+def _check_datasets(one: tuple[Path, RunRecord], other: tuple[Path, RunRecord]) -> None:
     (first, a), (second, b) = one, other
     for name in a["generation"].keys() & b["generation"].keys():
         what = f"generation setting for {name[:40]!r}"
@@ -132,27 +196,27 @@ def _check_datasets(one: tuple[Path, dict[str, Any]], other: tuple[Path, dict[st
     prompting = a.get("prompting") or {}, b.get("prompting") or {}
     for key in sorted({**prompting[0], **prompting[1]}.keys() - {_SHOTS}):
         _check_same("prompting", key, (first, prompting[0].get(key)), (second, prompting[1].get(key)))
-    shots = [given.get(_SHOTS) or {} for given in prompting]
+    shots = [record.get("shot_questions") or {} for record in prompting]
     for name in shots[0].keys() & shots[1].keys():
         _check_same(f"set of examples for {name[:40]!r}", _SHOTS, (first, shots[0][name]), (second, shots[1][name]))
     references = a.get("reference") or {}, b.get("reference") or {}
     for ablation in references[0].keys() & references[1].keys():
-        mine, its = references[0][ablation], references[1][ablation]
-        _check_same(f"{ablation[:40]} ablation", "seed", (first, mine.get("seed")), (second, its.get("seed")))
-        for name in mine["datasets"].keys() & its["datasets"].keys():
+        entry, other_entry = references[0][ablation], references[1][ablation]
+        _check_same(f"{ablation[:40]} ablation", "seed", (first, entry.get("seed")), (second, other_entry.get("seed")))
+        for name in entry["datasets"].keys() & other_entry["datasets"].keys():
             what = f"set of reference prompts of {name[:40]!r}"
-            _check_same(what, "sha256", (first, mine["datasets"][name]), (second, its["datasets"][name]))
+            _check_same(what, "sha256", (first, entry["datasets"][name]), (second, other_entry["datasets"][name]))
 
 
 def _check_same(what: str, key: str, one: tuple[Path, Any], other: tuple[Path, Any]) -> None:
     if one[1] != other[1]:
-        shown = [to_words(value, 40) for _, value in (one, other)]
-        detail = f" ({key}: {shown[1]} and {shown[0]})" if shown[0] != shown[1] else ""
+        texts = [to_words(value, 40) for _, value in (one, other)]
+        detail = f" ({key}: {texts[1]} and {texts[0]})" if texts[0] != texts[1] else ""
         raise RunError(f"{other[0]} has another {what} than {one[0]}{detail}: merge parts of one sweep")
 
 
 def _places(runs: Named) -> dict[ItemKey, int]:
-    """Return where each item stands in the whole sweep, as far as shards tell it."""
+    """Return the index of each item in the whole sweep, for the items whose shards record it."""
     places: dict[ItemKey, int] = {}
     items: dict[int, ItemKey] = {}
     for folder, run in runs.items():
@@ -165,19 +229,19 @@ def _places(runs: Named) -> dict[ItemKey, int]:
 
 
 def _outcomes(runs: Named, places: Mapping[ItemKey, int]) -> list[Outcome]:
-    found: dict[Key, tuple[Path, Outcome]] = {}
+    sources: dict[Key, tuple[Path, Outcome]] = {}
     for folder, run in runs.items():
         for outcome in run.outcomes:
-            earlier = found.setdefault(outcome.key, (folder, outcome))
+            earlier = sources.setdefault(outcome.key, (folder, outcome))
             if not _same(earlier[1], outcome):
-                case = f"{_name(outcome.item_key)} under {_shown(outcome.target)}"
+                case = f"{_name(outcome.item_key)} under {_printable(outcome.target)}"
                 raise RunError(f"{earlier[0]} and {folder} have different outcomes of {case}: leave one of them out")
-    outcomes = [outcome for _, outcome in found.values()]
+    outcomes = [outcome for _, outcome in sources.values()]
     appeared: dict[ItemKey, int] = {}
     for outcome in outcomes:
         appeared.setdefault(outcome.item_key, len(appeared))
     last = max(places.values(), default=-1) + 1  # items whose place no shard tells come last
-    order = {item: places.get(item, last + at) for item, at in appeared.items()}
+    order = {item: places.get(item, last + index) for item, index in appeared.items()}
     return sorted(outcomes, key=lambda outcome: order[outcome.item_key])
 
 
@@ -190,15 +254,15 @@ def _same(one: Outcome, other: Outcome) -> bool:
 
 
 def _name(item: tuple[str, ...]) -> str:
-    return " ".join(map(_shown, item))
+    return " ".join(map(_printable, item))
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     return text[:60] if text.isprintable() else ascii(text[:60])
 
 
-def _union(parts: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
-    return {name: given for part in reversed(parts) for name, given in part[key].items()}
+def _first_of_each(parts: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+    return {name: value for part in reversed(parts) for name, value in part.items()}
 
 
 def _union_of(parts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
@@ -209,8 +273,8 @@ def _union_of(parts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dic
     return together
 
 
-def _added(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the sums of numbers, the most of what is a peak, and the first of what else was said."""
+def _added(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sums of numbers, the maxima of peaks, and the first of other values."""
     together: dict[str, Any] = {}
     for key in dict.fromkeys(key for part in parts for key in part):
         values = [part[key] for part in parts if part.get(key) is not None]
@@ -222,8 +286,8 @@ def _added(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return together
 
 
-def _size(parts: Sequence[dict[str, Any]], dataset: str) -> int | None:
-    """Return how many items *dataset* has: what one of the parts says, or all its shards together."""
+def _size(parts: Sequence[RunRecord], dataset: str) -> int | None:
+    """Return how many items *dataset* has: by one of the parts, or by the sum of its shards."""
     sizes: dict[str, int | None] = {
         part.get("shard") or "": part["datasets"][dataset].get("size") for part in parts if dataset in part["datasets"]
     }
@@ -233,28 +297,28 @@ def _size(parts: Sequence[dict[str, Any]], dataset: str) -> int | None:
     return max(known) if "" in sizes else sum(known)
 
 
-def _skipped(parts: Sequence[dict[str, Any]], places: Mapping[ItemKey, int]) -> list[dict[str, Any]]:
-    found = {(skip["dataset"], skip["item"]): skip for part in parts for skip in part["skipped"]}
-    return [found[item] for item in sorted(found, key=lambda item: places.get(item, len(places)))]
+def _skipped(parts: Sequence[RunRecord], places: Mapping[ItemKey, int]) -> list[SkippedRecord]:
+    skipped = {(skip["dataset"], skip["item"]): skip for part in parts for skip in part["skipped"]}
+    return [skipped[item] for item in sorted(skipped, key=lambda item: places.get(item, len(places)))]
 
 
-def _prompting(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    given = [part.get("prompting") or {} for part in parts]
-    shots = {name: asked for part in reversed(given) for name, asked in (part.get(_SHOTS) or {}).items()}
-    return given[0] | ({_SHOTS: shots} if shots else {})
+def _prompting(parts: Sequence[RunRecord]) -> PromptingRecord:
+    records = [part.get("prompting") or PromptingRecord() for part in parts]
+    shots = _first_of_each([record.get("shot_questions") or {} for record in records])
+    return records[0] | PromptingRecord(shot_questions=shots) if shots else records[0]
 
 
-def _sections(runs: Named) -> list[dict[str, Any]]:
-    """Return what the user's own code had to say of each part; what several say alike, once."""
+def _sections(runs: Named) -> list[SectionRecord]:
+    """Return the sections that the user's code added to each part; those that all parts share appear once."""
     sections = [(folder, section) for folder, run in runs.items() for section in run.summary.get("sections") or ()]
     if all(section in [other for of, other in sections if of == folder] for _, section in sections for folder in runs):
         return [section for folder, section in sections if folder == next(iter(runs))]
     return [section | {"title": f"{section['title']} ({folder.name})"} for folder, section in sections]
 
 
-def _reference(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the values of each ablation were taken from, over the datasets of all *parts*."""
-    together: dict[str, Any] = {}
+def _reference(parts: Sequence[RunRecord]) -> dict[str, ReferenceRecord]:
+    """Return the references of each ablation over the datasets of all *parts*."""
+    together: dict[str, ReferenceRecord] = {}
     for part in parts:
         for ablation, entry in (part.get("reference") or {}).items():
             known = together.setdefault(ablation, entry | {"datasets": {}})
@@ -267,47 +331,47 @@ def merge_parts(parts: Sequence[PartialRun]) -> Run:
 
     A later part of the same process replaces the facts of an earlier one: they count what the process did.
     """
-    from reasoning_probe.results import run, summary
-    from reasoning_probe.results.curves import merged_curves
-    from reasoning_probe.results.screening import merged_screening
-
     placed: dict[int, Outcome] = {}
     for part in parts:
-        for place, values in zip(part["places"], part["outcomes"], strict=True):
-            placed.setdefault(place, Outcome(**values))
+        for place, outcome in zip(part.places, part.outcomes, strict=True):
+            placed.setdefault(place, outcome)
     outcomes = [placed[place] for place in sorted(placed)]
-    every: list[dict[str, Any]] = list({part["process"]: part["facts"] for part in parts}.values())
-    skipped = {(skip["dataset"], skip["item"]): skip for facts in every for skip in facts["skipped"]}
-    summed = summary.summarise(
+    latest = list({part.process: part for part in parts}.values())
+    facts = [part.facts for part in latest]
+    first = facts[0]
+    timings: list[Mapping[str, Any]] = [of_process["timing"] for of_process in facts]
+    engines: list[Mapping[str, Any]] = [of_process["engine"] for of_process in facts]
+    skipped = {(skip["dataset"], skip["item"]): skip for of_process in facts for skip in of_process["skipped"]}
+    summary = summarise(
         outcomes,
-        model=every[0]["model"],
-        generation={name: given for facts in every for name, given in facts["generation"].items()},
-        ablation=every[0]["ablation"],
-        formats={name: given for facts in every for name, given in facts["formats"].items()},
-        timing={key: max(facts["timing"].get(key, 0.0) for facts in every) for key in every[0]["timing"]},
-        engine={key: _sum_or_first([facts["engine"][key] for facts in every]) for key in every[0]["engine"]},
-        versions=every[0]["versions"],
+        model=first["model"],
+        generation={name: value for of_process in facts for name, value in of_process["generation"].items()},
+        ablation=first["ablation"],
+        formats={name: format for of_process in facts for name, format in of_process["formats"].items()},
+        timing=cast(TimingRecord, {key: max(timing.get(key, 0.0) for timing in timings) for key in timings[0]}),
+        engine=cast(EngineRecord, {key: _sum_or_first([engine[key] for engine in engines]) for key in engines[0]}),
+        versions=first["versions"],
         skipped=list(skipped.values()),
-        reference=every[0]["reference"],
-        control=summary.merged_control([facts["control"] for facts in every]),
-        prompting=every[0]["prompting"],
-        screening=merged_screening([facts["screening"] for facts in every]),
-        curves=merged_curves([facts["curves"] for facts in every]),
+        reference=first["reference"],
+        control=merged_control([of_process["control"] for of_process in facts]),
+        prompting=first["prompting"],
+        screening=merged_screening([of_process["screening"] for of_process in facts]),
+        curves=merged_curves([of_process["curves"] for of_process in facts]),
     )
-    sizes = {name: size for facts in every for name, size in facts["sizes"].items()}
-    for name, entry in summed["datasets"].items():
+    sizes = {name: size for of_process in facts for name, size in of_process["sizes"].items()}
+    for name, entry in summary["datasets"].items():
         entry["size"] = sizes.get(name)
-    planned = every[0]["planned"]
-    unasked = {place for facts in every for place in facts["unasked"]}
+    planned = latest[0].planned
+    unasked = {place for part in latest for place in part.unasked}
     if len(outcomes) + len(unasked) < planned:
-        summed["partial"] = {"planned": planned, "done": len(outcomes)}
-    if every[0]["shard"]:
-        summed |= {"shard": every[0]["shard"], "places": every[0]["places"]}
-    return run.Run(summed, outcomes)
+        summary["partial"] = {"planned": planned, "done": len(outcomes)}
+    if first["shard"]:
+        summary |= {"shard": first["shard"], "places": first["places"]}
+    return Run(summary, outcomes)
 
 
 def _sum_or_first(values: Sequence[Any]) -> Any:
-    """Return the sum of counts, the first of what else was said."""
+    """Return the sum of counts, or the first of other values."""
     if all(isinstance(value, int) for value in values):
         return sum(values)
     return next((value for value in values if value), values[0])

@@ -1,4 +1,4 @@
-"""Outcomes: what one item gave under one target."""
+"""The outcome of one item under one target."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from reasoning_probe.utils.target_names import BASELINE as BASELINE
 
 ItemKey = tuple[str, str]
-"""What an item is known by: dataset, item id."""
+"""The key of an item: dataset, item id."""
 
 Key = tuple[str, str, str, str | None]
-"""What an outcome is known by: dataset, item id, target name, ablation (``None`` for the baseline)."""
+"""The key of an outcome: dataset, item id, target name, ablation (``None`` for the baseline)."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,18 @@ class Outcome:
     choices: tuple[Choice, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.choices is not None:  # a file holds objects
-            made = (Choice(one["text"], one["logprob"]) if isinstance(one, dict) else one for one in self.choices)
-            object.__setattr__(self, "choices", tuple(made))
+        if self.choices is not None:  # read from a file
+            choices = (Choice(one["text"], one["logprob"]) if isinstance(one, dict) else one for one in self.choices)
+            object.__setattr__(self, "choices", tuple(choices))
 
     @property
     def key(self) -> Key:
-        """What the outcome is known by."""
+        """The key of the outcome."""
         return self.dataset, self.item, self.target, self.ablation
 
     @property
     def item_key(self) -> ItemKey:
-        """What its item is known by."""
+        """The key of its item."""
         return self.dataset, self.item
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Outcome:
 
 
 def likeliest(choices: Sequence[Choice], *, normalised: bool = False) -> int | None:
-    """Return the place of the choice with the highest log-probability, the first of equals; ``None`` if unknown.
+    """Return the index of the choice with the highest log-probability, the first of equals; ``None`` if unknown.
 
     Normalised it is divided by the choice's length in characters, as lm-evaluation-harness does for ``acc_norm``.
     """

@@ -1,4 +1,4 @@
-"""The run's files: ``run.json``, which says what was found, and ``outcomes.jsonl``, a line per outcome."""
+"""Reading and writing of a run's files: ``run.json``, the summary, and ``outcomes.jsonl``, a line per outcome."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.results.export import TABLES, Table, frame, rows
 from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.record import RunRecord
 from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, Validator, checker
 from reasoning_probe.utils.files import atomic_write_text, to_json
 from reasoning_probe.utils.text import one_line
@@ -26,14 +27,14 @@ OUTCOMES_FILE = "outcomes.jsonl"
 
 
 class RunError(ValueError):
-    """A run's files that cannot be read; the message is one line that names the file."""
+    """A run's files cannot be read; the message is one line that names the file."""
 
 
 @dataclass(frozen=True)
 class Run:
     """A finished run: ``summary`` is the content of ``run.json``, ``outcomes`` that of ``outcomes.jsonl``."""
 
-    summary: dict[str, Any]
+    summary: RunRecord
     outcomes: list[Outcome]
 
     def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
@@ -59,7 +60,7 @@ def write_run(folder: str | Path, run: Run) -> None:
 
 
 def write_summary(folder: Path, run: Run) -> None:
-    """Write ``run.json`` alone, for what was found out later about outcomes that are written."""
+    """Write ``run.json`` alone, for results that were added after the outcomes were written."""
     atomic_write_text(folder / RUN_FILE, to_json(run.summary, indent=1) + "\n")
 
 
@@ -82,16 +83,16 @@ def check_folder(folder: Path) -> None:
 # -- reading ------------------------------------------------------------------------------------------------------
 
 MOST_DEPTH = 40
-"""How deep ``run.json`` may be nested; a run's own is a quarter of it."""
+"""How deep ``run.json`` may be nested; a run needs a quarter of it."""
 
 
 def read_run(folder: str | Path) -> Run:
-    """Return the run whose files lie in *folder*. Raises :class:`RunError`, one line, for what is not a run."""
+    """Return the run whose files are in *folder*. Raises :class:`RunError`, one line, where they are not a run's."""
     folder = Path(folder)
     summary = _parse(_read(folder / RUN_FILE), folder / RUN_FILE)
-    found = summary.get("schema_version") if isinstance(summary, dict) else None
-    if type(found) is int and found != SCHEMA_VERSION:
-        raise RunError(f"{folder / RUN_FILE} has schema version {found}, this package reads {SCHEMA_VERSION}")
+    version = summary.get("schema_version") if isinstance(summary, dict) else None
+    if type(version) is int and version != SCHEMA_VERSION:
+        raise RunError(f"{folder / RUN_FILE} has schema version {version}, this package reads {SCHEMA_VERSION}")
     if _depth(summary) > MOST_DEPTH:
         raise RunError(f"{folder / RUN_FILE} is nested more than {MOST_DEPTH} deep: no run's is")
     try:
@@ -108,7 +109,9 @@ def read_run(folder: str | Path) -> Run:
 def _check_complete(folder: Path, run: Run) -> None:
     """Raise :class:`RunError` where outcomes are gone that ``run.json`` counts."""
     there = Counter((outcome.dataset, outcome.target, outcome.ablation) for outcome in run.outcomes)
-    counted = [((name, BASELINE, None), entry["items"]) for name, entry in run.summary["datasets"].items()]
+    counted: list[tuple[tuple[str, str, str | None], int]] = [
+        ((name, BASELINE, None), entry["items"]) for name, entry in run.summary["datasets"].items()
+    ]
     counted += [((row["dataset"], row["target"], row["ablation"]), row["items"]) for row in run.summary["targets"]]
     for key, items in counted:
         if there[key] < items:
@@ -138,8 +141,8 @@ def _read(path: Path) -> str:
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise RunError(f"{path} is not UTF-8 text") from None
-        said = getattr(error, "strerror", None) or error
-        raise RunError(f"cannot read {path}: {said}; a run's folder holds {RUN_FILE}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"cannot read {path}: {reason}; a run's folder holds {RUN_FILE}") from None
 
 
 def _parse(text: str, where: str | Path) -> Any:
@@ -166,7 +169,7 @@ _JSON = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite, par
 
 
 def _depth(value: Any) -> int:
-    """Return how deep *value* is nested, no further than one beyond what is allowed."""
+    """Return the nesting depth of *value*, counted up to one more than :data:`MOST_DEPTH`."""
     depth, level = 0, [value]
     while level and depth <= MOST_DEPTH:
         holders = [entry.values() if isinstance(entry, dict) else entry for entry in level]

@@ -1,8 +1,8 @@
-"""The JSON Schemas of the run's files: they come with the package, and what is read is checked by them.
+"""The JSON Schemas of the run's files, and a validator of the few keywords that they use.
 
-They use few of JSON Schema's words, and this checks just these: a hundred thousand outcomes in a second, one line for
-what is wrong. The tests compare it with the package ``jsonschema``. It is stricter in one thing: a whole number must be
-written as one, ``8`` and not ``8.0``.
+It checks a hundred thousand outcomes in about a second and describes the first mismatch in one line that names the
+place, whatever characters a key holds. The tests compare it with the package ``jsonschema``, than which it is stricter
+in one respect: an integer must be written as one, ``8`` and not ``8.0``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from importlib.resources import files
 from typing import Any
 
 RUN, OUTCOME = "run", "outcome"
-"""The schemas there are: of ``run.json``, and of a line of ``outcomes.jsonl``."""
+"""The names of the schemas: of ``run.json``, and of a line of ``outcomes.jsonl``."""
 
 Validator = Callable[[Any, str], None]
-"""Raises :class:`Mismatch` for a value that is not what belongs there; the text says where it stands."""
+"""Raises :class:`Mismatch` for a value that the schema does not allow; the text names the value's place."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
@@ -28,7 +28,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
-_REMARKS = {"$schema", "$id", "$defs", "title", "description"}
+_ANNOTATIONS = {"$schema", "$id", "$defs", "title", "description"}
 
 
 class Mismatch(ValueError):
@@ -38,23 +38,23 @@ class Mismatch(ValueError):
 def schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema *name*: ``run`` or ``outcome``."""
     text = files("reasoning_probe.results").joinpath("schemas", f"{name}.schema.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    content: dict[str, Any] = json.loads(text)
+    return content
 
 
 @cache
 def checker(name: str) -> Validator:
-    """Return what checks values by the schema *name*."""
+    """Return the validator of the schema *name*."""
     whole = schema(name)
     return compiled(whole, whole)
 
 
 def compiled(shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
-    """Return what checks values by *shape*, a part of the schema *whole*; ``KeyError`` for words it does not know."""
+    """Return the validator of *shape*, a part of the schema *whole*; ``KeyError`` for an unknown keyword."""
     checks: list[Validator] = []
-    for word, given in shape.items():
-        if word not in _REMARKS:
-            check = _WORDS[word](given, shape, whole)
+    for keyword, constraint in shape.items():
+        if keyword not in _ANNOTATIONS:
+            check = _KEYWORDS[keyword](constraint, shape, whole)
             if check is not None:
                 checks.append(check)
     if len(checks) == 1:
@@ -68,22 +68,22 @@ def compiled(shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
 
 
 def _wrong(value: Any, where: str) -> Mismatch:
-    # What holds others may be nested deeper than it can be written.
-    shown = "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else json.dumps(value)[:40]
-    return Mismatch(f"{where}: {shown} is not what belongs here")
+    # Lists and objects may be too deeply nested for json.dumps.
+    text = "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else json.dumps(value)[:40]
+    return Mismatch(f"{where}: {text} is not what belongs here")
 
 
-def _shown(key: str) -> str:
-    """Return a key that a file chose, on one line."""
+def _printable(key: str) -> str:
+    """Return a key from a file on one line."""
     return key[:40] if key.isprintable() else ascii(key[:40])
 
 
-def _ref(given: str, _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
-    return compiled(whole["$defs"][given.removeprefix("#/$defs/")], whole)
+def _ref(constraint: str, _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
+    return compiled(whole["$defs"][constraint.removeprefix("#/$defs/")], whole)
 
 
-def _type(given: str | list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
-    names = [given] if isinstance(given, str) else given
+def _type(constraint: str | list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
+    names = [constraint] if isinstance(constraint, str) else constraint
     types = tuple(type for name in names for type in _TYPES[name])
     bools = bool in types
 
@@ -95,44 +95,44 @@ def _type(given: str | list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -
     return check
 
 
-def _const(given: Any, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
+def _const(constraint: Any, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
-        if value != given or isinstance(value, bool) is not isinstance(given, bool):
+        if value != constraint or isinstance(value, bool) is not isinstance(constraint, bool):
             raise _wrong(value, where)
 
     return check
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _minimum(given: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
+def _minimum(constraint: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
-        if _number(value) and not value >= given:
+        if _is_number(value) and not value >= constraint:
             raise _wrong(value, where)
 
     return check
 
 
-def _maximum(given: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
+def _maximum(constraint: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
-        if _number(value) and not value <= given:
+        if _is_number(value) and not value <= constraint:
             raise _wrong(value, where)
 
     return check
 
 
-def _fewest(given: int, shape: Mapping[str, Any], _: Mapping[str, Any]) -> Validator:
+def _item_count(constraint: int, shape: Mapping[str, Any], _: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
-        if isinstance(value, list) and not given <= len(value) <= shape.get("maxItems", len(value)):
-            raise Mismatch(f"{where}: {len(value)} entries where {given} belong")
+        if isinstance(value, list) and not constraint <= len(value) <= shape.get("maxItems", len(value)):
+            raise Mismatch(f"{where}: {len(value)} entries where {constraint} belong")
 
     return check
 
 
-def _items(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
-    each = compiled(given, whole)
+def _items(constraint: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
+    each = compiled(constraint, whole)
 
     def check(value: Any, where: str) -> None:
         if isinstance(value, list):
@@ -142,18 +142,18 @@ def _items(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, A
     return check
 
 
-def _required(given: list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
+def _required(constraint: list[str], _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
         if isinstance(value, dict):
-            for key in given:
+            for key in constraint:
                 if key not in value:
                     raise Mismatch(f"{where}: {key} is missing")
 
     return check
 
 
-def _properties(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
-    known = {key: compiled(shape, whole) for key, shape in given.items()}
+def _properties(constraint: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
+    known = {key: compiled(shape, whole) for key, shape in constraint.items()}
 
     def check(value: Any, where: str) -> None:
         if isinstance(value, dict):
@@ -164,28 +164,28 @@ def _properties(given: Mapping[str, Any], _: Mapping[str, Any], whole: Mapping[s
     return check
 
 
-def _others(given: Mapping[str, Any], shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
-    each, named = compiled(given, whole), set(shape.get("properties", ()))
+def _additional(constraint: Mapping[str, Any], shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
+    each, named = compiled(constraint, whole), set(shape.get("properties", ()))
 
     def check(value: Any, where: str) -> None:
         if isinstance(value, dict):
             for key in value:
                 if key not in named:
-                    each(value[key], f"{where}: {_shown(key)}")
+                    each(value[key], f"{where}: {_printable(key)}")
 
     return check
 
 
-_WORDS: dict[str, Callable[[Any, Mapping[str, Any], Mapping[str, Any]], Validator | None]] = {
+_KEYWORDS: dict[str, Callable[[Any, Mapping[str, Any], Mapping[str, Any]], Validator | None]] = {
     "$ref": _ref,
     "type": _type,
     "const": _const,
     "minimum": _minimum,
     "maximum": _maximum,
-    "minItems": _fewest,
+    "minItems": _item_count,
     "maxItems": lambda *_: None,  # belongs to minItems
     "items": _items,
     "required": _required,
     "properties": _properties,
-    "additionalProperties": _others,
+    "additionalProperties": _additional,
 }

@@ -1,20 +1,18 @@
-"""The screening of a run: which heads were measured, and what the measurements say of the others."""
+"""The screening of a run: the heads that are measured, and an estimate of the effects that were missed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from reasoning_probe.results import stats
-
-Entry = dict[str, Any]
-"""One dataset's screening under one ablation; an element of ``screening`` in ``run.json``."""
+from reasoning_probe.results.record import EffectRecord, HeadSelectionRecord, ScreeningRecord, ScreeningScoreRecord
 
 
 @dataclass(frozen=True)
 class Screening:
-    """Which heads are measured: ``scores`` holds all of them, the strongest first, with their mean size of effect."""
+    """The heads that are measured; ``scores`` holds all heads, the strongest first, with their mean size of effect."""
 
     dataset: str
     ablation: str
@@ -28,40 +26,49 @@ class Screening:
         """Tell whether *target* is a head that is not measured."""
         return target in self.scores and target not in self.ranked and target not in self.sampled
 
-    def entry(self) -> Entry:
-        """Return the screening in plain values, without what the measurements say of it."""
+    def entry(self) -> HeadSelectionRecord:
+        """Return the selection as a record, without results of the measurements."""
         why = dict.fromkeys(self.ranked, "ranked") | dict.fromkeys(self.sampled, "sampled")
-        scores = [{"target": name, "score": score, "measured": why.get(name)} for name, score in self.scores.items()]
-        given = {"dataset": self.dataset, "ablation": self.ablation, "items": self.items, "seed": self.seed}
-        return given | {"scores": scores}
+        scores: list[ScreeningScoreRecord] = [
+            {"target": name, "score": score, "measured": why.get(name)} for name, score in self.scores.items()
+        ]
+        return {
+            "dataset": self.dataset,
+            "ablation": self.ablation,
+            "items": self.items,
+            "seed": self.seed,
+            "scores": scores,
+        }
 
 
-def from_entry(entry: Entry) -> Screening:
-    """Return the screening that *entry* tells of."""
+def from_entry(entry: HeadSelectionRecord) -> Screening:
+    """Return the screening that *entry* records."""
     by_reason: dict[str | None, list[str]] = {}
     for score in entry["scores"]:
         by_reason.setdefault(score["measured"], []).append(score["target"])
     return Screening(
         entry["dataset"],
-        entry["ablation"],
+        str(entry["ablation"]),
         entry["items"],
         entry["seed"],
-        {score["target"]: score["score"] for score in entry["scores"]},
+        {score["target"]: math.nan if score["score"] is None else score["score"] for score in entry["scores"]},
         tuple(by_reason.get("ranked", ())),
         tuple(by_reason.get("sampled", ())),
     )
 
 
-def merged_screening(parts: Iterable[Sequence[Entry] | None]) -> list[Entry]:
-    """Return the screenings of several processes or runs, each once: what chooses the heads is the same in all."""
-    found: dict[tuple[str, str], Entry] = {}
+def merged_screening(parts: Iterable[Sequence[HeadSelectionRecord] | None]) -> list[HeadSelectionRecord]:
+    """Return the screenings of several processes or runs, each once, since all of them chose the same heads."""
+    entries: dict[tuple[str, str | None], HeadSelectionRecord] = {}
     for entry in (entry for part in parts for entry in part or ()):
-        found.setdefault((entry["dataset"], entry["ablation"]), entry)
-    return list(found.values())
+        entries.setdefault((entry["dataset"], entry["ablation"]), entry)
+    return list(entries.values())
 
 
-def unmeasured(entries: Iterable[Entry], dataset: str, ablation: str | None, measured: Iterable[str]) -> int:
-    """Return how many heads the ones *measured* were chosen from beside themselves: the corrections count them, too."""
+def unmeasured(
+    entries: Iterable[HeadSelectionRecord], dataset: str, ablation: str | None, measured: Iterable[str]
+) -> int:
+    """Return how many more heads the *measured* ones were chosen from; corrections for multiple tests count them."""
     names = set(measured)
     return sum(
         score["target"] not in names
@@ -71,27 +78,31 @@ def unmeasured(entries: Iterable[Entry], dataset: str, ablation: str | None, mea
     )
 
 
-def with_measured_effects(entries: Iterable[Entry], rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """Return *entries* with what the measured *rows*, ``targets`` of ``run.json``, say of them.
+def with_measured_effects(
+    entries: Iterable[HeadSelectionRecord], rows: Iterable[EffectRecord]
+) -> list[ScreeningRecord]:
+    """Return *entries* with the results of the measured *rows* (``targets`` of ``run.json``).
 
     ``missed`` of the ``sampled`` heads change the accuracy, after Holm's correction over all candidates; so does about
     ``miss_rate`` of the ``rest``, which were not among the ``ranked``, with an exact interval for a finite population.
-    ``moved`` change the log-probability. A sample of which nothing was measured says nothing: the rate is ``None``.
+    ``moved`` change the log-probability. The rate is ``None`` where nothing of the
+    sample was measured.
     """
-    by_key: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    by_key: dict[tuple[str, str | None], dict[str, EffectRecord]] = {}
     for row in rows:
         by_key.setdefault((row["dataset"], str(row["ablation"])), {})[row["target"]] = row
     return [_reported(entry, by_key.get((entry["dataset"], entry["ablation"]), {})) for entry in entries]
 
 
-def _reported(entry: Entry, rows: Mapping[str, Mapping[str, Any]]) -> Entry:
+def _reported(entry: HeadSelectionRecord, rows: Mapping[str, EffectRecord]) -> ScreeningRecord:
     screening = from_entry(entry)
     sample = [rows[name] for name in screening.sampled if name in rows]
     rest = len(screening.scores) - len(screening.ranked)
-    missed = sum(row["p_adjusted"] <= stats.ALPHA for row in sample)
-    moved = sum(row["logprob_p_adjusted"] is not None and row["logprob_p_adjusted"] <= stats.ALPHA for row in sample)
+    missed = sum(stats.is_significant(row["p_adjusted"]) for row in sample)
+    moved = sum(stats.is_significant(row["logprob_p_adjusted"]) for row in sample)
     low, high = stats.finite_interval(missed, len(sample), rest) if sample or not rest else (0.0, 1.0)
-    return entry | {
+    return {
+        **entry,
         "candidates": len(screening.scores),
         "ranked": sum(name in rows for name in screening.ranked),
         "rest": rest,
@@ -100,5 +111,5 @@ def _reported(entry: Entry, rows: Mapping[str, Mapping[str, Any]]) -> Entry:
         "miss_rate": missed / len(sample) if sample else None if rest else 0.0,
         "ci95": [low, high],
         "moved": moved,
-        "found": sum(rows[name]["p_adjusted"] <= stats.ALPHA for name in screening.ranked if name in rows),
+        "found": sum(stats.is_significant(rows[name]["p_adjusted"]) for name in screening.ranked if name in rows),
     }

@@ -1,4 +1,4 @@
-"""Intervals, paired tests, corrections, and the smallest effect that could have been seen.
+"""Intervals, paired tests, corrections, and the smallest effect that can be significant.
 
 Arrays are (targets, items) or (items,), ``nan`` where a case was not run; scipy and numpy are imported when needed.
 """
@@ -61,8 +61,16 @@ class Effect:
     logprob_p_adjusted: float | None
 
 
+def is_significant(p_adjusted: float | None) -> bool:
+    """Tell whether an adjusted p-value is significant at :data:`ALPHA`; one that is not known is not."""
+    return p_adjusted is not None and bool(p_adjusted <= ALPHA)
+
+
 def wilson(correct: int, items: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of an accuracy (Wilson 1927); all of [0, 1] where there are no items."""
+    """Return the 95 % Wilson score interval of an accuracy (Wilson 1927); all of [0, 1] where there are no items.
+
+    scipy's ``binomtest(...).proportion_ci`` gives the same limits but takes 0.8 ms, several hundred times as long.
+    """
     if items == 0:
         return 0.0, 1.0
     share, spread = correct / items, _Z**2 / items
@@ -132,8 +140,8 @@ def items_to_try(flips: int) -> int:
     return max(200, math.ceil(flips * 12 / 100) * 100)
 
 
-def finite_interval(found: int, sampled: int, population: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of the share of *population* of which *found* of *sampled* are an example.
+def finite_interval(hits: int, sampled: int, population: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of the share of *population* of which *hits* of *sampled* are an example.
 
     Drawn without replacement, so the limits are the shares under which so few, or so many, would have a chance of
     2.5 % or less by the hypergeometric distribution (Clopper and Pearson 1934, for a finite population): a sample of
@@ -147,11 +155,11 @@ def finite_interval(found: int, sampled: int, population: int) -> tuple[float, f
 
     if population == 0:
         return 0.0, 0.0
-    possible = np.arange(found, population - sampled + found + 1)  # how many there can be in all
-    at_least = stats.hypergeom.sf(found - 1, population, possible, sampled)
-    at_most = stats.hypergeom.cdf(found, population, possible, sampled)
-    held = possible[(at_least > 0.025) & (at_most > 0.025)]
-    return float(held.min() / population), float(held.max() / population)
+    possible = np.arange(hits, population - sampled + hits + 1)  # how many there can be in all
+    at_least = stats.hypergeom.sf(hits - 1, population, possible, sampled)
+    at_most = stats.hypergeom.cdf(hits, population, possible, sampled)
+    plausible = possible[(at_least > 0.025) & (at_most > 0.025)]
+    return float(plausible.min() / population), float(plausible.max() / population)
 
 
 def paired_effects(

@@ -1,18 +1,36 @@
-"""Summing up: what ``run.json`` says of a run's outcomes."""
+"""The summary of a run's outcomes: accuracies, paired effects and error counts for ``run.json``."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import cast
 
 from reasoning_probe.data.items import label_of
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import BASELINE, Outcome, accuracy
+from reasoning_probe.results.record import (
+    ControlRecord,
+    CurveRecord,
+    DatasetRecord,
+    EffectRecord,
+    EngineRecord,
+    ErrorCountRecord,
+    GenerationRecord,
+    HeadSelectionRecord,
+    ModelRecord,
+    PromptingRecord,
+    RankChangeRecord,
+    ReferenceRecord,
+    RunRecord,
+    SkippedRecord,
+    TimingRecord,
+)
 from reasoning_probe.results.run import SCHEMA_VERSION
 from reasoning_probe.results.screening import unmeasured, with_measured_effects
+from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
 from reasoning_probe.utils.files import to_json_types
 
 SHARE = 10
@@ -22,20 +40,20 @@ SHARE = 10
 def summarise(
     outcomes: Sequence[Outcome],
     *,
-    model: Mapping[str, Any],
-    generation: Mapping[str, Any],
+    model: ModelRecord,
+    generation: Mapping[str, GenerationRecord],
     ablation: str,
     formats: Mapping[str, str],
-    timing: Mapping[str, Any],
-    engine: Mapping[str, Any],
-    versions: Mapping[str, str],
-    skipped: Sequence[Mapping[str, Any]] = (),
-    reference: Mapping[str, Any] | None = None,
-    control: Mapping[str, Any] | None = None,
-    prompting: Mapping[str, Any] | None = None,
-    screening: Sequence[dict[str, Any]] = (),
-    curves: Sequence[dict[str, Any]] = (),
-) -> dict[str, Any]:
+    timing: TimingRecord,
+    engine: EngineRecord,
+    versions: Mapping[str, str | None],
+    skipped: Sequence[SkippedRecord] = (),
+    reference: Mapping[str, ReferenceRecord] | None = None,
+    control: ControlRecord | None = None,
+    prompting: PromptingRecord | None = None,
+    screening: Sequence[HeadSelectionRecord] = (),
+    curves: Sequence[CurveRecord] = (),
+) -> RunRecord:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
     A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome. Heads that a
@@ -47,11 +65,11 @@ def summarise(
         groups[outcome.dataset].append(outcome)
     targets = {name: _targets(name, groups[name], screening) for name in names}
     rows = [row for name in names for row in targets[name]]
-    summary = {
+    summary: RunRecord = {
         "schema_version": SCHEMA_VERSION,
-        "model": dict(model),
+        "model": model,
         "generation": dict(generation),
-        "prompting": dict(prompting or {}),
+        "prompting": prompting or {},
         "ablation": ablation,
         "reference": dict(reference or {}),
         "datasets": {
@@ -64,16 +82,16 @@ def summarise(
         "screening": with_measured_effects(screening, rows),
         "curves": list(curves),
         "errors": _errors(outcomes),
-        "timing": dict(timing),
-        "engine": dict(engine),
+        "timing": timing,
+        "engine": engine,
         "versions": dict(versions),
-        "skipped": [dict(skip) for skip in skipped],
+        "skipped": list(skipped),
     }
-    read_again: dict[str, Any] = to_json_types(summary)  # what reading the file again gives
-    return read_again
+    json_types: RunRecord = to_json_types(summary)  # as reading the file again gives it
+    return json_types
 
 
-def merged_control(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+def merged_control(parts: Sequence[ControlRecord | None]) -> ControlRecord | None:
     """Return the control tasks of several processes as one; a target that two of them measured counts once."""
     known = [part for part in parts if part is not None]
     if not known:
@@ -90,13 +108,13 @@ def _dataset(
     name: str,
     baselines: Mapping[str, Outcome],
     format: str,
-    targets: Sequence[Mapping[str, Any]],
-    screening: Sequence[dict[str, Any]],
-) -> dict[str, Any]:
+    targets: Sequence[EffectRecord],
+    screening: Sequence[HeadSelectionRecord],
+) -> DatasetRecord:
     answered = list(baselines.values())
     items, correct = len(answered), sum(outcome.correct for outcome in answered)
     logprobs = [known for outcome in answered if math.isfinite(known := _known(outcome.answer_logprob))]
-    entry: dict[str, Any] = {
+    entry: DatasetRecord = {
         "items": items,
         "correct": correct,
         "accuracy": correct / items if items else None,
@@ -105,37 +123,33 @@ def _dataset(
         "mean_answer_logprob": math.fsum(logprobs) / len(logprobs) if logprobs else None,
     }
     if format == "gsm8k" and items:
-        entry |= _extractions(answered)
+        entry |= {"strict": _accuracy_by(strict_match, answered), "flexible": _accuracy_by(flexible_match, answered)}
     if items and all(outcome.choices for outcome in answered):
         entry |= {
             "acc": accuracy(answered),
             "acc_norm": accuracy(answered, normalised=True),
         }
     labels = Counter(label_of(outcome.expected) for outcome in answered)
-    if items and None not in labels:
-        label, count = labels.most_common(1)[0]
+    label, count = labels.most_common(1)[0] if items and None not in labels else (None, 0)
+    if label is not None:
         entry["always"] = {"answer": label, "accuracy": count / items}
     if targets:
-        families: dict[str, list[str]] = {}
+        families: dict[str | None, list[str]] = {}
         for row in targets:
             families.setdefault(row["ablation"], []).append(row["target"])
-        tested = max(len(own) + unmeasured(screening, name, ablation, own) for ablation, own in families.items())
+        tested = max(
+            len(members) + unmeasured(screening, name, ablation, members) for ablation, members in families.items()
+        )
         entry["power"] = {"targets": tested, "flips_needed": stats.flips_needed(tested)}
     return entry
 
 
-def _extractions(answered: Sequence[Outcome]) -> dict[str, float]:
-    """Return the accuracies by lm-eval's two GSM8K filters, compared as exact numbers."""
-    from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
-
-    filters = {"strict": strict_match, "flexible": flexible_match}
-    return {
-        name: sum(same_number(extract(outcome.response), outcome.expected) for outcome in answered) / len(answered)
-        for name, extract in filters.items()
-    }
+def _accuracy_by(extract: Callable[[str], str | None], answered: Sequence[Outcome]) -> float:
+    """Return the accuracy by one of lm-eval's GSM8K filters, answers being compared as exact numbers."""
+    return sum(same_number(extract(outcome.response), outcome.expected) for outcome in answered) / len(answered)
 
 
-def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[HeadSelectionRecord]) -> list[EffectRecord]:
     import numpy as np
 
     baselines = _baselines(outcomes)
@@ -146,7 +160,7 @@ def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[dict
             ablated.setdefault(outcome.ablation, {}).setdefault(outcome.target, []).append(outcome)
     right = np.array([float(outcome.correct) for outcome in baselines.values()])
     logprob = np.array([_known(outcome.answer_logprob) for outcome in baselines.values()])
-    rows = []
+    rows: list[EffectRecord] = []
     for ablation, by_target in ablated.items():
         right_off = np.full((len(by_target), len(column)), np.nan)
         logprob_off = np.full_like(right_off, np.nan)
@@ -156,16 +170,15 @@ def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[dict
                 logprob_off[row, column[case.item]] = _known(case.answer_logprob)
         rest = unmeasured(screening, dataset, ablation, by_target)
         effects = stats.paired_effects(right, right_off, logprob, logprob_off, unmeasured=rest)
-        rows += [
-            {"target": target, "dataset": dataset, "ablation": ablation, "shift": _shift(by_target[target], baselines)}
-            | asdict(effect)
-            for target, effect in zip(by_target, effects, strict=True)
-        ]
+        for target, effect in zip(by_target, effects, strict=True):
+            shift = _shift(by_target[target], baselines)
+            values = {"target": target, "dataset": dataset, "ablation": ablation, "shift": shift, **asdict(effect)}
+            rows.append(cast(EffectRecord, values))
     return rows
 
 
 def _shift(cases: Iterable[Outcome], baselines: Mapping[str, Outcome]) -> dict[str, int]:
-    """Return by how many of the paired items each kind of result grew or shrank; the entries sum to zero.
+    """Return by how many of the paired items each kind of result changed; the entries sum to zero.
 
     With an off-by-one answer that became a wrong operation: ``{"off_by_one": -1, "wrong_operation": 1}``.
     """
@@ -184,17 +197,19 @@ def _known(logprob: float | None) -> float:
     return math.nan if logprob is None else logprob
 
 
-def _errors(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+def _errors(outcomes: Iterable[Outcome]) -> list[ErrorCountRecord]:
     counts = Counter(
         (outcome.dataset, outcome.target, outcome.ablation, outcome.category, outcome.kind)
         for outcome in outcomes
         if not outcome.correct
     )
-    names = ("dataset", "target", "ablation", "category", "kind")
-    return [dict(zip(names, key, strict=True)) | {"count": count} for key, count in counts.items()]
+    return [
+        {"dataset": dataset, "target": target, "ablation": ablation, "category": category, "kind": kind, "count": count}
+        for (dataset, target, ablation, category, kind), count in counts.items()
+    ]
 
 
-def rank_changes(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def rank_changes(rows: Iterable[EffectRecord]) -> list[RankChangeRecord]:
     """Return the targets of *rows* (``targets`` of ``run.json``) whose rank differs clearly between ablations.
 
     Rank 1 lowers the expected answer's log-probability most; equal changes share the better rank. Only targets that
@@ -203,9 +218,9 @@ def rank_changes(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     drops: dict[str, dict[str, dict[str, float]]] = {}  # dataset, ablation, target
     for row in rows:
-        if row["delta_logprob"] is not None:
-            drops.setdefault(row["dataset"], {}).setdefault(row["ablation"], {})[row["target"]] = row["delta_logprob"]
-    changes = []
+        if (change := row["delta_logprob"]) is not None:
+            drops.setdefault(row["dataset"], {}).setdefault(str(row["ablation"]), {})[row["target"]] = change
+    changes: list[RankChangeRecord] = []
     for dataset, by_ablation in drops.items():
         first = next(iter(by_ablation.values()))
         shared = [target for target in first if all(target in values for values in by_ablation.values())]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from reasoning_probe.results.export import Table
+    from reasoning_probe.results.record import RunRecord
 
 
 class Sweep(list[Outcome]):
@@ -33,7 +34,7 @@ class Sweep(list[Outcome]):
     A notebook shows what was found; ``sweep[0]`` is an :class:`~reasoning_probe.Outcome` as in any list.
     """
 
-    def __init__(self, outcomes: Iterable[Outcome], summary: dict[str, Any]) -> None:
+    def __init__(self, outcomes: Iterable[Outcome], summary: RunRecord) -> None:
         super().__init__(outcomes)
         self._summary = summary
 

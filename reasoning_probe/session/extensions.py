@@ -11,6 +11,7 @@ from reasoning_probe.results.answer import Answer, judge_answer
 from reasoning_probe.scoring.judgement import Judgement
 
 if TYPE_CHECKING:
+    from reasoning_probe.results.record import SectionRecord
     from reasoning_probe.results.run import Run
 
 
@@ -71,9 +72,9 @@ def _checked(value: Any, hook: str) -> Judgement:
     return value if value.category else replace(value, category="hallucination", kind=value.kind or "other")
 
 
-def plain_sections(sections: Iterable[Any]) -> list[dict[str, Any]]:
+def plain_sections(sections: Iterable[Any]) -> list[SectionRecord]:
     """Return a user's sections as ``run.json`` holds them. Raises :class:`ExtensionError`."""
-    plain = []
+    plain: list[SectionRecord] = []
     for section in sections:
         if not isinstance(section, Section):
             raise ExtensionError(f"pytest_reasoning_probe_section gave {ascii(section)[:60]}: return a Section or None")

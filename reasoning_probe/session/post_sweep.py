@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from reasoning_probe.results.record import ControlRecord, CurveRecord
 
 if TYPE_CHECKING:
     from reasoning_probe.results.outcome import ItemKey
@@ -18,8 +20,8 @@ class PostSweep:
     ``error`` says in a line why something is missing.
     """
 
-    control: dict[str, Any] | None = None
-    curves: list[dict[str, Any]] | None = None
+    control: ControlRecord | None = None
+    curves: list[CurveRecord] | None = None
     error: str = ""
 
     @property
@@ -28,7 +30,7 @@ class PostSweep:
         return self.control is not None or self.curves is not None or bool(self.error)
 
     def measure(
-        self, control: Callable[[], dict[str, Any] | None], curves: Callable[[], Iterable[list[dict[str, Any]]]]
+        self, control: Callable[[], ControlRecord | None], curves: Callable[[], Iterable[list[CurveRecord]]]
     ) -> None:
         """Run the *control* task, then the *curves*, which come a dataset at a time."""
         try:
@@ -60,7 +62,7 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
     by_item = {item: cases for item, cases in session.plan.by_item.items() if item not in known}
     complete = all(case.key in outcomes for cases in by_item.values() for case in cases)
 
-    def curves() -> Iterable[list[dict[str, Any]]]:
+    def curves() -> Iterable[list[CurveRecord]]:
         if not complete or not session.settings.ablate_heads:
             return ()
         scores = {key: screening.scores for key, screening in session.screenings.items()}

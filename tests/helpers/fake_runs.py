@@ -172,7 +172,7 @@ def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: i
         for kind, found in accuracies.items()
     ]
     targets = [
-        {"target": row["target"], "ablation": "zero", "logprob": -3.4, "delta": -0.42 if row is ranked[1] else -0.004}
+        {"target": row["target"], "ablation": "zero", "logprob": -3.4, "delta": -0.62 if row is ranked[1] else -0.004}
         for row in ranked
     ]
     summary = run.summary | {

@@ -17,7 +17,7 @@ from reasoning_probe.models.device_map import DeviceMap
 from reasoning_probe.pytest_plugin.config import load_settings
 from reasoning_probe.pytest_plugin.option_types import OptionError
 from reasoning_probe.pytest_plugin.options import OPTIONS
-from reasoning_probe.results.gate import GateRules
+from reasoning_probe.results.gate_rules import GateRules
 from reasoning_probe.session.settings import Settings
 from tests.helpers.project import Project
 

@@ -1,20 +1,19 @@
-"""The gate's checks in a JUnit file, where every wrong answer is only skipped: what reads it sees the verdict, too."""
+"""The gate's checks as test cases of pytest's JUnit file, in which wrong answers are only skipped."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
 from xml.etree import ElementTree
 
+from reasoning_probe.results.record import GateRecord
 from reasoning_probe.utils.text import escape_control_characters
 
 _CLASS = "reasoning_probe.gate"
 
 
-def with_gate(xml: str, gate: Mapping[str, Any]) -> str:
+def with_gate(xml: str, gate: GateRecord) -> str:
     """Return pytest's JUnit file *xml* with a test case for each check of *gate*, counted with the others.
 
-    A test case has a name, a class, a time and what became of it, as xunit2's schema asks; nothing else, so that it is
+    A test case has a name, a class, a time and a result, as xunit2's schema asks; nothing else, so that it is
     valid in the older families, too. Raises ``ElementTree.ParseError`` where *xml* is none.
     """
     root = ElementTree.fromstring(xml)
@@ -22,17 +21,17 @@ def with_gate(xml: str, gate: Mapping[str, Any]) -> str:
     if suite is None:
         return xml
     for check in gate["checks"]:
-        name, said = (
+        name, line = (
             escape_control_characters(f"{check['dataset']}-{check['rule']}"),
             escape_control_characters(check["line"]),
         )
         case = ElementTree.SubElement(suite, "testcase", classname=_CLASS, name=name, time="0.000")
         counted = ["tests"]
         if check["passed"] is None:
-            ElementTree.SubElement(case, "skipped", type="pytest.skip", message=said)
+            ElementTree.SubElement(case, "skipped", type="pytest.skip", message=line)
             counted.append("skipped")
         elif not check["passed"]:
-            ElementTree.SubElement(case, "failure", message=said).text = said
+            ElementTree.SubElement(case, "failure", message=line).text = line
             counted.append("failures")
         for attribute in counted:
             suite.set(attribute, str(int(suite.get(attribute) or 0) + 1))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
-from reasoning_probe.report.effects import EffectGroup, error_counts, groups, significant
-from reasoning_probe.report.format import nats, p_value, percent, points
+from reasoning_probe.report.effects import EffectGroup, error_counts, groups
+from reasoning_probe.report.format import p_value, percent
+from reasoning_probe.report.ranking import SUMMARY_COLUMNS, ranking
 from reasoning_probe.report.sentences import accuracy_sentence, curve_sentences, screening_sentences, sentences
+from reasoning_probe.results.record import SectionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise, shorten
 
 MOST_DATASETS = 30
 MOST_TARGETS = 10
 MOST_BYTES = 58_000
-MOST_SAID = 20_000
-"""Bytes of the sentences, so that the gate always follows them."""
+MOST_SENTENCE_BYTES = 20_000
+"""The limit of the sentences in bytes, which leaves room for the gate after them."""
 _SPECIAL = re.compile(r"[\\`*_\[\]#|~$@:<>&]")
 
 
@@ -24,9 +25,9 @@ def markdown_summary(run: Run) -> str:
     """Return the findings as GitHub's Markdown, under 60 kB however many datasets and targets there are."""
     datasets = list(run.summary["datasets"].items())
     parts = [f"## reasoning-probe: {_plain(run.summary['model']['name'])}", _plain(accuracy_sentence(run), 300)]
-    said = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
-    bullets = "\n".join(f"- {_plain(sentence, 600)}" for sentence in said[:MOST_DATASETS])
-    parts.append("\n\n".join(_within([bullets], MOST_SAID)))
+    findings = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
+    bullets = "\n".join(f"- {_plain(sentence, 600)}" for sentence in findings[:MOST_DATASETS])
+    parts.append("\n\n".join(_within([bullets], MOST_SENTENCE_BYTES)))
     parts.append(_gate(run))
     rows = [
         [
@@ -40,28 +41,28 @@ def markdown_summary(run: Run) -> str:
     parts.append(_table(["dataset", "right", "accuracy", "95 % interval"], rows))
     if len(datasets) > MOST_DATASETS:
         parts.append(f"and {pluralise(len(datasets) - MOST_DATASETS, 'more dataset')}")
-    told = [group for group in groups(run) if group.significant or group.finding == "none"]
-    parts += [_targets(group) for group in told[:MOST_DATASETS]]
+    judged = [group for group in groups(run) if group.significant or group.finding == "none"]
+    parts += [_targets(group) for group in judged[:MOST_DATASETS]]
     for title, ablated in (("Mistakes", False), ("Mistakes with a target off", True)):
         counts = list(error_counts(run, ablated=ablated).items())[:MOST_TARGETS]
         if counts:
             parts.append(f"{title}: " + ", ".join(f"{_plain(category)} {number:,}" for category, number in counts))
-    parts += map(_own, (run.summary.get("sections") or ())[:MOST_TARGETS])
+    parts += map(_user_section, (run.summary.get("sections") or ())[:MOST_TARGETS])
     return "\n\n".join(_within([part for part in parts if part], MOST_BYTES)) + "\n"
 
 
 def _within(parts: Sequence[str], room: int) -> list[str]:
-    """Return *parts*, at most *room* bytes of them, cut between two lines, and where something is cut, that it is."""
-    kept: list[str] = []
+    """Return at most *room* bytes of *parts*, cut between two lines; a last line says that something was cut."""
+    whole_parts: list[str] = []
     for part in parts:
         lines: list[str] = []
         for line in part.split("\n"):
             room -= len(line.encode()) + 2
             if room < 0:
-                return [*kept, *(["\n".join(lines)] if lines else []), "There is more in run.json."]
+                return [*whole_parts, *(["\n".join(lines)] if lines else []), "There is more in run.json."]
             lines.append(line)
-        kept.append(part)
-    return kept
+        whole_parts.append(part)
+    return whole_parts
 
 
 def _gate(run: Run) -> str:
@@ -76,33 +77,26 @@ def _gate(run: Run) -> str:
         lines.append(f"- {marks[check['passed']]} {_plain(check['line'], 400)}{p}")
     lines += [f"- {_plain(line, 300)}" for line in (gate.get("notes") or ())[:MOST_TARGETS]]
     worse = gate.get("regressions") or []
-    for found in worse[:MOST_TARGETS]:
-        answer = "nothing" if found["answer"] is None else found["answer"]
-        told = f"{_plain(found['dataset'], 40)} {_plain(found['item'], 60)}: {_plain(answer, 60)}"
-        lines.append(f"- right in the reference, wrong now: {told} instead of {_plain(found['expected'], 60)}")
+    for item in worse[:MOST_TARGETS]:
+        answer = "nothing" if item["answer"] is None else item["answer"]
+        change = f"{_plain(item['dataset'], 40)} {_plain(item['item'], 60)}: {_plain(answer, 60)}"
+        lines.append(f"- right in the reference, wrong now: {change} instead of {_plain(item['expected'], 60)}")
     if len(worse) > MOST_TARGETS:
         lines.append(f"- and {pluralise(len(worse) - MOST_TARGETS, 'more item')} that got worse")
     return "\n".join(lines)
 
 
 def _targets(group: EffectGroup) -> str:
-    rows = [
-        [
-            _plain(row["target"]),
-            points(row["delta"]) + (" \\*" if significant(row) else ""),
-            f"{row['flips_to_wrong']:,}",
-            f"{row['flips_to_right']:,}",
-            p_value(row["p_adjusted"]).replace("<", "&lt;"),
-            nats(row["delta_logprob"]),
-        ]
-        for row in group.rows[:MOST_TARGETS]
-    ]
-    head = [group.noun, "points", "right to wrong", "wrong to right", "p (Holm)", "log-prob. (nats)"]
-    return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(head, rows)}"
+    ranked = ranking(group, SUMMARY_COLUMNS, MOST_TARGETS)
+    rows = []
+    for row in ranked.rows:
+        points, *cells = (cell.replace("<", "&lt;") for cell in row.cells.values())
+        rows.append([_plain(row.target), points + (" \\*" if row.significant else ""), *cells])
+    return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(ranked.columns, rows)}"
 
 
-def _own(section: dict[str, Any]) -> str:
-    """Return a section that a user's hook made."""
+def _user_section(section: SectionRecord) -> str:
+    """Return a section from a user's hook."""
     width = max(map(len, [section["head"], *section["rows"]]))
     rows = [
         [_plain(cell) for cell in (*cells, *[""] * (width - len(cells)))] for cells in section["rows"][:MOST_TARGETS]
@@ -118,5 +112,5 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _plain(text: str, width: int = 80) -> str:
-    """Return somebody else's text as text: on one line, nothing in it read as Markdown or HTML."""
+    """Return untrusted text on one line, escaped so that nothing in it is read as Markdown or HTML."""
     return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", shorten(text, width))

@@ -6,11 +6,12 @@ Nothing that a model or a dataset wrote reaches matplotlib.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from reasoning_probe.report.effects import Row, by_cell, in_layer_order
+from reasoning_probe.report.effects import by_cell, in_layer_order
 from reasoning_probe.report.figures.figure import INK, SvgFigure, new_figure
 from reasoning_probe.report.figures.measures import Measure
+from reasoning_probe.results.record import CurvePointRecord, EffectRecord
 from reasoning_probe.scoring.error_categories import CATEGORIES
 from reasoning_probe.utils.target_names import layer_of, part_name
 from reasoning_probe.utils.text import pluralise
@@ -22,14 +23,14 @@ CATEGORY_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 OTHER_COLOUR = "#8A8A8A"
 MOST_CELLS = 4096
-"""Larger maps, and layers and heads beyond them, are not drawn; only a damaged file asks for them."""
+"""Larger maps, and layers and heads beyond this number, are not drawn; only a damaged file holds so many."""
 
 _UNMEASURED = "#8a8b8c"
 _DIVERGING = "RdBu"  # ColorBrewer's; red and blue stay apart for colour-blind readers
 
 
 def heatmap(
-    rows: Sequence[Row],
+    rows: Sequence[EffectRecord],
     layers: Sequence[int],
     columns: Sequence[str],
     *,
@@ -39,83 +40,121 @@ def heatmap(
     description: str,
     most_cell: float = 0.6,
 ) -> SvgFigure:
-    """Return the layer x head map of *measure* over *rows*; cells of which none is there are marked unmeasured.
+    """Return the layer x head map of *measure* over *rows*; cells without a row are hatched as unmeasured.
 
     *layers* are the model's attention layers and *columns* the parts of a layer: ``H0``, ``KV1``, ``MLP``; *most_cell*
     is the side of a cell in inches where there is room. *name* makes the ids of a page's pictures differ. ``data-grid``
     of the picture is the map's box: left, top, width and height in the picture's units, and ``data-layers`` and
     ``data-columns`` what it holds: the page's script finds the cell under the pointer by them.
     """
-    import numpy as np
-    from matplotlib.patches import Rectangle
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
     columns = list(columns)[:MOST_CELLS] or ["H0"]
-    wanted = len(columns)
-    layers = list(layers)[: MOST_CELLS // wanted] or [0]
-    at = {layer: index for index, layer in enumerate(layers)}
-    place = {column: index for index, column in enumerate(columns)}
-    measured = {
-        (at[layer], place[column]): (row, value)
-        for (layer, column), row in by_cell(rows).items()
-        if layer in at and column in place and (value := measure.value(row)) is not None
-    }
-    values = np.full((len(layers), wanted), np.nan)
-    for cell, (_, value) in measured.items():
-        values[cell] = value
-    limit = max([abs(value) for _, value in measured.values()] + [measure.narrowest])
-    cell_in = min(most_cell, 5.6 / wanted, 7.5 / len(layers))
-    wide, high = max(1.1, cell_in * wanted), max(0.8, cell_in * len(layers))
+    layers = list(layers)[: MOST_CELLS // len(columns)] or [0]
+    cells = _measured_cells(rows, layers, columns, measure)
+    limit = max([abs(value) for _, value in cells.values()] + [measure.narrowest])
+    cell_in = min(most_cell, 5.6 / len(columns), 7.5 / len(layers))
+    wide, high = max(1.1, cell_in * len(columns)), max(0.8, cell_in * len(layers))
     left, top, right, bottom = 0.5, 0.1, 0.95, 0.32  # the margins, in inches
     size = (left + wide + right, top + high + bottom)
     with new_figure(size) as figure:
         axes = figure.add_axes((left / size[0], bottom / size[1], wide / size[0], high / size[1]))
-        bare = Rectangle((-0.5, -0.5), wanted, len(layers), fill=False, hatch="////", ec=_UNMEASURED, lw=0, zorder=-1)
-        axes.add_patch(bare)  # what no cell covers stays hatched: not measured
-        colours = _DIVERGING if measure.good > 0 else f"{_DIVERGING}_r"
-        axes.imshow(
-            np.ma.masked_invalid(values), cmap=colours, vmin=-limit, vmax=limit, interpolation="none", aspect="auto"
-        )
-        for (y, x), (row, _) in measured.items():
+        _draw_cells(axes, cells, (len(layers), len(columns)), limit, measure)
+        for (y, x), (row, _) in cells.items():
             if measure.marked(row):
                 axes.plot(x, y, marker="o", markersize=min(10, 26 * cell_in), mfc="white", mec="black", mew=1.4)
         _ticks(axes, "x", columns, most=max(1, int(wide / (0.32 if columns[-1].startswith("H") else 0.42))))
         _ticks(axes, "y", [part_name(layer) for layer in layers], most=max(1, int(high / 0.2)))
-        axes.tick_params(length=0)
-        axes.set_xticks([index - 0.5 for index in range(1, wanted)], minor=True)
-        axes.set_yticks([index - 0.5 for index in range(1, len(layers))], minor=True)
-        axes.grid(which="minor", color=_UNMEASURED, linewidth=0.3)
-        axes.tick_params(which="minor", length=0)
-        axes.spines[:].set(color=_UNMEASURED, linewidth=0.6)
+        _draw_grid(axes, len(layers), len(columns))
         tall = min(high, 2.4)
         bar = figure.add_axes(
             ((left + wide + 0.15) / size[0], (bottom + high - tall) / size[1], 0.13 / size[0], tall / size[1])
         )
-        bar.imshow(
-            np.linspace(limit, -limit, 64)[:, None],
-            cmap=colours,
-            vmin=-limit,
-            vmax=limit,
-            aspect="auto",
-            extent=(0, 1, -limit, limit),
-            interpolation="none",
+        _draw_colour_bar(bar, limit, measure)
+        box = " ".join(f"{72 * side:.2f}" for side in (left, top, wide, high))
+        attributes = (
+            f' data-grid="{box}" data-columns="{" ".join(columns)}" data-layers="{" ".join(map(str, layers))}"'
+            f' style="min-width:min({72 * size[0]:.0f}px,26rem)"'
         )
-        bar.set_xticks([])
-        bar.yaxis.tick_right()
-        bar.yaxis.set_label_position("right")
-        bar.yaxis.set_major_locator(MaxNLocator(4, symmetric=True, integer=measure.unit == "items"))
-        bar.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
-        bar.set_ylabel(measure.unit)
-        bar.spines[:].set_visible(False)
-        box = [72 * side for side in (left, top, wide, high)]
-        grid = (
-            f' data-grid="{" ".join(f"{side:.2f}" for side in box)}" data-columns="{" ".join(columns)}"'
-            f' data-layers="{" ".join(map(str, layers))}" style="min-width:min({72 * size[0]:.0f}px,26rem)"'
-        )
-        return SvgFigure(figure, name, title, description, grid)
+        return SvgFigure(figure, name, title, description, attributes)
 
 
-def layer_means(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
+def _measured_cells(
+    rows: Sequence[EffectRecord], layers: Sequence[int], columns: Sequence[str], measure: Measure
+) -> dict[tuple[int, int], tuple[EffectRecord, float]]:
+    """Return the effects on the map by (index of the layer, index of the column), each with its value of *measure*."""
+    row_of = {layer: index for index, layer in enumerate(layers)}
+    column_of = {column: index for index, column in enumerate(columns)}
+    return {
+        (row_of[layer], column_of[column]): (row, value)
+        for (layer, column), row in by_cell(rows).items()
+        if layer in row_of and column in column_of and (value := measure.value(row)) is not None
+    }
+
+
+def _colours(measure: Measure) -> str:
+    """Return the name of the colour map in which red is what is worse."""
+    return _DIVERGING if measure.good > 0 else f"{_DIVERGING}_r"
+
+
+def _draw_cells(
+    axes: Axes,
+    cells: Mapping[tuple[int, int], tuple[EffectRecord, float]],
+    shape: tuple[int, int],
+    limit: float,
+    measure: Measure,
+) -> None:
+    """Colour the *cells* of a map of *shape*, (layers, columns); what none of them covers stays hatched."""
+    import numpy as np
+    from matplotlib.patches import Rectangle
+
+    values = np.full(shape, np.nan)
+    for cell, (_, value) in cells.items():
+        values[cell] = value
+    high, wide = shape
+    axes.add_patch(Rectangle((-0.5, -0.5), wide, high, fill=False, hatch="////", ec=_UNMEASURED, lw=0, zorder=-1))
+    axes.imshow(
+        np.ma.masked_invalid(values),
+        cmap=_colours(measure),
+        vmin=-limit,
+        vmax=limit,
+        interpolation="none",
+        aspect="auto",
+    )
+
+
+def _draw_grid(axes: Axes, layers: int, columns: int) -> None:
+    """Draw the lines between the cells and around the map."""
+    axes.tick_params(length=0)
+    axes.set_xticks([index - 0.5 for index in range(1, columns)], minor=True)
+    axes.set_yticks([index - 0.5 for index in range(1, layers)], minor=True)
+    axes.grid(which="minor", color=_UNMEASURED, linewidth=0.3)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set(color=_UNMEASURED, linewidth=0.6)
+
+
+def _draw_colour_bar(axes: Axes, limit: float, measure: Measure) -> None:
+    """Fill *axes*, which stand beside the map, with its colours from *limit* down to its negative."""
+    import numpy as np
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.imshow(
+        np.linspace(limit, -limit, 64)[:, None],
+        cmap=_colours(measure),
+        vmin=-limit,
+        vmax=limit,
+        aspect="auto",
+        extent=(0, 1, -limit, limit),
+        interpolation="none",
+    )
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+    axes.yaxis.set_major_locator(MaxNLocator(4, symmetric=True, integer=measure.unit == "items"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
+    axes.set_ylabel(measure.unit)
+    axes.spines[:].set_visible(False)
+
+
+def layer_means(rows: Sequence[EffectRecord], layers: Sequence[int]) -> dict[int, float]:
     """Return the mean accuracy change of the measured heads of each layer that has any."""
     by_layer: dict[int, list[float]] = {}
     for (layer, _), row in in_layer_order(rows).items():
@@ -123,7 +162,7 @@ def layer_means(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
     return {layer: sum(by_layer[layer]) / len(by_layer[layer]) for layer in layers if layer in by_layer}
 
 
-def whole_layers(rows: Sequence[Row], layers: Sequence[int]) -> dict[int, float]:
+def whole_layers(rows: Sequence[EffectRecord], layers: Sequence[int]) -> dict[int, float]:
     """Return the accuracy change of each layer that was switched off as a whole."""
     return {layer: row["delta"] for row in rows if (layer := layer_of(row["target"])) in layers and layer is not None}
 
@@ -137,7 +176,7 @@ def layer_bars(
     title: str,
     description: str,
 ) -> SvgFigure:
-    """Return a bar a layer, the mean effect of its heads, and a diamond where the layer was switched off as a whole."""
+    """Return a bar for each layer, the mean effect of its heads, and a diamond for each layer off as a whole."""
     layers = list(layers)[:MOST_CELLS]
     size = (max(3.2, min(6.4, 0.3 * len(layers) + 1.2)), 2.2)
     with new_figure(size) as figure:
@@ -156,7 +195,7 @@ def layer_bars(
         return SvgFigure(figure, name, title, description)
 
 
-def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title: str, description: str) -> SvgFigure:
+def curve(lines: Mapping[str, Sequence[CurvePointRecord]], *, name: str, title: str, description: str) -> SvgFigure:
     """Return accuracy against the number of heads, a line with its 95 % band for each of *lines*.
 
     A line's points carry ``heads``, ``accuracy`` and ``ci95``.
@@ -166,11 +205,11 @@ def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title:
     styles = zip(("#D55E00", "#0072B2"), ("o", "s"), ("-", "--"), strict=True)
     with new_figure((5.4, 2.7)) as figure:
         axes = figure.add_axes((0.12, 0.18, 0.86, 0.78))
-        for (label, found), (colour, marker, dashes) in zip(lines.items(), styles, strict=False):
-            heads = [point["heads"] for point in found]
-            low, high = ([100 * point["ci95"][end] for point in found] for end in (0, 1))
+        for (label, line_points), (colour, marker, dashes) in zip(lines.items(), styles, strict=False):
+            heads = [point["heads"] for point in line_points]
+            low, high = ([100 * point["ci95"][end] for point in line_points] for end in (0, 1))
             axes.fill_between(heads, low, high, color=colour, alpha=0.18, linewidth=0)
-            accuracy = [100 * point["accuracy"] for point in found]
+            accuracy = [100 * point["accuracy"] for point in line_points]
             axes.plot(heads, accuracy, dashes, color=colour, marker=marker, markersize=5, label=label)
         axes.set_ylim(-3, 103)
         axes.set_xlabel("heads")
@@ -182,7 +221,7 @@ def curve(lines: Mapping[str, Sequence[Mapping[str, Any]]], *, name: str, title:
 
 
 def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: str) -> SvgFigure:
-    """Return a pie of wrong answers by category; each slice carries its count, the page beside it the names."""
+    """Return a pie of wrong answers by category; each slice shows its count, and the page lists the names."""
     total = sum(counts.values())
     with new_figure((2.3, 2.3)) as figure:
         axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
@@ -206,18 +245,18 @@ def category_colour(category: str) -> str:
 
 def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int) -> None:
     step = -(-len(labels) // most) or 1
-    at = range(0, len(labels), step)
-    (axes.set_xticks if side == "x" else axes.set_yticks)(at, [labels[index] for index in at])
+    positions = range(0, len(labels), step)
+    (axes.set_xticks if side == "x" else axes.set_yticks)(positions, [labels[index] for index in positions])
 
 
-def describe(rows: Sequence[Row], measure: Measure) -> str:
-    """Return in words what a map of *rows* shows."""
+def describe(rows: Sequence[EffectRecord], measure: Measure) -> str:
+    """Describe in words what a map of *rows* shows."""
     cells = [(value, row) for row in by_cell(rows).values() if (value := measure.value(row)) is not None]
     if not cells:
         return "No single head was measured."
     marked = [row["target"] for _, row in cells if measure.marked(row)]
     ends = [ends(cells, key=lambda cell: cell[0])[1] for ends in (min, max)]
-    lowest, highest = (f"{row['target']} {measure.shown(row)}" for row in ends)
+    lowest, highest = (f"{row['target']} {measure.text(row)}" for row in ends)
     return (
         f"{pluralise(len(cells), 'head')}, from {lowest} to {highest} {measure.unit};"
         f" significant: {', '.join(marked[:10]) or 'none'}{' and more' if len(marked) > 10 else ''}."

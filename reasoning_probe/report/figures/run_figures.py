@@ -1,17 +1,17 @@
-"""Which pictures a run has: on its page, and as files of their own."""
+"""The pictures of a run, for its page and as files."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from reasoning_probe.report.effects import EffectGroup, by_cell, columns_of, error_counts, groups
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure, category_shift, shifted
 from reasoning_probe.report.format import percent, points
+from reasoning_probe.results.record import CurveRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import CATEGORIES
 from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text
@@ -34,11 +34,11 @@ class GroupFigures:
         self.means = plots.layer_means(group.rows, self.layers)
         self.whole = plots.whole_layers(group.rows, self.layers)
         self.shifts = {category: category_shift(category) for category in shifted(group.rows)}
-        mine = (group.dataset, group.ablation)
-        self.curves: list[dict[str, Any]] = [
+        key = (group.dataset, group.ablation)
+        self.curves: list[CurveRecord] = [
             entry
             for entry in run.summary.get("curves") or []
-            if (entry["dataset"], str(entry["ablation"])) == mine and entry["points"]
+            if (entry["dataset"], str(entry["ablation"])) == key and entry["points"]
         ][:2]
         self.lines = {_CURVES.get(entry["kind"], str(entry["kind"])): entry["points"] for entry in self.curves}
 
@@ -57,42 +57,41 @@ class GroupFigures:
 
     def shift_maps(self) -> dict[str, SvgFigure]:
         """Return a small map for each category that changes."""
-        shown = list(self.shifts.items())[: len(CATEGORIES)] if self.cells else []
-        return {category: self.heatmap(measure, f"s{at}", 0.32) for at, (category, measure) in enumerate(shown)}
+        shifts = list(self.shifts.items())[: len(CATEGORIES)] if self.cells else []
+        return {category: self.heatmap(measure, f"s{index}", 0.32) for index, (category, measure) in enumerate(shifts)}
 
     def layer_bars(self) -> SvgFigure | None:
-        """Return the bar chart of the layers, where there is anything to see."""
+        """Return the bar chart of the layers; ``None`` where no layer has an effect."""
         if not any(self.means.values()) and not self.whole:
             return None
-        said = ", ".join(
-            f"{part_name(layer)} {points(by)}" for layer, by in [*self.means.items(), *self.whole.items()][:64]
-        )
+        layers = [*self.means.items(), *self.whole.items()][:64]
+        text = ", ".join(f"{part_name(layer)} {points(change)}" for layer, change in layers)
         title = f"Accuracy change by layer, {self.group.dataset}"
         name = f"rp-m{self.index}b"
-        return plots.layer_bars(self.means, self.whole, self.layers, name=name, title=title, description=said)
+        return plots.layer_bars(self.means, self.whole, self.layers, name=name, title=title, description=text)
 
     def curve(self) -> SvgFigure | None:
-        """Return the cumulative curve, where the run has one."""
+        """Return the cumulative curve; ``None`` where the run has none."""
         if not self.lines:
             return None
-        said = "; ".join(
+        text = "; ".join(
             f"{label}: " + ", ".join(f"{point['heads']} heads {percent(point['accuracy'])}" for point in line[:32])
             for label, line in self.lines.items()
         )
         title = f"Accuracy by the number of heads, {self.group.dataset}"
-        return plots.curve(self.lines, name=f"rp-m{self.index}c", title=title, description=said)
+        return plots.curve(self.lines, name=f"rp-m{self.index}c", title=title, description=text)
 
     def named(self) -> Iterator[tuple[str, SvgFigure]]:
-        """Yield what the page shows of the group, each with a word for it."""
+        """Yield the pictures of the group that the page shows, each with a short name."""
         if self.cells:
             if self.group.finding != "floor":
                 yield "accuracy", self.heatmap(ACCURACY, "a")
             yield "logprob", self.heatmap(LOGPROB, "l")
         for category, shift in self.shift_maps().items():
             yield f"shift-{category}", shift
-        for word, found in (("layers", self.layer_bars()), ("curve", self.curve())):
-            if found is not None:
-                yield word, found
+        for word, picture in (("layers", self.layer_bars()), ("curve", self.curve())):
+            if picture is not None:
+                yield word, picture
 
 
 def layer_indices(run: Run) -> list[int]:
@@ -103,16 +102,16 @@ def layer_indices(run: Run) -> list[int]:
 
 def mistakes_pie(counts: Mapping[str, int], *, ablated: bool) -> SvgFigure:
     """Return the pie of wrong answers by category, of the baseline or of all ablated cases."""
-    said = ", ".join(f"{category} {number:,}" for category, number in counts.items())
+    text = ", ".join(f"{category} {number:,}" for category, number in counts.items())
     what = "of all cases with a target off" if ablated else "with nothing switched off"
-    return plots.error_pie(counts, name=f"rp-e{ablated:d}", title=f"Wrong answers {what}", description=said)
+    return plots.error_pie(counts, name=f"rp-e{ablated:d}", title=f"Wrong answers {what}", description=text)
 
 
 def run_figures(run: Run) -> Iterator[tuple[str, SvgFigure]]:
     """Yield every picture of the page with a name for its file: ``arithmetic-accuracy``, ``mistakes``."""
-    shown = groups(run)
-    several = len({group.ablation for group in shown}) > 1
-    for index, group in enumerate(shown):
+    effect_groups = groups(run)
+    several = len({group.ablation for group in effect_groups}) > 1
+    for index, group in enumerate(effect_groups):
         begin = f"{group.dataset}-{group.ablation}" if several else group.dataset
         for word, picture in GroupFigures(run, group, index).named():
             yield f"{begin}-{word}", picture

@@ -5,7 +5,8 @@ from __future__ import annotations
 from reasoning_probe.report.figures.run_figures import GroupFigures
 from reasoning_probe.report.format import nats, percent
 from reasoning_probe.report.html.elements import details, figure, minus, note, row, table, whole
-from reasoning_probe.report.sentences import Entry, curve_notes
+from reasoning_probe.report.sentences import curve_notes
+from reasoning_probe.results.record import CurveRecord
 from reasoning_probe.utils.text import escape, join_names, pluralise
 
 
@@ -34,7 +35,7 @@ def curve_html(pictures: GroupFigures) -> str:
     return details("Cumulative curve", body + details("Numbers of the curve", table(picture.title, head, rows)))
 
 
-def _notes(entry: Entry) -> list[str]:
+def _notes(entry: CurveRecord) -> list[str]:
     """Return how the order came about, and what it is worth."""
     orders = entry.get("orders", 1)
     order = f"In about this order, each of {orders} parts of the run by its own" if orders > 1 else "In this order"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from reasoning_probe.report.effects import error_counts, groups
@@ -15,6 +16,7 @@ from reasoning_probe.report.html.items import items_html
 from reasoning_probe.report.html.script_data import script_data
 from reasoning_probe.report.sentences import accuracy_sentence, remarks, sentences, skipped_sentence
 from reasoning_probe.results.outcome import BASELINE
+from reasoning_probe.results.record import SectionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import DEFINITIONS
 from reasoning_probe.utils.text import escape, pluralise
@@ -48,7 +50,7 @@ def _section(title: str, body: str) -> str:
     return f"<section><h3>{title}</h3>{body}</section>" if body else ""
 
 
-def _own(section: dict[str, Any]) -> str:
+def _own(section: SectionRecord) -> str:
     """Return a section that a user's hook made: its text in paragraphs, then its table."""
     said = "".join(f"<p>{name(part)}</p>" for part in section["text"].split("\n\n") if part.strip())
     rows = [row(name(first), *map(name, rest)) for first, *rest in (cells for cells in section["rows"] if cells)]
@@ -76,9 +78,8 @@ def _verdict(run: Run) -> str:
 
 
 def _accuracy(run: Run) -> str:
-    datasets: dict[str, dict[str, Any]] = run.summary["datasets"]
     rows = []
-    for dataset, entry in datasets.items():
+    for dataset, entry in run.summary["datasets"].items():
         low, high = entry["ci95"]
         bar = (
             f'<span class="rp-bar" style="--low:{low:.3f};--high:{high:.3f};--at:{entry["accuracy"] or 0:.3f}"></span>'
@@ -94,7 +95,7 @@ def _accuracy(run: Run) -> str:
     return table(said, head, rows) + "".join(map(note, _remarks(run)))
 
 
-def _shares(entry: dict[str, Any]) -> str:
+def _shares(entry: Mapping[str, Any]) -> str:
     """Return a dataset's other accuracies, where it has them: lm-eval's two readings of an answer, or of a choice."""
     pairs = ("strict", "flexible"), ("acc", "acc_norm")
     said = [
@@ -150,7 +151,8 @@ def _kinds(run: Run, ablated: bool) -> str:
 
 
 def _settings(run: Run) -> str:
-    summary, rows = run.summary, []
+    summary: Mapping[str, Any] = run.summary
+    rows = []
     for title in ("model", "prompting", "timing", "engine", "versions"):
         for key, value in (summary.get(title) or {}).items():
             shown = f"{value:.1f}" if isinstance(value, float) else value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from reasoning_probe.report.format import p_value
 from reasoning_probe.report.html.elements import details, minus, name, note, prose, row, table
 from reasoning_probe.report.sentences import screening_sentences
+from reasoning_probe.results.record import ReferenceRecord, RegressionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import escape, pluralise
 
@@ -33,7 +34,7 @@ def gate_html(run: Run) -> str:
     return f'<div class="rp-gate">{verdict}{_regressions(gate.get("regressions") or [])}</div>'
 
 
-def _regressions(found: list[dict[str, Any]]) -> str:
+def _regressions(found: Sequence[RegressionRecord]) -> str:
     if not found:
         return ""
     rows = [
@@ -110,5 +111,5 @@ def _reference(run: Run) -> str:
     )
 
 
-def _prompts(entry: dict[str, Any]) -> int:
+def _prompts(entry: ReferenceRecord) -> int:
     return sum(used["prompts"] for used in entry["datasets"].values())

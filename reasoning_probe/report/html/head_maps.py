@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
-from reasoning_probe.report.effects import EffectGroup, Finding, Row, groups, moves_logprob, significant
+from reasoning_probe.report.effects import EffectGroup, Finding, groups, harms_plain_text, moves_logprob, significant
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure
@@ -13,6 +13,7 @@ from reasoning_probe.report.figures.run_figures import GroupFigures
 from reasoning_probe.report.format import nats, p_value, points
 from reasoning_probe.report.html.curves import curve_html
 from reasoning_probe.report.html.elements import details, figure, minus, name, note, row, table, whole
+from reasoning_probe.results.record import ControlTargetRecord, EffectRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.target_names import part_name
 from reasoning_probe.utils.text import escape, pluralise
@@ -114,7 +115,7 @@ class _Panel:
         ]
         moved = [effect for effect in self.group.rows if any((effect.get("shift") or {}).values())]
         rows = [
-            row(name(effect["target"]), *(minus(measure.shown(effect)) for measure in measures.values()))
+            row(name(effect["target"]), *(minus(measure.text(effect)) for measure in measures.values()))
             for effect in moved[:MOST_LISTED]
         ]
         caption = "Change in the number of wrong answers of each category with the target off"
@@ -147,7 +148,7 @@ class _Panel:
         return details("Layers", figure(picture.svg(), caption) + numbers)
 
 
-def _number(effect: Row | None) -> str:
+def _number(effect: EffectRecord | None) -> str:
     if effect is None:
         return "-"
     accuracy = minus(points(effect["delta"])) + "*" * significant(effect)
@@ -158,17 +159,15 @@ def ranked_html(run: Run) -> str:
     """Return the tables of the strongest targets."""
     shown = groups(run)
     opened = [group for group in shown if group.significant] or shown[:1]
-    control = {
-        (entry["target"], str(entry["ablation"])): entry
-        for entry in (run.summary.get("control") or {}).get("targets", [])
-    }
+    task = run.summary.get("control")
+    control = {(entry["target"], str(entry["ablation"])): entry for entry in (task["targets"] if task else ())}
     return "".join(
         details(_label(group, shown), _ranking(group, index, control), opened=group in opened)
         for index, group in enumerate(shown)
     )
 
 
-def _ranking(group: EffectGroup, index: int, control: dict[tuple[str, str], dict[str, Any]]) -> str:
+def _ranking(group: EffectGroup, index: int, control: dict[tuple[str, str], ControlTargetRecord]) -> str:
     head = [
         group.noun,
         "accuracy (points)",
@@ -199,7 +198,7 @@ def _ranking(group: EffectGroup, index: int, control: dict[tuple[str, str], dict
                 whole(minus(f"{points(low)} to {points(high)}")),
                 f"{effect['flips_to_wrong']:,}",
                 f"{effect['flips_to_right']:,}",
-                *(whole(escape(p_value(effect.get(key)))) for key in ("p_value", "p_adjusted", "q_value")),
+                *(whole(escape(p_value(p))) for p in (effect["p_value"], effect["p_adjusted"], effect.get("q_value"))),
                 minus(nats(effect["delta_logprob"])),
                 whole(minus(f"{nats(spread[0])} to {nats(spread[1])}")) if spread else "-",
                 whole(escape(p_value(effect.get("logprob_p_adjusted")))),
@@ -216,14 +215,10 @@ def _ranking(group: EffectGroup, index: int, control: dict[tuple[str, str], dict
     return f'<div class="rp-ranked">{shown}</div>'
 
 
-HARMS_NEUTRAL_TEXT = -0.1
-"""Nats a token, a tenth more surprise, from which a target is said to harm plain text as well as reasoning."""
-
-
-def _neutral(known: dict[str, Any] | None) -> str:
-    if known is None or known.get("delta") is None:
+def _neutral(known: ControlTargetRecord | None) -> str:
+    if known is None or known["delta"] is None:
         return "-"
-    flag = ' <span class="rp-flag">⚑ harms plain text</span>' if known["delta"] <= HARMS_NEUTRAL_TEXT else ""
+    flag = ' <span class="rp-flag">⚑ harms plain text</span>' if harms_plain_text(known) else ""
     return minus(f"{known['delta']:+.3f}") + flag
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from reasoning_probe.report.effects import EffectGroup, Row, answer_changed, groups, significant
+from reasoning_probe.report.effects import EffectGroup, answer_changed, groups, significant
 from reasoning_probe.report.format import nats, p_value, points
 from reasoning_probe.report.html.diff import split_at_difference
 from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.record import EffectRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import escape_control_characters, shorten
 
@@ -79,7 +80,7 @@ class _Texts:
         return self.numbers[shown]
 
 
-def effect_lines(row: Row) -> list[str]:
+def effect_lines(row: EffectRecord) -> list[str]:
     """Return a target's effect: the change with its interval, the flips, the tests."""
     low, high = row["delta_ci95"]
     mark = ", significant" if significant(row) else ""

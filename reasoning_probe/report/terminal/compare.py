@@ -10,7 +10,7 @@ from reasoning_probe.report.sentences import accuracy_sentence
 from reasoning_probe.report.terminal.tables import table
 from reasoning_probe.results.compare import Comparison, DatasetChange, TargetChange
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.stats import ALPHA
+from reasoning_probe.results.stats import is_significant
 from reasoning_probe.utils.text import join_names, pluralise, shorten
 
 if TYPE_CHECKING:
@@ -20,22 +20,22 @@ MOST = 20
 
 
 def show_comparison(
-    found: Comparison, first: tuple[Path, Run], second: tuple[Path, Run], console: Console, most: int = MOST
+    comparison: Comparison, first: tuple[Path, Run], second: tuple[Path, Run], console: Console, most: int = MOST
 ) -> None:
-    """Print *found*, with the *most* first of the changed answers and of the changed effects."""
+    """Print *comparison*, with the *most* first of the changed answers and of the changed effects."""
     for letter, (folder, run) in (("A", first), ("B", second)):
         console.print(shorten(f"{letter} = {folder}: {accuracy_sentence(run)}", 400), style="bold")
-    for name, one, other in found.settings:
+    for name, one, other in comparison.settings:
         console.print(shorten(f"{name}: {shorten(one, 60)} in A, {shorten(other, 60)} in B", 200), style="dim")
-    for note in found.notes:
+    for note in comparison.notes:
         console.print(f"{note}.")
-    for sentence in sentences(found):
+    for sentence in sentences(comparison):
         console.print(f"- {shorten(sentence, 1000)}")
     console.print()
     head = ["dataset", "A", "B", "points", "95 % interval", "lost", "won", "p", "p (Holm)", "nats"]
-    console.print(table("Accuracy, B against A over the same items", head, map(_accuracy, found.datasets)))
-    if found.changed:
-        ranked = sorted(found.changed, key=lambda change: ("lost", "won", "other").index(change.what))
+    console.print(table("Accuracy, B against A over the same items", head, map(_accuracy, comparison.datasets)))
+    if comparison.changed:
+        ranked = sorted(comparison.changed, key=lambda change: ("lost", "won", "other").index(change.what))
         rows = [
             (
                 change.what,
@@ -49,34 +49,34 @@ def show_comparison(
         ]
         title = f"Answers that changed{_cut(len(ranked), most)}"
         console.print(table(title, ["", "item", "question", "expected", "A", "B"], rows, texts=6))
-    if found.targets:
+    if comparison.targets:
         head = ["target", "dataset", "points, A", "B", "change", "95 % interval", "p (Holm)", "nats, A", "B", "change"]
-        title = f"Effects, the clearest changes first{_cut(len(found.targets), most)}; * is significant"
-        rows_of_targets = map(_target, found.targets[:most])
+        title = f"Effects, the clearest changes first{_cut(len(comparison.targets), most)}; * is significant"
+        rows_of_targets = map(_target, comparison.targets[:most])
         console.print(table(title, [*head, "p (Holm)"], rows_of_targets, texts=2))
 
 
-def sentences(found: Comparison) -> list[str]:
-    """Return what can be said of the changes."""
-    said = []
-    for change in found.datasets:
+def sentences(comparison: Comparison) -> list[str]:
+    """Return a sentence for each dataset, and one about the targets whose effects changed."""
+    notes = []
+    for change in comparison.datasets:
         effect = change.effect
         by = f"{points(effect.delta)} points" if effect.delta else "no change"
-        chance = ", which may be chance" if effect.delta and effect.p_adjusted > ALPHA else ""
-        said.append(
+        chance = ", which may be chance" if effect.delta and not is_significant(effect.p_adjusted) else ""
+        notes.append(
             f"{change.dataset}: {effect.flips_to_wrong:,} lost and {effect.flips_to_right:,} won of"
             f" {pluralise(effect.items, 'item')}, {by}{chance}"
             f" (p {p_value(effect.p_adjusted)})."
         )
-    if found.targets:
-        clear_targets = [target for target in found.targets if target.significant]
+    if comparison.targets:
+        clear_targets = [target for target in comparison.targets if target.significant]
         names = [f"{target.target} on {target.dataset}" for target in clear_targets]
-        what = pluralise(len(found.targets), "effect")
+        what = pluralise(len(comparison.targets), "effect")
         if names:
-            said.append(f"{len(names):,} of {what} changed significantly: {join_names(names, 4)}.")
+            notes.append(f"{len(names):,} of {what} changed significantly: {join_names(names, 4)}.")
         else:
-            said.append(f"None of {what} changed significantly.")
-    return said
+            notes.append(f"None of {what} changed significantly.")
+    return notes
 
 
 def _cut(there: int, most: int) -> str:
@@ -99,19 +99,19 @@ def _accuracy(change: DatasetChange) -> tuple[str, ...]:
     )
 
 
-def _target(found: TargetChange) -> tuple[str, ...]:
+def _target(change: TargetChange) -> tuple[str, ...]:
     return (
-        found.target + (" *" if found.significant else ""),
-        f"{found.dataset}, {found.ablation}",
-        points(found.first),
-        points(found.second),
-        points(found.change.mean or 0.0),
-        _interval(found.change.ci95),
-        p_value(found.change.p_adjusted),
-        nats(found.first_logprob),
-        nats(found.second_logprob),
-        nats(found.change_logprob.mean),
-        p_value(found.change_logprob.p_adjusted),
+        change.target + (" *" if change.significant else ""),
+        f"{change.dataset}, {change.ablation}",
+        points(change.first),
+        points(change.second),
+        points(change.change.mean or 0.0),
+        _interval(change.change.ci95),
+        p_value(change.change.p_adjusted),
+        nats(change.first_logprob),
+        nats(change.second_logprob),
+        nats(change.change_logprob.mean),
+        p_value(change.change_logprob.p_adjusted),
     )
 
 

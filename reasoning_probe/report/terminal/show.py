@@ -1,11 +1,12 @@
-"""A run in the terminal: what was found, with its tables."""
+"""A run in the terminal: its sentences and tables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reasoning_probe.report.effects import EffectGroup, error_counts, groups, significant
-from reasoning_probe.report.format import nats, p_value, percent, points
+from reasoning_probe.report.effects import EffectGroup, error_counts, groups
+from reasoning_probe.report.format import percent
+from reasoning_probe.report.ranking import TERMINAL_COLUMNS, ranking
 from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, remarks, sentences
 from reasoning_probe.report.terminal.summary import engine_lines, gate_lines
 from reasoning_probe.report.terminal.tables import bar, table
@@ -14,7 +15,7 @@ from reasoning_probe.utils.text import pluralise, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.console import Group as Shown
+    from rich.console import Group as Renderable
 
 MOST_TARGETS = 10
 MOST_DATASETS = 50
@@ -22,7 +23,7 @@ STYLES = {"good": "green", "bad": "red", "warning": "yellow"}
 
 
 def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
-    """Print what *run* found, with the *most* strongest targets of each dataset."""
+    """Print the results of *run*, with the *most* strongest targets of each dataset."""
     model = run.summary["model"]
     facts = [str(model.get(key)) for key in ("architecture", "dtype", "device") if model.get(key)]
     facts.append(f"{pluralise(model['layers'], 'layer')} of {pluralise(model['heads'], 'head')}")
@@ -31,8 +32,8 @@ def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
     console.print(shorten(", ".join(facts), 400), style="dim")
     for sentence in [*sentences(run), *control_sentences(run)]:
         console.print(f"- {shorten(sentence, 1000)}")
-    for said, style in gate_lines(run):
-        console.print(said, style=STYLES.get(style))
+    for line, style in gate_lines(run):
+        console.print(line, style=STYLES.get(style))
     console.print()
     console.print(_accuracies(run))
     for group in groups(run)[:MOST_DATASETS]:
@@ -50,7 +51,7 @@ def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
         console.print(line, style="dim")
 
 
-def _accuracies(run: Run) -> Shown:
+def _accuracies(run: Run) -> Renderable:
     entries = run.summary["datasets"].items()
     rows = [
         (
@@ -66,25 +67,15 @@ def _accuracies(run: Run) -> Shown:
     return table(f"Nothing switched off{left}", ["dataset", "right", "accuracy", "95 % interval", ""], rows)
 
 
-def _targets(group: EffectGroup, most: int) -> Shown:
-    rows = [
-        (
-            row["target"] + (" *" if significant(row) else ""),
-            points(row["delta"]),
-            f"{points(row['delta_ci95'][0])} to {points(row['delta_ci95'][1])}",
-            f"{row['flips_to_wrong']:,}",
-            f"{row['flips_to_right']:,}",
-            p_value(row["p_adjusted"]),
-            nats(row["delta_logprob"]),
-        )
-        for row in group.rows[:most]
-    ]
+def _targets(group: EffectGroup, most: int) -> Renderable:
+    ranked = ranking(group, TERMINAL_COLUMNS, most)
+    rows = [(row.target + (" *" if row.significant else ""), *row.cells.values()) for row in ranked.rows]
     cut = f", the strongest {len(rows)} of {len(group.rows):,}" if len(rows) < len(group.rows) else ""
     title = f"{shorten(group.dataset, 40)}, {shorten(group.ablation, 20)} ablation{cut}; * is significant"
-    return table(title, [group.noun, "points", "95 % interval", "lost", "won", "p (Holm)", "nats"], rows)
+    return table(title, ranked.columns, rows)
 
 
-def _mistakes(run: Run) -> Shown | None:
+def _mistakes(run: Run) -> Renderable | None:
     alone, off = error_counts(run, ablated=False), error_counts(run, ablated=True)
     rows = [
         (category, f"{alone.get(category, 0):,}", *([f"{off.get(category, 0):,}"] if off else []))

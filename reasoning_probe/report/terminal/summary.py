@@ -1,4 +1,4 @@
-"""A run in a dozen lines for the terminal, and what is said of single cases.
+"""A run in a dozen lines for the terminal.
 
 A line is made of pieces, each with the style that a terminal with colours gives it; the text alone says the same.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 from textwrap import wrap
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-from reasoning_probe.report.effects import Row, error_counts, groups, significant
+from reasoning_probe.report.effects import error_counts, significant
 from reasoning_probe.report.format import p_value, percent, points
+from reasoning_probe.report.ranking import strongest
 from reasoning_probe.report.sentences import (
     control_sentences,
     curve_sentences,
@@ -20,15 +21,17 @@ from reasoning_probe.report.sentences import (
     skipped_sentence,
 )
 from reasoning_probe.results.outcome import BASELINE
+from reasoning_probe.results.record import EffectRecord, TimingRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise, shorten
 
 MOST_DATASETS, MOST_TARGETS = 8, 5
 VERBOSE_DATASETS, VERBOSE_TARGETS = 100, 40
 _BARS = (16, 8, 4)
-"""Widths of a bar: the first with which a line fits is taken."""
+"""The widths of a bar, of which a line takes the first that fits."""
 
 Style = Literal["", "good", "bad", "warning", "strong", "faint"]
+_Part = Literal["load_s", "proof_s", "screen_s", "baseline_s", "control_s", "curve_s"]
 
 
 class Piece(NamedTuple):
@@ -52,7 +55,7 @@ def summary_lines(run: Run, width: int = 80, verbosity: int = 0) -> list[str]:
 
 
 def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
-    """Return accuracy by dataset, the strongest targets, the mistakes, what was found, what could not be, the gate.
+    """Return accuracy by dataset, the strongest targets, the mistakes, the sentences, the engine's facts and the gate.
 
     *verbosity* is pytest's: -1 (``-q``) leaves out effects, mistakes and times, -2 all but the gate; 1 (``-v``) lists
     more targets, and the mistakes of each dataset by kind.
@@ -61,7 +64,8 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
         return _cut(_gate(run, width), width)
     lines = _accuracies(run, width, VERBOSE_DATASETS if verbosity > 0 else MOST_DATASETS)
     if verbosity >= 0:
-        lines += _strongest(run, width, VERBOSE_TARGETS if verbosity > 0 else MOST_TARGETS)
+        rows = strongest(run, VERBOSE_TARGETS if verbosity > 0 else MOST_TARGETS)
+        lines += [_fitting(_target_shapes(row), width) for row in rows]
         lines += _mistakes(run, width)
     if verbosity > 0:
         lines += _kinds(run, width)
@@ -85,19 +89,19 @@ def _wrapped(text: str, width: int, style: Style = "", indent: int = 2) -> list[
 
 
 def _cut(lines: Sequence[Line], width: int) -> list[Line]:
-    """Return *lines* with nothing beyond *width* characters."""
-    found = []
+    """Return *lines* cut to *width* characters."""
+    cut_lines = []
     for line in lines:
-        room, kept = width, []
+        room, pieces = width, []
         for piece in line:
-            kept.append(Piece(piece.text[:room], piece.style))
-            room -= len(kept[-1].text)
-        found.append(tuple(piece for piece in kept if piece.text))
-    return found
+            pieces.append(Piece(piece.text[:room], piece.style))
+            room -= len(pieces[-1].text)
+        cut_lines.append(tuple(piece for piece in pieces if piece.text))
+    return cut_lines
 
 
 def _fitting(shapes: Iterator[Line], width: int) -> Line:
-    """Return the first of *shapes*, from the widest on, that fits; else the last."""
+    """Return the first of *shapes*, the widest first, that fits into *width*, or the last if none does."""
     line: Line = ()
     for line in shapes:
         if len(plain(line).rstrip()) <= width:
@@ -122,9 +126,9 @@ def _accuracies(run: Run, width: int, most: int) -> list[Line]:
                 Piece("  "),
                 Piece("#" * round(bar * filled), "good"),
                 Piece("." * (bar - round(bar * filled)) + ("  " if bar else ""), "faint"),
-                Piece(f"{counted}{said}"),
+                Piece(f"{counted}{suffix}"),
             )
-            for said, bar in (*product((interval, ""), _BARS), ("", 0))
+            for suffix, bar in (*product((interval, ""), _BARS), ("", 0))
         )
         lines.append(_fitting(shapes, width))
     if len(entries) > most:
@@ -132,25 +136,17 @@ def _accuracies(run: Run, width: int, most: int) -> list[Line]:
     return lines
 
 
-def _strongest(run: Run, width: int, most: int) -> list[Line]:
-    """Return the strongest targets: the significant ones, then those of datasets with enough items to tell."""
-    shown = [group for group in groups(run) if group.finding != "floor"]
-    rows = [(group.finding == "few_items", row) for group in shown for row in group.rows if row["delta"]]
-    rows.sort(key=lambda pair: (not significant(pair[1]), pair[0], -abs(pair[1]["delta"])))
-    return [_fitting(_target_shapes(row), width) for _, row in rows[:most]]
-
-
-def _target_shapes(row: Row) -> Iterator[Line]:
+def _target_shapes(row: EffectRecord) -> Iterator[Line]:
     loses = row["delta"] < 0
     flips = f"{row['flips_to_wrong']} lost, {row['flips_to_right']} won"
     details = (f", {flips}, p {p_value(row['p_adjusted'])}", f", {flips}", "")
-    for said, bar in (*product(details, _BARS), ("", 0)):
+    for detail, bar in (*product(details, _BARS), ("", 0)):
         drawn = ("-" if loses else "+") * max(1, round(bar * min(1.0, abs(row["delta"])))) if bar else ""
         yield (
             Piece(f"{shorten(row['target'], 12):12} ", "strong" if significant(row) else ""),
             Piece(f"{points(row['delta']):>4}{'*' if significant(row) else ' '} "),
             Piece(f"{drawn:{bar}}  " if bar else "", "bad" if loses else "good"),
-            Piece(f"{shorten(row['dataset'], 12)}{said}"),
+            Piece(f"{shorten(row['dataset'], 12)}{detail}"),
         )
 
 
@@ -159,8 +155,8 @@ def _mistakes(run: Run, width: int) -> list[Line]:
     for label, ablated in (("mistakes", False), ("mistakes with a target off", True)):
         counts = error_counts(run, ablated=ablated)
         if counts:
-            said = ", ".join(f"{shorten(category, 20)} {number:,}" for category, number in counts.items())
-            lines += _wrapped(f"{label}: {said}", width)
+            listed = ", ".join(f"{shorten(category, 20)} {number:,}" for category, number in counts.items())
+            lines += _wrapped(f"{label}: {listed}", width)
     return lines
 
 
@@ -170,19 +166,19 @@ def _kinds(run: Run, width: int) -> list[Line]:
     for name in list(run.summary["datasets"])[:VERBOSE_DATASETS]:
         rows = [row for row in run.summary["errors"] if row["dataset"] == name and row["target"] == BASELINE]
         rows.sort(key=lambda row: -int(row["count"]))
-        said = ", ".join(
+        listed = ", ".join(
             f"{shorten(row['category'] or 'unclassified', 20)} ({shorten(row['kind'] or '-', 20)}) {row['count']:,}"
             for row in rows[:20]
         )
-        lines += _wrapped(f"{shorten(name, 16)}: {said}", width) if said else []
+        lines += _wrapped(f"{shorten(name, 16)}: {listed}", width) if listed else []
     return lines
 
 
 def _gate(run: Run, width: int) -> list[Line]:
-    """Return the gate's verdict, a line for each check, of which the verdict alone is coloured."""
+    """Return a line for each of the gate's checks, in which only the verdict is coloured."""
     lines: list[Line] = []
-    for said, style in gate_lines(run):
-        first, *rest = wrap(said, width, subsequent_indent="  ", break_on_hyphens=False)
+    for text, style in gate_lines(run):
+        first, *rest = wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
         mark = first.find(":")
         lines.append((Piece(first[:mark], style), Piece(first[mark:])))
         lines += [(Piece(part),) for part in rest]
@@ -192,28 +188,30 @@ def _gate(run: Run, width: int) -> list[Line]:
 def gate_lines(run: Run) -> list[tuple[str, Style]]:
     """Return the gate's verdict in a line for each check and note, with its style."""
     gate = run.summary.get("gate") or {"passed": True, "checks": []}
-    said = []
+    lines = []
     for check in gate["checks"]:
         word, style = gate_word(check["passed"])
         p = check.get("p_value")
-        said.append((f"gate {word}: {shorten(check['line'], 400)}" + ("" if p is None else f", p {p_value(p)}"), style))
+        lines.append(
+            (f"gate {word}: {shorten(check['line'], 400)}" + ("" if p is None else f", p {p_value(p)}"), style)
+        )
     quiet: Style = "warning" if gate["passed"] is None else ""
-    return said + [(f"gate: {shorten(note, 400)}", quiet) for note in gate.get("notes") or ()]
+    return lines + [(f"gate: {shorten(note, 400)}", quiet) for note in gate.get("notes") or ()]
 
 
 def gate_word(passed: bool | None) -> tuple[str, Style]:
-    """Return what a check's verdict is called, and its style."""
+    """Return the word for a check's verdict, and its style."""
     return ("undecided", "warning") if passed is None else ("passed", "good") if passed else ("FAILED", "bad")
 
 
 def _trouble(run: Run) -> str:
-    """Say what is wrong with the outcome store, and with what was done after the sweep."""
+    """Return the errors of the outcome store and of the work after the sweep, which ended no run."""
     problems = [run.summary["engine"].get(name) for name in ("store", "afterwards")]
     return "; ".join(shorten(str(error), 400) for error in problems if error)
 
 
 def engine_lines(run: Run) -> list[str]:
-    """Say how the rows were settled, where, and what the outcome store knew."""
+    """Return lines on how and where the rows were settled, and how many the outcome store held."""
     return [line for line in (_engine_line(run), _cluster_line(run), _store_line(run)) if line]
 
 
@@ -248,13 +246,14 @@ def _store_line(run: Run) -> str:
     """Say how many outcomes an earlier run had computed, and what is wrong with the outcome store."""
     recalled = run.summary["engine"].get("recalled")
     known = f"{pluralise(recalled, 'outcome')} known from earlier runs" if recalled else ""
-    return "; ".join(said for said in (known, _trouble(run)) if said)
+    return "; ".join(part for part in (known, _trouble(run)) if part)
 
 
-def _before(timing: dict[str, float]) -> str:
-    parts = [
-        f"{name} {timing[f'{name}_s'] or 0.0:.1f} s, "
-        for name in ("load", "proof", "screen", "baseline", "control", "curve")
-        if timing.get(f"{name}_s") or (f"{name}_s" in timing and name not in ("screen", "curve"))
-    ]
-    return "".join(parts)
+def _before(timing: TimingRecord) -> str:
+    """Return the seconds of the parts of the work beside the sweep."""
+    parts: tuple[_Part, ...] = get_args(_Part)
+    return "".join(
+        f"{part.removesuffix('_s')} {timing.get(part) or 0.0:.1f} s, "
+        for part in parts
+        if timing.get(part) or (part in timing and part not in ("screen_s", "curve_s"))
+    )

@@ -12,35 +12,35 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
 PIPED = 1000
-"""Columns there are in a pipe: nothing is folded, so that a row stays a line for ``grep``."""
+"""The width of a pipe in columns: nothing is folded, so that ``grep`` finds a row on one line."""
 
 MOST_CELL = 60
 
 
 def console() -> Console:
-    """Return what prints to the standard output. Nothing in a text is read as markup, emoji or a number to colour."""
+    """Return a console for the standard output that reads nothing in a text as markup, emoji or a number to colour."""
     from rich.console import Console
 
-    made = Console(highlight=False, markup=False, emoji=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        made = Console(highlight=False, markup=False, emoji=False, width=PIPED)
-    return made
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, markup=False, emoji=False, width=PIPED)
+    return console
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Group:
-    """Return a table under its title; its first *texts* columns hold words, the others numbers. Cells are made safe."""
+    """Return a table under its title; its first *texts* columns hold words, the others numbers. Cells are escaped."""
     from rich import box
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for at, name in enumerate(head):
-        words = at < texts
-        made.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(head):
+        words = index < texts
+        grid.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     for row in rows:
-        made.add_row(*(Text(shorten(cell, MOST_CELL)) for cell in row))
-    return Group(Text(title, style="bold"), made)
+        grid.add_row(*(Text(shorten(cell, MOST_CELL)) for cell in row))
+    return Group(Text(title, style="bold"), grid)
 
 
 def bar(share: float, width: int = 16) -> str:

@@ -1,0 +1,370 @@
+"""The types of a run's files: what ``run.json`` and a line of ``outcomes.jsonl`` hold.
+
+The files are read into plain dicts, which these types describe key by key; ``schemas/*.schema.json`` says the same
+to other programs, with a description of every key. A key that is not required is missing in the files of some runs:
+of other tools, of earlier versions, or of runs without that part. Shares are fractions from 0 to 1, log-probabilities
+natural, in nats; an interval is the list of its two ends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+
+# -- outcomes.jsonl -----------------------------------------------------------------------------------------------
+
+
+class ChoiceRecord(TypedDict):
+    """A choice of a multiple-choice question."""
+
+    text: str
+    logprob: float | None
+
+
+class OutcomeRecord(TypedDict):
+    """A line of ``outcomes.jsonl``: what one item gave under one target."""
+
+    dataset: str
+    item: str
+    target: str
+    ablation: str | None
+    question: str
+    prompt: str
+    response: str
+    expected: str
+    answer: str | None
+    correct: bool
+    category: str | None
+    kind: str | None
+    reason: str | None
+    answer_logprob: float | None
+    truncated: bool
+    choices: NotRequired[list[ChoiceRecord] | None]
+
+
+# -- run.json: the settings ---------------------------------------------------------------------------------------
+
+
+class ModelRecord(TypedDict):
+    """The model that answered."""
+
+    name: str
+    fingerprint: NotRequired[str]
+    architecture: NotRequired[str]
+    layers: int
+    heads: int
+    layer_indices: NotRequired[list[int] | None]
+    dtype: NotRequired[str]
+    device: NotRequired[str]
+
+
+class GenerationRecord(TypedDict):
+    """How the answers to a dataset were generated."""
+
+    max_new_tokens: int
+    stop: list[str]
+
+
+class PromptingRecord(TypedDict, total=False):
+    """How questions were put."""
+
+    shots: int
+    shots_from: str | None
+    shot_questions: dict[str, list[str]]
+    chat: bool
+    chat_template_unused: bool
+    cot: bool
+    template: str | None
+    choices: str
+
+
+class ReferencePromptsRecord(TypedDict):
+    """The prompts of one dataset that an ablation's values were taken from."""
+
+    prompts: int
+    sha256: str
+
+
+class ReferenceRecord(TypedDict):
+    """What the values of one ablation were taken from."""
+
+    averaged: NotRequired[str | None]
+    seed: NotRequired[int | None]
+    datasets: dict[str, ReferencePromptsRecord]
+
+
+# -- run.json: the results ----------------------------------------------------------------------------------------
+
+
+class ConstantAnswerRecord(TypedDict):
+    """What always giving the commonest label of a dataset would score."""
+
+    answer: str
+    accuracy: float
+
+
+class PowerRecord(TypedDict):
+    """How large an effect must be to be significant."""
+
+    targets: int
+    flips_needed: int
+
+
+class DatasetRecord(TypedDict):
+    """The answers to one dataset with nothing switched off."""
+
+    items: int
+    correct: int
+    accuracy: float | None
+    ci95: list[float]
+    format: NotRequired[str]
+    size: NotRequired[int | None]
+    mean_answer_logprob: NotRequired[float | None]
+    strict: NotRequired[float | None]
+    flexible: NotRequired[float | None]
+    acc: NotRequired[float | None]
+    acc_norm: NotRequired[float | None]
+    always: NotRequired[ConstantAnswerRecord | None]
+    power: NotRequired[PowerRecord | None]
+
+
+class EffectRecord(TypedDict):
+    """The paired effect of one target on one dataset under one ablation; see :class:`~.stats.Effect`."""
+
+    target: str
+    dataset: str
+    ablation: str | None
+    items: int
+    correct: int
+    delta: float
+    delta_ci95: list[float]
+    flips_to_wrong: int
+    flips_to_right: int
+    p_value: float
+    p_adjusted: float
+    q_value: NotRequired[float | None]
+    delta_logprob: float | None
+    delta_logprob_ci95: NotRequired[list[float] | None]
+    logprob_p_value: NotRequired[float | None]
+    logprob_p_adjusted: NotRequired[float | None]
+    shift: NotRequired[dict[str, int] | None]
+
+
+class RankChangeRecord(TypedDict):
+    """A target whose rank differs clearly between ablations."""
+
+    target: str
+    dataset: str
+    ranks: dict[str, int]
+
+
+class ControlTargetRecord(TypedDict):
+    """The control task under one target."""
+
+    target: str
+    ablation: str | None
+    logprob: float | None
+    delta: float | None
+
+
+class ControlRecord(TypedDict):
+    """The control task: the mean log-probability of a token of neutral sentences."""
+
+    sentences: int
+    tokens: int
+    logprob: float | None
+    targets: list[ControlTargetRecord]
+
+
+class ErrorCountRecord(TypedDict):
+    """The number of wrong answers of one category and kind."""
+
+    dataset: str
+    target: str
+    ablation: str | None
+    category: str | None
+    kind: str | None
+    count: int
+
+
+class CurvePointRecord(TypedDict):
+    """The accuracy with so many heads switched off, or left on."""
+
+    heads: int
+    items: int
+    correct: int
+    accuracy: float
+    ci95: list[float]
+    mean_answer_logprob: float | None
+    logprobs: int
+    if_added: float | None
+
+
+class CurveRecord(TypedDict):
+    """One cumulative curve, ``off`` or ``kept``, of one dataset under one ablation."""
+
+    dataset: str
+    ablation: str | None
+    kind: str
+    order: list[str]
+    held_out: bool
+    ranked_on: int
+    orders: int
+    points: list[CurvePointRecord]
+
+
+class ScreeningScoreRecord(TypedDict):
+    """The estimated effect of one head, and whether it was measured: ``ranked``, ``sampled`` or ``None``."""
+
+    target: str
+    score: float | None
+    measured: str | None
+
+
+class HeadSelectionRecord(TypedDict):
+    """Which heads of one dataset and ablation are measured."""
+
+    dataset: str
+    ablation: str | None
+    items: int
+    seed: int
+    scores: list[ScreeningScoreRecord]
+
+
+class ScreeningRecord(HeadSelectionRecord):
+    """A selection of heads with what the measurements say of the heads that were not measured."""
+
+    candidates: int
+    ranked: int
+    rest: int
+    sampled: int
+    missed: int
+    miss_rate: float | None
+    ci95: list[float]
+    moved: NotRequired[int]
+    found: NotRequired[int]
+
+
+# -- run.json: the gate, the user's sections ----------------------------------------------------------------------
+
+
+class GateCheckRecord(TypedDict):
+    """One dataset held to one limit."""
+
+    dataset: NotRequired[str | None]
+    rule: NotRequired[str]
+    limit: NotRequired[float | None]
+    value: NotRequired[float | None]
+    passed: bool | None
+    line: str
+    p_value: NotRequired[float | None]
+
+
+class RegressionRecord(TypedDict):
+    """An item that was right in the reference and is wrong now."""
+
+    dataset: str
+    item: str
+    question: str
+    expected: str
+    answer: str | None
+    category: str | None
+
+
+class GateRecord(TypedDict):
+    """The gate's verdict; ``passed`` is ``None`` where something could not be judged."""
+
+    passed: bool | None
+    checks: list[GateCheckRecord]
+    notes: NotRequired[list[str] | None]
+    regressions: NotRequired[list[RegressionRecord] | None]
+
+
+class SectionRecord(TypedDict):
+    """A section that the user's own code adds."""
+
+    title: str
+    text: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+# -- run.json: how the run went -----------------------------------------------------------------------------------
+
+
+class TimingRecord(TypedDict):
+    """Seconds, by part of the work."""
+
+    load_s: NotRequired[float | None]
+    proof_s: NotRequired[float | None]
+    baseline_s: float | None
+    sweep_s: float | None
+    control_s: NotRequired[float | None]
+    screen_s: NotRequired[float | None]
+    curve_s: NotRequired[float | None]
+    total_s: float | None
+
+
+class EngineRecord(TypedDict):
+    """How the ablated answers were computed."""
+
+    rows: int
+    verified: int
+    decoded: int
+    settled_singly: int
+    path: NotRequired[str]
+    why: NotRequired[str]
+    peak_bytes: NotRequired[int | None]
+    recalled: NotRequired[int | None]
+    store: NotRequired[str | None]
+    nodes: NotRequired[int]
+    replicas: NotRequired[int]
+    chunks: NotRequired[int]
+    lost: NotRequired[int]
+    notes: NotRequired[str]
+    afterwards: NotRequired[str | None]
+
+
+class SkippedRecord(TypedDict):
+    """An item that could not be asked."""
+
+    dataset: str
+    item: str
+    reason: str
+
+
+class PartialRecord(TypedDict):
+    """How far a run got that ended early, in outcomes."""
+
+    planned: int
+    done: int
+
+
+class RunRecord(TypedDict):
+    """The content of ``run.json``."""
+
+    schema_version: int
+    model: ModelRecord
+    generation: dict[str, GenerationRecord]
+    prompting: NotRequired[PromptingRecord]
+    sections: NotRequired[list[SectionRecord]]
+    ablation: str
+    reference: NotRequired[dict[str, ReferenceRecord]]
+    datasets: dict[str, DatasetRecord]
+    targets: list[EffectRecord]
+    rank_changes: NotRequired[list[RankChangeRecord] | None]
+    control: NotRequired[ControlRecord | None]
+    errors: list[ErrorCountRecord]
+    curves: NotRequired[list[CurveRecord] | None]
+    screening: NotRequired[list[ScreeningRecord] | None]
+    gate: NotRequired[GateRecord | None]
+    timing: TimingRecord
+    engine: EngineRecord
+    versions: dict[str, str | None]
+    skipped: list[SkippedRecord]
+    partial: NotRequired[PartialRecord | None]
+    shard: NotRequired[str | None]
+    places: NotRequired[dict[str, dict[str, int]] | None]
