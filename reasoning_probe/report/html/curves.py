@@ -2,50 +2,57 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from reasoning_probe.report.figures.run_figures import GroupFigures
 from reasoning_probe.report.format import nats, percent
-from reasoning_probe.report.html.elements import details, figure, minus, note, row, table, whole
+from reasoning_probe.report.html.rendering import minus, nonbreaking, render
+from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.report.sentences import curve_notes
 from reasoning_probe.results.record import CurveRecord
-from reasoning_probe.utils.text import escape, join_names, pluralise
+from reasoning_probe.utils.text import join_names, pluralise
 
 
-def curve_html(pictures: GroupFigures) -> str:
+def curve_html(figures: GroupFigures) -> Markup:
     """Return the curve of a dataset under one ablation with its numbers; empty where there is none."""
-    picture, found = pictures.curve(), {str(entry["kind"]): entry for entry in pictures.curves}
-    if picture is None:
-        return ""
+    curve = figures.curve()
+    if curve is None:
+        return Markup()
     rows = [
-        row(
-            escape(label),
+        (
+            label,
             f"{point['heads']:,}",
-            whole(f"{point['correct']:,} of {point['items']:,}"),
-            whole(percent(point["accuracy"])),
-            whole(f"{percent(point['ci95'][0])} to {percent(point['ci95'][1])}"),
+            nonbreaking(f"{point['correct']:,} of {point['items']:,}"),
+            nonbreaking(percent(point["accuracy"])),
+            nonbreaking(f"{percent(point['ci95'][0])} to {percent(point['ci95'][1])}"),
             minus(nats(point.get("mean_answer_logprob"))),
             minus(nats(point.get("if_added"))),
         )
-        for label, points in pictures.lines.items()
+        for label, points in figures.lines.items()
         for point in points
     ]
     head = ["line", "heads", "right", "accuracy", "95 % interval", "log-prob. (nats)", "if effects added up"]
     caption = "Accuracy as heads are switched off, or kept, one after the other, the strongest first; bands at 95 %."
-    notes = [*curve_notes(found, pictures.group.dataset), *_notes(pictures.curves[0])]
-    body = figure(picture.svg(), caption) + "".join(map(note, notes))
-    return details("Cumulative curve", body + details("Numbers of the curve", table(picture.title, head, rows)))
+    by_kind = {str(entry["kind"]): entry for entry in figures.curves}
+    return render(
+        "curves",
+        picture=Picture(curve, caption),
+        notes=[*curve_notes(by_kind, figures.group.dataset), *_order_notes(figures.curves[0])],
+        numbers=Table(curve.title, head, rows),
+    )
 
 
-def _notes(entry: CurveRecord) -> list[str]:
+def _order_notes(entry: CurveRecord) -> list[str]:
     """Return how the order came about, and what it is worth."""
     orders = entry.get("orders", 1)
     order = f"In about this order, each of {orders} parts of the run by its own" if orders > 1 else "In this order"
-    said = [f"{order}: {join_names([str(target) for target in entry['order']], 12)}."]
+    notes = [f"{order}: {join_names([str(target) for target in entry['order']], 12)}."]
     if entry.get("held_out"):
-        chose = pluralise(entry["ranked_on"], "item")
-        said.append(f"{chose} chose the order, by the log-probability lost; others are measured here.")
+        ranked = pluralise(entry["ranked_on"], "item")
+        notes.append(f"{ranked} chose the order, by the log-probability lost; others are measured here.")
     elif "held_out" in entry:
-        said.append(
+        notes.append(
             "The items that are measured here chose the order, too, by the log-probability lost: the strongest heads"
             " look stronger than they are."
         )
-    return said
+    return notes

@@ -2,166 +2,204 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.run_figures import mistakes_pie
 from reasoning_probe.report.format import percent
-from reasoning_probe.report.html.elements import details, figure, name, note, package_file, prose, row, table, whole
 from reasoning_probe.report.html.gate import gate_html, trust_html
-from reasoning_probe.report.html.head_maps import maps_html, ranked_html
+from reasoning_probe.report.html.head_maps import maps_html
 from reasoning_probe.report.html.items import items_html
+from reasoning_probe.report.html.ranking import ranked_html
+from reasoning_probe.report.html.rendering import nonbreaking, render
 from reasoning_probe.report.html.script_data import script_data
+from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.report.sentences import accuracy_sentence, remarks, sentences, skipped_sentence
 from reasoning_probe.results.outcome import BASELINE
-from reasoning_probe.results.record import SectionRecord
+from reasoning_probe.results.record import DatasetRecord, SectionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import DEFINITIONS
-from reasoning_probe.utils.text import escape, pluralise
+from reasoning_probe.utils.text import pluralise
+
+MOST_KINDS = 200
+"""Rows of the table of wrong answers by kind."""
+MOST_VALUE = 400
+"""Characters of one setting."""
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What stands at the top."""
+
+    model: str
+    facts: Sequence[str]
+    accuracy: str
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _AccuracyRow:
+    """A dataset's accuracy with its interval; *shares* are its other accuracies, a line each."""
+
+    dataset: str
+    right: str
+    accuracy: float | None
+    low: float
+    high: float
+    shares: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _CategoryRow:
+    """The wrong answers of one category: of the baseline and, where there are any, of the ablated cases."""
+
+    category: str
+    colour: str
+    counts: Sequence[int]
+    meaning: str
+
+
+@dataclass(frozen=True)
+class _Mistakes:
+    """The wrong answers by category and by kind."""
+
+    pies: Sequence[Picture]
+    head: Sequence[str]
+    rows: Sequence[_CategoryRow]
+    kinds: Table
+
+
+@dataclass(frozen=True)
+class _UserSection:
+    """A section that a user's hook made; the table's caption is its title."""
+
+    paragraphs: Sequence[str]
+    table: Table
 
 
 def findings_html(run: Run) -> str:
-    """Return what *run* found: a ``<style>``, a ``<div class="rp">`` with headings from h2 on, the script and its data.
+    """Return the findings of *run*: a ``<style>``, a ``<div class="rp">`` with headings from h2 on, script and data.
 
     It loads nothing, is readable without the script, and escapes everything that a model, a dataset or a file wrote.
     """
-    kind = "heads" if all(group.noun == "head" for group in groups(run)) else "targets"
-    maps, ranked, items = maps_html(run), ranked_html(run), items_html(run)
-    parts = [
-        _verdict(run),
-        '<div class="rp-columns">',
-        _section("Accuracy", _accuracy(run)),
-        _section(f"What the {kind} do", maps),
-        _section("Mistakes", _mistakes(run)),
-        "</div>",
-        _section(f"Ranked {kind}", ranked and ranked + trust_html(run)),
-        _section("Items", items),
-        *map(_own, run.summary.get("sections") or ()),
-        _section("Run", _settings(run)),
-    ]
-    data = f'<script type="application/json" id="rp-data">{script_data(run)}</script>' if maps else ""
-    script = f"{data}<script>{package_file('page.js')}</script>" if maps else ""
-    return f'<style>{package_file("page.css")}</style><div class="rp">{"".join(parts)}</div>{script}'
+    maps, ranking = maps_html(run), ranked_html(run)
+    skipped = skipped_sentence(run)
+    fragment = render(
+        "findings",
+        verdict=_verdict(run),
+        gate=gate_html(run),
+        accuracy_rows=[_accuracy_row(name, entry) for name, entry in run.summary["datasets"].items()],
+        remarks=[*remarks(run), *([skipped] if skipped else [])],
+        targets="heads" if all(group.noun == "head" for group in groups(run)) else "targets",
+        maps=maps,
+        error_view=_mistakes(run),
+        ranking=ranking and ranking + trust_html(run),
+        items=items_html(run),
+        user_sections=[_user_section(section) for section in run.summary.get("sections") or ()],
+        setting_rows=_settings(run),
+        script_data=Markup(script_data(run)) if maps else "",
+    )
+    return str(fragment)
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section><h3>{title}</h3>{body}</section>" if body else ""
-
-
-def _own(section: SectionRecord) -> str:
-    """Return a section that a user's hook made: its text in paragraphs, then its table."""
-    said = "".join(f"<p>{name(part)}</p>" for part in section["text"].split("\n\n") if part.strip())
-    rows = [row(name(first), *map(name, rest)) for first, *rest in (cells for cells in section["rows"] if cells)]
-    made = table(section["title"], section["head"], rows) if rows else ""
-    return _section(name(section["title"]), said + made)
-
-
-def _verdict(run: Run) -> str:
+def _verdict(run: Run) -> _Verdict:
     model = run.summary["model"]
-    facts = [
+    facts = (
         model.get("architecture"),
         f"{pluralise(model['layers'], 'layer')} of {pluralise(model['heads'], 'head')}" if model["heads"] else None,
         model.get("dtype"),
         model.get("device"),
         f"{run.summary['ablation']} ablation" if run.summary["targets"] else None,
         pluralise(len(run.outcomes), "case"),
-    ]
-    found = sentences(run) or ["Nothing was switched off; --ablate-heads shows which heads the answers depend on."]
-    return (
-        f'<h2 class="rp-model">{name(model["name"])}</h2>'
-        f'<p class="rp-facts">{escape(" · ".join(str(fact) for fact in facts if fact))}</p>'
-        f'<p class="rp-lead">{prose(accuracy_sentence(run))}</p>'
-        f'<ul class="rp-verdict">{"".join(f"<li>{prose(sentence)}</li>" for sentence in found)}</ul>{gate_html(run)}'
+    )
+    return _Verdict(
+        model["name"],
+        [str(fact) for fact in facts if fact],
+        accuracy_sentence(run),
+        sentences(run) or ["Nothing was switched off; --ablate-heads shows which heads the answers depend on."],
     )
 
 
-def _accuracy(run: Run) -> str:
-    rows = []
-    for dataset, entry in run.summary["datasets"].items():
-        low, high = entry["ci95"]
-        bar = (
-            f'<span class="rp-bar" style="--low:{low:.3f};--high:{high:.3f};--at:{entry["accuracy"] or 0:.3f}"></span>'
-        )
-        cells = [
-            whole(f"{entry['correct']:,} of {entry['items']:,}"),
-            f"<strong>{whole(percent(entry['accuracy']))}</strong>{_shares(entry)}",
-            f'{bar}<span class="rp-interval">{percent(low)} to {percent(high)}</span>',
-        ]
-        rows.append(row(name(dataset), *cells))
-    head = ["dataset", "right", "accuracy", "95 % interval"]
-    said = "Right answers with nothing switched off; Wilson intervals"
-    return table(said, head, rows) + "".join(map(note, _remarks(run)))
+def _accuracy_row(dataset: str, entry: DatasetRecord) -> _AccuracyRow:
+    right = f"{entry['correct']:,} of {entry['items']:,}"
+    low, high = entry["ci95"]
+    return _AccuracyRow(dataset, right, entry["accuracy"], low, high, _shares(entry))
 
 
-def _shares(entry: Mapping[str, Any]) -> str:
+def _shares(entry: DatasetRecord) -> list[str]:
     """Return a dataset's other accuracies, where it has them: lm-eval's two readings of an answer, or of a choice."""
-    pairs = ("strict", "flexible"), ("acc", "acc_norm")
-    said = [
-        ", ".join(whole(f"{key} {percent(entry.get(key))}") for key in pair)
+    pairs = (
+        {"strict": entry.get("strict"), "flexible": entry.get("flexible")},
+        {"acc": entry.get("acc"), "acc_norm": entry.get("acc_norm")},
+    )
+    return [
+        ", ".join(nonbreaking(f"{key} {percent(share)}") for key, share in pair.items())
         for pair in pairs
-        if entry.get(pair[0]) is not None
+        if next(iter(pair.values())) is not None
     ]
-    return "".join(f"<br><small>{shares}</small>" for shares in said)
 
 
-def _remarks(run: Run) -> list[str]:
-    """Return what a reader must know to read the accuracies right."""
-    skipped = skipped_sentence(run)
-    return [*remarks(run), *([skipped] if skipped else [])]
-
-
-def _mistakes(run: Run) -> str:
+def _mistakes(run: Run) -> _Mistakes | None:
     alone, off = error_counts(run, ablated=False), error_counts(run, ablated=True)
     if not alone and not off:
-        return note("No answer was wrong.")
+        return None
     pies = [
-        figure(pie.svg(), f"{pie.title}: {sum(counts.values()):,}")
+        Picture(pie, f"{pie.title}: {sum(counts.values()):,}")
         for counts, ablated in ((alone, False), (off, True))
         if counts and (pie := mistakes_pie(counts, ablated=ablated))
     ]
-    categories = sorted({*alone, *off}, key=lambda category: [*DEFINITIONS, category].index(category))
+    order = [*DEFINITIONS, *sorted({*alone, *off} - DEFINITIONS.keys())]
     rows = [
-        row(
-            f'<span class="rp-nowrap"><span class="rp-swatch" style="background:{plots.category_colour(category)}">'
-            f"</span>{name(category)}</span>",
-            f"{alone.get(category, 0):,}",
-            *([f"{off.get(category, 0):,}"] if off else []),
-            f'<span class="rp-words">{escape(DEFINITIONS.get(category, ""))}</span>',
+        _CategoryRow(
+            category,
+            plots.category_colour(category),
+            [counts.get(category, 0) for counts in ([alone, off] if off else [alone])],
+            DEFINITIONS.get(category, ""),
         )
-        for category in categories
+        for category in order
+        if category in alone or category in off
     ]
-    head = ["category", "nothing off", *(["a target off"] if off else []), "meaning"]
-    tables = table("Wrong answers by category", head, rows) + details("By kind", _kinds(run, bool(off)))
-    return f'<div class="rp-pies">{"".join(pies)}</div>{tables}'
+    columns = ["nothing off", *(["a target off"] if off else [])]
+    return _Mistakes(pies, ["category", *columns, "meaning"], rows, _kinds(run, columns))
 
 
-def _kinds(run: Run, ablated: bool) -> str:
+def _kinds(run: Run, columns: Sequence[str]) -> Table:
+    """Return the wrong answers by dataset, category and kind; *columns* are the baseline's and the ablated cases'."""
     counts: dict[tuple[str, str, str], list[int]] = {}
     for error in run.summary["errors"]:
         key = (error["dataset"], error["category"] or "unclassified", error["kind"] or "")
         counts.setdefault(key, [0, 0])[error["target"] != BASELINE] += error["count"]
     rows = [
-        row(name(dataset), name(category), name(kind), f"{alone:,}", *([f"{off:,}"] if ablated else []))
-        for (dataset, category, kind), (alone, off) in sorted(counts.items())[:200]
+        [*key, *(f"{number:,}" for number in numbers[: len(columns)])]
+        for key, numbers in sorted(counts.items())[:MOST_KINDS]
     ]
-    head = ["dataset", "category", "kind", "nothing off", *(["a target off"] if ablated else [])]
-    return table("Wrong answers by dataset, category and kind", head, rows)
+    head = ["dataset", "category", "kind", *columns]
+    return Table("Wrong answers by dataset, category and kind", head, rows, names=3)
 
 
-def _settings(run: Run) -> str:
-    summary: Mapping[str, Any] = run.summary
-    rows = []
-    for title in ("model", "prompting", "timing", "engine", "versions"):
-        for key, value in (summary.get(title) or {}).items():
-            shown = f"{value:.1f}" if isinstance(value, float) else value
-            rows.append(row(f"{title} {name(key)}", name(str(shown)[:400])))
-    for dataset, given in summary["generation"].items():
-        rows.append(row(f"generation {name(dataset)}", name(str(given)[:400])))
-    method = (
-        "Each target is compared with the baseline over the same items: exact McNemar test, Holm's correction over all"
-        " targets of a dataset and ablation, q by Benjamini and Hochberg; log-probabilities by a paired sign-flip test"
-        " with a bootstrap interval. A head is its slice of the input of the attention output projection."
-    )
-    return note(method) + details("Settings and versions", table("How this run was made", ["what", "value"], rows))
+def _user_section(section: SectionRecord) -> _UserSection:
+    rows = [cells for cells in section["rows"] if cells]
+    table = Table(section["title"], section["head"], rows, names=max(map(len, rows), default=0))
+    return _UserSection([part for part in section["text"].split("\n\n") if part.strip()], table)
+
+
+def _settings(run: Run) -> list[tuple[str, str, str]]:
+    """Return how the run was made: the part of ``run.json``, the key, the value."""
+    summary = run.summary
+    parts: dict[str, Mapping[str, object]] = {
+        "model": summary["model"],
+        "prompting": summary.get("prompting") or {},
+        "timing": summary["timing"],
+        "engine": summary["engine"],
+        "versions": summary["versions"],
+        "generation": summary["generation"],
+    }
+    return [
+        (part, key, (f"{value:.1f}" if isinstance(value, float) else str(value))[:MOST_VALUE])
+        for part, settings in parts.items()
+        for key, value in settings.items()
+    ]

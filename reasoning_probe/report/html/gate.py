@@ -1,71 +1,67 @@
-"""What stands beside the effects, as HTML: the gate, how far they can be trusted; empty where a run has none of it."""
+"""The gate's verdict, and what bears on how far the effects can be trusted, as HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from markupsafe import Markup
 
-from reasoning_probe.report.format import p_value
-from reasoning_probe.report.html.elements import details, minus, name, note, prose, row, table
+from reasoning_probe.report.html.rendering import minus, render
+from reasoning_probe.report.html.tables import FoldedTable, Table
 from reasoning_probe.report.sentences import screening_sentences
 from reasoning_probe.results.record import ReferenceRecord, RegressionRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import escape, pluralise
+from reasoning_probe.utils.text import pluralise
 
 MOST_ROWS = 100
-_MARKS = {True: "✓", False: "✗", None: "○"}
 
 
-def gate_html(run: Run) -> str:
-    """Return the gate's result, a line for each check, and the items that got worse."""
+def gate_html(run: Run) -> Markup:
+    """Return the gate's result, a line for each check, and the items that got worse; empty where a run has no gate."""
     gate = run.summary.get("gate")
     if not gate:
-        return ""
-    sign, said = {
-        True: ("rp-right", "✓ Gate passed"),
-        False: ("rp-wrong", "✗ Gate failed"),
-        None: ("rp-facts", "○ Gate undecided"),
-    }[gate["passed"]]
-    lines = "".join(
-        f"<li>{_MARKS[check['passed']]} {prose(check['line'])}{_significance(check.get('p_value'))}</li>"
-        for check in gate["checks"][:MOST_ROWS]
+        return Markup()
+    return render(
+        "gate",
+        passed=gate["passed"],
+        checks=gate["checks"][:MOST_ROWS],
+        notes=(gate.get("notes") or [])[:MOST_ROWS],
+        regressions=_regressions(gate.get("regressions") or []),
     )
-    lines += "".join(f"<li>{prose(line)}</li>" for line in (gate.get("notes") or ())[:MOST_ROWS])
-    verdict = f'<p><strong><span class="{sign}">{said}</span></strong></p><ul>{lines}</ul>'
-    return f'<div class="rp-gate">{verdict}{_regressions(gate.get("regressions") or [])}</div>'
 
 
-def _regressions(found: Sequence[RegressionRecord]) -> str:
-    if not found:
-        return ""
+def _regressions(regressions: list[RegressionRecord]) -> FoldedTable | None:
+    if not regressions:
+        return None
     rows = [
-        row(
-            name(item["dataset"]),
-            name(item["item"]),
-            name(item["question"]),
-            name(item["expected"]),
-            name("nothing" if item["answer"] is None else item["answer"]),
+        (
+            item["dataset"],
+            item["item"],
+            item["question"],
+            item["expected"],
+            "nothing" if item["answer"] is None else item["answer"],
         )
-        for item in found[:MOST_ROWS]
+        for item in regressions[:MOST_ROWS]
     ]
-    caption = "Right in the reference, wrong now" + (f": the first {MOST_ROWS}" if len(found) > MOST_ROWS else "")
+    cut = f": the first {MOST_ROWS}" if len(regressions) > MOST_ROWS else ""
     head = ["dataset", "item", "question", "expected", "answered"]
-    return details(f"{pluralise(len(found), 'answer')} that got worse", table(caption, head, rows))
+    table = Table(f"Right in the reference, wrong now{cut}", head, rows, names=len(head))
+    return FoldedTable(f"{pluralise(len(regressions), 'answer')} that got worse", table)
 
 
-def _significance(p: float | None) -> str:
-    return "" if p is None else f' <span class="rp-facts">p {escape(p_value(p))}</span>'
-
-
-def trust_html(run: Run) -> str:
+def trust_html(run: Run) -> Markup:
     """Return what bears on the effects: the neutral sentences, the other ablations, the screening, the reference."""
-    return _control(run) + _rank_changes(run) + _screening(run) + _reference(run)
+    return render(
+        "trust",
+        control=_control(run),
+        rank_changes=_rank_changes(run),
+        notes=[*screening_sentences(run)[:MOST_ROWS], *_reference(run)],
+    )
 
 
 def _control(run: Run) -> str:
     control = run.summary.get("control")
     if not control:
         return ""
-    return note(
+    return (
         f"Control: {pluralise(control['sentences'], 'neutral sentence')} of {pluralise(control['tokens'], 'token')}"
         f" have a log-probability of {minus(format(control['logprob'], '+.2f'))} nats a token with nothing switched"
         " off. A target that lowers this, too, breaks the model rather than its reasoning: see the"
@@ -73,43 +69,32 @@ def _control(run: Run) -> str:
     )
 
 
-def _rank_changes(run: Run) -> str:
+def _rank_changes(run: Run) -> FoldedTable | None:
     changes = run.summary.get("rank_changes")
     if not changes:
-        return ""
+        return None
     ablations = list(dict.fromkeys(ablation for change in changes for ablation in change["ranks"]))
     rows = [
-        row(
-            name(change["target"]),
-            name(change["dataset"]),
-            *(escape(change["ranks"].get(ablation, "-")) for ablation in ablations),
-        )
+        (change["target"], change["dataset"], *(change["ranks"].get(ablation, "-") for ablation in ablations))
         for change in changes[:MOST_ROWS]
     ]
-    head = ["target", "dataset", *(f"rank, {ablation}" for ablation in ablations)]
     caption = "These rank differently by what replaces a head's output, so one ablation alone does not tell"
-    return details(
-        f"{pluralise(len(changes), 'target')} whose rank changes between ablations", table(caption, head, rows)
-    )
+    table = Table(caption, ["target", "dataset", *(f"rank, {ablation}" for ablation in ablations)], rows, names=2)
+    return FoldedTable(f"{pluralise(len(changes), 'target')} whose rank changes between ablations", table)
 
 
-def _screening(run: Run) -> str:
-    return "".join(note(sentence) for sentence in screening_sentences(run)[:MOST_ROWS])
-
-
-def _reference(run: Run) -> str:
-    return "".join(
-        note(
-            f"{ablation} ablation: replaced from {pluralise(_prompts(entry), 'reference prompt')}"
-            + (f", averaged by {entry['averaged']}" if entry.get("averaged") else "")
-            + (f", seed {entry['seed']}" if entry.get("seed") is not None else "")
-            + "".join(f"; {dataset} {used['sha256'][:12]}" for dataset, used in list(entry["datasets"].items())[:8])
-            + " (sha256)."
-        )
+def _reference(run: Run) -> list[str]:
+    """Return what each ablation's values were taken from, a sentence an ablation."""
+    return [
+        f"{ablation} ablation: replaced from {pluralise(_prompts(entry), 'reference prompt')}"
+        + (f", averaged by {entry['averaged']}" if entry.get("averaged") else "")
+        + (f", seed {entry['seed']}" if entry.get("seed") is not None else "")
+        + "".join(f"; {dataset} {prompts['sha256'][:12]}" for dataset, prompts in list(entry["datasets"].items())[:8])
+        + " (sha256)."
         for ablation, entry in list((run.summary.get("reference") or {}).items())[:MOST_ROWS]
         if _prompts(entry)
-    )
+    ]
 
 
 def _prompts(entry: ReferenceRecord) -> int:
-    return sum(used["prompts"] for used in entry["datasets"].values())
+    return sum(prompts["prompts"] for prompts in entry["datasets"].values())

@@ -1,11 +1,11 @@
-"""What the page's script reads: for each map the effect of each target in words, and the items that it flipped."""
+"""The data of the page's script: for each map the effect of each target in words, and the items that it flipped."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import TypedDict
 
 from reasoning_probe.report.effects import EffectGroup, answer_changed, groups, significant
 from reasoning_probe.report.format import nats, p_value, points
@@ -22,7 +22,24 @@ MOST_TEXT = 1200
 
 _KINDS = ("right to wrong", "wrong to right", "still wrong")
 
-Flip = tuple[int, Outcome, Outcome]  # its kind, the baseline, the ablated case
+Flip = tuple[int, Outcome, Outcome]
+"""The number of its kind, the baseline, the ablated case."""
+
+
+class _TargetData(TypedDict):
+    """What the script shows of one target."""
+
+    effect: list[str]
+    flips: list[list[int | list[int]]]
+    more: int
+
+
+class _MapData(TypedDict):
+    """What the script shows of one map."""
+
+    dataset: str
+    ablation: str
+    targets: dict[str, _TargetData]
 
 
 def script_data(run: Run) -> str:
@@ -34,50 +51,49 @@ def script_data(run: Run) -> str:
     ``targets``: {target: {``effect``: lines, ``flips``: [[kind, question, expected, answers of the baseline and of the
     target, both responses in three parts]], ``more``: how many flips are left out}}}.
     """
-    texts, shown = _Texts(), groups(run)
-    targets: list[dict[str, dict[str, Any]]] = [
-        {
-            escape_control_characters(row["target"]): {"effect": effect_lines(row), "flips": [], "more": 0}
-            for row in group.rows
-        }
-        for group in shown
-    ]
-    listed = 0
-    for at, target, flip in _in_turn(run, shown):
-        entry = targets[at][escape_control_characters(target)]
-        if texts.characters + 60 * listed > MOST_CHARACTERS:
+    texts, effect_groups = _Texts(), groups(run)
+    maps = [_map_data(group) for group in effect_groups]
+    flips = 0
+    for index, target, flip in _in_turn(run, effect_groups):
+        entry = maps[index]["targets"][escape_control_characters(target)]
+        if texts.characters + 60 * flips > MOST_CHARACTERS:
             entry["more"] += 1
             continue
-        listed += 1
+        flips += 1
         entry["flips"].append(_flip(flip, texts))
-    maps = [
-        {
-            "dataset": escape_control_characters(group.dataset),
-            "ablation": escape_control_characters(group.ablation),
-            "targets": mine,
-        }
-        for group, mine in zip(shown, targets, strict=True)
-    ]
     data = {"kinds": _KINDS, "texts": list(texts.numbers), "maps": maps}
-    written = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&":
-        written = written.replace(sign, f"\\u{ord(sign):04x}")
-    return written
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _map_data(group: EffectGroup) -> _MapData:
+    """Return a map's targets before any flip is listed."""
+    return {
+        "dataset": escape_control_characters(group.dataset),
+        "ablation": escape_control_characters(group.ablation),
+        "targets": {
+            escape_control_characters(row["target"]): {"effect": effect_lines(row), "flips": [], "more": 0}
+            for row in group.rows
+        },
+    }
 
 
 class _Texts:
-    """Numbers texts in the order in which they came, each once."""
+    """Texts by number, each once and in the order in which they came; ``characters`` is their size in the JSON."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
         self.characters = 0
 
     def number(self, text: str) -> int:
-        shown = escape_control_characters(text)
-        if shown not in self.numbers:
-            self.numbers[shown] = len(self.numbers)
-            self.characters += len(shown) + 3
-        return self.numbers[shown]
+        """Return the number of *text*, a new one where it has none."""
+        escaped = escape_control_characters(text)
+        if escaped not in self.numbers:
+            self.numbers[escaped] = len(self.numbers)
+            self.characters += len(escaped) + 3
+        return self.numbers[escaped]
 
 
 def effect_lines(row: EffectRecord) -> list[str]:
@@ -92,40 +108,41 @@ def effect_lines(row: EffectRecord) -> list[str]:
     ]
 
 
-def _in_turn(run: Run, shown: Sequence[EffectGroup]) -> Iterator[tuple[int, str, Flip]]:
-    """Yield every target's first flip, then every target's second, and so on."""
+def _in_turn(run: Run, effect_groups: Sequence[EffectGroup]) -> Iterator[tuple[int, str, Flip]]:
+    """Yield every target's first flip, then every target's second, and so on, with the number of its map."""
     flips = _flips(run.outcomes)
-    mine = [
+    targets = [
         (index, str(row["target"]), flips.get((group.dataset, group.ablation, str(row["target"])), []))
-        for index, group in enumerate(shown)
+        for index, group in enumerate(effect_groups)
         for row in group.rows
     ]
-    for turn in zip_longest(*(found for _, _, found in mine)):
-        for (index, target, _), flip in zip(mine, turn, strict=True):
+    for turn in zip_longest(*(target_flips for _, _, target_flips in targets)):
+        for (index, target, _), flip in zip(targets, turn, strict=True):
             if flip is not None:
                 yield index, target, flip
 
 
 def _flips(outcomes: Sequence[Outcome]) -> Mapping[tuple[str, str, str], list[Flip]]:
+    """Return the changed answers by dataset, ablation and target, those from right to wrong first."""
     baselines = {outcome.item_key: outcome for outcome in outcomes if outcome.target == BASELINE}
-    found: dict[tuple[str, str, str], list[Flip]] = {}
+    flips: dict[tuple[str, str, str], list[Flip]] = {}
     for outcome in outcomes:
         baseline = baselines.get(outcome.item_key)
         if outcome.target != BASELINE and baseline is not None and answer_changed(outcome, baseline):
             kind = 2 if outcome.correct == baseline.correct else int(outcome.correct)
             key = (outcome.dataset, str(outcome.ablation), outcome.target)
-            found.setdefault(key, []).append((kind, baseline, outcome))
-    for flips in found.values():
-        flips.sort(key=lambda flip: flip[0])
-    return found
+            flips.setdefault(key, []).append((kind, baseline, outcome))
+    for target_flips in flips.values():
+        target_flips.sort(key=lambda flip: flip[0])
+    return flips
 
 
-def _flip(flip: Flip, texts: _Texts) -> list[Any]:
+def _flip(flip: Flip, texts: _Texts) -> list[int | list[int]]:
     kind, baseline, outcome = flip
-    both = ((baseline.response, outcome.response), (outcome.response, baseline.response))
-    parted = [[texts.number(piece) for piece in split_at_difference(text, other, MOST_TEXT)] for text, other in both]
-    said = (shorten(baseline.question, 400), shorten(baseline.expected, 60), _answer(baseline), _answer(outcome))
-    return [kind, *map(texts.number, said), *parted]
+    pairs = ((baseline.response, outcome.response), (outcome.response, baseline.response))
+    excerpts = [[texts.number(part) for part in split_at_difference(text, other, MOST_TEXT)] for text, other in pairs]
+    facts = (shorten(baseline.question, 400), shorten(baseline.expected, 60), _answer(baseline), _answer(outcome))
+    return [kind, *map(texts.number, facts), *excerpts]
 
 
 def _answer(outcome: Outcome) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasoning_probe.report import sentences
 from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.report.format import percent
-from reasoning_probe.report.html.elements import prose
+from reasoning_probe.report.html.rendering import environment
 from reasoning_probe.report.terminal.cases import ablated_line, failure_text
 from reasoning_probe.report.terminal.summary import summary_lines
 from reasoning_probe.results.run import Run
@@ -149,6 +149,7 @@ def test_a_failure_is_short_and_an_ablated_case_one_line() -> None:
     ],
 )
 def test_no_line_ends_within_an_option_or_before_its_unit(said: str, shown: str) -> None:
+    prose = environment().get_template("elements.html.jinja").make_module().prose  # type: ignore[attr-defined]
     assert prose(said) == shown
 
 

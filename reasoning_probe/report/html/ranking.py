@@ -1,0 +1,63 @@
+"""The ranked targets of a run as HTML tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from reasoning_probe.report.effects import EffectGroup, groups
+from reasoning_probe.report.html.head_maps import GroupLabel, group_label
+from reasoning_probe.report.html.rendering import render
+from reasoning_probe.report.ranking import PAGE_COLUMNS, RankedTarget, control_targets, ranking
+from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import pluralise
+
+MOST_RANKED = 20
+"""Rows of a table of ranked targets; the next ones open beneath it."""
+MOST_LISTED = 300
+"""Rows in all; ``run.json`` has every one."""
+
+
+@dataclass(frozen=True)
+class _RankingView:
+    """The targets of one dataset under one ablation, the strongest first; *index* is the number of its map."""
+
+    label: GroupLabel
+    index: int
+    open: bool
+    columns: Sequence[str]
+    caption: str
+    first: Sequence[RankedTarget]
+    rest_caption: str
+    rest: Sequence[RankedTarget]
+
+
+def ranked_html(run: Run) -> Markup:
+    """Return the tables of the strongest targets; empty where nothing was switched off."""
+    effect_groups = groups(run)
+    opened = [group for group in effect_groups if group.significant] or effect_groups[:1]
+    rankings = [
+        _ranking(run, group, group_label(group, effect_groups), index, group in opened)
+        for index, group in enumerate(effect_groups)
+    ]
+    return render("ranking", rankings=rankings)
+
+
+def _ranking(run: Run, group: EffectGroup, label: GroupLabel, index: int, opened: bool) -> _RankingView:
+    table = ranking(group, PAGE_COLUMNS, MOST_LISTED, control_targets(run))
+    first, rest = table.rows[:MOST_RANKED], table.rows[MOST_RANKED:]
+    cut = f"; the {MOST_RANKED} strongest of {len(group.rows):,}" if rest else ""
+    unlisted = len(group.rows) - len(table.rows)
+    return _RankingView(
+        label,
+        index,
+        opened,
+        table.columns,
+        caption=f"{group.dataset}: {pluralise(group.items, 'item')}, paired with the baseline, intervals at 95 %{cut}",
+        first=first,
+        rest_caption=f"{group.dataset}: the next {len(rest):,}"
+        + (f"; {unlisted:,} more are in run.json" if unlisted else ""),
+        rest=rest,
+    )
