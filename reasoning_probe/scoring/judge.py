@@ -22,13 +22,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reasoning_probe.data.items import Item, label_of
-from reasoning_probe.scoring.error_categories import stated_chain, wrong_number
+from reasoning_probe.scoring.error_categories import categorise_number
 from reasoning_probe.scoring.extract import extract_answer, is_correct
 from reasoning_probe.scoring.extraction.equations import find_equations
 from reasoning_probe.scoring.extraction.explicit import BOTH
 from reasoning_probe.scoring.extraction.preprocess import HEAD, TAIL, clean
 from reasoning_probe.scoring.gold_solution import reference_of
 from reasoning_probe.scoring.judgement import Judgement, quoted
+from reasoning_probe.scoring.mistake_rules import stated_chain
 from reasoning_probe.scoring.no_answer import judge_unanswered
 from reasoning_probe.utils.numbers import find_numbers
 
@@ -62,7 +63,7 @@ def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
         equations = find_equations(text)
         ahead = find_numbers(text[: equations[0].start]) if equations else []
         chain = stated_chain(equations, reading.written or reading.value, [number.value for number in ahead])
-        category, kind, reason = wrong_number(reference_of(item), reading.value, chain)
+        category, kind, reason = categorise_number(reference_of(item), reading.value, chain)
     return Judgement(reading.answer, False, category, kind, reason)
 
 

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from reasoning_probe.report.effects import Row, by_cell, in_layer_order, layer_of
 from reasoning_probe.report.figures.figure import INK, SvgFigure, new_figure
 from reasoning_probe.report.figures.measures import Measure
-from reasoning_probe.scoring.error_categories import CATEGORIES
+from reasoning_probe.scoring.error_categories import BY_NAME
 from reasoning_probe.utils.text import pluralise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CATEGORY_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
 OTHER_COLOUR = "#8A8A8A"
+"""The colour of categories that are not in the table: a project may add its own by a hook."""
 MOST_CELLS = 4096
 """Larger maps, and layers and heads beyond them, are not drawn; only a damaged file asks for them."""
 
@@ -200,7 +199,7 @@ def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: 
 
 def category_colour(category: str) -> str:
     """Return the colour of an error category."""
-    return dict(zip(CATEGORIES, CATEGORY_COLOURS, strict=True)).get(category, OTHER_COLOUR)
+    return BY_NAME[category].colour if category in BY_NAME else OTHER_COLOUR
 
 
 def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int) -> None:

@@ -16,7 +16,7 @@ from reasoning_probe.report.html.script_data import script_data
 from reasoning_probe.report.sentences import accuracy_sentence, remarks, sentences, skipped_sentence
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.run import Run
-from reasoning_probe.scoring.error_categories import DEFINITIONS
+from reasoning_probe.scoring.error_categories import BY_NAME, CATEGORIES
 from reasoning_probe.utils.text import escape, pluralise
 
 
@@ -120,14 +120,14 @@ def _mistakes(run: Run) -> str:
         for counts, ablated in ((alone, False), (off, True))
         if counts and (pie := mistakes_pie(counts, ablated=ablated))
     ]
-    categories = sorted({*alone, *off}, key=lambda category: [*DEFINITIONS, category].index(category))
+    categories = sorted({*alone, *off}, key=lambda category: [*CATEGORIES, category].index(category))
     rows = [
         row(
             f'<span class="rp-nowrap"><span class="rp-swatch" style="background:{plots.category_colour(category)}">'
             f"</span>{name(category)}</span>",
             f"{alone.get(category, 0):,}",
             *([f"{off.get(category, 0):,}"] if off else []),
-            f'<span class="rp-words">{escape(DEFINITIONS.get(category, ""))}</span>',
+            f'<span class="rp-words">{escape(BY_NAME[category].definition if category in BY_NAME else "")}</span>',
         )
         for category in categories
     ]
