@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 
 from reasoning_probe.data.items import Item, label_of
-from reasoning_probe.scoring.extraction.answers import read_label, read_number
 from reasoning_probe.scoring.extraction.choices import chosen_option, expand_option_letter, options_of
 from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, explicit_statement
 from reasoning_probe.scoring.extraction.free_text import read_text, same_words
+from reasoning_probe.scoring.extraction.label_answer import read_label
+from reasoning_probe.scoring.extraction.number_answer import read_number
 from reasoning_probe.scoring.extraction.preprocess import clean
 from reasoning_probe.scoring.extraction.sentences import options_in, words
 from reasoning_probe.utils.numbers import find_numbers, parse_number

@@ -25,7 +25,7 @@ from reasoning_probe.data.items import Item, label_of
 from reasoning_probe.scoring.error_categories import categorise_number
 from reasoning_probe.scoring.extract import extract_answer, is_correct
 from reasoning_probe.scoring.extraction.equations import find_equations
-from reasoning_probe.scoring.extraction.explicit import BOTH
+from reasoning_probe.scoring.extraction.label_answer import BOTH
 from reasoning_probe.scoring.extraction.preprocess import HEAD, TAIL, clean
 from reasoning_probe.scoring.gold_solution import reference_of
 from reasoning_probe.scoring.judgement import Judgement, quoted
