@@ -91,7 +91,7 @@ def miscalculated(gold: GoldSolution, answer: Fraction, chain: StatedChain | Non
         return None
     last, value = chain.equations[-1], chain.values[-1]
     wrong = next((equation for equation in reversed(chain.equations) if not _holds(equation)), None)
-    allowed = gold.given | gold.steps | {_stated(equation) for equation in chain.equations[:-1]}
+    allowed = gold.available | gold.steps | {_stated(equation) for equation in chain.equations[:-1]}
     solved = _matches(last, value, {gold.expected}) and allowed.issuperset(last.operands)
     if wrong is None or not (solved or _all_steps(gold, chain)):
         return None
@@ -109,7 +109,7 @@ def wrong_chain(gold: GoldSolution, answer: Fraction, chain: StatedChain | None)
     """
     if chain is None or _is_circular(gold, answer, chain):
         return None
-    allowed = set(gold.given | (gold.steps - ({gold.expected} - chain.preceding)))
+    allowed = set(gold.available | (gold.steps - ({gold.expected} - chain.preceding)))
     for equation, value in zip(chain.equations, chain.values, strict=True):
         derived = allowed.issuperset(equation.operands)
         counts = derived and _is_exact(equation)
@@ -134,7 +134,7 @@ def foreign_chain(gold: GoldSolution, answer: Fraction, chain: StatedChain | Non
     if chain is None or _is_circular(gold, answer, chain) or _all_steps(gold, chain):
         return None
     last = chain.equations[-1]
-    if set(last.operands) <= gold.given:
+    if set(last.operands) <= gold.available:
         return f"{_expression(last.tokens)} is not what the question asks for, and does not come out even"
     return f"{_expression(last.tokens)} does not come from the question's numbers"
 
@@ -279,7 +279,7 @@ def _all_steps(gold: GoldSolution, chain: StatedChain) -> bool:
 def _is_step(gold: GoldSolution, chain: StatedChain, equation: Equation, value: Fraction | None) -> bool:
     """Whether *equation* is a step of the right solution: it makes one of its values from numbers that a solver has."""
     others = {_stated(other) for other in chain.equations if other is not equation}
-    return (gold.given | gold.steps | others).issuperset(equation.operands) and _makes_step(gold, equation, value)
+    return (gold.available | gold.steps | others).issuperset(equation.operands) and _makes_step(gold, equation, value)
 
 
 def _makes_step(gold: GoldSolution, equation: Equation, value: Fraction | None) -> bool:
@@ -317,7 +317,7 @@ def _is_exact(equation: Equation) -> bool:
 
 def _is_circular(gold: GoldSolution, answer: Fraction, chain: StatedChain) -> bool:
     """Whether *chain* starts from its own answer: "12, because 24 - 12 = 12"."""
-    return answer in chain.equations[0].operands and answer not in gold.given | gold.steps
+    return answer in chain.equations[0].operands and answer not in gold.available | gold.steps
 
 
 def _combination(gold: GoldSolution, answer: Fraction, operators: frozenset[str]) -> str | None:

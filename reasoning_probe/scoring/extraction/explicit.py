@@ -58,7 +58,7 @@ def with_choice(text: str) -> str:
     return f"The answer is {options[choice[1].upper()]}" if choice and choice[1].upper() in options else text
 
 
-def reading_of(number: NumberSpan, source: str, question: str) -> ExtractedAnswer:
+def answer_from_number(number: NumberSpan, source: str, question: str) -> ExtractedAnswer:
     """Return *number* of *source* as an answer in the unit that *question* asks for."""
     after = source[number.end : number.end + 30]
     value = convert_unit(number.value, after, asked_unit(question), number.text)

@@ -13,7 +13,7 @@ from reasoning_probe.scoring.extraction.explicit import (
     FINAL,
     HASH_MARK,
     ExtractedAnswer,
-    reading_of,
+    answer_from_number,
     to_sentence_end,
     with_choice,
 )
@@ -96,8 +96,8 @@ def corrected_number(response: NumberResponse) -> ExtractedAnswer | None:
         short = len(words(statement)) <= MAX_CORRECTION
         number = stated_number(statement, response.question_numbers) if short else None
         if number and not CHECK.search(statement) and find_numbers(text[: match.start()]):
-            reading = reading_of(number, statement, response.question)
-            return _carried_through(reading, text[match.end() :], response.question)
+            answer = answer_from_number(number, statement, response.question)
+            return _carried_through(answer, text[match.end() :], response.question)
     return None
 
 
@@ -111,7 +111,7 @@ def hash_mark_number(response: NumberResponse) -> ExtractedAnswer | None:
     for match in HASH_MARK.finditer(response.text):
         line = response.text[match.end() : match.end() + 200].partition("\n")[0]
         if number := stated_number(line, response.question_numbers):
-            return reading_of(number, line, response.question)
+            return answer_from_number(number, line, response.question)
     return None
 
 
@@ -124,7 +124,7 @@ def boxed_number(response: NumberResponse) -> ExtractedAnswer | None:
     """
     for content in reversed(BOXED.findall(response.text)):
         if number := stated_number(content, response.question_numbers):
-            return reading_of(number, content, response.question)
+            return answer_from_number(number, content, response.question)
     return None
 
 
@@ -142,7 +142,7 @@ def answer_phrase_number(response: NumberResponse) -> ExtractedAnswer | None:
         line_start = text.rfind("\n", 0, match.start()) + 1
         before = text[max(line_start, match.start() - 40) : match.end()]
         if number and (answer is None or FINAL.search(before)):
-            answer = reading_of(number, statement, response.question)
+            answer = answer_from_number(number, statement, response.question)
     return answer
 
 
@@ -172,8 +172,9 @@ def repeated_calculation(response: NumberResponse) -> ExtractedAnswer | None:
     same = len(equations) > 1 and len(results) == len({equation.tokens for equation in equations}) == 1
     if not same or numeric[:1] != response.sentences[:1] or len({sentence.text for sentence in numeric}) > 2:
         return None
-    number = stated_number(numeric[0].text, response.question_numbers)
-    return reading_of(number, numeric[0].text, response.question) if number and number.value in results else None
+    first = numeric[0].text
+    number = stated_number(first, response.question_numbers)
+    return answer_from_number(number, first, response.question) if number and number.value in results else None
 
 
 def zero_in_words(response: NumberResponse) -> ExtractedAnswer | Decision | None:
@@ -216,20 +217,20 @@ def final_result(response: NumberResponse) -> ExtractedAnswer | None:
     """
     if response.truncated or response.answers_question_calculation:
         return None
-    last, bare, given = response.numeric[-1], _bare_number(response), response.question_numbers
-    numbers = merge_unit_pairs(last.text, find_numbers(last.text), given)
+    last, bare, question_numbers = response.numeric[-1], _bare_number(response), response.question_numbers
+    numbers = merge_unit_pairs(last.text, find_numbers(last.text), question_numbers)
     if last is not response.sentences[-1]:
         return None
     if not _MARKED.search(last.text[max(0, numbers[-1].start - 60) : numbers[-1].start]):
         return None
     if not _AT_END.fullmatch(last.text, numbers[-1].end):
         return None
-    if bare is not None and bare.written not in given and last.listed and last.paragraph > 0:
+    if bare is not None and bare.written not in question_numbers and last.listed and last.paragraph > 0:
         return None  # "44 legs", and then the list of steps that explains it
     equations = calculations_in(last.text)
-    if bare is not None and not (equations and set(equations[-1].operands) <= given):
+    if bare is not None and not (equations and set(equations[-1].operands) <= question_numbers):
         return None  # " 8", and then "5 + 4 = 9": rambling about something else
-    return _rounded(reading_of(numbers[-1], last.text, response.question), response)
+    return _rounded(answer_from_number(numbers[-1], last.text, response.question), response)
 
 
 def bare_number(response: NumberResponse) -> ExtractedAnswer | None:
@@ -239,8 +240,8 @@ def bare_number(response: NumberResponse) -> ExtractedAnswer | None:
     '8'
     >>> bare_number(NumberResponse("8 + 3 = 11", "What is 5 + 3?"))
     """
-    reading = _bare_number(response)
-    return _rounded(reading, response) if reading else None
+    answer = _bare_number(response)
+    return _rounded(answer, response) if answer else None
 
 
 def unfinished_calculation(response: NumberResponse) -> Decision | None:
@@ -276,15 +277,15 @@ NUMBER_STRATEGIES: tuple[Callable[[NumberResponse], ExtractedAnswer | Decision |
 """The strategies for a number in the order in which they are tried."""
 
 
-def _carried_through(reading: ExtractedAnswer, rest: str, question: str) -> ExtractedAnswer:
-    """Return what the calculations of *rest* make of *reading*: "no, 15 - 4 is 11. 11 + 6 is 17." comes to 17."""
-    value = reading.written
+def _carried_through(answer: ExtractedAnswer, rest: str, question: str) -> ExtractedAnswer:
+    """Return what the calculations of *rest* make of *answer*: "no, 15 - 4 is 11. 11 + 6 is 17." comes to 17."""
+    value = answer.written
     for equation in calculations_in(rest):
         if equation.stated is not None and equation.result_end is not None and value in equation.operands:
             value = equation.stated
             results = [number for number in find_numbers(rest[:MAX_SENTENCE]) if number.end == equation.result_end]
-            reading = reading_of(results[0], rest, question) if results else reading
-    return reading
+            answer = answer_from_number(results[0], rest, question) if results else answer
+    return answer
 
 
 def _bare_number(response: NumberResponse) -> ExtractedAnswer | None:
@@ -305,7 +306,7 @@ def _bare_number(response: NumberResponse) -> ExtractedAnswer | None:
     listed = len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1
     if listed or _ROUNDED.search(rest) or not _BARE_REST.match(rest):
         return None
-    return reading_of(numbers[0], first.text, response.question)
+    return answer_from_number(numbers[0], first.text, response.question)
 
 
 def _is_premise(number: NumberSpan, rest: str) -> bool:
@@ -320,20 +321,20 @@ def _is_premise(number: NumberSpan, rest: str) -> bool:
     return used and number.value not in {equation.stated for equation in equations}
 
 
-def _rounded(reading: ExtractedAnswer, response: NumberResponse) -> ExtractedAnswer:
+def _rounded(answer: ExtractedAnswer, response: NumberResponse) -> ExtractedAnswer:
     """Return the whole number that a response makes of its result: "3.125. A bus is whole, so round up to 4." says 4.
 
     A counter-example is "3.125. It is about 3 and a bit.", which draws no conclusion.
     """
     sources = [sentence.text for sentence in response.numeric]
-    if reading.value is None or reading.value.denominator == 1 or reading.source not in sources:
-        return reading
-    for later in sources[sources.index(reading.source) + 1 :][:2]:
+    if answer.value is None or answer.value.denominator == 1 or answer.source not in sources:
+        return answer
+    for later in sources[sources.index(answer.source) + 1 :][:2]:
         number = find_numbers(later)[-1]
-        near = number.value.denominator == 1 and abs(number.value - reading.value) < 1
+        near = number.value.denominator == 1 and abs(number.value - answer.value) < 1
         if near and _ROUNDING.search(later) and not (response.truncated and later == sources[-1]):
-            return reading_of(number, later, response.question)
-    return reading
+            return answer_from_number(number, later, response.question)
+    return answer
 
 
 def _is_cut_in_calculation(response: NumberResponse) -> bool:

@@ -1,4 +1,4 @@
-"""Labels: whether a sentence says yes, no, or that it cannot be known."""
+"""Yes, no and unknown: the label that a sentence gives to a yes/no question."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ _HYPOTHETICAL = {"if", "whether", "suppose", "assume", "assuming"}
 
 
 def label_in(sentence: str, question: str) -> Label | None:
-    """Return what *sentence* answers to a yes/no *question*, or ``None`` if it answers nothing.
+    """Return the label that *sentence* gives to a yes/no *question*, or ``None`` if it gives none.
 
-    "Unknown" is heard first ("No, it cannot be known"), then the first word, then a statement of what was asked.
+    "Unknown" comes first ("No, it cannot be known"), then the first word, then a statement of what the question asks.
 
     >>> question = "All dogs are animals. Max is a dog. Is Max an animal?"
     >>> [label_in(text, question) for text in ("Yes.", "Max is not an animal.", "There is no way to tell.", "Wow.")]
@@ -80,13 +80,14 @@ def label_in(sentence: str, question: str) -> Label | None:
     plain = re.sub(r"\bon time\b", "punctual", plain, flags=re.IGNORECASE)
     if _UNKNOWN.search(plain):
         return "unknown"
-    led = _LEAD_IN.sub("", plain)
-    plain = led if words(led)[:1] in (["yes"], ["no"]) else plain
-    said = words(plain)
-    if not said or said[0] in _HYPOTHETICAL or plain.endswith("?"):
+    without_lead_in = _LEAD_IN.sub("", plain)
+    if words(without_lead_in)[:1] in (["yes"], ["no"]):
+        plain = without_lead_in
+    tokens = words(plain)
+    if not tokens or tokens[0] in _HYPOTHETICAL or plain.endswith("?"):
         return None
-    if said[0] in _LEADING and not (said[0] == "no" and _is_quantifier(plain)):
-        return _LEADING[said[0]]
+    if tokens[0] in _LEADING and not (tokens[0] == "no" and _is_quantifier(plain)):
+        return _LEADING[tokens[0]]
     verdict = _VERDICT.search(plain)
     if verdict:
         return _AS_LABEL[verdict[verdict.lastindex or 0].lower()]
@@ -102,43 +103,43 @@ def label_in(sentence: str, question: str) -> Label | None:
 
 
 def denies(sentence: str, label: str, question: str) -> bool:
-    """Whether *sentence* states the opposite of a *label* that was just given, in the words of the question.
+    """Whether *sentence* states the opposite of *label*, which a sentence before it gave, in the words of the question.
 
     >>> question = "All dogs are animals. Max is a dog. Is Max an animal?"
     >>> [denies(text, "no", question) for text in ("Max is an animal.", "Max is a dog.", "Yes.", "If Max is an animal")]
     [True, False, False, False]
     """
-    said = words(sentence)
-    if not said or said[0] in _HYPOTHETICAL or sentence.rstrip().endswith("?") or _UNKNOWN.search(sentence):
+    tokens = words(sentence)
+    if not tokens or tokens[0] in _HYPOTHETICAL or sentence.rstrip().endswith("?") or _UNKNOWN.search(sentence):
         return False
-    leading = _LEADING.get(said[0])
-    stated = statement_label(sentence, question, said[1:] if leading in ("yes", "no") else said)
-    agrees = leading in (None, stated)  # "No, Max is an animal." would take nothing back
+    leading = _LEADING.get(tokens[0])
+    stated = statement_label(sentence, question, tokens[1:] if leading in ("yes", "no") else tokens)
+    agrees = leading in (None, stated)  # "No, Max is an animal." denies nothing
     return agrees and stated in ("yes", "no") and label in ("yes", "no") and stated != label
 
 
 def says_both(sentence: str, question: str) -> bool:
-    """Whether *sentence* answers yes and no at once: "Yes and no.", or "No, Max is an animal." where that is asked.
+    """Whether *sentence* says yes and no: "Yes and no.", or "No, Max is an animal." where the question asks that.
 
     >>> says_both("Yes, Max is not an animal.", "Is Max an animal?"), says_both("No, Max is not.", "Is Max an animal?")
     (True, False)
     """
     if _BOTH.match(sentence):
         return True
-    said = words(sentence)
+    tokens = words(sentence)
     if (
-        not said
-        or said[0] == "not"
-        or (said[0] == "no" and _is_quantifier(sentence))
-        or _LEADING.get(said[0]) not in ("yes", "no")
+        not tokens
+        or tokens[0] == "not"
+        or (tokens[0] == "no" and _is_quantifier(sentence))
+        or _LEADING.get(tokens[0]) not in ("yes", "no")
         or _UNKNOWN.search(sentence)
     ):
         return False
-    stated = statement_label(sentence, question, said[1:])
-    return stated in ("yes", "no") and stated != _LEADING[said[0]]
+    stated = statement_label(sentence, question, tokens[1:])
+    return stated in ("yes", "no") and stated != _LEADING[tokens[0]]
 
 
 def _is_quantifier(sentence: str) -> bool:
-    """Whether a leading "no" belongs to a noun ("No fish can fly") and is no answer of its own."""
+    """Whether a leading "no" belongs to a noun ("No fish can fly") and is no answer."""
     match = re.match(r"\W*no\s+([a-z]+)s?\s", sentence, re.IGNORECASE)
     return match is not None and match[1].islower() and match[1] not in _NO_NOUN

@@ -30,22 +30,9 @@ _PAIRS = (
     "strong weak,clean dirty,left right,married single"
 )
 _ANTONYMS = {frozenset(pair.split()) for pair in _PAIRS.split(",")}
-"""Words of which one says no where the other is asked: "The shop is closed." to "Is the shop open?"."""
-_MEASURES = {
-    "second",
-    "minute",
-    "hour",
-    "day",
-    "week",
-    "month",
-    "year",
-    "time",
-    "dollar",
-    "cent",
-    "meter",
-    "mile",
-    "point",
-}
+"""Pairs of which one word says no where the question has the other: "The shop is closed." to "Is the shop open?"."""
+_MEASURES = {"second", "minute", "hour", "day", "week", "month", "year", "time", "dollar", "cent", "meter", "mile"}
+_MEASURES |= {"point"}
 _HEDGED = {"might", "may", "perhaps", "possibly", "maybe", "could"}
 
 _QUANTIFIERS = {"some", "all", "any", "every", "each", "no", "most"}
@@ -205,7 +192,7 @@ def _polarity(statement: Statement, start: int, end: int) -> Label | Decision:
 
 
 def _clauses(sentence: str) -> list[list[str]]:
-    """Return the words that matter of each clause that denies nothing, the last first."""
+    """Return the content words of each clause without a negation, the last clause first."""
     clauses = [_content(words(clause)) for clause in _CLAUSE.split(sentence)]
     return [content for content, negations in reversed(clauses) if not negations]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reasoning_probe.data.items import Item
 from reasoning_probe.scoring.error_categories import CATEGORIES, RULES
 from reasoning_probe.scoring.extraction.equations import find_equations
-from reasoning_probe.scoring.gold_solution import reference_of
+from reasoning_probe.scoring.gold_solution import gold_solution_of
 from reasoning_probe.scoring.judge import judge
 from reasoning_probe.scoring.judgement import Judgement
 
@@ -164,20 +164,20 @@ def test_hallucination(item: Item, response: str, kind: str) -> None:
 
 
 def test_a_reference_takes_its_steps_from_the_solution() -> None:
-    reference = reference_of(DUCKS)
+    reference = gold_solution_of(DUCKS)
     assert [int(number) for number in reference.numbers] == [16, 3, 4, 2]
     assert {int(step) for step in reference.steps} == {9, 18}
 
 
 def test_a_reference_without_a_solution_searches_for_its_steps() -> None:
-    reference = reference_of(TOM)
+    reference = gold_solution_of(TOM)
     assert {12, 9} <= {int(step) for step in reference.steps}
     assert {"+", "-"} <= reference.operators
 
 
 def test_operands_and_operation_of_an_item_are_used() -> None:
     item = Item(question="Take four from ten.", answer="6", operands=("10", "4"), operation="-")
-    assert reference_of(item).operators == {"-"}
+    assert gold_solution_of(item).operators == {"-"}
     check(item, "14", "wrong_operation", "other_operation")
 
 
