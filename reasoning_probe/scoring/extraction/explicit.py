@@ -18,7 +18,7 @@ ANSWER_PHRASE = re.compile(
 HASH_MARK = re.compile(r"####[ \t]*")
 BOXED = re.compile(r"\\boxed\{([^{}]{1,100})\}")
 FINAL = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|correct(?:ed)?|overall)\b", re.IGNORECASE)
-"""What makes a later "the answer is" replace an earlier one."""
+"""The words with which a later "the answer is" replaces an earlier one."""
 
 
 @dataclass(frozen=True)

@@ -53,12 +53,12 @@ class LabelSentence:
 
     @cached_property
     def label(self) -> Label | None:
-        """What the sentence answers."""
+        """The label that the sentence gives."""
         return label_in(self.text, self.question)
 
     @cached_property
     def next_label(self) -> Label | None:
-        """What the sentence after it answers."""
+        """The label that the sentence after it gives."""
         return label_in(self.next_text, self.question) if self.next_text else None
 
 

@@ -41,7 +41,7 @@ _CORRECTION = re.compile(
     r"i made (?:a mistake|an error))\b){1,12}",
     re.IGNORECASE,
 )
-"""What takes back the number before it."""
+"""The words that take back the number before them."""
 
 MAX_CORRECTION = 12
 """A correction has at most so many words; a longer sentence is a new thought."""

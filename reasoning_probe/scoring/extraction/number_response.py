@@ -17,7 +17,7 @@ MAX_QUESTION = 20_000
 """Numbers are looked for in this many characters of a question."""
 
 CHECK = re.compile(r"\b(?:double-?check(?:ing)?|let me check|check(?:ing)?:|verif(?:y|ying|ication))", re.IGNORECASE)
-"""What introduces a check of an answer, and gives none."""
+"""The words that introduce the check of an answer; such a sentence gives none."""
 
 STEP = re.compile(
     r"(?:to (?:solve|find|calculate|determine|answer|add|subtract|multiply|divide|get|do|figure)|let's|let us|first|"
@@ -25,7 +25,7 @@ STEP = re.compile(
     r"the (?:question|problem))\b",
     re.IGNORECASE,
 )
-"""How a step of a solution begins."""
+"""The beginning of a step of a solution."""
 
 OPENING_WORDS = {"so", "the", "therefore", "thus", "hence", "this", "in", "total", "answer", "is", "and"}
 """Words with which a closing sentence begins."""

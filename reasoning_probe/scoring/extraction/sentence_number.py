@@ -23,7 +23,7 @@ _CONCLUDING = re.compile(
     re.IGNORECASE,
 )
 _EXPLAINED = re.compile(r"\b(?:because|since)\b", re.IGNORECASE)
-"""What introduces the check of a result: "9 - 4 is 5 because 5 + 4 = 9"."""
+"""The words that introduce the check of a result: "9 - 4 is 5 because 5 + 4 = 9"."""
 
 _SUBORDINATE = re.compile(
     r"(?:^(?:if|after|since|when|because|given|with|as|for|out of|of|from)\b[^,]{1,200},)"

@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 class Decision(Enum):
-    """What a strategy decides without a result."""
+    """The decision of a strategy that returns no result."""
 
     NO_ANSWER = "there is no definite answer, and no later strategy may look for one"
 

@@ -16,7 +16,7 @@ from reasoning_probe.utils.numbers import find_numbers
 _ANNOUNCED = re.compile(
     r"(?:\b(?:is|are|was|has|have|had|equals?|of|gets?|and|total|with)\b|[-+*/=:(<$])\s*$", re.IGNORECASE
 )
-"""How a response ends that the limit cut just before a number."""
+"""The end of a response that the limit cut just before a number."""
 
 _CONCLUSION = re.compile(
     r"(?:and )?(?:so|therefore|thus|hence|finally|in total|altogether|in conclusion|in all|overall|in the end|"
