@@ -12,16 +12,15 @@ from reasoning_probe.report.effects import by_cell, in_layer_order
 from reasoning_probe.report.figures.figure import INK, SvgFigure, new_figure
 from reasoning_probe.report.figures.measures import Measure
 from reasoning_probe.results.record import CurvePointRecord, EffectRecord
-from reasoning_probe.scoring.error_categories import CATEGORIES
+from reasoning_probe.scoring.error_categories import BY_NAME
 from reasoning_probe.utils.target_names import layer_of, part_name
 from reasoning_probe.utils.text import pluralise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CATEGORY_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
 OTHER_COLOUR = "#8A8A8A"
+"""The colour of categories that are not in the table: a project may add its own by a hook."""
 MOST_CELLS = 4096
 """Larger maps, and layers and heads beyond this number, are not drawn; only a damaged file holds so many."""
 
@@ -240,7 +239,7 @@ def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: 
 
 def category_colour(category: str) -> str:
     """Return the colour of an error category."""
-    return dict(zip(CATEGORIES, CATEGORY_COLOURS, strict=True)).get(category, OTHER_COLOUR)
+    return BY_NAME[category].colour if category in BY_NAME else OTHER_COLOUR
 
 
 def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int) -> None:
