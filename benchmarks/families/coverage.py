@@ -36,8 +36,6 @@ WALL = 900
 BYTES = 12 << 30
 LIMIT = 6  # new tokens
 
-sys.path.insert(0, str(ROOT / "tests"))  # the oracle and the tokenizer of the tests
-
 
 def families() -> list[str]:
     """Return the model types for which the installed transformers has a causal language model."""

@@ -131,8 +131,8 @@ def install(targets: int, times: dict[str, float]) -> None:
                 yield batch
 
     def start(self: ProbeSession) -> None:
-        self.machine.engine = Ready()  # type: ignore[assignment]
-        self.machine.facts = {
+        self.model_runner.engine = Ready()  # type: ignore[assignment]
+        self.model_runner.facts = {
             "name": "ready", "fingerprint": "", "architecture": "Ready", "layers": layers, "heads": 12,
             "layer_indices": list(range(layers)), "dtype": "float32", "device": "cpu",
         }  # fmt: skip

@@ -112,7 +112,7 @@ def main() -> None:
         cluster = ClusterEngine(ClusterSpec(nodes.address), order)
         result[f"first_replica_of_{replicas}_s"] = time.perf_counter() - started
         while len(cluster.fleet.idle()) < replicas:
-            cluster.fleet.grow()
+            cluster.fleet.scale_up()
             list(cluster.fleet.events())
         swept(cluster, plan[: 4 * replicas])  # each replica checks its fast path at its first chunk
         for _ in range(given.repeats):

@@ -63,7 +63,7 @@ def lost_and_added(session: ProbeSession, nodes: Nodes, second: Any) -> dict[str
     cluster: Any = session.engine
     cluster._rows = 3
     while len(cluster.fleet.idle()) < 2:  # both nodes work before one of them is lost
-        cluster.fleet.grow()
+        cluster.fleet.scale_up()
         list(cluster.fleet.events())
     first_two = {member.node for member in cluster.fleet.members}
     killed_at = batches = 0

@@ -1,4 +1,4 @@
-"""A sweep on a real cluster of two nodes, one of which is killed while it works: see ``on_a_cluster``."""
+"""A sweep on a real cluster of two nodes, one of which is killed while it works: see ``ray_two_nodes_script``."""
 
 from __future__ import annotations
 

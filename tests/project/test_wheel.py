@@ -44,9 +44,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
         said = archive.read(entry_points).decode()
     inside = {name for name in names if ".dist-info/" not in name}
     assert inside == tracked("reasoning_probe")
-    assert {"reasoning_probe/py.typed", "reasoning_probe/bundled/tiny-reasoner/model.safetensors"} <= inside
+    assert {"reasoning_probe/py.typed", "reasoning_probe/models/bundled/tiny-reasoner/model.safetensors"} <= inside
     assert {name for name in inside if name.endswith(".jsonl")} == {
-        f"reasoning_probe/data/{name}.jsonl" for name in ("arithmetic", "gsm8k", "logic", "multi_step")
+        f"reasoning_probe/data/builtin/{name}.jsonl" for name in ("arithmetic", "gsm8k", "logic", "multi_step")
     }
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "reasoning_probe = reasoning_probe.pytest_plugin.plugin" in said

@@ -123,10 +123,11 @@ def test_a_second_ctrl_c_while_files_are_written_costs_one_line(project: Project
     project.probe("logic")
     project.write(
         "conftest.py",
-        "from reasoning_probe import store\n\ndef interrupted(*given):\n    raise KeyboardInterrupt\n\n"
-        "def pytest_sessionstart(session):\n    session.config.kept = store.write_run\n"
-        "    store.write_run = interrupted\n\n"
-        "def pytest_unconfigure(config):\n    store.write_run = config.kept\n",
+        "from reasoning_probe.results import run\n\n"
+        "def interrupted(*args):\n    raise KeyboardInterrupt\n\n"
+        "def pytest_sessionstart(session):\n    session.config.write_run = run.write_run\n"
+        "    run.write_run = interrupted\n\n"
+        "def pytest_unconfigure(config):\n    run.write_run = config.write_run\n",
     )
     result = project.run()
     assert result.ret == pytest.ExitCode.INTERRUPTED
@@ -156,6 +157,8 @@ def test_ctrl_c_before_any_outcome_is_told(project: Project) -> None:
 def test_workers_that_left_nothing_ended_early(tmp_path: Path, lock: bool, interrupted: bool, early: bool) -> None:
     if lock:  # a worker began
         (tmp_path / "part-0.lock").touch()
-    state: Any = SimpleNamespace(started=False, config=object(), shared=tmp_path, run=None, early=None)
+    state: Any = SimpleNamespace(
+        started=False, config=object(), shared=tmp_path, run=None, interrupted_before_outcomes=None
+    )
     finish_run(state, lambda done, total: None, interrupted=interrupted)
-    assert state.early is early
+    assert state.interrupted_before_outcomes is early

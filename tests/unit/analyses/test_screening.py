@@ -270,7 +270,7 @@ def test_a_sample_that_is_the_whole_rest_leaves_no_doubt(project: Project) -> No
 
 def test_several_processes_agree_on_the_heads(project: Project) -> None:
     options = (*save_circuit(project, items=12), "--probe-screen=2")
-    project.write("conftest.py", "from reasoning_probe import screening\nscreening.SAMPLE = 2\n")
+    project.write("conftest.py", "from reasoning_probe.analyses import screening\nscreening.SAMPLE = 2\n")
     result = project.run_apart(*options, "-n2")
     (entry,) = project.summary()["screening"]
     assert result.parseoutcomes()["skipped"] == 12 * 8
