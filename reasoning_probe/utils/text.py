@@ -15,7 +15,7 @@ def one_line(text: object, most: int = 600) -> str:
 
     Libraries quote the files that they cannot read, and a file may hold anything.
 
-    >>> printable("no such\ntype: \x1b[2J")
+    >>> one_line("no such\ntype: \x1b[2J")
     'no such type: ?[2J'
     """
     line = " ".join(str(text).split())
@@ -26,7 +26,7 @@ def one_line(text: object, most: int = 600) -> str:
 def to_words(value: object, most: int = 600) -> str:
     """Return a value of ``run.json`` in plain words: no quotes, brackets and capitals of Python's.
 
-    >>> [said(value) for value in (None, True, 32, ["Question:", "Q"], [], {"seed": 0})]
+    >>> [to_words(value) for value in (None, True, 32, ["Question:", "Q"], [], {"seed": 0})]
     ['none', 'yes', '32', 'Question:, Q', 'none', 'seed 0']
     """
     if value is None or value in ([], {}, ""):
@@ -43,7 +43,7 @@ def escape_control_characters(text: str) -> str:
 
     What a model wrote may hold them; a terminal would obey them and UTF-8 has no bytes for some.
 
-    >>> print(visible("red \x1b[31m"))
+    >>> print(escape_control_characters("red \x1b[31m"))
     red \x1b[31m
     """
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
@@ -63,7 +63,7 @@ def shorten(text: str, width: int) -> str:
 def pluralise(number: int, noun: str) -> str:
     """Return a number with its noun.
 
-    >>> count(1, "item"), count(3168, "case")
+    >>> pluralise(1, "item"), pluralise(3168, "case")
     ('1 item', '3,168 cases')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
@@ -72,7 +72,7 @@ def pluralise(number: int, noun: str) -> str:
 def join_names(names: list[str], most: int = 6) -> str:
     """Return *names* as a list in a sentence.
 
-    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    >>> join_names(["a"]), join_names(["a", "b"]), join_names(["a", "b", "c"])
     ('a', 'a and b', 'a, b and c')
     """
     if len(names) > most:

@@ -133,7 +133,7 @@ def worked_answer(item: Item, cot: bool) -> str:
 
     In GSM8K's format the answer is the whole solution with its ``#### N``, as lm-evaluation-harness gives it.
 
-    >>> worked(Item(question="5 + 3?", answer="8", operands=("5", "3"), operation="+"), cot=True)
+    >>> worked_answer(Item(question="5 + 3?", answer="8", operands=("5", "3"), operation="+"), cot=True)
     '5 + 3 = 8. The answer is 8.'
     """
     if not cot:
@@ -154,7 +154,7 @@ def letters(item: Item) -> str:
 def with_lettered_choices(item: Item) -> Item:
     r"""Return *item* with its choices listed in the question and their letters as answers.
 
-    >>> found = listed(Item(question="Which is wet?", answer="rain", choices=("sand", "rain")))
+    >>> found = with_lettered_choices(Item(question="Which is wet?", answer="rain", choices=("sand", "rain")))
     >>> found.question, found.answer, found.choices
     ('Which is wet?\nA. sand\nB. rain', 'B', ('A', 'B'))
     """

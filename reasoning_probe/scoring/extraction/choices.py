@@ -38,7 +38,8 @@ def chosen_option(text: str, choices: dict[str, str]) -> str | None:
     """Return the letter of the option that a cleaned response takes, by its letter or by what it says.
 
     >>> choices = {"A": "0.7", "B": "0.65"}
-    >>> [chosen(text, choices) for text in ("B", "(a) 0.7", "It is 0.65.", "Option A is right.", "A number is larger.")]
+    >>> texts = ("B", "(a) 0.7", "It is 0.65.", "Option A is right.", "A number is larger.")
+    >>> [chosen_option(text, choices) for text in texts]
     ['B', 'A', 'B', 'A', None]
     """
     explicit = explicit_statement(text).strip()
@@ -62,7 +63,7 @@ def chosen_option(text: str, choices: dict[str, str]) -> str | None:
 def expand_option_letter(text: str, choices: dict[str, str]) -> str:
     """Return the option that a reply takes by nothing but its letter, as an explicit answer; else all of its text.
 
-    >>> written_out("B", {"A": "$10", "B": "$18"}), written_out("B) $17", {"A": "$10", "B": "$18"})
+    >>> expand_option_letter("B", {"A": "$10", "B": "$18"}), expand_option_letter("B) $17", {"A": "$10", "B": "$18"})
     ('The answer is $18', 'B) $17')
     """
     for statement in (explicit_statement(text).strip(), text.partition("\n")[0]):

@@ -51,11 +51,11 @@ def answer_phrase(statement: str, question: str) -> str:
     Definition: of "X is Y", X where all of Y is asked, Y where all of X is in the question; else a short Y that is not.
     Example: "Wanda" of "Wanda is the shortest" to "Who is the shortest?". Counter-example: all of "Paris or London".
 
-    >>> named("The capital of France is Paris.", "What is the capital of France?")
+    >>> answer_phrase("The capital of France is Paris.", "What is the capital of France?")
     'Paris'
-    >>> named("Two days after Monday is Wednesday.", "Today is Monday. What day comes in two days?")
+    >>> answer_phrase("Two days after Monday is Wednesday.", "Today is Monday. What day comes in two days?")
     'Wednesday'
-    >>> named("Wanda is the shortest.", "Who is the shortest of Wanda, Tom and Max?")
+    >>> answer_phrase("Wanda is the shortest.", "Who is the shortest of Wanda, Tom and Max?")
     'Wanda'
     """
     statement = re.sub(r"\b(it|that|this|he|she)'s\b", r"\1 is", statement.strip(), flags=re.IGNORECASE)

@@ -37,7 +37,7 @@ def stated_number(statement: str, own: set[Fraction]) -> NumberSpan | None:
 
     >>> own = {Fraction(10), Fraction(4)}
     >>> texts = ("10 - 4 = 6 dollars", "Alice has 6 dollars left after spending 4.", "10 - 4", "it is 4")
-    >>> [number.text if (number := pick_number(text, own)) else None for text in texts]
+    >>> [number.text if (number := stated_number(text, own)) else None for text in texts]
     ['6', '6', None, '4']
     """
     concluding = list(_CONCLUDING.finditer(statement))

@@ -126,7 +126,7 @@ def repeats_question(sentence: str, question: str) -> bool:
     """Whether *sentence* only says again what the question says: all of it, or one of its clauses or sentences.
 
     >>> question = "Alice has 10 dollars, spends 4. How much left?"
-    >>> is_echo("Alice has 10 dollars.", question), is_echo("10 dollars.", question)
+    >>> repeats_question("Alice has 10 dollars.", question), repeats_question("10 dollars.", question)
     (True, False)
     """
     said = normalise_text(sentence)

@@ -60,9 +60,9 @@ def convert_unit(value: Fraction, after: str, wanted: str | None, written: str =
 
     It stays what it is where the two units are not of one family.
 
-    >>> [str(converted(Fraction(250), after, "dollar")) for after in (" cents", " dollars", " miles", " cents each")]
+    >>> [str(convert_unit(Fraction(250), after, "dollar")) for after in (" cents", " dollars", " miles", " cents each")]
     ['5/2', '250', '250', '250']
-    >>> str(converted(Fraction(41, 20), "", "cent", "$2.05"))
+    >>> str(convert_unit(Fraction(41, 20), "", "cent", "$2.05"))
     '205'
     """
     match = _SAID.match(after)
@@ -81,7 +81,7 @@ def merge_unit_pairs(text: str, numbers: Sequence[NumberSpan], own: set[Fraction
 
     >>> from reasoning_probe.utils.numbers import find_numbers
     >>> text = "It lasts 3 hours and 30 minutes, and 5 days."
-    >>> [str(number.value) for number in joined(text, find_numbers(text), set())]
+    >>> [str(number.value) for number in merge_unit_pairs(text, find_numbers(text), set())]
     ['7/2', '5']
     """
     found = list(numbers)
