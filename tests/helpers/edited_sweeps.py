@@ -54,7 +54,7 @@ def check(model: Any, targets: str, tokenizer: Any = None, items: list[rp.Item] 
 
 def run_in_order(engine: Engine, plan: list[SweepRequest]) -> list[rp.Outcome]:
     """Run *plan*; outcomes come as they are found, so bring them into its order."""
-    place = {work.query.item_id: at for at, work in enumerate(plan)}
+    place = {work.query.item_id: index for index, work in enumerate(plan)}
     return sorted(chain(*engine.run(plan)), key=lambda outcome: place[outcome.item])
 
 

@@ -28,11 +28,11 @@ def check(text: str) -> ElementTree.Element:
     assert problems(text) == []
     (suite,) = ElementTree.fromstring(text.encode("utf-8"))
     cases = suite.findall("testcase")
-    found = Counter(child.tag for case in cases for child in case)
+    children = Counter(child.tag for case in cases for child in case)
     assert {name: int(suite.get(name, "")) for name in ("tests", "failures", "errors", "skipped")} == {
         "tests": len(cases),
-        "failures": found["failure"],
-        "errors": found["error"],
-        "skipped": found["skipped"],
+        "failures": children["failure"],
+        "errors": children["error"],
+        "skipped": children["skipped"],
     }
     return suite

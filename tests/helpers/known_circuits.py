@@ -159,9 +159,9 @@ class _Writer:
         out[self.number[_END], self._axis("after")] = 20_000
 
 
-def save_circuit(project: Project, items: int = 40, **given: Any) -> tuple[str, ...]:
+def save_circuit(project: Project, items: int = 40, **options: Any) -> tuple[str, ...]:
     """Write a circuit and its sums; return the options that ask them."""
-    model, tokenizer = circuit(**given)
+    model, tokenizer = circuit(**options)
     model.save_pretrained(project.path / "circuit")
     tokenizer.save_pretrained(project.path / "circuit")
     lines = [json.dumps({"id": item.id, "question": item.question, "answer": item.answer}) for item in sums(items)]

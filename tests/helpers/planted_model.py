@@ -123,7 +123,7 @@ def _model(number: dict[str, int], answers: list[str]) -> Any:
             out[number[answer], axis[answer]] = 1
         out[number[DEFAULT], number[":"]] = 0.5
         # An answer is all that is said; the row sums to 0, so that the last layer norm's mean drops out.
-        said = [number[answer] for answer in answers]
-        out[end, : len(number)] = -50 * len(said) / (len(number) - len(said))
-        out[end, said] = 50
+        answer_ids = [number[answer] for answer in answers]
+        out[end, : len(number)] = -50 * len(answer_ids) / (len(number) - len(answer_ids))
+        out[end, answer_ids] = 50
     return model

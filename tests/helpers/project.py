@@ -66,10 +66,10 @@ class Project:
 
 def gate_lines(result: pytest.RunResult) -> list[str]:
     """The lines of the gate in the terminal, wrapped ones joined."""
-    found: list[str] = []
+    lines: list[str] = []
     for line in result.outlines:
         if line.startswith("gate"):
-            found.append(line)
-        elif found and line.startswith("  "):
-            found[-1] += " " + line.strip()
-    return found
+            lines.append(line)
+        elif lines and line.startswith("  "):
+            lines[-1] += " " + line.strip()
+    return lines

@@ -40,7 +40,7 @@ class Asked:
     def run(self, folder: Path) -> tuple[list[Outcome], int, list[str]]:
         """Return the outcomes, how many of them were computed, and the notes of the store."""
         head_map = find_heads(self.model)
-        references = self.references or [asked.prompt for asked in self.queries()]
+        references = self.references or [query.prompt for query in self.queries()]
         engine = Engine(self.model, self.tokenizer, head_map, {"colours": references})
         computed = 0
 
@@ -58,7 +58,7 @@ class Asked:
         outcomes = [
             outcome
             for batch in cached_engine.CachedEngine(engine, store, context).run(
-                [SweepRequest(asked, off) for asked in self.queries()]
+                [SweepRequest(query, off) for query in self.queries()]
             )
             for outcome in batch
         ]

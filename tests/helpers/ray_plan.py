@@ -37,14 +37,14 @@ REFERENCES = {"colours": [work.query.prompt for work in plan()[:-1]]}
 def order(**changes: Any) -> ReplicaConfig:
     context = model_context(MODEL, TOKENIZER, weights.fingerprint(MODEL))
     assert context is not None
-    made = ReplicaConfig(None, "cpu", "auto", None, None, 0, REFERENCES, HEAD_MAP, context)
-    return replace(made, **changes)
+    config = ReplicaConfig(None, "cpu", "auto", None, None, 0, REFERENCES, HEAD_MAP, context)
+    return replace(config, **changes)
 
 
 def by_case(outcomes: list[Outcome]) -> dict[tuple[str, ...], Outcome]:
-    found = {(made.item, made.target, str(made.ablation)): made for made in outcomes}
-    assert len(found) == len(outcomes)  # none twice
-    return found
+    outcomes_by_case = {(outcome.item, outcome.target, str(outcome.ablation)): outcome for outcome in outcomes}
+    assert len(outcomes_by_case) == len(outcomes)  # none twice
+    return outcomes_by_case
 
 
 def same(ours: list[Outcome], theirs: list[Outcome]) -> bool:

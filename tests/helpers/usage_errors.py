@@ -19,6 +19,6 @@ def refused(result: pytest.RunResult) -> str:
     assert result.ret == pytest.ExitCode.USAGE_ERROR, everything
     assert "Traceback" not in everything
     assert "INTERNALERROR" not in everything
-    said = [found for line in lines if (found := END.match(line)) and "usage: " not in line]
-    assert len(said) == 1, everything
-    return said[0]["line"]
+    matches = [match for line in lines if (match := END.match(line)) and "usage: " not in line]
+    assert len(matches) == 1, everything
+    return matches[0]["line"]

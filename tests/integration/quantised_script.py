@@ -54,8 +54,10 @@ def main(folder: Path) -> None:
     _, tokenizer = planted()
     original.save_pretrained(folder / "original")
     config = TorchAoConfig(Int8WeightOnlyConfig())
-    made = AutoModelForCausalLM.from_pretrained(folder / "original", quantization_config=config, dtype=torch.float32)
-    made.save_pretrained(folder / "small")
+    quantised = AutoModelForCausalLM.from_pretrained(
+        folder / "original", quantization_config=config, dtype=torch.float32
+    )
+    quantised.save_pretrained(folder / "small")
     tokenizer.save_pretrained(folder / "small")
 
     loaded = loading.load_model(loading.resolve_model(str(folder / "small")), "cpu")

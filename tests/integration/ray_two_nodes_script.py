@@ -35,7 +35,7 @@ QUICK_TO_NOTICE = {
 }
 
 
-def asked(settings: Settings) -> ProbeSession:
+def planned_session(settings: Settings) -> ProbeSession:
     """Return a session of 109 items; two of gsm8k do not fit the planted model's context and are skipped."""
     session = ProbeSession(settings)
     for name, items in (("arithmetic", 100), ("logic", None), ("gsm8k", None)):
@@ -76,25 +76,25 @@ def lost_and_added(session: ProbeSession, nodes: Nodes, second: Any) -> dict[str
             killed_at = batches
         if killed_at and len(cluster._hosts) < 3:
             time.sleep(0.2)  # the third node's process takes seconds to load its libraries
-    own = {"killed_at": killed_at, "batches": batches, "third_used": len(cluster._hosts - first_two) == 1}
+    events = {"killed_at": killed_at, "batches": batches, "third_used": len(cluster._hosts - first_two) == 1}
     known = facts(session)
     session.model_runner.close()
-    return known | own
+    return known | events
 
 
-def error(call: Any) -> dict[str, Any]:
+def error_of(call: Any) -> dict[str, Any]:
     started = time.monotonic()
     try:
         call()
-    except (ClusterError, RuntimeError) as said:
-        return {"type": type(said).__name__, "said": str(said), "seconds": time.monotonic() - started}
+    except (ClusterError, RuntimeError) as error:
+        return {"type": type(error).__name__, "said": str(error), "seconds": time.monotonic() - started}
     return {}
 
 
 def main(folder: Path) -> None:
     seen: dict[str, Any] = {}
     local = Settings(model=str(folder / "model"), heads="L1H2,L0H1", cache=None)
-    alone = asked(local)
+    alone = planned_session(local)
     alone.sweep(alone.items)
     seen["alone"] = facts(alone)
 
@@ -105,12 +105,12 @@ def main(folder: Path) -> None:
     second = nodes.add_node(num_cpus=1)
     spec = ClusterSpec(nodes.address)
     stored = replace(local, cache=folder / "cache")
-    seen["shared"] = lost_and_added(asked(replace(stored, cluster=spec)), nodes, second)
-    again = asked(stored)
+    seen["shared"] = lost_and_added(planned_session(replace(stored, cluster=spec)), nodes, second)
+    again = planned_session(stored)
     again.sweep(again.items)
     seen["again"] = facts(again)
 
-    seen["too_much"] = error(lambda: asked(replace(local, cluster=replace(spec, cpus=64.0))).sweep([]))
+    seen["too_much"] = error_of(lambda: planned_session(replace(local, cluster=replace(spec, cpus=64.0))).sweep([]))
     command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:html", "-p", "no:cacheprovider"]
     command += ["--probe-heads", "L1H2", f"--probe-engine=ray={nodes.address}", "--probe-cache=off"]
     done = subprocess.run([*command, "--rootdir", str(folder)], capture_output=True, text=True, cwd=folder)

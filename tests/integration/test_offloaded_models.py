@@ -107,8 +107,8 @@ def test_an_offloaded_model_answers_as_it_does_in_one_piece(
 def test_the_fast_path_takes_an_offloaded_model(offload: Callable[[Any, Path], Any], tmp_path: Path) -> None:
     model, tokenizer = small("llama")
     paths = []
-    for given in (model, offload(copy.deepcopy(model), tmp_path)):
-        engine = Engine(given, tokenizer, find_heads(given))
+    for each in (model, offload(copy.deepcopy(model), tmp_path)):
+        engine = Engine(each, tokenizer, find_heads(each))
         assert engine.path is not engine.plain
         paths.append((engine.path_name, engine.why))
     assert paths[0] == paths[1]

@@ -64,12 +64,12 @@ def test_pytest_rerunfailures(logic: Project) -> None:
 def test_pytest_split(logic: Project) -> None:
     """Each group computes its own items, and no other."""
     pytest.importorskip("pytest_split")
-    asked = []
+    items = []
     for group in (1, 2):
         logic.run("--splits=2", f"--group={group}")
-        asked.append({item for item, _ in logic.computed()})
-    assert asked[0] | asked[1] == LOGIC
-    assert len(asked[0]) == len(asked[1]) == 2
+        items.append({item for item, _ in logic.computed()})
+    assert items[0] | items[1] == LOGIC
+    assert len(items[0]) == len(items[1]) == 2
 
 
 def test_pytest_xdist(logic: Project) -> None:

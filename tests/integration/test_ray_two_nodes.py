@@ -52,8 +52,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command = [*apart, "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    found: dict[str, Any] = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
-    return found
+    events: dict[str, Any] = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
+    return events
 
 
 def outcomes_of(values: dict[str, Any]) -> list[Outcome]:

@@ -21,9 +21,9 @@ def pins(name: str) -> dict[str, str]:
 def test_the_lowest_environment_has_the_lowest_versions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    asked = [*project["dependencies"], *extras["test"], *extras["export"]]
-    asked = [one for one in asked if not one.startswith("reasoning-probe[")]
-    bounds = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", one).groups() for one in asked)  # type: ignore[union-attr]
+    requirements = [*project["dependencies"], *extras["test"], *extras["export"]]
+    requirements = [one for one in requirements if not one.startswith("reasoning-probe[")]
+    bounds = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", one).groups() for one in requirements)  # type: ignore[union-attr]
     lowest = pins("constraints-lowest.txt")
     assert lowest.keys() >= {re.split("[>[]", one)[0] for one in project["dependencies"]}
     for name in lowest:

@@ -64,8 +64,8 @@ def test_no_family_is_left_out() -> None:
 
 @pytest.mark.parametrize("family", ["gpt_oss", "bloom", "deepseek_v3", "mamba"])
 def test_a_family_gives_its_row_again(family: str) -> None:
-    found, known = coverage.examine(family), FAMILIES[family]
+    result, known = coverage.examine(family), FAMILIES[family]
     names = (
         ("right", "step", "reason", "heads", "kv_heads", "has", "path", "why", "groups", "mlp") if SAME else ("right",)
     )
-    assert {name: found.get(name) for name in names} == {name: known.get(name) for name in names}
+    assert {name: result.get(name) for name in names} == {name: known.get(name) for name in names}

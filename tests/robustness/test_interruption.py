@@ -1,4 +1,4 @@
-"""The kill test in short (``python -m tests.robustness.kill_test --moments 200`` in full), and the Python call."""
+"""Tests of interrupted runs; ``python -m tests.robustness.kill_test --moments 200`` is the kill test in full."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.helpers.project import ROOT, Project
 
 
 def test_nothing_is_lost_or_double_at_random_moments() -> None:
-    """Each way to be interrupted once, and two sessions at once on one store."""
+    """Each kind of interruption once, and two sessions at once on one outcome cache."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.robustness.kill_test", "--moments", "6"],
         capture_output=True,
@@ -155,7 +155,7 @@ def test_ctrl_c_before_any_outcome_is_told(project: Project) -> None:
     ("lock", "interrupted", "early"), [(True, True, True), (False, True, False), (True, False, False)]
 )
 def test_workers_that_left_nothing_ended_early(tmp_path: Path, lock: bool, interrupted: bool, early: bool) -> None:
-    if lock:  # a worker began
+    if lock:  # a worker started
         (tmp_path / "part-0.lock").touch()
     state: Any = SimpleNamespace(
         started=False, config=object(), shared=tmp_path, run=None, interrupted_before_outcomes=None

@@ -24,13 +24,13 @@ COLOURS = {"sky": ("blue", True), "grass": ("green", True), "snow": ("white", Fa
 @pytest.fixture
 def session() -> ProbeSession:
     """A session of three questions with the carrier off, nothing planned yet."""
-    made = ProbeSession(Settings(heads=CARRIER))
-    made.model_runner.use(planted())
+    new = ProbeSession(Settings(heads=CARRIER))
+    new.model_runner.use(planted())
     items = [
         Item(id=word, question=f"What colour is the {word}?", answer=right) for word, (right, _) in COLOURS.items()
     ]
-    made.dataset("colours", items)
-    return made
+    new.dataset("colours", items)
+    return new
 
 
 def cases(session: ProbeSession) -> dict[tuple[str, str], Case]:
@@ -68,9 +68,9 @@ def test_an_item_at_which_the_model_raises_costs_no_other(
         with pytest.raises(RuntimeError, match="too wide"):
             session.outcome(every["sky", "baseline"], whole_plan=whole)
     for word in ("snow", "grass"):  # out of the plan's order
-        found = session.outcome(every[word, "baseline"], whole_plan=False)
-        assert found is not None
-        assert found.correct == COLOURS[word][1]
+        outcome = session.outcome(every[word, "baseline"], whole_plan=False)
+        assert outcome is not None
+        assert outcome.correct == COLOURS[word][1]
 
 
 def test_progress_counts_what_is_done_and_never_falls(session: ProbeSession) -> None:
