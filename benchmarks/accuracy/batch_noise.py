@@ -49,7 +49,7 @@ def recorded_margins(leads: Leads) -> Iterator[None]:
     def record(rows: Sequence[Row], run: Callable[[], Any]) -> Any:
         seen.clear()
         result = run()
-        for row, of_row in zip(rows, seen, strict=True):  # the engine looks at the rows in their order
+        for row, of_row in zip(rows, seen, strict=True):  # the engine checks the rows in their order
             if row.place >= 0:  # a canary's place is negative
                 leads.setdefault(id(row), []).extend(of_row)
         return result
@@ -57,9 +57,9 @@ def recorded_margins(leads: Leads) -> Iterator[None]:
     def compare(chunk: Any, *args: Any, plain: Any = verification.RowChunk._compare) -> Any:
         return record(list(chunk.rows), lambda: plain(chunk, *args))
 
-    def note(best: Any, strays: Any, codec: Any, noise: float, plain: Any = decoding.note) -> Any:
-        unfinished = [stray.row for stray in strays if not stray.ended(codec)]
-        return record(unfinished, lambda: plain(best, strays, codec, noise))
+    def note(best: Any, diverged: Any, codec: Any, noise: float, plain: Any = decoding.note) -> Any:
+        unfinished = [each.row for each in diverged if not each.ended(codec)]
+        return record(unfinished, lambda: plain(best, diverged, codec, noise))
 
     with (
         mock.patch.object(verification, "last_near_tie", look),
@@ -90,11 +90,11 @@ def main() -> None:
     leads: Leads = {}
     moves: list[float] = []
     rows = other = 0
-    dice = random.Random(0)
+    rng = random.Random(0)
 
     def reply(path: FastPath, row: Row, job: AblationJob) -> Reply:
         nonlocal rows, other
-        if row.near_tie or dice.random() < options.rows / len(targets):
+        if row.near_tie or rng.random() < options.rows / len(targets):
             (alone,), best = engine.plain._generate(job.encoded, job.stop, [row.target])
             rows += 1
             if alone == tuple(row.tokens):

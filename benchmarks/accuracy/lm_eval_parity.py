@@ -36,8 +36,8 @@ class Compared:
 
     filter: str
     expected: str
-    theirs: str
-    ours: str
+    lm_eval_text: str
+    our_text: str
     right_there: bool
     right_here: bool
 
@@ -57,18 +57,20 @@ def compare(rows: list[tuple[str, str]]) -> list[Compared]:
     for setting in task["filter_list"]:
         arguments = {key: value for key, value in setting["filter"][0].items() if key != "function"}
         extracted = list(RegexFilter(**arguments).apply([[response] for response, _ in rows], [{} for _ in rows]))
-        for (response, expected), (theirs, *_) in zip(rows, extracted, strict=True):
+        for (response, expected), (lm_eval_text, *_) in zip(rows, extracted, strict=True):
             gold = f"#### {expected}"
-            score = exact_match_hf_evaluate(predictions=[theirs], references=[gold], **metric)["exact_match"]
-            ours = OURS[setting["name"]](response)
-            right = same_number(ours, expected)
-            compared.append(Compared(setting["name"], expected, theirs, ours or INVALID, bool(score == 1), right))
+            score = exact_match_hf_evaluate(predictions=[lm_eval_text], references=[gold], **metric)["exact_match"]
+            our_text = OURS[setting["name"]](response)
+            right = same_number(our_text, expected)
+            compared.append(
+                Compared(setting["name"], expected, lm_eval_text, our_text or INVALID, bool(score == 1), right)
+            )
     return compared
 
 
 def trap(pair: Compared) -> str | None:
     """Return the documented trap of lm-eval that makes the two scores differ, or ``None``."""
-    plain = re.sub(r"[,$]", "", pair.theirs).rstrip(".")
+    plain = re.sub(r"[,$]", "", pair.lm_eval_text).rstrip(".")
     if pair.right_there or not pair.right_here or parse_number(plain) is None:
         return None
     return "decimals that end in zeros" if "." in plain else "leading zeros or full stops"
@@ -94,13 +96,13 @@ def main() -> None:
     print(f"lm-eval {version('lm_eval')}")
     for name in OURS:
         part = [pair for pair in compared if pair.filter == name]
-        text = sum(pair.theirs == pair.ours for pair in part)
+        text = sum(pair.lm_eval_text == pair.our_text for pair in part)
         score = sum(pair.right_there == pair.right_here for pair in part)
         print(f"{name}: {len(part)} responses, same text {text}, same score {score}")
         print(f"  right there: {_share([pair.right_there for pair in part])}")
         print(f"  right here: {_share([pair.right_here for pair in part])}")
     for pair in compared:
-        if pair.theirs != pair.ours or pair.right_there != pair.right_here:
+        if pair.lm_eval_text != pair.our_text or pair.right_there != pair.right_here:
             print(f"  {trap(pair) or 'UNEXPLAINED'}: {pair}")
 
 

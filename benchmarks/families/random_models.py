@@ -13,7 +13,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 VOCAB = 97
-LAYERS = 6  # hybrids have their first attention layer as high as the fifth
+LAYERS = 6  # in some hybrids the fifth layer is the first with attention
 HEADS = 4
 HIDDEN = 32
 
@@ -25,7 +25,7 @@ SIZES: tuple[tuple[str, Size], ...] = (
     (r"(bos|decoder_start)_token_id", 1),
     (r"eos_token_id", 2),
     (r".*_token_(id|index)", 3),
-    # Latent attention has as many keys as heads; elsewhere groups stay groups, and one shared key stays one.
+    # Latent attention has as many keys as heads; elsewhere grouped heads stay grouped, and a shared key stays shared.
     (r"(swa_)?num_key_value_heads", lambda old, config: HEADS if _latent(config) else 1 if old == 1 else HEADS // 2),
     (r"num_kv_heads", lambda old, config: 1 if old == 1 else HEADS // 2),
     (
@@ -144,22 +144,22 @@ def config_of(family: str, **changes: Any) -> Any:
 def _small(kind: Any, more: dict[str, Any], changes: dict[str, Any]) -> Any:
     parts = getattr(kind, "sub_configs", {})
     try:
-        whole = kind()
+        config = kind()
     except Exception:  # some defaults contradict each other
-        whole = kind(**more)
+        config = kind(**more)
     values: dict[str, Any] = {}
-    for name, value in whole.to_dict().items():
+    for name, value in config.to_dict().items():
         number = isinstance(value, int) and not isinstance(value, bool)
-        size = _size(name, value, whole) if number else UNSET.get(name) if value is None else None
-        size = size(value, whole) if callable(size) else size
+        size = _size(name, value, config) if number else UNSET.get(name) if value is None else None
+        size = size(value, config) if callable(size) else size
         if size is not None:
             values[name] = size
     for name in parts:
-        part = getattr(whole, name, None)
+        part = getattr(config, name, None)
         if part is not None:
             values[name] = _small(type(part), more.get(name, {}), {}).to_dict()
-    values |= {name: True for name in ("is_decoder", "use_cache") if hasattr(whole, name)}
-    values |= {"use_mamba_kernels": False} if hasattr(whole, "use_mamba_kernels") else {}
+    values |= {name: True for name in ("is_decoder", "use_cache") if hasattr(config, name)}
+    values |= {"use_mamba_kernels": False} if hasattr(config, "use_mamba_kernels") else {}
     values |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     explicit = {name: value for name, value in more.items() if name not in parts}
     return kind(**(values | explicit | changes))

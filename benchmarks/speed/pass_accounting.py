@@ -153,10 +153,10 @@ def breakdown(driver: ForwardDriver, call: Callable[[], Any]) -> dict[str, float
         vocabulary += time.perf_counter() - started
 
     handles = [driver.head.register_forward_pre_hook(before), driver.head.register_forward_hook(after)]
-    begun = time.perf_counter()
+    call_started = time.perf_counter()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
         call()
-        whole = time.perf_counter() - begun
+        total = time.perf_counter() - call_started
     for handle in handles:
         handle.remove()
     seconds = dict.fromkeys([*KINDS, "normalisation, rotary, activation"], 0.0)
@@ -169,5 +169,5 @@ def breakdown(driver: ForwardDriver, call: Callable[[], Any]) -> dict[str, float
         seconds[kind] += event.self_cpu_time_total / 1e6
     seconds["matrix products"] -= vocabulary
     seconds["vocabulary projection"] = vocabulary
-    seconds["Python and dispatch"] = whole - sum(seconds.values())
-    return {kind: round(value / whole, 3) for kind, value in seconds.items()}
+    seconds["Python and dispatch"] = total - sum(seconds.values())
+    return {kind: round(value / total, 3) for kind, value in seconds.items()}

@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="with pytest-html's page on both sides")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    # The time and memory with next to no cases (imports) is no cost of a case.
+    # Time and memory that do not depend on the number of cases, such as imports.
     fixed = {probe: measured(2 * ITEMS, probe, options.page) for probe in (False, True)}
     print(f"{'cases':>8} {'':10} {'collect':>9} {'total':>9} {'a case':>9} {'memory':>9} {'a case':>9}")
     rows = [compared(cases, options.page, fixed) for cases in options.cases]

@@ -25,7 +25,7 @@ IMPORT_AGAIN = """
 import contextlib, importlib, sys, warnings
 warnings.simplefilter("ignore")
 for name in open(sys.argv[1]).read().split():
-    with contextlib.suppress(Exception):  # some modules exist in a session only
+    with contextlib.suppress(Exception):  # some modules exist only in a session
         importlib.import_module(name)
 """
 LIST_MODULES = """

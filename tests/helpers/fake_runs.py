@@ -1,4 +1,4 @@
-"""Made-up runs for the tests of the files and the page: seeded, with two heads that matter for arithmetic."""
+"""Synthetic runs for the tests of files and reports: seeded, with two heads that matter for arithmetic."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def every_head(layers: int = LAYERS, heads: int = HEADS) -> list[str]:
 
 
 def outcome(dataset: str = "arithmetic", item: str = "add-5-3", target: str = BASELINE, **values: object) -> Outcome:
-    """An outcome, right unless said otherwise."""
+    """Return an outcome, by default a correct one; *values* override its fields."""
     defaults = {
         "ablation": None if target == BASELINE else "zero",
         "question": "What is 5 + 3?",
@@ -47,7 +47,7 @@ def outcome(dataset: str = "arithmetic", item: str = "add-5-3", target: str = BA
 def fake_outcomes(
     sizes: Mapping[str, int] = SIZES, targets: list[str] | None = None, noise: float = 0.01, seed: int = 0
 ) -> list[Outcome]:
-    """Every item of every dataset under every target."""
+    """Return an outcome for every item of every dataset under every target."""
     rng = random.Random(seed)
     outcomes = []
     for dataset, size in sizes.items():
@@ -99,7 +99,7 @@ def fake_outcomes(
 
 
 def as_run(outcomes: list[Outcome], *, layers: int = LAYERS, heads: int = HEADS, **settings: object) -> Run:
-    """A run of *outcomes* with the metadata that a session gives."""
+    """Return a run of *outcomes* with the metadata that a session writes."""
     names = dict.fromkeys(entry.dataset for entry in outcomes)
     defaults = {
         "model": {
@@ -128,7 +128,7 @@ def fake_run(seed: int = 0) -> Run:
 
 
 def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: int = 0, noise: float = 0.01) -> Run:
-    """A run with everything that a run may hold: shifts, curves, control, screening, rank changes, gate."""
+    """Return a run with every optional part: shifts, curves, control, screening, rank changes, gate."""
     outcomes = fake_outcomes({**SIZES, "arithmetic": items}, every_head(layers, heads), noise=noise, seed=seed)
     run = as_run(outcomes, layers=layers, heads=heads)
     shifts = _shifts(outcomes)
@@ -157,7 +157,7 @@ def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: i
 
 
 def _shifts(outcomes: list[Outcome]) -> dict[tuple[str, str], dict[str, int]]:
-    """By dataset and target: how the number of outcomes in each category differs from the baseline's."""
+    """Return, by dataset and target, how the number of outcomes in each category differs from the baseline's."""
     baselines = {(each.dataset, each.item): each for each in outcomes if each.target == BASELINE}
     shifts: dict[tuple[str, str], dict[str, int]] = {}
     for each in outcomes:
@@ -198,7 +198,7 @@ def _curves(order: list[str], items: int) -> list[dict[str, object]]:
 
 
 def _control(targets: list[str]) -> dict[str, object]:
-    """The control task: the second target alone costs it something."""
+    """Return a control task on which the second target alone has an effect."""
     rows = [
         {"target": target, "ablation": "zero", "logprob": -3.4, "delta": -0.42 if place == 1 else -0.004}
         for place, target in enumerate(targets)

@@ -1,4 +1,4 @@
-"""A model, what is asked of it, and a store of what it said."""
+"""A model with queries whose outcomes go through the outcome cache."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRASS = Item(question="What colour is the grass?", answer="green", id="grass")
 
 
 class Asked:
-    """A model, what is asked of it, and how; each test changes one thing."""
+    """A model, its queries and their settings; each test changes one of them."""
 
     def __init__(self) -> None:
         self.model, self.tokenizer = planted()
@@ -38,7 +38,7 @@ class Asked:
         return [query("colours", item, self.generation) for item in self.items]
 
     def run(self, folder: Path) -> tuple[list[Outcome], int, list[str]]:
-        """Return the outcomes, how many of them were computed, and the notes of the store."""
+        """Return the outcomes, how many of them were computed, and the notes of the cache."""
         head_map = find_heads(self.model)
         references = self.references or [query.prompt for query in self.queries()]
         engine = Engine(self.model, self.tokenizer, head_map, {"colours": references})

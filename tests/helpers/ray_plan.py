@@ -1,4 +1,4 @@
-"""What the tests of clusters ask for: the planted model's sweep, and the order that replicas get."""
+"""The planted model's sweep and the replicas' config for the tests of clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What solvers of generated questions share: sums, and how premises are worded."""
+"""Arithmetic and premise patterns that the solvers of generated questions share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ORDER = r"(\w+) is (\w+) than (\w+)"
 
 
 def check_annotations(item: Item) -> None:
-    """Every ``<<a*b=c>>`` of the solution is right, and the last result is the answer."""
+    """Assert that every ``<<a*b=c>>`` of the solution is right, and that the last result is the answer."""
     steps = re.findall(r"<<(.+?)=(.+?)>>", item.solution or "")
     assert steps
     assert all(compute(expression) == Fraction(result) for expression, result in steps)

@@ -1,9 +1,9 @@
-"""What a real cluster of two nodes does with a sweep: a script, since Ray wants a process and a network of its own.
+"""Runs sweeps on a real Ray cluster of two nodes, in a process and a network namespace of its own.
 
     unshare --net bash -c 'ip link set lo up; python -m tests.integration.ray_two_nodes_script FOLDER'
 
-FOLDER holds the planted model in ``model`` and a probe with a model in memory; what happened is written to
-``FOLDER/seen.json``. With nothing but the loopback both nodes are on 127.0.0.1 and reach nobody outside.
+FOLDER holds the planted model in ``model`` and a probe with a model in memory; the script writes its results to
+``FOLDER/seen.json``. With only the loopback interface both nodes are on 127.0.0.1 and cannot reach other machines.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def outcomes(session: ProbeSession) -> list[dict[str, Any]]:
 
 
 def facts(session: ProbeSession) -> dict[str, Any]:
-    """Return what is known of a whole sweep."""
+    """Return the parts of a finished sweep's summary that the tests compare, with its outcomes."""
     session.run_post_sweep()
     run = session.finish()
     assert run is not None
@@ -58,11 +58,11 @@ def facts(session: ProbeSession) -> dict[str, Any]:
 
 
 def lost_and_added(session: ProbeSession, nodes: Nodes, second: Any) -> dict[str, Any]:
-    """Sweep in small chunks while the *second* node is killed in the middle of one and a third node joins."""
+    """Sweep in small chunks; kill the *second* node in the middle of one, and add a third node."""
     session.sweep([])
     cluster: Any = session.engine
     cluster._rows = 3
-    while len(cluster.fleet.idle()) < 2:  # both nodes work before one of them is lost
+    while len(cluster.fleet.idle()) < 2:  # both nodes are ready before one of them is killed
         cluster.fleet.scale_up()
         list(cluster.fleet.events())
     first_two = {member.node for member in cluster.fleet.members}

@@ -1,4 +1,4 @@
-"""What a CI service reads: the JUnit file, GitHub's annotations and job summary, the workflow to copy."""
+"""Tests of the output for CI services: the JUnit file, GitHub's annotations and job summary, the example workflow."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_whatever_a_model_and_its_data_say_the_junit_file_is_valid(
         kinds = {child.tag for case in suite.iter("testcase") for child in case}
         assert kinds == {"failure", "error", "skipped", "system-out", "system-err"}
         model_property = suite.find("properties/property[@name='model']")
-        assert (model_property is None) is apart  # pytest writes none of a worker's
+        assert (model_property is None) is apart  # pytest does not write those of workers
         skip_types = [child.get("type") for child in suite.iter("skipped")]
         assert skip_types.count("pytest.xfail") == (4 if gate else 2)  # the two that fit, with and without the head
         assert skip_types.count("pytest.skip") == 3  # the user's own, and the item that does not fit
@@ -164,7 +164,7 @@ def test_whatever_a_dataset_is_called_the_file_is_xml(dataset: str, line: str) -
 
 @pytest.fixture
 def action(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The job summary of an action, with what an earlier step wrote."""
+    """The job summary file of a GitHub Action, to which an earlier step has written."""
     path = tmp_path / "summary.md"
     path.write_text("# Earlier\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
@@ -202,7 +202,7 @@ def test_a_job_summary_that_cannot_be_written_costs_one_line(project: Project, m
 
 def test_annotations_are_for_what_got_worse(project: Project, action: Path) -> None:
     project.probe("logic")
-    assert list(commands(project.run("--ablate-heads").outlines)) == []  # wrong answers alone are no news
+    assert list(commands(project.run("--ablate-heads").outlines)) == []  # wrong answers alone get no annotation
     project.run("--probe-reference=reference.jsonl", "--probe-update-reference")
     file = project.path / "reference.jsonl"
     right = [json.loads(line) | {"correct": True} for line in file.read_text(encoding="utf-8").splitlines()]

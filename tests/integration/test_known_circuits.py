@@ -1,4 +1,4 @@
-"""Known truth: models whose circuit is known by construction, and sweeps in which nothing is to be found."""
+"""Tests against ground truth: models whose circuit is known by construction, and sweeps without any effect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOTH = f"{DECIDER}+{BACKUP}"
 
 
 def swept(targets: Any = None, ablation: str = "zero", **options: Any) -> Run:
-    """A sweep of the circuit by the real engine, summed up by the real statistics."""
+    """Return a sweep of the circuit by the real engine, summarised by the real statistics."""
     model, tokenizer = circuit(**options)
     outcomes = sweep(model, tokenizer, sums(), targets, ablation, 4, dataset="arithmetic")
     return as_run(outcomes, layers=LAYERS, heads=HEADS, ablation=ablation)
@@ -33,7 +33,7 @@ def rows_of(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def named(run: Run) -> set[str]:
-    """The targets that the tool says matter."""
+    """Return the targets that are significant."""
     return {target for target, row in rows_of(run).items() if significant(row)}
 
 
@@ -107,7 +107,7 @@ def test_a_user_reads_the_planted_heads(project: Project, tmp_path: Path) -> Non
     assert all(head in output for head in (*COPIERS, DECIDER))
 
 
-# -- sweeps in which nothing is to be found ------------------------------------------------------------------------
+# -- sweeps without any effect ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("items", [12, 60])

@@ -1,4 +1,4 @@
-"""The bundled model: as good as its card says on questions that it never saw, and small."""
+"""Tests of the bundled model: its accuracy on unseen questions, its training data, its training script, its files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def data() -> dict[str, tuple[corpus.Example, ...]]:
 
 
 def replies(model: Any, coder: Any, questions: list[str]) -> list[str]:
-    """Return the greedy replies by transformers' own ``generate``: no code is shared with the measurement."""
+    """Return the greedy replies by transformers' own ``generate``, which shares no code with the measurement."""
     coder.padding_side = "left"
     batch = coder([PLAIN.format(question=question) for question in questions], padding=True, return_tensors="pt")
     out = model.generate(**batch, do_sample=False, max_new_tokens=8)
@@ -51,7 +51,7 @@ def test_accuracy_on_held_out_questions(model: Any, coder: Any, name: str, low: 
     answers = replies(model, coder, [item.question for item in items])
     right = sum(reply == f" {item.answer}" for reply, item in zip(answers, items, strict=True)) / len(items)
     assert low <= right <= high
-    assert right == pytest.approx(MEASURED["test"][name], abs=0.011)  # two near ties may fall otherwise elsewhere
+    assert right == pytest.approx(MEASURED["test"][name], abs=0.011)  # two near ties may differ between machines
 
 
 def test_built_in_items_show_ceiling_and_floor(model: Any, coder: Any) -> None:
@@ -83,7 +83,7 @@ def test_a_head_is_switched_off_and_on_again(model: Any) -> None:
     assert torch.equal(weight, before)
 
 
-# -- what it never saw ------------------------------------------------------------------------------------------------
+# -- questions that it never saw --------------------------------------------------------------------------------------
 
 
 def test_no_reserved_question_is_in_the_training_data(data: dict[str, tuple[corpus.Example, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""The oldest versions that are tested are those that pyproject.toml allows."""
+"""Tests that the oldest tested versions are the oldest that pyproject.toml allows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.helpers.project import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
-else:  # pytest brings it
+else:  # a dependency of pytest
     import tomli as tomllib
 
 

@@ -1,6 +1,6 @@
-"""``docs/reference/errors.md``, row by row: what it says is wrong is done, and what it says is said is looked for.
+"""Tests every row of ``docs/reference/errors.md``: makes the mistake and compares the message with the page's.
 
-More than 400 lines, since it is one list in the order of one page, and ends by holding the two to each other.
+The file has more than 400 lines because it is one list in the order of one page, with which its last tests compare it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """The page's rows; what is said stands in code, in which nothing is escaped."""
+    """Yield the page's rows; their messages are Markdown code, in which nothing is escaped."""
     for text in PAGE.read_text(encoding="utf-8").splitlines():
         if match := re.fullmatch(r"\| (.+?) \| `(.+)` \| (\d) \|", text):
             yield Row(match[1], match[2], int(match[3]))
@@ -50,7 +50,7 @@ def rows() -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class Ending:
-    """How something ended: its exit code, and what it said, the refusal of a session alone."""
+    """The end of a session or command: its exit code and its message."""
 
     code: int
     text: str
@@ -58,18 +58,18 @@ class Ending:
 
 Wrong = Callable[[Project], Ending]
 WRONG: dict[str, Wrong] = {}
-"""What does what a row says, by the row's first column."""
+"""By a row's first column, the function that makes the mistake."""
 
 
 def session(project: Project, *args: str | Path) -> Ending:
-    """A session that must end at once with one line, and leave nothing behind."""
+    """Run a session that must end at once with one line, and write no run."""
     line = refused(project.run(*args))
     assert not (project.path / "reports" / "run.json").exists()
     return Ending(4, line)
 
 
 def going_on(project: Project, *args: str | Path, page: bool = False) -> Ending:
-    """A session that goes on in spite of what is wrong."""
+    """Run a session that continues in spite of the mistake."""
     result = project.run(*args, page=page)
     text = " ".join("\n".join(result.outlines + result.errlines).split())
     assert "Traceback" not in text
@@ -161,7 +161,7 @@ option("a file that is no model", "--model=colours.jsonl")
 
 
 def spoiled(what: str, *args: str) -> Callable[[Callable[[Path], object]], None]:
-    """Spoil a copy of the planted model's folder."""
+    """Return a decorator for a function that damages a copy of the planted model's folder."""
 
     def register(spoil: Callable[[Path], object]) -> None:
         def wrong(project: Project) -> Ending:
@@ -248,8 +248,8 @@ def _(folder: Path) -> None:
 @spoiled("a model that brings code")
 def _(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": own}), encoding="utf-8")
+    auto = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": auto}), encoding="utf-8")
     (folder / "own.py").write_text("raise SystemExit('its code ran')\n", encoding="utf-8")
 
 
@@ -403,7 +403,7 @@ option("the reports folder is a file", "--probe-dir=colours.jsonl")
 
 
 def _no_permission(project: Project) -> Ending:
-    if os.geteuid() == 0:  # whom no permission stops
+    if os.geteuid() == 0:  # permissions do not apply to root
         pytest.skip("root may write everywhere")
     locked = project.path / "locked"
     locked.mkdir()
@@ -457,7 +457,7 @@ def command(what: str, *args: str, **files: str | bytes) -> None:
             path = folder / {"run": "run.json", "outcomes": "outcomes.jsonl", "store": FILE}[name]
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
         code = cli.main([*(args or ("show",)), str(folder)])
-        return Ending(code, project.said())  # type: ignore[attr-defined]
+        return Ending(code, project.stderr())  # type: ignore[attr-defined]
 
     WRONG[what] = wrong
 
@@ -488,7 +488,7 @@ def test_every_row_has_a_test_and_every_test_a_row() -> None:
 def test_what_is_said(row: Row, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.write("test_colours.py", COLOUR_PROBE)
     project.write("colours.jsonl", GOOD)
-    object.__setattr__(project, "said", lambda: capsys.readouterr().err.strip())
+    object.__setattr__(project, "stderr", lambda: capsys.readouterr().err.strip())
     if row.what == "a device that is absent" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     if row.what == "a tokenizer whose files are missing" and int(transformers.__version__.split(".")[0]) < 5:

@@ -1,17 +1,12 @@
-"""The table of families in docs/reference/models.md is what ran, and a sample of it runs again here."""
+"""Tests that the table of families in docs/reference/models.md is the recorded one, and reruns a sample of it."""
 
 from __future__ import annotations
 
 import json
-import sys
 from importlib.metadata import version
 from typing import Any
 
 import pytest
-
-from tests.helpers.project import ROOT
-
-sys.path.insert(0, str(ROOT))
 
 from benchmarks.families import coverage
 

@@ -1,4 +1,4 @@
-"""What is published: a wheel with the whole package and nothing else, and an sdist that the tests can run from."""
+"""Tests the distributions: a wheel with exactly the package, and an sdist from which the tests can run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.project import PROBES, ROOT
 
 LIMIT = 8_000_000
-"""Bytes that either file may have."""
+"""The maximum size of either file in bytes."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tracked(*folders: str) -> set[str]:
-    """Return the files of the source tree that are no by-products."""
+    """Return the files of the source tree without caches."""
     paths = (path for name in folders for path in (ROOT / name).rglob("*"))
     return {
         path.relative_to(ROOT).as_posix()

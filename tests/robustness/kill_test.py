@@ -150,10 +150,10 @@ class Interrupted:
 
     def __init__(self, folder: Path, rng: random.Random) -> None:
         self.folder, self.rng = folder, rng
-        child, self.whole = self._uninterrupted()
+        child, self.uninterrupted = self._uninterrupted()
         self.seconds = child.seconds
-        self.rows = len(self.whole.outcomes) + joint_rows(self.whole)
-        assert self.rows == len(set(child.reported)) == len(child.reported) > len(self.whole.outcomes)
+        self.rows = len(self.uninterrupted.outcomes) + joint_rows(self.uninterrupted)
+        assert self.rows == len(set(child.reported)) == len(child.reported) > len(self.uninterrupted.outcomes)
 
     def _project(self) -> Path:
         project = Path(tempfile.mkdtemp(dir=self.folder)) / "project"
@@ -263,24 +263,24 @@ class Interrupted:
         assert set(stored.values()) <= {1}, "an outcome is double"
 
     def _check_files(self, run: store.Run) -> None:
-        assert len(run.outcomes) == len(self.whole.outcomes)
-        for again, once in zip(run.outcomes, self.whole.outcomes, strict=True):
-            left, right = again.as_dict(), once.as_dict()
+        assert len(run.outcomes) == len(self.uninterrupted.outcomes)
+        for outcome, expected in zip(run.outcomes, self.uninterrupted.outcomes, strict=True):
+            left, right = outcome.as_dict(), expected.as_dict()
             assert left.pop("answer_logprob") == pytest.approx(right.pop("answer_logprob"), abs=1e-4)
             assert left == right
-        settled, whole = (dict(_settled(summary)) for summary in (run.summary, self.whole.summary))
-        assert settled.keys() == whole.keys()
-        for path, value in settled.items():
-            # Rounding both would not do: a number on the edge of two roundings differs by any last digit.
-            assert value == (pytest.approx(whole[path], abs=1e-3) if isinstance(value, float) else whole[path]), path
+        again, once = (dict(_leaves(summary)) for summary in (run.summary, self.uninterrupted.summary))
+        assert again.keys() == once.keys()
+        for path, value in again.items():
+            # Comparing rounded values would fail where two nearly equal numbers round differently.
+            assert value == (pytest.approx(once[path], abs=1e-3) if isinstance(value, float) else once[path]), path
 
 
-def _settled(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the leaves of ``run.json`` that must be equal: all but the timing and how the engine computed them."""
     if isinstance(value, dict | list) and value:
         for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
             if path or key not in ("timing", "engine"):
-                yield from _settled(entry, f"{path}/{key}")
+                yield from _leaves(entry, f"{path}/{key}")
     else:
         yield path, value
 
@@ -296,16 +296,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="time limit; --first continues later")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
-    began = time.monotonic()
+    started = time.monotonic()
     counts: Counter[str] = Counter()
     before = total = 0
     number = options.first
     try:
         runs = Interrupted(folder, random.Random(options.first))
-        print(f"uninterrupted: {len(runs.whole.outcomes)} outcomes in {runs.seconds:.1f} s")
+        print(f"uninterrupted: {len(runs.uninterrupted.outcomes)} outcomes in {runs.seconds:.1f} s")
         runs.together()
         for number in range(options.first, options.moments):
-            if options.seconds and time.monotonic() - began > options.seconds:
+            if options.seconds and time.monotonic() - started > options.seconds:
                 print(f"stopped before moment {number}")
                 break
             kind = KINDS[number % len(KINDS)]
@@ -324,7 +324,7 @@ def main() -> int:
     by_kind = ", ".join(f"{kind} {count}" for kind, count in counts.items())
     print(
         f"{sum(counts.values())} moments ({by_kind}) and two sessions at once: nothing lost, nothing double;"
-        f" {before} of {total} outcomes came before, {time.monotonic() - began:.0f} s"
+        f" {before} of {total} outcomes came before, {time.monotonic() - started:.0f} s"
     )
     return 0
 

@@ -109,7 +109,7 @@ sys.addaudithook(watch)
 """
 OTHERS = (
     *("matplotlib", "fontconfig", ".pytest_cache", "__pycache__", "/dev/null", "torchinductor", "torch_compile"),
-    "_remote_module_non_scriptable.py",  # torch.distributed makes itself a module, until torch 2.8 in a file
+    "_remote_module_non_scriptable.py",  # torch.distributed writes itself a module until torch 2.8
 )
 """Parts of the paths to which libraries write their own caches."""
 
@@ -125,9 +125,7 @@ def watched(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HOME", str(project.path / "home"))
     monkeypatch.delenv("HF_HOME", raising=False)
-    monkeypatch.delenv(
-        "COVERAGE_PROCESS_CONFIG", raising=False
-    )  # coverage.py would measure the session, and write files
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # coverage.py would write files in the session
     return log
 
 

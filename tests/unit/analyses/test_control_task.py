@@ -1,4 +1,4 @@
-"""The control task, against models whose weights were edited by hand and one plain forward pass each."""
+"""Tests the control task against models with hand-edited weights and one plain forward pass each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_control_task_is_that_of_the_edited_model(path: str) -> None:
     counts = vars(engine.counts).copy()
     result = control_task(engine, [(targets[0], "zero")])
     assert result is not None
-    assert vars(engine.counts) == counts  # it is no part of the sweep
+    assert vars(engine.counts) == counts  # the sweep's counts leave it out
     twins = {"logprob": model, "off": edited(model, site.path, site.heads, [1])}
     ids = [tokenizer(text)["input_ids"][:MOST_TOKENS] for text in neutral_sentences()]
     tokens = sum(len(of_one) - 1 for of_one in ids)

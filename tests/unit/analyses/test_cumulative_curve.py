@@ -1,4 +1,4 @@
-"""The cumulative curve: on known circuits, against edited weights, and as a stage that costs no run anything."""
+"""Tests the cumulative curve on known circuits, against edited weights, and as a stage after the sweep."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def right(entry: dict[str, Any]) -> dict[int, float]:
     return {point["heads"]: point["accuracy"] for point in entry["points"]}
 
 
-# -- what is found ------------------------------------------------------------------------------------------------
+# -- results ----------------------------------------------------------------------------------------------------------
 
 
 def swept(**options: Any) -> Run:
-    """A whole session on a circuit, without pytest around it."""
+    """Return the run of a whole session on a circuit, without pytest."""
     session = ProbeSession(Settings(ablate_heads=True, max_new_tokens=4))
     session.model_runner.use(circuit(**options))
     cases = session.cases(session.dataset("arithmetic", sums(40)))
@@ -79,7 +79,7 @@ def test_the_planted_heads_carry_the_task(measured: Run) -> None:
 
 
 def test_a_point_is_what_edited_weights_answer(measured: Run) -> None:
-    """Without our hooks: all but the four strongest heads taken out of the weights, and transformers' ``generate``."""
+    """The reference removes all but the four strongest heads from the weights and calls transformers' ``generate``."""
     entry = lines_of(measured.summary)["kept"]
     (point,) = (point for point in entry["points"] if point["heads"] == 4)
     ids = [outcome.item for outcome in measured.outcomes if outcome.target == BASELINE]
@@ -113,7 +113,7 @@ def test_the_items_that_chose_the_order_are_not_those_measured(measured: Run) ->
 
 
 def test_a_backup_shows_where_heads_cost_more_together() -> None:
-    """Neither the decider nor its backup has an effect alone, so both are among the weakest; together they are all."""
+    """Neither the decider nor its backup has an effect alone, so both rank low; without both the task fails."""
     run = swept(backup=True)
     entry = lines_of(run.summary)["kept"]
     assert set(entry["order"][:2]) == set(COPIERS)
@@ -255,7 +255,7 @@ def head(name: str) -> Target:
 
 
 def outcomes_of(**logprobs: list[float | None]) -> dict[tuple[str, str, str, str | None], Outcome]:
-    """Outcomes by target, baseline first; the log-probabilities are those of item 0, 1, ..."""
+    """Return outcomes with the log-probabilities of item 0, 1, ... by target, baseline first."""
     return {
         ("arithmetic", str(item), target, None if target == BASELINE else "zero"): outcome(
             item=str(item), target=target, answer_logprob=value

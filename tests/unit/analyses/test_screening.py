@@ -1,4 +1,4 @@
-"""Screening: attribution against finite differences and known circuits, and what a screened run measures and says."""
+"""Tests attribution against finite differences and known circuits, and what a screened run measures and reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ QUERY = query("items", rp.Item(question="5 + 3?", answer="8 a", id="q"), Generat
 def logprob(
     model: Any, encoded: Encoded, site: AttentionLayer, head: int, share: float, instead: torch.Tensor
 ) -> float:
-    """The expected answer's log-probability with *share* of a head's output replaced, by a hook of our own."""
+    """Return the expected answer's log-probability with *share* of a head's output replaced, by a separate hook."""
     answer = torch.tensor([encoded.answer])
     where = slice(head * site.head_dim, (head + 1) * site.head_dim)
 
@@ -56,7 +56,7 @@ def logprob(
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "opt", "falcon", "phi", "stablelm"])
 @pytest.mark.parametrize("replaced", [False, True])
 def test_estimates_are_the_slopes_of_partial_ablation(family: str, replaced: bool) -> None:
-    """Each is what the log-probability changes by while a head is faded out, per share of it, at the beginning."""
+    """Each estimate is the derivative of the log-probability by the replaced share of a head, at share 0."""
     model = build(family).double()
     head_map = find_heads(model)
     encoded = TokenCodec(model, Letters()).encode(QUERY)
@@ -76,7 +76,7 @@ def test_estimates_are_the_slopes_of_partial_ablation(family: str, replaced: boo
 
 
 def test_estimates_are_exact_where_the_model_is_linear() -> None:
-    """Far from its answer the circuit's log-probability is linear in the sum, and the decider adds to nothing else."""
+    """Far from its answer the circuit's log-probability is linear in the sum, the only axis that these heads change."""
     model, tokenizer = circuit()
     head_map = find_heads(model)
     item = rp.Item(question="What is 3 + 4?", answer="18", id="far")
@@ -218,7 +218,7 @@ def test_only_the_chosen_heads_are_computed(project: Project, options: tuple[str
 
 
 def test_the_corrections_count_every_candidate(project: Project, options: tuple[str, ...]) -> None:
-    """The items that chose the heads test them, too, so Holm's family is all twelve; only six are tested."""
+    """The same items choose and test the heads, so Holm's family is all twelve although only six are tested."""
     project.run(*options)
     summary = project.summary()
     rows = sorted(summary["targets"], key=lambda row: row["p_value"])
@@ -251,7 +251,7 @@ def test_the_page_shows_the_screening(project: Project, options: tuple[str, ...]
 
 
 def test_the_choice_hangs_on_no_selection(project: Project, options: tuple[str, ...]) -> None:
-    """In a shard, under -k and in any order the same heads are chosen; others are skipped and not computed."""
+    """In a shard and under -k the same heads are chosen; others are skipped and not computed."""
     project.run(*options)
     (whole,) = project.summary()["screening"]
     left_out = next(score["target"] for score in whole["scores"] if not score["measured"])

@@ -1,4 +1,4 @@
-"""The sweep in Python: a list of outcomes that makes tables, pictures and the files of a run of itself."""
+"""Tests of ``rp.sweep``, whose list of outcomes converts to tables, figures and a run's files."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_map_that_cannot_be_drawn_is_one_line(targets: str, options: dict[str,
 
 def test_a_notebook_shows_what_was_found(sweep: rp.Sweep) -> None:
     html = sweep._repr_html_()
-    assert html.count("<svg") == 2  # an ablation each
+    assert html.count("<svg") == 2  # one for each ablation
     assert "animals, zero ablation" in html
     assert all(target in html for target in ("L1H2", "L1H3", "L0"))
     assert "<script" not in html
@@ -161,7 +161,7 @@ def test_export_writes_tables_that_pandas_reads(folder: Path, capsys: pytest.Cap
     assert b"\x00" in (folder / "outcomes.csv").read_bytes()
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "outcomes.parquet"), expected)
     read = pd.read_csv(folder / "outcomes.csv", dtype=columns("outcomes"), keep_default_na=False, na_values=[""])
-    if int(pd.__version__.split(".")[0]) < 3:  # reads a text of a CSV file up to a NUL
+    if int(pd.__version__.split(".")[0]) < 3:  # older versions read a field only up to a NUL
         expected["response"] = expected["response"].str.split("\0").str[0].astype(expected["response"].dtype)
     pd.testing.assert_frame_equal(read, expected)
     assert pd.read_csv(folder / "t.csv")["target"].tolist() == ["L0H0"]
@@ -209,7 +209,7 @@ def test_the_example_notebook_runs_and_was_kept_as_it_ran() -> None:
     cells = [cell for cell in saved.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert NOTEBOOK.stat().st_size < 100_000
-    assert "site-packages" not in NOTEBOOK.read_text("utf-8")  # no warnings of the machine that ran it
+    assert "site-packages" not in NOTEBOOK.read_text("utf-8")  # no warnings with paths of the machine that ran it
     fresh = copy.deepcopy(saved)
     nbclient.NotebookClient(fresh, timeout=300, kernel_name="python3").execute()
     for cell in fresh.cells:
@@ -220,12 +220,12 @@ def test_the_example_notebook_runs_and_was_kept_as_it_ran() -> None:
 
 
 def output_kinds(cell: nbformat.NotebookNode) -> list[tuple[str, tuple[str, ...]]]:
-    """What sort of outputs a cell has; its numbers may differ from machine to machine in the last digits."""
+    """Return the types of a cell's outputs; its numbers may differ in the last digits between machines."""
     return [(output.output_type, tuple(sorted(output.get("data", ())))) for output in cell.get("outputs", [])]
 
 
 def test_a_head_that_a_second_model_lost_is_what_the_comparison_names() -> None:
-    """The second model is the first with the weights of one head set to zero: there it has no effect any more."""
+    """The second model is the first with one head's weights set to zero, so that its ablation has no effect."""
     model, tokenizer = planted()
     site = find_heads(model).sites[1]
     names = [name for name, answer in KNOWN.items() if answer != DEFAULT and not name.isdigit()]
@@ -252,4 +252,4 @@ def test_no_text_in_a_csv_file_is_run_by_a_spreadsheet() -> None:
     cells = [row["response"] for row in csv.DictReader(io.StringIO(text, newline=""))]
     assert cells == [*harmless, *(f"'{text}" for text in active)]
     assert [cell[1:] if cell.startswith("'") else cell for cell in cells] == texts
-    assert ",-0.5," in text  # a number is a number
+    assert ",-0.5," in text  # numbers are not quoted

@@ -1,4 +1,4 @@
-"""The Python call refuses nonsense: each argument, in one line, by an error of the package's own, before it runs."""
+"""Tests that ``rp.sweep`` rejects each invalid argument before it runs, with the package's own error of one line."""
 
 from __future__ import annotations
 

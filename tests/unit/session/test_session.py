@@ -1,4 +1,4 @@
-"""A session without pytest: what is asked outside of its plan, out of its order, or after the model raised."""
+"""Tests a session without pytest: cases outside its plan, in another order, or after the model raised."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from reasoning_probe.session.settings import Settings
 from tests.helpers.planted_model import CARRIER, planted
 
 COLOURS = {"sky": ("blue", True), "grass": ("green", True), "snow": ("white", False)}
-"""The right answers, and whether the planted model gives them."""
+"""The right answers, and whether the planted model's answer is right."""
 
 
 @pytest.fixture
 def session() -> ProbeSession:
-    """A session of three questions with the carrier off, nothing planned yet."""
+    """A session of three questions with the carrier ablated, before anything is planned."""
     new = ProbeSession(Settings(heads=CARRIER))
     new.model_runner.use(planted())
     items = [
@@ -84,7 +84,7 @@ def test_progress_counts_what_is_done_and_never_falls(session: ProbeSession) -> 
 
 
 def test_what_a_model_of_a_notebook_answers_is_not_kept(session: ProbeSession, tmp_path: Path) -> None:
-    """Its class is in no file, so that a change of it would go unseen."""
+    """The model's class is in no file, so the cache could not notice a change of it."""
     session.model_runner.settings = replace(session.settings, cache=tmp_path / "store")
     model = session.model_runner.provided.model  # type: ignore[union-attr]
     model.__class__ = type("Mine", (type(model),), {"__module__": "somebodys_notebook"})
