@@ -1,4 +1,4 @@
-"""Sweeps held to models whose weights were edited by hand."""
+"""Compares sweeps with models whose weights were edited by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EOS = 2
 def expected(
     model: Any, tokenizer: Any, head_map: HeadMap, target: str, item: rp.Item, limit: int
 ) -> tuple[str, float]:
-    """What a hand-edited model answers to *item*, and its log-probability of the expected answer."""
+    """Return a hand-edited model's response to *item*, and its log-probability of the expected answer."""
     twin = copy.deepcopy(model)
     if target != "baseline":
         (off,) = parse_targets(target, head_map)
@@ -53,8 +53,8 @@ def check(model: Any, targets: str, tokenizer: Any = None, items: list[rp.Item] 
 
 
 def run_in_order(engine: Engine, plan: list[SweepRequest]) -> list[rp.Outcome]:
-    """Run *plan*; outcomes come as they are found, so bring them into its order."""
-    place = {work.query.item_id: at for at, work in enumerate(plan)}
+    """Run *plan* and sort the outcomes, which the engine yields as they finish, into its order."""
+    place = {work.query.item_id: index for index, work in enumerate(plan)}
     return sorted(chain(*engine.run(plan)), key=lambda outcome: place[outcome.item])
 
 

@@ -39,7 +39,7 @@ class Scenario:
         return [query("colours", item, self.generation) for item in self.items]
 
     def run(self, folder: Path) -> tuple[list[Outcome], int, list[str]]:
-        """Return the outcomes, how many of them were computed, and the notes of the store."""
+        """Return the outcomes, how many of them were computed, and the notes of the cache."""
         head_map = find_heads(self.model)
         references = self.references or [query.prompt for query in self.queries()]
         engine = Engine(self.model, self.tokenizer, head_map, {"colours": references})

@@ -1,4 +1,4 @@
-"""Answers to many questions side by side are those that a session finds one by one."""
+"""Tests that batched answers to many questions equal those that a session gives one by one."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def test_answers_are_those_of_a_session(
     assert len(out.read_text().splitlines()) == 4
     monkeypatch.setattr(sys, "argv", line)
     batch_responses.main()
-    found = {row["item"]: row for row in map(json.loads, out.read_text().splitlines())}
-    assert len(found) == len(ROWS) == len(datasets.read("gsm8k", path).items)
+    rows = {row["item"]: row for row in map(json.loads, out.read_text().splitlines())}
+    assert len(rows) == len(ROWS) == len(datasets.read("gsm8k", path).items)
 
     loaded = loading.load_model(loading.resolve_model("tiny-reasoner"))
     engine = Engine(loaded.model, loaded.tokenizer, find_heads(loaded.model))
-    asked = batch_responses.queries(path, shots, 12, loaded.tokenizer)
-    assert len({len(TokenCodec(loaded.model, loaded.tokenizer).ids(query.prompt)) for query in asked}) > 1
-    answers = [answer for batch in engine.run([SweepRequest(query) for query in asked]) for answer in batch]
+    queries = batch_responses.queries(path, shots, 12, loaded.tokenizer)
+    assert len({len(TokenCodec(loaded.model, loaded.tokenizer).ids(query.prompt)) for query in queries}) > 1
+    answers = [answer for batch in engine.run([SweepRequest(query) for query in queries]) for answer in batch]
     alone = [answer.judged(judge_answer(answer)) for answer in answers]
     assert len({one.response for one in alone}) >= different
     for one in alone:
-        row = found[one.item]
+        row = rows[one.item]
         assert (row["prompt"], row["response"]) == (one.prompt, one.response)
         assert (row["truncated"], row["answer"], row["correct"]) == (one.truncated, one.answer, one.correct)

@@ -1,4 +1,4 @@
-"""The control task, against models whose weights were edited by hand and one plain forward pass each."""
+"""Tests the control task against models with hand-edited weights and one plain forward pass each."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def test_the_control_task_is_that_of_the_edited_model(path: str) -> None:
     if path == "plain":
         engine._path = engine.plain
     counts = vars(engine.counts).copy()
-    found = control_task(engine, [(targets[0], "zero")])
-    assert found is not None
-    assert vars(engine.counts) == counts  # it is no part of the sweep
+    result = control_task(engine, [(targets[0], "zero")])
+    assert result is not None
+    assert vars(engine.counts) == counts  # the sweep's counts leave it out
     twins = {"logprob": model, "off": edited(model, site.path, site.heads, [1])}
     ids = [tokenizer(text)["input_ids"][:MOST_TOKENS] for text in neutral_sentences()]
     tokens = sum(len(of_one) - 1 for of_one in ids)
     clean, off = (sum(logprob(twin, of_one[:1], of_one[1:]) for of_one in ids) / tokens for twin in twins.values())
-    assert (found["sentences"], found["tokens"]) == (6, tokens)
-    assert found["logprob"] == pytest.approx(clean, abs=1e-4)
-    (row,) = found["targets"]
+    assert (result["sentences"], result["tokens"]) == (6, tokens)
+    assert result["logprob"] == pytest.approx(clean, abs=1e-4)
+    (row,) = result["targets"]
     assert (row["target"], row["ablation"]) == (targets[0].name, "zero")
     assert row["delta"] == pytest.approx(off - clean, abs=1e-4)
 
@@ -57,10 +57,12 @@ def test_nothing_is_settled_alone_for_a_log_probability(monkeypatch: pytest.Monk
     engine = Engine(model, tokenizer, head_map)
     assert isinstance(engine.path, FastPath)
     monkeypatch.setattr(plain_path, "NOISE_MARGIN", 1e9)  # every row is too close to call
-    asked: list[str] = []
+    targets_alone: list[str] = []
     alone = engine.plain.generate_alone
-    monkeypatch.setattr(engine.plain, "generate_alone", lambda *about: asked.append(about[1].name) or alone(*about))
-    found = control_task(engine, [(target, "zero") for target in parse_targets("L0H0,L1H1", head_map)])
-    assert found is not None
-    assert len(found["targets"]) == 2
-    assert asked == []
+    monkeypatch.setattr(
+        engine.plain, "generate_alone", lambda *about: targets_alone.append(about[1].name) or alone(*about)
+    )
+    result = control_task(engine, [(target, "zero") for target in parse_targets("L0H0,L1H1", head_map)])
+    assert result is not None
+    assert len(result["targets"]) == 2
+    assert targets_alone == []
