@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query, query
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.targets import Target
@@ -19,7 +19,7 @@ def queries(items: int, new_tokens: int) -> list[Query]:
     return [query(*every[index * len(every) // items], Generation(new_tokens)) for index in range(items)]
 
 
-def jobs_of(engine: Engine, queries: Sequence[Query], targets: Sequence[Target]) -> list[AblationJob]:
+def jobs_of(engine: LocalEngine, queries: Sequence[Query], targets: Sequence[Target]) -> list[AblationJob]:
     """Return one job per query: its encoded prompt, its baseline's reply, and *targets* to ablate one at a time."""
     jobs = []
     for each in queries:

@@ -23,7 +23,7 @@ from unittest import mock
 import torch
 
 from benchmarks.workloads import jobs_of, queries
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast import decoding, verification
 from reasoning_probe.engine.fast.path import FastPath
 from reasoning_probe.engine.fast.verification import Row
@@ -82,7 +82,7 @@ def main() -> None:
     loaded = loading.load_model(loading.resolve_model(options.model), dtype=options.dtype)
     head_map = find_heads(loaded.model)
     targets = every_head(head_map)
-    engine = Engine(loaded.model, loaded.tokenizer, head_map)
+    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map)
     if not isinstance(engine.path, FastPath):
         raise SystemExit(f"the fast path does not take this model: {engine.why}")
     engine.path.pools_queries = False  # pooled verification compares margins elsewhere

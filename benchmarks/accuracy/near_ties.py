@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.workloads import jobs_of, queries
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models import loading
 from reasoning_probe.models.ablation import ablate
@@ -30,19 +30,19 @@ from reasoning_probe.models.targets import Target, every_head, parse_targets
 
 def swept(
     model: str, dtype: str, items: int, heads: str, new_tokens: int
-) -> tuple[Engine, list[AblationJob], list[Any], float]:
+) -> tuple[LocalEngine, list[AblationJob], list[Any], float]:
     """Return the engine, the jobs that it answered, the replies to each job, and the seconds of the sweep."""
     loaded = loading.load_model(loading.resolve_model(model), dtype=dtype)
     head_map = find_heads(loaded.model)
     targets = every_head(head_map) if heads == "all" else parse_targets(heads, head_map)
-    engine = Engine(loaded.model, loaded.tokenizer, head_map)
+    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map)
     jobs = jobs_of(engine, queries(items, new_tokens), targets)
     started = time.perf_counter()
     replies = dict(engine.path.answer(jobs))
     return engine, jobs, [replies[index] for index in range(len(jobs))], time.perf_counter() - started
 
 
-def closest(engine: Engine, job: AblationJob, target: Target, tokens: tuple[int, ...]) -> tuple[float, float]:
+def closest(engine: LocalEngine, job: AblationJob, target: Target, tokens: tuple[int, ...]) -> tuple[float, float]:
     """Return the smallest margin between the two best logits while *tokens* are generated, and the best logit there."""
     answer = torch.tensor([tokens[:-1]], dtype=torch.long, device=job.encoded.prompt.device)
     ids = torch.cat([job.encoded.prompt, answer], dim=1)  # (1, tokens)

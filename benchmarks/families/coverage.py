@@ -176,7 +176,8 @@ def _compare(model: Any, head_map: Any) -> dict[str, Any]:
     import reasoning_probe as rp
     from reasoning_probe.data.prompts.prompting import Generation
     from reasoning_probe.data.prompts.query import query
-    from reasoning_probe.engine.engine import Engine, SweepRequest
+    from reasoning_probe.engine.engine import LocalEngine
+    from reasoning_probe.engine.protocol import SweepRequest
     from reasoning_probe.models.head_map import HeadError
     from reasoning_probe.models.heads import verify_heads
     from reasoning_probe.models.targets import parse_targets
@@ -199,7 +200,7 @@ def _compare(model: Any, head_map: Any) -> dict[str, Any]:
         facts["mlp"] = "cannot be told"
     items = [rp.Item(question="What is 5 + 3?", answer="8", id="a"), rp.Item(question="Max?", answer="Yes", id="b")]
     letters = Letters()
-    engine = Engine(model, letters, head_map)
+    engine = LocalEngine(model, letters, head_map)
     ablated = tuple((target, "zero") for name in targets for target in parse_targets(name, head_map))
     plan = [SweepRequest(query("items", item, Generation(LIMIT, ())), ablated) for item in items]
     outcomes = [outcome for batch in engine.run(plan) for outcome in batch]

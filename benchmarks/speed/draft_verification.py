@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from benchmarks.workloads import jobs_of, queries
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
 from reasoning_probe.engine.fast.kv_cache import KVCache
 from reasoning_probe.models import loading
@@ -64,7 +64,7 @@ def diverged_rows(model: str, items: int, new_tokens: int) -> tuple[ForwardDrive
     """Return the rows that diverge from their baseline, each known up to its first difference."""
     loaded = loading.load_model(loading.resolve_model(model), dtype="float32")
     head_map = find_heads(loaded.model)
-    engine = Engine(loaded.model, loaded.tokenizer, head_map)
+    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map)
     path: Any = engine.path
     jobs = jobs_of(engine, queries(items, new_tokens), every_head(head_map))
     rows = []

@@ -127,7 +127,7 @@ def install(targets: int, times: dict[str, float]) -> None:
     """Replace the model and its engine with an :class:`InstantEngine`; import everything before the measurement."""
     import torch  # noqa: F401
 
-    from reasoning_probe.engine.engine import Engine  # noqa: F401
+    from reasoning_probe.engine.engine import LocalEngine  # noqa: F401
     from reasoning_probe.models.head_map import AttentionLayer, HeadMap
     from reasoning_probe.pytest_plugin import html_report  # noqa: F401
     from reasoning_probe.report.html import findings  # noqa: F401

@@ -32,7 +32,8 @@ from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.cache.key import model_context
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head
@@ -81,7 +82,7 @@ def wait_for(cluster: ClusterEngine, replicas: int) -> None:
         list(cluster.actor_pool.events())
 
 
-def prepared(model: str, items: int, new_tokens: int) -> tuple[Engine, list[SweepRequest], ReplicaConfig]:
+def prepared(model: str, items: int, new_tokens: int) -> tuple[LocalEngine, list[SweepRequest], ReplicaConfig]:
     """Return an engine in this process, the plan of a sweep of every head, and the config of a replica."""
     loaded = loading.load_model(loading.resolve_model(model), "cpu")
     head_map = find_heads(loaded.model)
@@ -103,7 +104,7 @@ def prepared(model: str, items: int, new_tokens: int) -> tuple[Engine, list[Swee
         head_map=head_map,
         context=context,
     )
-    return Engine(loaded.model, loaded.tokenizer, head_map), plan, config
+    return LocalEngine(loaded.model, loaded.tokenizer, head_map), plan, config
 
 
 def main() -> None:

@@ -18,13 +18,14 @@ import torch
 from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, every_head
 
 
-def seconds(engine: Engine, items: int, targets: Sequence[Target], runs: int, limit: int) -> float:
+def seconds(engine: LocalEngine, items: int, targets: Sequence[Target], runs: int, limit: int) -> float:
     """Return the median time in seconds of the ablated part of a sweep."""
     queries = [query("arithmetic", item, Generation(limit)) for item in datasets.builtin("arithmetic", items).items]
     plan = [SweepRequest(each, tuple((target, "zero") for target in targets)) for each in queries]
@@ -50,7 +51,7 @@ def main() -> None:
     loaded = loading.load_model(loading.resolve_model(options.model))
     head_map = find_heads(loaded.model)
     heads = every_head(head_map)
-    engine = Engine(loaded.model, loaded.tokenizer, head_map)
+    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map)
     seconds(engine, options.items, heads[:1], 1, options.new_tokens)  # warm-up
 
     def run(items: int, targets: Sequence[Target]) -> float:

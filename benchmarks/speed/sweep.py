@@ -32,7 +32,7 @@ import torch
 
 from benchmarks.speed.pass_accounting import Phase, Work, breakdown, counting, matmul_rates
 from benchmarks.workloads import jobs_of, queries
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.plain_path import NOISE_MARGIN, PlainPath
 from reasoning_probe.engine.tokenization import AblationJob, Completion
 from reasoning_probe.models import loading
@@ -77,7 +77,7 @@ def batched(plain: PlainPath, encoded: Any, stop: tuple[str, ...], targets: Sequ
 class Comparison:
     """The three methods' times on the same cases, and how many responses differ from the engine's."""
 
-    engine: Engine
+    engine: LocalEngine
     naive_per_item: int
     naive: Sample = field(default_factory=Sample)
     batch: Sample = field(default_factory=Sample)
@@ -163,7 +163,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     head_map = find_heads(loaded.model)
     targets = every_head(head_map) if options.heads == "all" else parse_targets(options.heads, head_map)
     started = time.perf_counter()
-    engine = Engine(loaded.model, loaded.tokenizer, head_map)
+    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map)
     driver = getattr(engine.path, "driver", None)
     if driver is None:
         raise SystemExit(f"the fast path does not take this model: {engine.why}")

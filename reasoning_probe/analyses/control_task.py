@@ -19,7 +19,7 @@ from reasoning_probe.results.record import ControlRecord, ControlTargetRecord
 from reasoning_probe.results.summary import merged_control
 
 if TYPE_CHECKING:
-    from reasoning_probe.engine.engine import Engine as LocalEngine
+    from reasoning_probe.engine.engine import LocalEngine
 
 NAME = "control"
 """What the sentences are called among the engine's references: replacements are made from them, too."""

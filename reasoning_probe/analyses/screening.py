@@ -19,7 +19,7 @@ from reasoning_probe.utils.target_names import part_name
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
-    from reasoning_probe.engine.engine import Engine as LocalEngine
+    from reasoning_probe.engine.engine import LocalEngine
     from reasoning_probe.engine.protocol import Engine
 
 MOST_ITEMS = 200

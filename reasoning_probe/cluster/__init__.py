@@ -2,5 +2,5 @@
 
 Only the driver knows the plan and writes the outcome store. Its
 :class:`~reasoning_probe.cluster.cluster_engine.ClusterEngine` has the interface of the
-:class:`~reasoning_probe.engine.engine.Engine`, and each replica answers its chunks with such an engine.
+:class:`~reasoning_probe.engine.engine.LocalEngine`, and each replica answers its chunks with such an engine.
 """

@@ -45,7 +45,7 @@ class _Trace(Exception):
 
 
 class ClusterEngine:
-    """Answers requests as :class:`~reasoning_probe.engine.engine.Engine` does, on the nodes of a cluster.
+    """Answers requests as :class:`~reasoning_probe.engine.engine.LocalEngine` does, on the nodes of a cluster.
 
     Baselines are answered once each; rows of one item are spread over replicas where it has many. A chunk whose process
     or node ends is answered again; where the model raises, the item is left out, the others are answered, and the error

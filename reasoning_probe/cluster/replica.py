@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reasoning_probe.cluster.chunk_queue import Chunk
     from reasoning_probe.data.prompts.query import Query
-    from reasoning_probe.engine.engine import Engine
+    from reasoning_probe.engine.engine import LocalEngine
     from reasoning_probe.engine.protocol import Analysis, Result
     from reasoning_probe.engine.tokenization import Baseline
     from reasoning_probe.models.device_map import DeviceMap
@@ -87,7 +87,7 @@ class Replica:
     """One copy of the model with its engine."""
 
     def __init__(self) -> None:
-        self.engine: Engine | None = None
+        self.engine: LocalEngine | None = None
 
     def ping(self) -> None:
         """Return at once, which shows that the cluster had room for the process."""
@@ -109,7 +109,7 @@ class Replica:
 
     def _load(self, config: ReplicaConfig, in_memory_model: Any, neighbours: int) -> ReplicaStatus:
         from reasoning_probe.engine.cache.key import model_context
-        from reasoning_probe.engine.engine import Engine
+        from reasoning_probe.engine.engine import LocalEngine
         from reasoning_probe.engine.memory import SHARE, Memory
         from reasoning_probe.models import loading
         from reasoning_probe.models.heads import find_heads, verify_heads
@@ -133,7 +133,7 @@ class Replica:
         cap = config.memory
         if cap is None and device_of(loaded.model).type == "cpu":
             cap = int(SHARE * Memory("cpu").free() / max(1, neighbours))
-        self.engine = Engine(
+        self.engine = LocalEngine(
             loaded.model,
             loaded.tokenizer,
             config.head_map,
@@ -185,7 +185,7 @@ class Replica:
             error = str(raised)
         return result, vars(engine.timing)[analysis.timing] - before, error
 
-    def _engine(self) -> Engine:
+    def _engine(self) -> LocalEngine:
         assert self.engine is not None  # the driver sends no chunk before load has returned
         return self.engine
 

@@ -33,7 +33,7 @@ TOGETHER = 32
 
 
 @dataclass
-class Engine:
+class LocalEngine:
     """Answers requests on one model.
 
     ``references`` holds, by dataset, the prompts that ``mean`` averages over and ``resample`` draws its donors from;

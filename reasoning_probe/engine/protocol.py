@@ -13,7 +13,7 @@ from reasoning_probe.models.targets import Target
 from reasoning_probe.results.answer import Answer
 
 if TYPE_CHECKING:
-    from reasoning_probe.engine.engine import Engine as LocalEngine
+    from reasoning_probe.engine.engine import LocalEngine
     from reasoning_probe.engine.plain_path import Counts
 
 Result = TypeVar("Result")

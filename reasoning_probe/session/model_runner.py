@@ -139,7 +139,7 @@ class ModelRunner:
         return head_map
 
     def _on_this_machine(self, loaded: LoadedModel, head_map: HeadMap) -> Engine:
-        from reasoning_probe.engine.engine import Engine as LocalEngine
+        from reasoning_probe.engine.engine import LocalEngine
 
         return LocalEngine(
             loaded.model,

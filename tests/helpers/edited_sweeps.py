@@ -11,7 +11,8 @@ import pytest
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, parse_targets
@@ -52,7 +53,7 @@ def check(model: Any, targets: str, tokenizer: Any = None, items: list[rp.Item] 
     return outcomes
 
 
-def run_in_order(engine: Engine, plan: list[SweepRequest]) -> list[rp.Outcome]:
+def run_in_order(engine: LocalEngine, plan: list[SweepRequest]) -> list[rp.Outcome]:
     """Run *plan* and sort the outcomes, which the engine yields as they finish, into its order."""
     place = {work.query.item_id: index for index, work in enumerate(plan)}
     return sorted(chain(*engine.run(plan)), key=lambda outcome: place[outcome.item])

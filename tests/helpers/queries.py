@@ -11,7 +11,8 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.engine.cache import cached_engine, key
 from reasoning_probe.engine.cache.store import FILE, OutcomeCache
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models import weights
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
@@ -42,12 +43,12 @@ class Scenario:
         """Return the outcomes, how many of them were computed, and the notes of the cache."""
         head_map = find_heads(self.model)
         references = self.references or [query.prompt for query in self.queries()]
-        engine = Engine(self.model, self.tokenizer, head_map, {"colours": references})
+        engine = LocalEngine(self.model, self.tokenizer, head_map, {"colours": references})
         computed = 0
 
         def counted(plan: Any) -> Any:
             nonlocal computed
-            for batch in Engine.run(engine, plan):
+            for batch in LocalEngine.run(engine, plan):
                 computed += len(batch)
                 yield batch
 

@@ -12,7 +12,7 @@ from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.cache.key import model_context
-from reasoning_probe.engine.engine import SweepRequest
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models import weights
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head

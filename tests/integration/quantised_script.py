@@ -16,7 +16,7 @@ import torch
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.engine.cache.key import model_context
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.errors import ModelError
 from reasoning_probe.models.heads import find_heads, verify_heads
@@ -76,7 +76,7 @@ def main(folder: Path) -> None:
     verify_heads(model, head_map)
     assert model_context(model, loaded.tokenizer, mark) is not None
 
-    engine = Engine(model, loaded.tokenizer, head_map)
+    engine = LocalEngine(model, loaded.tokenizer, head_map)
     assert engine.path is not engine.plain, engine.why
     ours = sweep(model, loaded.tokenizer, ITEMS, max_new_tokens=6, ablation="zero,mean")
     theirs = sweep(plain_weights(model, original), tokenizer, ITEMS, max_new_tokens=6, ablation="zero,mean")

@@ -20,7 +20,7 @@ import transformers
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.engine.cache.key import model_context
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.device_map import DeviceMap, parse_device_map
 from reasoning_probe.models.errors import ModelError
@@ -108,7 +108,7 @@ def test_the_fast_path_takes_an_offloaded_model(offload: Callable[[Any, Path], A
     model, tokenizer = small("llama")
     paths = []
     for each in (model, offload(copy.deepcopy(model), tmp_path)):
-        engine = Engine(each, tokenizer, find_heads(each))
+        engine = LocalEngine(each, tokenizer, find_heads(each))
         assert engine.path is not engine.plain
         paths.append((engine.path_name, engine.why))
     assert paths[0] == paths[1]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.models.errors import ModelError
 from reasoning_probe.pytest_plugin import xdist
 from reasoning_probe.pytest_plugin.xdist import XdistWorker, collect_parts, device_of, stripe
@@ -151,15 +151,15 @@ def working(folder: Path, planted_folder: Path) -> tuple[XdistWorker, list[Case]
 def test_an_interrupted_sweep_hands_over_what_it_found(
     tmp_path: Path, planted_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Engine.run
+    run = LocalEngine.run
 
-    def interrupted(self: Engine, requests: Any) -> Iterator[Any]:
+    def interrupted(self: LocalEngine, requests: Any) -> Iterator[Any]:
         for number, request in enumerate(requests):
             if number == 2:
                 raise KeyboardInterrupt
             yield from run(self, [request])
 
-    monkeypatch.setattr(Engine, "run", interrupted)
+    monkeypatch.setattr(LocalEngine, "run", interrupted)
     worker, cases = working(tmp_path, planted_folder)
     with pytest.raises(KeyboardInterrupt):
         worker.outcome(cases[0], lambda: None)

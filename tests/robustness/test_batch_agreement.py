@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks.accuracy import batch_responses
 from reasoning_probe.data import datasets
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.engine.tokenization import TokenCodec
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
@@ -37,7 +38,7 @@ def test_answers_are_those_of_a_session(
     assert len(rows) == len(ROWS) == len(datasets.read("gsm8k", path).items)
 
     loaded = loading.load_model(loading.resolve_model("tiny-reasoner"))
-    engine = Engine(loaded.model, loaded.tokenizer, find_heads(loaded.model))
+    engine = LocalEngine(loaded.model, loaded.tokenizer, find_heads(loaded.model))
     queries = batch_responses.queries(path, shots, 12, loaded.tokenizer)
     assert len({len(TokenCodec(loaded.model, loaded.tokenizer).ids(query.prompt)) for query in queries}) > 1
     answers = [answer for batch in engine.run([SweepRequest(query) for query in queries]) for answer in batch]

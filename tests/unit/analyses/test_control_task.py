@@ -6,7 +6,7 @@ import pytest
 
 from reasoning_probe.analyses.control_task import MOST_TOKENS, control_task, neutral_sentences
 from reasoning_probe.engine import plain_path
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast.path import FastPath
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
@@ -23,7 +23,7 @@ def test_the_control_task_is_that_of_the_edited_model(path: str) -> None:
     head_map = find_heads(model)
     site = head_map.attention_layers[0]
     targets = parse_targets(f"L{site.layer}H1", head_map)
-    engine = Engine(model, tokenizer, head_map)
+    engine = LocalEngine(model, tokenizer, head_map)
     assert isinstance(engine.path, FastPath)
     if path == "plain":
         engine._path = engine.plain
@@ -44,7 +44,7 @@ def test_the_control_task_is_that_of_the_edited_model(path: str) -> None:
 
 def test_nothing_off_is_no_control_task() -> None:
     model = build("gpt2")
-    assert control_task(Engine(model, Letters(), find_heads(model)), []) is None
+    assert control_task(LocalEngine(model, Letters(), find_heads(model)), []) is None
 
 
 def test_old_runs_without_a_control_task_say_nothing() -> None:
@@ -54,7 +54,7 @@ def test_old_runs_without_a_control_task_say_nothing() -> None:
 def test_nothing_is_settled_alone_for_a_log_probability(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = build("gpt2"), Letters()
     head_map = find_heads(model)
-    engine = Engine(model, tokenizer, head_map)
+    engine = LocalEngine(model, tokenizer, head_map)
     assert isinstance(engine.path, FastPath)
     monkeypatch.setattr(plain_path, "NOISE_MARGIN", 1e9)  # every row is too close to call
     targets_alone: list[str] = []

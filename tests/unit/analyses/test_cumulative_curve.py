@@ -18,7 +18,7 @@ from reasoning_probe.analyses.cumulative_curve import (
     rank_heads,
     steps,
 )
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target
 from reasoning_probe.report.sentences import curve_sentences
@@ -139,9 +139,9 @@ def test_a_repeated_run_computes_no_curve_again(project: Project, monkeypatch: p
     assert engine["rows"] == HELD_OUT * len(ALL)  # the sweep's alone
     assert first["timing"]["curve_s"] > 0
     request_counts: list[int] = []
-    run = Engine.run
+    run = LocalEngine.run
     monkeypatch.setattr(
-        Engine, "run", lambda self, requests: request_counts.append(len(requests)) or run(self, requests)
+        LocalEngine, "run", lambda self, requests: request_counts.append(len(requests)) or run(self, requests)
     )
     project.run(*options)
     again = project.summary()

@@ -14,7 +14,7 @@ from reasoning_probe.analyses.attribution import estimates
 from reasoning_probe.analyses.screening import evenly_spaced, screen, select_heads
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import EncodedQuery, TokenCodec
 from reasoning_probe.models.ablation import ZERO, Replacement
 from reasoning_probe.models.head_map import AttentionLayer, HeadError
@@ -111,7 +111,7 @@ def test_a_model_that_takes_no_gradients_is_told_in_one_line() -> None:
 def test_the_planted_heads_rank_first(ablation: str, seed: int) -> None:
     model, tokenizer = circuit(seed=seed)
     queries = [query("arithmetic", item, Generation(4)) for item in sums(40)]
-    engine = Engine(model, tokenizer, find_heads(model), {"arithmetic": [each.prompt for each in queries]})
+    engine = LocalEngine(model, tokenizer, find_heads(model), {"arithmetic": [each.prompt for each in queries]})
     (chosen,) = screen(engine, queries, [ablation], 3, 0)
     assert set(chosen.ranked) == {*COPIERS, DECIDER}
     assert (chosen.items, len(chosen.scores)) == (40, len(ALL))

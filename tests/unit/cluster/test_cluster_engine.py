@@ -20,7 +20,8 @@ from reasoning_probe.cluster.actor_pool import ClusterError, Event, PooledActor
 from reasoning_probe.cluster.chunk_queue import GIVEN_UP_AFTER, ChunkQueue
 from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.cluster.replica import Replica, ReplicaConfig, context_mismatch, name_on_nodes
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models import weights
 from reasoning_probe.models.head_map import HeadError
 from reasoning_probe.models.heads import find_heads
@@ -34,7 +35,7 @@ from tests.helpers.ray_plan import HEAD_MAP, MODEL, REFERENCES, TOKENIZER, WORDS
 @pytest.fixture(scope="module")
 def expected() -> list[Outcome]:
     """Return the outcomes of one engine in this process."""
-    engine = Engine(MODEL, TOKENIZER, HEAD_MAP, REFERENCES)
+    engine = LocalEngine(MODEL, TOKENIZER, HEAD_MAP, REFERENCES)
     return [outcome for batch in engine.run(plan()) for outcome in batch]
 
 
@@ -137,9 +138,9 @@ class _Raising:
     """An engine method that raises at one item."""
 
     def __init__(self, word: str) -> None:
-        self.word, self.make_jobs = word, Engine._jobs
+        self.word, self.make_jobs = word, LocalEngine._jobs
 
-    def __call__(self, engine: Engine, request: SweepRequest, encoded: Any) -> Any:
+    def __call__(self, engine: LocalEngine, request: SweepRequest, encoded: Any) -> Any:
         if request.query.item_id == self.word:
             raise RuntimeError("the model raised")
         return self.make_jobs(engine, request, encoded)
@@ -150,7 +151,7 @@ def test_an_item_at_which_the_model_raises_is_left_out_and_told(
     monkeypatch: pytest.MonkeyPatch, expected: list[Outcome], rows: int
 ) -> None:
     raising = _Raising("snow")
-    monkeypatch.setattr(Engine, "_jobs", lambda engine, request, encoded: raising(engine, request, encoded))
+    monkeypatch.setattr(LocalEngine, "_jobs", lambda engine, request, encoded: raising(engine, request, encoded))
     shared = cluster(monkeypatch, chunk_rows=rows)
     outcomes: list[Outcome] = []
     message = r"RuntimeError: the model raised \(item snow of colours, on the node here"
@@ -191,7 +192,7 @@ def test_a_caller_that_goes_away_spoils_nothing_for_the_next(
 @pytest.mark.parametrize("chance", [0.0, 0.2])
 def test_the_control_task_is_that_of_one_engine(monkeypatch: pytest.MonkeyPatch, chance: float) -> None:
     variants = [(target, name) for name in ("zero", "mean") for target in every_head(HEAD_MAP)]
-    alone = control_task(Engine(MODEL, TOKENIZER, HEAD_MAP, REFERENCES), variants)
+    alone = control_task(LocalEngine(MODEL, TOKENIZER, HEAD_MAP, REFERENCES), variants)
     shared = control_task(cluster(monkeypatch, chance=chance, seed=3), variants)
     assert alone is not None
     assert shared is not None
@@ -204,7 +205,7 @@ def test_the_control_task_is_that_of_one_engine(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize("chance", [0.0, 0.4])
 def test_the_screening_is_that_of_one_engine(monkeypatch: pytest.MonkeyPatch, chance: float) -> None:
     queries = [request.query for request in plan()]
-    alone = screen(Engine(MODEL, TOKENIZER, HEAD_MAP, REFERENCES), queries, ("zero", "mean"), 2, 0)
+    alone = screen(LocalEngine(MODEL, TOKENIZER, HEAD_MAP, REFERENCES), queries, ("zero", "mean"), 2, 0)
     shared = screen(cluster(monkeypatch, chance=chance, seed=1), queries, ("zero", "mean"), 2, 0)
     assert [(heads.ranked, heads.sampled) for heads in shared] == [(heads.ranked, heads.sampled) for heads in alone]
     for ours, theirs in zip(shared, alone, strict=True):

@@ -17,13 +17,14 @@ from torch import nn
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast import path as fast
 from reasoning_probe.engine.fast import verification
 from reasoning_probe.engine.fast.forward import wrapped
 from reasoning_probe.engine.fast.packed_linear import PackedLinears, available
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain_path import PlainPath
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.heads import find_heads
@@ -202,7 +203,7 @@ def test_packed_weights_multiply_like_the_weights(family: str) -> None:
 def test_half_precision_gives_the_one_row_answers() -> None:
     model = build("llama").to(torch.bfloat16)
     head_map = find_heads(model)
-    engine = Engine(model, Letters(), head_map)
+    engine = LocalEngine(model, Letters(), head_map)
     targets = every_head(head_map)
     requests = [SweepRequest(query("items", item, Generation(12, ())), zeroed(targets)) for item in ITEMS]
     for request in requests:
@@ -266,7 +267,7 @@ def test_a_sweep_leaves_the_model_as_it_was() -> None:
 
 def test_a_model_that_raises_in_the_middle_is_left_without_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("llama")
-    engine = Engine(model, Letters(), find_heads(model))
+    engine = LocalEngine(model, Letters(), find_heads(model))
     assert engine.path is not engine.plain
     monkeypatch.setattr(verification.RowChunk, "_compare", lambda *args: 1 / 0)
     request = SweepRequest(query("items", ITEMS[0], Generation(10, ())), zeroed(every_head(engine.head_map)))

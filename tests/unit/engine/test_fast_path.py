@@ -12,10 +12,11 @@ import torch
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast import decoding, path
 from reasoning_probe.engine.fast.pooled_verification import PooledVerifier
 from reasoning_probe.engine.plain_path import PlainPath, batch_noise
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, every_head
@@ -28,8 +29,8 @@ def test_a_byte_of_memory_is_enough() -> None:
     model = build("gpt_neox")
     head_map = find_heads(model)
     plan = [SweepRequest(query("items", item, Generation(10, ())), zeroed(every_head(head_map))) for item in ITEMS]
-    tight = Engine(model, Letters(), head_map, memory_cap=1)
-    wide = Engine(model, Letters(), head_map)
+    tight = LocalEngine(model, Letters(), head_map, memory_cap=1)
+    wide = LocalEngine(model, Letters(), head_map)
     pairs = zip(run_in_order(tight, plan), run_in_order(wide, plan), strict=True)
     for one, other in pairs:
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
@@ -54,7 +55,7 @@ def test_memory_that_runs_out_at_a_random_moment_changes_no_outcome(seed: int, m
         return run(self, ids, kv_cache, plan, **positions)
 
     head_map = find_heads(model)
-    engine = Engine(model, Letters(), head_map)
+    engine = LocalEngine(model, Letters(), head_map)
     assert isinstance(engine.path, path.FastPath)
     monkeypatch.setattr(path.ForwardDriver, "run", fails_at_random)
     plan = [SweepRequest(query("items", item, Generation(10, ())), zeroed(every_head(head_map))) for item in ITEMS]
@@ -85,7 +86,7 @@ def test_near_ties_are_settled_by_the_one_row_path(pairs: int, monkeypatch: pyte
         return resolve(plain, job, target, tokens, near_tie)
 
     monkeypatch.setattr(PlainPath, "resolve_near_tie", recording)
-    engine = Engine(model, Letters(), head_map)
+    engine = LocalEngine(model, Letters(), head_map)
     assert isinstance(engine.path, path.FastPath)
     near_ties.clear()  # drop those of the self-check
     request = SweepRequest(query("items", ITEMS[0], Generation(10, ())), zeroed(every_head(head_map)))
@@ -103,7 +104,7 @@ def test_noise_is_what_a_canary_shows_and_a_step_of_its_numbers_at_least() -> No
     assert batch_noise(baseline, [-2.25], first=1) == 0.25
     model = build("llama")
     for dtype, epsilon in ((torch.float32, 2.0**-23), (torch.bfloat16, 2.0**-7)):
-        engine = Engine(model.to(dtype), Letters(), find_heads(model))
+        engine = LocalEngine(model.to(dtype), Letters(), find_heads(model))
         encoded = engine.codec.encode(query("items", ITEMS[0], Generation(3, ())))
         assert engine.plain.baseline(encoded, ()).epsilon == epsilon
 
@@ -111,7 +112,7 @@ def test_noise_is_what_a_canary_shows_and_a_step_of_its_numbers_at_least() -> No
 def test_settling_runs_the_one_row_path_up_to_the_near_tie_and_on_only_where_it_differs() -> None:
     model = build("llama")
     head_map = find_heads(model)
-    engine = Engine(model, Letters(), head_map)
+    engine = LocalEngine(model, Letters(), head_map)
     encoded = engine.codec.encode(query("items", ITEMS[0], Generation(10, ())))
     target = every_head(head_map)[3]
     job = AblationJob(encoded, (), engine.plain.baseline(encoded, ()), (target,), {})
@@ -134,7 +135,7 @@ def test_queries_that_share_passes_answer_as_alone(monkeypatch: pytest.MonkeyPat
     head_map = find_heads(model)
     items = [rp.Item(question="x" * n + "?", answer="12" if n % 2 else "8", id=f"n{n}") for n in (1, 9, 4, 17, 2)]
     plan = [SweepRequest(query("items", item, Generation(9, ())), zeroed(every_head(head_map))) for item in items]
-    engine = Engine(model, Letters(), head_map)
+    engine = LocalEngine(model, Letters(), head_map)
     passes = []
     monkeypatch.setattr(
         PooledVerifier,
@@ -143,7 +144,7 @@ def test_queries_that_share_passes_answer_as_alone(monkeypatch: pytest.MonkeyPat
     )
     together = run_in_order(engine, plan)
     assert max(passes) > 1
-    alone = [outcome for request in plan for outcome in chain(*Engine(model, Letters(), head_map).run([request]))]
+    alone = [outcome for request in plan for outcome in chain(*LocalEngine(model, Letters(), head_map).run([request]))]
     for one, other in zip(together, alone, strict=True):
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
         assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-4)

@@ -16,7 +16,7 @@ import reasoning_probe as rp
 from reasoning_probe.analyses.attribution import estimates
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import TokenCodec
 from reasoning_probe.models.ablation import mean_output
 from reasoning_probe.models.heads import find_heads
@@ -172,12 +172,12 @@ def test_transformers_gives_no_advice_on_padding_that_is_none(advice: list[str])
     letters = Letters()
     ids = letters(prompt_query.prompt)["input_ids"]
     model.config.pad_token_id = ids[0]  # a prompt that begins with the padding token
-    model(input_ids=Engine(model, letters, find_heads(model)).prompt_ids(prompt_query.prompt))
+    model(input_ids=LocalEngine(model, letters, find_heads(model)).prompt_ids(prompt_query.prompt))
     assert "attention_mask" in " ".join(advice), "transformers no longer warns: nothing was tested"
     transformers_logging.get_logger("transformers").warning_once.cache_clear()  # type: ignore[attr-defined]
     advice.clear()
     rp.sweep(model, letters, [item], "L0H1,L2", "zero,mean", max_new_tokens=4)
-    engine = Engine(model, letters, find_heads(model))
+    engine = LocalEngine(model, letters, find_heads(model))
     encoded = engine.codec.encode(prompt_query)
     engine.plain.baseline(encoded, prompt_query.generation.stop)
     engine.plain.logprobs(encoded, every_head(engine.head_map)[:2], {})

@@ -17,7 +17,7 @@ from transformers.models.llama import modeling_llama
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast import path
 from reasoning_probe.engine.plain_path import PlainPath
 from reasoning_probe.models.head_map import HeadError
@@ -88,7 +88,7 @@ def test_the_fast_path_takes_mlps(pools: bool, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(path, "CPU_BYTES", 0)
     for family in ("llama", "gpt2", "bloom"):
         model = build(family)
-        engine = Engine(model, Letters(), find_heads(model))
+        engine = LocalEngine(model, Letters(), find_heads(model))
         assert isinstance(engine.path, path.FastPath), engine.why
         for outcome in rp.sweep(model, Letters(), ITEMS, "L0MLP,L1MLP,L2MLP,L0H1", max_new_tokens=7, stop=()):
             twin = copy.deepcopy(model)
@@ -124,10 +124,10 @@ def test_the_mean_of_an_mlp_equals_a_constant_moved_into_its_bias() -> None:
 def test_both_paths_put_the_same_in_an_mlps_place(ablation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("llama")
     quick = rp.sweep(model, Letters(), ITEMS, "L0MLP,L2MLP,L1MLP+L1H0", ablation, 8, stop=())
-    monkeypatch.setattr(Engine, "path", property(lambda engine: engine.plain))
+    monkeypatch.setattr(LocalEngine, "path", property(lambda engine: engine.plain))
     slow = rp.sweep(model, Letters(), ITEMS, "L0MLP,L2MLP,L1MLP+L1H0", ablation, 8, stop=())
     zero = rp.sweep(model, Letters(), ITEMS, "L0MLP,L2MLP,L1MLP+L1H0", "zero", 8, stop=())
-    assert isinstance(Engine(model, Letters(), find_heads(model)).path, PlainPath)
+    assert isinstance(LocalEngine(model, Letters(), find_heads(model)).path, PlainPath)
     for one, other, third in zip(quick, slow, zero, strict=True):
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
         assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-3)

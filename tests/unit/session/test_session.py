@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.models.head_map import HeadError, HeadMap
 from reasoning_probe.session.plan import Case
 from reasoning_probe.session.session import ProbeSession
@@ -53,15 +53,15 @@ def test_a_case_outside_of_the_plan_is_answered_too(session: ProbeSession) -> No
 def test_an_item_at_which_the_model_raises_costs_no_other(
     session: ProbeSession, monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
-    run = Engine.run
+    run = LocalEngine.run
 
-    def raising(self: Engine, plan: Any) -> Iterator[Any]:
+    def raising(self: LocalEngine, plan: Any) -> Iterator[Any]:
         for work in plan:
             if work.query.item_id == "sky":
                 raise RuntimeError("the sky is too wide")
             yield from run(self, [work])
 
-    monkeypatch.setattr(Engine, "run", raising)
+    monkeypatch.setattr(LocalEngine, "run", raising)
     every = cases(session)
     session.select(every.values())
     for _ in range(2):
