@@ -1,4 +1,7 @@
-"""The command line ``reasoning-probe``: commands on finished runs, which need no model, and on the outcome store."""
+"""The command line ``reasoning-probe``: commands on finished runs, which need no model, and on the outcome store.
+
+The options of ``pytest`` are in ``pytest_plugin/options.py``.
+"""
 
 from __future__ import annotations
 

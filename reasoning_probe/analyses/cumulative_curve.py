@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
 
 FEWEST = 8
-"""A dataset with fewer items gets no curve: it would be all interval."""
+"""The fewest items of a dataset that gets a curve: with fewer, its intervals would span everything."""
 
 HELD_OUT = 20
-"""From so many items on, some choose the order and others are measured: heads that were chosen by the same items that
-measure them look stronger than they are."""
+"""The number of items from which on some items choose the order and others measure it: heads that are measured on the
+items that chose them look stronger than they are."""
 
 MOST_ITEMS = 200
-"""Items measured at most: their interval is 7 points either way at its widest."""
+"""The most items that are measured: their interval is 7 points either way at its widest."""
 
 ROW_SHARE = 0.25
-"""Of the sweep's rows, that the curve may take where this leaves it :data:`HELD_OUT` items or more."""
+"""The share of the sweep's rows that the curve may take, as long as this leaves it :data:`HELD_OUT` items."""
 
 OutcomesByKey = Mapping[Key, Outcome]
 """Outcomes by dataset, item, target and ablation."""

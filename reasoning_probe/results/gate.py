@@ -1,8 +1,8 @@
 """The gate decides whether a run's answers are good enough to let a build pass; it does not depend on pytest.
 
 A check holds the baseline answers of one dataset to one limit: its accuracy (``min-accuracy``), or how far it may fall
-against a reference over the same items (``max-drop``). A check of which only a part was
-asked neither passes nor fails: ``passed`` is ``None``, and ``line`` says why.
+against a reference over the same items (``max-drop``). A check of which only some items were asked neither passes nor
+fails: ``passed`` is ``None``, and ``line`` says why.
 """
 
 from __future__ import annotations

@@ -38,11 +38,11 @@ class Run:
     outcomes: list[Outcome]
 
     def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
-        """Return a row an outcome, or with ``"targets"`` a row a target. ``ImportError`` where pandas is missing."""
+        """Return a table with one row per outcome, or per target for ``"targets"``. ``ImportError`` without pandas."""
         return frame(table, self.rows(table))
 
     def rows(self, table: Table = "outcomes") -> list[dict[str, Any]]:
-        """Return the same in plain values."""
+        """Return the rows of that table in plain values."""
         if table not in TABLES:
             raise ValueError(f"unknown table {table!r}: use {' or '.join(TABLES)}")
         return rows(table, self.outcomes, self.summary["targets"])

@@ -1,8 +1,8 @@
 """The JSON Schemas of the run's files, and a validator of the few keywords that they use.
 
 It checks a hundred thousand outcomes in about a second and describes the first mismatch in one line that names the
-place, whatever characters a key holds. The tests compare it with the package ``jsonschema``, than which it is stricter
-in one respect: an integer must be written as one, ``8`` and not ``8.0``.
+place, whatever characters a key holds. The tests compare it with the package ``jsonschema``. It is stricter in one
+respect: an integer must be written as one, ``8`` and not ``8.0``.
 """
 
 from __future__ import annotations

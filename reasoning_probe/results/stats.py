@@ -32,8 +32,8 @@ _RARE = 100
 """A target whose sum fewer of the first sign vectors reach is tested with more."""
 _DRAWS, _DRAWS_A_TARGET = 50_000, 250
 """So many in all, at least, and for each target: the smallest p-value must survive Holm's first step over all."""
-_LUCK = 1.644853626951473
-"""Standard deviations that the count of sign vectors is raised by: 95 % of all draws of them would count as many."""
+_ONE_SIDED_95 = 1.644853626951473
+"""The 95 % quantile of the normal distribution: the count of sign vectors is raised by so many standard errors."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def _sign_flip(change: Floats, known: NDArray[np.bool_], seed: int, family: int 
 
     With sampled signs p is ``(r + 1) / (draws + 1)`` where ``r`` vectors reach the observed sum, which holds its level
     on average over all draws (Phipson and Smyth 2010). But the targets share the vectors, so that the luck of one
-    draw does not average out over them: ``r + 1`` is raised by its own standard error, :data:`_LUCK` times, and the
+    draw does not average out over them: ``r + 1`` is raised by its own standard error, :data:`_ONE_SIDED_95` times, and the
     level holds for nearly every draw. Two stages hold it, too, since a p-value of the first is kept only where it is
     large: what is small in the second is small in the larger test of which both are a part.
     """
@@ -300,7 +300,7 @@ def _sampled_p(reached: Floats, draws: int) -> Floats:
     import numpy as np
 
     count = reached + 1
-    return np.asarray(np.minimum(1.0, (count + _LUCK * np.sqrt(count)) / (draws + 1)))
+    return np.asarray(np.minimum(1.0, (count + _ONE_SIDED_95 * np.sqrt(count)) / (draws + 1)))
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ ERROR_CATEGORIES = (
 
 The colours are Okabe and Ito's palette, which colour-blind readers can tell apart. The rules that read the stated
 chain of calculations come before those that look at the answer alone. Kinds without a rule here belong to answers that
-are no number: :mod:`~reasoning_probe.scoring.no_answer` and :mod:`~reasoning_probe.scoring.judge` assign them.
+are no number: ``no_answer.py``, ``judge.py`` and ``choice.py`` assign them.
 """
 
 CATEGORIES = tuple(category.name for category in ERROR_CATEGORIES)

@@ -1,6 +1,7 @@
 """Extraction of the answer from a response, and its comparison with the expected answer.
 
-The expected answer plays no part in the extraction, and neither does the prompt: only the generated text is read.
+The expected answer plays no part in the extraction, and neither does the prompt: only the generated text is read. By
+the item's kind the strategies of ``extraction/`` for numbers, labels, options or free text are tried.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from reasoning_probe.utils.text import one_line
 
 
 class ArgumentError(ValueError):
-    """An argument that makes no sense; the message is one line that names the mend."""
+    """An argument that makes no sense; the message is one line that says what to write instead."""
 
 
 def _quoted(value: object) -> str:

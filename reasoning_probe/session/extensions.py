@@ -48,15 +48,15 @@ class Extensions:
         *listed* says that the prompt lists the choices. Raises :class:`ExtensionError`.
         """
         item = answer.query.item
-        of_hook = None if answer.choices else self.judge(item, answer.response, answer.truncated)
-        if of_hook is None:
+        by_user = None if answer.choices else self.judge(item, answer.response, answer.truncated)
+        if by_user is None:
             judgement = judge_answer(answer, listed=listed)
         else:
-            judgement = _checked(of_hook, "pytest_reasoning_probe_judge")
+            judgement = _checked(by_user, "pytest_reasoning_probe_judge")
         if not judgement.correct:
-            of_hook = self.mistake(item, answer.response, judgement)
-            if of_hook is not None:
-                judgement = _checked(of_hook, "pytest_reasoning_probe_mistake")
+            renamed = self.mistake(item, answer.response, judgement)
+            if renamed is not None:
+                judgement = _checked(renamed, "pytest_reasoning_probe_mistake")
         return judgement
 
 

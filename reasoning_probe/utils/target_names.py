@@ -23,7 +23,7 @@ BASELINE = "baseline"
 """The target that switches nothing off."""
 
 PartKind = Literal["", "H", "KV", "MLP"]
-"""What of a layer a name names: all heads, one head, the heads of a key/value head, or the MLP."""
+"""The kinds of parts: all heads of a layer, one head, the heads that share a key/value head, the MLP."""
 
 _PART = re.compile(r"L(\d{1,5})(?:(H|KV)(\d{1,5})|(MLP))?", re.ASCII)
 _RANGE = re.compile(r"L(\d{1,5})-L(\d{1,5})", re.ASCII)

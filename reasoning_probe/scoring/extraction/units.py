@@ -57,7 +57,7 @@ def asked_unit(question: str) -> str | None:
 
 
 def convert_unit(value: Fraction, after: str, wanted: str | None, written: str = "") -> Fraction:
-    """Return *value*, which is *written* so and stands before the text *after*, in the unit *wanted*.
+    """Return *value* in the unit *wanted*; its own unit is read from *written*, its text, and *after*, the text behind it.
 
     It is unchanged where the two units measure different things.
 
