@@ -259,9 +259,9 @@ def _sign_flip(change: Floats, known: NDArray[np.bool_], seed: int, family: int 
 
     With sampled signs p is ``(r + 1) / (draws + 1)`` where ``r`` vectors reach the observed sum, which holds its level
     on average over all draws (Phipson and Smyth 2010). But the targets share the vectors, so that the luck of one
-    draw does not average out over them: ``r + 1`` is raised by its own standard error, :data:`_ONE_SIDED_95` times, and the
-    level holds for nearly every draw. Two stages hold it, too, since a p-value of the first is kept only where it is
-    large: what is small in the second is small in the larger test of which both are a part.
+    draw does not average out over them: ``r + 1`` is raised by its own standard error, :data:`_ONE_SIDED_95` times, and
+    the level holds for nearly every draw. Two stages hold it, too, since a p-value of the first is kept only where it
+    is large: what is small in the second is small in the larger test of which both are a part.
     """
     import numpy as np
 

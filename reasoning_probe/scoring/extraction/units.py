@@ -57,7 +57,7 @@ def asked_unit(question: str) -> str | None:
 
 
 def convert_unit(value: Fraction, after: str, wanted: str | None, written: str = "") -> Fraction:
-    """Return *value* in the unit *wanted*; its own unit is read from *written*, its text, and *after*, the text behind it.
+    """Return *value* in the unit *wanted*; its unit is read from *written*, its text, and *after*, the text behind it.
 
     It is unchanged where the two units measure different things.
 
