@@ -104,7 +104,7 @@ class Comparison:
         plain = self.engine.plain
         for index in self.rng.sample(range(len(job.targets)), min(self.naive_per_item, len(job.targets))):
             started = time.perf_counter()
-            tokens = plain.alone(job, job.targets[index])
+            tokens = plain.generate_alone(job, job.targets[index])
             self.naive.add(time.perf_counter() - started)
             self.differing += tokens != replies[index].tokens
         started = time.perf_counter()
