@@ -1,4 +1,4 @@
-"""The questions that benchmarks ask, and what the engine is given for them."""
+"""Queries and ablation jobs that several benchmarks share."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query, query
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.targets import Target
 
 
 def queries(items: int, new_tokens: int) -> list[Query]:
-    """Return *items* of the built-in questions, evenly spread over the datasets."""
+    """Return *items* queries, spread evenly over the built-in datasets."""
     every = [(name, item) for name in datasets.BUILTIN for item in datasets.builtin(name).items]
-    return [query(*every[at * len(every) // items], Generation(new_tokens)) for at in range(items)]
+    return [query(*every[index * len(every) // items], Generation(new_tokens)) for index in range(items)]
 
 
-def jobs_of(engine: Engine, asked: Sequence[Query], targets: Sequence[Target]) -> list[AblationJob]:
-    """Return what the engine's ways answer: each query with its baseline's reply, *targets* off one at a time."""
-    found = []
-    for each in asked:
+def jobs_of(engine: LocalEngine, queries: Sequence[Query], targets: Sequence[Target]) -> list[AblationJob]:
+    """Return one job per query: its encoded prompt, its baseline's reply, and *targets* to ablate one at a time."""
+    jobs = []
+    for each in queries:
         encoded, stop = engine.codec.encode(each), each.generation.stop
-        found.append(AblationJob(encoded, stop, engine.plain.baseline(encoded, stop), tuple(targets), ZERO))
-    return found
+        jobs.append(AblationJob(encoded, stop, engine.plain.baseline(encoded, stop), tuple(targets), ZERO))
+    return jobs

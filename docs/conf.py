@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: ``sphinx-build -W -b html docs site``."""
+"""The settings of Sphinx for the documentation: ``sphinx-build -W -b html docs site``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a repository can add of its own, a hook each: a source, a scorer, an error category, a section of the page."""
+"""The hooks by which a repository adds its own source, scorer, error category, and section of the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROMAN = {1: "I", 4: "IV", 5: "V", 9: "IX", 10: "X", 40: "XL", 50: "L", 90: "XC",
 
 
 def roman(number: int) -> str:
-    """Return *number*, from 1 to 399, as the Romans wrote it."""
+    """Return *number*, from 1 to 399, as a Roman numeral."""
     text = ""
     for value, letters in sorted(ROMAN.items(), reverse=True):
         while number >= value:
@@ -22,7 +22,7 @@ def roman(number: int) -> str:
 
 
 def pytest_reasoning_probe_source(source: str) -> Iterable[rp.Item] | None:
-    """``roman:5`` are five questions about Roman numerals; every other source is left to others."""
+    """Return N questions about Roman numerals for the source ``roman:N``, and ``None`` for any other source."""
     scheme, _, count = source.partition(":")
     if scheme != "roman":
         return None
@@ -35,19 +35,20 @@ def pytest_reasoning_probe_source(source: str) -> Iterable[rp.Item] | None:
 
 
 def pytest_reasoning_probe_judge(item: rp.Item, response: str) -> rp.Judgement | None:
-    """Roman numerals are read as the first word of capital Roman letters; all else is judged as ever."""
+    """Judge Roman numerals by the first word of Roman letters in the response; leave other items to the default."""
     if not str(item.id).startswith("roman-"):
         return None
-    found = re.search(r"\b[IVXLC]+\b", response)
-    if found is None:
+    match = re.search(r"\b[IVXLC]+\b", response)
+    if match is None:
         return rp.Judgement(None, False, "incomplete", "no_numeral", "it holds no Roman numeral")
-    if found[0] == item.answer:
-        return rp.Judgement(found[0], True)
-    return rp.Judgement(found[0], False, "wrong_numeral", None, f"{found[0]} is not {item.answer}")
+    numeral = match[0]
+    if numeral == item.answer:
+        return rp.Judgement(numeral, True)
+    return rp.Judgement(numeral, False, "wrong_numeral", None, f"{numeral} is not {item.answer}")
 
 
 def pytest_reasoning_probe_mistake(item: rp.Item, judgement: rp.Judgement) -> rp.Judgement | None:
-    """A wrong number that is the right one written backwards is a category of its own."""
+    """Put a wrong number that is the right one written backwards into the category ``reversed``."""
     if item.kind == "number" and judgement.answer == item.answer[::-1]:
         reason = f"{judgement.answer} is {item.answer} written backwards"
         return dataclasses.replace(judgement, category="reversed", kind="digits", reason=reason)
@@ -55,7 +56,7 @@ def pytest_reasoning_probe_mistake(item: rp.Item, judgement: rp.Judgement) -> rp
 
 
 def pytest_reasoning_probe_section(run: rp.Run) -> rp.Section:
-    """How long the answers are, by dataset."""
+    """Return a section with the length of the answers, by dataset."""
     baselines = [outcome for outcome in run.outcomes if outcome.target == "baseline"]
     words = Counter[str]()
     for outcome in baselines:

@@ -1,4 +1,4 @@
-"""Probes of your own: from a hook's source, from a file of choices, from items in Python, with fixtures."""
+"""Probes of other data than the built-in: from a hook's source, from a file of choices, from items in Python."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ __all__ = [
     "sweep",
 ]
 
-_HOMES = {
-    "Judgement": "reasoning_probe.scoring.judge",
+_MODULES = {
+    "Judgement": "reasoning_probe.scoring.judgement",
     "Outcome": "reasoning_probe.results.outcome",
     "Prompting": "reasoning_probe.data.prompts.prompting",
     "Run": "reasoning_probe.results.run",
@@ -42,12 +42,13 @@ _HOMES = {
     "read_run": "reasoning_probe.results.run",
     "sweep": "reasoning_probe.session.api",
 }
+"""The module of each public name; the same as in the imports for type checkers above."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what a name needs when it is first used: pytest sessions without probes stay fast."""
-    if name not in _HOMES:
+    """Import the module of a public name when the name is first used, so that sessions without probes start fast."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,7 @@
-"""``reasoning-probe``: finished runs again, without their models; and the outcome store."""
+"""The command line ``reasoning-probe``: commands on finished runs, which need no model, and on the outcome store.
+
+The options of ``pytest`` are in ``pytest_plugin/options.py``.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,27 @@ from typing import TypeVar
 
 from reasoning_probe.engine.cache.store import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
 from reasoning_probe.results.export import TABLES, ExtraError, csv_file, parquet_file
-from reasoning_probe.results.gate import EVERY, MAX_DROP, GateRules, parse_limits, parse_share
+from reasoning_probe.results.gate_rules import EVERY, MAX_DROP, GateRules, parse_limits, parse_share
 from reasoning_probe.results.run import Run, RunError, check_folder, read_run, write_run, write_summary
 from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text
 
 T = TypeVar("T")
 
-_ABOUT = "Finished runs again, without their models; and the outcome store."
+_DESCRIPTION = "Finished runs again, without their models; and the outcome store."
 
 _FORMATS = {"csv": csv_file, "parquet": parquet_file}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status.
+    """Run the command line and return the exit status.
 
-    0, or 1 where the gate did not pass, or 2 where a run's files cannot be read or a page written.
+    It is 0, or 1 if the gate did not pass, or 2 if files cannot be read or written.
     """
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a dataset's name may not fit the terminal's encoding
     try:
-        return int(options.command(options) or 0)
+        return int(options.function(options) or 0)
     except (RunError, CacheError, ExtraError) as error:
         print(f"reasoning-probe: {error}", file=sys.stderr)
         return 2
@@ -41,24 +44,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="reasoning-probe", description=_ABOUT, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="reasoning-probe", description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, command: object, help: str, *folders: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False)
-        added.set_defaults(command=command)
+    def add(name: str, function: object, help: str, *folders: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False)
+        command.set_defaults(function=function)
         for folder in folders:
-            added.add_argument(
+            command.add_argument(
                 folder.lower(), type=Path, metavar=folder, help="folder with run.json and outcomes.jsonl"
             )
-        return added
+        return command
 
     show = add("show", _show, "print what a run found", "DIR")
     compare = add("compare", _compare, "compare a run with an earlier one of the same items", "A", "B")
     compare.add_argument("--common", action="store_true", help="compare the items that both runs asked")
-    for command, most in ((show, 10), (compare, 20)):
-        command.add_argument("--most", type=int, default=most, metavar="N", help=f"rows of a table (default: {most})")
+    for command, rows in ((show, 10), (compare, 20)):
+        command.add_argument("--most", type=int, default=rows, metavar="N", help=f"rows of a table (default: {rows})")
     report = add("report", _report, "write the page of a run again from its files", "DIR")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="the page (default: DIR/report.html)")
     report.add_argument("--figures", action="store_true", help="its figures as SVG and PNG files, too")
@@ -104,8 +107,8 @@ def _compare(options: argparse.Namespace) -> None:
     from reasoning_probe.results.compare import compare
 
     first, second = ((folder, read_run(folder)) for folder in (options.a, options.b))
-    found = compare(first, second, common=options.common)
-    show_comparison(found, first, second, console(), max(0, options.most))
+    comparison = compare(first, second, common=options.common)
+    show_comparison(comparison, first, second, console(), max(0, options.most))
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -136,15 +139,15 @@ def _merge(options: argparse.Namespace) -> None:
     write_run(output, run)
     atomic_write_text(output / "report.html", standalone_page(run))
     if shard := run.summary.get("shard"):
-        gone = missing(shard)
-        print(f"reasoning-probe: {pluralise(len(gone), 'shard')} missing: {join_names(gone, 12)}", file=sys.stderr)
+        absent = missing(shard)
+        print(f"reasoning-probe: {pluralise(len(absent), 'shard')} missing: {join_names(absent, 12)}", file=sys.stderr)
     print(output / "report.html")
 
 
 def _export(options: argparse.Namespace) -> None:
     file: Path = options.output or options.dir / f"{options.table}.{options.format}"
-    found = read_run(options.dir).rows(options.table)
-    atomic_write_bytes(file, _FORMATS[options.format](options.table, found))
+    rows = read_run(options.dir).rows(options.table)
+    atomic_write_bytes(file, _FORMATS[options.format](options.table, rows))
     print(file)
 
 
@@ -165,25 +168,25 @@ def _gate(options: argparse.Namespace) -> int:
             known = ", ".join(shorten(dataset, 40) for dataset in run.summary["datasets"])
             raise RunError(f"{options.dir} has no dataset {name[:40]!r}: it has {known}")
     reference = None if rules.reference is None else read_reference(rules.reference)
-    if reference is not None and (other := different_items(reference, run)):
-        raise RunError(f"{rules.reference} was made from other items: {other}; ask the same ones")
+    if reference is not None and (difference := different_items(reference, run)):
+        raise RunError(f"{rules.reference} was made from other items: {difference}; ask the same ones")
     gate = evaluate_gate(run, rules, reference)
     run = Run(run.summary | {"gate": gate}, run.outcomes)
-    write_summary(options.dir, run)  # show and report tell it from now on
-    for said, style in gate_lines(run):
-        console().print(said, style=STYLES.get(style))
+    write_summary(options.dir, run)  # for "show" and "report"
+    for line, style in gate_lines(run):
+        console().print(line, style=STYLES.get(style))
     return 0 if gate["passed"] else 1
 
 
 def _limits(text: str) -> dict[str, float]:
-    return _read(parse_limits, text)
+    return _parse(parse_limits, text)
 
 
 def _share(text: str) -> float:
-    return _read(parse_share, text)
+    return _parse(parse_share, text)
 
 
-def _read(parse: Callable[[str], T], text: str) -> T:
+def _parse(parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)
     except ValueError as error:
@@ -208,9 +211,9 @@ def _cache(options: argparse.Namespace) -> None:
     folder = find_folder(Path.cwd()) if options.folder is None else folder_in(options.folder)
     if options.prune is not None:
         print(f"removed {pluralise(prune(folder, unused_days=options.prune), 'outcome')}")
-    held = entries(folder)
-    print(f"{folder}: {pluralise(sum(entry.outcomes for entry in held), 'outcome')}, {size(folder) / 1e6:.1f} MB")
-    for entry in held:
+    models = entries(folder)
+    print(f"{folder}: {pluralise(sum(entry.outcomes for entry in models), 'outcome')}, {size(folder) / 1e6:.1f} MB")
+    for entry in models:
         facts = [str(entry.facts.get(name)) for name in ("name", "architecture", "weights", "dtype", "device")]
         used = datetime.fromtimestamp(entry.used).isoformat(" ", "minutes")
         print(f"{entry.outcomes:>9,}  {shorten(' '.join(facts), 90)}, used {used}")

@@ -14,16 +14,16 @@ pytest.register_assert_rewrite(
     *(f"tests.helpers.{name}" for name in ("ray_plan", "edited_sweeps", "html_pages", "solvers"))
 )
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: no test may depend on the hub
-for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # the runs of these tests are no news for the job that tests
+os.environ["HF_HUB_OFFLINE"] = "1"  # transformers reads it on import; no test may depend on the hub
+for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # sessions inside tests must not write to the CI job's summary
     os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")
 def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the planted model. Used once here, so that everything heavy is imported.
+    """The folder of the planted model, which runs once here so that every heavy module is imported.
 
-    ``pytester`` forgets the modules that a run in this process imported, and torch cannot be imported twice.
+    ``pytester`` drops the modules that an in-process run imported, and torch cannot be imported twice.
     """
     from reasoning_probe.pytest_plugin import html_report, marks, progress  # noqa: F401
     from reasoning_probe.report.html.findings import findings_html
@@ -48,13 +48,13 @@ def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """pytester, in whose sessions tests run in their order where pytest-randomly is installed."""
+    """The ``pytester`` fixture with pytest-randomly switched off in its sessions."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")
     return pytester
 
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, planted_folder: Path) -> Project:
-    """An empty project of a user."""
-    pytester.makeini("[pytest]")  # the root of its node ids
+    """A user's project without any probes."""
+    pytester.makeini("[pytest]")  # makes the folder the root of node ids
     return Project(pytester, planted_folder)

@@ -1,1 +1,1 @@
-"""How the bundled model is made: corpus, tokenizer, training, measurements. Not part of the wheel."""
+"""The bundled model's corpus, tokenizer, training and measurements, which are not part of the wheel."""

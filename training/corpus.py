@@ -1,9 +1,9 @@
-"""What the bundled model is trained on, and the questions that are kept from it.
+"""The questions that the bundled model is trained on, and the reserved ones that it is not.
 
-Reserved are the built-in items and, of each generated dataset, the first 400 items of seed 0: the first 200 are the
-test, the last 200 the validation. No reserved question is ever trained on. The operand pairs of reserved additions
-and subtractions are reserved in every phrasing. A multiplication table can only be memorised, so reserved products and
-quotients are reached from the same fact in another phrasing, from the commuted and from the inverse fact.
+The built-in items are reserved, and the first 400 items of seed 0 of each generated dataset: the first 200 are the test
+set, the last 200 the validation set. No reserved question is trained on. The operand pairs of reserved additions and
+subtractions are reserved in every phrasing. A multiplication table can only be memorised, so reserved products and
+quotients can be inferred from the same fact in another phrasing, from the commuted fact and from the inverse fact.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from reasoning_probe.data.items import Item
 TEST_ITEMS = 200
 VALIDATION_ITEMS = 200
 
-SHARES = {"+": 0.4, "-": 0.4, "*": 0.1, "/": 0.1}  # of the arithmetic examples that are drawn
-SAID = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
+SHARES = {"+": 0.4, "-": 0.4, "*": 0.1, "/": 0.1}
+"""The share of each operation among the arithmetic examples that are drawn."""
+
+SIGN_WORDS = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 PHRASINGS = (
     "What is {a} {sign} {b}?",
     "Calculate {a} {sign} {b}.",
     "{a} {sign} {b} = ?",
-    "What is {a} {said} {b}?",
-    "How much is {a} {said} {b}?",
+    "What is {a} {word} {b}?",
+    "How much is {a} {word} {b}?",
 )
 
 ONE_PREMISE = tuple(
@@ -46,10 +48,10 @@ ONE_PREMISE = tuple(
         ("All {As} are {Bs}.", "Are all {As} {Cs}?", "Unknown"),
     )
 )
-"""Arguments of one premise, which are learned first and teach the model to match words; logic itself has none."""
+"""Arguments of one premise, learned first to teach the model to match words; the logic dataset has none."""
 
 TRAINED_TEMPLATES = ("wallet", "boxes", "gift", "twice", "shelves", "fewer", "bus", "savings")
-"""The word problems that are trained on; those of the other templates are all new to the model."""
+"""The templates of the word problems in the corpus; problems of the other templates are new to the model."""
 
 ONE_STEP = (
     ("{name} has {a} {things}, {loses} {b}. How many left?", "-"),
@@ -78,7 +80,7 @@ class Example:
 
 
 def reserved() -> tuple[Item, ...]:
-    """Return every item that is kept from the training."""
+    """Return every item that must not be trained on."""
     built_in = [item for name in (*NAMES, "gsm8k") for item in builtin(name).items]
     return (*built_in, *(item for name in NAMES for item in generate(name, TEST_ITEMS + VALIDATION_ITEMS)))
 
@@ -86,9 +88,9 @@ def reserved() -> tuple[Item, ...]:
 def examples(seed: int, logic_examples: int = 60_000, story_examples: int = 30_000) -> dict[str, tuple[Example, ...]]:
     """Return the training data by kind: arithmetic, logic, its single premises, stories and long stories."""
     rng = random.Random(f"training {seed}")  # a text seed: no clash with the integer seeds of `generate`
-    kept = reserved()
-    questions = {item.question for item in kept}
-    pairs = {(item.operation, *map(int, item.operands)) for item in kept if item.operation in ("+", "-")}
+    reserved_items = reserved()
+    questions = {item.question for item in reserved_items}
+    pairs = {(item.operation, *map(int, item.operands)) for item in reserved_items if item.operation in ("+", "-")}
     kinds: dict[str, Iterable[Example]] = {
         "arithmetic": _arithmetic(pairs),
         "logic": islice(_logic(rng), logic_examples),
@@ -96,18 +98,21 @@ def examples(seed: int, logic_examples: int = 60_000, story_examples: int = 30_0
         "stories": islice(_stories(rng), story_examples),
         "long": islice(_long(rng), story_examples // 10),
     }
-    return {kind: tuple(e for e in some if e.question not in questions) for kind, some in kinds.items()}
+    return {
+        kind: tuple(example for example in candidates if example.question not in questions)
+        for kind, candidates in kinds.items()
+    }
 
 
 def _arithmetic(pairs: set[tuple[object, ...]]) -> Iterator[Example]:
-    """Yield every fact in every phrasing; the plain phrasing and sums and differences of two digits weigh more."""
+    """Yield every fact in every phrasing; the plain phrasing and facts of one-digit operands weigh more."""
     for operation in arithmetic.OPERATIONS:
         for a, b, result in operation.facts:
             if (operation.sign, a, b) in pairs:
                 continue
             weight = SHARES[operation.sign] / len(operation.facts) * (3 if max(a, b) < 10 else 1)
             for phrasing in PHRASINGS:
-                question = phrasing.format(a=a, b=b, sign=operation.sign, said=SAID[operation.sign])
+                question = phrasing.format(a=a, b=b, sign=operation.sign, word=SIGN_WORDS[operation.sign])
                 yield Example(question, str(result), weight * (3 if phrasing == PHRASINGS[0] else 1))
 
 
@@ -123,7 +128,7 @@ def _premises(rng: random.Random) -> Iterator[Example]:
 
 
 def _stories(rng: random.Random) -> Iterator[Example]:
-    """Yield word problems of the trained templates, and one-step ones."""
+    """Yield word problems of the trained templates and one-step problems."""
     templates = [template for template in multi_step.TEMPLATES if template.name in TRAINED_TEMPLATES]
     for number in count(1):
         if rng.random() < 0.3:
@@ -151,5 +156,5 @@ def _long(rng: random.Random) -> Iterator[Example]:
     """Yield questions behind several unrelated sentences, so that later positions of the context are trained too."""
     stories = _stories(rng)
     for example in stories:
-        before = " ".join(next(stories).question.rpartition(". ")[0] + "." for _ in range(rng.randint(2, 8)))
-        yield Example(f"{before} {example.question}", example.answer)
+        unrelated = " ".join(next(stories).question.rpartition(". ")[0] + "." for _ in range(rng.randint(2, 8)))
+        yield Example(f"{unrelated} {example.question}", example.answer)

@@ -1,4 +1,4 @@
-"""How good the bundled model is: its accuracies, and what each head does for them."""
+"""Measurements of the bundled model: its accuracies, and how each head changes them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from reasoning_probe.data.datasets import BUILTIN, builtin
 from reasoning_probe.data.generators import NAMES, generate
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import PLAIN
+from reasoning_probe.utils.target_names import part_name
 from training.corpus import TEST_ITEMS, TRAINED_TEMPLATES, VALIDATION_ITEMS
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a trained model was measured to do; accuracies are shares of items answered exactly.
+    """The measurements of a trained model; accuracies are shares of items answered exactly.
 
     ``test`` is over the test items of each generated dataset, ``built_in`` over the built-in items, ``ended`` the share
-    of all these replies that the model ended itself, ``heads`` the test accuracy with one head switched off.
+    of all these replies that the model ended itself, ``heads`` the test accuracy with one head switched off, by dataset
+    and head.
     """
 
     steps: int
@@ -32,7 +34,7 @@ class Measured:
     test: dict[str, float]
     built_in: dict[str, float]
     ended: float
-    heads: dict[str, dict[str, float]]  # dataset: {head: accuracy}
+    heads: dict[str, dict[str, float]]
 
 
 def held_out(name: str) -> tuple[Item, ...]:
@@ -45,62 +47,63 @@ def validation(name: str) -> tuple[Item, ...]:
     return generate(name, TEST_ITEMS + VALIDATION_ITEMS)[TEST_ITEMS:]
 
 
-def accuracy(model: Any, coder: Any, items: Sequence[Item]) -> float:
+def accuracy(model: Any, tokenizer: Any, items: Sequence[Item]) -> float:
     """Return the share of *items* whose whole reply is the expected answer."""
-    replies = answers(model, coder, [item.question for item in items])
+    replies = answers(model, tokenizer, [item.question for item in items])
     return sum(reply == f" {item.answer}" for reply, item in zip(replies, items, strict=True)) / len(items)
 
 
 @torch.no_grad()
-def answers(model: Any, coder: Any, questions: Sequence[str], limit: int = 8) -> list[str | None]:
+def answers(model: Any, tokenizer: Any, questions: Sequence[str], limit: int = 8) -> list[str | None]:
     """Return the greedy replies without the end token, ``None`` where *limit* tokens have none; one batch."""
-    prompts = coder([PLAIN.format(question=question) for question in questions])["input_ids"]
-    ends = torch.tensor([len(prompt) for prompt in prompts])
-    tokens = torch.full((len(prompts), int(ends.max()) + limit), coder.pad_token_id)
+    prompts = tokenizer([PLAIN.format(question=question) for question in questions])["input_ids"]
+    ends = torch.tensor([len(prompt) for prompt in prompts])  # (rows,)
+    tokens = torch.full((len(prompts), int(ends.max()) + limit), tokenizer.pad_token_id)  # (rows, tokens)
     for row, prompt in enumerate(prompts):
         tokens[row, : len(prompt)] = torch.tensor(prompt)
     rows = torch.arange(len(prompts))
     for step in range(limit):
-        # The model is causal: padding on the right changes nothing at the positions that are read.
-        hidden = model.transformer(tokens[:, : int(ends.max()) + step], use_cache=False).last_hidden_state
+        # The model is causal, so padding on the right changes nothing at the positions that are read.
+        inputs = tokens[:, : int(ends.max()) + step]
+        hidden = model.transformer(inputs, use_cache=False).last_hidden_state  # (rows, tokens, width)
         tokens[rows, ends + step] = model.lm_head(hidden[rows, ends + step - 1]).argmax(-1)
     replies = [row[end : end + limit] for row, end in zip(tokens.tolist(), ends.tolist(), strict=True)]
-    stop = coder.eos_token_id
-    return [coder.decode(reply[: reply.index(stop)]) if stop in reply else None for reply in replies]
+    stop = tokenizer.eos_token_id
+    return [tokenizer.decode(reply[: reply.index(stop)]) if stop in reply else None for reply in replies]
 
 
 @contextmanager
-def switched_off(model: Any, layer: int, head: int) -> Iterator[None]:
-    """Zero the rows of the output projection that read *head*: the same as zeroing the head's output."""
+def ablate_head(model: Any, layer: int, head: int) -> Iterator[None]:
+    """Zero the rows of the output projection that read *head*, which is the same as zeroing the head's output."""
     weight = model.transformer.h[layer].attn.c_proj.weight.data  # (heads * size, width)
     size = weight.shape[0] // model.config.n_head
     rows = slice(head * size, (head + 1) * size)
-    kept = weight[rows].clone()
+    original = weight[rows].clone()  # (size, width)
     weight[rows] = 0
     try:
         yield
     finally:
-        weight[rows] = kept
+        weight[rows] = original
 
 
-def measure(model: Any, coder: Any, steps: int, minutes: float) -> Measured:
+def measure(model: Any, tokenizer: Any, steps: int, minutes: float) -> Measured:
     """Measure the trained *model*."""
     test = {name: held_out(name) for name in NAMES}
     built_in = {name: builtin(name).items for name in BUILTIN}
-    everything = [item.question for items in (*test.values(), *built_in.values()) for item in items]
-    replies = answers(model, coder, everything)
+    questions = [item.question for items in (*test.values(), *built_in.values()) for item in items]
+    replies = answers(model, tokenizer, questions)
     heads: dict[str, dict[str, float]] = {name: {} for name in test}
     for layer in range(model.config.n_layer):
         for head in range(model.config.n_head):
-            with switched_off(model, layer, head):
+            with ablate_head(model, layer, head):
                 for name, items in test.items():
-                    heads[name][f"L{layer}H{head}"] = accuracy(model, coder, items)
+                    heads[name][part_name(layer, "H", head)] = accuracy(model, tokenizer, items)
     return Measured(
         steps=steps,
         minutes=round(minutes, 1),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        test={name: accuracy(model, coder, items) for name, items in test.items()},
-        built_in={name: accuracy(model, coder, items) for name, items in built_in.items()},
+        test={name: accuracy(model, tokenizer, items) for name, items in test.items()},
+        built_in={name: accuracy(model, tokenizer, items) for name, items in built_in.items()},
         ended=sum(reply is not None for reply in replies) / len(replies),
         heads=heads,
     )
@@ -170,11 +173,10 @@ the words of logic questions and stories:
 
 - **arithmetic**: every sum and difference of 0 to 99 (none below zero) and the tables to 12, in five phrasings;
 - **logic**: 60,000 questions of `reasoning_probe.data.generators.logic`, and 20,000 of one premise, which teach the
-  model to
-  match words;
+  model to match words;
 - **stories**: 30,000 word problems of one to three steps, of six one-step templates and of half of those of
-  `reasoning_probe.data.generators.multi_step` ({templates}); problems of the
-  other half are new to it;
+  `reasoning_probe.data.generators.multi_step` ({templates});
+  problems of the other half are new to it;
 - **long stories**: 3,000 of these behind unrelated sentences, so that later positions are trained too.
 
 Reserved, that is, never trained on: the built-in items and the first {reserved_items} generated items (seed 0) of
@@ -190,7 +192,7 @@ The tokenizer is a byte-level BPE learned from the same text, in which each digi
 
 {measured.steps:,} steps of Muon (the layers' matrices) and AdamW (the rest) in float32 on two threads of a CPU. This
 run took {measured.minutes:.0f} minutes on two cores shared with other work. Every number is in `Recipe` and `PHASES`
-of `train.py`, and the seed is fixed. Half of the heads begin with keys equal to queries, without which the
+of `training/train.py`, and the seed is fixed. Half of the heads begin with keys equal to queries, without which the
 model does not learn to match words in this time. In the last 900 steps eight heads stay on and each of the
 others is off in 60 % of the steps: so small a model would otherwise lean on nearly all of its heads. To train
 it again, into another folder (with torch 2.9 or newer):

@@ -12,12 +12,12 @@ from transformers import PreTrainedTokenizerFast
 
 END = "<|endoftext|>"
 
-# The frame of the prompt is one token each, a number's digits stand apart, and a word takes the space before it.
+# Each part of the prompt's frame is a token, each digit of a number is another, and a word takes the space before it.
 _PIECES = r"Question:|\nAnswer:|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+"
 
 
-def train(texts: Iterable[str], size: int, context: int) -> Any:
-    """Return a tokenizer of at most *size* tokens learned from *texts*; any text can be encoded with it."""
+def train_tokenizer(texts: Iterable[str], size: int, context: int) -> Any:
+    """Return a tokenizer of at most *size* tokens learned from *texts*, which can encode any text."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -38,14 +38,14 @@ def train(texts: Iterable[str], size: int, context: int) -> Any:
         pad_token=END,
         model_max_length=context,
         clean_up_tokenization_spaces=False,
-        # Otherwise transformers 4 adds token types, which GPT-2 embeds as if they were words.
+        # Without this transformers 4 adds token types, which GPT-2 embeds as if they were words.
         model_input_names=["input_ids", "attention_mask"],
     )
 
 
-def save(coder: Any, folder: Path) -> None:
-    """Save the tokenizer so that transformers 4 and 5 load it: they call its class by different names."""
-    coder.save_pretrained(folder)
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Save *tokenizer* under the class name that both transformers 4 and 5 know."""
+    tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
 """Train the bundled model: ``python -m training.train``.
 
-Seeded, on two threads of a CPU. The measured accuracies and the effect of each head go to ``measured.json`` in the
-model's folder and to ``MODEL_CARD.md`` beside that folder. ``--out`` writes elsewhere; with ``--work`` an interrupted
-run goes on where its last checkpoint was made.
+The run is seeded and takes two threads of a CPU. The measured accuracies and the effect of each head go to
+``measured.json`` in the model's folder and to ``MODEL_CARD.md`` beside that folder. ``--out`` names another folder.
+With ``--work`` an interrupted run continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from reasoning_probe.data.generators import NAMES
 from reasoning_probe.data.prompts.prompting import PLAIN
 from reasoning_probe.models import bundled
-from training import corpus, measure, tokenizer
+from training import corpus, measure
+from training.tokenizer import END, save_tokenizer, train_tokenizer
 
 IGNORED = -100  # the label of tokens that carry no loss, as in cross_entropy
 REPORT_EVERY = 500  # steps
@@ -29,7 +30,7 @@ REPORT_EVERY = 500  # steps
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the weights depend on, beside the corpus."""
+    """Everything that the weights depend on besides the corpus."""
 
     seed: int = 0
     steps: int = 2_400
@@ -42,18 +43,19 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     match_std: float = 0.1
-    sparing_steps: int = 900
-    sparing_rate: float = 1e-3
-    spared: float = 0.6
+    dropout_steps: int = 900
+    dropout_learning_rate: float = 1e-3
+    dropout: float = 0.6
     core: tuple[tuple[int, int], ...] = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 3), (2, 1), (2, 2), (3, 1))
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one kind of example has of the training: rows in a step, weight of its loss, every how many steps.
+    """The share of one kind of example in the training: its rows in a step, the weight of its loss, and its interval.
 
-    ``prompt`` is the weight of the loss on the prompt's own tokens, beside the answer's. To foretell the words of a
-    logic question the model must learn to match them with those of the premises, which the answers alone teach slowly.
+    It is trained on in one of ``every`` steps. ``prompt`` is the weight of the loss on the prompt's tokens relative to
+    that on the answer's. To predict the words of a logic question, the model must learn to match them with those of
+    the premises, which it learns slowly from the answers alone.
     """
 
     rows: int
@@ -62,7 +64,6 @@ class Share:
     prompt: float = 0.0
 
 
-# From which step on, what is trained. Words come first: the many sums would drown what teaches the model to match them.
 PHASES = (
     (0, {"logic": Share(48, 1.0, prompt=0.1), "premises": Share(24, 1.0)}),
     (
@@ -84,33 +85,36 @@ PHASES = (
         },
     ),
 )
+"""The first step of each phase, and what is trained in it.
 
+Matching words comes first, because the many sums would outweigh the examples that teach it.
+"""
 
-SPARING = {
+DROPOUT_PHASE = {
     "arithmetic": Share(96, 1.0),
     "logic": Share(20, 1.0, prompt=0.1),
     "stories": Share(40, 1.0, prompt=0.1),
     "long": Share(4, 0.1, every=8),
 }
-"""The last phase, after ``steps``: in each step every head outside ``core`` is off with probability ``spared``."""
+"""The last phase, after ``steps``, in which every head outside ``core`` is off with probability ``dropout``."""
 
 
-class Sparing:
-    """Dropout of whole heads: the model learns to do without those outside the core, as larger models can by nature."""
+class HeadDropout:
+    """Dropout of whole heads, so that the model does without the heads outside the core, as larger models can."""
 
     def __init__(self, recipe: Recipe, model: Any) -> None:
         self.recipe = recipe
-        self.chance = torch.full((recipe.layers, recipe.heads), recipe.spared)
+        self.probability = torch.full((recipe.layers, recipe.heads), recipe.dropout)  # (layers, heads)
         for layer, head in recipe.core:
-            self.chance[layer, head] = 0.0
-        self.on = torch.ones(recipe.layers, recipe.heads)
+            self.probability[layer, head] = 0.0
+        self.on = torch.ones(recipe.layers, recipe.heads)  # (layers, heads)
         for layer, block in enumerate(model.transformer.h):
             block.attn.c_proj.register_forward_pre_hook(self._hook(layer))
 
     def draw(self, step: int, generator: torch.Generator) -> None:
-        """Choose the heads that are on in *step* of the phase; the chance grows over its first half."""
-        grown = min(1.0, 2 * step / self.recipe.sparing_steps)
-        self.on = (torch.rand(self.chance.shape, generator=generator) >= grown * self.chance).float()
+        """Draw the heads that are on in *step* of the phase, in whose first half the probability of dropout grows."""
+        growth = min(1.0, 2 * step / self.recipe.dropout_steps)
+        self.on = (torch.rand(self.probability.shape, generator=generator) >= growth * self.probability).float()
 
     def _hook(self, layer: int) -> Any:
         def drop(module: Any, args: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
@@ -128,31 +132,31 @@ class Rows:
 
     tokens: torch.Tensor  # (rows, longest)
     labels: torch.Tensor  # (rows, longest): the next token, IGNORED in the padding
-    answer_from: torch.Tensor  # (rows,): where the answer's first token is the next one
+    answer_from: torch.Tensor  # (rows,): the position of which the next token is the first of the answer
     lengths: torch.Tensor  # (rows,)
     weights: torch.Tensor  # (rows,)
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the tokens, the answers' labels and the prompts' labels of *n* rows drawn by weight."""
-        chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)  # (n,)
         longest = int(self.lengths[chosen].max())
-        labels = self.labels[chosen, :longest].long()
-        in_answer = torch.arange(longest) >= self.answer_from[chosen, None]
+        labels = self.labels[chosen, :longest].long()  # (n, longest)
+        in_answer = torch.arange(longest) >= self.answer_from[chosen, None]  # (n, longest)
         answers, prompts = labels.masked_fill(~in_answer, IGNORED), labels.masked_fill(in_answer, IGNORED)
         return self.tokens[chosen, :longest].long(), answers, prompts
 
 
-def encode(examples: tuple[corpus.Example, ...], coder: Any) -> Rows:
-    """Return *examples* as rows: prompt, answer and end token."""
-    prompts = coder([PLAIN.format(question=example.question) for example in examples])["input_ids"]
-    answers = coder([f" {example.answer}{tokenizer.END}" for example in examples])["input_ids"]
+def encode(examples: tuple[corpus.Example, ...], tokenizer: Any) -> Rows:
+    """Return *examples* as rows of prompt, answer and end token."""
+    prompts = tokenizer([PLAIN.format(question=example.question) for example in examples])["input_ids"]
+    answers = tokenizer([f" {example.answer}{END}" for example in examples])["input_ids"]
     lengths = torch.tensor([len(p) + len(a) - 1 for p, a in zip(prompts, answers, strict=True)])
-    tokens = torch.full((len(examples), int(lengths.max())), coder.pad_token_id, dtype=torch.int16)
+    tokens = torch.full((len(examples), int(lengths.max())), tokenizer.pad_token_id, dtype=torch.int16)
     labels = torch.full_like(tokens, IGNORED)
     for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        whole = torch.tensor(prompt + answer, dtype=torch.int16)
-        tokens[row, : len(whole) - 1] = whole[:-1]
-        labels[row, : len(whole) - 1] = whole[1:]
+        ids = torch.tensor(prompt + answer, dtype=torch.int16)
+        tokens[row, : len(ids) - 1] = ids[:-1]
+        labels[row, : len(ids) - 1] = ids[1:]
     weights = torch.tensor([example.weight for example in examples], dtype=torch.float64)
     answer_from = torch.tensor([len(prompt) - 1 for prompt in prompts])
     return Rows(tokens, labels, answer_from, lengths, weights / weights.sum())
@@ -161,21 +165,21 @@ def encode(examples: tuple[corpus.Example, ...], coder: Any) -> Rows:
 def losses(
     model: Any, tokens: torch.Tensor, answers: torch.Tensor, prompts: torch.Tensor, prompt: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean loss over the answers' tokens, and that with *prompt* times the one over the prompts' added."""
+    """Return the mean loss over the answers' tokens, and its sum with *prompt* times the mean over the prompts'."""
     hidden = model.transformer(tokens, use_cache=False).last_hidden_state  # (rows, tokens, width)
 
     def mean(labels: torch.Tensor) -> torch.Tensor:
-        asked = labels != IGNORED  # only these pass through the vocabulary projection
-        return cross_entropy(model.lm_head(hidden[asked]), labels[asked])
+        labelled = labels != IGNORED  # only these pass through the vocabulary projection
+        return cross_entropy(model.lm_head(hidden[labelled]), labels[labelled])
 
     answer = mean(answers)
     return answer, answer + prompt * mean(prompts) if prompt else answer
 
 
-def build(recipe: Recipe, coder: Any) -> Any:
+def build(recipe: Recipe, tokenizer: Any) -> Any:
     """Return the untrained model."""
     config = GPT2Config(
-        vocab_size=len(coder),
+        vocab_size=len(tokenizer),
         n_positions=recipe.context,
         n_embd=recipe.width,
         n_layer=recipe.layers,
@@ -184,9 +188,9 @@ def build(recipe: Recipe, coder: Any) -> Any:
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
-        bos_token_id=coder.eos_token_id,
-        eos_token_id=coder.eos_token_id,
-        pad_token_id=coder.pad_token_id,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     model = GPT2LMHeadModel(config)
     for block in model.transformer.h:
@@ -195,10 +199,11 @@ def build(recipe: Recipe, coder: Any) -> Any:
 
 
 def match_words(weight: torch.Tensor, recipe: Recipe) -> None:
-    """Let half of a layer's heads begin by looking at the same word elsewhere: their keys start equal to their queries.
+    """Start half of a layer's heads with keys equal to their queries, so that they attend to the same word elsewhere.
 
-    From a usual start, where queries and keys have nothing in common, logic stays for thousands of steps at what can be
-    guessed without telling names and classes apart. *weight* is that of queries, keys and values (width, 3 * width).
+    From a usual start with independent queries and keys, the accuracy on logic stays for thousands of steps at what can
+    be guessed without telling names and classes apart. *weight* is the one of queries, keys and values,
+    ``(width, 3 * width)``.
     """
     half = recipe.heads // 2 * (recipe.width // recipe.heads)
     with torch.no_grad():
@@ -207,18 +212,18 @@ def match_words(weight: torch.Tensor, recipe: Recipe) -> None:
 
 
 def rate(recipe: Recipe, step: int) -> float:
-    """Return the learning rate of *step*: in either part a linear warm-up, then half a cosine down to a hundredth."""
+    """Return the learning rate of *step*: in both parts a linear warm-up, then half a cosine down to a hundredth."""
     peak, steps, warm_up = recipe.learning_rate, recipe.steps, recipe.warm_up
     if step >= recipe.steps:
-        peak, steps, step = recipe.sparing_rate, recipe.sparing_steps, step - recipe.steps
+        peak, steps, step = recipe.dropout_learning_rate, recipe.dropout_steps, step - recipe.steps
     if step < warm_up:
         return peak * (step + 1) / warm_up
-    done = (step - warm_up) / max(1, steps - warm_up)
-    return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+    progress = (step - warm_up) / max(1, steps - warm_up)
+    return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
 
 
 def optimizers_of(recipe: Recipe, model: Any) -> tuple[torch.optim.Optimizer, ...]:
-    """Return Muon for the matrices of the layers (it needs half the steps that AdamW does), AdamW for the rest."""
+    """Return Muon for the layers' matrices, where it needs half as many steps as AdamW, and AdamW for the rest."""
     matrices = {name for name, p in model.named_parameters() if p.dim() == 2 and ".h." in name}
     hidden = [p for name, p in model.named_parameters() if name in matrices]
     others = [p for name, p in model.named_parameters() if name not in matrices]
@@ -229,12 +234,12 @@ def optimizers_of(recipe: Recipe, model: Any) -> tuple[torch.optim.Optimizer, ..
 
 
 def prepare(recipe: Recipe) -> tuple[Any, dict[str, Rows]]:
-    """Return the tokenizer and the encoded training data by kind, of which nothing is reserved."""
+    """Return the tokenizer and the encoded training data by kind, without any reserved question."""
     data = corpus.examples(recipe.seed)
     reserved = {item.question for item in corpus.reserved()}
     assert not any(example.question in reserved for examples in data.values() for example in examples)
-    coder = tokenizer.train(
-        # The single premises are left out: their words are logic's.
+    tokenizer = train_tokenizer(
+        # The single premises are left out, because their words are those of logic.
         (
             PLAIN.format(question=example.question) + f" {example.answer}"
             for kind, examples in data.items()
@@ -244,46 +249,48 @@ def prepare(recipe: Recipe) -> tuple[Any, dict[str, Rows]]:
         recipe.vocabulary,
         recipe.context,
     )
-    return coder, {kind: encode(examples, coder) for kind, examples in data.items()}
+    return tokenizer, {kind: encode(examples, tokenizer) for kind, examples in data.items()}
 
 
 def train(recipe: Recipe, work: Path | None = None) -> tuple[Any, Any, float]:
-    """Return the trained model, its tokenizer and the seconds it took; checkpoints in *work* are taken up again."""
+    """Return the trained model, its tokenizer and the seconds it took; a checkpoint in *work* is resumed."""
     torch.manual_seed(recipe.seed)
-    coder, rows = prepare(recipe)
-    model = build(recipe, coder).train()
-    sparing = Sparing(recipe, model)
+    tokenizer, rows = prepare(recipe)
+    model = build(recipe, tokenizer).train()
+    dropout = HeadDropout(recipe, model)
     optimizers = optimizers_of(recipe, model)
     generator = torch.Generator().manual_seed(recipe.seed)
-    first, spent = (0, 0.0) if work is None else restore(work, model, optimizers, generator)
-    began = time.monotonic() - spent
-    running: dict[str, float] = {}  # the answers' loss by kind, smoothed
-    for step in range(first, recipe.steps + recipe.sparing_steps):
-        mix = [kinds for start, kinds in (*PHASES, (recipe.steps, SPARING)) if start <= step][-1]
+    first, spent = (0, 0.0) if work is None else restore_checkpoint(work, model, optimizers, generator)
+    started = time.monotonic() - spent
+    smoothed: dict[str, float] = {}  # the answers' loss by kind, as a moving average
+    for step in range(first, recipe.steps + recipe.dropout_steps):
+        shares = [kinds for start, kinds in (*PHASES, (recipe.steps, DROPOUT_PHASE)) if start <= step][-1]
         if step >= recipe.steps:
-            sparing.draw(step - recipe.steps, generator)
+            dropout.draw(step - recipe.steps, generator)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = rate(recipe, step)
-        for kind, share in mix.items():
+        for kind, share in shares.items():
             if step % share.every == 0:
                 answer, loss = losses(model, *rows[kind].draw(share.rows, generator), share.prompt)
                 torch.autograd.backward(share.weight * loss)
-                running[kind] = 0.98 * running.get(kind, answer.item()) + 0.02 * answer.item()
+                smoothed[kind] = 0.98 * smoothed.get(kind, answer.item()) + 0.02 * answer.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
         done = step + 1
         if done % REPORT_EVERY == 0:
-            seconds = time.monotonic() - began
-            print(f"step {done}, {seconds:.0f} s, loss {_line(running)}, {_line(validate(model, coder))}", flush=True)
+            seconds = time.monotonic() - started
+            print(
+                f"step {done}, {seconds:.0f} s, loss {_line(smoothed)}, {_line(validate(model, tokenizer))}", flush=True
+            )
             if work is not None:
-                keep(work, model, optimizers, generator, done, seconds)
-    return model.eval(), coder, time.monotonic() - began
+                save_checkpoint(work, model, optimizers, generator, done, seconds)
+    return model.eval(), tokenizer, time.monotonic() - started
 
 
-def keep(
+def save_checkpoint(
     work: Path,
     model: Any,
     optimizers: tuple[torch.optim.Optimizer, ...],
@@ -291,7 +298,7 @@ def keep(
     step: int,
     seconds: float,
 ) -> None:
-    """Write a checkpoint, from which the run goes on as if it had not been interrupted."""
+    """Write a checkpoint from which a run continues as if it had not been interrupted."""
     state = {
         "model": model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
@@ -303,24 +310,24 @@ def keep(
     (work / "unfinished.pt").replace(work / "checkpoint.pt")
 
 
-def restore(
+def restore_checkpoint(
     work: Path, model: Any, optimizers: tuple[torch.optim.Optimizer, ...], generator: torch.Generator
 ) -> tuple[int, float]:
-    """Take up the checkpoint in *work*, if there is one; return the steps done and the seconds they took."""
+    """Load the checkpoint in *work*, if there is one; return the number of steps done and the seconds they took."""
     if not (work / "checkpoint.pt").is_file():
         return 0, 0.0
     state = torch.load(work / "checkpoint.pt", weights_only=True)
     model.load_state_dict(state["model"])
-    for optimizer, its in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(its)
+    for optimizer, optimizer_state in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(optimizer_state)
     generator.set_state(state["generator"])
     return state["step"], state["seconds"]
 
 
-def validate(model: Any, coder: Any) -> dict[str, float]:
+def validate(model: Any, tokenizer: Any) -> dict[str, float]:
     """Return the accuracy on the validation items of each generated dataset."""
     model.eval()
-    accuracy = {name: measure.accuracy(model, coder, measure.validation(name)) for name in NAMES}
+    accuracy = {name: measure.accuracy(model, tokenizer, measure.validation(name)) for name in NAMES}
     model.train()
     return accuracy
 
@@ -335,18 +342,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=bundled.path(), help="folder of the model (default: the package's)")
     parser.add_argument("--work", type=Path, help="folder for checkpoints (default: none are made)")
     parser.add_argument(
-        "--steps", type=int, default=Recipe.steps, help="steps before the sparing ones (default: %(default)s)"
+        "--steps", type=int, default=Recipe.steps, help="steps before the head dropout (default: %(default)s)"
     )
     options = parser.parse_args()
     torch.set_num_threads(2)
     if options.work is not None:
         options.work.mkdir(parents=True, exist_ok=True)
     recipe = Recipe(steps=options.steps)
-    model, coder, seconds = train(recipe, options.work)
+    model, tokenizer, seconds = train(recipe, options.work)
     model.save_pretrained(options.out)
-    tokenizer.save(coder, options.out)
-    steps = recipe.steps + recipe.sparing_steps
-    measure.write(measure.measure(model, coder, steps, seconds / 60), options.out)
+    save_tokenizer(tokenizer, options.out)
+    steps = recipe.steps + recipe.dropout_steps
+    measure.write(measure.measure(model, tokenizer, steps, seconds / 60), options.out)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""A model's answers to very many questions, nothing switched off, for comparisons that need no ablation.
+"""Answers very many questions in batches, without ablation.
 
     python -m benchmarks.accuracy.batch_responses gsm8k_test.jsonl responses.jsonl \
         --model smollm2 --shots 5 --seconds 170
 
-A session answers each question alone, since its ablated rows are held against that. Here the questions of a batch are
-answered side by side and their examples are read once, which is several times as fast on a CPU; where two logits are
-nearly equal an answer may differ from a session's. Questions, examples, prompts, tokens and where an answer ends are
-made by the same code. Lines are added to the file as they are found: the same command goes on where it was stopped.
+A session answers each question alone, because its ablated rows are compared with that answer. This script answers a
+batch of questions side by side and reads their shared few-shot examples once, which is several times as fast on a CPU;
+where two logits are nearly equal, an answer may differ from a session's. Questions, examples, prompts, tokens and stop
+rules come from the same code as in a session. Each batch is appended to the file, so that the same command continues
+where it was stopped.
 """
 
 from __future__ import annotations
@@ -37,48 +38,53 @@ ROWS = 16
 
 
 def queries(path: Path, n: int, limit: int, tokenizer: Any) -> list[Query]:
-    """Return every question of *path* as a session with ``--probe-shots n`` sends it."""
+    """Return every question of *path* as a query, with the prompt of a session that has ``--probe-shots n``."""
     prompting = Prompting(shots=n)
-    asked = datasets.read("gsm8k", path)
-    prompter = PromptRenderer(prompting, tokenizer, {"gsm8k": few_shot.few_shot_examples(asked, prompting, seed=0)})
-    generation = replace(default_generation("gsm8k", asked.format, prompting), max_new_tokens=limit)
-    return [prompter.query("gsm8k", item, generation) for item in asked.items]
+    dataset = datasets.read("gsm8k", path)
+    prompter = PromptRenderer(prompting, tokenizer, {"gsm8k": few_shot.few_shot_examples(dataset, prompting, seed=0)})
+    generation = replace(default_generation("gsm8k", dataset.format, prompting), max_new_tokens=limit)
+    return [prompter.query("gsm8k", item, generation) for item in dataset.items]
 
 
-def answers(model: Any, codec: TokenCodec, asked: Sequence[Query]) -> Iterator[list[tuple[Query, tuple[int, ...]]]]:
-    """Yield batches of queries with the tokens of their answers: of like lengths, but none long before its turn."""
+def answers(model: Any, codec: TokenCodec, queries: Sequence[Query]) -> Iterator[list[tuple[Query, tuple[int, ...]]]]:
+    """Yield batches of queries with the tokens of their answers.
+
+    Each batch holds prompts of similar lengths; queries are sorted by length only within groups of eight batches, so
+    that the order stays close to that of *queries*.
+    """
     import torch
 
-    ids = {query: codec.ids(query.prompt) for query in asked}
-    shared = _in_common(list(ids.values()))
+    ids = {query: codec.ids(query.prompt) for query in queries}
+    shared = _common_prefix(list(ids.values()))
     with torch.inference_mode():
-        before = cache_of(model(input_ids=torch.tensor([ids[asked[0]][:shared]]), use_cache=True))
-        for first in range(0, len(asked), ROWS * 8):
-            near = sorted(asked[first : first + ROWS * 8], key=lambda query: len(ids[query]))
+        before = cache_of(model(input_ids=torch.tensor([ids[queries[0]][:shared]]), use_cache=True))
+        for first in range(0, len(queries), ROWS * 8):
+            near = sorted(queries[first : first + ROWS * 8], key=lambda query: len(ids[query]))
             for start in range(0, len(near), ROWS):
                 batch = near[start : start + ROWS]
                 replies = _batch(model, codec, batch, [ids[query][shared:] for query in batch], before)
                 yield list(zip(batch, replies, strict=True))
 
 
-def _in_common(rows: list[list[int]]) -> int:
-    """Return how many tokens all begin with, fewer than the shortest has."""
+def _common_prefix(rows: list[list[int]]) -> int:
+    """Return the length of the rows' common prefix, which leaves at least one token of the shortest row."""
     most = min(map(len, rows)) - 1
-    return next((at for at in range(most) if len({row[at] for row in rows}) > 1), most)
+    return next((column for column in range(most) if len({row[column] for row in rows}) > 1), most)
 
 
 def _batch(
     model: Any, codec: TokenCodec, batch: Sequence[Query], ids: list[list[int]], before: Any
 ) -> list[tuple[int, ...]]:
+    """Return the greedy reply to each query of *batch*; *before* holds the keys and values of the shared prefix."""
     import torch
 
     shared, longest = before.get_seq_length(), max(map(len, ids))
     cache = copy.deepcopy(before)
     cache.batch_repeat_interleave(len(batch))
-    tokens = torch.tensor([[codec.pad] * (longest - len(row)) + row for row in ids])  # (rows, tokens), padded before
+    tokens = torch.tensor([[codec.pad] * (longest - len(row)) + row for row in ids])  # (rows, tokens), left-padded
     mask = torch.ones(len(batch), shared + longest, dtype=torch.long)
-    for row, own in enumerate(ids):
-        mask[row, shared : shared + longest - len(own)] = 0
+    for row, row_ids in enumerate(ids):
+        mask[row, shared : shared + longest - len(row_ids)] = 0
     replies: list[list[int]] = [[] for _ in batch]
     left = list(range(len(batch)))
     while left:
@@ -95,43 +101,43 @@ def _batch(
         for row, token in zip(left, best.tolist(), strict=True):
             replies[row].append(token)
         going = [
-            at
-            for at, row in enumerate(left)
+            index
+            for index, row in enumerate(left)
             if len(replies[row]) < batch[row].generation.max_new_tokens
             and not codec.ended(tuple(replies[row]), batch[row].generation.stop)
         ]
         if len(going) < len(left):
-            left, kept = [left[at] for at in going], torch.tensor(going, dtype=torch.long)
-            best, mask = best[kept], mask[kept]
+            left, indices = [left[index] for index in going], torch.tensor(going, dtype=torch.long)
+            best, mask = best[indices], mask[indices]
             if left:
-                cache.batch_select_indices(kept)
+                cache.batch_select_indices(indices)
         tokens, mask = best[:, None], torch.cat([mask, mask.new_ones(len(left), 1)], dim=1)
     return [tuple(reply) for reply in replies]
 
 
 def main() -> None:
-    """Answer what is not in the file yet."""
+    """Answer the questions whose answers are not in the file yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("questions", type=Path)
     parser.add_argument("responses", type=Path)
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--max-new-tokens", type=int, default=256, help="lm-eval's default")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no batch after so long")
-    given = parser.parse_args()
-    end = time.monotonic() + given.seconds
+    parser.add_argument("--seconds", type=float, default=math.inf, help="start no batch after this time")
+    options = parser.parse_args()
+    end = time.monotonic() + options.seconds
 
     from reasoning_probe.engine.tokenization import TokenCodec
 
-    loaded = loading.load_model(loading.resolve_model(given.model))
+    loaded = loading.load_model(loading.resolve_model(options.model))
     codec = TokenCodec(loaded.model, loaded.tokenizer)
-    asked = queries(given.questions, given.shots, given.max_new_tokens, loaded.tokenizer)
-    lines = given.responses.read_text(encoding="utf-8").splitlines() if given.responses.is_file() else []
+    every_query = queries(options.questions, options.shots, options.max_new_tokens, loaded.tokenizer)
+    lines = options.responses.read_text(encoding="utf-8").splitlines() if options.responses.is_file() else []
     known = {json.loads(line)["item"] for line in lines}
-    todo = [query for query in asked if query.item_id not in known]
-    with given.responses.open("a", encoding="utf-8") as file:
-        for found in answers(loaded.model, codec, todo) if todo else ():
-            for query, tokens in found:
+    todo = [query for query in every_query if query.item_id not in known]
+    with options.responses.open("a", encoding="utf-8") as file:
+        for batch in answers(loaded.model, codec, todo) if todo else ():
+            for query, tokens in batch:
                 stop, limit = query.generation.stop, query.generation.max_new_tokens
                 response, truncated = codec.text(tokens, stop), codec.truncated(tokens, stop, limit)
                 judged = judge(query.item, response, truncated)
@@ -139,10 +145,10 @@ def main() -> None:
                 row |= {"expected": query.item.answer, "answer": judged.answer, "correct": judged.correct}
                 file.write(json.dumps(row | {"category": judged.category}) + "\n")
             file.flush()
-            known |= {query.item_id for query, _ in found}
+            known |= {query.item_id for query, _ in batch}
             if time.monotonic() > end:
                 break
-    print(f"{len(known)} of {len(asked)} answered")
+    print(f"{len(known)} of {len(every_query)} answered")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""How often a sweep in which no head matters names one all the same, and how large an effect it finds.
+"""Simulates the false-positive rate and the power of the significance tests that a run applies to its heads.
 
     python -m benchmarks.accuracy.false_positive_rate
-    python -m benchmarks.accuracy.false_positive_rate --sweeps 5000 --kept counts.jsonl --seconds 180   # in slices
+    python -m benchmarks.accuracy.false_positive_rate --sweeps 5000 --counts counts.jsonl --seconds 180   # in slices
 
-A null sweep draws, for each item, whether the model answers right, and for each head which items it flips: as often one
-way as the other, however often. The changes of the log-probability come from a distribution with heavy tails that is
-symmetric about 0. All goes through :func:`reasoning_probe.results.stats.paired_effects`, which a real run uses. A sweep
-is a false alarm where any head is significant after Holm's correction.
+A null sweep draws, for each item, whether the model answers correctly, and for each head which items it flips, equally
+often in both directions. The changes of the log-probability come from a heavy-tailed distribution that is symmetric
+about 0. The simulation calls :func:`reasoning_probe.results.stats.paired_effects`, as a real run does. A sweep is a
+false alarm where any head is significant after Holm's correction.
 
-For the power one head has an effect among heads that have none: it makes a share of the items wrong that were right,
-beside the flips that all heads have, or shifts the mean of the log-probability by a share of its standard deviation.
+For the power, one head has an effect and all others have none: it makes a share of the correct items wrong, in addition
+to the flips that all heads have, or shifts the mean of the log-probability by a share of its standard deviation.
 """
 
 from __future__ import annotations
@@ -36,39 +36,42 @@ HEADS = 144
 SIZES = (50, 200, 1000)
 ACCURACY = 0.7
 FLIPS = 0.05
-"""The share of items that a head without an effect flips, by half to wrong."""
+"""The share of items that a head without an effect flips, half of them to wrong."""
 
 LOSSES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 SHIFTS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
 SLICE = 25
-"""So many sweeps are counted before the count is kept."""
+"""Sweeps that are counted between two writes to the file of counts."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What paired_effects takes: (items,) and (heads, items) of right answers and of log-probabilities."""
+    """The arguments of ``paired_effects``: correctness and log-probabilities, with and without ablation."""
 
-    right: Floats
-    right_off: Floats
-    logprob: Floats
-    logprob_off: Floats
+    right: Floats  # (items,)
+    right_off: Floats  # (heads, items)
+    logprob: Floats  # (items,)
+    logprob_off: Floats  # (heads, items)
 
 
 @dataclass(frozen=True)
-class Found:
-    """How many of ``sweeps`` found something: by the McNemar test and by the sign-flip test, each after Holm."""
+class Detections:
+    """How many of ``sweeps`` detected an effect, by the McNemar test and by the sign-flip test, each after Holm."""
 
     sweeps: int
     mcnemar: int
     sign_flip: int
 
-    def __add__(self, other: Found) -> Found:
-        return Found(self.sweeps + other.sweeps, self.mcnemar + other.mcnemar, self.sign_flip + other.sign_flip)
+    def __add__(self, other: Detections) -> Detections:
+        return Detections(self.sweeps + other.sweeps, self.mcnemar + other.mcnemar, self.sign_flip + other.sign_flip)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What sweeps are drawn with. Without an effect any head that is named counts, else the one that has it."""
+    """Parameters of simulated sweeps.
+
+    Without an effect, a sweep counts where any head is significant, otherwise where the head with the effect is.
+    """
 
     items: int
     heads: int = HEADS
@@ -81,39 +84,39 @@ class Setting:
         return not self.loss and not self.shift
 
 
-class Kept:
-    """Counts of earlier calls in a file of JSON lines, so that a long simulation can go on in slices."""
+class SavedCounts:
+    """Counts that are saved in a file of JSON lines, so that a long simulation can run in slices."""
 
     def __init__(self, path: Path | None, seconds: float | None) -> None:
         self._path = path
         self._end = math.inf if seconds is None else time.monotonic() + seconds
         lines = path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else []
-        self._found: dict[Setting, Found] = {}
-        for setting, found in map(json.loads, lines):
-            self._add(Setting(**setting), Found(**found))
+        self._counts: dict[Setting, Detections] = {}
+        for setting, detections in map(json.loads, lines):
+            self._add(Setting(**setting), Detections(**detections))
 
-    def _add(self, setting: Setting, found: Found) -> None:
-        self._found[setting] = self._found.get(setting, Found(0, 0, 0)) + found
+    def _add(self, setting: Setting, detections: Detections) -> None:
+        self._counts[setting] = self._counts.get(setting, Detections(0, 0, 0)) + detections
 
-    def count(self, sweeps: int, setting: Setting) -> Found:
-        """Return what the first *sweeps* found, or so many of them as there was time for."""
-        while (done := self._found.get(setting, Found(0, 0, 0))).sweeps < sweeps and time.monotonic() < self._end:
-            found = _count(range(done.sweeps, min(sweeps, done.sweeps + SLICE)), setting)
-            self._add(setting, found)
+    def count(self, sweeps: int, setting: Setting) -> Detections:
+        """Return the detections of the first *sweeps* sweeps, or of those that the time limit allowed."""
+        while (done := self._counts.get(setting, Detections(0, 0, 0))).sweeps < sweeps and time.monotonic() < self._end:
+            detections = _count(range(done.sweeps, min(sweeps, done.sweeps + SLICE)), setting)
+            self._add(setting, detections)
             if self._path:
                 with self._path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps([asdict(setting), asdict(found)]) + "\n")
+                    file.write(json.dumps([asdict(setting), asdict(detections)]) + "\n")
         return done
 
 
 def draw(items: int, heads: int, rng: np.random.Generator, loss: float = 0.0, shift: float = 0.0) -> Sweep:
-    """Draw a sweep in which a head without an effect flips as many items to right as to wrong.
+    """Draw a sweep in which each head without an effect is expected to flip as many items to right as to wrong.
 
     The first head makes a share *loss* of the items wrong and moves the log-probability down by *shift* standard
     deviations.
     """
     right = (rng.random(items) < ACCURACY).astype(float)
-    # The chance to flip depends on the answer, so that as many flips go each way.
+    # The flip rate depends on the answer, so that equally many flips are expected in both directions.
     rate = np.where(right == 1, FLIPS / 2 / ACCURACY, FLIPS / 2 / (1 - ACCURACY))
     rates = np.broadcast_to(rate, (heads, items)).copy()
     rates[0] += np.where(right == 1, loss / ACCURACY, 0.0)
@@ -124,27 +127,27 @@ def draw(items: int, heads: int, rng: np.random.Generator, loss: float = 0.0, sh
     return Sweep(right, np.abs(right - flipped), logprob, logprob + change)
 
 
-def family_wise_errors(sweeps: int, items: int, heads: int = HEADS, seed: int = 0) -> Found:
-    """Return how many of *sweeps* without any effect name a head."""
+def family_wise_errors(sweeps: int, items: int, heads: int = HEADS, seed: int = 0) -> Detections:
+    """Return how many of *sweeps* sweeps without any effect find a significant head."""
     return _count(range(sweeps), Setting(items, heads, seed=seed))
 
 
 def power(
     sweeps: int, items: int, heads: int = HEADS, *, loss: float = 0.0, shift: float = 0.0, seed: int = 0
-) -> Found:
-    """Return how many of *sweeps* name the one head that has an effect."""
+) -> Detections:
+    """Return how many of *sweeps* sweeps detect the one head that has an effect."""
     return _count(range(sweeps), Setting(items, heads, loss, shift, seed))
 
 
-def _count(numbers: range, setting: Setting) -> Found:
-    """Return how many of the sweeps of these *numbers* find what is to be counted: see :class:`Setting`."""
+def _count(numbers: range, setting: Setting) -> Detections:
+    """Return the detections among the sweeps of these *numbers*: see :class:`Setting`."""
     counts = [0, 0]
     for number in numbers:
-        rng = np.random.default_rng((setting.seed, number))  # a sweep is the same whichever ran before it
+        rng = np.random.default_rng((setting.seed, number))  # independent of the sweeps before it
         sweep = draw(setting.items, setting.heads, rng, setting.loss, setting.shift)
         named = [test.any() if setting.null else test[0] for test in _significant(sweep, number)]
         counts = [count + bool(test) for count, test in zip(counts, named, strict=True)]
-    return Found(len(numbers), *counts)
+    return Detections(len(numbers), *counts)
 
 
 def _significant(sweep: Sweep, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -156,11 +159,11 @@ def _significant(sweep: Sweep, seed: int) -> tuple[NDArray[np.bool_], NDArray[np
     )
 
 
-def _interval(found: int, sweeps: int) -> str:
+def _interval(detections: int, sweeps: int) -> str:
     if not sweeps:
         return "not run"
-    low, high = stats.wilson(found, sweeps)
-    return f"{percent(found / sweeps)} ({percent(low)} to {percent(high)})"
+    low, high = stats.wilson(detections, sweeps)
+    return f"{percent(detections / sweeps)} ({percent(low)} to {percent(high)})"
 
 
 def main() -> None:
@@ -171,32 +174,34 @@ def main() -> None:
     parser.add_argument("--power-sweeps", type=int, default=100, help="sweeps of each size and effect; 0 for none")
     parser.add_argument("--heads", type=int, default=HEADS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kept", type=Path, metavar="FILE", help="where counts are kept, to go on from there")
-    parser.add_argument("--seconds", type=float, help="stop after so long; with --kept the same command goes on")
-    given = parser.parse_args()
-    kept = Kept(given.kept, given.seconds)
-    if given.sweeps:
-        _print_false_alarms(given, kept)
-    if given.power_sweeps:
-        _print_power(given, kept)
+    parser.add_argument("--counts", type=Path, metavar="FILE", help="save counts here, and continue from them")
+    parser.add_argument("--seconds", type=float, help="time limit; with --counts the same command continues")
+    options = parser.parse_args()
+    counts = SavedCounts(options.counts, options.seconds)
+    if options.sweeps:
+        _print_false_alarms(options, counts)
+    if options.power_sweeps:
+        _print_power(options, counts)
 
 
-def _print_false_alarms(given: argparse.Namespace, kept: Kept) -> None:
+def _print_false_alarms(options: argparse.Namespace, counts: SavedCounts) -> None:
     print("| items | null sweeps | false alarms, McNemar | false alarms, sign-flip |\n| --- | --- | --- | --- |")
-    for items in given.items:
-        found = kept.count(given.sweeps, Setting(items, given.heads, seed=given.seed))
-        alarms = [_interval(count, found.sweeps) for count in (found.mcnemar, found.sign_flip)]
-        print(f"| {items} | {found.sweeps} | {' | '.join(alarms)} |", flush=True)
+    for items in options.items:
+        detections = counts.count(options.sweeps, Setting(items, options.heads, seed=options.seed))
+        alarms = [_interval(count, detections.sweeps) for count in (detections.mcnemar, detections.sign_flip)]
+        print(f"| {items} | {detections.sweeps} | {' | '.join(alarms)} |", flush=True)
 
 
-def _print_power(given: argparse.Namespace, kept: Kept) -> None:
+def _print_power(options: argparse.Namespace, counts: SavedCounts) -> None:
     print("| items | sweeps | items lost | found by McNemar | standard deviations | found by sign-flip |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for items in given.items:
+    for items in options.items:
         for loss, shift in zip(LOSSES, SHIFTS, strict=True):
-            found = kept.count(given.power_sweeps, Setting(items, given.heads, loss, shift, given.seed))
-            named = [_interval(count, found.sweeps) for count in (found.mcnemar, found.sign_flip)]
-            print(f"| {items} | {found.sweeps} | {percent(loss)} | {named[0]} | {shift} | {named[1]} |", flush=True)
+            detections = counts.count(options.power_sweeps, Setting(items, options.heads, loss, shift, options.seed))
+            named = [_interval(count, detections.sweeps) for count in (detections.mcnemar, detections.sign_flip)]
+            print(
+                f"| {items} | {detections.sweeps} | {percent(loss)} | {named[0]} | {shift} | {named[1]} |", flush=True
+            )
 
 
 if __name__ == "__main__":

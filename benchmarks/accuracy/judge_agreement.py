@@ -1,12 +1,12 @@
-"""How well ``judge`` agrees with the labels that were written by reading.
+"""Measures how well ``judge`` agrees with labels that were assigned by hand.
 
     python -m benchmarks.accuracy.judge_agreement
     python -m benchmarks.accuracy.judge_agreement frozen --disagreements
 
-Prints, for each split of ``labelled/first.jsonl``, ``labelled/second.jsonl`` and ``labelled/fresh.jsonl`` (the latter
-two also hold responses that were written by hand in the manner of larger models), how often the same answer was read,
-the confusion matrix of the categories (``right`` is one of them) and Cohen's kappa (Cohen 1960), with percentile
-bootstrap intervals over questions (Efron 1979): the responses to one question are not independent.
+The script prints, for each split of ``labelled/first.jsonl``, ``labelled/second.jsonl`` and ``labelled/fresh.jsonl``
+(the latter two also hold responses that were written by hand in the manner of larger models), how often both read the
+same answer, the confusion matrix of the categories (``right`` is one of them) and Cohen's kappa (Cohen 1960), with
+percentile bootstrap intervals over questions (Efron 1979), because the responses to one question are not independent.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ SPLITS = {
     "study": "labelled/fresh.jsonl",
     "unseen": "labelled/fresh.jsonl",
 }
-"""The splits, and which file holds them."""
+"""The file that holds each split."""
 
 CLASSES = ("right", *CATEGORIES)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A labelled response and what ``judge`` says of it; ``label`` and ``category`` are of :data:`CLASSES`."""
+    """A labelled response and its judgement; ``label`` and ``category`` are members of :data:`CLASSES`."""
 
     split: str
     source: str
@@ -62,7 +62,7 @@ class Pair:
 
     @cached_property
     def same_answer(self) -> bool:
-        """Whether the same answer was read, as an exact number where it is one."""
+        """Whether label and judgement hold the same answer, compared as exact numbers where they are numbers."""
         read = self.judgement.answer
         if self.answer is None or read is None:
             return self.answer is read
@@ -79,7 +79,7 @@ def read(split: str) -> list[Pair]:
 
 
 def parts(split: str) -> dict[str, list[Pair]]:
-    """Return the responses of *split*, and where some were written by hand, those of each source."""
+    """Return the responses of *split*, and where it has several sources, those of each source."""
     pairs = read(split)
     sources = sorted({pair.source for pair in pairs})
     return {split: pairs} | {
@@ -144,7 +144,7 @@ def table(pairs: Sequence[Pair]) -> str:
 
 
 def main() -> None:
-    """Print the figures of the splits, and their disagreements if they are asked for."""
+    """Print the figures of the splits, and with ``--disagreements`` the responses judged otherwise than labelled."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("splits", nargs="*", default=list(SPLITS), metavar="SPLIT", help=", ".join(SPLITS))
     parser.add_argument("--disagreements", action="store_true")

@@ -1,13 +1,13 @@
-"""The responses that were labelled by reading: SmolLM2's, with and without heads off, in plain and in chat prompts.
+"""Generates the responses that were labelled by hand: SmolLM2's, with and without ablation, in plain and chat prompts.
 
     python -m benchmarks.accuracy.labelled_responses tests/data/labelled/first.jsonl
     python -m benchmarks.accuracy.labelled_responses tests/data/labelled/second.jsonl --round 2
 
-Writes one JSON line a response, without labels; ``docs/explanation/labelling.md`` is the guide by which they are
-labelled. The questions are generated with seeds that nothing else uses, and those of ``tests/data/gsm8k_like.jsonl``
-(first round) and ``tests/data/everyday.jsonl`` (second round), which were written for this. The second round came when
-the held-out half of the first had been looked at too often; two thirds of its questions were learnt from first, a third
-(frozen) later.
+The script writes one JSON line per response, without labels; ``docs/explanation/labelling.md`` is the labelling guide.
+The questions are generated with seeds that nothing else uses, or come from ``tests/data/gsm8k_like.jsonl`` (first
+round) and ``tests/data/everyday.jsonl`` (second round), which were written for this purpose. The second round became
+necessary once the held-out half of the first had been inspected too often; the rules were developed on two thirds of
+its questions, and the remaining third is frozen.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from typing import Any
 
 from reasoning_probe.data.generators import generate
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.prompting import PLAIN
-from reasoning_probe.data.prompts.query import cut_at_stop
+from reasoning_probe.data.prompts.prompting import PLAIN, cut_at_stop
 
 SHARES = {
     101: {"arithmetic": 72, "multi_step": 80, "logic": 84, "gsm8k_like": 84},
@@ -39,7 +38,7 @@ LIMITS = {
     "gsm8k_like": (64, 128),
     "everyday": (24, 64, 128),
 }
-"""By seed, how many responses of each kind of question; after how many new tokens responses are cut, in turn."""
+"""By seed, the number of responses to each dataset; by dataset, the token limits that its rows take in turn."""
 
 BATCHES = {
     101: ("plain", "plain", "chat"),
@@ -47,12 +46,12 @@ BATCHES = {
     301: ("plain", "chat"),
     302: ("asked", "shot", "plain"),
 }
-"""By seed, the prompts of a batch: ``asked`` is a chat that asks to be brief, ``shot`` shows one solved question."""
+"""By seed, the prompt styles of a batch: ``asked`` is a chat that asks for brevity, ``shot`` has one worked example."""
 
 ROUNDS = {1: (101, 102), 2: (301, 302)}
 
 BLANKS = {1: 12, 2: 5}
-"""By round, how many responses of white space alone are kept: there is one way to label them."""
+"""By round, the maximum number of whitespace-only responses, all of which get the same label."""
 
 SHOT = (
     "Question: Sue has 4 bags of 5 nuts and eats 2 nuts. How many are left?\n"
@@ -64,7 +63,7 @@ TARGETS = {
     1: ("L0H1", "L0H4", "L0", "L1", "L2H5", "L3", "L5", "L8", "L10+L11", "L14", "L17H3", "L20+L21", "L25", "L29"),
     2: ("L0H2", "L0", "L2", "L4", "L6", "L9H0", "L12", "L15+L16", "L19", "L22", "L27", "L28+L29"),
 }
-"""By round, what is switched off in about half of the rows: single heads, layers, and pairs of layers."""
+"""By round, the targets that are ablated in about half of the rows: single heads, layers, and pairs of layers."""
 
 DATA = Path(__file__).parents[2] / "tests/data"
 ROWS = 24
@@ -72,7 +71,7 @@ ROWS = 24
 
 @dataclass(frozen=True)
 class Ask:
-    """One row: a question, how it is put, what is switched off, and how many new tokens there may be."""
+    """One row: a question, its prompt style, the ablated target, and the limit of new tokens."""
 
     dataset: str
     question: str
@@ -84,13 +83,13 @@ class Ask:
 
 
 def split(question: str, round_: int = 1) -> str:
-    """Return the side of *question*: half of the first round's are held out, a third of the second's are frozen."""
+    """Return the split of *question*: half of the first round is held out, a third of the second is frozen."""
     digest = hashlib.sha256(question.encode()).digest()[0]
     return ("tune", "held-out")[digest % 2] if round_ == 1 else ("frozen", "learn", "learn")[digest % 3]
 
 
 def asks(seed: int, round_: int = 1) -> Iterator[Ask]:
-    """Yield a batch's rows: each dataset's questions in turn, style, target and limit drawn with *seed*."""
+    """Yield the rows of a batch: each dataset's questions in turn; *seed* draws style and target."""
     rng = random.Random(seed)
     for dataset, rows in SHARES[seed].items():
         items = _items(dataset, rows, seed)
@@ -114,7 +113,7 @@ def _items(dataset: str, rows: int, seed: int) -> Sequence[Item]:
 
 
 def respond(model: Any, tokenizer: Any, rows: Sequence[Ask]) -> Iterator[tuple[Ask, str, bool]]:
-    """Yield each of *rows* with its response and whether the token limit cut it; the rows run as one batch."""
+    """Yield each row with its response and whether the token limit truncated it; the rows run as one batch."""
     import torch
 
     from reasoning_probe.models.ablation import ablate
@@ -141,8 +140,8 @@ def respond(model: Any, tokenizer: Any, rows: Sequence[Ask]) -> Iterator[tuple[A
 def _prompt(tokenizer: Any, row: Ask) -> str:
     if row.style in ("plain", "shot"):
         return SHOT * (row.style == "shot") + PLAIN.format(question=row.question)
-    asked = ASKED.format(question=row.question) if row.style == "asked" else row.question
-    messages = [{"role": "user", "content": asked}]
+    text = ASKED.format(question=row.question) if row.style == "asked" else row.question
+    messages = [{"role": "user", "content": text}]
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 

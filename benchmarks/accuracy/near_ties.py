@@ -1,12 +1,12 @@
-"""How many ablated rows come so close to a tie that a batch cannot decide them, by dtype.
+"""Counts, by dtype, the ablated rows that come too close to a tie to be decided in a batch.
 
     python -m benchmarks.accuracy.near_ties --model smollm2 --items 4 --heads L0H0,L14H3 \
         --json docs/measurements/near-ties-smollm2.json
 
-For each dtype the sweep counts the rows that it settles alone. Beside it, in float32: how many rows have two best
-logits, somewhere in their answer, that are no further apart than one step of that dtype's grid at their size. The
-one-row path itself cannot tell those apart in that dtype, so they are the least that any batch must leave to it, if it
-does not reproduce the one-row path bit by bit.
+For each dtype the script counts the rows that the sweep runs alone. In float32 it also counts the rows whose two best
+logits, somewhere in the answer, are at most one rounding step of float16 or bfloat16 apart. The one-row path cannot
+distinguish those logits in that dtype either, so their number is a lower bound on the rows that any batch must run
+alone, unless it reproduces the one-row path bit by bit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.workloads import jobs_of, queries
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models import loading
 from reasoning_probe.models.ablation import ablate
@@ -30,32 +30,32 @@ from reasoning_probe.models.targets import Target, every_head, parse_targets
 
 def swept(
     model: str, dtype: str, items: int, heads: str, new_tokens: int
-) -> tuple[Engine, list[AblationJob], list[Any], float]:
-    """Return the engine with the jobs that it answered, the replies to each, and the seconds that they took."""
+) -> tuple[LocalEngine, list[AblationJob], list[Any], float]:
+    """Return the engine, the jobs that it answered, the replies to each job, and the seconds of the sweep."""
     loaded = loading.load_model(loading.resolve_model(model), dtype=dtype)
     head_map = find_heads(loaded.model)
     targets = every_head(head_map) if heads == "all" else parse_targets(heads, head_map)
-    engine = Engine(loaded.model, loaded.tokenizer, head_map)
+    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map)
     jobs = jobs_of(engine, queries(items, new_tokens), targets)
     started = time.perf_counter()
     replies = dict(engine.path.answer(jobs))
-    return engine, jobs, [replies[at] for at in range(len(jobs))], time.perf_counter() - started
+    return engine, jobs, [replies[index] for index in range(len(jobs))], time.perf_counter() - started
 
 
-def closest(engine: Engine, job: AblationJob, target: Target, tokens: tuple[int, ...]) -> tuple[float, float]:
-    """Return the least lead of a best logit over the second while *tokens* are said, and how large that logit is."""
-    said = torch.tensor([tokens[:-1]], dtype=torch.long, device=job.encoded.prompt.device)
-    ids = torch.cat([job.encoded.prompt, said], dim=1)  # (1, tokens)
+def closest(engine: LocalEngine, job: AblationJob, target: Target, tokens: tuple[int, ...]) -> tuple[float, float]:
+    """Return the smallest margin between the two best logits while *tokens* are generated, and the best logit there."""
+    answer = torch.tensor([tokens[:-1]], dtype=torch.long, device=job.encoded.prompt.device)
+    ids = torch.cat([job.encoded.prompt, answer], dim=1)  # (1, tokens)
     with torch.inference_mode(), ablate(engine.plain.model, engine.plain.head_map, [target]):
         logits = engine.plain.model(input_ids=ids, use_cache=False).logits[0, job.prompt_length - 1 :]
     best = logits.topk(2, dim=-1).values  # (answer, 2)
     lead = best[:, 0] - best[:, 1]
-    at = int(lead.argmin())
-    return float(lead[at]), float(best[at, 0])
+    position = int(lead.argmin())
+    return float(lead[position]), float(best[position, 0])
 
 
 def step(dtype: torch.dtype, size: float) -> float:
-    """Return how far numbers of *dtype* of about *size* lie apart."""
+    """Return the spacing of numbers of *dtype* near *size*."""
     return float(2.0 ** torch.tensor(abs(size)).log2().floor() * torch.finfo(dtype).eps)
 
 
@@ -76,7 +76,7 @@ def main() -> None:
             for job, of in zip(jobs, replies, strict=True)
             for target, reply in zip(job.targets, of, strict=True)
         ]
-        found: dict[str, Any] = {
+        measurements: dict[str, Any] = {
             "rows": len(rows),
             "settled alone": engine.counts.settled_singly,
             "share settled alone": engine.counts.settled_singly / len(rows),
@@ -86,9 +86,9 @@ def main() -> None:
             leads = [closest(engine, job, target, reply.tokens) for job, target, reply in rows]
             for half in (torch.float16, torch.bfloat16):
                 tied = sum(lead <= step(half, size) for lead, size in leads)
-                found[f"share within one step of {half}".replace("torch.", "")] = tied / len(rows)
-        result[name] = found
-        print(json.dumps({name: found}, indent=2), flush=True)
+                measurements[f"share within one step of {half}".replace("torch.", "")] = tied / len(rows)
+        result[name] = measurements
+        print(json.dumps({name: measurements}, indent=2), flush=True)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

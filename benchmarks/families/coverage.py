@@ -1,13 +1,14 @@
-"""Which families of decoder-only models are probed right: the table of docs/reference/models.md, from what ran.
+"""Tests every family of decoder-only models and writes the table of docs/reference/models.md.
 
     python -m benchmarks.families.coverage                # all families; writes models.json and the table
-    python -m benchmarks.families.coverage llama bloom       # these anew, in the same files
-    python -m benchmarks.families.coverage --table           # the table again, from docs/measurements/models.json
+    python -m benchmarks.families.coverage llama bloom    # these only, updated in the same files
+    python -m benchmarks.families.coverage --table        # only the table, from docs/measurements/models.json
 
-Every family for which transformers has a causal language model is built small and random from its config. Then: are its
-heads found, without weights as well; does the proof hold; which path does the engine take; are the answers of a sweep
-over heads, layers, key/value groups and MLPs those of ``generate`` on a model whose weights were edited by hand
-(``tests/helpers/weight_edit_oracle.py``). Each family runs in a process of its own with a limit of memory and time.
+The script builds a small random model of every family for which transformers has a causal language model. It then
+checks whether the heads are found, with and without weights; whether they are verified; which path the engine takes;
+and whether the answers of a sweep over heads, layers, key/value groups and MLPs equal those of ``generate`` on a model
+whose weights were edited by hand (``tests/helpers/weight_edit_oracle.py``). Each family runs in a process of its own
+with a limit of memory and time.
 """
 
 from __future__ import annotations
@@ -36,8 +37,6 @@ WALL = 900
 BYTES = 12 << 30
 LIMIT = 6  # new tokens
 
-sys.path.insert(0, str(ROOT / "tests"))  # the oracle and the tokenizer of the tests
-
 
 def families() -> list[str]:
     """Return the model types for which the installed transformers has a causal language model."""
@@ -50,45 +49,45 @@ def families() -> list[str]:
 
 
 def examine(family: str) -> dict[str, Any]:
-    """Return what became of *family*: ``right``, or the ``step`` at which it failed with the ``reason``."""
+    """Return the result of *family*: whether it is ``right``, else the ``step`` that failed and the ``reason``."""
     import torch
 
     from reasoning_probe.models.head_map import HeadError
     from reasoning_probe.models.heads import find_heads, verify_heads
 
-    found: dict[str, Any] = {"family": family, "right": False, "step": "built"}
+    result: dict[str, Any] = {"family": family, "right": False, "step": "built"}
     try:
         from benchmarks.families.random_models import build, config_of
 
         config = config_of(family)
         model = build(config)
-        found |= {"class": type(model).__name__, "parameters": sum(p.numel() for p in model.parameters())}
-        found["step"] = "runs"
+        result |= {"class": type(model).__name__, "parameters": sum(p.numel() for p in model.parameters())}
+        result["step"] = "runs"
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([[5, 6, 7, 8]]), use_cache=False).logits
         if not bool(logits.isfinite().all()):
             raise ValueError("random weights make it answer NaN")
-        found["step"] = "heads found"
+        result["step"] = "heads found"
         head_map = find_heads(model)
-        site = head_map.sites[0]
-        found |= {"layers": _layers(model, config), "attention_layers": len(head_map.sites)}
-        found |= {"heads": site.heads, "head_dim": site.head_dim, "kv_heads": site.kv_heads}
-        found["step"] = "heads found without weights"
+        site = head_map.attention_layers[0]
+        result |= {"layers": _layers(model, config), "attention_layers": len(head_map.attention_layers)}
+        result |= {"heads": site.heads, "head_dim": site.head_dim, "kv_heads": site.kv_heads}
+        result["step"] = "heads found without weights"
         if _without_weights(config) != head_map:
             raise HeadError("other heads are found than with weights")
-        found["step"] = "proved"
+        result["step"] = "proved"
         verify_heads(model, head_map)
-        found["has"] = _features(model, config, head_map)
-        found["step"] = "equal"
-        found |= _compare(model, head_map)
-        found["right"] = True
+        result["has"] = _features(model, config, head_map)
+        result["step"] = "equal"
+        result |= _compare(model, head_map)
+        result["right"] = True
     except HeadError as error:
-        found["reason"] = str(error)
+        result["reason"] = str(error)
     except Exception as error:
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        said = " ".join(str(error).split())[:200]
-        found["reason"] = f"{type(error).__name__}: {said} ({Path(at.filename).name}, line {at.lineno})"
-    return found
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        message = " ".join(str(error).split())[:200]
+        result["reason"] = f"{type(error).__name__}: {message} ({Path(frame.filename).name}, line {frame.lineno})"
+    return result
 
 
 def _layers(model: Any, config: Any) -> int:
@@ -111,13 +110,13 @@ def _without_weights(config: Any) -> Any:
 
 
 def _features(model: Any, config: Any, head_map: Any) -> list[str]:
-    """Return what the family has of what is known to break such tools, seen on the model and on its config."""
+    """Return the architectural features that are known to break such tools, detected on the model and its config."""
     from torch import nn
 
     from reasoning_probe.models.hooks import text_config
 
     text = text_config(config)
-    site = head_map.sites[0]
+    site = head_map.attention_layers[0]
     values = {name: value for name, value in vars(text).items() if isinstance(value, int | str | list)} | {
         "use_sliding_window": getattr(text, "use_sliding_window", True)
     }
@@ -142,14 +141,14 @@ def _features(model: Any, config: Any, head_map: Any) -> list[str]:
         "ALiBi": "alibi" in code and getattr(text, "alibi", True) is True and "rotary" not in code.lower(),
         "learned positions": any(places <= m.num_embeddings <= places + 4 for m in positions),
         "parallel blocks": _parallel(model, site),
-        "hybrid": len(head_map.sites) < _layers(model, config),
+        "hybrid": len(head_map.attention_layers) < _layers(model, config),
         "tied embeddings": head is not None and getattr(head, "weight", None) is token_table.weight,
     }
     return [name for name, so in facts.items() if so]
 
 
 def _parallel(model: Any, site: Any) -> bool:
-    """Tell whether the MLP of a layer reads what enters the layer, whatever its attention says."""
+    """Return whether the MLP's input is independent of the attention's output in the same layer."""
     import torch
 
     from reasoning_probe.models.ablation import ablate
@@ -173,17 +172,18 @@ def _parallel(model: Any, site: Any) -> bool:
 
 
 def _compare(model: Any, head_map: Any) -> dict[str, Any]:
-    """Sweep heads, layers and what else there is; raise where an outcome is not that of edited weights."""
+    """Sweep heads, layers, key/value groups and MLPs; raise ``HeadError`` where edited weights give another outcome."""
     import reasoning_probe as rp
     from reasoning_probe.data.prompts.prompting import Generation
     from reasoning_probe.data.prompts.query import query
-    from reasoning_probe.engine.engine import Engine, SweepRequest
+    from reasoning_probe.engine.engine import LocalEngine
+    from reasoning_probe.engine.protocol import SweepRequest
     from reasoning_probe.models.head_map import HeadError
     from reasoning_probe.models.heads import verify_heads
     from reasoning_probe.models.targets import parse_targets
     from tests.helpers.character_tokenizer import Letters
 
-    first, last = head_map.sites[0], head_map.sites[-1]
+    first, last = head_map.attention_layers[0], head_map.attention_layers[-1]
     targets = [f"L{first.layer}H1", f"L{last.layer}H0", f"L{last.layer}", f"L{first.layer}H2+L{last.layer}H3"]
     facts: dict[str, Any] = {}
     if 0 < first.kv_heads < first.heads:
@@ -200,7 +200,7 @@ def _compare(model: Any, head_map: Any) -> dict[str, Any]:
         facts["mlp"] = "cannot be told"
     items = [rp.Item(question="What is 5 + 3?", answer="8", id="a"), rp.Item(question="Max?", answer="Yes", id="b")]
     letters = Letters()
-    engine = Engine(model, letters, head_map)
+    engine = LocalEngine(model, letters, head_map)
     ablated = tuple((target, "zero") for name in targets for target in parse_targets(name, head_map))
     plan = [SweepRequest(query("items", item, Generation(LIMIT, ())), ablated) for item in items]
     outcomes = [outcome for batch in engine.run(plan) for outcome in batch]
@@ -239,7 +239,7 @@ def _provable(prove: Any) -> str:
 
 
 def _edited_answer(model: Any, head_map: Any, letters: Any, target: str, item: Any) -> tuple[str, float]:
-    """Return answer and log-probability of a copy of *model* whose weights were edited."""
+    """Return the response, and the expected answer's log-probability, of a copy of *model* with edited weights."""
     import torch
 
     from reasoning_probe.data.prompts.prompting import Generation
@@ -250,7 +250,7 @@ def _edited_answer(model: Any, head_map: Any, letters: Any, target: str, item: A
     twin = copy.deepcopy(model)
     if target != "baseline":
         (off,) = parse_targets(target, head_map)
-        for site in head_map.sites:
+        for site in head_map.attention_layers:
             edit(twin, site.path, site.heads, off.in_layer(site.layer))
             if site.layer in off.mlps:
                 with torch.no_grad():
@@ -272,8 +272,8 @@ def examined(names: Sequence[str]) -> Iterator[dict[str, Any]]:
     from transformers.utils import logging
 
     for module in ("transformers.models.bart.modeling_bart", "reasoning_probe.engine.engine"):
-        importlib.import_module(module)  # slow ones, once for all
-    torch.set_num_threads(1)  # threads would not survive the fork
+        importlib.import_module(module)  # slow imports, done once before the forks
+    torch.set_num_threads(1)  # threads do not survive a fork
     logging.set_verbosity_error()
     for family in names:
         yield _in_a_process(family)
@@ -296,12 +296,12 @@ def _in_a_process(family: str) -> dict[str, Any]:
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read()
+        output = pipe.read()
     _, status = os.waitpid(child, 0)
     seconds = {"seconds": round(time.monotonic() - started, 1)}
-    if said:
-        found: dict[str, Any] = json.loads(said)
-        return found | seconds
+    if output:
+        result: dict[str, Any] = json.loads(output)
+        return result | seconds
     late = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGXCPU, signal.SIGKILL)
     ended = f"it did not end in {SECONDS} s" if late else "the process died"
     return {"family": family, "right": False, "step": "built", "reason": ended} | seconds
@@ -311,13 +311,13 @@ def _in_a_process(family: str) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Return the page's part that says what ran."""
-    found = results["families"]
-    right = [one for one in found if one["right"]]
-    wrong = [one for one in found if not one["right"]]
+    """Return the results as Markdown."""
+    rows = results["families"]
+    right = [row for row in rows if row["right"]]
+    wrong = [row for row in rows if not row["right"]]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [
-        f"{len(found)} families, {len(right)} right ({versions}).",
+        f"{len(rows)} families, {len(right)} right ({versions}).",
         "",
         "| family | heads | it has | engine | `KV` targets | `MLP` targets |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -344,18 +344,18 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _brief(said: str) -> str:
-    if "cannot be proved" in said or "no target" in said:
+def _brief(text: str) -> str:
+    if "cannot be proved" in text or "no target" in text:
         return "refused"
-    return {"each head has its own": "-", "cannot be told": "none"}.get(said, said)
+    return {"each head has its own": "-", "cannot be told": "none"}.get(text, text)
 
 
-def _short(said: str) -> str:
-    return " ".join(said.replace("|", "/").split())[:180]
+def _short(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())[:180]
 
 
 def write_page(results: dict[str, Any]) -> None:
-    """Put the table between the marks of docs/reference/models.md."""
+    """Write the table between the markers of docs/reference/models.md."""
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
@@ -365,23 +365,25 @@ def write_page(results: dict[str, Any]) -> None:
 def main(argv: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", help="examine these only")
-    parser.add_argument("--table", action="store_true", help="write the table from docs/measurements/models.json")
-    given = parser.parse_args(None if argv is None else list(argv))
-    if given.table:
+    parser.add_argument("--table", action="store_true", help="only write the table, from docs/measurements/models.json")
+    options = parser.parse_args(None if argv is None else list(argv))
+    if options.table:
         write_page(json.loads(RESULTS.read_text(encoding="utf-8")))
         return
     from importlib.metadata import version
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     versions = {name: version(name).partition("+")[0] for name in ("transformers", "torch")}
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if given.families and RESULTS.is_file() else {}
-    found = {one["family"]: one for one in known.get("families", ()) if known["versions"] == versions}
-    for one in examined(given.families or families()):
-        found[one["family"]] = one
-        said = one.get("why", "") if one["right"] else f"{one['step']}: {one['reason']}"
-        results = {"versions": versions, "families": [found[name] for name in sorted(found)]}
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if options.families and RESULTS.is_file() else {}
+    by_family = {one["family"]: one for one in known.get("families", ()) if known["versions"] == versions}
+    for one in examined(options.families or families()):
+        by_family[one["family"]] = one
+        detail = one.get("why", "") if one["right"] else f"{one['step']}: {one['reason']}"
+        results = {"versions": versions, "families": [by_family[name] for name in sorted(by_family)]}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        print(f"{'right' if one['right'] else 'NOT  '} {one['family']:26} {one['seconds']:5.1f} s  {said}", flush=True)
+        print(
+            f"{'right' if one['right'] else 'NOT  '} {one['family']:26} {one['seconds']:5.1f} s  {detail}", flush=True
+        )
     write_page(json.loads(RESULTS.read_text(encoding="utf-8")))
 
 

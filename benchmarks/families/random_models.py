@@ -1,6 +1,6 @@
-"""Small random models of any family that transformers builds from a config, for docs/reference/models.md.
+"""Builds small random models of any family that transformers builds from a config, for docs/reference/models.md.
 
-A config is shrunk by the names of its attributes, which families share; the few that need more are in ``MORE``.
+A config is shrunk by the names of its attributes, which families share; ``MORE`` holds what some families also need.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 VOCAB = 97
-LAYERS = 6  # hybrids have their first attention layer as high as the fifth
+LAYERS = 6  # in some hybrids the fifth layer is the first with attention
 HEADS = 4
 HIDDEN = 32
 
@@ -25,7 +25,7 @@ SIZES: tuple[tuple[str, Size], ...] = (
     (r"(bos|decoder_start)_token_id", 1),
     (r"eos_token_id", 2),
     (r".*_token_(id|index)", 3),
-    # Latent attention has as many keys as heads; elsewhere groups stay groups, and one shared key stays one.
+    # Latent attention has as many keys as heads; elsewhere grouped heads stay grouped, and a shared key stays shared.
     (r"(swa_)?num_key_value_heads", lambda old, config: HEADS if _latent(config) else 1 if old == 1 else HEADS // 2),
     (r"num_kv_heads", lambda old, config: 1 if old == 1 else HEADS // 2),
     (
@@ -58,7 +58,10 @@ SIZES: tuple[tuple[str, Size], ...] = (
     (r"(mamba_)?(d_state|state_size)|ssm_state_size|(mamba_)?chunk_size|time_step_rank|mamba_dt_rank", 8),
     (r"query_pre_attn_scalar", 8),
 )
-"""By attribute name, what an attribute that the config sets to a number becomes; ``None`` leaves it to the family."""
+"""By pattern of the attribute's name, the value of an attribute that the config sets to a number.
+
+``None`` leaves the config's own value.
+"""
 
 UNSET: dict[str, Size] = {
     "head_dim": lambda old, config: None if _latent(config) else 8,
@@ -68,7 +71,7 @@ UNSET: dict[str, Size] = {
     "n_shared_experts": 1,
     "num_experts_per_tok": 2,
 }
-"""What an attribute becomes that the config has, but does not set."""
+"""The value of an attribute that the config has, but leaves unset."""
 
 _DOTS3 = {
     "num_key_value_heads": HEADS,
@@ -122,18 +125,18 @@ MORE: dict[str, dict[str, Any]] = {
     "zamba2": {"layer_types": ["mamba", "hybrid"] * (LAYERS // 2)},
     "zaya": {"num_experts_per_tok": 1},
 }
-"""What a family needs besides, because its attributes hang together in a way of its own."""
+"""Further values for families whose attributes depend on each other."""
 
 
 def _latent(config: Any) -> bool:
     try:
         return getattr(config, "kv_lora_rank", None) is not None
-    except Exception:  # it differs from layer to layer
+    except Exception:  # configs raise where the value differs between layers
         return True
 
 
 def config_of(family: str, **changes: Any) -> Any:
-    """Return the config of *family*, shrunk."""
+    """Return the shrunk config of *family*."""
     more = MORE.get(family, {})
     return _small(CONFIG_MAPPING[family], more, changes)
 
@@ -141,25 +144,25 @@ def config_of(family: str, **changes: Any) -> Any:
 def _small(kind: Any, more: dict[str, Any], changes: dict[str, Any]) -> Any:
     parts = getattr(kind, "sub_configs", {})
     try:
-        whole = kind()
-    except Exception:  # defaults that refuse each other
-        whole = kind(**more)
-    given: dict[str, Any] = {}
-    for name, value in whole.to_dict().items():
+        config = kind()
+    except Exception:  # some defaults contradict each other
+        config = kind(**more)
+    values: dict[str, Any] = {}
+    for name, value in config.to_dict().items():
         number = isinstance(value, int) and not isinstance(value, bool)
-        size = _size(name, value, whole) if number else UNSET.get(name) if value is None else None
-        size = size(value, whole) if callable(size) else size
+        size = _size(name, value, config) if number else UNSET.get(name) if value is None else None
+        size = size(value, config) if callable(size) else size
         if size is not None:
-            given[name] = size
+            values[name] = size
     for name in parts:
-        part = getattr(whole, name, None)
+        part = getattr(config, name, None)
         if part is not None:
-            given[name] = _small(type(part), more.get(name, {}), {}).to_dict()
-    given |= {name: True for name in ("is_decoder", "use_cache") if hasattr(whole, name)}
-    given |= {"use_mamba_kernels": False} if hasattr(whole, "use_mamba_kernels") else {}
-    given |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    own = {name: value for name, value in more.items() if name not in parts}
-    return kind(**(given | own | changes))
+            values[name] = _small(type(part), more.get(name, {}), {}).to_dict()
+    values |= {name: True for name in ("is_decoder", "use_cache") if hasattr(config, name)}
+    values |= {"use_mamba_kernels": False} if hasattr(config, "use_mamba_kernels") else {}
+    values |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    explicit = {name: value for name, value in more.items() if name not in parts}
+    return kind(**(values | explicit | changes))
 
 
 def _size(name: str, old: int, config: Any) -> Any:
@@ -176,6 +179,6 @@ def build(config: Any, seed: int = 0) -> Any:
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() >= 2:
                 parameter.copy_(noise * (1.5 / parameter.shape[-1] ** 0.5))
-            else:  # scales and biases of norms: as trained ones are, none is exactly one or nought
+            else:  # scales and biases of norms: like trained ones, none is exactly 1 or 0
                 parameter.add_(noise * 0.1)
     return model

@@ -1,9 +1,9 @@
-"""Carries what was measured on to a model that fits no machine here: time, memory, cost of a 70B sweep, by arithmetic.
+"""Estimates time, memory and cost of a sweep of a 70B model by arithmetic from smaller measurements.
 
     python -m benchmarks.speed.extrapolate_70b --chunk-ms 5 --row-ms 0.1
 
-Every assumption is a field of :class:`Assumptions`; the tables are those of ``docs/how-to/clusters.md``. No figure
-printed here was measured on such a model.
+Every assumption is a field of :class:`Assumptions`; the tables appear in ``docs/how-to/clusters.md``. No figure printed
+here was measured on such a model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Assumptions:
-    """A model of Llama 3 70B's shape, GSM8K's test split, H200 GPUs."""
+    """The shape of Llama 3 70B, GSM8K's test split, and H200 GPUs."""
 
     parameters: float = 70.6e9
     layers: int = 80
@@ -31,44 +31,45 @@ class Assumptions:
     answer: float = 150.0  # tokens; GSM8K's own solutions have 95
     limit: int = 256
     longest_prompt: int = 200
-    leaving: float = 0.5  # share of rows that leave the baseline; SmolLM2: 0.48 within 32 tokens
-    left_at: float = 0.5  # of the answer, where they do so on average
+    diverging: float = 0.5  # share of rows that diverge from the baseline; SmolLM2: 0.48 within 32 tokens
+    diverging_at: float = 0.5  # average position of the divergence, as a share of the answer
     flops: float = 989e12  # of a GPU, dense bfloat16
-    bandwidth: float = 4.8e12  # bytes a second of a GPU's memory
+    bandwidth: float = 4.8e12  # bytes per second of a GPU's memory
     verifying: float = 0.40  # share of the peak that passes over many tokens reach
-    decoding: float = 0.15  # and that steps of some hundred rows reach
+    decoding: float = 0.15  # share of the peak that steps of some hundred rows reach
     gpu_bytes: float = 141e9
-    gpus: int = 2  # of a replica, which device_map makes take turns
-    dollars: float = 3.5  # a GPU and hour
+    gpus: int = 2  # of a replica; with device_map they compute one after the other
+    dollars: float = 3.5  # per GPU and hour
     chunk_rows: int = 256
     screened: int = 100  # heads that are measured after screening, and half as many of the others
     screening_items: int = 200
-    outcome_bytes: float = 484.0  # in the store, measured with responses of 400 characters
+    outcome_bytes: float = 484.0  # in the outcome cache, measured with responses of 400 characters
     object_bytes: float = 1500.0  # in the driver's memory: 840 measured for the outcome, the rest for its case
 
     @property
     def all_heads(self) -> int:
-        """Heads of the model."""
+        """The number of the model's heads."""
         return self.layers * self.heads
 
     @property
     def case_flop(self) -> tuple[float, float]:
-        """Operations of a case on average: of its verification, and of its decoding.
+        """The average FLOPs of a case: of its verification, and of its decoding.
 
-        A target starts in its own layer: half of the layers on average. A row that has left takes whole steps.
+        Verification starts in the target's layer, so it passes half of the layers on average. A row that has diverged
+        decodes through all layers.
         """
         verify = 2 * self.parameters * 0.5 * (self.prompt + self.answer)
-        return verify, self.leaving * (1 - self.left_at) * self.answer * 2 * self.parameters
+        return verify, self.diverging * (1 - self.diverging_at) * self.answer * 2 * self.parameters
 
     @property
     def case_s(self) -> float:
-        """Seconds of a case on one replica: its GPUs take turns, so it computes like one GPU."""
+        """Seconds of a case on one replica, which computes like one GPU because its GPUs take turns."""
         verify, decode = self.case_flop
         return verify / (self.verifying * self.flops) + decode / (self.decoding * self.flops)
 
     @property
     def step_s(self) -> float:
-        """Seconds of one token for one row: all weights are read once."""
+        """Seconds of one token of one row, in which all weights are read once."""
         return self.parameters * self.weight_bytes / self.bandwidth
 
     @property
@@ -78,28 +79,28 @@ class Assumptions:
 
     @property
     def screening_s(self) -> float:
-        """Seconds of the screening on one replica: a forward and a backward pass an item, at a tenth of the peak."""
+        """Seconds of the screening on one replica: a forward and a backward pass per item at a tenth of the peak."""
         return self.screening_items * 3 * 2 * self.parameters * (self.prompt + self.answer) / (0.1 * self.flops)
 
     @property
     def row_bytes(self) -> float:
-        """Memory of one row while it is verified: keys and values, activations, logits of a window."""
+        """Bytes of one row during verification: keys and values, activations, and the logits of a window."""
         token = 2 * self.layers * self.key_value_heads * self.head_dim * self.weight_bytes
         length = self.longest_prompt + self.limit
         return length * (token + 12 * self.hidden * self.weight_bytes) + 4 * 8 * self.vocabulary * 4
 
     @property
     def rows(self) -> int:
-        """Rows that a replica verifies at a time: the engine takes half of what is free."""
+        """Rows that a replica verifies at a time: the engine uses half of the free memory."""
         return int(0.5 * (self.gpus * self.gpu_bytes - self.parameters * self.weight_bytes) / self.row_bytes)
 
 
-def sweep(given: Assumptions, targets: int, replicas: int, chunk_s: float, row_s: float) -> dict[str, float]:
-    """Return hours of a sweep of so many targets on so many replicas; a chunk and a row cost the driver something."""
-    cases = targets * given.items
-    baselines = given.items * given.baseline_s
-    sending = cases / given.chunk_rows * chunk_s + cases * row_s
-    computing = cases * given.case_s
+def sweep(assumptions: Assumptions, targets: int, replicas: int, chunk_s: float, row_s: float) -> dict[str, float]:
+    """Return the hours and the cost of a sweep, in which the driver needs *chunk_s* per chunk and *row_s* per row."""
+    cases = targets * assumptions.items
+    baselines = assumptions.items * assumptions.baseline_s
+    sending = cases / assumptions.chunk_rows * chunk_s + cases * row_s
+    computing = cases * assumptions.case_s
     seconds = (baselines + computing) / replicas + sending
     return {
         "cases": cases,
@@ -107,47 +108,50 @@ def sweep(given: Assumptions, targets: int, replicas: int, chunk_s: float, row_s
         "computing_h": computing / HOUR,
         "sending_h": sending / HOUR,
         "wall_h": seconds / HOUR,
-        "gpu_h": seconds * replicas * given.gpus / HOUR,
-        "dollars": seconds * replicas * given.gpus / HOUR * given.dollars,
+        "gpu_h": seconds * replicas * assumptions.gpus / HOUR,
+        "dollars": seconds * replicas * assumptions.gpus / HOUR * assumptions.dollars,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--chunk-ms", type=float, required=True, help="of a chunk, as benchmarks.speed.ray_cluster measures it"
+        "--chunk-ms", type=float, required=True, help="overhead per chunk, from benchmarks.speed.ray_cluster"
     )
-    parser.add_argument("--row-ms", type=float, required=True, help="of a row, likewise")
+    parser.add_argument("--row-ms", type=float, required=True, help="overhead per row, from the same benchmark")
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 8, 32])
     options = parser.parse_args()
-    given = Assumptions()
-    verify, decode = given.case_flop
-    naive = given.answer * given.step_s
-    print(f"weights {given.parameters * given.weight_bytes / 1e9:.0f} GB; rows at a time {given.rows},")
-    print(f"each {given.row_bytes / 1e6:.0f} MB; a case {verify / 1e12:.1f} + {decode / 1e12:.1f} Tflop,")
-    print(f"{1000 * given.case_s:.0f} ms; a baseline {given.baseline_s:.1f} s;")
-    print(f"screening {given.screening_s / 60:.0f} min;")
-    print(f"the naive loop, one generate a case: {naive:.1f} s a case, {naive / given.case_s:.0f} times the engine's\n")
+    assumptions = Assumptions()
+    verify, decode = assumptions.case_flop
+    naive = assumptions.answer * assumptions.step_s
+    print(
+        f"weights {assumptions.parameters * assumptions.weight_bytes / 1e9:.0f} GB; rows at a time {assumptions.rows},"
+    )
+    print(f"each {assumptions.row_bytes / 1e6:.0f} MB; a case {verify / 1e12:.1f} + {decode / 1e12:.1f} Tflop,")
+    print(f"{1000 * assumptions.case_s:.0f} ms; a baseline {assumptions.baseline_s:.1f} s;")
+    print(f"screening {assumptions.screening_s / 60:.0f} min;")
+    ratio = naive / assumptions.case_s
+    print(f"the naive loop, one generate a case: {naive:.1f} s a case, {ratio:.0f} times the engine's\n")
     print("| | heads | cases | replicas | wall clock, h | of it sending, h | GPU hours | cost, $ |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    few = given.screened + given.screened // 2
-    for name, heads, before in (("every head", given.all_heads, 0.0), ("screened", few, given.screening_s)):
+    few = assumptions.screened + assumptions.screened // 2
+    for name, heads, before in (("every head", assumptions.all_heads, 0.0), ("screened", few, assumptions.screening_s)):
         for replicas in options.replicas:
-            found = sweep(given, heads, replicas, options.chunk_ms / 1000, options.row_ms / 1000)
-            wall = found["wall_h"] + before / HOUR
-            gpu = wall * replicas * given.gpus
+            costs = sweep(assumptions, heads, replicas, options.chunk_ms / 1000, options.row_ms / 1000)
+            wall = costs["wall_h"] + before / HOUR
+            gpu = wall * replicas * assumptions.gpus
             cells = (
                 name,
                 f"{heads:,}",
-                f"{found['cases']:,.0f}",
+                f"{costs['cases']:,.0f}",
                 replicas,
                 f"{wall:,.1f}",
-                f"{found['sending_h']:.2f}",
+                f"{costs['sending_h']:.2f}",
             )
-            print("|", *(f"{cell} |" for cell in (*cells, f"{gpu:,.0f}", f"{gpu * given.dollars:,.0f}")))
-    cases = given.all_heads * given.items
-    print(f"\nevery head: the store takes {cases * given.outcome_bytes / 1e9:.1f} GB,")
-    print(f"the driver's memory {cases * given.object_bytes / 1e9:.0f} GB")
+            print("|", *(f"{cell} |" for cell in (*cells, f"{gpu:,.0f}", f"{gpu * assumptions.dollars:,.0f}")))
+    cases = assumptions.all_heads * assumptions.items
+    print(f"\nevery head: the store takes {cases * assumptions.outcome_bytes / 1e9:.1f} GB,")
+    print(f"the driver's memory {cases * assumptions.object_bytes / 1e9:.0f} GB")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""How large the page is and how long a browser takes until it answers.
+"""Measures the size of the HTML report and the time until it is interactive in a browser.
 
     python -m benchmarks.speed.page --json docs/measurements/page.json
 
-A page is made by a real session of pytest on the bundled model, with single heads, pairs and layers off, for the sizes
-in ``--sessions``; and from made-up files of 12 layers of 12 heads, half of the cases wrong, by what ``reasoning-probe
-report`` calls, for every size. Interactive means: loaded, a cell of the map clicked, and the items that the head
-flipped are shown; the median of three visits in headless Chromium, in seconds from the start of loading. The figures
-hold for the cores that the process is given: ``taskset -c 0,1``.
+For the sizes in ``--sessions``, a real pytest session on the bundled model writes the page, with single heads, pairs
+and layers ablated. For the sizes in ``--made-up``, the code behind ``reasoning-probe report`` writes it from a
+synthetic run of 12 layers of 12 heads in which half of the cases are wrong. Interactive means: the page is loaded, a
+cell of the map is clicked, and the items that the head flipped are visible. Times are medians of three visits in
+headless Chromium, in seconds from the start of loading. They depend on the process's cores: ``taskset -c 0,1``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from reasoning_probe.results.run import Run
 from reasoning_probe.results.summary import summarise
 
 LIMITS = {22: (3, 2.0), 100: (6, 4.0), 1000: (10, None)}
-"""Items under 144 targets and the baseline: megabytes and seconds at most."""
+"""By the number of items, under 144 targets and the baseline: the maximum of megabytes and of seconds."""
 TARGETS = 144
 PROBE = """
 import reasoning_probe as rp
@@ -45,7 +45,7 @@ def test_arithmetic(answer):
 
 
 def made_up(items: int, seed: int = 0) -> Run:
-    """Return a run of GPT-2's 144 heads in which about half of the cases are wrong, each answer in its own words."""
+    """Return a run of GPT-2's 144 heads in which about half of the cases are wrong, each with another answer."""
     rng = random.Random(seed)
     outcomes = []
     for item in range(items):
@@ -97,7 +97,7 @@ def _wrong(outcome: Outcome, rng: random.Random) -> Outcome:
 
 
 def session_page(folder: Path, items: int) -> Path:
-    """Return the page of a session of pytest: the bundled model, *items* questions, 144 targets."""
+    """Return the page of a pytest session of the bundled model: *items* questions, 144 targets."""
     (folder / "test_arithmetic.py").write_text(PROBE, encoding="utf-8")
     heads = [f"L{layer}H{head}" for layer in range(4) for head in range(4)]
     pairs = ["+".join(pair) for pair in combinations(heads, 2)]
@@ -120,15 +120,15 @@ def chromium() -> Iterator[Any]:
 
 
 def seconds(browser: Any, page: Path) -> float:
-    """Return the time until a click on the map has shown the flipped items."""
+    """Return the seconds from the start of loading until a click on the map has opened the flipped items."""
     tab = browser.new_page(viewport={"width": 1280, "height": 800})
-    began = time.perf_counter()
+    started = time.perf_counter()
     tab.goto(page.as_uri())
     tab.locator("svg[data-grid]").first.click(position={"x": 45, "y": 15})
     tab.locator(".rp-dialog[open] .rp-effect").wait_for()
-    took = time.perf_counter() - began
+    interactive_s = time.perf_counter() - started
     tab.close()
-    return took
+    return interactive_s
 
 
 def main() -> None:
@@ -139,7 +139,7 @@ def main() -> None:
     options = parser.parse_args()
     measured = []
     with chromium() as browser, tempfile.TemporaryDirectory() as temporary:
-        seconds(browser, _written(Path(temporary) / "first.html", 22))  # Chromium's own start
+        seconds(browser, _written(Path(temporary) / "first.html", 22))  # warm-up, which starts Chromium's processes
         for source, wanted in (("session", options.sessions), ("made up", options.made_up)):
             for items in wanted:
                 folder = Path(temporary) / f"{source}-{items}"

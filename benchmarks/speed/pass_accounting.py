@@ -1,4 +1,4 @@
-"""What the engine's passes did and where their time went: counted in modules' hooks, timed around passes, profiled."""
+"""Counts the FLOPs of the engine's forward passes, times the passes, and profiles them by kind of work."""
 
 from __future__ import annotations
 
@@ -33,41 +33,41 @@ KINDS = {
         "embedding",
     ),
 }
-"""What profiled operators are called; all others are normalisation, rotary embedding, activation and comparison."""
+"""The profiler's operator names by kind of work; all others are normalisation, rotary embedding and activation."""
 
 
 @dataclass
 class Phase:
-    """Matrix products and seconds of the passes of one phase."""
+    """FLOPs of matrix products, and seconds, of the passes of one phase."""
 
     layer_flops: float = 0.0
     vocabulary_flops: float = 0.0
     seconds: float = 0.0
-    tokens: list[int] = field(default_factory=list)  # rows times tokens of each pass, at the top
+    tokens: list[int] = field(default_factory=list)  # rows times tokens of each pass, in the last layer
 
     @property
     def gflops(self) -> float:
-        """GFLOP/s reached in the passes."""
+        """GFLOP/s of the passes."""
         return (self.layer_flops + self.vocabulary_flops) / self.seconds / 1e9 if self.seconds else 0.0
 
 
 @dataclass
 class Work:
-    """Verification: the passes over prompts and known answers; decoding: a token a pass."""
+    """The two phases of a sweep: verification passes over prompts and drafts, and decoding of a token per pass."""
 
     verification: Phase = field(default_factory=Phase)
     decoding: Phase = field(default_factory=Phase)
 
     @property
     def flops(self) -> float:
-        """FLOPs of all matrix products."""
+        """The FLOPs of all matrix products."""
         return sum(p.layer_flops + p.vocabulary_flops for p in (self.verification, self.decoding))
 
 
 def projections(driver: ForwardDriver) -> list[nn.Module]:
-    """Return the projections of the layers and the vocabulary projection."""
+    """Return the projections of the layers, and the vocabulary projection as the last."""
     inside = [module for block in driver.blocks for module in block.modules()]
-    return [module for module in (*inside, driver.head) if isinstance(module, nn.Linear | Conv1D)]
+    return [module for module in (*inside, driver.lm_head) if isinstance(module, nn.Linear | Conv1D)]
 
 
 @contextmanager
@@ -75,12 +75,12 @@ def counting(driver: ForwardDriver, work: Work) -> Iterator[None]:
     """Count the matrix products of every pass that *driver* runs, and time the passes."""
     run, current = driver.run, work.verification
 
-    def timed(ids: Any, slots: Any, plan: PassPlan, **places: Any) -> Any:
+    def timed(ids: Any, kv_cache: Any, plan: PassPlan, **positions: Any) -> Any:
         nonlocal current
-        verifies = bool(plan.entries) or plan.record is not None
+        verifies = bool(plan.layer_inputs) or plan.record is not None
         current = work.verification if verifies else work.decoding
         started = time.perf_counter()
-        output = run(ids, slots, plan, **places)
+        output = run(ids, kv_cache, plan, **positions)
         if ids.device.type == "cuda":
             torch.cuda.synchronize()
         current.seconds += time.perf_counter() - started
@@ -88,7 +88,7 @@ def counting(driver: ForwardDriver, work: Work) -> Iterator[None]:
 
     def count(module: Any, args: Any, output: Any) -> None:
         flops = 2.0 * module.weight.numel() * (args[0].numel() // args[0].shape[-1])
-        if module is driver.head:
+        if module is driver.lm_head:
             current.vocabulary_flops += flops
         else:
             current.layer_flops += flops
@@ -109,7 +109,7 @@ def counting(driver: ForwardDriver, work: Work) -> Iterator[None]:
 def matmul_rates(driver: ForwardDriver, tokens: int) -> dict[str, float]:
     """Return the GFLOP/s of products of *tokens* rows with a middle layer's weights: torch's own, and packed ones."""
     block = driver.blocks[len(driver.blocks) // 2]
-    found = [module for module in block.modules() if isinstance(module, nn.Linear | Conv1D)]
+    modules = [module for module in block.modules() if isinstance(module, nn.Linear | Conv1D)]
     inputs = [
         torch.randn(
             tokens,
@@ -117,16 +117,16 @@ def matmul_rates(driver: ForwardDriver, tokens: int) -> dict[str, float]:
             dtype=module.weight.dtype,
             device=module.weight.device,
         )
-        for module in found
+        for module in modules
     ]
-    flops = sum(2.0 * tokens * module.weight.numel() for module in found)
+    flops = sum(2.0 * tokens * module.weight.numel() for module in modules)
 
     def rate() -> float:
         rates = []
         for _ in range(15):
             started = time.perf_counter()
             for _ in range(10):
-                for module, x in zip(found, inputs, strict=True):
+                for module, x in zip(modules, inputs, strict=True):
                     module(x)
             if inputs[0].device.type == "cuda":
                 torch.cuda.synchronize()
@@ -135,12 +135,12 @@ def matmul_rates(driver: ForwardDriver, tokens: int) -> dict[str, float]:
 
     with torch.inference_mode():
         plain = rate()
-        with wrapped(PackedLinears(found, 10**12).wraps):
+        with wrapped(PackedLinears(modules, 10**12).wraps):
             return {"torch": plain, "packed": rate()}
 
 
 def breakdown(driver: ForwardDriver, call: Callable[[], Any]) -> dict[str, float]:
-    """Return the share of *call*'s time by kind of work, from torch's profiler; the vocabulary projection is apart."""
+    """Return the share of *call*'s time by kind of work, by torch's profiler; the vocabulary projection is separate."""
     vocabulary = 0.0
     started = 0.0
 
@@ -152,11 +152,11 @@ def breakdown(driver: ForwardDriver, call: Callable[[], Any]) -> dict[str, float
         nonlocal vocabulary
         vocabulary += time.perf_counter() - started
 
-    handles = [driver.head.register_forward_pre_hook(before), driver.head.register_forward_hook(after)]
-    begun = time.perf_counter()
+    handles = [driver.lm_head.register_forward_pre_hook(before), driver.lm_head.register_forward_hook(after)]
+    call_started = time.perf_counter()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
         call()
-        whole = time.perf_counter() - begun
+        total = time.perf_counter() - call_started
     for handle in handles:
         handle.remove()
     seconds = dict.fromkeys([*KINDS, "normalisation, rotary, activation"], 0.0)
@@ -169,5 +169,5 @@ def breakdown(driver: ForwardDriver, call: Callable[[], Any]) -> dict[str, float
         seconds[kind] += event.self_cpu_time_total / 1e6
     seconds["matrix products"] -= vocabulary
     seconds["vocabulary projection"] = vocabulary
-    seconds["Python and dispatch"] = whole - sum(seconds.values())
-    return {kind: round(value / whole, 3) for kind, value in seconds.items()}
+    seconds["Python and dispatch"] = total - sum(seconds.values())
+    return {kind: round(value / total, 3) for kind, value in seconds.items()}

@@ -1,12 +1,11 @@
-"""What a probe's cases cost beyond plain pytest's: time and memory a case, with half of the answers wrong.
+"""Measures the time and memory that a probe's case costs beyond plain pytest's, with half of the answers wrong.
 
     python -m benchmarks.speed.pytest_overhead                      # 3,000, 15,000 and 150,000 cases
-    python -m benchmarks.speed.pytest_overhead --cases 3000 --json overhead.json
+    python -m benchmarks.speed.pytest_overhead --cases 3000 --json docs/measurements/pytest-overhead.json
 
-Both sides run in a process of their own: the same number of parametrised cases with readable ids, as many of them
-xfailed. The model answers at once: an engine in its place yields ready-made answers, half of them wrong, so that what
-is left is collecting, asking, reporting and writing the files. Judging, which is the sweep's part, is measured and
-taken off. Times are of the processor.
+Each side runs in a process of its own with the same number of parametrised cases, readable ids, and as many xfailed
+cases. On the probe's side an :class:`InstantEngine` takes the model's place, so that collection, asking, reporting and
+writing the files remain. Judging belongs to the sweep; its time is measured and subtracted. Times are processor times.
 """
 
 from __future__ import annotations
@@ -18,8 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from itertools import chain, cycle
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reasoning_probe.engine.protocol import SweepRequest
+    from reasoning_probe.results.answer import Answer
+    from reasoning_probe.scoring.judgement import Judgement
 
 ITEMS = 100
 PLAIN = """
@@ -61,7 +68,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session):
-    TIMES["collecting"] = time.process_time()  # behind all imports
+    TIMES["collecting"] = time.process_time()  # after all imports
 
 
 def pytest_collection_finish(session):
@@ -78,16 +85,53 @@ def pytest_unconfigure(config):
 """
 
 
+class InstantEngine:
+    """Takes an engine's place in a session: answers at once, every second ablated answer wrong."""
+
+    def __init__(self) -> None:
+        from reasoning_probe.engine.protocol import Timing
+
+        self.skipped: list[dict[str, str]] = []
+        self.timing = Timing()
+        self.references: dict[str, list[str]] = {}
+
+    def facts(self) -> dict[str, object]:
+        """Return the engine's part of the run's summary."""
+        counts = dict.fromkeys(("rows", "verified", "decoded", "settled_singly"), 0)
+        return {**counts, "path": "ready", "why": "", "peak_bytes": 0}
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def run(self, requests: Iterable[SweepRequest]) -> Iterator[list[Answer]]:
+        """Yield the answers to each request."""
+        from reasoning_probe.results.answer import Answer
+
+        for request in requests:
+            right, wrong = f" {request.query.item.answer}", " 0"
+            targets = [("baseline", None), *((target.name, ablation) for target, ablation in request.ablated)]
+            yield [
+                Answer(
+                    query=request.query,
+                    target=target,
+                    ablation=ablation,
+                    response=response,
+                    truncated=False,
+                    answer_logprob=-1.0,
+                )
+                for (target, ablation), response in zip(targets, chain([right], cycle([right, wrong])), strict=False)
+            ]
+
+
 def install(targets: int, times: dict[str, float]) -> None:
-    """Put ready-made answers in place of the model, imported before anything is measured."""
+    """Replace the model and its engine with an :class:`InstantEngine`; import everything before the measurement."""
     import torch  # noqa: F401
 
-    from reasoning_probe.engine.engine import Engine  # noqa: F401
+    from reasoning_probe.engine.engine import LocalEngine  # noqa: F401
     from reasoning_probe.models.head_map import AttentionLayer, HeadMap
-    from reasoning_probe.pytest_plugin import html_report
+    from reasoning_probe.pytest_plugin import html_report  # noqa: F401
     from reasoning_probe.report.html import findings  # noqa: F401
-    from reasoning_probe.results.outcome import outcome_from_response
-    from reasoning_probe.session import session
+    from reasoning_probe.session.extensions import Extensions
     from reasoning_probe.session.model_runner import ModelRunner
     from reasoning_probe.session.session import ProbeSession
 
@@ -96,58 +140,33 @@ def install(targets: int, times: dict[str, float]) -> None:
         tuple(AttentionLayer(layer, f"h.{layer}", f"h.{layer}.c_proj", 12, 64) for layer in range(layers))
     )
 
-    class Ready:
-        """Stands for an engine: what the session asks of one, with no model behind it."""
-
-        model = None
-        seed = 0
-
-        def __init__(self) -> None:
-            from reasoning_probe.engine.engine import Timing
-
-            self.skipped: list[dict[str, str]] = []
-            self.timing = Timing()
-            self.references: dict[str, list[str]] = {}
-
-        def facts(self) -> dict[str, object]:
-            counts = dict.fromkeys(("rows", "verified", "decoded", "settled_singly"), 0)
-            return {**counts, "path": "ready", "why": "", "peak_bytes": 0}
-
-        def run(self, plan):  # type: ignore[no-untyped-def]
-            for work in plan:
-                started = time.process_time()
-                right, wrong = f" {work.query.item.answer}", " 0"
-                batch = [
-                    outcome_from_response(work.query, "baseline", None, response=right, truncated=False, logprob=-1.0)
-                ]
-                for at, (target, ablation) in enumerate(work.ablated):
-                    response = wrong if at % 2 else right
-                    batch.append(
-                        outcome_from_response(
-                            work.query, target.name, ablation, response=response, truncated=False, logprob=-1.0
-                        )
-                    )
-                times["judging"] = times.get("judging", 0.0) + time.process_time() - started
-                yield batch
-
     def start(self: ProbeSession) -> None:
-        self.machine.engine = Ready()  # type: ignore[assignment]
-        self.machine.facts = {
+        self.model_runner.engine = InstantEngine()  # type: ignore[assignment]
+        self.model_runner.model_info = {
             "name": "ready", "fingerprint": "", "architecture": "Ready", "layers": layers, "heads": 12,
             "layer_indices": list(range(layers)), "dtype": "float32", "device": "cpu",
         }  # fmt: skip
-        self._pending = self._run(list(self._plan.values()))
+        self._pending = self._run(list(self.plan.cases.values()))
 
+    def timed_judgement(
+        self: Extensions, answer: Answer, *, listed: bool, judgement: Any = Extensions.judgement
+    ) -> Judgement:
+        started = time.process_time()
+        try:
+            return judgement(self, answer, listed=listed)
+        finally:
+            times["judging"] = times.get("judging", 0.0) + time.process_time() - started
+
+    Extensions.judgement = timed_judgement  # type: ignore[method-assign]
     ProbeSession._start = start  # type: ignore[method-assign]
     ModelRunner.head_map = property(lambda self: head_map)  # type: ignore[assignment,misc]
     ModelRunner.loaded = property(lambda self: True)  # type: ignore[assignment,misc]
     ModelRunner.load = lambda self: SimpleNamespace(model=None, tokenizer=None)  # type: ignore[assignment,method-assign,return-value]
     ProbeSession.run_post_sweep = lambda self, progress=None: None  # type: ignore[method-assign]
-    del html_report, session
 
 
 def measured(cases: int, probe: bool, page: bool) -> dict[str, float]:
-    """Run one side in a fresh folder and process; return its times and its peak of memory."""
+    """Run one side in a fresh folder and process; return its times in seconds and its peak memory in bytes."""
     targets = max(1, cases // ITEMS - 1)
     root = str(Path(__file__).parents[2])
     with tempfile.TemporaryDirectory() as name:
@@ -156,7 +175,7 @@ def measured(cases: int, probe: bool, page: bool) -> dict[str, float]:
         values = {"items": ITEMS, "targets": targets + (not probe), "root": root, "probe": probe}
         (folder / "conftest.py").write_text(CONFTEST.format(**values), encoding="utf-8")
         (folder / "test_it.py").write_text((PROBE if probe else PLAIN).format(**values), encoding="utf-8")
-        heads = ",".join(f"L{at // 12}H{at % 12}" for at in range(targets))
+        heads = ",".join(f"L{head // 12}H{head % 12}" for head in range(targets))
         options = ["--probe-heads", heads, "--probe-cache=off"] if probe else ["-p", "no:reasoning_probe"]
         quiet = ["-q", "-p", "no:cacheprovider", *([] if page else ["-p", "no:html"])]
         environment = os.environ | {"HF_HUB_OFFLINE": "1"}
@@ -164,8 +183,34 @@ def measured(cases: int, probe: bool, page: bool) -> dict[str, float]:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if not (folder / "times.json").exists() or done.returncode not in (0, 1):
             raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
-        found: dict[str, float] = json.loads((folder / "times.json").read_text(encoding="utf-8"))
-    return found
+        times: dict[str, float] = json.loads((folder / "times.json").read_text(encoding="utf-8"))
+    return times
+
+
+def compared(cases: int, page: bool, fixed: dict[bool, dict[str, float]]) -> dict[str, Any]:
+    """Measure both sides with *cases* cases, print their rows of the table, and return the figures for the file.
+
+    *fixed* holds each side's times and memory with next to no cases, keyed by whether it is the probe.
+    """
+    sides = {probe: measured(cases, probe, page) for probe in (False, True)}
+    more = cases - 2 * ITEMS
+    per_case = {}
+    for probe, side in sides.items():
+        side["total"] -= side.get("judging", 0.0)
+        base = fixed[probe]["total"] - fixed[probe].get("judging", 0.0)
+        seconds, memory = (side["total"] - base) / more, (side["peak"] - fixed[probe]["peak"]) / more
+        per_case[probe] = (seconds, memory)
+        print(
+            f"{cases:8,} {'probe' if probe else 'plain':10} {side['collect']:7.2f} s {side['total']:7.2f} s"
+            f" {1000 * seconds:6.3f} ms {side['peak'] / 1e6:6.0f} MB {memory / 1e3:6.2f} kB"
+        )
+    time_ms = 1000 * (per_case[True][0] - per_case[False][0])
+    memory_kb = (per_case[True][1] - per_case[False][1]) / 1e3
+    collects = {probe: side["collect"] - fixed[probe]["collect"] for probe, side in sides.items()}
+    ratio = collects[True] / collects[False] if collects[False] > 0 else float("nan")
+    print(f"{'':8} {'beyond':10} collection x {ratio:.2f}, {time_ms:.3f} ms and {memory_kb:.2f} kB a case")
+    figures = {"cases": cases, "ms": time_ms, "kB": memory_kb, "collect": ratio}
+    return figures | {"plain": sides[False], "probe": sides[True]}
 
 
 def main() -> None:
@@ -175,37 +220,10 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="with pytest-html's page on both sides")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    # What either side takes with next to no cases (imports) is no cost of a case.
+    # Time and memory that do not depend on the number of cases, such as imports.
     fixed = {probe: measured(2 * ITEMS, probe, options.page) for probe in (False, True)}
     print(f"{'cases':>8} {'':10} {'collect':>9} {'total':>9} {'a case':>9} {'memory':>9} {'a case':>9}")
-    rows = []
-    for cases in options.cases:
-        sides = {probe: measured(cases, probe, options.page) for probe in (False, True)}
-        more = cases - 2 * ITEMS
-        per = {}
-        for probe, side in sides.items():
-            side["total"] -= side.get("judging", 0.0)
-            base = fixed[probe]["total"] - fixed[probe].get("judging", 0.0)
-            per[probe] = ((side["total"] - base) / more, (side["peak"] - fixed[probe]["peak"]) / more)
-            print(
-                f"{cases:8,} {'probe' if probe else 'plain':10} {side['collect']:7.2f} s {side['total']:7.2f} s"
-                f" {1000 * per[probe][0]:6.3f} ms {side['peak'] / 1e6:6.0f} MB {per[probe][1] / 1e3:6.2f} kB"
-            )
-        time_ms = 1000 * (per[True][0] - per[False][0])
-        memory_kb = (per[True][1] - per[False][1]) / 1e3
-        collects = {probe: side["collect"] - fixed[probe]["collect"] for probe, side in sides.items()}
-        ratio = collects[True] / collects[False] if collects[False] > 0 else float("nan")
-        print(f"{'':8} {'beyond':10} collection x {ratio:.2f}, {time_ms:.3f} ms and {memory_kb:.2f} kB a case")
-        rows.append(
-            {
-                "cases": cases,
-                "ms": time_ms,
-                "kB": memory_kb,
-                "collect": ratio,
-                "plain": sides[False],
-                "probe": sides[True],
-            }
-        )
+    rows = [compared(cases, options.page, fixed) for cases in options.cases]
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 

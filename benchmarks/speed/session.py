@@ -1,11 +1,11 @@
-"""What a whole test session costs beyond the engine: collecting, reporting, figures and the page.
+"""Measures the time of a whole test session beyond the engine: collection, reporting, figures and the page.
 
     python -m benchmarks.speed.session --model tiny-reasoner --json docs/measurements/session-tiny-reasoner.json
 
-Runs ``pytest probes/ --ablate-heads`` in a process of its own, takes the engine's own times from its ``run.json``, and
-in another process times the imports: of every module that the session had at its end. ``over_s`` is what is left of the
-wall time; ``allowed_s`` is 1.3 times the engine's own time, plus imports and load, plus 5 s. As on a user's machine,
-Python and pytest keep what they compiled: ``PYTHONDONTWRITEBYTECODE`` is taken away, and one session runs beforehand.
+The script runs ``pytest probes/ --ablate-heads`` in a subprocess and takes the engine's times from its ``run.json``. In
+another subprocess it times the imports of every module that the session had loaded at its end. ``over_s`` is the rest
+of the wall time; ``allowed_s`` is 1.3 times the engine's time, plus imports and loading, plus 5 s. As on a user's
+machine, compiled bytecode is cached: ``PYTHONDONTWRITEBYTECODE`` is removed, and one session runs as a warm-up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IMPORT_AGAIN = """
 import contextlib, importlib, sys, warnings
 warnings.simplefilter("ignore")
 for name in open(sys.argv[1]).read().split():
-    with contextlib.suppress(Exception):  # some modules exist in a session only
+    with contextlib.suppress(Exception):  # some modules exist only in a session
         importlib.import_module(name)
 """
 LIST_MODULES = """
@@ -36,9 +36,9 @@ def pytest_unconfigure():
 LOADING = ("load_s", "proof_s")
 
 
-def timed(command: list[str], codes: tuple[int, ...] = (0,), **surroundings: str) -> float:
-    """Return the wall time of *command*."""
-    environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | surroundings
+def timed(command: list[str], codes: tuple[int, ...] = (0,), **variables: str) -> float:
+    """Return the wall time in seconds of *command*, which must end with one of *codes*."""
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | variables
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     if done.returncode not in codes:
@@ -60,9 +60,9 @@ def session(model: str, more: list[str]) -> dict[str, float]:
         imports = timed([sys.executable, "-c", IMPORT_AGAIN, str(modules)])
         timing: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))["timing"]
     parts = {key: float(timing[key]) for key in timing if key.endswith("_s") and key != "total_s"}
-    own = sum(seconds for key, seconds in parts.items() if key not in LOADING)
+    engine_s = sum(seconds for key, seconds in parts.items() if key not in LOADING)
     loading = sum(parts.get(key, 0.0) for key in LOADING)
-    return {"wall_s": wall, "engine_s": own, "load_s": loading, "imports_s": imports}
+    return {"wall_s": wall, "engine_s": engine_s, "load_s": loading, "imports_s": imports}
 
 
 def main() -> None:
@@ -72,10 +72,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options, more = parser.parse_known_args()
     sessions = [session(options.model, more) for _ in range(options.runs + 1)][1:]
-    found = {key: statistics.median(each[key] for each in sessions) for key in sessions[0]}
-    found["allowed_s"] = 1.3 * found["engine_s"] + found["imports_s"] + found["load_s"] + 5
-    found["over_s"] = found["wall_s"] - found["engine_s"] - found["imports_s"] - found["load_s"]
-    result = {"model": options.model, "runs": options.runs, **found, "within": found["wall_s"] <= found["allowed_s"]}
+    medians = {key: statistics.median(each[key] for each in sessions) for key in sessions[0]}
+    medians["allowed_s"] = 1.3 * medians["engine_s"] + medians["imports_s"] + medians["load_s"] + 5
+    medians["over_s"] = medians["wall_s"] - medians["engine_s"] - medians["imports_s"] - medians["load_s"]
+    result = {
+        "model": options.model,
+        "runs": options.runs,
+        **medians,
+        "within": medians["wall_s"] <= medians["allowed_s"],
+    }
     print(json.dumps(result, indent=2))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

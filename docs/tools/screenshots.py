@@ -1,7 +1,6 @@
-"""Take the pictures of the page that README and docs show: `python docs/tools/screenshots.py`.
+"""Write the screenshots of the page that README and docs show, to docs/images/: ``python docs/tools/screenshots.py``.
 
-Needs Chromium (``CHROMIUM``, or one on the path) and the extra ``test``. Of the colours 64 are kept: the page has few,
-and the pictures are a third of the size.
+Needs Chromium (the path in ``CHROMIUM``, or one on ``PATH``) and the extra ``test``.
 """
 
 from __future__ import annotations
@@ -17,39 +16,46 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 DOCS = Path(__file__).parents[1]
+IMAGES = DOCS / "images"
 ITEMS = "60"
 COLOURS = 64
+"""The colours of a screenshot: the page has few, and a palette of 64 makes the files a third of the size."""
 
 
 def main() -> None:
-    """Run the probes and take the pictures."""
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        probes = [str(DOCS.parent / "probes" / f"test_{dataset}.py") for dataset in ("arithmetic", "logic")]
-        options = ["--ablate-heads", "--probe-items", ITEMS, "-q", "-p", "no:cacheprovider", "--rootdir", name]
-        subprocess.run([sys.executable, "-m", "pytest", *probes, *options], cwd=name, check=False)
-        page = next(Path(name).rglob("report.html"))
+    """Run two probes on the bundled model and write the screenshots of their page."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        report = write_report(Path(folder))
         browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"))
-        taken(browser, page, 1280, 800, "light").screenshot(path=DOCS / "images/page.png")
-        taken(browser, page, 390, 844, "dark").screenshot(path=DOCS / "images/phone-dark.png")
-        taken(browser, page, 820, 1180, "light").screenshot(path=DOCS / "images/tablet-light.png")
-        paper = taken(browser, page, 794, 1123, "light")
+        open_page(browser, report, 1280, 800, "light").screenshot(path=IMAGES / "page.png")
+        open_page(browser, report, 390, 844, "dark").screenshot(path=IMAGES / "phone-dark.png")
+        open_page(browser, report, 820, 1180, "light").screenshot(path=IMAGES / "tablet-light.png")
+        paper = open_page(browser, report, 794, 1123, "light")
         paper.emulate_media(media="print")
-        paper.screenshot(path=DOCS / "images/print.png")
-        asked = taken(browser, page, 1280, 800, "dark")
-        asked.locator("[data-target=L0H2]").first.click()
-        asked.screenshot(path=DOCS / "images/dialog-dark.png")
+        paper.screenshot(path=IMAGES / "print.png")
+        dialog = open_page(browser, report, 1280, 800, "dark")
+        dialog.locator("[data-target=L0H2]").first.click()
+        dialog.screenshot(path=IMAGES / "dialog-dark.png")
         browser.close()
-    for picture in (DOCS / "images").glob("*.png"):
-        with Image.open(picture) as full:
-            full.convert("RGB").quantize(COLOURS).save(picture, optimize=True)
+    for path in IMAGES.glob("*.png"):
+        with Image.open(path) as image:
+            image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
 
-def taken(browser: Browser, page: Path, width: int, height: int, scheme: str) -> Page:
-    """Return the page in a window of that size, where nothing fades in."""
+def write_report(folder: Path) -> Path:
+    """Run the probes of arithmetic and logic in *folder*; return the page that they write."""
+    probes = [str(DOCS.parent / "probes" / f"test_{dataset}.py") for dataset in ("arithmetic", "logic")]
+    options = ["--ablate-heads", "--probe-items", ITEMS, "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
+    subprocess.run([sys.executable, "-m", "pytest", *probes, *options], cwd=folder, check=False)
+    return next(folder.rglob("report.html"))
+
+
+def open_page(browser: Browser, report: Path, width: int, height: int, scheme: str) -> Page:
+    """Open *report* in a window of *width* by *height* pixels and the colour *scheme*, without transitions."""
     size = {"width": width, "height": height}
-    tab = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-    tab.goto(page.as_uri())
-    return tab
+    page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    page.goto(report.as_uri())
+    return page
 
 
 if __name__ == "__main__":

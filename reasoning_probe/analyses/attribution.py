@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.engine.tokenization import Encoded
+from reasoning_probe.engine.tokenization import EncodedQuery
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.head_map import AttentionLayer, HeadError, HeadMap
 from reasoning_probe.models.hooks import hooks
@@ -24,7 +24,9 @@ Estimates = dict[tuple[int, int], float]
 """By (layer, head), the estimated change of the expected answer's log-probability, in nats."""
 
 
-def estimates(model: Any, head_map: HeadMap, encoded: Encoded, replacements: Sequence[Replacement]) -> list[Estimates]:
+def estimates(
+    model: Any, head_map: HeadMap, encoded: EncodedQuery, replacements: Sequence[Replacement]
+) -> list[Estimates]:
     """Return what switching off each head would do to the query *encoded*, for each of *replacements*.
 
     One forward pass and one backward pass, whatever their number. Raises
@@ -39,16 +41,16 @@ def estimates(model: Any, head_map: HeadMap, encoded: Encoded, replacements: Seq
             logprob = logs.gather(-1, answer[..., None]).sum()
             gradients = torch.autograd.grad(logprob, list(taps.values()), allow_unused=True)
     except Exception as error:  # quantised layers and kernels of a family's own raise whatever they like
-        said = " ".join(str(error).split())[:120]
+        message = " ".join(str(error).split())[:120]
         raise HeadError(
             f"{type(model).__name__}: its heads cannot be screened, since taking gradients failed"
-            f" ({type(error).__name__}: {said}): run it without --probe-screen"
+            f" ({type(error).__name__}: {message}): run it without --probe-screen"
         ) from error
     slopes = dict(zip(taps, gradients, strict=True))
     return [
         {
             (site.layer, head): value
-            for site in head_map.sites
+            for site in head_map.attention_layers
             for head, value in enumerate(_changes(site, taps[site.layer], slopes[site.layer], replacement))
         }
         for replacement in replacements
@@ -60,9 +62,9 @@ def _changes(site: AttentionLayer, output: Tensor, slope: Tensor | None, replace
     if slope is None:  # nothing that the answer depends on
         return [0.0] * site.heads
     split = (-1, site.heads, site.head_dim)  # (tokens, heads, head_dim)
-    said = output.detach().view(split).double()
+    head_outputs = output.detach().view(split).double()
     instead = replacement.get(site.layer)
-    change = -said if instead is None else instead.double() - said
+    change = -head_outputs if instead is None else instead.double() - head_outputs
     return [float(value) for value in (slope.view(split).double() * change).sum((0, 2))]
 
 
@@ -79,7 +81,9 @@ def _tapped(model: Any, head_map: HeadMap) -> Iterator[dict[int, Tensor]]:
 
         return hook
 
-    handles = [model.get_submodule(site.path).register_forward_pre_hook(tap(site)) for site in head_map.sites]
+    handles = [
+        model.get_submodule(site.path).register_forward_pre_hook(tap(site)) for site in head_map.attention_layers
+    ]
     with hooks(handles):
         yield taps
 

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib import resources
+from typing import TYPE_CHECKING
 
-from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.tokenization import AblationJob, Encoded
+from reasoning_probe.engine.protocol import Engine
+from reasoning_probe.engine.tokenization import AblationJob, EncodedQuery
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.record import ControlRecord, ControlTargetRecord
+from reasoning_probe.results.summary import merged_control
+
+if TYPE_CHECKING:
+    from reasoning_probe.engine.engine import LocalEngine
 
 NAME = "control"
 """What the sentences are called among the engine's references: replacements are made from them, too."""
@@ -33,37 +39,65 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> Cont
 
     ``logprob`` is the mean natural logarithm of the probability of a token given those before it, over all tokens
     but each sentence's first; ``delta`` its change under the target, in nats per token. ``None`` where there are no
-    variants, or where the tokenizer makes fewer than two tokens of every sentence. Adds to ``engine.timing``.
+    variants, where the tokenizer makes fewer than two tokens of every sentence, or where a cluster lost every process
+    that measured a part: outcomes are worth more than the control task. Adds to ``engine.timing``.
     """
-    way = engine.path  # its self-check has a time of its own
-    started = time.perf_counter()
-    by_ablation: dict[str, list[Target]] = {}
-    for target, ablation in variants:
-        by_ablation.setdefault(ablation, []).append(target)
-    engine.references = {**engine.references, NAME: neutral_sentences()}
-    asked = [(sentence, _encoded(engine, sentence)) for sentence in neutral_sentences()]
-    asked = [(sentence, encoded) for sentence, encoded in asked if encoded.answer]
-    tokens = sum(len(encoded.answer) for _, encoded in asked)
-    if not by_ablation or not tokens:
-        return None
-    baselines = [engine.plain.baseline(encoded, ()) for _, encoded in asked]
-    baseline = math.fsum(known.reply.logprob for known in baselines) / tokens
-    rows: list[ControlTargetRecord] = []
-    for ablation, targets in by_ablation.items():
-        jobs = [
-            AblationJob(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
-            for (sentence, encoded), known in zip(asked, baselines, strict=True)
-        ]
-        means = [math.fsum(logprobs) / tokens for logprobs in zip(*way.expected(jobs), strict=True)]
-        rows += [
-            {"target": target.name, "ablation": ablation, "logprob": mean, "delta": mean - baseline}
-            for target, mean in zip(targets, means, strict=True)
-        ]
-    engine.timing.control_s += time.perf_counter() - started
-    return {"sentences": len(asked), "tokens": tokens, "logprob": baseline, "targets": rows}
+    return engine.measure(ControlTask(tuple(variants)))
 
 
-def _encoded(engine: Engine, sentence: str) -> Encoded:
+@dataclass(frozen=True)
+class ControlTask:
+    """The control task as an :class:`~reasoning_probe.engine.protocol.Analysis`, split by variants."""
+
+    variants: tuple[tuple[Target, str], ...]
+    timing: str = "control_s"
+    failure: str = ""
+
+    def measure(self, engine: LocalEngine) -> ControlRecord | None:
+        """Return the results on *engine*."""
+        path = engine.path  # its self-check has a time of its own
+        started = time.perf_counter()
+        by_ablation: dict[str, list[Target]] = {}
+        for target, ablation in self.variants:
+            by_ablation.setdefault(ablation, []).append(target)
+        engine.references = {**engine.references, NAME: neutral_sentences()}
+        texts = [(sentence, _encoded(engine, sentence)) for sentence in neutral_sentences()]
+        texts = [(sentence, encoded) for sentence, encoded in texts if encoded.answer]
+        tokens = sum(len(encoded.answer) for _, encoded in texts)
+        if not by_ablation or not tokens:
+            return None
+        baselines = [engine.plain.baseline(encoded, ()) for _, encoded in texts]
+        baseline = math.fsum(known.completion.logprob for known in baselines) / tokens
+        rows: list[ControlTargetRecord] = []
+        for ablation, targets in by_ablation.items():
+            jobs = [
+                AblationJob(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
+                for (sentence, encoded), known in zip(texts, baselines, strict=True)
+            ]
+            means = [math.fsum(logprobs) / tokens for logprobs in zip(*path.answer_logprobs(jobs), strict=True)]
+            rows += [
+                {"target": target.name, "ablation": ablation, "logprob": mean, "delta": mean - baseline}
+                for target, mean in zip(targets, means, strict=True)
+            ]
+        engine.timing.control_s += time.perf_counter() - started
+        return {"sentences": len(texts), "tokens": tokens, "logprob": baseline, "targets": rows}
+
+    def split(self, parts: int) -> list[ControlTask]:
+        """Return the task in at most *parts* parts of as many variants each."""
+        size = max(1, -(-len(self.variants) // parts))
+        return [ControlTask(self.variants[first : first + size]) for first in range(0, len(self.variants), size)]
+
+    def merge(self, results: Sequence[ControlRecord | None]) -> ControlRecord | None:
+        """Return one result, its rows in the order of the variants."""
+        merged = merged_control([result for result in results if result is not None])
+        if merged is None:
+            return None
+        rows = {(row["target"], row["ablation"]): row for row in merged["targets"]}
+        merged["targets"] = [rows[target.name, ablation] for target, ablation in self.variants]
+        return merged
+
+
+def _encoded(engine: LocalEngine, sentence: str) -> EncodedQuery:
     """Return the sentence with its first token as the prompt and all others as the expected answer."""
-    ids = engine.prompt_ids(sentence)[:, :MOST_TOKENS]
-    return Encoded(ids[:, :1], tuple(ids[0, 1:].tolist()), 1)
+    ids = engine.prompt_ids(sentence)[:, :MOST_TOKENS]  # (1, tokens)
+    return EncodedQuery(ids[:, :1], tuple(ids[0, 1:].tolist()), 1)

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reasoning_probe.engine.protocol import Counting
+from reasoning_probe.engine.protocol import Engine, SweepRequest
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
@@ -24,22 +22,21 @@ from reasoning_probe.results.record import CurvePointRecord, CurveRecord
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
-    from reasoning_probe.engine.engine import SweepRequest
 
 FEWEST = 8
-"""A dataset with fewer items gets no curve: it would be all interval."""
+"""The fewest items of a dataset that gets a curve: with fewer, its intervals would span everything."""
 
 HELD_OUT = 20
-"""From so many items on, some choose the order and others are measured: heads that were chosen by the same items that
-measure them look stronger than they are."""
+"""The number of items from which on some items choose the order and others measure it: heads that are measured on the
+items that chose them look stronger than they are."""
 
 MOST_ITEMS = 200
-"""Items measured at most: their interval is 7 points either way at its widest."""
+"""The most items that are measured: their interval is 7 points either way at its widest."""
 
 ROW_SHARE = 0.25
-"""Of the sweep's rows, that the curve may take where this leaves it :data:`HELD_OUT` items or more."""
+"""The share of the sweep's rows that the curve may take, as long as this leaves it :data:`HELD_OUT` items."""
 
-Found = Mapping[Key, Outcome]
+OutcomesByKey = Mapping[Key, Outcome]
 """Outcomes by dataset, item, target and ablation."""
 
 
@@ -49,11 +46,11 @@ def steps(heads: int) -> list[int]:
     >>> steps(20)
     [1, 2, 3, 4, 6, 8, 12, 16]
     """
-    found, power = [1], 2
+    numbers, power = [1], 2
     while power < heads:
-        found += [power, 3 * power // 2]
+        numbers += [power, 3 * power // 2]
         power *= 2
-    return [step for step in found if step < heads]
+    return [step for step in numbers if step < heads]
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,14 @@ class CurveSpec:
     ranked_on: tuple[str, ...]
     items: tuple[str, ...]
 
-    def joint_targets(self, found: Found) -> list[Target]:
+    def joint_targets(self, outcomes: OutcomesByKey) -> list[Target]:
         """Return the targets to run: those of the steps that the sweep has not answered already."""
         kinds = [self.target(kind, count) for kind in ("off", "kept") for count in self.counts(kind)]
         missing = [
             target
             for target in kinds
             if target.heads
-            and any((self.dataset, item, target.name, self.ablation) not in found for item in self.items)
+            and any((self.dataset, item, target.name, self.ablation) not in outcomes for item in self.items)
         ]
         return list({target.heads: target for target in missing}.values())
 
@@ -109,7 +106,7 @@ def plan_curves(
     heads: Sequence[Target],
     items: Iterable[ItemKey],
     ablations: Iterable[str],
-    found: Found,
+    outcomes: OutcomesByKey,
     scores: Mapping[tuple[str, str], Mapping[str, float]],
 ) -> list[CurveSpec]:
     """Return the curves that can be measured: of each dataset's *items* (dataset and id), under each ablation.
@@ -117,21 +114,21 @@ def plan_curves(
     There is none where not every one of *heads* was measured on every item or has an estimate in *scores*, where there
     are too few heads or items, or where nothing is right to begin with.
     """
-    groups = []
+    specs = []
     by_dataset: dict[str, list[str]] = {}
     for dataset, item in items:
-        if (dataset, item, BASELINE, None) in found:
+        if (dataset, item, BASELINE, None) in outcomes:
             by_dataset.setdefault(dataset, []).append(item)
     for dataset, ids in by_dataset.items():
         ranking, measured = measured_items(ids, dataset, len(heads))
-        right = any(found[dataset, id, BASELINE, None].correct for id in measured)
+        right = any(outcomes[dataset, id, BASELINE, None].correct for id in measured)
         if len(heads) < 2 or len(ids) < FEWEST or not right:
             continue
         for ablation in ablations:
-            order = rank_heads(heads, dataset, ablation, ranking, found, scores.get((dataset, ablation), {}))
+            order = rank_heads(heads, dataset, ablation, ranking, outcomes, scores.get((dataset, ablation), {}))
             if order is not None:
-                groups.append(CurveSpec(dataset, ablation, order, tuple(ranking), tuple(measured)))
-    return groups
+                specs.append(CurveSpec(dataset, ablation, order, tuple(ranking), tuple(measured)))
+    return specs
 
 
 def rank_heads(
@@ -139,7 +136,7 @@ def rank_heads(
     dataset: str,
     ablation: str,
     items: Sequence[str],
-    found: Found,
+    outcomes: OutcomesByKey,
     scores: Mapping[str, float],
 ) -> tuple[Target, ...] | None:
     """Return *heads*, the most important first, or ``None`` where one was neither measured nor estimated.
@@ -151,9 +148,9 @@ def rank_heads(
     keys: dict[Target, tuple[int, float]] = {}
     for head in heads:
         pairs = [
-            (found[dataset, item, BASELINE, None], off)
+            (outcomes[dataset, item, BASELINE, None], off)
             for item in items
-            if (off := found.get((dataset, item, head.name, ablation))) is not None
+            if (off := outcomes.get((dataset, item, head.name, ablation))) is not None
         ]
         if len(pairs) == len(items):
             change = _mean([_change(*pair) for pair in pairs])
@@ -169,69 +166,55 @@ def rank_heads(
 
 def cumulative_curves(
     run: Callable[[Sequence[SweepRequest]], Iterable[list[Outcome]]],
-    engine: Counting,
-    groups: Sequence[CurveSpec],
+    engine: Engine,
+    specs: Sequence[CurveSpec],
     queries: Mapping[ItemKey, Query],
-    found: Found,
+    outcomes: OutcomesByKey,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[list[CurveRecord]]:
-    """Measure *groups* by *run*, yielding a dataset's entries as they are done. Adds to the timing of *engine*."""
-    from reasoning_probe.engine.engine import SweepRequest
-
+    """Measure *specs* by *run*, yielding a dataset's entries as they are done. Adds to the timing of *engine*."""
     by_dataset: dict[str, list[CurveSpec]] = {}
-    for group in groups:
-        by_dataset.setdefault(group.dataset, []).append(group)
-    total = sum(len(group.joint_targets(found)) * len(group.items) for group in groups)
+    for spec in specs:
+        by_dataset.setdefault(spec.dataset, []).append(spec)
+    total = sum(len(spec.joint_targets(outcomes)) * len(spec.items) for spec in specs)
     done = 0
     for dataset, of_dataset in by_dataset.items():
-        asked = [(target, group.ablation) for group in of_dataset for target in group.joint_targets(found)]
-        works = [SweepRequest(queries[dataset, item], tuple(asked)) for item in of_dataset[0].items]
-        joint = dict(found)
-        with timed_as_curve(engine):
-            for batch in run(works) if asked else ():
+        variants = [(target, spec.ablation) for spec in of_dataset for target in spec.joint_targets(outcomes)]
+        requests = [SweepRequest(queries[dataset, item], tuple(variants)) for item in of_dataset[0].items]
+        with_joint = dict(outcomes)
+        with engine.aside("curve_s"):
+            for batch in run(requests) if variants else ():
                 for outcome in batch:
-                    joint.setdefault(outcome.key, outcome)
+                    with_joint.setdefault(outcome.key, outcome)
                 done += sum(outcome.ablation is not None for outcome in batch)
                 if progress is not None:
                     progress(done, total)
-        yield [_entry(group, kind, joint) for group in of_dataset for kind in ("off", "kept")]
+        yield [_entry(spec, kind, with_joint) for spec in of_dataset for kind in ("off", "kept")]
 
 
-@contextmanager
-def timed_as_curve(engine: Counting) -> Iterator[None]:
-    """Count the time that passes meanwhile as the curve's, and nothing else: the engine's counts are the sweep's."""
-    timing, started = vars(engine.timing).copy(), time.perf_counter()
-    try:
-        with engine.counts.untouched():
-            yield
-    finally:
-        vars(engine.timing).update(timing)
-        engine.timing.curve_s += time.perf_counter() - started
-
-
-def _entry(group: CurveSpec, kind: str, found: Found) -> CurveRecord:
+def _entry(spec: CurveSpec, kind: str, outcomes: OutcomesByKey) -> CurveRecord:
     return {
-        "dataset": group.dataset,
-        "ablation": group.ablation,
+        "dataset": spec.dataset,
+        "ablation": spec.ablation,
         "kind": kind,
-        "order": [head.name for head in group.order],
-        "held_out": not set(group.items) & set(group.ranked_on),
-        "ranked_on": len(group.ranked_on),
+        "order": [head.name for head in spec.order],
+        "held_out": not set(spec.items) & set(spec.ranked_on),
+        "ranked_on": len(spec.ranked_on),
         "orders": 1,
-        "points": [_point(group, kind, count, found) for count in group.counts(kind)],
+        "points": [_point(spec, kind, count, outcomes) for count in spec.counts(kind)],
     }
 
 
-def _point(group: CurveSpec, kind: str, count: int, found: Found) -> CurvePointRecord:
-    dataset, ablation, target = group.dataset, group.ablation, group.target(kind, count)
-    baselines = [found[dataset, item, BASELINE, None] for item in group.items]
-    outcomes = [
-        found[dataset, item, target.name, ablation] if target.heads else baseline
-        for item, baseline in zip(group.items, baselines, strict=True)
+def _point(spec: CurveSpec, kind: str, count: int, outcomes: OutcomesByKey) -> CurvePointRecord:
+    dataset, ablation, target = spec.dataset, spec.ablation, spec.target(kind, count)
+    baselines = [outcomes[dataset, item, BASELINE, None] for item in spec.items]
+    measured = [
+        outcomes[dataset, item, target.name, ablation] if target.heads else baseline
+        for item, baseline in zip(spec.items, baselines, strict=True)
     ]
-    logprobs = [value for outcome in outcomes if (value := outcome.answer_logprob) is not None and math.isfinite(value)]
-    items, correct = len(outcomes), sum(outcome.correct for outcome in outcomes)
-    off = group.order[:count] if kind == "off" else group.order[count:]
+    logprobs = [value for outcome in measured if (value := outcome.answer_logprob) is not None and math.isfinite(value)]
+    items, correct = len(measured), sum(outcome.correct for outcome in measured)
+    off = spec.order[:count] if kind == "off" else spec.order[count:]
     return {
         "heads": count,
         "items": items,
@@ -240,18 +223,20 @@ def _point(group: CurveSpec, kind: str, count: int, found: Found) -> CurvePointR
         "ci95": list(stats.wilson(correct, items)),
         "mean_answer_logprob": math.fsum(logprobs) / len(logprobs) if logprobs else None,
         "logprobs": len(logprobs),
-        "if_added": _if_added(group, off, baselines, found),
+        "if_added": _if_added(spec, off, baselines, outcomes),
     }
 
 
-def _if_added(group: CurveSpec, off: Sequence[Target], baselines: Sequence[Outcome], found: Found) -> float | None:
+def _if_added(
+    spec: CurveSpec, off: Sequence[Target], baselines: Sequence[Outcome], outcomes: OutcomesByKey
+) -> float | None:
     """Return what the mean log-probability would be if the single effects of the heads *off* added up."""
     start = _mean([baseline.answer_logprob for baseline in baselines])
     effects = [
         _mean(
             _change(baseline, single)
             for baseline in baselines
-            if (single := found.get((group.dataset, baseline.item, head.name, group.ablation))) is not None
+            if (single := outcomes.get((spec.dataset, baseline.item, head.name, spec.ablation))) is not None
         )
         for head in off
     ]
@@ -269,6 +254,3 @@ def _change(baseline: Outcome, off: Outcome) -> float | None:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None and math.isfinite(value)]
     return math.fsum(known) / len(known) if known else None
-
-
-# -- several processes --------------------------------------------------------------------------------------------

@@ -11,13 +11,16 @@ import math
 import random
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reasoning_probe.results.screening import Screening
+from reasoning_probe.utils.target_names import part_name
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
-    from reasoning_probe.engine.engine import Engine
+    from reasoning_probe.engine.engine import LocalEngine
+    from reasoning_probe.engine.protocol import Engine
 
 MOST_ITEMS = 200
 """Items that the ranking is made from at most, spread evenly over the dataset."""
@@ -46,7 +49,7 @@ def select_heads(
 def evenly_spaced(queries: Sequence[Query], most: int = MOST_ITEMS) -> list[Query]:
     """Return at most so many of *queries*, spread evenly."""
     step = max(1.0, len(queries) / most)
-    return [queries[int(at * step)] for at in range(min(most, len(queries)))]
+    return [queries[int(index * step)] for index in range(min(most, len(queries)))]
 
 
 def screen(engine: Engine, queries: Sequence[Query], ablations: Sequence[str], most: int, seed: int) -> list[Screening]:
@@ -58,34 +61,58 @@ def screen(engine: Engine, queries: Sequence[Query], ablations: Sequence[str], m
     :class:`~reasoning_probe.models.head_map.HeadError` where the model cannot be differentiated. Adds to
     ``engine.timing``.
     """
-    from reasoning_probe.analyses.attribution import Estimates, estimates
-    from reasoning_probe.engine.tokenization import ContextError
+    screenings = engine.measure(ScreeningTask(tuple(queries), tuple(ablations), most, seed))
+    assert screenings is not None  # its failure is an error
+    return screenings
 
-    started = time.perf_counter()
-    sizes: dict[str, dict[tuple[int, int], list[float]]] = {ablation: {} for ablation in ablations}
-    used = 0
-    for query in evenly_spaced(queries):
-        try:
-            encoded = engine.codec.encode(query)
-        except ContextError:
-            continue  # the sweep skips this item, and says why
-        replacements = [engine.replacement(ablation, query.dataset, query.prompt) for ablation in ablations]
-        found: list[Estimates] = estimates(engine.model, engine.head_map, encoded, replacements)
-        used += 1
-        for ablation, of_item in zip(ablations, found, strict=True):
-            for head, change in of_item.items():
-                sizes[ablation].setdefault(head, []).append(abs(change))
-    engine.timing.screen_s += time.perf_counter() - started
-    chosen = []
-    for ablation, by_head in sizes.items():
-        scores = {f"L{layer}H{head}": _mean(changes) for (layer, head), changes in by_head.items()}
-        chosen.append(select_heads(queries[0].dataset, ablation, scores, most, seed, used))
-    return chosen
+
+@dataclass(frozen=True)
+class ScreeningTask:
+    """The ranking of all heads as an :class:`~reasoning_probe.engine.protocol.Analysis` of one part."""
+
+    queries: tuple[Query, ...]
+    ablations: tuple[str, ...]
+    most: int
+    seed: int
+    timing: str = "screen_s"
+    failure: str = "every process that screened the heads ended: if memory ran out, run without --probe-screen"
+
+    def measure(self, engine: LocalEngine) -> list[Screening]:
+        """Return which heads to measure, by the gradients of the model of *engine*."""
+        from reasoning_probe.analyses.attribution import Estimates, estimates
+        from reasoning_probe.engine.tokenization import ContextError
+
+        started = time.perf_counter()
+        sizes: dict[str, dict[tuple[int, int], list[float]]] = {ablation: {} for ablation in self.ablations}
+        items = 0
+        for query in evenly_spaced(self.queries):
+            try:
+                encoded = engine.codec.encode(query)
+            except ContextError:
+                continue  # the sweep skips this item, and says why
+            replacements = [engine.replacement(ablation, query.dataset, query.prompt) for ablation in self.ablations]
+            by_ablation: list[Estimates] = estimates(engine.model, engine.head_map, encoded, replacements)
+            items += 1
+            for ablation, changes in zip(self.ablations, by_ablation, strict=True):
+                for head, change in changes.items():
+                    sizes[ablation].setdefault(head, []).append(abs(change))
+        engine.timing.screen_s += time.perf_counter() - started
+        dataset = self.queries[0].dataset
+        screenings = []
+        for ablation, by_head in sizes.items():
+            scores = {part_name(layer, "H", head): _mean(changes) for (layer, head), changes in by_head.items()}
+            screenings.append(select_heads(dataset, ablation, scores, self.most, self.seed, items))
+        return screenings
+
+    def split(self, parts: int) -> list[ScreeningTask]:
+        """Return the task whole: it takes two passes an item."""
+        return [self]
+
+    def merge(self, results: Sequence[list[Screening]]) -> list[Screening]:
+        """Return the only result."""
+        return results[0]
 
 
 def _mean(changes: Sequence[float]) -> float:
     known = [change for change in changes if math.isfinite(change)]
     return math.fsum(known) / len(known) if known else 0.0
-
-
-# -- afterwards ---------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""The replicas on a Ray cluster: started where there is room, watched, started again, let go.
+"""The replicas on a Ray cluster: starting them where nodes have room, watching, replacing and ending them.
 
-Only this module knows Ray, and imports it when a cluster is used.
+Only this module uses Ray, and imports it when a cluster is used.
 """
 
 from __future__ import annotations
@@ -22,50 +22,50 @@ from reasoning_probe.cluster.replica import Replica, ReplicaConfig, ReplicaStatu
 from reasoning_probe.models.errors import ModelError
 
 CONNECT_S = 5.0
-"""Seconds that an address has to show that a cluster is there."""
+"""Seconds to wait for a cluster to answer at its address."""
 
 START_S = 60.0
-"""Seconds that a cluster has, while nothing else of the sweep runs, to give a replica room."""
+"""Seconds to wait for the cluster to have room for a replica while no replica runs."""
 
-LOOK_S = 1.0
-"""Seconds between two looks at which nodes there are."""
+POLL_S = 1.0
+"""Seconds between two reads of the list of nodes, and at most for a result."""
 
-MOST_DEATHS = 3
-"""So many processes may end on a node, one after another without an answer, before it gets no more of them."""
+MAX_DEATHS = 3
+"""Processes that may end on a node, one after another without a result, before it gets no more of them."""
 
 
 class ClusterError(ModelError):
-    """A cluster that cannot be used; the message is one line that names the mend."""
+    """Raised for a cluster that cannot be used; the message is one line that says what to do."""
 
 
 @dataclass(eq=False)
 class PooledActor:
-    """A replica and what it is doing: ``stage`` is ``waiting`` for room, ``loading``, ``idle`` or ``busy``."""
+    """A replica and its state: ``stage`` is ``waiting`` for room, ``loading``, ``idle`` or ``busy``."""
 
     node: str
     host: str
-    actor: Any
+    handle: Any  # of the Ray actor
     stage: str = "waiting"
-    ref: Any = None  # of what it was asked
-    task: Any = None  # what that was
-    rate: float = 0.0  # rows a second, of its last chunk
+    ref: Any = None  # of the result of its last call
+    task: Any = None  # that the call is for
+    rate: float = 0.0  # rows per second of its last chunk
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a member gave back for its ``task``: a ``result``, or ``None`` where its process ended."""
+    """The ``result`` of an actor's ``task``, or ``None`` if its process ended."""
 
-    member: PooledActor
+    actor: PooledActor
     task: Any
     result: Any
 
 
 def check(spec: ClusterSpec) -> None:
-    """Raise :class:`ClusterError` where it can be known, before a model is loaded, that *spec* cannot be used."""
-    named = spec.address or os.environ.get("RAY_ADDRESS")
-    encrypted = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")  # then only Ray itself can talk to it
-    if named and named != "auto" and not encrypted and (why := unreachable_reason(named)) is not None:
-        raise ClusterError(f"there is no Ray cluster at {named} ({why}): give the HOST:PORT of its head node")
+    """Raise :class:`ClusterError` if it is known before a model is loaded that *spec* cannot be used."""
+    address = spec.address or os.environ.get("RAY_ADDRESS")
+    encrypted = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")  # then only Ray itself can connect
+    if address and address != "auto" and not encrypted and (reason := unreachable_reason(address)) is not None:
+        raise ClusterError(f"there is no Ray cluster at {address} ({reason}): give the HOST:PORT of its head node")
     if importlib.util.find_spec("ray") is None:
         raise ClusterError("--probe-engine ray needs Ray: pip install 'reasoning-probe[ray]'")
 
@@ -82,195 +82,202 @@ def _affinity(node: str) -> Any:
     return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
+# ray.util.ActorPool and Ray's restarts were tried: the pool picks the actor after the task, so a chunk cannot be sized
+# for its actor, and a lost task's exception does not name the task. max_restarts revives an actor that has not loaded
+# its model, so that its weights go unchecked; max_task_retries repeats a chunk that ends the process on the same node,
+# where here another actor takes it over.
 class ActorPool:
-    """Replicas of the model of *order* on the cluster of *spec*; *given* is the model itself where it has no name."""
+    """Replicas of the model of *replica_config* on the cluster of *spec*, one or more on each node with room.
 
-    def __init__(self, spec: ClusterSpec, order: ReplicaConfig, given: Any = None) -> None:
+    *in_memory_model*, ``(model, tokenizer)``, is sent to the nodes if the model has no name.
+    """
+
+    def __init__(self, spec: ClusterSpec, replica_config: ReplicaConfig, in_memory_model: Any = None) -> None:
         check(spec)
         self.ray = _ray()
-        self.order = order
+        self.replica_config = replica_config
         self.address = spec.address or os.environ.get("RAY_ADDRESS") or "this machine"
-        self.ours = _connect(self.ray, spec.address)
+        self.owns_connection = _connect(self.ray, spec.address)
         nodes = self._nodes()
         gpus = spec.gpus
         if gpus is None:
             gpus = 1.0 if any(node["Resources"].get("GPU", 0) >= 1 for node in nodes) else 0.0
-        self.needs = {"CPU": spec.cpus, "GPU": gpus}
-        self.given = None if given is None else self.ray.put(given)
-        self.members: list[PooledActor] = []
-        self.context: dict[str, str] = {}  # of the first replica: all others must have the same
-        self.notes: list[str] = []  # one line each, of what went wrong and was got over
-        self.seen: set[str] = set()  # nodes that had a replica
+        self.resources = {"CPU": spec.cpus, "GPU": gpus}
+        self.in_memory_model = None if in_memory_model is None else self.ray.put(in_memory_model)
+        self.actors: list[PooledActor] = []
+        self.context: dict[str, str] = {}  # of the first replica; all others must equal it
+        self.notes: list[str] = []  # one line for each error that was recovered from
+        self.used_nodes: set[str] = set()
         self.lost = 0
         self._deaths: Counter[str] = Counter()
-        self._closed_to: set[str] = set()  # nodes that get no more replicas
-        self._looked = -math.inf
-        self._last_live = time.monotonic()  # when there was a working replica last
+        self._excluded_nodes: set[str] = set()
+        self._last_poll = -math.inf
+        self._last_live = time.monotonic()  # when a replica was last loading or loaded
 
-    # -- members ----------------------------------------------------------------------------------------------------
+    # -- actors -------------------------------------------------------------------------------------------------------
 
     def _nodes(self) -> list[dict[str, Any]]:
         return [node for node in self.ray.nodes() if node["Alive"]]
 
-    def _room(self, node: dict[str, Any]) -> int:
-        """Return how many replicas a node's resources are for, whoever uses them at present."""
-        counts = [int(node["Resources"].get(name, 0.0) // need) for name, need in self.needs.items() if need]
+    def _capacity(self, node: dict[str, Any]) -> int:
+        """Return how many replicas a node's resources allow, whether or not they are free at present."""
+        counts = [int(node["Resources"].get(name, 0.0) // amount) for name, amount in self.resources.items() if amount]
         return min(counts, default=0)
 
     def scale_up(self) -> None:
-        """Start replicas where nodes have room for more; raise :class:`ClusterError` where there is no hope of any."""
+        """Start replicas on nodes with room for more; raise :class:`ClusterError` if none can be expected to run."""
         now = time.monotonic()
-        if any(member.stage in ("loading", "idle", "busy") for member in self.members):
+        if any(actor.stage in ("loading", "idle", "busy") for actor in self.actors):
             self._last_live = now
-        if now - self._looked < LOOK_S:
+        if now - self._last_poll < POLL_S:
             return
-        self._looked = now
-        open_to = {node["NodeID"]: node for node in self._nodes() if node["NodeID"] not in self._closed_to}
-        for node in open_to.values():
-            here = sum(member.node == node["NodeID"] for member in self.members)
-            for _ in range(self._room(node) - here):
+        self._last_poll = now
+        usable = [node for node in self._nodes() if node["NodeID"] not in self._excluded_nodes]
+        for node in usable:
+            running = sum(actor.node == node["NodeID"] for actor in self.actors)
+            for _ in range(self._capacity(node) - running):
                 self._start(node)
-        if not self.members and self._closed_to and not open_to:
+        if not self.actors and self._excluded_nodes and not usable:
             raise ClusterError(f"no node of the cluster at {self.address} can be used: {self.notes[-1]}")
-        patience = START_S if self.members or self.seen else 0.0
+        patience = START_S if self.actors or self.used_nodes else 0.0
         if now - self._last_live > patience:
             raise ClusterError(self._no_capacity_message())
 
     def _no_capacity_message(self) -> str:
-        needs = " and ".join(f"{amount:g} {name}" for name, amount in self.needs.items() if amount)
-        if self.seen and not self.members:
+        resources = " and ".join(f"{amount:g} {name}" for name, amount in self.resources.items() if amount)
+        if self.used_nodes and not self.actors:
             return (
                 f"the cluster at {self.address} has lost its nodes, and got no other in {START_S:.0f} s: run it again"
             )
-        waited = f" in {START_S:.0f} s" if self.members else ""
+        waited = f" in {START_S:.0f} s" if self.actors else ""
         return (
-            f"no node of the cluster at {self.address} had {needs} free for a replica of the model{waited}:"
+            f"no node of the cluster at {self.address} had {resources} free for a replica of the model{waited}:"
             " add nodes, or lower --probe-replica-cpus or --probe-replica-gpus"
         )
 
     def _start(self, node: dict[str, Any]) -> None:
-        actor = (
+        handle = (
             self.ray.remote(Replica)
             .options(
-                num_cpus=self.needs["CPU"],
-                num_gpus=self.needs["GPU"],
+                num_cpus=self.resources["CPU"],
+                num_gpus=self.resources["GPU"],
                 max_restarts=0,
                 scheduling_strategy=_affinity(node["NodeID"]),
             )
             .remote()
         )
-        member = PooledActor(node["NodeID"], node["NodeManagerAddress"], actor)
-        self.members.append(member)
-        self._send(member, "waiting", None, actor.here.remote())
+        actor = PooledActor(node["NodeID"], node["NodeManagerAddress"], handle)
+        self.actors.append(actor)
+        self._set_stage(actor, "waiting", None, handle.ping.remote())
 
-    def _send(self, member: PooledActor, stage: str, task: Any, ref: Any) -> None:
-        member.stage, member.task, member.ref = stage, task, ref
+    def _set_stage(self, actor: PooledActor, stage: str, task: Any, ref: Any) -> None:
+        actor.stage, actor.task, actor.ref = stage, task, ref
 
     def idle(self) -> list[PooledActor]:
-        """Return the replicas that have nothing to do."""
-        return [member for member in self.members if member.stage == "idle"]
+        """Return the replicas that wait for a task."""
+        return [actor for actor in self.actors if actor.stage == "idle"]
 
-    def ask(self, member: PooledActor, method: str, task: Any, argument: Any) -> None:
-        """Send *member* the call of *method*; *task* comes back with its event."""
-        self._send(member, "busy", task, getattr(member.actor, method).remote(argument))
+    def submit(self, actor: PooledActor, method: str, task: Any, argument: Any) -> None:
+        """Call *method* of *actor* with *argument*; *task* identifies the call in its event."""
+        self._set_stage(actor, "busy", task, getattr(actor.handle, method).remote(argument))
 
     def events(self) -> Iterator[Event]:
-        """Wait a moment, and yield what came of what members were asked."""
-        pending = {member.ref: member for member in self.members if member.stage != "idle"}
+        """Wait at most :data:`POLL_S`, and yield the results that have arrived."""
+        pending = {actor.ref: actor for actor in self.actors if actor.stage != "idle"}
         if not pending:
             time.sleep(0.05)
             return
-        done, _ = self.ray.wait(list(pending), num_returns=1, timeout=LOOK_S)
+        done, _ = self.ray.wait(list(pending), num_returns=1, timeout=POLL_S)
         if done:
             done, _ = self.ray.wait(list(pending), num_returns=len(pending), timeout=0)
         for ref in done:
-            member = pending[ref]
-            stage, task = member.stage, member.task
+            actor = pending[ref]
+            stage, task = actor.stage, actor.task
             try:
                 result = self.ray.get(ref)
-            except self.ray.exceptions.RayError as error:  # the node or the process is gone, or what it said
-                self._handle_death(member, error)
+            except self.ray.exceptions.RayError as error:  # the node or the process has ended, or the call raised
+                self._handle_death(actor, error)
                 if stage == "busy":
-                    yield Event(member, task, None)
+                    yield Event(actor, task, None)
                 continue
-            member.stage, member.task = "idle", None
+            actor.stage, actor.task = "idle", None
             if stage == "waiting":
-                neighbours = sum(other.node == member.node for other in self.members)
-                self._send(member, "loading", None, member.actor.load.remote(self.order, self.given, neighbours))
+                neighbours = sum(other.node == actor.node for other in self.actors)
+                status = actor.handle.load.remote(self.replica_config, self.in_memory_model, neighbours)
+                self._set_stage(actor, "loading", None, status)
             elif stage == "loading":
-                self._on_loaded(member, result)
+                self._on_loaded(actor, result)
             else:
-                self._deaths[member.node] = 0
-                yield Event(member, task, result)
+                self._deaths[actor.node] = 0
+                yield Event(actor, task, result)
 
-    def _on_loaded(self, member: PooledActor, ready: ReplicaStatus) -> None:
-        """Take a replica that has loaded into service, unless it is otherwise than the driver or the first one."""
-        error = ready.error
-        if not error and self.context and ready.context != self.context:
-            name = min(name for name in ready.context if ready.context[name] != self.context.get(name))
+    def _on_loaded(self, actor: PooledActor, status: ReplicaStatus) -> None:
+        """Admit a replica that has loaded, unless it differs from the driver or from the first replica."""
+        error = status.error
+        if not error and self.context and status.context != self.context:
+            name = min(name for name in status.context if status.context[name] != self.context.get(name))
             error = (
-                f"{name} is {ready.context[name]} and {self.context.get(name)} on other nodes:"
+                f"{name} is {status.context[name]} and {self.context.get(name)} on other nodes:"
                 " outcomes would hang on where they are computed"
             )
         if error:
-            self._release(member)
-            self._close_to(member, error)
+            self._release(actor)
+            self._exclude_node_of(actor, error)
             return
-        self.context = self.context or ready.context
-        self.seen.add(member.node)
+        self.context = self.context or status.context
+        self.used_nodes.add(actor.node)
 
-    def _handle_death(self, member: PooledActor, error: Exception) -> None:
-        self._release(member)
+    def _handle_death(self, actor: PooledActor, error: Exception) -> None:
+        self._release(actor)
         self.lost += 1
-        self._deaths[member.node] += 1
-        if self._deaths[member.node] >= MOST_DEATHS:
-            said = " ".join(str(error).split())[:300]
-            self._close_to(member, f"its processes end one after another: {said}")
+        self._deaths[actor.node] += 1
+        if self._deaths[actor.node] >= MAX_DEATHS:
+            reason = " ".join(str(error).split())[:300]
+            self._exclude_node_of(actor, f"its processes end one after another: {reason}")
 
-    def _close_to(self, member: PooledActor, error: str) -> None:
-        if member.node not in self._closed_to:
-            self._closed_to.add(member.node)
-            self.notes.append(f"the node {member.host} is left out: {error}")
+    def _exclude_node_of(self, actor: PooledActor, error: str) -> None:
+        if actor.node not in self._excluded_nodes:
+            self._excluded_nodes.add(actor.node)
+            self.notes.append(f"the node {actor.host} is left out: {error}")
 
-    def _release(self, member: PooledActor) -> None:
-        self.members.remove(member)
-        with suppress(Exception):  # it may be gone already
-            self.ray.kill(member.actor)
+    def _release(self, actor: PooledActor) -> None:
+        self.actors.remove(actor)
+        with suppress(Exception):  # it may have ended already
+            self.ray.kill(actor.handle)
 
     def close(self) -> None:
-        """End every replica, and the connection where it was made here."""
-        for member in list(self.members):
-            self._release(member)
-        self.given = None
-        if self.ours and self.ray.is_initialized():
+        """End every replica, and the connection if this object made it."""
+        for actor in list(self.actors):
+            self._release(actor)
+        self.in_memory_model = None
+        if self.owns_connection and self.ray.is_initialized():
             self.ray.shutdown()
-        self.ours = False
+        self.owns_connection = False
 
 
 def _connect(ray: Any, address: str | None) -> bool:
-    """Connect to the cluster, and tell whether that was done here. Raises :class:`ClusterError` in bounded time."""
+    """Connect to the cluster unless connected; tell whether it did. Raises :class:`ClusterError` in bounded time."""
     if ray.is_initialized():
         return False
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here: it calls nobody
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what matters of a lost node is in our own notes
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here sends nothing to Ray's makers
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # ``notes`` has what matters of a lost node
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
-        raise ClusterError(f"cannot use the Ray cluster at {address or 'this machine'}: {said}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise ClusterError(f"cannot use the Ray cluster at {address or 'this machine'}: {reason}") from error
     return True
 
 
 def unreachable_reason(address: str) -> str | None:
-    """Return why no gRPC server answers at *address*, ``None`` where one does: ``ray.init`` would wait for ever."""
+    """Return why no gRPC server answers at *address*, ``None`` if one does: ``ray.init`` would wait for ever."""
     host, _, port = address.rpartition(":")
-    greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(
-        [0, 0, 0, 4, 0, 0, 0, 0, 0]
-    )  # RFC 9113, 3.4: and no settings
+    # HTTP/2's connection preface with empty settings: RFC 9113, 3.4
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
     try:
         with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S) as connection:
             connection.settimeout(CONNECT_S)
-            connection.sendall(greeting)
+            connection.sendall(preface)
             answer = connection.recv(9)
     except (OSError, ValueError, OverflowError) as error:
         return getattr(error, "strerror", None) or str(error) or type(error).__name__

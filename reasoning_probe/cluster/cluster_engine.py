@@ -1,9 +1,10 @@
-"""The driver: a sweep over the replicas of a cluster, with the face of an engine."""
+"""The engine of a cluster: it spreads requests over replicas of the model and collects their answers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -12,15 +13,12 @@ from reasoning_probe.cluster.chunk_queue import GIVEN_UP_AFTER, Chunk, ChunkQueu
 from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.cluster.replica import ChunkResult, ReplicaConfig
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.engine.engine import SweepRequest, Timing
 from reasoning_probe.engine.plain_path import Counts
+from reasoning_probe.engine.protocol import Analysis, Result, SweepRequest, Timing
 from reasoning_probe.engine.tokenization import Baseline
 from reasoning_probe.models.head_map import HeadError
-from reasoning_probe.models.targets import Target
-from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
-from reasoning_probe.results.record import ControlRecord
-from reasoning_probe.results.screening import Screening
-from reasoning_probe.results.summary import merged_control
+from reasoning_probe.results.answer import Answer
+from reasoning_probe.results.outcome import BASELINE, ItemKey
 
 CHUNK_S = 5.0
 """Seconds that a chunk is to take: long beside what sending it costs, short beside what losing it costs."""
@@ -47,7 +45,7 @@ class _Trace(Exception):
 
 
 class ClusterEngine:
-    """Answers a plan as :class:`~reasoning_probe.engine.engine.Engine` does, on the nodes of a cluster.
+    """Answers requests as :class:`~reasoning_probe.engine.engine.LocalEngine` does, on the nodes of a cluster.
 
     Baselines are answered once each; rows of one item are spread over replicas where it has many. A chunk whose process
     or node ends is answered again; where the model raises, the item is left out, the others are answered, and the error
@@ -55,29 +53,29 @@ class ClusterEngine:
     """
 
     def __init__(
-        self, spec: ClusterSpec, order: ReplicaConfig, given: Any = None, *, chunk_rows: int | None = None
+        self, spec: ClusterSpec, config: ReplicaConfig, model: Any = None, *, chunk_rows: int | None = None
     ) -> None:
-        self.references: Mapping[str, Sequence[str]] = order.references
-        self.seed = order.seed
+        self.references: Mapping[str, Sequence[str]] = config.references
+        self.seed = config.seed
         self.skipped: list[dict[str, str]] = []
         self.timing = Timing()
         self.counts = Counts()
-        self.path = self.why = ""
+        self.path_name = self.why = ""
         self.chunks = 0
         self._rows = chunk_rows
         self._baselines: dict[Query, Baseline] = {}  # the curve asks some queries again
         self._peaks: dict[Any, int] = {}
         self._hosts: set[str] = set()
-        self.fleet = ActorPool(spec, order, given)
+        self.actor_pool = ActorPool(spec, config, model)
         try:
-            while not self.fleet.idle():
-                self.fleet.scale_up()
-                for _ in self.fleet.events():
+            while not self.actor_pool.idle():
+                self.actor_pool.scale_up()
+                for _ in self.actor_pool.events():
                     pass
         except BaseException:
             self.close()
             raise
-        self.context = self.fleet.context
+        self.context = self.actor_pool.context
 
     @property
     def device(self) -> str:
@@ -86,138 +84,126 @@ class ClusterEngine:
 
     def close(self) -> None:
         """Let the replicas go."""
-        self.fleet.close()
+        self.actor_pool.close()
 
     def facts(self) -> dict[str, Any]:
         """Return what the replicas did, in plain values, as an engine does: counts and memory are summed over them."""
         return asdict(self.counts) | {
-            "path": self.path,
+            "path": self.path_name,
             "why": self.why,
             "peak_bytes": sum(self._peaks.values()),
             "replicas": len(self._peaks),
             "nodes": len(self._hosts),
             "chunks": self.chunks,
-            "lost": self.fleet.lost,
-            "notes": "; ".join(self.fleet.notes),
+            "lost": self.actor_pool.lost,
+            "notes": "; ".join(self.actor_pool.notes),
         }
 
     # -- the plan -----------------------------------------------------------------------------------------------------
 
-    def run(self, plan: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
-        """Yield the outcomes of *plan* as they come in: of each query its baseline first, and none twice."""
-        chunks = ChunkQueue(plan, self._baselines)
+    def run(self, requests: Sequence[SweepRequest]) -> Iterator[list[Answer]]:
+        """Yield the answers to *requests* as they come in: each query's baseline first, and none twice."""
+        chunks = ChunkQueue(requests, self._baselines)
         seen: set[ItemKey] = set()  # items whose baseline was yielded
         errors: list[ItemError] = []
 
-        def take(member: PooledActor) -> Chunk | None:
-            return chunks.take(self._rows_for(member, chunks.left))
+        def take(actor: PooledActor) -> Chunk | None:
+            return chunks.take(self._rows_for(actor, chunks.remaining_rows))
 
-        for chunk, member, answered in self._spread(lambda: bool(chunks), take, "answer"):
-            if answered is None:
-                hopeless = chunks.lost(chunk)
+        for chunk, actor, result in self._spread(lambda: bool(chunks), take, "answer"):
+            if result is None:
+                hopeless = chunks.put_back(chunk)
                 if hopeless is not None:
                     chunks.drop(hopeless)
-                    errors.append(_ended(hopeless, member))
+                    errors.append(_ended(hopeless, actor))
                 continue
-            self._account(member, chunk, answered)
-            skipped = {(skip["dataset"], skip["item"]) for skip in answered.skipped}
-            for work in chunk.works:
-                if (work.query.dataset, work.query.item_id) in skipped:
-                    chunks.drop(work.query)
-                elif answered.error and len(chunk.works) == 1:
-                    chunks.drop(work.query)
-                    errors.append(_raised(work.query, member, answered))
-            self.skipped += answered.skipped
-            self._baselines |= answered.baselines
-            chunks.answered(chunk, answered.outcomes, answered.baselines)
-            if answered.error:
-                chunks.separate(work.query for work in chunk.works)
-            for batch in answered.outcomes:
-                new = {outcome.item_key for outcome in batch if outcome.target == BASELINE}
+            self._account(actor, chunk, result)
+            skipped = {(skip["dataset"], skip["item"]) for skip in result.skipped}
+            for request in chunk.requests:
+                if (request.query.dataset, request.query.item_id) in skipped:
+                    chunks.drop(request.query)
+                elif result.error and len(chunk.requests) == 1:
+                    chunks.drop(request.query)
+                    errors.append(_raised(request.query, actor, result))
+            self.skipped += result.skipped
+            self._baselines |= result.baselines
+            chunks.complete(chunk, result.answers, result.baselines)
+            if result.error:
+                chunks.send_alone(request.query for request in chunk.requests)
+            for batch in result.answers:
+                new = {answer.item_key for answer in batch if answer.target == BASELINE}
                 if not new & seen:
                     seen |= new
                     yield batch
         if errors:
             raise errors[0]
 
-    def _rows_for(self, member: PooledActor, left: int) -> int:
+    def _rows_for(self, actor: PooledActor, left: int) -> int:
         """Return how many rows to send: some seconds' worth, and less towards the end."""
         if self._rows is not None:
             return self._rows
-        wanted = int(member.rate * CHUNK_S) if member.rate else FIRST_ROWS
+        wanted = int(actor.rate * CHUNK_S) if actor.rate else FIRST_ROWS
         wanted = max(wanted, LEAST_ROWS.get(self.device, 1))
-        share = -(-left // (SHARES * len(self.fleet.members)))
+        share = -(-left // (SHARES * len(self.actor_pool.actors)))
         return max(min(wanted, share), wanted // 20, 1)
 
-    def _account(self, member: PooledActor, chunk: Chunk, answered: ChunkResult) -> None:
+    def _account(self, actor: PooledActor, chunk: Chunk, result: ChunkResult) -> None:
         self.chunks += 1
-        for name, count in answered.counts.items():
+        for name, count in result.counts.items():
             setattr(self.counts, name, getattr(self.counts, name) + count)
         for part in fields(Timing):
-            setattr(self.timing, part.name, getattr(self.timing, part.name) + answered.seconds[part.name])
-        self.path, self.why = answered.path or self.path, answered.why or self.why
-        self._peaks[member] = answered.peak_bytes
-        self._hosts.add(member.node)
-        spent = answered.seconds["baseline_s"] + answered.seconds["sweep_s"]
+            setattr(self.timing, part.name, getattr(self.timing, part.name) + result.seconds[part.name])
+        self.path_name, self.why = result.path or self.path_name, result.why or self.why
+        self._peaks[actor] = result.peak_bytes
+        self._hosts.add(actor.node)
+        spent = result.seconds["baseline_s"] + result.seconds["sweep_s"]
         if spent > 0:
-            member.rate = chunk.rows / spent
+            actor.rate = chunk.rows / spent
 
-    # -- the control task ---------------------------------------------------------------------------------------------
+    # -- analyses -----------------------------------------------------------------------------------------------------
 
-    def control(self, variants: Sequence[tuple[Target, str]]) -> ControlRecord | None:
-        """Return the control task's results, measured by all replicas, each for its part of *variants*.
+    def measure(self, analysis: Analysis[Result]) -> Result | None:
+        """Return the result of *analysis*, measured by all replicas, each for its part.
 
-        ``None`` where there are no variants, or no cluster any more: outcomes are worth more than the control task.
+        Where a part is lost time after time, or the cluster is gone, :class:`ClusterError` is raised, or ``None``
+        returned where the run goes on without the result. Raises :class:`~reasoning_probe.models.head_map.HeadError`
+        where a replica's model forbids it.
         """
-        size = max(1, -(-len(variants) // max(1, len(self.fleet.members))))
-        parts = [tuple(variants[at : at + size]) for at in range(0, len(variants), size)]
-        waiting, unfinished = list(parts), set(parts)
-        found: list[ControlRecord] = []
-        losses: Counter[Any] = Counter()
         try:
-            for part, _, answer in self._spread(
-                lambda: bool(unfinished), lambda _: waiting.pop() if waiting else None, "control"
-            ):
-                if answer is None:
-                    losses[part] += 1
-                    waiting.append(part)
-                    if losses[part] >= GIVEN_UP_AFTER:
-                        return None
-                    continue
-                unfinished.discard(part)
-                task, seconds = answer
-                self.timing.control_s += seconds
-                if task is not None:
-                    found.append(task)
+            return analysis.merge(list(self._results(analysis)))
         except ClusterError as error:
-            self.fleet.notes.append(str(error))
+            if analysis.failure:
+                raise
+            if str(error):
+                self.actor_pool.notes.append(str(error))
             return None
-        merged = merged_control(found)
-        if merged is None:
-            return None
-        rows = {(row["target"], row["ablation"]): row for row in merged["targets"]}
-        return merged | {"targets": [rows[target.name, ablation] for target, ablation in variants]}
 
-    def screen(self, queries: Sequence[Query], ablations: Sequence[str], most: int, seed: int) -> list[Screening]:
-        """Return which heads to measure, as :func:`~reasoning_probe.analyses.screening.screen` does, on one replica.
-
-        Raises :class:`~reasoning_probe.models.head_map.HeadError` where the model cannot be differentiated.
-        """
-        waiting = [(tuple(queries), tuple(ablations), most, seed)]
-        lost: list[Any] = []
-        for task, _, answer in self._spread(
-            lambda: len(lost) < GIVEN_UP_AFTER, lambda _: waiting.pop() if waiting else None, "screen"
+    def _results(self, analysis: Analysis[Result]) -> Iterator[Result]:
+        """Yield the results of the parts of *analysis* as they come in."""
+        parts = analysis.split(max(1, len(self.actor_pool.actors)))
+        waiting, unfinished = list(parts), {id(part) for part in parts}
+        losses: Counter[int] = Counter()
+        for part, _, answer in self._spread(
+            lambda: bool(unfinished), lambda _: waiting.pop() if waiting else None, "measure"
         ):
             if answer is None:
-                lost.append(task)
-                waiting.append(task)
+                losses[id(part)] += 1
+                waiting.append(part)
+                if losses[id(part)] >= GIVEN_UP_AFTER:
+                    raise ClusterError(analysis.failure)
                 continue
-            found, seconds, error = answer
-            self.timing.screen_s += seconds
+            result, seconds, error = answer
+            vars(self.timing)[analysis.timing] += seconds
             if error:
                 raise HeadError(error)
-            return list(found)
-        raise ClusterError("every process that screened the heads ended: if memory ran out, run without --probe-screen")
+            unfinished.discard(id(part))
+            yield result
+
+    @contextmanager
+    def aside(self, timing: str) -> Iterator[None]:
+        """While open, count nothing but the seconds, and those under *timing*."""
+        with self.timing.only(timing), self.counts.paused():
+            yield
 
     # -- sending and receiving ----------------------------------------------------------------------------------------
 
@@ -229,29 +215,29 @@ class ClusterEngine:
         What an earlier call, whose caller went away, had sent is received and forgotten.
         """
         sent: set[int] = set()
-        fleet = self.fleet
+        pool = self.actor_pool
         while unfinished():
-            fleet.scale_up()
-            for member in fleet.idle():
-                task = take(member)
+            pool.scale_up()
+            for actor in pool.idle():
+                task = take(actor)
                 if task is None:
                     break
                 sent.add(id(task))
-                fleet.ask(member, method, task, task)
-            for event in list(fleet.events()):
+                pool.submit(actor, method, task, task)
+            for event in list(pool.events()):
                 if id(event.task) in sent:
                     sent.discard(id(event.task))
-                    yield event.task, event.member, event.result
+                    yield event.task, event.actor, event.result
 
 
-def _raised(query: Query, member: PooledActor, answered: ChunkResult) -> ItemError:
-    error = ItemError(f"{answered.error} (item {query.item_id} of {query.dataset}, on the node {member.host})")
-    error.__cause__ = _Trace(answered.trace)
+def _raised(query: Query, actor: PooledActor, result: ChunkResult) -> ItemError:
+    error = ItemError(f"{result.error} (item {query.item_id} of {query.dataset}, on the node {actor.host})")
+    error.__cause__ = _Trace(result.trace)
     return error
 
 
-def _ended(query: Query, member: PooledActor) -> ItemError:
+def _ended(query: Query, actor: PooledActor) -> ItemError:
     return ItemError(
         f"every process that answered item {query.item_id} of {query.dataset} ended, the last on the node"
-        f" {member.host}: if memory ran out there, give --probe-memory"
+        f" {actor.host}: if memory ran out there, give --probe-memory"
     )

@@ -1,34 +1,30 @@
 """A replica: a copy of the model on a node of the cluster, which answers the chunks that the driver sends.
 
-It trusts nothing: its weights, its heads and its libraries must be those of the driver, or it says in a line what is
-otherwise and gets no work. Knows no Ray: the driver makes an actor of it.
+Its weights, heads and libraries must equal the driver's; otherwise it reports the difference in one line and gets no
+chunks. This module does not import Ray: the driver makes an actor of the class.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.results.outcome import Outcome
-
 if TYPE_CHECKING:
     from reasoning_probe.cluster.chunk_queue import Chunk
     from reasoning_probe.data.prompts.query import Query
-    from reasoning_probe.engine.engine import Engine
+    from reasoning_probe.engine.engine import LocalEngine
+    from reasoning_probe.engine.protocol import Analysis, Result
     from reasoning_probe.engine.tokenization import Baseline
     from reasoning_probe.models.device_map import DeviceMap
     from reasoning_probe.models.head_map import HeadMap
-    from reasoning_probe.models.targets import Target
-    from reasoning_probe.results.record import ControlRecord
-    from reasoning_probe.results.screening import Screening
+    from reasoning_probe.results.answer import Answer
 
-NAMES = ("tiny-reasoner", "smollm2")
-"""Models that are known by these words wherever the package is installed."""
+PACKAGED_MODELS = ("tiny-reasoner", "smollm2")
+"""Models that these names mean wherever the package is installed."""
 
-SAME = (
+MUST_MATCH = (
     "weights",
     "architecture",
     "config",
@@ -39,12 +35,12 @@ SAME = (
     "transformers",
     "tokenizers",
 )
-"""What of a model's context must be the driver's; device, dtype and attention may be the cluster's own."""
+"""Parts of a model's context that must equal the driver's; device, dtype and attention may differ."""
 
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """What every replica is to be: the model by name (``None``: it is sent along), and how it is run."""
+    """What every replica loads: the model by name (``None`` if it is sent along), and how to run it."""
 
     model: str | None
     device: str
@@ -62,7 +58,7 @@ class ReplicaConfig:
 
 @dataclass(frozen=True)
 class ReplicaStatus:
-    """A replica that has loaded its model: where it runs, and its whole context; or the ``error`` in one line."""
+    """The context of a replica that has loaded its model, or the ``error`` in one line."""
 
     context: dict[str, str] = field(default_factory=dict)
     error: str = ""
@@ -70,12 +66,12 @@ class ReplicaStatus:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What came of a chunk: outcomes in the engine's batches, and what they cost.
+    """The answers to a chunk, in the engine's batches, and what they cost.
 
-    Where the model raised, ``error`` says what, ``trace`` where, and the outcomes are those found before.
+    If the model raised, ``error`` is its message, ``trace`` the traceback, and the answers are those before it.
     """
 
-    outcomes: list[list[Outcome]]
+    answers: list[list[Answer]]
     baselines: dict[Query, Baseline]
     skipped: list[dict[str, str]]
     counts: dict[str, int]
@@ -91,81 +87,84 @@ class Replica:
     """One copy of the model with its engine."""
 
     def __init__(self) -> None:
-        self.engine: Engine | None = None
+        self.engine: LocalEngine | None = None
 
-    def here(self) -> None:
-        """Return at once: the process runs, so the cluster had room for it."""
+    def ping(self) -> None:
+        """Return at once, which shows that the cluster had room for the process."""
 
-    def load(self, order: ReplicaConfig, given: Any, neighbours: int) -> ReplicaStatus:
-        """Load the model of *order*, or take the *given* one; *neighbours* replicas share the node's memory."""
+    def load(self, replica_config: ReplicaConfig, in_memory_model: Any, neighbours: int) -> ReplicaStatus:
+        """Load the model of *replica_config*, or use the *in_memory_model* ``(model, tokenizer)``; report the status.
+
+        *neighbours* replicas share the node's memory.
+        """
         from reasoning_probe.models.errors import ModelError
         from reasoning_probe.models.head_map import HeadError
 
         try:
-            return self._load(order, given, neighbours)
+            return self._load(replica_config, in_memory_model, neighbours)
         except (ModelError, HeadError) as error:
             return ReplicaStatus(error=str(error))
-        except Exception as error:  # whatever a node lacks: the driver says it in one line and goes on without it
+        except Exception as error:  # the driver reports it in one line and leaves the node out
             return ReplicaStatus(error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
-    def _load(self, order: ReplicaConfig, given: Any, neighbours: int) -> ReplicaStatus:
+    def _load(self, config: ReplicaConfig, in_memory_model: Any, neighbours: int) -> ReplicaStatus:
         from reasoning_probe.engine.cache.key import model_context
-        from reasoning_probe.engine.engine import Engine
+        from reasoning_probe.engine.engine import LocalEngine
         from reasoning_probe.engine.memory import SHARE, Memory
         from reasoning_probe.models import loading
         from reasoning_probe.models.heads import find_heads, verify_heads
         from reasoning_probe.models.weights import device_of, fingerprint
 
-        if order.model is None:
-            device = loading.resolve_device(order.device)
-            loaded = loading.wrap_model(given[0].to(device), given[1])
+        if config.model is None:
+            device = loading.resolve_device(config.device)
+            loaded = loading.wrap_model(in_memory_model[0].to(device), in_memory_model[1])
         else:
-            source = loading.resolve_model(order.model, remote_code=order.remote_code, pickled=order.pickled)
-            loaded = loading.load_model(source, order.device, order.dtype, device_map=order.device_map)
+            source = loading.resolve_model(config.model, remote_code=config.remote_code, pickled=config.pickled)
+            loaded = loading.load_model(source, config.device, config.dtype, device_map=config.device_map)
         digest = fingerprint(loaded.model)
         context = model_context(loaded.model, loaded.tokenizer, digest) or {"weights": digest}
-        other = difference(order.context, context)
-        if other:
-            return ReplicaStatus(error=other)
-        if order.head_map.sites:
-            if find_heads(loaded.model) != order.head_map:
+        mismatch = context_mismatch(config.context, context)
+        if mismatch:
+            return ReplicaStatus(error=mismatch)
+        if config.head_map.attention_layers:
+            if find_heads(loaded.model) != config.head_map:
                 return ReplicaStatus(error="its model has other heads")
-            verify_heads(loaded.model, order.head_map)
-        cap = order.memory
+            verify_heads(loaded.model, config.head_map)
+        cap = config.memory
         if cap is None and device_of(loaded.model).type == "cpu":
             cap = int(SHARE * Memory("cpu").free() / max(1, neighbours))
-        self.engine = Engine(
+        self.engine = LocalEngine(
             loaded.model,
             loaded.tokenizer,
-            order.head_map,
-            order.references,
+            config.head_map,
+            config.references,
             memory_cap=cap,
-            seed=order.seed,
-            chats=order.chats,
+            seed=config.seed,
+            chats=config.chats,
         )
         return ReplicaStatus(context)
 
     def answer(self, chunk: Chunk) -> ChunkResult:
-        """Return what the engine answers to *chunk*; what the model raises is part of it."""
+        """Return the engine's answers to *chunk*; an exception of the model is part of the result."""
         engine = self._engine()
-        engine.baselines = dict(chunk.known)
+        engine.baselines = dict(chunk.baselines)
         engine.skipped.clear()
-        before = self._spent()
-        found: list[list[Outcome]] = []
+        counts_before, seconds_before = self._totals()
+        answers: list[list[Answer]] = []
         error = trace = ""
         try:
-            for batch in engine.run(chunk.works):
-                found.append(batch)
-        except Exception as raised:
-            error = f"{type(raised).__name__}: {raised}"
+            for batch in engine.run(chunk.requests):
+                answers.append(batch)
+        except Exception as model_error:
+            error = f"{type(model_error).__name__}: {model_error}"
             trace = traceback.format_exc()
-        counts, seconds = self._spent()
+        counts, seconds = self._totals()
         return ChunkResult(
-            found,
+            answers,
             engine.baselines,
             list(engine.skipped),
-            {name: count - before[0][name] for name, count in counts.items()},
-            {name: spent - before[1][name] for name, spent in seconds.items()},
+            {name: count - counts_before[name] for name, count in counts.items()},
+            {name: total - seconds_before[name] for name, total in seconds.items()},
             engine.path_name,
             engine.why,
             engine.memory.peak(),
@@ -173,45 +172,37 @@ class Replica:
             trace,
         )
 
-    def control(self, variants: Sequence[tuple[Target, str]]) -> tuple[ControlRecord | None, float]:
-        """Return the control task's results for *variants*, and the seconds that they took."""
-        from reasoning_probe.analyses.control_task import control_task
-
-        engine = self._engine()
-        before = engine.timing.control_s
-        return control_task(engine, variants), engine.timing.control_s - before
-
-    def screen(self, asked: tuple[Sequence[Query], Sequence[str], int, int]) -> tuple[list[Screening], float, str]:
-        """Return which heads to measure, the seconds that took, and in a line why it could not be told."""
-        from reasoning_probe.analyses.screening import screen
+    def measure(self, analysis: Analysis[Result]) -> tuple[Result | None, float, str]:
+        """Return the result of *analysis*, the seconds that it took, and in a line why it could not be measured."""
         from reasoning_probe.models.head_map import HeadError
 
         engine = self._engine()
-        before = engine.timing.screen_s
+        before = vars(engine.timing)[analysis.timing]
+        result, error = None, ""
         try:
-            found, error = screen(engine, *asked), ""
+            result = engine.measure(analysis)
         except HeadError as raised:
-            found, error = [], str(raised)
-        return found, engine.timing.screen_s - before, error
+            error = str(raised)
+        return result, vars(engine.timing)[analysis.timing] - before, error
 
-    def _engine(self) -> Engine:
-        assert self.engine is not None  # the driver sends nothing before load has returned
+    def _engine(self) -> LocalEngine:
+        assert self.engine is not None  # the driver sends no chunk before load has returned
         return self.engine
 
-    def _spent(self) -> tuple[dict[str, int], dict[str, float]]:
+    def _totals(self) -> tuple[dict[str, int], dict[str, float]]:
         engine = self._engine()
         return asdict(engine.counts), asdict(engine.timing)
 
 
-def difference(ours: dict[str, str], theirs: dict[str, str]) -> str:
-    """Say in one line what is otherwise on a node whose model has the context *theirs*; empty where nothing is.
+def context_mismatch(ours: dict[str, str], theirs: dict[str, str]) -> str:
+    """Return in one line how a node's context *theirs* differs from the driver's; empty if they match.
 
-    Builds of a library for several kinds of device (``2.13.0+cpu``) are one version.
+    Builds of a library for several kinds of device (``2.13.0+cpu``) count as one version.
     """
-    for name in SAME:
+    for name in MUST_MATCH:
         here, there = ours.get(name), theirs.get(name, "")
         if here is None:
-            continue  # a model in memory with code of its own: only its weights can be compared
+            continue  # a model in memory with custom code: only its weights can be compared
         if here.partition("+")[0] != there.partition("+")[0]:
             if name in ("weights", "config", "tokenizer", "architecture"):
                 return f"the model has other {name} than here: give every node the same files"
@@ -220,6 +211,6 @@ def difference(ours: dict[str, str], theirs: dict[str, str]) -> str:
 
 
 def name_on_nodes(name: str) -> str:
-    """Return *name* as it is known on every node: a path in full, since processes there have another folder."""
+    """Return *name* as every node understands it: paths in full, since processes there run in another folder."""
     path = Path(name).expanduser()
-    return str(path.absolute()) if path.exists() and name not in NAMES else name
+    return str(path.absolute()) if path.exists() and name not in PACKAGED_MODELS else name

@@ -1,1 +1,1 @@
-"""Items and where they come from: datasets, files, generators, and the prompts that ask them."""
+"""Items: the datasets, files and generators that they come from, and the prompts that ask them."""

@@ -1,4 +1,4 @@
-"""Datasets: the built-in ones, generated ones, and those read from a source."""
+"""Datasets: items under a name, which are built in, generated, read from a source, or given in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from reasoning_probe.data import generators
 from reasoning_probe.data.items import Item, ItemError
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.data.sources.records import DatasetError, Format
+from reasoning_probe.data.sources.base import DatasetError, Format, NumberedItems, quoted
 from reasoning_probe.data.sources.registry import open_source
 
 BUILTIN = ("arithmetic", "multi_step", "logic", "gsm8k")
@@ -19,26 +19,13 @@ BUILTIN = ("arithmetic", "multi_step", "logic", "gsm8k")
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
-__all__ = [
-    "BUILTIN",
-    "Dataset",
-    "DatasetError",
-    "Format",
-    "builtin",
-    "from_items",
-    "load",
-    "read",
-    "safe_id",
-    "safe_ids",
-]
-
 
 @dataclass(frozen=True)
 class Dataset:
-    """Items under a name; each has an id that no other has.
+    """Items under a name, each with a unique id.
 
-    ``format`` is ``gsm8k`` where answers came as ``#### N``; ``source`` says where the items are from; ``generation``
-    is how the source wants them answered, where it says so; ``builtin`` is the built-in dataset's own name.
+    ``format`` is ``gsm8k`` if all answers came as ``#### N``; ``source`` says where the items are from; ``generation``
+    is how the source wants them answered, if it says so; ``builtin`` is the name of the built-in dataset, if it is one.
     """
 
     name: str
@@ -50,9 +37,10 @@ class Dataset:
 
 
 def read(name: str, source: str | Path | Iterable[Item] | None, limit: int | None = None) -> Dataset:
-    """Return the dataset *name*, or *limit* items of it: built in, generated, from a source, or of items in memory.
+    """Return the dataset *name*, or *limit* items of it. *source* is ``None`` for the built-in dataset of that name.
 
-    Raises :class:`DatasetError`.
+    Otherwise it is a built-in dataset's name, a generator's spec, a source's text or path, or items in memory. Raises
+    :class:`DatasetError`.
     """
     if source is None or (isinstance(source, str) and source in BUILTIN):
         return replace(builtin(str(source or name), limit), name=name)
@@ -63,17 +51,17 @@ def read(name: str, source: str | Path | Iterable[Item] | None, limit: int | Non
     return from_items(name, source, limit)
 
 
-def generated(name: str, spec: str, limit: int | None = None) -> Dataset:
-    """Return the items that *spec*, such as ``arithmetic:digits=3``, asks for. Raises :class:`DatasetError`."""
+def generated(name: str, source: str, limit: int | None = None) -> Dataset:
+    """Return the items that *source*, such as ``arithmetic:digits=3``, asks for. Raises :class:`DatasetError`."""
     try:
-        given = generators.parse(spec)
-        return Dataset(name, generators.generate_spec(given, limit or given.items), "plain", spec)
+        spec = generators.parse(source)
+        return Dataset(name, generators.generate_spec(spec, limit or spec.items), "plain", source)
     except ItemError as error:
         raise DatasetError(str(error)) from error
 
 
 def builtin(name: str, limit: int | None = None) -> Dataset:
-    """Return a built-in dataset, or *limit* items of it: generated (seed 0), or the first ones of gsm8k.
+    """Return a built-in dataset. With a *limit*, gsm8k is cut to it and the others are generated with seed 0.
 
     Raises :class:`DatasetError` for an unknown name, and for more items than there are.
     """
@@ -88,24 +76,24 @@ def builtin(name: str, limit: int | None = None) -> Dataset:
         except ItemError as error:
             raise DatasetError(str(error)) from error
     file = Path(__file__).parent / "builtin" / f"{name}.jsonl"
-    found = load(name, file)
-    if limit is not None and limit > len(found.items):
+    dataset = load(name, file)
+    if limit is not None and limit > len(dataset.items):
         raise DatasetError(
-            f"the built-in {name} has {len(found.items)} items, not {limit}: give more of them, --probe-dataset"
+            f"the built-in {name} has {len(dataset.items)} items, not {limit}: give more of them, --probe-dataset"
             f" {name}=FILE, or say of which dataset you want {limit}, --probe-items arithmetic={limit}"
         )
-    found = found if limit is None else load(name, file, limit)
-    return Dataset(name, found.items, found.format, "built in", builtin=name)
+    dataset = dataset if limit is None else load(name, file, limit)
+    return replace(dataset, source="built in", builtin=name)
 
 
 def load(name: str, source: str | Path, limit: int | None = None) -> Dataset:
-    """Return the dataset in the file (or other source) *source*, or its first *limit* items, under *name*.
+    """Return the items of a file or another *source*, or the first *limit* of them, as the dataset *name*.
 
     Items without an id are called ``q1``, ``q2`` ... by their position. Raises :class:`DatasetError`.
     """
     opened = open_source(source)
-    found = _collect(name, opened.items, opened.shown, opened.unit, limit)
-    return replace(found, source=str(source), generation=opened.generation)
+    dataset = _collect(name, opened.items, opened.name, opened.unit, limit)
+    return replace(dataset, source=str(source), generation=opened.generation)
 
 
 def from_items(name: str, items: Iterable[Item], limit: int | None = None) -> Dataset:
@@ -115,73 +103,66 @@ def from_items(name: str, items: Iterable[Item], limit: int | None = None) -> Da
     """
     if isinstance(items, str | bytes | Item) or not isinstance(items, Iterable):
         raise DatasetError(
-            f"the items of {name}: {_shown(items)} holds no Items: give a list of them, or name a source"
+            f"the items of {name}: {quoted(items)} holds no Items: give a list of them, or name a source"
         )
     return _collect(name, enumerate(_checked(name, items), 1), f"the items of {name}", "item", limit)
 
 
-def _collect(
-    name: str, items: Iterable[tuple[int, tuple[Item, Format]]], source: str, unit: str, limit: int | None
-) -> Dataset:
-    """Return the first *limit* of the numbered *items* as a dataset, every one with an id of its own."""
+def _collect(name: str, items: NumberedItems, source: str, unit: str, limit: int | None) -> Dataset:
+    """Return the first *limit* of *items* as a dataset, each with an id; messages name *source* and *unit*."""
     if limit is not None and limit < 1:
         raise DatasetError(f"cannot take {limit} items of {source}: ask for at least 1")
-    found: dict[str, Item] = {}
-    places: dict[str, int] = {}
+    by_id: dict[str, Item] = {}
+    numbers: dict[str, int] = {}
     formats: set[Format] = set()
     for number, (item, form) in islice(items, limit):
-        id = item.id or f"q{len(found) + 1}"
-        if id in found:
+        id = item.id or f"q{len(by_id) + 1}"
+        if id in by_id:
             raise DatasetError(
-                f"{source}, {unit} {number}: the id {_shown(id)} is that of {unit} {places[id]} too: make ids unique"
+                f"{source}, {unit} {number}: the id {quoted(id)} is that of {unit} {numbers[id]} too: make ids unique"
             )
-        found[id], places[id] = replace(item, id=id), number
+        by_id[id], numbers[id] = replace(item, id=id), number
         formats.add(form)
-    if not found:
+    if not by_id:
         raise DatasetError(f"{source}: no items: give at least one question with its answer")
-    if limit is not None and len(found) < limit:
-        raise DatasetError(f"{source}: there are {len(found)} items, not {limit}: ask for {len(found)} or fewer")
-    return Dataset(name, tuple(found.values()), "gsm8k" if formats == {"gsm8k"} else "plain", source)
+    if limit is not None and len(by_id) < limit:
+        raise DatasetError(f"{source}: there are {len(by_id)} items, not {limit}: ask for {len(by_id)} or fewer")
+    return Dataset(name, tuple(by_id.values()), "gsm8k" if formats == {"gsm8k"} else "plain", source)
 
 
 def _checked(name: str, items: Iterable[Item]) -> Iterator[tuple[Item, Format]]:
-    """Yield *items*, which a test module wrote, where they are items."""
+    """Yield *items* with their format. Raises :class:`DatasetError` at an object that is no item."""
     for number, item in enumerate(items, 1):
         if not isinstance(item, Item):
-            raise DatasetError(f"the items of {name}, item {number}: {_shown(item)} is not an Item: give Items")
+            raise DatasetError(f"the items of {name}, item {number}: {quoted(item)} is not an Item: give Items")
         yield item, "plain"
 
 
 def safe_ids(ids: Iterable[str]) -> tuple[str, ...]:
     """Return *ids* with every character outside ``A-Z a-z 0-9 . _ -`` as ``-``, kept unique by ``-2``, ``-3`` ...
 
-    Ids that are safe already stay as they are, wherever they come.
+    Ids that are safe already stay as they are, whatever comes before them.
 
     >>> safe_ids(["max is a dog", "max-is-a-dog", "größe"])
     ('max-is-a-dog-2', 'max-is-a-dog', 'gr--e')
     """
-    given = tuple(ids)
-    taken = {id for id in given if id == safe_id(id)}
+    ids = tuple(ids)
+    taken = {id for id in ids if id == safe_id(id)}
     safe = []
-    tried: dict[str, int] = {}  # up to which number a name is taken: thousands of ids may be alike
-    for id in given:
+    last_number: dict[str, int] = {}  # by safe name, so that thousands of similar ids take no quadratic time
+    for id in ids:
         name = base = safe_id(id)
         if name != id:
-            nth = tried.get(base, 1)
+            number = last_number.get(base, 1)
             while name in taken:
-                nth += 1
-                name = f"{base}-{nth}"
-            tried[base] = nth
+                number += 1
+                name = f"{base}-{number}"
+            last_number[base] = number
             taken.add(name)
         safe.append(name)
     return tuple(safe)
 
 
 def safe_id(id: str) -> str:
-    """Return *id* with every character outside ``A-Z a-z 0-9 . _ -`` as ``-``: fit for a test id and a file name."""
+    """Return *id* with every character outside ``A-Z a-z 0-9 . _ -`` as ``-``, for test ids and file names."""
     return _UNSAFE.sub("-", id) or "-"
-
-
-def _shown(value: object) -> str:
-    """Return *value* as it may stand in a message: on one line, in printable ASCII, not too long."""
-    return ascii(value)[:60]

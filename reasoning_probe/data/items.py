@@ -1,7 +1,4 @@
-"""Items: one question each, with its expected answer.
-
-An :class:`Item` is what a dataset yields and what everything above this floor passes around.
-"""
+"""Items: questions with their expected answers, which datasets yield and all other packages pass around."""
 
 from __future__ import annotations
 
@@ -19,11 +16,11 @@ _LABEL_SYNONYMS = {"cannot be known": "unknown", "true": "yes", "false": "no"}
 
 
 class ItemError(ValueError):
-    """An item that cannot be asked or judged; the message is one line that names the mend."""
+    """An item that cannot be asked or judged; the message is one line that names the fix."""
 
 
 def label_of(text: str) -> str | None:
-    """Return ``yes``, ``no`` or ``unknown`` if *text* is one of these words alone, else ``None``.
+    """Return ``yes``, ``no`` or ``unknown`` if *text* is one of these words or a synonym, and no more; else ``None``.
 
     >>> label_of("Yes."), label_of("Unknown"), label_of("8")
     ('yes', 'unknown', None)
@@ -38,11 +35,10 @@ class Item:
     """One question with its expected answer.
 
     ``kind`` is how the answer is compared: ``number`` exactly, ``label`` as yes / no / unknown, ``text`` by
-    normalised exact match. It is inferred from ``answer`` where it is not given. ``solution`` is a worked
-    reference solution (GSM8K's, with its ``<<a*b=c>>`` annotations, where there is one). ``operands`` and
-    ``operation`` (one of ``+ - * /``) say what a one-step arithmetic question asks; the error analysis uses them.
-    ``choices`` makes it multiple choice; the answer is one of them. ``prompt`` is sent as it is, in place of the
-    question in its frame.
+    normalised exact match; without it, it is inferred from ``answer``. ``solution`` is a worked gold solution, GSM8K's
+    with its ``<<a*b=c>>`` annotations. ``operands`` and ``operation`` (one of ``+ - * /``) say what a one-step
+    arithmetic question asks; the error analysis uses them. ``choices`` makes the item multiple choice; the answer is
+    one of them. ``prompt`` is sent as it is, in place of the question in its frame.
 
     Raises :class:`ItemError` if the question or the answer is empty, a ``number`` is not one, or the choices are not
     two to 26 different texts with the answer among them.
@@ -80,7 +76,7 @@ class Item:
 
 
 def infer_kind(answer: str) -> AnswerKind:
-    """Return how *answer* is to be compared: as a number, as a label, or as text."""
+    """Return how *answer* is compared: as a label, as a number, or as text."""
     if label_of(answer) is not None:
         return "label"
     return "text" if parse_number(answer) is None else "number"

@@ -1,9 +1,10 @@
-"""The engine: runs a plan of queries and targets on one model, and judges every reply."""
+"""The local engine: answers requests, queries with the targets to switch off, on one model."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,42 +14,30 @@ from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.fast.path import FastPath, fast_path
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain_path import PlainPath
-from reasoning_probe.engine.tokenization import AblationJob, Baseline, ContextError, Encoded, Reply, TokenCodec
+from reasoning_probe.engine.protocol import Analysis, Result, SweepRequest, Timing
+from reasoning_probe.engine.tokenization import (
+    AblationJob,
+    Baseline,
+    Completion,
+    ContextError,
+    EncodedQuery,
+    TokenCodec,
+)
 from reasoning_probe.models.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
 from reasoning_probe.models.head_map import HeadMap
-from reasoning_probe.models.targets import Target
-from reasoning_probe.results.outcome import BASELINE, Outcome, outcome_from_response
+from reasoning_probe.results.answer import Answer
+from reasoning_probe.results.outcome import BASELINE
 
 TOGETHER = 32
 """So many queries are taken at a time: they may share passes and the beginning of their prompts."""
 
 
-@dataclass(frozen=True)
-class SweepRequest:
-    """A query with the targets to switch off, each with its ablation."""
-
-    query: Query
-    ablated: tuple[tuple[Target, str], ...] = ()
-
-
 @dataclass
-class Timing:
-    """Seconds spent on baseline answers, ablated ones, the proof of the fast path, and each thing beside the sweep."""
-
-    baseline_s: float = 0.0
-    sweep_s: float = 0.0
-    proof_s: float = 0.0
-    control_s: float = 0.0
-    screen_s: float = 0.0
-    curve_s: float = 0.0
-
-
-@dataclass
-class Engine:
-    """Answers a plan on one model.
+class LocalEngine:
+    """Answers requests on one model.
 
     ``references`` holds, by dataset, the prompts that ``mean`` averages over and ``resample`` draws its donors from;
-    an outcome must not depend on which of a dataset's items were selected, so they are all of its prompts that fit
+    an answer must not depend on which of a dataset's items were selected, so they are all of its prompts that fit
     the model's context.
     """
 
@@ -60,12 +49,12 @@ class Engine:
     timing: Timing = field(default_factory=Timing)
     memory_cap: int | None = None
     seed: int = 0  # of the donors that ``resample`` draws
-    baselines: dict[Query, Baseline] | None = None  # where given, known ones are taken from it and new ones kept there
+    baselines: dict[Query, Baseline] | None = None  # a store of known ones, None for none
     chats: frozenset[str] = frozenset()  # datasets whose prompts hold the tokenizer's special tokens already
 
     def __post_init__(self) -> None:
         self.codec = TokenCodec(self.model, self.tokenizer)
-        self.references = self.codec.fitting(self.references, self.chats)
+        self.references = self.codec.within_context(self.references, self.chats)
         self.memory = Memory(self.codec.device, self.memory_cap)
         self.plain = PlainPath(self.model, self.head_map, self.codec, self.memory)
         self.counts = self.plain.counts
@@ -87,61 +76,78 @@ class Engine:
         """Return what the engine did, in plain values: rows, how they were settled, which path, the memory peak."""
         return asdict(self.counts) | {"path": self.path_name, "why": self.why, "peak_bytes": self.memory.peak()}
 
-    def run(self, plan: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
-        """Yield the outcomes of *plan* as they are found: each query's baseline, and later those of its targets.
+    def run(self, requests: Sequence[SweepRequest]) -> Iterator[list[Answer]]:
+        """Yield the answers to *requests* as they are found: each query's baseline, and later those of its targets.
 
         A query whose prompt does not fit the model's context yields an empty list; ``skipped`` says why.
         """
-        for first in range(0, len(plan), TOGETHER):
+        for first in range(0, len(requests), TOGETHER):
             jobs: list[AblationJob] = []
-            asked: list[tuple[SweepRequest, Encoded, str]] = []  # of each job: its query, in tokens, and its ablation
-            for work in plan[first : first + TOGETHER]:
+            queries: list[tuple[Query, EncodedQuery, str]] = []  # of each job, with its tokens and its ablation
+            for request in requests[first : first + TOGETHER]:
+                query = request.query
                 try:
-                    encoded = self.codec.encode(work.query)
+                    encoded = self.codec.encode(query)
                 except ContextError as error:
-                    where = {"dataset": work.query.dataset, "item": work.query.item_id}
-                    self.skipped.append(where | {"reason": str(error)})
+                    self.skipped.append({"dataset": query.dataset, "item": query.item_id, "reason": str(error)})
                     yield []
                     continue
-                baseline, of_work = self._jobs(work, encoded)
-                yield [self._outcome(work.query, encoded, BASELINE, None, baseline.reply)]
-                jobs += of_work.values()
-                asked += [(work, encoded, ablation) for ablation in of_work]
-            for at, replies in self._timed(jobs):
-                work, encoded, ablation = asked[at]
+                baseline, by_ablation = self._jobs(request, encoded)
+                yield [self._answer(query, encoded, BASELINE, None, baseline.completion)]
+                jobs += by_ablation.values()
+                queries += [(query, encoded, ablation) for ablation in by_ablation]
+            for index, replies in self._timed(jobs):
+                query, encoded, ablation = queries[index]
                 yield [
-                    self._outcome(work.query, encoded, target.name, ablation, reply)
-                    for target, reply in zip(jobs[at].targets, replies, strict=True)
+                    self._answer(query, encoded, target.name, ablation, reply)
+                    for target, reply in zip(jobs[index].targets, replies, strict=True)
                 ]
 
-    def _jobs(self, work: SweepRequest, encoded: Encoded) -> tuple[Baseline, dict[str, AblationJob]]:
+    def measure(self, analysis: Analysis[Result]) -> Result:
+        """Return the result of *analysis* on this model."""
+        return analysis.measure(self)
+
+    @contextmanager
+    def aside(self, timing: str) -> Iterator[None]:
+        """While open, count nothing but the seconds, and those under *timing*."""
+        with self.timing.only(timing), self.counts.paused():
+            yield
+
+    def close(self) -> None:
+        """Do nothing: the model is the caller's."""
+
+    def _jobs(self, request: SweepRequest, encoded: EncodedQuery) -> tuple[Baseline, dict[str, AblationJob]]:
         """Answer the baseline, and make a job of the targets of each ablation."""
         started = time.perf_counter()
-        stop = work.query.generation.stop
-        baseline = (self.baselines or {}).get(work.query) or self.plain.baseline(encoded, stop)
+        stop = request.query.generation.stop
+        baseline = (self.baselines or {}).get(request.query) or self.plain.baseline(encoded, stop)
         if self.baselines is not None:
-            self.baselines[work.query] = baseline
+            self.baselines[request.query] = baseline
         self.timing.baseline_s += time.perf_counter() - started
         jobs = {}
-        for ablation in dict.fromkeys(ablation for _, ablation in work.ablated):
-            targets = tuple(target for target, using in work.ablated if using == ablation)
+        for ablation in dict.fromkeys(ablation for _, ablation in request.ablated):
+            targets = tuple(target for target, using in request.ablated if using == ablation)
             jobs[ablation] = AblationJob(
-                encoded, stop, baseline, targets, self.replacement(ablation, work.query.dataset, work.query.prompt)
+                encoded,
+                stop,
+                baseline,
+                targets,
+                self.replacement(ablation, request.query.dataset, request.query.prompt),
             )
         return baseline, jobs
 
-    def _timed(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Reply]]]:
-        """Yield what the way answers; judging, storing and the self-check of the way are not part of the sweep."""
+    def _timed(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Completion]]]:
+        """Yield the replies to each job with its index; storing and the path's self-check are not part of the sweep."""
         if not jobs:
             return
-        found = self.path.answer(jobs)
+        replies = self.path.answer(jobs)
         while True:
             started = time.perf_counter()
-            answered = next(found, None)
+            of_job = next(replies, None)
             self.timing.sweep_s += time.perf_counter() - started
-            if answered is None:
+            if of_job is None:
                 return
-            yield answered
+            yield of_job
 
     def replacement(self, ablation: str, dataset: str, prompt: str) -> Replacement:
         """Return what stands in for heads that are off while *prompt*, of *dataset*, is answered."""
@@ -160,10 +166,15 @@ class Engine:
         """Return *prompt* in tokens, ``(1, tokens)``, on the model's device."""
         return torch.tensor([self.codec.ids(prompt, special_tokens)], device=self.codec.device)
 
-    def _outcome(self, query: Query, encoded: Encoded, target: str, ablation: str | None, reply: Reply) -> Outcome:
+    def _answer(
+        self, query: Query, encoded: EncodedQuery, target: str, ablation: str | None, reply: Completion
+    ) -> Answer:
         stop = query.generation.stop
-        response = self.codec.text(reply.tokens, stop)
-        truncated = self.codec.truncated(reply.tokens, stop, encoded.limit)
-        return outcome_from_response(
-            query, target, ablation, response=response, truncated=truncated, logprob=reply.logprob
+        return Answer(
+            query=query,
+            target=target,
+            ablation=ablation,
+            response=self.codec.text(reply.tokens, stop),
+            truncated=self.codec.truncated(reply.tokens, stop, encoded.limit),
+            answer_logprob=reply.logprob,
         )

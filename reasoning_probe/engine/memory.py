@@ -1,4 +1,4 @@
-"""How much memory a sweep may use, and how much it used."""
+"""The memory budget of a sweep: how much it may use, and how much it used."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import psutil
 import torch
 
 SHARE = 0.5
-"""Share of the free memory that a sweep takes where no cap is given."""
+"""Share of the free memory that a sweep takes if no cap is set."""
 
 
 class Memory:
-    """A budget in bytes: *cap*, or half of what is free when the sweep starts."""
+    """A budget in bytes: *cap*, or half of the memory that is free when the sweep starts."""
 
     def __init__(self, device: Any, cap: int | None = None) -> None:
         self.device = torch.device(device)
@@ -28,21 +28,21 @@ class Memory:
         return int(psutil.virtual_memory().available)
 
     def rows(self, row_bytes: int) -> int:
-        """Return how many rows of *row_bytes* fit into the budget: at least one."""
+        """Return how many rows of *row_bytes* fit into the budget, at least one."""
         return max(1, self.budget // max(1, row_bytes))
 
     def shrink(self) -> None:
-        """Halve the budget after an allocation failed, and give back what is cached."""
+        """Halve the budget after an allocation failed, and release the allocator's cache."""
         self.budget //= 2
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def peak(self) -> int:
-        """Return the most bytes that were in use: of the device, or of this process on a CPU."""
+        """Return the peak of the bytes in use: on the device, or by this process on a CPU."""
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux
 
 
 Row = TypeVar("Row")
@@ -50,7 +50,7 @@ Result = TypeVar("Result")
 
 
 def run_in_halves(rows: Sequence[Row], run: Callable[[Sequence[Row]], list[Result]], memory: Memory) -> list[Result]:
-    """Return what *run* makes of *rows*; what does not fit into memory is run in two halves."""
+    """Return the results of *run* for *rows*; rows that do not fit into memory together are run in two halves."""
     if not rows:
         return []
     try:

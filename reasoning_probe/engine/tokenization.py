@@ -1,4 +1,4 @@
-"""Replies: the tokens a model answered with, where they end, and what they say."""
+"""Queries as tokens and completions as text: where an answer ends and what it says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reasoning_probe.data.prompts.query import Query, cut_at_stop
+from reasoning_probe.data.prompts.prompting import cut_at_stop
+from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.hooks import text_config
 from reasoning_probe.models.targets import Target
@@ -17,11 +18,11 @@ from reasoning_probe.models.weights import device_of
 
 
 class ContextError(ValueError):
-    """A query that the model cannot take, being too long for it; its item is skipped with this line as the reason."""
+    """A query that the model cannot take, such as one too long; its item is skipped with the message as the reason."""
 
 
 @dataclass(frozen=True)
-class Reply:
+class Completion:
     """What the model answered: the new tokens (an end-of-sequence token included) and the expected answer's log-prob.
 
     ``logprob`` is in nats, summed over the expected answer's tokens.
@@ -33,19 +34,19 @@ class Reply:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The unablated reply to a query with the best logit of each token, against which noise is measured.
+    """The unablated completion of a query with the best logit at each token, against which noise is measured.
 
-    ``step`` is how far two neighbouring numbers of the logits' type are apart, by their size.
+    ``epsilon`` is the relative spacing of the floating-point numbers of the logits' dtype.
     """
 
-    reply: Reply
-    best: tuple[float, ...]
-    step: float
+    completion: Completion
+    best_logits: tuple[float, ...]
+    epsilon: float
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """A query in tokens: the ``prompt``, ``(1, tokens)``, the expected ``answer``, and the ``limit`` of new tokens."""
+class EncodedQuery:
+    """A query as tokens: the ``prompt``, ``(1, tokens)``, the expected ``answer``, and the ``limit`` of new tokens."""
 
     prompt: Tensor
     answer: tuple[int, ...]
@@ -54,28 +55,28 @@ class Encoded:
 
 @dataclass(frozen=True)
 class AblationJob:
-    """A query whose ablated answers are wanted: what is switched off, what stands in, and the unablated reply."""
+    """A query to answer under each of ``targets``, with what replaces their output and the unablated answer."""
 
-    encoded: Encoded
+    encoded: EncodedQuery
     stop: tuple[str, ...]
     baseline: Baseline
     targets: tuple[Target, ...]
     replacement: Replacement
-    settles: bool = True  # whether replies too close to call are settled alone; for the log-probability none need be
+    resolves_near_ties: bool = True  # by running the row alone; the log-probability does not need it
 
     @property
     def prompt_length(self) -> int:
-        """Tokens of the prompt."""
+        """Number of tokens of the prompt."""
         return int(self.encoded.prompt.shape[1])
 
     @property
     def draft(self) -> tuple[int, ...]:
         """The baseline's answer, which ablated rows are verified against."""
-        return self.baseline.reply.tokens
+        return self.baseline.completion.tokens
 
     @property
     def length(self) -> int:
-        """Tokens of the prompt and the baseline's answer."""
+        """Number of tokens of the prompt and the baseline's answer."""
         return self.prompt_length + len(self.draft)
 
     def ended(self, tokens: Sequence[int], codec: TokenCodec) -> bool:
@@ -84,23 +85,23 @@ class AblationJob:
 
 
 class TokenCodec:
-    """Turns queries to tokens and replies to text, for one model and its tokenizer."""
+    """Encodes queries and decodes completions for one model and its tokenizer."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self.device = device_of(model)
         self.eos = _eos_ids(model, tokenizer)
         self.context = _context(model)
-        self.known = getattr(model.get_input_embeddings(), "num_embeddings", None)
-        self._endings: dict[tuple[tuple[int, ...], tuple[str, ...]], bool] = {}
+        self.vocabulary_size = getattr(model.get_input_embeddings(), "num_embeddings", None)
+        self._ended_by_tail: dict[tuple[tuple[int, ...], tuple[str, ...]], bool] = {}
 
     @property
     def pad(self) -> int:
-        """The id that fills rows which have ended."""
+        """The id that pads rows which have ended."""
         return min(self.eos) if self.eos else 0
 
-    def fitting(self, prompts: Mapping[str, Sequence[str]], chats: Container[str]) -> dict[str, list[str]]:
-        """Return *prompts*, by dataset, without those that the model's context does not hold."""
+    def within_context(self, prompts: Mapping[str, Sequence[str]], chats: Container[str]) -> dict[str, list[str]]:
+        """Return *prompts*, by dataset, without those that are longer than the model's context."""
         return {
             name: [prompt for prompt in of_dataset if self._fits(prompt, name not in chats)]
             for name, of_dataset in prompts.items()
@@ -111,90 +112,91 @@ class TokenCodec:
             return True  # a token is a byte or more, but for the special ones
         return len(self.ids(prompt, special_tokens)) <= self.context
 
-    def encode(self, query: Query) -> Encoded:
-        """Return *query* in tokens; raises :class:`ContextError` if prompt and answer exceed the context."""
+    def encode(self, query: Query) -> EncodedQuery:
+        """Return *query* as tokens; raises :class:`ContextError` if prompt and answer exceed the context."""
         prompt = self.ids(query.prompt, query.special_tokens)
         if not prompt:
             raise ContextError("the tokenizer makes no tokens of the prompt")
         answer = self._continuation(query, prompt)
-        if self.known is not None and (last := max(*prompt, *answer)) >= self.known:
+        if self.vocabulary_size is not None and (last := max(*prompt, *answer)) >= self.vocabulary_size:
             raise ContextError(
-                f"the tokenizer makes the token {last} of it, and the model has no more than {self.known}"
+                f"the tokenizer makes the token {last} of it, and the model has no more than {self.vocabulary_size}"
             )
-        room = query.generation.max_new_tokens
+        limit = query.generation.max_new_tokens
         if self.context is not None:
-            room = min(room, self.context - len(prompt))
-            if room < 1 or len(prompt) + len(answer) > self.context:
+            limit = min(limit, self.context - len(prompt))
+            if limit < 1 or len(prompt) + len(answer) > self.context:
                 raise ContextError(f"its prompt of {len(prompt)} tokens does not fit the context of {self.context}")
-        return Encoded(torch.tensor([prompt], device=self.device), answer, room)
+        return EncodedQuery(torch.tensor([prompt], device=self.device), answer, limit)
 
     def ids(self, text: str, special_tokens: bool = True) -> list[int]:
-        """Return *text* in tokens, with the tokenizer's special ones where the text holds none of its own."""
+        """Return *text* as token ids; *special_tokens* adds the tokenizer's special ones."""
         if special_tokens:
             return list(self.tokenizer(text)["input_ids"])
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _continuation(self, query: Query, ids: list[int]) -> tuple[int, ...]:
+        """Return the tokens of the expected answer after a prompt of *ids*."""
         text = query.continuation
-        whole = self.ids(query.prompt + text, query.special_tokens)
-        if whole[: len(ids)] == ids and len(whole) > len(ids):
-            return tuple(whole[len(ids) :])
+        joint_ids = self.ids(query.prompt + text, query.special_tokens)
+        if joint_ids[: len(ids)] == ids and len(joint_ids) > len(ids):
+            return tuple(joint_ids[len(ids) :])
         # Prompt and answer merge into other tokens: the answer's own tokens continue the prompt instead.
         return tuple(self.ids(text, special_tokens=False))
 
     def ended(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
-        """Tell whether a reply of *tokens* has just ended: by an end-of-sequence token or a stop string.
+        """Tell whether a completion of *tokens* has just ended, by an end-of-sequence token or a stop string.
 
-        Only its last few tokens are looked at, so that asking after each token takes time linear in their number.
+        Only the last few tokens are decoded, so that calling this after each token takes time linear in their number.
         """
         if tokens[-1] in self.eos:
             return True
         if not stop:
             return False
-        tail = tuple(tokens[-self.window(stop) :])
+        tail = tuple(tokens[-self.stop_window(stop) :])
         key = (tail, stop)
-        if key not in self._endings:
+        if key not in self._ended_by_tail:
             text = self.tokenizer.decode(tail, skip_special_tokens=True)
-            self._endings[key] = any(word in text for word in stop)
-        return self._endings[key]
+            self._ended_by_tail[key] = any(word in text for word in stop)
+        return self._ended_by_tail[key]
 
     @staticmethod
-    def window(stop: tuple[str, ...]) -> int:
-        """Return in how many tokens, the last among them, a stop string ends: it has at most as many as bytes."""
+    def stop_window(stop: tuple[str, ...]) -> int:
+        """Return how many of the last tokens can contain a stop string: one has at most as many tokens as bytes."""
         return max((len(word.encode("utf-8", "surrogatepass")) for word in stop), default=0) + 4
 
     def cut(self, tokens: Sequence[int], stop: tuple[str, ...]) -> tuple[int, ...]:
-        """Return *tokens* as far as the reply goes: up to where it ended."""
-        window = self.window(stop)
+        """Return *tokens* up to the one that ends the completion."""
+        window = self.stop_window(stop)
         for end in range(1, len(tokens) + 1):
             if self.ended(tokens[max(0, end - window) : end], stop):
                 return tuple(tokens[:end])
         return tuple(tokens)
 
     def text(self, tokens: tuple[int, ...], stop: tuple[str, ...]) -> str:
-        """Return what *tokens* say, without special tokens and cut before the first stop string."""
+        """Return the text of *tokens*, without special tokens and cut before the first stop string."""
         return cut_at_stop(self.tokenizer.decode(list(tokens), skip_special_tokens=True), stop)
 
     def truncated(self, tokens: tuple[int, ...], stop: tuple[str, ...], limit: int) -> bool:
-        """Tell whether the token limit ended the reply."""
+        """Tell whether the token limit ended the completion."""
         return len(tokens) >= limit and not self.ended(tokens, stop)
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that end an answer: those that ``generate`` ends at by itself, and the tokenizer's.
+    """Return the tokens that end an answer: those at which ``generate`` itself ends, and the tokenizer's.
 
-    A chat model's end of turn is often named in one place alone. What the config names beside the generation config
-    counts where the tokenizer takes it for a special token: a config that was never filled in holds its class's
-    default, which may be a word of this vocabulary.
+    A chat model's end of turn is often named in only one of the places. A token that only the model's config names
+    counts if it is a special token of the tokenizer: a config that was never filled in has its class's default, which
+    may be a word of this vocabulary.
     """
     config = _ids(getattr(text_config(model.config), "eos_token_id", None))
-    own = _ids(getattr(getattr(model, "generation_config", None), "eos_token_id", None)) or config
+    generation = _ids(getattr(getattr(model, "generation_config", None), "eos_token_id", None)) or config
     special = frozenset(getattr(tokenizer, "all_special_ids", ()))
-    return own | _ids(getattr(tokenizer, "eos_token_id", None)) | (config & special)
+    return generation | _ids(getattr(tokenizer, "eos_token_id", None)) | (config & special)
 
 
-def _ids(given: Any) -> frozenset[int]:
-    return frozenset() if given is None else frozenset(given if isinstance(given, list | tuple) else [given])
+def _ids(value: Any) -> frozenset[int]:
+    return frozenset() if value is None else frozenset(value if isinstance(value, list | tuple) else [value])
 
 
 def _context(model: Any) -> int | None:

@@ -1,10 +1,10 @@
-"""Ablation: what is put in place of a head's or an MLP's output, and the hooks that put it there."""
+"""Ablation: the values that replace a head's or an MLP's output, and the hooks that put them there."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,162 +18,181 @@ from reasoning_probe.models.weights import device_of
 from reasoning_probe.utils.logging import silence_transformers
 
 Replacement = Mapping[int, Tensor]
-"""By layer, what stands in for each head's output, ``(heads, head_dim)``; a layer that is missing gets zeros.
+"""The values that replace each head's output, ``(heads, head_dim)`` by layer; a layer that is missing gets zeros.
 
-Under ``~layer`` lies what stands in for its MLP's output, ``(1, hidden)``.
+The key ``~layer`` holds the values that replace the output of that layer's MLP, ``(1, hidden)``.
 """
 
 ZERO: Replacement = {}
 
 REFERENCE_PROMPTS = 64
-"""Mean ablation averages over at most so many prompts of the dataset, its first."""
+"""Mean ablation averages over the first prompts of the dataset, at most this many."""
 
 
-def head_mask(rows: Sequence[Target], site: AttentionLayer, device: Any) -> Tensor | None:
-    """Return which heads of *site* are off in which row, ``(rows, 1, heads, 1)`` bool; ``None`` where none is."""
-    mask = torch.zeros(len(rows), 1, site.heads, 1, dtype=torch.bool)
+def head_mask(rows: Sequence[Target], attention_layer: AttentionLayer, device: Any) -> Tensor | None:
+    """Return which heads of *attention_layer* are off in which row, ``(rows, 1, heads, 1)`` bool.
+
+    Returns ``None`` if no head of the layer is off in any row.
+    """
+    mask = torch.zeros(len(rows), 1, attention_layer.heads, 1, dtype=torch.bool)  # (rows, 1, heads, 1)
     for row, target in enumerate(rows):
-        mask[row, 0, target.in_layer(site.layer)] = True
+        mask[row, 0, target.in_layer(attention_layer.layer)] = True
     return mask.to(device) if bool(mask.any()) else None
 
 
-def switch_off(x: Tensor, mask: Tensor, site: AttentionLayer, values: Tensor | None) -> Tensor:
-    """Return the projection input *x*, ``(rows, tokens, heads * head_dim)``, with the masked heads replaced."""
-    split = x.view(*x.shape[:2], site.heads, site.head_dim)  # (rows, tokens, heads, head_dim)
+def switch_off(x: Tensor, mask: Tensor, attention_layer: AttentionLayer, values: Tensor | None) -> Tensor:
+    """Return the projection input *x*, ``(rows, tokens, heads * head_dim)``, with the masked heads replaced.
+
+    *values* replace the heads' outputs, ``(heads, head_dim)``; ``None`` stands for zeros.
+    """
+    split = x.view(*x.shape[:2], attention_layer.heads, attention_layer.head_dim)  # (rows, tokens, heads, head_dim)
     split = split.masked_fill(mask, 0) if values is None else torch.where(mask, values.to(x), split)
-    return split.view(x.shape)
+    return split.view(x.shape)  # (rows, tokens, heads * head_dim)
 
 
 @contextmanager
 def ablate(model: Any, head_map: HeadMap, rows: Sequence[Target], replacement: Replacement = ZERO) -> Iterator[None]:
-    """While open, row *i* of every batch that *model* runs has the heads of ``rows[i]`` replaced.
+    """Replace the heads and MLPs of ``rows[i]`` in row *i* of every batch that *model* runs inside the context.
 
-    Raises :class:`~reasoning_probe.models.head_map.HeadError` on a batch of another number of rows, rather than doing
-    nothing.
+    The forward passes raise :class:`~reasoning_probe.models.head_map.HeadError` on a batch of another number of rows,
+    rather than leave the heads on.
     """
+    device = device_of(model)
     handles = []
-    for site in head_map.sites:
-        mask = head_mask(rows, site, device_of(model))
+    for attention_layer in head_map.attention_layers:
+        mask = head_mask(rows, attention_layer, device)
         if mask is not None:
-            hook = _hook(site, mask, replacement.get(site.layer))
-            handles.append(model.get_submodule(site.path).register_forward_pre_hook(hook))
-    for site in head_map.sites:
-        off = torch.tensor([site.layer in target.mlps for target in rows], device=device_of(model))[:, None, None]
+            hook = _head_hook(attention_layer, mask, replacement.get(attention_layer.layer))
+            handles.append(model.get_submodule(attention_layer.path).register_forward_pre_hook(hook))
+    for attention_layer in head_map.attention_layers:
+        off = torch.tensor([attention_layer.layer in target.mlps for target in rows], device=device)  # (rows,)
         if bool(off.any()):
-            hook = _mlp_hook(site, off, replacement.get(~site.layer))
-            handles.append(model.get_submodule(site.mlp).register_forward_hook(hook))
+            hook = _mlp_hook(attention_layer, off[:, None, None], replacement.get(~attention_layer.layer))
+            handles.append(model.get_submodule(attention_layer.mlp).register_forward_hook(hook))
     with hooks(handles):
         yield
 
 
-def as_rows(made: Tensor, rows: int, path: str) -> Tensor:
-    """Return the hidden states that the module *path* made as ``(rows, tokens, hidden)``; some lay them out flat.
+def as_rows(hidden: Tensor, rows: int, path: str) -> Tensor:
+    """Return the output *hidden* of the module *path* as ``(rows, tokens, hidden)``; some modules flatten the rows.
 
-    Raises :class:`~reasoning_probe.models.head_map.HeadError` where they are not of so many rows.
+    Raises :class:`~reasoning_probe.models.head_map.HeadError` if it does not have that many *rows*.
     """
-    if made.dim() == 2 and made.shape[0] % rows == 0:
-        made = made.view(rows, -1, made.shape[-1])
-    if made.dim() != 3 or made.shape[0] != rows:
-        raise HeadError(f"{path} made an output of shape {tuple(made.shape)} for {rows} rows")
-    return made
+    if hidden.dim() == 2 and hidden.shape[0] % rows == 0:
+        hidden = hidden.view(rows, -1, hidden.shape[-1])  # (rows, tokens, hidden)
+    if hidden.dim() != 3 or hidden.shape[0] != rows:
+        raise HeadError(f"{path} made an output of shape {tuple(hidden.shape)} for {rows} rows")
+    return hidden
 
 
-def _mlp_hook(site: AttentionLayer, off: Tensor, values: Tensor | None) -> Any:
-    def replace(module: nn.Module, args: Any, output: Any) -> Any:
-        made = first_tensor(output)
-        if made is None:
-            raise HeadError(f"{site.mlp} made no hidden states")
-        whole = as_rows(made, off.shape[0], site.mlp)  # (rows, tokens, hidden)
-        at = off.to(whole.device)
-        new = whole.masked_fill(at, 0) if values is None else torch.where(at, values.to(whole), whole)
-        return replace_first(output, new.view(made.shape))
+def _head_hook(attention_layer: AttentionLayer, mask: Tensor, values: Tensor | None) -> Callable[..., Any]:
+    def replace(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        x = args[0]  # (rows, tokens, heads * head_dim)
+        if x.dim() != 3 or x.shape[0] != mask.shape[0]:
+            raise HeadError(f"{attention_layer.path} got an input of shape {tuple(x.shape)} for {mask.shape[0]} rows")
+        return (switch_off(x, mask.to(x.device), attention_layer, values), *args[1:])
 
     return replace
 
 
-def _hook(site: AttentionLayer, mask: Tensor, values: Tensor | None) -> Any:
-    def replace(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        x = args[0]
-        if x.dim() != 3 or x.shape[0] != mask.shape[0]:
-            raise HeadError(f"{site.path} got an input of shape {tuple(x.shape)} for {mask.shape[0]} rows")
-        return (switch_off(x, mask.to(x.device), site, values), *args[1:])
+def _mlp_hook(attention_layer: AttentionLayer, off: Tensor, values: Tensor | None) -> Callable[..., Any]:
+    def replace(module: nn.Module, args: Any, output: Any) -> Any:
+        original = first_tensor(output)
+        if original is None:
+            raise HeadError(f"{attention_layer.mlp} made no hidden states")
+        hidden = as_rows(original, off.shape[0], attention_layer.mlp)  # (rows, tokens, hidden)
+        mask = off.to(hidden.device)  # (rows, 1, 1)
+        hidden = hidden.masked_fill(mask, 0) if values is None else torch.where(mask, values.to(hidden), hidden)
+        return replace_first(output, hidden.view(original.shape))
 
     return replace
 
 
 @contextmanager
 def record_outputs(model: Any, head_map: HeadMap) -> Iterator[dict[int, Tensor]]:
-    """While open, the last projection input of each layer is kept in the dict: ``(rows, tokens, heads, head_dim)``.
+    """Record the heads' outputs of the last pass inside the context, ``(rows, tokens, heads, head_dim)`` by layer.
 
-    Under ``~layer`` lies the output of its MLP, where there is one: ``(rows, tokens, 1, hidden)``.
+    The key ``~layer`` holds the output of that layer's MLP, if it has one: ``(rows, tokens, 1, hidden)``.
     """
-    seen: dict[int, Tensor] = {}
+    outputs: dict[int, Tensor] = {}
 
-    def keep(site: AttentionLayer) -> Any:
+    def record_heads(attention_layer: AttentionLayer) -> Callable[..., None]:
+        split = (attention_layer.heads, attention_layer.head_dim)
+
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            x = args[0].detach()
-            seen[site.layer] = x.view(*x.shape[:2], site.heads, site.head_dim)
+            x = args[0].detach()  # (rows, tokens, heads * head_dim)
+            outputs[attention_layer.layer] = x.view(*x.shape[:2], *split)  # (rows, tokens, heads, head_dim)
 
         return hook
 
-    def keep_mlp(site: AttentionLayer) -> Any:
+    def record_mlp(attention_layer: AttentionLayer) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            made = first_tensor(output)
-            assert made is not None
-            seen[~site.layer] = as_rows(made.detach(), 1 if made.dim() == 2 else len(made), site.mlp)[:, :, None]
+            hidden = first_tensor(output)
+            assert hidden is not None
+            rows = 1 if hidden.dim() == 2 else len(hidden)
+            hidden = as_rows(hidden.detach(), rows, attention_layer.mlp)  # (rows, tokens, hidden)
+            outputs[~attention_layer.layer] = hidden[:, :, None]  # (rows, tokens, 1, hidden)
 
         return hook
 
-    handles = [model.get_submodule(site.path).register_forward_pre_hook(keep(site)) for site in head_map.sites]
-    handles += [model.get_submodule(s.mlp).register_forward_hook(keep_mlp(s)) for s in head_map.sites if s.mlp]
+    handles = []
+    for attention_layer in head_map.attention_layers:
+        projection = model.get_submodule(attention_layer.path)
+        handles.append(projection.register_forward_pre_hook(record_heads(attention_layer)))
+        if attention_layer.mlp:
+            mlp = model.get_submodule(attention_layer.mlp)
+            handles.append(mlp.register_forward_hook(record_mlp(attention_layer)))
     with hooks(handles):
-        yield seen
+        yield outputs
 
 
-def mean_output(model: Any, head_map: HeadMap, prompts: Sequence[Tensor]) -> Replacement:
-    """Return each head's output averaged over all positions of the reference *prompts*, each ``(1, tokens)`` ids.
+def mean_output(model: Any, head_map: HeadMap, reference_prompts: Sequence[Tensor]) -> Replacement:
+    """Return each head's output averaged over all positions of the *reference_prompts*, each ``(1, tokens)`` ids.
 
     The mean over positions and prompts is the "mean ablation" of Wang et al. 2022 ("Interpretability in the wild").
     """
-    total: dict[int, Tensor] = {}
+    totals: dict[int, Tensor] = {}
     count = 0
-    for ids in prompts:
+    for ids in reference_prompts:
         for layer, output in clean_output(model, head_map, ids).items():
-            total[layer] = total.get(layer, 0) + output.sum(0).double().cpu()
+            totals[layer] = totals.get(layer, 0) + output.sum(0).double().cpu()  # (heads, head_dim)
         count += ids.shape[1]
-    return {layer: (sums / count).to(device_of(model)) for layer, sums in total.items()}
+    return {layer: (total / count).to(device_of(model)) for layer, total in totals.items()}
 
 
 @silence_transformers()
 def clean_output(model: Any, head_map: HeadMap, ids: Tensor) -> dict[int, Tensor]:
     """Return every head's output on the prompt *ids*, ``(1, tokens)``, by layer: ``(tokens, heads, head_dim)``."""
-    with torch.no_grad(), record_outputs(model, head_map) as seen:
+    with torch.no_grad(), record_outputs(model, head_map) as outputs:
         model(input_ids=ids, use_cache=False)
-    return {layer: output[0] for layer, output in seen.items()}
+    return {layer: output[0] for layer, output in outputs.items()}
 
 
 def donor_output(model: Any, head_map: HeadMap, ids: Tensor) -> Replacement:
     """Return every head's output at the last position of another item's prompt *ids*, ``(1, tokens)``.
 
-    It stands in at all positions of the row ("resample ablation", Chan et al. 2022, "Causal scrubbing").
+    It replaces the head's output at all positions ("resample ablation", Chan et al. 2022, "Causal scrubbing").
     """
-    return {layer: output[-1] for layer, output in clean_output(model, head_map, ids).items()}
+    return {layer: output[-1] for layer, output in clean_output(model, head_map, ids).items()}  # (heads, head_dim)
 
 
-def donor_of(prompt: str, prompts: Sequence[str], seed: int) -> str:
-    """Return which of *prompts* the output is taken from for *prompt*: another one, if there is another.
+def donor_of(prompt: str, reference_prompts: Sequence[str], seed: int) -> str:
+    """Return which of the *reference_prompts* supplies the values for *prompt*: another one, if there is another.
 
-    It hangs on the seed and the prompt alone, so that an outcome is the same whichever items were selected.
+    The choice depends on the seed, the prompt and the reference prompts alone, so an outcome does not depend on which
+    items were selected.
     """
-    others = [other for other in prompts if other != prompt] or list(prompts)
+    others = [other for other in reference_prompts if other != prompt] or list(reference_prompts)
     return random.Random(f"{seed} {prompt}").choice(others)
 
 
-def reference_record(ablations: Sequence[str], references: Mapping[str, Sequence[str]], seed: int) -> dict[str, Any]:
-    """Return what each ablation took its values from: ``reference`` of ``run.json``.
+def reference_record(
+    ablations: Sequence[str], reference_prompts: Mapping[str, Sequence[str]], seed: int
+) -> dict[str, Any]:
+    """Return which prompts each ablation took its values from: ``reference`` of ``run.json``.
 
-    A dataset's items take their values from its own prompts. ``sha256`` is over these as UTF-8, each followed by a
-    zero byte.
+    *reference_prompts* are those of each dataset; the values for a dataset's items come from its own prompts.
+    ``sha256`` is computed over these as UTF-8, each followed by a zero byte.
     """
     return {
         ablation: {
@@ -181,7 +200,7 @@ def reference_record(ablations: Sequence[str], references: Mapping[str, Sequence
             "seed": seed if ablation == "resample" else None,
             "datasets": {
                 name: {"prompts": len(used), "sha256": _digest(used)}
-                for name, prompts in references.items()
+                for name, prompts in reference_prompts.items()
                 if (used := list(prompts)[: {"zero": 0, "mean": REFERENCE_PROMPTS}.get(ablation)])
             },
         }

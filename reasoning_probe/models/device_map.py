@@ -1,4 +1,4 @@
-"""Where the parts of a model go that no single device holds: what ``--probe-device-map`` says."""
+"""Device maps: how a model that no single device can hold is divided, as ``--probe-device-map`` says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 KINDS = ("auto", "balanced", "balanced_low_0", "sequential")
-"""What accelerate knows; ``auto`` fills the GPUs evenly, then the CPU's memory, then the disk."""
+"""Accelerate's strategies; ``auto`` fills the GPUs evenly, then the CPU's memory, then the disk."""
 
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([KMG]i?B)", re.ASCII | re.IGNORECASE)
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -15,9 +15,10 @@ _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GI
 
 @dataclass(frozen=True)
 class DeviceMap:
-    """How a model is divided: accelerate's *kind*, and the most bytes for its weights by device where they are given.
+    """How a model is divided: accelerate's strategy ``kind``, and in ``most`` the largest sizes by device in bytes.
 
-    A device is ``cpu`` or the number of a GPU; what is not named gets nothing, and what fits nowhere goes to disk.
+    A device is ``cpu`` or the number of a GPU. A device that is missing in ``most`` gets no weights, and weights that
+    fit nowhere go to disk; without ``most``, accelerate chooses the sizes.
     """
 
     kind: str = "auto"
@@ -25,7 +26,7 @@ class DeviceMap:
 
 
 def parse_device_map(text: str) -> DeviceMap:
-    """Return what ``auto`` or ``0=20GB,cpu=60GB`` says. Raises ``ValueError`` with one line.
+    """Return the device map that *text*, ``auto`` or ``0=20GB,cpu=60GB``, describes. Raises ``ValueError``, one line.
 
     >>> parse_device_map("0=20GB,cpu=60GB")
     DeviceMap(kind='auto', most=((0, 20000000000), ('cpu', 60000000000)))
@@ -36,19 +37,19 @@ def parse_device_map(text: str) -> DeviceMap:
     most: dict[str | int, int] = {}
     for part in text.split(","):
         device, _, size = (word.strip() for word in part.partition("="))
-        found = _SIZE.fullmatch(size)
+        match = _SIZE.fullmatch(size)
         number = device.removeprefix("cuda:")
         known = device == "cpu" or (number.isascii() and number.isdigit() and len(number) < 4)
-        if found is None or not known:
+        if match is None or not known:
             raise ValueError(f"cannot read the device map {text[:60]!r}: write auto, or sizes such as 0=20GB,cpu=60GB")
-        most["cpu" if device == "cpu" else int(number)] = int(float(found[1]) * _UNITS[found[2].upper()])
+        most["cpu" if device == "cpu" else int(number)] = int(float(match[1]) * _UNITS[match[2].upper()])
     return DeviceMap("auto", tuple(most.items()))
 
 
-def places(device_map: DeviceMap, device: str, folder: str) -> dict[str, Any]:
-    """Return what ``from_pretrained`` is told, where the model may use *device* and the CPU's memory.
+def placement_options(device_map: DeviceMap, device: str, folder: str) -> dict[str, Any]:
+    """Return the keyword arguments of ``from_pretrained`` that divide a model over *device* and the CPU's memory.
 
-    ``cuda`` is all GPUs; *folder* is for weights that do not lie in the model's own files as they are needed.
+    ``cuda`` is all GPUs. Weights that go to disk and cannot be read from the model's own files are written to *folder*.
     """
     import torch
 
@@ -62,5 +63,5 @@ def places(device_map: DeviceMap, device: str, folder: str) -> dict[str, Any]:
 
         free = get_max_memory()
         most = {name: free[name] for name in (torch.device(device).index, "cpu")}
-    given: dict[str, Any] = {"device_map": device_map.kind, "offload_folder": folder}
-    return given | ({"max_memory": most} if most else {})
+    options: dict[str, Any] = {"device_map": device_map.kind, "offload_folder": folder}
+    return options | ({"max_memory": most} if most else {})

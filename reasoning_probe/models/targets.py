@@ -1,25 +1,30 @@
-"""Targets: which heads and MLPs are switched off together, and how people write them."""
+"""Targets: which heads and MLPs are switched off together, and how a list of them is parsed."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
+
+from reasoning_probe.utils.target_names import (
+    TargetPart,
+    join_parts,
+    kv_groups_of,
+    part_name,
+    read_part,
+    read_range,
+    split_parts,
+)
 
 if TYPE_CHECKING:
     from reasoning_probe.models.head_map import AttentionLayer, HeadMap
 
 Ablation = Literal["zero", "mean", "resample"]
 ABLATIONS: tuple[str, ...] = get_args(Ablation)
-"""What can replace a head's output."""
+"""The values that can replace a head's output."""
 
 MLP = -1
-"""Stands in a target for a layer's MLP, where a head's number would stand."""
-
-_PART = re.compile(r"L(\d{1,5})(?:(H|KV)(\d{1,5})|(MLP))?", re.ASCII | re.IGNORECASE)
-_GROUP = re.compile(r"L(\d+)KV(\d+)")
-_RANGE = re.compile(r"L(\d{1,5})-L(\d{1,5})", re.ASCII | re.IGNORECASE)
+"""The number that stands for a layer's MLP in place of a head's number."""
 
 
 class TargetError(ValueError):
@@ -28,7 +33,7 @@ class TargetError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """What is switched off together; ``heads`` holds (layer, head) pairs, none for the baseline.
+    """The heads and MLPs that are switched off together; ``heads`` holds (layer, head) pairs, none for the baseline.
 
     The pair (layer, :data:`MLP`) is the layer's MLP.
     """
@@ -38,12 +43,12 @@ class Target:
 
     @property
     def lowest(self) -> int:
-        """The lowest layer in which something is off; below it nothing changes."""
+        """The lowest layer in which something is off; no activation below it changes."""
         return min(layer for layer, _ in self.heads)
 
     def in_layer(self, layer: int) -> list[int]:
         """Return the heads of *layer* that are switched off, in order."""
-        return sorted(head for at, head in self.heads if at == layer and head != MLP)
+        return sorted(head for head_layer, head in self.heads if head_layer == layer and head != MLP)
 
     @property
     def mlps(self) -> frozenset[int]:
@@ -52,125 +57,149 @@ class Target:
 
     @property
     def groups(self) -> frozenset[tuple[int, int]]:
-        """The key/value groups that the name speaks of, (layer, group) pairs."""
-        return frozenset((int(layer), int(group)) for layer, group in _GROUP.findall(self.name))
+        """The key/value groups in the name, (layer, group) pairs."""
+        return kv_groups_of(self.name)
 
 
 def every_head(head_map: HeadMap) -> list[Target]:
-    """Return one target a head, lowest layer first."""
+    """Return a target for each head, lowest layer first."""
     return [
-        Target(f"L{site.layer}H{head}", frozenset({(site.layer, head)}))
-        for site in head_map.sites
-        for head in range(site.heads)
+        Target(part_name(attention_layer.layer, "H", head), frozenset({(attention_layer.layer, head)}))
+        for attention_layer in head_map.attention_layers
+        for head in range(attention_layer.heads)
     ]
 
 
 def every_layer(head_map: HeadMap) -> list[Target]:
-    """Return one joint target a layer: all of its heads."""
-    return [_layer(site.layer, head_map) for site in head_map.sites]
+    """Return a joint target for each layer: all of its heads."""
+    return [_layer_target(layer, head_map) for layer in head_map.layers]
 
 
 def every_mlp(head_map: HeadMap) -> list[Target]:
-    """Return one target a layer that has an MLP: that MLP."""
-    return [Target(f"L{site.layer}MLP", frozenset({(site.layer, MLP)})) for site in head_map.sites if site.mlp]
+    """Return a target for the MLP of each layer that has one."""
+    layers = [attention_layer.layer for attention_layer in head_map.attention_layers if attention_layer.mlp]
+    return [Target(part_name(layer, "MLP"), frozenset({(layer, MLP)})) for layer in layers]
+
+
+def unique_targets(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """Return *targets*, each once, without those that switch nothing off.
+
+    Raises :class:`TargetError` where two of one name have different heads.
+    """
+    by_name: dict[str, Target] = {}
+    for target in targets:
+        if target.heads and by_name.setdefault(target.name, target) != target:
+            raise TargetError("two targets have the same name and other heads: give each a name of its own")
+    return tuple(by_name.values())
 
 
 def check_spelling(spec: str) -> None:
-    """Raise :class:`TargetError` if *spec* cannot be read, whatever the model."""
-    for word in (part.strip() for part in spec.split(",")):
-        if _RANGE.fullmatch(word) is None:
-            for part in word.split("+"):
-                _read_part(part.strip(), word)
+    """Raise :class:`TargetError` if *spec* cannot be read for any model."""
+    for word in _words(spec):
+        if read_range(word.upper()) is None:
+            for name in split_parts(word):
+                _read_part(name, word)
 
 
 def parse_targets(spec: str, head_map: HeadMap) -> list[Target]:
-    """Return the targets that *spec* names, each once, in its order.
+    """Return the targets that *spec* names, each once, in the order of *spec*.
 
     ``L3H7`` is a head, ``L3`` all heads of a layer as one joint target, ``L8-L11`` four such layers, one target
     each, ``L3KV1`` the heads that share key/value head 1 of layer 3, ``L3MLP`` that layer's MLP, ``L3H7+L5H1`` any of
     them jointly; commas separate targets.
 
-    Raises :class:`TargetError` for what cannot be read and for what the model does not have.
+    Raises :class:`TargetError` if *spec* cannot be read or names something that the model does not have.
     """
     targets: dict[str, Target] = {}
-    for word in (part.strip() for part in spec.split(",")):
+    for word in _words(spec):
         for target in _parse_word(word, head_map):
             targets.setdefault(target.name, target)
     return list(targets.values())
 
 
+def _words(spec: str) -> list[str]:
+    return [word.strip() for word in spec.split(",")]
+
+
 def _parse_word(word: str, head_map: HeadMap) -> Iterable[Target]:
-    span = _RANGE.fullmatch(word)
-    if span:
-        first, last = int(span[1]), int(span[2])
+    layer_range = read_range(word.upper())
+    if layer_range is not None:
+        first, last = layer_range
         if first > last:
-            raise TargetError(f"{_quoted(word)} runs backwards: write L{last}-L{first}")
+            raise TargetError(f"{_quoted(word)} runs backwards: write {part_name(last)}-{part_name(first)}")
         if last > head_map.layers[-1]:
-            _layer(last, head_map)
+            raise _no_layer(last, head_map)
         layers = [layer for layer in head_map.layers if first <= layer <= last]
         if not layers:
-            raise TargetError(f"no layer of {word} has attention heads: {_has(head_map)}")
-        return [_layer(layer, head_map) for layer in layers]
-    parts = [_parse_part(part.strip(), word, head_map) for part in word.split("+")]
-    if len(parts) == 1:
-        return parts
-    return [Target("+".join(part.name for part in parts), frozenset().union(*(part.heads for part in parts)))]
+            raise TargetError(f"no layer of {word} has attention heads: {_heads_of_model(head_map)}")
+        return [_layer_target(layer, head_map) for layer in layers]
+    targets = [_part_target(_read_part(name, word), head_map) for name in split_parts(word)]
+    if len(targets) == 1:
+        return targets
+    return [Target(join_parts(t.name for t in targets), frozenset().union(*(t.heads for t in targets)))]
 
 
-def _read_part(part: str, word: str) -> tuple[int, str, int]:
-    """Return the layer, what of it (``H``, ``KV``, ``MLP`` or nothing) and its number."""
-    match = _PART.fullmatch(part)
-    if match is None:
+def _read_part(name: str, word: str) -> TargetPart:
+    """Return the part of a layer that *name*, a part of *word*, names in capital or small letters."""
+    part = read_part(name.upper())
+    if part is None:
         raise TargetError(f"cannot read the target {_quoted(word)}: write L3H7, L3, L8-L11, L3KV1, L3MLP or L3H7+L5H1")
-    layer, kind, number, mlp = match.groups()
-    return int(layer), (kind or mlp or "").upper(), int(number or 0)
+    return part
 
 
-def _parse_part(part: str, word: str, head_map: HeadMap) -> Target:
-    layer, kind, number = _read_part(part, word)
-    whole = _layer(layer, head_map)
-    site = head_map.site(layer)
+def _part_target(part: TargetPart, head_map: HeadMap) -> Target:
+    layer, kind, number = part
+    all_heads = _layer_target(layer, head_map)
+    attention_layer = head_map.attention_layer(layer)
     if kind == "KV":
-        return _group(site, number)
+        return _group_target(attention_layer, number)
+    name = part_name(*part)
     if kind == "MLP":
-        if not site.mlp:
-            raise TargetError(f"there is no L{layer}MLP: no MLP can be told apart in layer {layer} of this model")
-        return Target(f"L{layer}MLP", frozenset({(layer, MLP)}))
+        if not attention_layer.mlp:
+            raise TargetError(f"there is no {name}: no MLP can be told apart in layer {layer} of this model")
+        return Target(name, frozenset({(layer, MLP)}))
     if not kind:
-        return whole
-    if (layer, number) not in whole.heads:
-        raise TargetError(f"there is no head L{layer}H{number}: {_has(head_map)}")
-    return Target(f"L{layer}H{number}", frozenset({(layer, number)}))
+        return all_heads
+    if (layer, number) not in all_heads.heads:
+        raise TargetError(f"there is no head {name}: {_heads_of_model(head_map)}")
+    return Target(name, frozenset({(layer, number)}))
 
 
-def _group(site: AttentionLayer, number: int) -> Target:
-    name, groups = f"L{site.layer}KV{number}", site.kv_heads
-    if not groups:
-        raise TargetError(f"there is no {name}: the key/value heads of layer {site.layer} cannot be told")
-    if groups == site.heads:
-        raise TargetError(f"there is no {name}: every head of layer {site.layer} has keys and values of its own")
-    if number >= groups:
-        raise TargetError(
-            f"there is no {name}: layer {site.layer} has {groups} key/value heads (KV0 to KV{groups - 1})"
-        )
-    return Target(name, frozenset((site.layer, head) for head in site.group(number)))
+def _group_target(attention_layer: AttentionLayer, kv_head: int) -> Target:
+    layer, kv_heads = attention_layer.layer, attention_layer.kv_heads
+    name = part_name(layer, "KV", kv_head)
+    if not kv_heads:
+        raise TargetError(f"there is no {name}: the key/value heads of layer {layer} cannot be told")
+    if kv_heads == attention_layer.heads:
+        raise TargetError(f"there is no {name}: every head of layer {layer} has keys and values of its own")
+    if kv_head >= kv_heads:
+        raise TargetError(f"there is no {name}: layer {layer} has {kv_heads} key/value heads (KV0 to KV{kv_heads - 1})")
+    return Target(name, frozenset((layer, head) for head in attention_layer.group(kv_head)))
 
 
-def _layer(layer: int, head_map: HeadMap) -> Target:
+def _layer_target(layer: int, head_map: HeadMap) -> Target:
     if layer not in head_map.layers:
-        raise TargetError(f"there is no attention layer L{layer}: {_has(head_map)}")
-    return Target(f"L{layer}", frozenset((layer, head) for head in range(head_map.site(layer).heads)))
+        raise _no_layer(layer, head_map)
+    heads = range(head_map.attention_layer(layer).heads)
+    return Target(part_name(layer), frozenset((layer, head) for head in heads))
 
 
-def _has(head_map: HeadMap) -> str:
-    layers, heads = head_map.layers, sorted({site.heads for site in head_map.sites})
+def _no_layer(layer: int, head_map: HeadMap) -> TargetError:
+    return TargetError(f"there is no attention layer {part_name(layer)}: {_heads_of_model(head_map)}")
+
+
+def _heads_of_model(head_map: HeadMap) -> str:
+    """Return which layers and heads the model has, as the end of a message."""
+    layers = head_map.layers
+    heads = sorted({attention_layer.heads for attention_layer in head_map.attention_layers})
+    names = [part_name(layer) for layer in layers]
     contiguous = layers == tuple(range(layers[0], layers[-1] + 1))
-    named = f"L{layers[0]} to L{layers[-1]}" if contiguous else ", ".join(f"L{layer}" for layer in layers)
-    counts = " or ".join(str(count) for count in heads)
+    named = f"{names[0]} to {names[-1]}" if contiguous else ", ".join(names)
+    counts = " or ".join(map(str, heads))
     return f"the model has {named} with {counts} heads each (H0 to H{heads[-1] - 1})"
 
 
 def _quoted(text: str) -> str:
-    """Return *text* in quotes, cut; what cannot be printed is escaped before it is counted."""
+    """Return *text* in quotes, shortened; unprintable characters are escaped first, so that their escapes count."""
     quoted = repr(text)
     return quoted if len(quoted) <= 42 else f"{quoted[:38]}...{quoted[0]}"

@@ -1,7 +1,7 @@
-"""Weights wherever they are: in memory, on several devices, offloaded to CPU memory or disk by accelerate, quantised.
+"""Reading weights wherever they are: in memory, on several devices, quantised, or offloaded by accelerate.
 
-An offloaded weight is a tensor without data until accelerate's hook brings it in for its module's ``forward``. Whoever
-reads weights outside of a pass reads them through here.
+An offloaded weight is a tensor without data until accelerate's hook brings it in from CPU memory or disk for its
+module's ``forward``. Code that reads weights outside of a pass reads them through this module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reasoning_probe.models.errors import ModelError
 
 
 def device_of(model: Any) -> torch.device:
-    """Return the device that token ids go to: where the embedding runs, wherever its weight is at present."""
+    """Return the device for token ids: the one where the embedding runs, wherever its weight is at present."""
     embedding = model.get_input_embeddings()
     for hook in placing_hooks(embedding):
         device = getattr(hook, "execution_device", None)
@@ -34,28 +34,27 @@ def offloaded(model: Any) -> bool:
     return any(getattr(hook, "offload", False) for module in model.modules() for hook in placing_hooks(module))
 
 
-def at_hand(module: nn.Module) -> AbstractContextManager[None]:
-    """While open, the own weights of *module* have their data."""
+def weights_loaded(module: nn.Module) -> AbstractContextManager[None]:
+    """Bring in the data of the offloaded weights of *module*, not of its children, inside the context."""
     if not placing_hooks(module):
         return nullcontext()
     from accelerate.utils import align_module_device
 
-    opened: AbstractContextManager[None] = align_module_device(module)
-    return opened
+    context: AbstractContextManager[None] = align_module_device(module)
+    return context
 
 
 def placing_hooks(module: Any) -> list[Any]:
-    """Return the hooks by which accelerate brings in the weights of *module*."""
-    hook = getattr(module, "_hf_hook", None)  # accelerate can add and remove it, and has nothing public to read it
+    """Return accelerate's hooks that bring in the weights of *module*."""
+    hook = getattr(module, "_hf_hook", None)  # accelerate has no public way to read it
     return [] if hook is None else list(getattr(hook, "hooks", [hook]))
 
 
 def tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor of the model's state with its name, in the order of names, with data and of plain type.
 
-    Those of which a quantised weight is made follow one another as ``weight.qdata`` and the like. Only one module's
-    offloaded weights are brought in at a time. Raises :class:`ModelError` where a weight has no data here, or none that
-    can be told apart.
+    The tensors that make up a quantised weight follow one another as ``weight.qdata`` and the like. Only one module's
+    offloaded weights are brought in at a time. Raises :class:`ModelError` if the data of a weight cannot be read.
     """
     for name, value in sorted(model.state_dict().items()):
         if not isinstance(value, Tensor):
@@ -64,14 +63,9 @@ def tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
             yield from _plain(model, name, value)
             continue
         holder, leaf = _holder(model, name)
-        with at_hand(holder):
-            yield from _plain(
-                model, name, holder.get_parameter(leaf) if leaf in _own(holder) else holder.get_buffer(leaf)
-            )
-
-
-def _own(module: nn.Module) -> dict[str, nn.Parameter]:
-    return dict(module.named_parameters(remove_duplicate=False))
+        with weights_loaded(holder):
+            parameters = dict(holder.named_parameters(remove_duplicate=False))
+            yield from _plain(model, name, parameters[leaf] if leaf in parameters else holder.get_buffer(leaf))
 
 
 def _holder(model: Any, name: str) -> tuple[nn.Module, str]:
@@ -85,7 +79,7 @@ def _holder(model: Any, name: str) -> tuple[nn.Module, str]:
 
 
 def _plain(model: Any, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Yield *tensor*, or the plain ones that a subclass wraps."""
+    """Yield *tensor*, or the plain tensors that a subclass wraps."""
     if tensor.is_meta:
         raise _unreadable(model, name)
     if hasattr(tensor, "__tensor_flatten__"):
@@ -103,11 +97,11 @@ def _unreadable(model: Any, name: str) -> ModelError:
 
 
 def check_finite(model: Any, name: str) -> None:
-    """Raise :class:`ModelError` where a weight of *model* is NaN or infinite: it would answer, but nonsense."""
+    """Raise :class:`ModelError` if a weight of *model* is NaN or infinite, because it would answer nonsense."""
     ordinary = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
     parameters = {path for path, _ in model.named_parameters(remove_duplicate=False)}
     for path, tensor in tensors(model):
-        of_parameter = path in parameters or path.rpartition(".")[0] in parameters  # part of a quantised one
+        of_parameter = path in parameters or path.rpartition(".")[0] in parameters  # the latter of a quantised one
         if of_parameter and tensor.dtype in ordinary and not bool(tensor.isfinite().all()):
             raise ModelError(
                 f"the weights of {name} hold NaN or infinity ({path}): the file is damaged, or its numbers need"
@@ -118,14 +112,13 @@ def check_finite(model: Any, name: str) -> None:
 def fingerprint(model: Any) -> str:
     """Return a digest of every weight of *model* with its name, shape and dtype: 32 hexadecimal digits.
 
-    It is of the numbers, wherever they are kept. Raises :class:`ModelError` where some cannot be read: a digest of
-    nothing would be taken for a digest.
+    It does not depend on where the weights are. Raises :class:`ModelError` if some cannot be read.
     """
     digest = hashlib.blake2b(digest_size=16)
     for name, value in sorted(model.state_dict().items()):
-        if hasattr(value, "__tensor_flatten__"):  # how the plain tensors that follow make one weight
-            how = re.sub(r" at 0x[0-9a-f]+", "", str(value.__tensor_flatten__()[1]))
-            digest.update(f"{name} {type(value).__qualname__} {tuple(value.shape)} {value.dtype} {how}\n".encode())
+        if hasattr(value, "__tensor_flatten__"):  # a subclass: how its plain tensors, which follow, make up one weight
+            context = re.sub(r" at 0x[0-9a-f]+", "", str(value.__tensor_flatten__()[1]))
+            digest.update(f"{name} {type(value).__qualname__} {tuple(value.shape)} {value.dtype} {context}\n".encode())
     for name, tensor in tensors(model):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         try:

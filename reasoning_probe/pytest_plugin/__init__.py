@@ -1,1 +1,1 @@
-"""The pytest plugin: the only package that knows pytest."""
+"""The pytest plugin: options, collection, fixtures, verdicts, the gate and reports. Only this package knows pytest."""

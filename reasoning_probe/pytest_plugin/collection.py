@@ -1,4 +1,4 @@
-"""Collecting in pytest: what a probe asks for as a dataset, its cases, and what they are called."""
+"""Collection: from a probe to its dataset, its cases and their test ids, and from the selected tests to the plan."""
 
 from __future__ import annotations
 
@@ -9,22 +9,45 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reasoning_probe.pytest_plugin.state import SHARED, STATE
+
 if TYPE_CHECKING:
     from reasoning_probe.pytest_plugin.head_granularity import ItemGroup
     from reasoning_probe.pytest_plugin.state import PluginState
     from reasoning_probe.session.plan import Case
 
-_FIXTURES = f"{__package__}.fixtures"
-"""The module of the plugin's own fixtures."""
-
 PER_ITEM_FIXTURES = ("answer", "item", "probe_case")
-"""The fixtures whose values are another for each item of a group's case."""
+"""The fixtures whose values differ between the items of a group."""
+
+_FIXTURES_MODULE = f"{__package__}.fixtures"
+
+
+# -- one probe ----------------------------------------------------------------------------------------------------
+
+
+def parametrize_probe(metafunc: pytest.Metafunc) -> None:
+    """Parametrize a test function that is a probe with its cases; note what is wrong with it as a usage error."""
+    mark = metafunc.definition.get_closest_marker("probe")
+    if mark is None:
+        return
+    state = metafunc.config.stash[STATE]
+    cases: Sequence[Case | ItemGroup] = []
+    ids: list[str] = []
+    try:
+        cases, ids = cases_and_ids(state, metafunc, mark)
+    except ValueError as error:  # the package's own errors are ValueErrors with a message of one line
+        state.usage_error = state.usage_error or str(error)
+    if "probe_case" in metafunc.fixturenames:
+        state.gc_freeze.freeze()
+        ablated = (pytest.mark.ablated.mark,)  # shared, since there may be 100,000 cases
+        params = [pytest.param(case, marks=ablated) if case.target else case for case in cases]
+        metafunc.parametrize("probe_case", params, ids=ids, indirect=True)
 
 
 def cases_and_ids(
     state: PluginState, metafunc: pytest.Metafunc, mark: pytest.Mark
 ) -> tuple[Sequence[Case | ItemGroup], list[str]]:
-    """Return the cases of the probe that *metafunc* is about, and their test ids; ``ValueError`` of one line."""
+    """Return the cases of the probe of *metafunc*, and their test ids. Raises ``ValueError`` with one line."""
     if len(mark.args) != 1:
         raise ValueError(f'the probe {metafunc.definition.name} names no source: write @probe("logic"), or a file')
     if "probe_case" not in metafunc.fixturenames:
@@ -36,11 +59,12 @@ def cases_and_ids(
     from reasoning_probe.pytest_plugin.head_granularity import group_by_target, group_ids
 
     for name in metafunc.fixturenames:
-        refusals = (per_item_fixture_error(name, fixture) for fixture in _fixtures(metafunc, name))
-        for refusal in filter(None, refusals):
-            raise ValueError(refusal)
-    here = [case for case in cases if state.session.in_shard(case)]
-    groups = group_by_target(here or cases)  # where none is, all are deselected like any others
+        for function in _fixture_functions(metafunc, name):
+            error = per_item_fixture_error(name, function)
+            if error:
+                raise ValueError(error)
+    shard_cases = [case for case in cases if state.session.in_shard(case)]
+    groups = group_by_target(shard_cases or cases)  # if the shard has none, they are deselected like any others
     return groups, group_ids(groups, several=len(state.settings.ablations) > 1)
 
 
@@ -65,97 +89,170 @@ def _case_ids(cases: list[Case], state: PluginState) -> list[str]:
     from reasoning_probe.data.datasets import safe_ids
 
     several = len(state.settings.ablations) > 1
-    safe = safe_ids([case.item.id or "" for case in cases if case.target is None])
-    ids, item_ids = [], iter(safe)
-    current = ""
+    item_ids = iter(safe_ids([case.item.id or "" for case in cases if case.target is None]))
+    ids = []
+    item_id = ""
     for case in cases:
         if case.target is None:
-            current = next(item_ids)
-            ids.append(current)
+            item_id = next(item_ids)
+            ids.append(item_id)
         else:
-            ids.append(f"{current}-{case.target.name}" + (f"-{case.ablation}" if several else ""))
+            ids.append(f"{item_id}-{case.target.name}" + (f"-{case.ablation}" if several else ""))
     return ids
+
+
+# -- fixtures of the user -----------------------------------------------------------------------------------------
 
 
 def _provide_model(state: PluginState, metafunc: pytest.Metafunc) -> None:
     """Take the model of an overridden ``probe_model`` fixture, whose heads are needed to name the cases."""
-    machine = state.session.model_runner
-    if machine.provided is not None:
+    runner = state.session.model_runner
+    if runner.provided is not None:
         return
-    for function in _fixtures(metafunc, "probe_model"):
-        if function.__module__ == _FIXTURES:
+    for function in _fixture_functions(metafunc, "probe_model"):
+        if function.__module__ == _FIXTURES_MODULE:
             continue
-        machine.from_fixture, machine.fixture_has_dependencies = True, bool(inspect.signature(function).parameters)
+        runner.from_fixture, runner.fixture_has_dependencies = True, bool(inspect.signature(function).parameters)
         if not state.settings.ablating:
             return
-        if machine.fixture_has_dependencies:
+        if runner.fixture_has_dependencies:
             raise ValueError(
                 "probe_model takes other fixtures, so its heads are unknown while cases are collected:"
                 " give it no arguments, or select none of them with --ablate-heads"
             )
-        made = function()
-        if inspect.isgenerator(made):
-            state.opened.append(made)
-            made = next(made)
-        machine.use(made)
+        model = function()
+        if inspect.isgenerator(model):
+            state.open_generators.append(model)
+            model = next(model)
+        runner.use(model)
         return
 
 
-def _fixtures(metafunc: pytest.Metafunc, name: str) -> Iterator[Callable[..., Any]]:
-    """Yield the functions of the fixtures *name* near the test that bear that name in Python, too, nearest first.
+def _fixture_functions(metafunc: pytest.Metafunc, name: str) -> Iterator[Callable[..., Any]]:
+    """Yield the functions that may be the fixture *name* of the test, nearest first.
 
-    pytest keeps its own list of them to itself.
+    They are looked up as attributes of the test's module, the conftests above it and the plugins, since pytest's own
+    registry is private. A fixture whose function bears another name is not found.
     """
     folders = list(metafunc.definition.path.parents)
-    near: dict[Path, Any] = {}
-    others = []
+    conftests: dict[Path, Any] = {}
+    plugins = []
     for plugin in metafunc.config.pluginmanager.get_plugins():
         file = Path(str(getattr(plugin, "__file__", None)))
         if file.name != "conftest.py":
-            others.append(plugin)
+            plugins.append(plugin)
         elif file.parent in folders:
-            near[file.parent] = plugin
-    conftests = [near[folder] for folder in folders if folder in near]
-    for holder in (metafunc.module, *conftests, *others):
-        function: Any = inspect.unwrap(getattr(holder, name, None))  # type: ignore[arg-type]
+            conftests[file.parent] = plugin
+    nearest_first = [conftests[folder] for folder in folders if folder in conftests]
+    for module in (metafunc.module, *nearest_first, *plugins):
+        function: Any = inspect.unwrap(getattr(module, name, None))  # type: ignore[arg-type]
         if inspect.isfunction(function):
             yield function
 
 
-def per_item_fixture_error(name: str, fixture: Callable[..., Any]) -> str | None:
-    """Return in one line what the user's *fixture* holds on to that changes within a group, if it does."""
-    asks = [changing for changing in PER_ITEM_FIXTURES if changing in inspect.signature(fixture).parameters]
-    if not asks or fixture.__module__ == _FIXTURES:
+def per_item_fixture_error(name: str, function: Callable[..., Any]) -> str | None:
+    """Return in one line which value that changes within a group the user's fixture *name* depends on, if any."""
+    changing = [fixture for fixture in PER_ITEM_FIXTURES if fixture in inspect.signature(function).parameters]
+    if not changing or function.__module__ == _FIXTURES_MODULE:
         return None
     return (
-        f"--probe-granularity head: the fixture {name!r} asks for {asks[0]!r}, which is another for each item of a"
+        f"--probe-granularity head: the fixture {name!r} asks for {changing[0]!r}, which is another for each item of a"
         " case: ask for it in the test itself"
     )
 
 
+def refuse_per_item_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    """End the session if the fixture depends on a single item of the group that the test stands for."""
+    if request.config.stash[STATE].settings.granularity == "head" and cases_of(request.node):
+        error = per_item_fixture_error(fixturedef.argname, fixturedef.func)
+        if error:
+            pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+# -- all collected tests ------------------------------------------------------------------------------------------
+
+
+def deselect_items(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """End the session if options or data are wrong; deselect the *items* that belong to other shards."""
+    state = config.stash[STATE]
+    if state.started:
+        state.usage_error = unknown_dataset_error(state)
+    if state.usage_error:
+        _refuse(config, items, state.usage_error)
+    if state.started and state.settings.shard is not None:
+        elsewhere = [item for item in items if not all(map(state.session.in_shard, cases_of(item)))]
+        deselected = set(elsewhere)
+        items[:] = [item for item in items if item not in deselected]
+        config.hook.pytest_deselected(items=elsewhere)
+
+
 def unknown_dataset_error(state: PluginState) -> str | None:
-    """Return in one line which dataset that an option names no probe asks for, if any."""
+    """Return in one line which dataset that an option names is asked for by no probe, if any."""
     from reasoning_probe.data.datasets import BUILTIN
 
     items = state.settings.items
-    for option, named in (
+    for option, names in (
         ("--probe-dataset", set(state.settings.sources)),
         ("--probe-items", set(items) if isinstance(items, Mapping) else set[str]()),
     ):
-        if unknown := sorted(named - set(state.session.datasets) - set(BUILTIN)):
+        if unknown := sorted(names - set(state.session.datasets) - set(BUILTIN)):
             known = ", ".join(sorted(state.session.datasets))
             return f"{option}: no probe asks for a dataset {unknown[0]!r}: the probes ask for {known}"
     return None
 
 
+def plan_session(session: pytest.Session) -> None:
+    """Make the cases of the selected tests the plan, check it against the gate, and enable the page."""
+    state = session.config.stash[STATE]
+    state.gc_freeze.unfreeze()
+    if not state.started:
+        return
+    cases = [case for item in session.items for case in cases_of(item)]
+    if state.settings.granularity == "head":
+        from reasoning_probe.pytest_plugin.head_granularity import sort_by_item
+
+        cases = sort_by_item(cases)
+    state.session.select(cases)
+    state.usage_error = state.gate.precheck(state.session) if cases else None
+    if state.usage_error:
+        _refuse(session.config, session.items, state.usage_error)
+    elif cases and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
+        from reasoning_probe.pytest_plugin.html_report import enable_html_report
+        from reasoning_probe.results.run import RunError, check_folder
+
+        try:
+            check_folder(state.settings.directory)
+        except RunError as error:
+            raise pytest.UsageError(f"--probe-dir: {error}") from None
+        enable_html_report(state, session)
+
+
+def _refuse(config: pytest.Config, items: list[pytest.Item], error: str) -> None:
+    """End the session with exit code 4; an xdist worker runs nothing and leaves that to the controller."""
+    if not hasattr(config, "workerinput"):
+        raise pytest.UsageError(error)
+    items[:] = []
+    getattr(config, "workeroutput")[SHARED] = error  # noqa: B009  # set by xdist, unknown to the type
+
+
+def raise_worker_error(node: Any) -> None:
+    """End the session of xdist's controller with the usage error of its worker *node*, if it had one."""
+    error = getattr(node, "workeroutput", {}).get(SHARED)
+    if error:
+        raise pytest.UsageError(error)
+
+
+# -- one collected test -------------------------------------------------------------------------------------------
+
+
 def cases_of(item: pytest.Item) -> tuple[Case, ...]:
-    """Return the cases that a collected test stands for: one, or a group's; none where it is no probe's."""
+    """Return the cases that a collected test stands for: one, those of a group, or none if it is no probe's."""
     callspec = getattr(item, "callspec", None)
-    given: Case | ItemGroup | None = callspec.params.get("probe_case") if callspec is not None else None
-    return () if given is None else cases_in(given)
+    param: Case | ItemGroup | None = callspec.params.get("probe_case") if callspec is not None else None
+    return () if param is None else cases_in(param)
 
 
-def cases_in(given: Case | ItemGroup) -> tuple[Case, ...]:
-    """Return the cases of a group, or the one that is none."""
-    cases: tuple[Case, ...] | None = getattr(given, "cases", None)
-    return (given,) if cases is None else cases  # type: ignore[return-value]
+def cases_in(param: Case | ItemGroup) -> tuple[Case, ...]:
+    """Return the cases of a group, or the single case that *param* is."""
+    cases: tuple[Case, ...] = getattr(param, "cases", (param,))  # type: ignore[arg-type]
+    return cases

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from reasoning_probe.data.items import Item
     from reasoning_probe.results.outcome import Outcome
     from reasoning_probe.session.plan import Case
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
@@ -48,22 +51,23 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     from reasoning_probe.report.effects import answer_changed
 
     session = request.config.stash[STATE].session
-    cases = cases_of(request.node)
-    answered = ask_all(cases, lambda case: _ask(request, case))
-    if not answered:
-        request.node.stash[ANSWER_UNCHANGED] = session.screened_out(probe_case)  # no row on the page
+    stash = request.node.stash
+    outcomes = ask_all(cases_of(request.node), lambda case: _ask(request, case))
+    if not outcomes:
+        stash[ANSWER_UNCHANGED] = session.screened_out(probe_case)  # the page has no row for it
         pytest.skip(session.skip_reason(probe_case))
-    pairs = [(outcome, session.baseline_of(outcome)) for _, outcome in answered]
-    request.node.stash[ANSWER_UNCHANGED] = all(
+    pairs = [(outcome, session.baseline_of(outcome)) for _, outcome in outcomes]
+    stash[ANSWER_UNCHANGED] = all(
         outcome is not baseline and baseline is not None and not answer_changed(outcome, baseline)
         for outcome, baseline in pairs
     )
-    request.node.stash[OUTCOME] = answered[0][1]
-    request.node.stash[GROUP_OUTCOMES] = {case.key: outcome for case, outcome in answered}
-    return answered[0][1]
+    stash[GROUP_OUTCOMES] = {case.key: outcome for case, outcome in outcomes}
+    stash[OUTCOME] = outcomes[0][1]
+    return outcomes[0][1]
 
 
 def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
+    """Return the outcome of *case*; the first call loads the model and runs the whole plan."""
     from reasoning_probe.pytest_plugin.progress import progress_bar
 
     config = request.config
@@ -73,24 +77,23 @@ def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
 
     def prepare() -> None:
         if session.engine is None and session.model_runner.provided is None:
-            given = request.getfixturevalue("probe_model")
-            if not session.model_runner.loaded:  # an overridden fixture, not ours
-                session.model_runner.use(given)
+            model = request.getfixturevalue("probe_model")
+            if not session.model_runner.loaded:  # the user's fixture, not the one above
+                session.model_runner.use(model)
 
     def ask() -> Outcome | None:
         if worker is not None:
             return worker.outcome(case, prepare)
         prepare()
-        whole = not config.getvalue("maxfail")  # with -x the sweep goes only as far as the tests do
+        whole_plan = not config.getvalue("maxfail")  # with -x the sweep goes only as far as the tests do
         with progress_bar(config) as progress:
-            return session.outcome(case, whole_plan=whole, progress=progress)
+            return session.outcome(case, whole_plan=whole_plan, progress=progress)
 
-    outcome: Outcome | None = _or_exit(ask)
-    return outcome
+    return _or_exit(ask)
 
 
-def _or_exit(call: Any) -> Any:
-    """Return what *call* returns; what is wrong with a model ends the session in one line, exit code 4."""
+def _or_exit(call: Callable[[], T]) -> T:
+    """Return the result of *call*; an error of the model or of a hook ends the session in one line, exit code 4."""
     try:
         return call()
     except ValueError as error:

@@ -1,11 +1,11 @@
-"""The gate in a session: what it needs to know before anything is computed, and its verdict at the end."""
+"""The gate of a pytest session: its check of the plan before anything is computed, and its verdict at the end."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reasoning_probe.results.gate import EVERY, GateRules
+from reasoning_probe.results.gate_rules import EVERY, GateRules
 
 if TYPE_CHECKING:
     from reasoning_probe.results.gate_reference import Answers
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class SessionGate:
-    """Holds the runs of one session to *rules*."""
+    """The gate that holds the run of one session to *rules*."""
 
     def __init__(self, rules: GateRules) -> None:
         self.rules = rules
-        self.message: str | None = None  # what became of the reference
-        self.error: str | None = None  # why it could not be read or replaced
-        self._decides: frozenset[str] = frozenset()
+        self.message: str | None = None  # that the reference was updated
+        self.error: str | None = None  # why the reference could not be read or updated
+        self._judged: frozenset[str] = frozenset()  # the datasets that the gate judges
 
     @cached_property
     def reference(self) -> Answers | None:
@@ -32,7 +32,7 @@ class SessionGate:
         return read_reference(self.rules.reference)
 
     def precheck(self, session: ProbeSession) -> str | None:
-        """Return in one line why the plan of *session* cannot be held to the rules, before anything is computed."""
+        """Return in one line why the rules cannot be applied to the plan of *session*, if they cannot."""
         from reasoning_probe.data.datasets import BUILTIN
         from reasoning_probe.results.gate_reference import other_items
         from reasoning_probe.results.run import RunError
@@ -49,40 +49,41 @@ class SessionGate:
             reference = self.reference
         except RunError as error:
             return f"--probe-reference: {error}"
-        for dataset in session.planned_datasets if reference is not None else ():
-            other = other_items(reference or {}, dataset, session.datasets[dataset].items)
-            if other:
-                return (
-                    f"--probe-reference: {self.rules.reference} was made from other items: {other}; ask the same ones,"
-                    " or replace it with --probe-update-reference"
-                )
+        if reference is not None:
+            for dataset in session.planned_datasets:
+                difference = other_items(reference, dataset, session.datasets[dataset].items)
+                if difference:
+                    return (
+                        f"--probe-reference: {self.rules.reference} was made from other items: {difference};"
+                        " ask the same ones, or replace it with --probe-update-reference"
+                    )
         whole = [name for name in session.planned_datasets if session.covers_all_of(name)]
-        self._decides = frozenset(whole if any(map(self.rules.judges, whole)) else ())
+        self._judged = frozenset(whole if any(map(self.rules.judges, whole)) else ())
         return None
 
     def decides(self, dataset: str) -> bool:
-        """Tell whether the gate takes the verdict from the single answers of *dataset*.
+        """Tell whether the gate judges *dataset* in place of the tests of its single answers.
 
-        Of a dataset of which only a part is selected the gate judges nothing: each answer stands for itself, so that
-        a wrong one is never passed over.
+        The gate does not judge a dataset of which only a part is selected: each of its tests has its own verdict, so
+        that no wrong answer is passed over.
         """
-        return dataset in self._decides
+        return dataset in self._judged
 
     def evaluate(self, run: Run) -> Run:
-        """Return *run* with the gate's verdict, as it stands in ``run.json``."""
+        """Return *run* with the gate's verdict in its summary, as ``run.json`` holds it."""
         from reasoning_probe.results.gate import evaluate_gate
         from reasoning_probe.results.run import Run, RunError
 
         if not self.rules.min_accuracy and (self.rules.update or self.rules.reference is None):
-            return run  # nothing is asked of it
+            return run  # there is no limit to hold it to
         try:
             reference = self.reference
-        except RunError as error:  # gone since the session began
+        except RunError as error:  # the file vanished during the session
             self.error, reference = f"--probe-reference: {error}", None
         return Run(run.summary | {"gate": evaluate_gate(run, self.rules, reference)}, run.outcomes)
 
     def update_reference(self, run: Run) -> None:
-        """Make *run* the reference, if that was asked for and the run is good for it."""
+        """Make *run* the reference if ``--probe-update-reference`` is set and the run is complete and passed."""
         from reasoning_probe.results.gate_reference import write_reference
         from reasoning_probe.results.run import RunError
 
@@ -103,7 +104,7 @@ class SessionGate:
                 self.error = f"cannot write {error.filename or path}: {error.strerror}: name another reference"
 
     def failed(self, run: Run | None) -> bool:
-        """Tell whether a session whose tests all passed must fail: the gate did, or had too little to judge."""
+        """Tell whether a session whose tests all passed must fail: the gate failed or had too little to judge."""
         if self.error:
             return True
         gate = None if run is None else run.summary.get("gate")

@@ -1,31 +1,31 @@
-"""Calm: while very many cases are made, Python's garbage collector looks at them alone.
+"""A pause of the garbage collector's work on old objects, while very many cases are made.
 
-It runs each time that so many objects were made, and then looks at all there are: most are those of torch and
-transformers, which are there to stay. That doubled the time of a collection of some thousand cases.
+Python's garbage collector runs each time a number of objects was made, and then visits all objects. Most of them belong
+to torch and transformers and are never freed. Visiting them doubled the time to collect some thousand cases.
 """
 
 from __future__ import annotations
 
 import gc
 
-_BUILT_IN = 1_000
-"""Objects that Python itself may have set aside (3.12 does with some hundreds): with torch there are 100 times more."""
+_FROZEN_BY_PYTHON = 1_000
+"""Upper bound of the objects that Python itself freezes (3.12 freezes some hundreds); torch has 100 times more."""
 
 
 class GcFreeze:
-    """From :meth:`begin` to :meth:`end`, what is there already is left alone by the collector."""
+    """Freezes the objects that exist, so that the garbage collector skips torch's while tests are collected."""
 
     def __init__(self) -> None:
-        self._ours = False
+        self._frozen = False
 
     def freeze(self) -> None:
-        """Set aside what is there, unless somebody else did something of the kind."""
-        if self._ours or gc.get_freeze_count() < _BUILT_IN:
+        """Freeze the objects that exist, unless other code has frozen objects already."""
+        if self._frozen or gc.get_freeze_count() < _FROZEN_BY_PYTHON:
             gc.freeze()
-            self._ours = True
+            self._frozen = True
 
     def unfreeze(self) -> None:
-        """Take it back."""
-        if self._ours:
+        """Unfreeze all objects, if :meth:`freeze` froze them."""
+        if self._frozen:
             gc.unfreeze()
-            self._ours = False
+            self._frozen = False

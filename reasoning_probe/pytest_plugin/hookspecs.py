@@ -1,7 +1,7 @@
-"""Hooks: what a conftest or a plugin may add to reasoning-probe. ``examples/`` shows each at work.
+"""The hooks by which a conftest or a plugin extends reasoning-probe. ``examples/`` shows each in use.
 
-A hook may take fewer arguments than are named here. The first three return what the first implementation gives that is
-not ``None``; ``None`` leaves things as they are.
+An implementation may take fewer arguments than are named here. Of the first three hooks the first result that is not
+``None`` counts; ``None`` leaves things as they are.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @pytest.hookspec(firstresult=True)
 def pytest_reasoning_probe_source(source: str) -> Iterable[Item] | None:
-    """Return the items that *source* stands for, a text of ``@rp.probe(...)`` or ``--probe-dataset NAME=...``.
+    """Return the items of *source*, a text of ``@rp.probe(...)`` or ``--probe-dataset NAME=...``.
 
-    A source of your own is told by a scheme, ``wiki:capitals``; any other text you leave to others by ``None``. An item
+    Mark your own sources by a scheme, such as ``wiki:capitals``, and return ``None`` for any other text. An item
     without an id is called ``q1``, ``q2``, ... by its place. For data that cannot be read raise ``ValueError`` with one
     line that says what to do.
     """
@@ -30,10 +30,10 @@ def pytest_reasoning_probe_source(source: str) -> Iterable[Item] | None:
 
 @pytest.hookspec(firstresult=True)
 def pytest_reasoning_probe_judge(item: Item, response: str, truncated: bool) -> Judgement | None:
-    """Return what *response* answers to *item* and whether that is right: a scorer of your own.
+    """Return the answer of *response* to *item* and whether it is right: a scorer of your own.
 
-    *response* is the generated text alone; *truncated* says that the token limit ended it. Multiple choice by
-    log-probability is not judged here. The same outcome may be judged several times: be a function of the arguments.
+    *response* is the generated text alone; *truncated* tells whether the token limit ended it. Multiple choice by
+    log-probability is not judged here. The same response may be judged several times, so depend on the arguments alone.
     """
 
 
@@ -46,6 +46,6 @@ def pytest_reasoning_probe_mistake(item: Item, response: str, judgement: Judgeme
 def pytest_reasoning_probe_section(run: Run) -> Section | None:
     """Return a section for the page, the Markdown summary and ``run.json``: a title, a text, a table.
 
-    It is called once, at the end, with everything that was found: ``run.summary`` is the content of ``run.json``,
-    ``run.outcomes`` are the outcomes.
+    It is called once, at the end of the session: ``run.summary`` is the content of ``run.json``, ``run.outcomes`` are
+    the outcomes.
     """

@@ -1,4 +1,4 @@
-"""The decorator that makes a test function a probe."""
+"""The markers of the plugin, and the decorator that makes a test function a probe."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ import pytest
 from reasoning_probe.data.items import Item
 
 Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def register_markers(config: pytest.Config) -> None:
+    """Register the markers ``probe`` and ``ablated``."""
+    config.addinivalue_line(
+        "markers",
+        "probe(source, name=None): ask every item of a reasoning dataset: a built-in's name, a file, hf:NAME:SPLIT,"
+        " lm-eval:TASK or Items; written as the decorator reasoning_probe.probe, which editors check",
+    )
+    config.addinivalue_line("markers", "ablated: a probe's case with attention heads switched off")
 
 
 def probe(source: str | PathLike[str] | Iterable[Item], name: str | None = None) -> Callable[[Test], Test]:
@@ -30,7 +40,7 @@ def probe(source: str | PathLike[str] | Iterable[Item], name: str | None = None)
         def test_my_questions(answer):
             assert answer.correct
     """
-    if isinstance(source, FunctionType):  # @probe without parentheses: the test itself, of which collecting will tell
+    if isinstance(source, FunctionType):  # @probe without parentheses gets the test itself; collection refuses it
         bare: Any = pytest.mark.probe()(source)
         return bare
     return pytest.mark.probe(source, name=name)

@@ -1,4 +1,4 @@
-"""What an option's text says: a reader for each kind of value, which raises :class:`OptionError` in one line."""
+"""The types of the options: functions from a text to its value, which raise :class:`OptionError` with one line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from typing import Any
 from reasoning_probe.models.loading import DTYPES
 from reasoning_probe.models.targets import ABLATIONS
 
+_BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
 
 class OptionError(ValueError):
     """An option's value that cannot be read."""
+
+
+# -- numbers ------------------------------------------------------------------------------------------------------
 
 
 def positive_int(text: str) -> int:
@@ -21,21 +26,6 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
-def counts_by_dataset(text: str) -> int | dict[str, int]:
-    """Return a whole number from 1 on, or those of ``NAME=N,NAME=N`` by name."""
-    if "=" not in text:
-        return positive_int(text)
-    found: dict[str, int] = {}
-    for part in text.split(","):
-        name, _, number = (word.strip() for word in part.partition("="))
-        if not (name and number) or name in found:
-            raise OptionError(
-                f"cannot read {part.strip()[:40]!r}: write 200, or each dataset once, arithmetic=200,logic=100"
-            )
-        found[name] = positive_int(number)
-    return found
-
-
 def non_negative_int(text: str) -> int:
     """Return a whole number from 0 on."""
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
@@ -43,13 +33,61 @@ def non_negative_int(text: str) -> int:
     return int(text)
 
 
+def non_negative_float(text: str) -> float:
+    """Return a number of processors, which may be a fraction or zero."""
+    if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:
+        raise OptionError(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
+    return float(text.strip())  # float() strips fewer kinds of white space
+
+
+def counts_by_dataset(text: str) -> int | dict[str, int]:
+    """Return a whole number from 1 on, or for ``NAME=N,NAME=N`` such a number by name."""
+    if "=" not in text:
+        return positive_int(text)
+    counts: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, number = (word.strip() for word in part.partition("="))
+        if not (name and number) or name in counts:
+            raise OptionError(
+                f"cannot read {part.strip()[:40]!r}: write 200, or each dataset once, arithmetic=200,logic=100"
+            )
+        counts[name] = positive_int(number)
+    return counts
+
+
+def byte_size(text: str) -> int:
+    """Return a number of bytes: ``500MB``, ``4GB``, ``2GiB``."""
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KMG]i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
+    number = 0 if match is None else int(float(match[1]) * _BYTES[(match[2] or "").upper()])
+    if number < 1:
+        raise OptionError(f"cannot read the size {text[:40]!r}: write 500MB, 4GB or 2GiB")
+    return number
+
+
+# -- names and texts ----------------------------------------------------------------------------------------------
+
+
+def non_empty_text(text: str) -> str:
+    """Return any text but an empty one."""
+    if not text.strip():
+        raise OptionError("needs a value")
+    return text.strip()
+
+
 def ablations(text: str) -> tuple[str, ...]:
-    """Return the names of ablations, each once."""
+    """Return the names of ablations without repetitions."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in ABLATIONS:
             raise OptionError(f"unknown ablation {name[:40]!r}: use {', '.join(ABLATIONS)}")
     return names
+
+
+def dtype(text: str) -> str:
+    """Return the name of a dtype."""
+    if text not in DTYPES:
+        raise OptionError(f"unknown dtype {text[:40]!r}: use {', '.join(DTYPES)}")
+    return text
 
 
 def source(text: str) -> tuple[str, str]:
@@ -60,57 +98,8 @@ def source(text: str) -> tuple[str, str]:
     return name.strip(), source.strip()
 
 
-def dtype(text: str) -> str:
-    """Return the name of a dtype."""
-    if text not in DTYPES:
-        raise OptionError(f"unknown dtype {text[:40]!r}: use {', '.join(DTYPES)}")
-    return text
-
-
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def byte_size(text: str) -> int:
-    """Return a number of bytes: ``500MB``, ``4GB``, ``2GiB``."""
-    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KMG]i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
-    number = 0 if match is None else int(float(match[1]) * _UNITS[(match[2] or "").upper()])
-    if number < 1:
-        raise OptionError(f"cannot read the size {text[:40]!r}: write 500MB, 4GB or 2GiB")
-    return number
-
-
-def as_option_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a reader that raises what *parse* finds wrong as :class:`OptionError`."""
-
-    def read(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise OptionError(str(error)) from None
-
-    return read
-
-
-def non_negative_float(text: str) -> float:
-    """Return a number of processors, which may be a fraction or nought."""
-    if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:
-        raise OptionError(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
-    return float(text.strip())  # which strips more than float does
-
-
-def choice(*words: str) -> Callable[[str], str]:
-    """Return a reader of one of *words*."""
-
-    def read(text: str) -> str:
-        if text not in words:
-            raise OptionError(f"{text[:40]!r} is none of {', '.join(words)}")
-        return text
-
-    return read
-
-
 def shots(text: str) -> tuple[int, str | None]:
-    """Return the number and the source of ``N`` or ``N:SOURCE``."""
+    """Return the number and the source of ``N`` (no source) or ``N:SOURCE``."""
     number, colon, source = text.partition(":")
     if number != "0" or colon:
         positive_int(number)
@@ -119,8 +108,27 @@ def shots(text: str) -> tuple[int, str | None]:
     return int(number), source.strip() or None
 
 
-def non_empty_text(text: str) -> str:
-    """Return any text but an empty one."""
-    if not text.strip():
-        raise OptionError("needs a value")
-    return text.strip()
+# -- types made from others ---------------------------------------------------------------------------------------
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """Return a type that accepts *words* alone."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise OptionError(f"{text[:40]!r} is none of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def as_option_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return *parse* as a type that raises :class:`OptionError` in place of any other ``ValueError``."""
+
+    def parse_option(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise OptionError(str(error)) from None
+
+    return parse_option

@@ -1,4 +1,4 @@
-"""The plugin's options and their ini twins."""
+"""The options of the plugin and their ini twins."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from reasoning_probe.data.shards import parse_shard
 from reasoning_probe.models.device_map import parse_device_map
 from reasoning_probe.pytest_plugin import option_types
 from reasoning_probe.pytest_plugin.option_types import OptionError
-from reasoning_probe.results.gate import MAX_DROP, parse_limits, parse_share
+from reasoning_probe.results.gate_rules import MAX_DROP, parse_limits, parse_share
 from reasoning_probe.utils.text import one_line
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its names on the command line, its ini twin, how its text is read."""
+    """An option: its flags on the command line, the name of its ini twin, and the type of its value."""
 
     flags: tuple[str, ...]
     ini: str
@@ -32,7 +32,7 @@ class Option:
 
     @property
     def dest(self) -> str:
-        """Where pytest keeps the value."""
+        """The name under which pytest stores the value."""
         return f"reasoning_probe_{self.ini}"
 
 
@@ -269,7 +269,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Add every option to the group "reasoning-probe", with its ini twin."""
     group = parser.getgroup("reasoning-probe", "reasoning-probe: reasoning questions and attention heads")
     for option in OPTIONS:
-        twin = f" (default: {option.default})" if option.default else ""
+        default = f" (default: {option.default})" if option.default else ""
         if option.read is None:
             group.addoption(*option.flags, dest=option.dest, action="store_true", default=None, help=option.help)
             parser.addini(option.ini, option.help, type="bool", default=False)
@@ -280,7 +280,7 @@ def add_options(parser: pytest.Parser) -> None:
                 action="append",
                 default=None,
                 metavar=option.metavar,
-                type=_argument(option.read),
+                type=_argparse_type(option.read),
                 help=option.help,
             )
             parser.addini(option.ini, option.help, type="linelist", default=[])
@@ -290,13 +290,13 @@ def add_options(parser: pytest.Parser) -> None:
                 dest=option.dest,
                 default=None,
                 metavar=option.metavar,
-                type=_argument(option.read),
-                help=option.help + twin,
+                type=_argparse_type(option.read),
+                help=option.help + default,
             )
             parser.addini(option.ini, option.help, default=option.default)
 
 
-def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
+def _argparse_type(read: Callable[[str], Any]) -> Callable[[str], Any]:
     def convert(text: str) -> Any:
         try:
             return read(text)
@@ -306,19 +306,16 @@ def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-def _wanted(option: Option) -> str:
-    return ": write true or false" if option.read is None else ""
-
-
 def value_of(config: pytest.Config, option: Option) -> Any:
-    """Return what the command line says of *option*, or the ini file; raises ``pytest.UsageError``."""
-    given = config.getoption(option.dest)
-    if given is not None:
-        return given
+    """Return the value of *option* on the command line, or else in the ini file. Raises ``pytest.UsageError``."""
+    value = config.getoption(option.dest)
+    if value is not None:
+        return value
     try:
         ini = config.getini(option.ini)
-    except (ValueError, TypeError, pytest.UsageError) as error:  # a truth value, or in TOML another type
-        raise pytest.UsageError(f"{option.ini} in the ini file: {one_line(error, 300)}{_wanted(option)}") from None
+    except (ValueError, TypeError, pytest.UsageError) as error:  # no truth value, or in TOML another type
+        hint = ": write true or false" if option.read is None else ""
+        raise pytest.UsageError(f"{option.ini} in the ini file: {one_line(error, 300)}{hint}") from None
     if option.read is None:
         return ini
     try:

@@ -6,39 +6,40 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reasoning_probe.session.session import ProgressBar
+if TYPE_CHECKING:
+    from reasoning_probe.session.session import ProgressBar
 
 LINE_EVERY_S = 20.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines if there is no terminal."""
 
 
 @contextmanager
 def progress_bar(config: pytest.Config, name: str = "sweep") -> Iterator[ProgressBar]:
-    """Yield a callback for rows done and rows in all; it shows rate and time left while the sweep, or *name*, runs."""
+    """Yield a callback for rows done and rows in all; it shows rate and time left while *name* runs."""
     if config.get_verbosity() < 0 or hasattr(config, "workerinput"):  # an xdist worker has no terminal of its own
         yield lambda done, total: None
         return
     capture = config.pluginmanager.getplugin("capturemanager")
     reporter = config.pluginmanager.getplugin("terminalreporter")
     # While output is captured, the standard streams are files: only the reporter knows whether there is a terminal.
-    show = _Bar(name) if reporter is not None and reporter.isatty else _Lines()
+    display = _Bar(name) if reporter is not None and reporter.isatty else _Lines()
 
     def uncaptured() -> AbstractContextManager[Any]:
         return nullcontext() if capture is None else capture.global_and_fixture_disabled()
 
     def report(done: int, total: int) -> None:
         with uncaptured():
-            show(done, total)
+            display.update(done, total)
 
     try:
         yield report
     finally:
         with uncaptured():
-            show.close()
+            display.close()
 
 
 class _Bar:
@@ -48,7 +49,7 @@ class _Bar:
         self.name = name
         self.bar: Any = None
 
-    def __call__(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int) -> None:
         from tqdm import tqdm
 
         if self.bar is None:
@@ -66,7 +67,7 @@ class _Lines:
     def __init__(self) -> None:
         self.started = self.last = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int) -> None:
         now = time.monotonic()
         if now - self.last >= LINE_EVERY_S and done < total:
             self.last = now
@@ -75,4 +76,4 @@ class _Lines:
             print(f"\nreasoning-probe: {done} of {total} cases, {rate:.1f} a second{left}", flush=True)
 
     def close(self) -> None:
-        """Lines need no end."""
+        """Do nothing: there is no bar to remove."""

@@ -1,7 +1,9 @@
-"""What the plugin keeps for one pytest session, and how it ends."""
+"""The state of the plugin in one pytest session, and the keys under which tests stash theirs."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,35 +22,47 @@ if TYPE_CHECKING:
     from reasoning_probe.session.session import ProbeSession
 
 STATE = pytest.StashKey["PluginState"]()
+"""In ``config.stash``: the plugin's state."""
+
 OUTCOME = pytest.StashKey["Outcome"]()
+"""In a test's stash, like the keys below: the outcome that the test's body checks."""
+
 ANSWER_UNCHANGED = pytest.StashKey[bool]()
+"""Whether the ablation left the answers of the test as they were."""
+
 GROUP_OUTCOMES = pytest.StashKey[dict["Key", "Outcome"]]()
+"""The outcomes of all cases that the test stands for."""
+
 INSIDE_GROUP = pytest.StashKey[bool]()
+"""Whether the body of a group's test is being run for one of its items."""
 
 SHARED = "reasoning_probe"
-"""What xdist's workers are told: the folder in which they hand outcomes to each other and to the controller."""
+"""The key of what xdist's controller and its workers tell each other.
+
+``workerinput`` holds the folder through which outcomes are exchanged, ``workeroutput`` the usage error of a worker.
+"""
 
 
 class PluginState:
-    """What the plugin keeps for one pytest session."""
+    """The settings, the probe session, the run and the errors of one pytest session."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.settings = load_settings(config)
         self.gate = SessionGate(load_gate_rules(config, self.settings.directory))
         self.gc_freeze = GcFreeze()
-        self.usage_error: str | None = None
         self.run: Run | None = None
-        self.page = False  # whether pytest-html was switched on
-        self.page_file: Path | None = None  # where it writes
-        self.shared: Path | None = None  # the folder of xdist's workers
+        self.html_enabled = False  # whether the page was enabled, if pytest-html is there
+        self.page_file: Path | None = None  # where pytest-html writes the page
+        self.shared: Path | None = None  # on xdist's controller: the folder through which outcomes are exchanged
+        self.usage_error: str | None = None  # what is wrong with options or data
         self.write_error: str | None = None  # why the files or the page could not be written
-        self.interrupted_while_writing = False  # whether Ctrl-C came while the files were written
-        self.interrupted_before_outcomes = False  # whether it came before any outcome
         self.job_summary_error: str | None = None  # why the CI job's summary could not be written
-        self._worker: XdistWorker | None = None
+        self.interrupted_before_outcomes = False  # Ctrl-C came before any outcome
+        self.interrupted_while_writing = False  # Ctrl-C came while the files were written
+        self.open_generators: list[Iterator[Any]] = []  # fixtures that were run at collection and wait for their end
         self._session: ProbeSession | None = None
-        self.opened: list[Iterator[Any]] = []
+        self._worker: XdistWorker | None = None
 
     @property
     def session(self) -> ProbeSession:
@@ -60,24 +74,45 @@ class PluginState:
         return self._session
 
     @property
-    def worker(self) -> XdistWorker | None:
-        """The process among xdist's workers, if it is one of them; ends the session on another machine."""
-        given = getattr(self.config, "workerinput", None)
-        if given is not None and self._worker is None:
-            from reasoning_probe.pytest_plugin.xdist import XdistWorker
-
-            folder = Path(given[SHARED])
-            if not folder.is_dir():
-                error = "pytest-xdist's workers must be on one machine: use --probe-shard on each, then merge"
-                pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
-            number = int(given["workerid"].removeprefix("gw"))
-            self._worker = XdistWorker(self.session, folder, number, given["workercount"])
-        return self._worker
-
-    @property
     def started(self) -> bool:
         """Whether a probe was collected and can be run."""
         return self._session is not None and self.usage_error is None
+
+    @property
+    def worker(self) -> XdistWorker | None:
+        """The xdist worker that this process is, if any; ends the session if it cannot reach the shared folder."""
+        worker_input = getattr(self.config, "workerinput", None)
+        if worker_input is not None and self._worker is None:
+            from reasoning_probe.pytest_plugin.xdist import XdistWorker
+
+            folder = Path(worker_input[SHARED])
+            if not folder.is_dir():
+                error = "pytest-xdist's workers must be on one machine: use --probe-shard on each, then merge"
+                pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
+            number = int(worker_input["workerid"].removeprefix("gw"))
+            self._worker = XdistWorker(self.session, folder, number, worker_input["workercount"])
+        return self._worker
+
+    def share_folder(self, node: Any) -> None:
+        """Tell xdist's worker *node* the folder through which outcomes are exchanged, made for the first of them."""
+        if self.shared is None:
+            self.shared = Path(tempfile.mkdtemp(prefix="reasoning-probe-"))
+        node.workerinput[SHARED] = str(self.shared)
+
+    def publish_rest(self) -> None:
+        """Publish what this xdist worker computed since its last part, if it was asked for anything."""
+        if self._worker is not None:
+            self._worker.publish_rest()
+
+    def close(self) -> None:
+        """Release the generator fixtures that were run at collection, the model, and the folder of the workers."""
+        self.gc_freeze.unfreeze()
+        for generator in self.open_generators:
+            next(generator, None)
+        if self.started:
+            self.session.model_runner.close()
+        if self.shared is not None:
+            shutil.rmtree(self.shared, ignore_errors=True)
 
 
 def extensions(config: pytest.Config) -> Extensions:
@@ -93,17 +128,7 @@ def extensions(config: pytest.Config) -> Extensions:
         mistake=lambda item, response, judgement: hook.pytest_reasoning_probe_mistake(
             item=item, response=response, judgement=judgement
         ),
-        sections=lambda run: [made for made in hook.pytest_reasoning_probe_section(run=run) if made is not None],
+        sections=lambda run: [
+            section for section in hook.pytest_reasoning_probe_section(run=run) if section is not None
+        ],
     )
-
-
-def unused_model(state: PluginState) -> list[str]:
-    """Return in a line that ``--model`` was given beside a fixture that gives the model, where that is so."""
-    machine = state.session.model_runner
-    if (
-        not machine.from_fixture
-        or machine.fixture_has_dependencies
-        or state.config.getoption("reasoning_probe_probe_model") is None
-    ):
-        return []
-    return ["reasoning-probe: --model is not used: the fixture probe_model gives the model; leave one of them out"]

@@ -1,4 +1,4 @@
-"""pytest's terminal as the shell of a run's summary: its width, its colours, its verbosity; GitHub's log, too."""
+"""The plugin's lines in pytest's terminal: what will run, the summary of the run, and GitHub's annotations."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reasoning_probe.pytest_plugin.state import STATE, PluginState
+
 if TYPE_CHECKING:
-    from reasoning_probe.pytest_plugin.state import PluginState
     from reasoning_probe.report.terminal.summary import Line
     from reasoning_probe.results.record import GateCheckRecord
 
 WIDEST = 120
+"""Columns of the summary on a wider terminal."""
+
 _MARKUP: dict[str, dict[str, bool]] = {
     "": {},
     "good": {"green": True},
@@ -26,8 +29,23 @@ _MARKUP: dict[str, dict[str, bool]] = {
 _GATE_FAILED = "gate failed"
 
 
+def header_lines(config: pytest.Config) -> list[str]:
+    """Return which model, heads, items and cases will run; nothing with ``-q``, where tools read the bare tests."""
+    state = config.stash[STATE]
+    if not state.started or config.get_verbosity() < 0:
+        return []
+    lines = [state.session.summary_line()]
+    runner = state.session.model_runner
+    model_given = config.getoption("reasoning_probe_probe_model") is not None
+    if model_given and runner.from_fixture and not runner.fixture_has_dependencies:
+        lines.append(
+            "reasoning-probe: --model is not used: the fixture probe_model gives the model; leave one of them out"
+        )
+    return lines
+
+
 def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None:
-    """Print what was found, where the page is, the gate's verdict, and what could not be written."""
+    """Print the findings, where the page is, the gate's verdict, and what could not be written."""
     config = reporter.config
     verbosity = config.get_verbosity()
     if state.run is not None:
@@ -40,7 +58,7 @@ def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None
         for line in lines:
             _print(config, line)
         if verbosity > -2:
-            reporter.line(_places(state))
+            reporter.line(_location_line(state))
         if os.environ.get("GITHUB_ACTIONS") == "true":
             for command in workflow_commands(state.run):
                 reporter.line(command)
@@ -60,7 +78,7 @@ def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None
 def _count_failed(reporter: pytest.TerminalReporter, checks: Iterable[GateCheckRecord]) -> None:
     """Have pytest's closing line count the failed checks: it would be green, with only expected failures in it.
 
-    Other plugins look at what is counted, so it is a report like any other.
+    Other plugins read these reports, so each is a complete ``TestReport``.
     """
     for check in checks:
         if check["passed"] is False:
@@ -82,17 +100,18 @@ def _print(config: pytest.Config, line: Line) -> None:
     writer.line()
 
 
-def _places(state: PluginState) -> str:
-    """Say where the page and the files are, as one would type it."""
-    folder = _typed(state, state.settings.directory)
+def _location_line(state: PluginState) -> str:
+    """Return where the page or the files are."""
+    folder = _relative(state, state.settings.directory)
     page = state.page_file
     if page is None or not page.is_file():
         return f"files: run.json and outcomes.jsonl in {folder}"
-    return f"page: {_typed(state, page)}"
+    return f"page: {_relative(state, page)}"
 
 
-def _typed(state: PluginState, path: Path) -> str:
+def _relative(state: PluginState, path: Path) -> str:
+    """Return *path* as one would type it in the folder where pytest was called."""
     from reasoning_probe.utils.text import escape_control_characters
 
-    here = state.config.invocation_params.dir
-    return escape_control_characters(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    folder = state.config.invocation_params.dir
+    return escape_control_characters(str(path.relative_to(folder) if path.is_relative_to(folder) else path))

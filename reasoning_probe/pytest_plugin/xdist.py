@@ -1,9 +1,9 @@
-"""Several processes on one run (pytest-xdist): one sweeps and hands its outcomes to the others in a folder.
+"""One run in several processes (pytest-xdist): one process sweeps and hands its outcomes to the others in a folder.
 
-A part of the plan has a lock and a file. Who needs a part first takes its lock, sweeps it and leaves the file; the
-others wait for the lock and read the file. A lock falls when its process ends, however it ends: the next takes over,
-and the outcome store gives it what is known already. There is one part, unless there are several GPUs: then there are
-as many, each swept on a device of its own.
+The plan is divided into parts, each with a lock and a file. The first process that needs a part takes its lock, sweeps
+it and writes the file; the others wait for the lock and read the file. The operating system releases a lock when its
+process ends, however it ends: the next process then takes over, and the outcome store gives it what is known already.
+There is one part, unless there are several GPUs: then there are as many, each swept on a device of its own.
 """
 
 from __future__ import annotations
@@ -30,47 +30,47 @@ INTERRUPTED_S = 10.0
 
 
 def device_of(number: int, count: int) -> str:
-    """Return the device of worker *number* (from 0 on) where there are *count* GPUs."""
+    """Return the device of worker *number* (from 0 on) if there are *count* GPUs."""
     return f"cuda:{number % count}"
 
 
 def stripe(items: Sequence[T], part: int, parts: int) -> list[T]:
-    """Return every *parts*-th of *items*, beginning with number *part*: long and short items mix."""
+    """Return every *parts*-th of *items*, beginning with number *part*, so that long and short items mix."""
     return list(items[part::parts])
 
 
 class XdistWorker:
-    """One of *workers* processes on the plan of *session*; *folder* is theirs alone."""
+    """Worker *number* of *workers* processes on the plan of *session*; only these processes use *folder*."""
 
     def __init__(self, session: ProbeSession, folder: Path, number: int, workers: int) -> None:
         self.session, self.folder, self.name = session, folder, f"worker-{number}"
-        gpus = _gpus(session)
-        self.parts = max(1, min(gpus, workers))
-        self.own = number % self.parts
+        self.parts = max(1, min(gpu_count(session), workers))
+        self.first_part = number % self.parts  # the part that this worker begins with
         if self.parts > 1:
             session.model_runner.settings = replace(session.settings, device=device_of(number, self.parts))
-        self._place = {item: at for at, item in enumerate(session.items)}
-        self._settled: set[int] = set()
-        self._handed: set[Key] = set()  # what lies in the folder already
+        self._index = {item: index for index, item in enumerate(session.items)}
+        self._finished: set[int] = set()  # the parts whose outcomes the session has
+        self._published: set[Key] = set()  # the outcomes that lie in the folder
 
     def outcome(self, case: Case, prepare: Callable[[], None]) -> Outcome | None:
         """Return the outcome of *case*; *prepare* is called before this process uses the model."""
         session = self.session
-        part = self._place[case.key[:2]] % self.parts
-        for number in dict.fromkeys((self.own, part)):
-            if number not in self._settled:
+        part = self._index[case.key[:2]] % self.parts
+        for number in dict.fromkeys((self.first_part, part)):
+            if number not in self._finished:
                 self._compute_or_load(number, prepare)
         if case.key not in session.outcomes and case.key[:2] not in session.skipped and not session.screened_out(case):
-            prepare()  # the sweep failed at an item: the others are asked one by one
+            prepare()  # the sweep failed at an item, so each of the others is computed when its test needs it
             session.outcome(case, whole_plan=False)
         return session.outcomes.get(case.key)
 
     def _compute_or_load(self, part: int, prepare: Callable[[], None]) -> None:
+        """Sweep *part* and write its file, or read the file if another process has swept it."""
         path = self.folder / f"part-{part}.json"
         with FileLock(path.with_suffix(".lock")):
             if path.exists():
                 self.session.import_part(PartialRun.from_dict(json.loads(path.read_text(encoding="utf-8"))))
-                self._handed |= self.session.outcomes.keys()
+                self._published |= self.session.outcomes.keys()
             else:
                 prepare()
                 try:
@@ -78,29 +78,30 @@ class XdistWorker:
                 except Exception:
                     if self.session.engine is None:
                         raise
-                    self._write(path)  # what the model raised is raised again when its item is asked for
+                    self._write(path)  # an error of the model is raised again when the outcome of its item is needed
                 except BaseException:
                     self._write(path.with_suffix(".partial.json"))
                     raise
                 else:
                     self._write(path)
-        self._settled.add(part)
+        self._finished.add(part)
 
     def _write(self, path: Path) -> None:
-        known = set(self.session.outcomes)
-        atomic_write_text(path, json.dumps(self.session.export(self.name, without=self._handed).as_dict()))
-        self._handed |= known
+        outcomes = set(self.session.outcomes)
+        atomic_write_text(path, json.dumps(self.session.export(self.name, without=self._published).as_dict()))
+        self._published |= outcomes
 
     def publish_rest(self) -> None:
-        """Hand over what this process found by itself since."""
-        new = not self.session.outcomes.keys() <= self._handed
-        if self.session.engine is not None and (new or self.session.post_sweep.attempted):
-            self._write(self.folder / f"rest-{self.name}.json")  # read after the parts: its facts are the last
+        """Write what this process computed outside of the parts and after them."""
+        unpublished = not self.session.outcomes.keys() <= self._published
+        if self.session.engine is not None and (unpublished or self.session.post_sweep.attempted):
+            self._write(self.folder / f"rest-{self.name}.json")  # sorts after the parts, so its facts win
 
 
-def _gpus(session: ProbeSession) -> int:
-    alone = session.model_runner.provided is not None or session.settings.cluster is not None
-    if alone or session.settings.device not in ("auto", "cuda"):
+def gpu_count(session: ProbeSession) -> int:
+    """Return the number of GPUs among which the plan can be divided, at least 1."""
+    one_device = session.model_runner.provided is not None or session.settings.cluster is not None
+    if one_device or session.settings.device not in ("auto", "cuda"):
         return 1
     import torch
 
@@ -108,11 +109,11 @@ def _gpus(session: ProbeSession) -> int:
 
 
 def collect_parts(folder: Path, *, interrupted: bool = False) -> Run | None:
-    """Return the run that workers left in *folder*, as far as it got; ``None`` where they left nothing."""
+    """Return the run that workers left in *folder*, as far as it got; ``None`` if they left nothing."""
     for lock in sorted(folder.glob("*.lock")) if interrupted else ():
         try:
             with FileLock(lock, timeout=INTERRUPTED_S):
-                pass  # whoever swept has written what it found
+                pass  # the process that swept this part has written its outcomes
         except Timeout:
             continue
     parts = [PartialRun.from_dict(json.loads(path.read_text("utf-8"))) for path in sorted(folder.glob("*.json"))]

@@ -1,8 +1,7 @@
-"""What a run says, in plain sentences: what was found, and what could not be."""
+"""The effects of a run's targets by dataset and ablation, and the rules by which they are judged."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +10,7 @@ from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import ControlTargetRecord, DatasetRecord, EffectRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import is_significant
+from reasoning_probe.utils.target_names import cell_of, head_of, layer_of
 from reasoning_probe.utils.text import pluralise
 
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
@@ -20,28 +20,6 @@ LEAST_NATS = 0.01
 
 HARMFUL_NATS = -0.5
 """Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""
-
-_HEAD = re.compile(r"L(\d{1,5})H(\d{1,5})", re.ASCII)
-_LAYER = re.compile(r"L(\d{1,5})", re.ASCII)
-_CELL = re.compile(r"L(\d{1,5})(H\d{1,5}|KV\d{1,5}|MLP)", re.ASCII)
-
-
-def head_of(target: str) -> tuple[int, int] | None:
-    """Return (layer, head) of a target that is one head, else ``None``."""
-    match = _HEAD.fullmatch(target)
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def layer_of(target: str) -> int | None:
-    """Return the layer of a target that is all heads of a layer, else ``None``."""
-    match = _LAYER.fullmatch(target)
-    return int(match[1]) if match else None
-
-
-def cell_of(target: str) -> tuple[int, str] | None:
-    """Return (layer, column) of a target that is one part of a layer: ``H7``, ``KV1`` or ``MLP``; else ``None``."""
-    match = _CELL.fullmatch(target)
-    return (int(match[1]), match[2]) if match else None
 
 
 def significant(row: EffectRecord) -> bool:
@@ -69,7 +47,10 @@ def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:
 
 @dataclass(frozen=True)
 class EffectGroup:
-    """The effects on one dataset under one ablation, the strongest first."""
+    """The effects of all targets on one dataset under one ablation, the strongest first.
+
+    ``entry`` is the dataset's record; ``screened`` says that a screening chose which targets were measured.
+    """
 
     dataset: str
     ablation: str
@@ -79,12 +60,12 @@ class EffectGroup:
 
     @property
     def items(self) -> int:
-        """How many items the best measured target has."""
+        """The number of items of the target that was measured on most of them."""
         return max(int(row["items"]) for row in self.rows)
 
     @property
     def flips_needed(self) -> int:
-        """How many items must flip one way for the strongest target to be significant."""
+        """The number of items that must flip one way for the strongest target to be significant."""
         power = self.entry.get("power")
         return power["flips_needed"] if power else 1
 
@@ -106,7 +87,7 @@ class EffectGroup:
 
     @property
     def finding(self) -> Finding:
-        """What can be said of this dataset's targets."""
+        """Whether a target matters (``found``), none does (``none``), or why nothing can be significant."""
         if self.significant:
             return "found"
         if self.floor:
@@ -124,7 +105,7 @@ class EffectGroup:
 
     @property
     def counted(self) -> str:
-        """How many targets were measured: ``144 heads``, or ``40 measured heads`` where a screening chose them."""
+        """The number of targets as text: ``144 heads``, or ``40 measured heads`` where a screening chose them."""
         return pluralise(len(self.rows), f"measured {self.noun}" if self.screened else self.noun)
 
 
@@ -147,7 +128,7 @@ def groups(run: Run) -> list[EffectGroup]:
 
 
 def _strength(row: EffectRecord) -> tuple[bool, float, float]:
-    """Sort key: what is significant first, then by the size of the effect, then by the log-probability's."""
+    """Return a sort key: significant targets first, then by the size of the effects on accuracy and log-probability."""
     return not significant(row), -abs(row["delta"]), -abs(row["delta_logprob"] or 0.0)
 
 

@@ -13,36 +13,36 @@ from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import items_to_try
 from reasoning_probe.utils.text import join_names, pluralise, shorten
 
-CARRY = 0.9
-"""Heads carry a task where, with all others off, so large a part of the baseline's accuracy is left."""
+CARRIED_SHARE = 0.9
+"""Heads carry a task if this share of the baseline's accuracy is left with all others off."""
 
-BACKS_UP = 1.0
-"""Nats by which heads must cost more together than one by one for a sentence."""
+BACKUP_NATS = 1.0
+"""Heads get a sentence if together they cost this many nats more than one by one."""
 
 MOST_NAME = 60
 """Characters of a dataset's name in a sentence."""
 
-_TYPED = re.compile(r"[\w.-]{1,40}")  # a name that a shell takes as it is
+_SHELL_SAFE = re.compile(r"[\w.-]{1,40}")  # a name that a shell takes as it is
 
-_MOST = 4
+_MOST_NAMES = 4
 
 
 def control_sentences(run: Run) -> list[str]:
-    """Return whether the targets that matter also break plain text, and which ranks hang on the ablation."""
+    """Say whether the targets that matter also break plain text, and which ranks depend on the ablation."""
     control = run.summary.get("control")
-    sentences = [] if control is None else _controlled(run, control["targets"])
+    sentences = [] if control is None else _plain_text_sentences(run, control["targets"])
     rank_changes = [
         f"{change['target']} ({', '.join(f'{name} {rank}' for name, rank in change['ranks'].items())})"
         for change in run.summary.get("rank_changes") or ()
     ]
     if rank_changes:
         sentences.append(
-            f"The rank depends on the ablation for {join_names(rank_changes, _MOST)}: trust none of these alone."
+            f"The rank depends on the ablation for {join_names(rank_changes, _MOST_NAMES)}: trust none of these alone."
         )
     return sentences
 
 
-def _controlled(run: Run, rows: Sequence[ControlTargetRecord]) -> list[str]:
+def _plain_text_sentences(run: Run, rows: Sequence[ControlTargetRecord]) -> list[str]:
     several = len({row["ablation"] for row in rows}) > 1
     matter = {
         (row["target"], row["ablation"]) for group in groups(run) for row in group.rows if significant(row)
@@ -57,33 +57,33 @@ def _controlled(run: Run, rows: Sequence[ControlTargetRecord]) -> list[str]:
     sentences = []
     if broken:
         sentences.append(
-            f"Without {join_names(broken, _MOST)} the model is broken: plain text suffers, too (nats a token)."
+            f"Without {join_names(broken, _MOST_NAMES)} the model is broken: plain text suffers, too (nats a token)."
         )
     if spared:
         sentences.append(
-            f"Plain text hardly needs {join_names(spared, _MOST)} (nats a token): reasoning, not a broken model."
+            f"Plain text hardly needs {join_names(spared, _MOST_NAMES)} (nats a token): reasoning, not a broken model."
         )
     return sentences
 
 
 def curve_sentences(run: Run) -> list[str]:
-    """Return how few heads carry each task, and which heads cost more together than their single effects add up to."""
+    """Say how few heads carry each task, and which heads cost more together than their single effects add up to."""
     notes = []
     keys = dict.fromkeys((str(entry["dataset"]), str(entry["ablation"])) for entry in run.summary.get("curves") or ())
     several = len({ablation for _, ablation in keys}) > 1
     for dataset, ablation in keys:
-        curves = _of(run, dataset, ablation)
+        curves = _curves_of(run, dataset, ablation)
         under = f" ({ablation} ablation)" if several else ""
         notes += curve_notes(curves, dataset + under)
     return notes
 
 
 def curve_notes(curves: Mapping[str, CurveRecord], task: str) -> list[str]:
-    """Return what the curves of *task* show: how few heads carry it, and whether heads back each other up."""
-    return [sentence for sentence in (_carried(curves, task), _backed_up(curves, task)) if sentence]
+    """Say what the curves of *task* show: how few heads carry it, and whether heads back each other up."""
+    return [sentence for sentence in (_carried_sentence(curves, task), _backup_sentence(curves, task)) if sentence]
 
 
-def _of(run: Run, dataset: str, ablation: str) -> dict[str, CurveRecord]:
+def _curves_of(run: Run, dataset: str, ablation: str) -> dict[str, CurveRecord]:
     return {
         str(entry["kind"]): entry
         for entry in run.summary.get("curves") or ()
@@ -91,13 +91,13 @@ def _of(run: Run, dataset: str, ablation: str) -> dict[str, CurveRecord]:
     }
 
 
-def _carried(curves: Mapping[str, CurveRecord], task: str) -> str:
+def _carried_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
     if "kept" not in curves:
         return ""
     entry = curves["kept"]
     points = entry["points"]
     whole, heads = points[-1], len(entry["order"])
-    enough = next((point for point in points if point["accuracy"] >= CARRY * whole["accuracy"]), whole)
+    enough = next((point for point in points if point["accuracy"] >= CARRIED_SHARE * whole["accuracy"]), whole)
     if not whole["correct"] or enough is whole:
         return ""
     if not enough["heads"]:
@@ -109,8 +109,8 @@ def _carried(curves: Mapping[str, CurveRecord], task: str) -> str:
     )
 
 
-def _backed_up(curves: Mapping[str, CurveRecord], task: str) -> str:
-    """Say where the fewest heads cost more together than one by one, which is what backing each other up looks like."""
+def _backup_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
+    """Say how few heads cost more together than one by one, the sign that they back each other up."""
     candidates = []
     for kind, entry in curves.items():
         heads = len(entry["order"])
@@ -120,7 +120,7 @@ def _backed_up(curves: Mapping[str, CurveRecord], task: str) -> str:
             if start is None or together is None or added is None:
                 continue
             off = point["heads"] if kind == "off" else heads - point["heads"]
-            if off > 1 and start - together >= max(BACKS_UP, 2 * (start - added)):
+            if off > 1 and start - together >= max(BACKUP_NATS, 2 * (start - added)):
                 candidates.append((off, kind, start - together, start - added))
     if not candidates:
         return ""
@@ -133,7 +133,7 @@ def _backed_up(curves: Mapping[str, CurveRecord], task: str) -> str:
 
 
 def screening_sentences(run: Run) -> list[str]:
-    """Return what was measured of the heads that were ranked, and how many of the others may matter all the same."""
+    """Say how many of the ranked heads were measured, and how many of the others may matter nevertheless."""
     notes = []
     for entry in run.summary.get("screening") or ():
         chosen = (
@@ -172,12 +172,12 @@ def accuracy_sentence(run: Run) -> str:
 
 
 def sentences(run: Run) -> list[str]:
-    """Return what was found about the targets, the most telling first; datasets that share a finding share one."""
+    """Return the sentences about the targets, the most informative first; datasets with equal findings share one."""
     return [sentence for sentence, _ in findings(run)]
 
 
 def findings(run: Run) -> list[tuple[str, bool]]:
-    """Return the sentences, and of each whether it warns: something could not be found out."""
+    """Return each sentence about the targets with whether it is a warning that something could not be measured."""
     by_finding: dict[tuple[str | int, ...], list[EffectGroup]] = {}
     several = len({group.ablation for group in groups(run)}) > 1
     order: dict[Finding, int] = {"found": 0, "none": 1, "few_right": 2, "few_items": 3, "floor": 4}
@@ -186,20 +186,25 @@ def findings(run: Run) -> list[tuple[str, bool]]:
         key = (group.finding, group.ablation if several else "", group.noun, len(group.rows), group.flips_needed)
         by_finding.setdefault(key if shared else (*key, group.dataset), []).append(group)
     finding_sentences = [
-        (_sentence(members, _under(members[0], several), run), members[0].finding not in ("found", "none"))
+        (
+            _finding_sentence(members, _ablation_suffix(members[0], several), run),
+            members[0].finding not in ("found", "none"),
+        )
         for members in by_finding.values()
     ]
     without_accuracy_effect = [group for group in groups(run) if not group.significant and group.with_logprob_effect]
-    logprob_sentences = [(_logprob_sentence(group, _under(group, several)), False) for group in without_accuracy_effect]
-    return [*((sentence, True) for sentence in _extent(run)), *finding_sentences, *logprob_sentences]
+    logprob_sentences = [
+        (_logprob_sentence(group, _ablation_suffix(group, several)), False) for group in without_accuracy_effect
+    ]
+    return [*((sentence, True) for sentence in _extent_sentences(run)), *finding_sentences, *logprob_sentences]
 
 
-def _under(group: EffectGroup, several: bool) -> str:
+def _ablation_suffix(group: EffectGroup, several: bool) -> str:
     return f" ({group.ablation} ablation)" if several else ""
 
 
-def _extent(run: Run) -> list[str]:
-    """Say where the run is not the whole sweep: it was ended early, or is a shard."""
+def _extent_sentences(run: Run) -> list[str]:
+    """Say that the run is not the whole sweep, because it ended early or is a shard."""
     partial, shard = run.summary.get("partial"), run.summary.get("shard")
     notes = []
     if partial:
@@ -213,7 +218,7 @@ def _extent(run: Run) -> list[str]:
     return notes
 
 
-def _sentence(members: list[EffectGroup], ablation: str, run: Run) -> str:
+def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> str:
     group = members[0]
     names, noun = [shorten(member.dataset, MOST_NAME) for member in members], group.noun
     items_text = pluralise(group.items, "item")
@@ -242,24 +247,24 @@ def _sentence(members: list[EffectGroup], ablation: str, run: Run) -> str:
     single = "single " if noun == "head" else ""
     return (
         f"With {items} and {group.counted} no {single}{noun} can reach significance on {datasets};"
-        f" {needed} flips are needed: {_more_items(names, items_to_try(needed), run)}."
+        f" {needed} flips are needed: {_more_items_hint(names, items_to_try(needed), run)}."
     )
 
 
-def _more_items(datasets: list[str], items: int, run: Run) -> str:
-    """Say how to ask more, so that it works as typed: only generated datasets have as many items as one wants."""
+def _more_items_hint(datasets: list[str], items: int, run: Run) -> str:
+    """Return the options that ask more items, ready to be typed: only generated datasets have any number of items."""
     growing = [dataset for dataset in datasets if dataset in GENERATED]
     if all(dataset in GENERATED for dataset in run.summary["datasets"]):
         return f"try --probe-items {items}"
     options = [f"--probe-items {','.join(f'{dataset}={items}' for dataset in growing)}"] if growing else []
     if fixed := [dataset for dataset in datasets if dataset not in GENERATED]:
-        name = fixed[0] if len(fixed) == 1 and _TYPED.fullmatch(fixed[0]) else "NAME"
+        name = fixed[0] if len(fixed) == 1 and _SHELL_SAFE.fullmatch(fixed[0]) else "NAME"
         options.append(f"{items} items by --probe-dataset {name}=FILE")
     return f"try {' and '.join(options)}"
 
 
 def _logprob_sentence(group: EffectGroup, ablation: str) -> str:
-    """Say which targets move the log-probability of the expected answer, where the accuracy cannot tell."""
+    """Say which targets change the log-probability of the expected answer, for a dataset whose accuracy shows none."""
     rows = group.with_logprob_effect
     effects = [f"{row['target']} ({nats(row['delta_logprob'])}{' nats' if row is rows[0] else ''})" for row in rows]
     move = "moves" if len(rows) == 1 else "move"
@@ -270,7 +275,7 @@ def _logprob_sentence(group: EffectGroup, ablation: str) -> str:
 
 
 def remarks(run: Run) -> list[str]:
-    """Return what a reader must know to read the accuracies right, a sentence each."""
+    """Return the sentences that a reader needs to interpret the accuracies."""
     notes = []
     if (run.summary.get("prompting") or {}).get("chat_template_unused"):
         notes.append("The model has a chat template that was not used: --probe-chat on puts the questions in it.")

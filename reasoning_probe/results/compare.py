@@ -1,4 +1,4 @@
-"""Two runs of the same items compared: which answers changed, whether the accuracy did, whose effects did."""
+"""Comparison of two runs of the same items: the answers, accuracies and effects that changed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 Named = tuple[Path, Run]
 """A run with the folder that it was read from, which messages name."""
 
-_NAMED = 3
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Changed:
-    """An item whose answer, or verdict, is another one in the second run."""
+    """An item with another answer, or another verdict, in the second run."""
 
     first: Outcome
     second: Outcome
@@ -73,7 +73,7 @@ class TargetChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What :func:`compare` found; ``settings`` says what differs between the runs, ``notes`` what was left out."""
+    """The result of :func:`compare`; ``settings`` are those that differ, ``notes`` say what was left out."""
 
     settings: list[tuple[str, str, str]]
     notes: list[str]
@@ -91,7 +91,7 @@ def compare(first: Named, second: Named, *, common: bool = False) -> Comparison:
     a, b = _baselines(first[1]), _baselines(second[1])
     shared = [item for item in a if item in b and _asks(a[item]) == _asks(b[item])]
     if not shared or (len(shared) < max(len(a), len(b)) and not common):
-        raise RunError(_unlike(first[0], second[0], a, b, shared))
+        raise RunError(_mismatch(first[0], second[0], a, b, shared))
     left = len(a.keys() | b.keys()) - len(shared)
     notes = [f"{left:,} items that only one of the runs asked are left out"] if left else []
     prompts = sum(a[item].prompt != b[item].prompt for item in shared)
@@ -99,7 +99,7 @@ def compare(first: Named, second: Named, *, common: bool = False) -> Comparison:
         notes.append(f"{prompts:,} of {len(shared):,} prompts differ")
     return Comparison(
         settings=_settings(first[1].summary, second[1].summary),
-        notes=[*notes, *_unlike_heads(first[1].summary, second[1].summary)],
+        notes=[*notes, *_head_mismatch(first[1].summary, second[1].summary)],
         datasets=_datasets(shared, a, b),
         changed=[Changed(a[item], b[item]) for item in shared if _verdict(a[item]) != _verdict(b[item])],
         targets=_targets(first[1], second[1], shared),
@@ -118,10 +118,10 @@ def _verdict(outcome: Outcome) -> tuple[str | None, bool]:
     return outcome.answer, outcome.correct
 
 
-def _unlike(
+def _mismatch(
     first: Path, second: Path, a: Mapping[ItemKey, Any], b: Mapping[ItemKey, Any], shared: Sequence[ItemKey]
 ) -> str:
-    """Say which items the runs do not share, and what to do."""
+    """Return the message that names the items the runs do not share, and what to do."""
     parts = [
         f"{folder} alone asked {_names(alone)}"
         for folder, alone in ((first, [item for item in a if item not in b]), (second, [i for i in b if i not in a]))
@@ -134,18 +134,18 @@ def _unlike(
     if not a or not b:
         empty = [folder for folder, answered in ((first, a), (second, b)) if not answered]
         parts = [f"{folder} has no answer with nothing switched off" for folder in empty]
-    mend = "--common compares what both asked" if shared else "nothing can be compared"
-    return f"{'; '.join(parts)}: {mend}"
+    remedy = "--common compares what both asked" if shared else "nothing can be compared"
+    return f"{'; '.join(parts)}: {remedy}"
 
 
 def _names(items: Sequence[ItemKey]) -> str:
-    words = ([part if part.isprintable() else ascii(part) for part in item] for item in items[:_NAMED])
+    words = ([part if part.isprintable() else ascii(part) for part in item] for item in items[:_MOST_NAMED])
     named = ", ".join(" ".join(item)[:80] for item in words)
-    return named + (f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else "")
+    return named + (f" and {len(items) - _MOST_NAMED:,} more" if len(items) > _MOST_NAMED else "")
 
 
 def _settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
-    """Return what differs: its name, and what it is in either run."""
+    """Return the settings that differ: the name, and the value in either run."""
     pairs = [(f"model {key}", a["model"].get(key), b["model"].get(key)) for key in {**a["model"], **b["model"]}]
     pairs.append(("ablation", a["ablation"], b["ablation"]))
     for dataset in a["generation"].keys() & b["generation"].keys():
@@ -160,7 +160,7 @@ def _settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
     return [(name, to_words(one), to_words(other)) for name, one, other in pairs if one != other]
 
 
-def _unlike_heads(a: RunRecord, b: RunRecord) -> list[str]:
+def _head_mismatch(a: RunRecord, b: RunRecord) -> list[str]:
     if not (a["targets"] and b["targets"]) or _shape(a) == _shape(b):
         return []
     return ["the models have different layers and heads, so their targets are not compared"]

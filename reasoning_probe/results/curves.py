@@ -11,7 +11,7 @@ from reasoning_probe.results.record import CurvePointRecord, CurveRecord
 
 
 def merged_curves(parts: Sequence[Sequence[CurveRecord] | None]) -> list[CurveRecord]:
-    """Return the curves of several processes as one: what each measured on its own items, by its own order, counts."""
+    """Return the curves of several processes as one; each process measured its own items in its own order."""
     lines: dict[tuple[str, str | None, str], list[CurveRecord]] = {}
     for entry in (entry for part in parts for entry in part or ()):
         lines.setdefault((entry["dataset"], entry["ablation"], entry["kind"]), []).append(entry)

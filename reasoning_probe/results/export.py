@@ -1,4 +1,4 @@
-"""A run as tables: data frames, CSV and Parquet files. pandas and pyarrow are an extra, used only when asked for."""
+"""A run's tables as data frames, CSV and Parquet files; pandas and pyarrow are optional dependencies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TYPES = {"string": "string", "boolean": "bool", "integer": "Int64", "number": "
 
 
 class ExtraError(ImportError):
-    """A package that is missing; the message is one line that names the extra."""
+    """A package is missing; the message is one line that names the extra."""
 
 
 @cache
@@ -79,7 +79,7 @@ def frame(table: Table, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def csv_file(table: Table, rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return *rows* of *table* as a CSV file in UTF-8; what is not known is empty.
+    """Return *rows* of *table* as a CSV file in UTF-8; an unknown value is empty.
 
     A spreadsheet runs a cell that begins with ``=`` as a formula, and what a model or a dataset wrote may do so: such a
     text gets an apostrophe before it. One that begins with an apostrophe gets another, so taking one away from every

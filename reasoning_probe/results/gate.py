@@ -1,31 +1,24 @@
-"""The gate: whether a run's answers are good enough to let a build pass. Knows no pytest.
+"""The gate decides whether a run's answers are good enough to let a build pass; it does not depend on pytest.
 
 A check holds the baseline answers of one dataset to one limit: its accuracy (``min-accuracy``), or how far it may fall
-against a reference over the same items (``max-drop``). What cannot be judged, since only a part was asked, neither
-passes nor fails: ``passed`` is ``None``, and a line says why.
+against a reference over the same items (``max-drop``). A check of which only some items were asked neither passes nor
+fails: ``passed`` is ``None``, and ``line`` says why.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import cast
 
 from reasoning_probe.results import stats
 from reasoning_probe.results.gate_reference import Answers
+from reasoning_probe.results.gate_rules import EVERY, GateRules
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import GateCheckRecord, GateRecord, RegressionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names, pluralise, shorten
-
-EVERY = ""
-"""The dataset of a limit that holds for all datasets without one of their own."""
-
-MAX_DROP = 0.05
-_SHARE = re.compile(r"0|1|0?\.\d{1,9}|1\.0{1,9}", re.ASCII)
 
 _NAME = 40
 
@@ -47,7 +40,7 @@ class GateCheck:
 
 
 def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> GateRecord:
-    """Return what stands under ``gate`` in ``run.json``: ``passed``, ``checks``, ``notes``, ``regressions``.
+    """Return the content of ``gate`` in ``run.json``.
 
     *reference* holds the answers to compare with, ``None`` where there are none or this run replaces them.
     """
@@ -58,11 +51,11 @@ def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> Gate
     for outcome in run.outcomes:
         if outcome.target == BASELINE:
             baselines[outcome.dataset].append(outcome)
-    whole = _not_whole(run)
+    whole = _incomplete_run(run)
     checks: list[GateCheck] = []
     regressions: list[RegressionRecord] = []
     for name, answers in baselines.items():
-        why = whole or _not_asked(run, name, len(answers) + skipped[name])
+        why = whole or _incomplete_dataset(run, name, len(answers) + skipped[name])
         limit = rules.limit(name)
         if limit is not None:
             checks.append(_accuracy(name, answers, skipped[name], limit, why))
@@ -79,7 +72,7 @@ def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> Gate
     }
 
 
-def _not_whole(run: Run) -> str:
+def _incomplete_run(run: Run) -> str:
     partial, shard = run.summary.get("partial"), run.summary.get("shard")
     if partial:
         return f"the run ended early, with {partial['done']:,} of {pluralise(partial['planned'], 'outcome')}"
@@ -88,8 +81,8 @@ def _not_whole(run: Run) -> str:
     return ""
 
 
-def _not_asked(run: Run, dataset: str, selected: int) -> str:
-    """Say that only a part of *dataset* was selected; runs of other tools may not tell its size."""
+def _incomplete_dataset(run: Run, dataset: str, selected: int) -> str:
+    """Say that only a part of *dataset* was selected; empty where the whole was, or where the run lacks its size."""
     entry = run.summary["datasets"].get(dataset)
     size = None if entry is None else entry.get("size")
     return f"{selected:,} of {pluralise(size, 'item')} selected" if size is not None and selected < size else ""
@@ -102,7 +95,7 @@ def _accuracy(dataset: str, answers: Sequence[Outcome], skipped: int, limit: flo
     value = correct / items if items else None
     if why:
         return GateCheck(dataset, "min-accuracy", limit, value, None, f"{name}: not judged, {why}; {required}")
-    if value is None:  # what was never shown has not been reached
+    if value is None:  # a limit that no answer shows to be reached is not reached
         return GateCheck(
             dataset, "min-accuracy", limit, None, False, f"{name}: no item was answered{without}; {required}"
         )
@@ -139,7 +132,7 @@ def _regression(answer: Outcome) -> RegressionRecord:
 def _notes(
     rules: GateRules, datasets: Sequence[str], reference: Answers | None, checks: Sequence[GateCheck], whole: str
 ) -> list[str]:
-    """Return what a reader of the verdict must know, a sentence each."""
+    """Return the sentences that a reader of the verdict needs."""
     notes = []
     judged = {check.dataset for check in checks}
     if free := [shorten(name, _NAME) for name in datasets if name not in judged]:
@@ -165,56 +158,3 @@ def percentage(share: float) -> str:
 def _points(share: float) -> str:
     value = f"{100 * share:.4g}"
     return f"{value} point{'' if value == '1' else 's'}"
-
-
-@dataclass(frozen=True)
-class GateRules:
-    """The limits, the reference's file or folder, and how far below it a run may be."""
-
-    min_accuracy: Mapping[str, float] = field(default_factory=dict)
-    reference: Path | None = None
-    max_drop: float = MAX_DROP
-    update: bool = False  # this run becomes the reference, and is not held to the one that was
-    named: frozenset[str] = frozenset()  # the datasets that must be there, since somebody typed their names
-
-    @property
-    def on(self) -> bool:
-        """Whether there is a gate, which takes the verdict from the single answers."""
-        return bool(self.min_accuracy) or self.reference is not None
-
-    def limit(self, dataset: str) -> float | None:
-        """Return the least accuracy asked of *dataset*."""
-        return self.min_accuracy.get(dataset, self.min_accuracy.get(EVERY))
-
-    def judges(self, dataset: str) -> bool:
-        """Tell whether a check is made of *dataset*."""
-        return self.limit(dataset) is not None or self.reference is not None
-
-
-def parse_share(text: str) -> float:
-    """Return a share from 0 to 1. Raises ``ValueError`` with one line.
-
-    >>> parse_share("0.9"), parse_share("1")
-    (0.9, 1.0)
-    """
-    if _SHARE.fullmatch(text.strip()) is None:
-        raise ValueError(f"cannot read {text.strip()[:40]!r}: write a number from 0 to 1, such as 0.9")
-    return float(text)
-
-
-def parse_limits(text: str) -> dict[str, float]:
-    """Return the limits by dataset; one without a name is for every other dataset. Raises ``ValueError``.
-
-    >>> parse_limits("0.9"), parse_limits("arithmetic=0.9, logic=0.5")
-    ({'': 0.9}, {'arithmetic': 0.9, 'logic': 0.5})
-    """
-    limits: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, share = part.rpartition("=")
-        name = name.strip()
-        if equals and not name:
-            raise ValueError(f"cannot read {part.strip()[:40]!r}: write 0.9, or arithmetic=0.9,logic=0.5")
-        if name in limits:
-            raise ValueError(f"{f'the limit of {name[:40]!r}' if name else 'a limit for all'} is there twice")
-        limits[name] = parse_share(share)
-    return limits

@@ -18,12 +18,12 @@ from reasoning_probe.results.schema import OUTCOME, compiled, schema
 from reasoning_probe.utils.text import pluralise, shorten
 
 FIELDS = ("dataset", "item", "target", "question", "expected", "answer", "correct")
-"""What a line of a reference holds; more is passed over."""
+"""The keys of a line of a reference; others are ignored."""
 
 
 @dataclass(frozen=True)
 class ReferenceAnswer:
-    """An item and what was answered to it."""
+    """An item with the answer that an earlier run gave."""
 
     question: str
     expected: str
@@ -32,7 +32,7 @@ class ReferenceAnswer:
 
     @property
     def question_and_answer(self) -> tuple[str, str]:
-        """The question and its expected answer: what makes an item the same."""
+        """The question and its expected answer, by which items are compared."""
         return self.question, self.expected
 
 
@@ -46,7 +46,7 @@ def file_of(path: Path) -> Path:
 
 
 def read_reference(path: Path) -> Answers:
-    """Return the answers that *path* holds. Raises :class:`RunError`, one line, for what is no reference."""
+    """Return the answers that *path* holds. Raises :class:`RunError`, one line, where it is no reference."""
     file = file_of(path)
     if not file.exists():
         raise RunError(f"there is no reference {path}: --probe-update-reference makes it from a run")
@@ -70,12 +70,12 @@ def _of_outcome(names: Iterable[str]) -> dict[str, Any]:
 
 
 def other_items(reference: Answers, dataset: str, items: Iterable[Item]) -> str | None:
-    """Return in a few words how the *items* of *dataset* are not those of *reference*; ``None`` where they are."""
+    """Say in a few words how the *items* of *dataset* differ from those of *reference*; ``None`` where they do not."""
     return _others(reference, dataset, {str(item.id): (item.question, item.answer) for item in items})
 
 
 def different_items(reference: Answers, run: Run) -> str | None:
-    """Return in a few words how the items of *run*, skipped ones aside, are not those of *reference*."""
+    """Say in a few words how the items of *run*, skipped ones aside, differ from those of *reference*."""
     by_dataset: dict[str, dict[str, tuple[str, str]]] = {}
     for outcome in run.outcomes:
         by_dataset.setdefault(outcome.dataset, {})[outcome.item] = (outcome.question, outcome.expected)

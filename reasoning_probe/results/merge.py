@@ -36,7 +36,7 @@ SAME_LOGPROB = 1e-4
 """Nats by which two runs of one case may differ: batches of other shapes round otherwise."""
 
 _ELSEWHERE = {"name", "device"}
-"""What may differ of a model: the folder it was loaded from, and which of several devices it was on."""
+"""The facts of a model in which parts may differ: the folder it was loaded from, and the device's number."""
 
 _SHOTS = "shot_questions"
 _VERSIONS = ("reasoning-probe", "torch", "transformers", "numpy")
@@ -216,7 +216,7 @@ def _check_same(what: str, key: str, one: tuple[Path, Any], other: tuple[Path, A
 
 
 def _places(runs: Named) -> dict[ItemKey, int]:
-    """Return where each item stands in the whole sweep, as far as shards tell it."""
+    """Return the index of each item in the whole sweep, for the items whose shards record it."""
     places: dict[ItemKey, int] = {}
     items: dict[int, ItemKey] = {}
     for folder, run in runs.items():
@@ -274,7 +274,7 @@ def _union_of(parts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dic
 
 
 def _added(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the sums of numbers, the most of what is a peak, and the first of what else was said."""
+    """Return the sums of numbers, the maxima of peaks, and the first of other values."""
     together: dict[str, Any] = {}
     for key in dict.fromkeys(key for part in parts for key in part):
         values = [part[key] for part in parts if part.get(key) is not None]
@@ -287,7 +287,7 @@ def _added(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _size(parts: Sequence[RunRecord], dataset: str) -> int | None:
-    """Return how many items *dataset* has: what one of the parts says, or all its shards together."""
+    """Return how many items *dataset* has: by one of the parts, or by the sum of its shards."""
     sizes: dict[str, int | None] = {
         part.get("shard") or "": part["datasets"][dataset].get("size") for part in parts if dataset in part["datasets"]
     }
@@ -309,7 +309,7 @@ def _prompting(parts: Sequence[RunRecord]) -> PromptingRecord:
 
 
 def _sections(runs: Named) -> list[SectionRecord]:
-    """Return what the user's own code had to say of each part; what several say alike, once."""
+    """Return the sections that the user's code added to each part; those that all parts share appear once."""
     sections = [(folder, section) for folder, run in runs.items() for section in run.summary.get("sections") or ()]
     if all(section in [other for of, other in sections if of == folder] for _, section in sections for folder in runs):
         return [section for folder, section in sections if folder == next(iter(runs))]
@@ -317,7 +317,7 @@ def _sections(runs: Named) -> list[SectionRecord]:
 
 
 def _reference(parts: Sequence[RunRecord]) -> dict[str, ReferenceRecord]:
-    """Return what the values of each ablation were taken from, over the datasets of all *parts*."""
+    """Return the references of each ablation over the datasets of all *parts*."""
     together: dict[str, ReferenceRecord] = {}
     for part in parts:
         for ablation, entry in (part.get("reference") or {}).items():
@@ -371,7 +371,7 @@ def merge_parts(parts: Sequence[PartialRun]) -> Run:
 
 
 def _sum_or_first(values: Sequence[Any]) -> Any:
-    """Return the sum of counts, the first of what else was said."""
+    """Return the sum of counts, or the first of other values."""
     if all(isinstance(value, int) for value in values):
         return sum(values)
     return next((value for value in values if value), values[0])

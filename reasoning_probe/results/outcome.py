@@ -1,4 +1,4 @@
-"""Outcomes: what one item gave under one target."""
+"""The outcome of one item under one target."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.scoring.judge import judge
-
-BASELINE = "baseline"
-"""The target that switches nothing off."""
+from reasoning_probe.utils.target_names import BASELINE as BASELINE
 
 ItemKey = tuple[str, str]
-"""What an item is known by: dataset, item id."""
+"""The key of an item: dataset, item id."""
 
 Key = tuple[str, str, str, str | None]
-"""What an outcome is known by: dataset, item id, target name, ablation (``None`` for the baseline)."""
+"""The key of an outcome: dataset, item id, target name, ablation (``None`` for the baseline)."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +52,18 @@ class Outcome:
     choices: tuple[Choice, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.choices is not None:  # a file holds objects
+        if self.choices is not None:  # read from a file
             choices = (Choice(one["text"], one["logprob"]) if isinstance(one, dict) else one for one in self.choices)
             object.__setattr__(self, "choices", tuple(choices))
 
     @property
     def key(self) -> Key:
-        """What the outcome is known by."""
+        """The key of the outcome."""
         return self.dataset, self.item, self.target, self.ablation
 
     @property
     def item_key(self) -> ItemKey:
-        """What its item is known by."""
+        """The key of its item."""
         return self.dataset, self.item
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,7 +75,7 @@ class Outcome:
 
 
 def likeliest(choices: Sequence[Choice], *, normalised: bool = False) -> int | None:
-    """Return the place of the choice with the highest log-probability, the first of equals; ``None`` if unknown.
+    """Return the index of the choice with the highest log-probability, the first of equals; ``None`` if unknown.
 
     Normalised it is divided by the choice's length in characters, as lm-evaluation-harness does for ``acc_norm``.
     """
@@ -96,27 +92,3 @@ def accuracy(outcomes: Sequence[Outcome], *, normalised: bool = False) -> float 
     picked = [(outcome, likeliest(outcome.choices or (), normalised=normalised)) for outcome in outcomes]
     right = [place is not None and (outcome.choices or ())[place].text == outcome.expected for outcome, place in picked]
     return sum(right) / len(right) if right else None
-
-
-def outcome_from_response(
-    query: Query, target: str, ablation: str | None, *, response: str, truncated: bool, logprob: float | None
-) -> Outcome:
-    """Return the outcome of *query* under *target*; *logprob* is the expected answer's, in nats."""
-    judgement = judge(query.item, response, truncated)
-    return Outcome(
-        dataset=query.dataset,
-        item=query.item_id,
-        target=target,
-        ablation=ablation,
-        question=query.item.question,
-        prompt=query.prompt,
-        response=response,
-        expected=query.item.answer,
-        answer=judgement.answer,
-        correct=judgement.correct,
-        category=judgement.category,
-        kind=judgement.kind,
-        reason=judgement.reason,
-        answer_logprob=logprob,
-        truncated=truncated,
-    )

@@ -1,4 +1,4 @@
-"""The run's files: ``run.json``, which says what was found, and ``outcomes.jsonl``, a line per outcome."""
+"""Reading and writing of a run's files: ``run.json``, the summary, and ``outcomes.jsonl``, a line per outcome."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OUTCOMES_FILE = "outcomes.jsonl"
 
 
 class RunError(ValueError):
-    """A run's files that cannot be read; the message is one line that names the file."""
+    """A run's files cannot be read; the message is one line that names the file."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Run:
     outcomes: list[Outcome]
 
     def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
-        """Return a row an outcome, or with ``"targets"`` a row a target. ``ImportError`` where pandas is missing."""
+        """Return a table with one row per outcome, or per target for ``"targets"``. ``ImportError`` without pandas."""
         return frame(table, self.rows(table))
 
     def rows(self, table: Table = "outcomes") -> list[dict[str, Any]]:
-        """Return the same in plain values."""
+        """Return the rows of that table in plain values."""
         if table not in TABLES:
             raise ValueError(f"unknown table {table!r}: use {' or '.join(TABLES)}")
         return rows(table, self.outcomes, self.summary["targets"])
@@ -60,7 +60,7 @@ def write_run(folder: str | Path, run: Run) -> None:
 
 
 def write_summary(folder: Path, run: Run) -> None:
-    """Write ``run.json`` alone, for what was found out later about outcomes that are written."""
+    """Write ``run.json`` alone, for results that were added after the outcomes were written."""
     atomic_write_text(folder / RUN_FILE, to_json(run.summary, indent=1) + "\n")
 
 
@@ -83,11 +83,11 @@ def check_folder(folder: Path) -> None:
 # -- reading ------------------------------------------------------------------------------------------------------
 
 MOST_DEPTH = 40
-"""How deep ``run.json`` may be nested; a run's own is a quarter of it."""
+"""How deep ``run.json`` may be nested; a run needs a quarter of it."""
 
 
 def read_run(folder: str | Path) -> Run:
-    """Return the run whose files lie in *folder*. Raises :class:`RunError`, one line, for what is not a run."""
+    """Return the run whose files are in *folder*. Raises :class:`RunError`, one line, where they are not a run's."""
     folder = Path(folder)
     summary = _parse(_read(folder / RUN_FILE), folder / RUN_FILE)
     version = summary.get("schema_version") if isinstance(summary, dict) else None
@@ -169,7 +169,7 @@ _JSON = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite, par
 
 
 def _depth(value: Any) -> int:
-    """Return how deep *value* is nested, no further than one beyond what is allowed."""
+    """Return the nesting depth of *value*, counted up to one more than :data:`MOST_DEPTH`."""
     depth, level = 0, [value]
     while level and depth <= MOST_DEPTH:
         holders = [entry.values() if isinstance(entry, dict) else entry for entry in level]

@@ -1,8 +1,8 @@
-"""The JSON Schemas of the run's files: they come with the package, and what is read is checked by them.
+"""The JSON Schemas of the run's files, and a validator of the few keywords that they use.
 
-They use few of JSON Schema's words, and this checks just these: a hundred thousand outcomes in a second, one line for
-what is wrong. The tests compare it with the package ``jsonschema``. It is stricter in one thing: a whole number must be
-written as one, ``8`` and not ``8.0``.
+It checks a hundred thousand outcomes in about a second and describes the first mismatch in one line that names the
+place, whatever characters a key holds. The tests compare it with the package ``jsonschema``. It is stricter in one
+respect: an integer must be written as one, ``8`` and not ``8.0``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from importlib.resources import files
 from typing import Any
 
 RUN, OUTCOME = "run", "outcome"
-"""The schemas there are: of ``run.json``, and of a line of ``outcomes.jsonl``."""
+"""The names of the schemas: of ``run.json``, and of a line of ``outcomes.jsonl``."""
 
 Validator = Callable[[Any, str], None]
-"""Raises :class:`Mismatch` for a value that is not what belongs there; the text says where it stands."""
+"""Raises :class:`Mismatch` for a value that the schema does not allow; the text names the value's place."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
@@ -28,7 +28,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
-_REMARKS = {"$schema", "$id", "$defs", "title", "description"}
+_ANNOTATIONS = {"$schema", "$id", "$defs", "title", "description"}
 
 
 class Mismatch(ValueError):
@@ -44,17 +44,17 @@ def schema(name: str) -> dict[str, Any]:
 
 @cache
 def checker(name: str) -> Validator:
-    """Return what checks values by the schema *name*."""
+    """Return the validator of the schema *name*."""
     whole = schema(name)
     return compiled(whole, whole)
 
 
 def compiled(shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
-    """Return what checks values by *shape*, a part of the schema *whole*; ``KeyError`` for words it does not know."""
+    """Return the validator of *shape*, a part of the schema *whole*; ``KeyError`` for an unknown keyword."""
     checks: list[Validator] = []
-    for word, constraint in shape.items():
-        if word not in _REMARKS:
-            check = _WORDS[word](constraint, shape, whole)
+    for keyword, constraint in shape.items():
+        if keyword not in _ANNOTATIONS:
+            check = _KEYWORDS[keyword](constraint, shape, whole)
             if check is not None:
                 checks.append(check)
     if len(checks) == 1:
@@ -68,13 +68,13 @@ def compiled(shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
 
 
 def _wrong(value: Any, where: str) -> Mismatch:
-    # What holds others may be nested deeper than it can be written.
+    # Lists and objects may be too deeply nested for json.dumps.
     text = "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else json.dumps(value)[:40]
     return Mismatch(f"{where}: {text} is not what belongs here")
 
 
 def _printable(key: str) -> str:
-    """Return a key that a file chose, on one line."""
+    """Return a key from a file on one line."""
     return key[:40] if key.isprintable() else ascii(key[:40])
 
 
@@ -103,13 +103,13 @@ def _const(constraint: Any, _: Mapping[str, Any], __: Mapping[str, Any]) -> Vali
     return check
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _minimum(constraint: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
-        if _number(value) and not value >= constraint:
+        if _is_number(value) and not value >= constraint:
             raise _wrong(value, where)
 
     return check
@@ -117,13 +117,13 @@ def _minimum(constraint: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> 
 
 def _maximum(constraint: float, _: Mapping[str, Any], __: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
-        if _number(value) and not value <= constraint:
+        if _is_number(value) and not value <= constraint:
             raise _wrong(value, where)
 
     return check
 
 
-def _fewest(constraint: int, shape: Mapping[str, Any], _: Mapping[str, Any]) -> Validator:
+def _item_count(constraint: int, shape: Mapping[str, Any], _: Mapping[str, Any]) -> Validator:
     def check(value: Any, where: str) -> None:
         if isinstance(value, list) and not constraint <= len(value) <= shape.get("maxItems", len(value)):
             raise Mismatch(f"{where}: {len(value)} entries where {constraint} belong")
@@ -164,7 +164,7 @@ def _properties(constraint: Mapping[str, Any], _: Mapping[str, Any], whole: Mapp
     return check
 
 
-def _others(constraint: Mapping[str, Any], shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
+def _additional(constraint: Mapping[str, Any], shape: Mapping[str, Any], whole: Mapping[str, Any]) -> Validator:
     each, named = compiled(constraint, whole), set(shape.get("properties", ()))
 
     def check(value: Any, where: str) -> None:
@@ -176,16 +176,16 @@ def _others(constraint: Mapping[str, Any], shape: Mapping[str, Any], whole: Mapp
     return check
 
 
-_WORDS: dict[str, Callable[[Any, Mapping[str, Any], Mapping[str, Any]], Validator | None]] = {
+_KEYWORDS: dict[str, Callable[[Any, Mapping[str, Any], Mapping[str, Any]], Validator | None]] = {
     "$ref": _ref,
     "type": _type,
     "const": _const,
     "minimum": _minimum,
     "maximum": _maximum,
-    "minItems": _fewest,
+    "minItems": _item_count,
     "maxItems": lambda *_: None,  # belongs to minItems
     "items": _items,
     "required": _required,
     "properties": _properties,
-    "additionalProperties": _others,
+    "additionalProperties": _additional,
 }

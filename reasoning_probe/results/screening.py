@@ -1,4 +1,4 @@
-"""The screening of a run: which heads were measured, and what the measurements say of the others."""
+"""The screening of a run: the heads that are measured, and an estimate of the effects that were missed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reasoning_probe.results.record import EffectRecord, HeadSelectionRecord, Sc
 
 @dataclass(frozen=True)
 class Screening:
-    """Which heads are measured: ``scores`` holds all of them, the strongest first, with their mean size of effect."""
+    """The heads that are measured; ``scores`` holds all heads, the strongest first, with their mean size of effect."""
 
     dataset: str
     ablation: str
@@ -27,7 +27,7 @@ class Screening:
         return target in self.scores and target not in self.ranked and target not in self.sampled
 
     def entry(self) -> HeadSelectionRecord:
-        """Return the screening in plain values, without what the measurements say of it."""
+        """Return the selection as a record, without results of the measurements."""
         why = dict.fromkeys(self.ranked, "ranked") | dict.fromkeys(self.sampled, "sampled")
         scores: list[ScreeningScoreRecord] = [
             {"target": name, "score": score, "measured": why.get(name)} for name, score in self.scores.items()
@@ -42,7 +42,7 @@ class Screening:
 
 
 def from_entry(entry: HeadSelectionRecord) -> Screening:
-    """Return the screening that *entry* tells of."""
+    """Return the screening that *entry* records."""
     by_reason: dict[str | None, list[str]] = {}
     for score in entry["scores"]:
         by_reason.setdefault(score["measured"], []).append(score["target"])
@@ -58,7 +58,7 @@ def from_entry(entry: HeadSelectionRecord) -> Screening:
 
 
 def merged_screening(parts: Iterable[Sequence[HeadSelectionRecord] | None]) -> list[HeadSelectionRecord]:
-    """Return the screenings of several processes or runs, each once: what chooses the heads is the same in all."""
+    """Return the screenings of several processes or runs, each once, since all of them chose the same heads."""
     entries: dict[tuple[str, str | None], HeadSelectionRecord] = {}
     for entry in (entry for part in parts for entry in part or ()):
         entries.setdefault((entry["dataset"], entry["ablation"]), entry)
@@ -68,7 +68,7 @@ def merged_screening(parts: Iterable[Sequence[HeadSelectionRecord] | None]) -> l
 def unmeasured(
     entries: Iterable[HeadSelectionRecord], dataset: str, ablation: str | None, measured: Iterable[str]
 ) -> int:
-    """Return how many heads the ones *measured* were chosen from beside themselves: the corrections count them, too."""
+    """Return how many more heads the *measured* ones were chosen from; corrections for multiple tests count them."""
     names = set(measured)
     return sum(
         score["target"] not in names
@@ -81,11 +81,12 @@ def unmeasured(
 def with_measured_effects(
     entries: Iterable[HeadSelectionRecord], rows: Iterable[EffectRecord]
 ) -> list[ScreeningRecord]:
-    """Return *entries* with what the measured *rows*, ``targets`` of ``run.json``, say of them.
+    """Return *entries* with the results of the measured *rows* (``targets`` of ``run.json``).
 
     ``missed`` of the ``sampled`` heads change the accuracy, after Holm's correction over all candidates; so does about
     ``miss_rate`` of the ``rest``, which were not among the ``ranked``, with an exact interval for a finite population.
-    ``moved`` change the log-probability. A sample of which nothing was measured says nothing: the rate is ``None``.
+    ``moved`` change the log-probability. The rate is ``None`` where nothing of the
+    sample was measured.
     """
     by_key: dict[tuple[str, str | None], dict[str, EffectRecord]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Intervals, paired tests, corrections, and the smallest effect that could have been seen.
+"""Intervals, paired tests, corrections, and the smallest effect that can be significant.
 
 Arrays are (targets, items) or (items,), ``nan`` where a case was not run; scipy and numpy are imported when needed.
 """
@@ -32,8 +32,8 @@ _RARE = 100
 """A target whose sum fewer of the first sign vectors reach is tested with more."""
 _DRAWS, _DRAWS_A_TARGET = 50_000, 250
 """So many in all, at least, and for each target: the smallest p-value must survive Holm's first step over all."""
-_LUCK = 1.644853626951473
-"""Standard deviations that the count of sign vectors is raised by: 95 % of all draws of them would count as many."""
+_ONE_SIDED_95 = 1.644853626951473
+"""The 95 % quantile of the normal distribution: the count of sign vectors is raised by so many standard errors."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,10 @@ def is_significant(p_adjusted: float | None) -> bool:
 
 
 def wilson(correct: int, items: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of an accuracy (Wilson 1927); all of [0, 1] where there are no items."""
+    """Return the 95 % Wilson score interval of an accuracy (Wilson 1927); all of [0, 1] where there are no items.
+
+    scipy's ``binomtest(...).proportion_ci`` gives the same limits but takes 0.8 ms, several hundred times as long.
+    """
     if items == 0:
         return 0.0, 1.0
     share, spread = correct / items, _Z**2 / items
@@ -256,9 +259,9 @@ def _sign_flip(change: Floats, known: NDArray[np.bool_], seed: int, family: int 
 
     With sampled signs p is ``(r + 1) / (draws + 1)`` where ``r`` vectors reach the observed sum, which holds its level
     on average over all draws (Phipson and Smyth 2010). But the targets share the vectors, so that the luck of one
-    draw does not average out over them: ``r + 1`` is raised by its own standard error, :data:`_LUCK` times, and the
-    level holds for nearly every draw. Two stages hold it, too, since a p-value of the first is kept only where it is
-    large: what is small in the second is small in the larger test of which both are a part.
+    draw does not average out over them: ``r + 1`` is raised by its own standard error, :data:`_ONE_SIDED_95` times, and
+    the level holds for nearly every draw. Two stages hold it, too, since a p-value of the first is kept only where it
+    is large: what is small in the second is small in the larger test of which both are a part.
     """
     import numpy as np
 
@@ -297,7 +300,7 @@ def _sampled_p(reached: Floats, draws: int) -> Floats:
     import numpy as np
 
     count = reached + 1
-    return np.asarray(np.minimum(1.0, (count + _LUCK * np.sqrt(count)) / (draws + 1)))
+    return np.asarray(np.minimum(1.0, (count + _ONE_SIDED_95 * np.sqrt(count)) / (draws + 1)))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Summing up: what ``run.json`` says of a run's outcomes."""
+"""The summary of a run's outcomes: accuracies, paired effects and error counts for ``run.json``."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[Head
 
 
 def _shift(cases: Iterable[Outcome], baselines: Mapping[str, Outcome]) -> dict[str, int]:
-    """Return by how many of the paired items each kind of result grew or shrank; the entries sum to zero.
+    """Return by how many of the paired items each kind of result changed; the entries sum to zero.
 
     With an off-by-one answer that became a wrong operation: ``{"off_by_one": -1, "wrong_operation": 1}``.
     """

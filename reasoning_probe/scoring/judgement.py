@@ -1,4 +1,4 @@
-"""A judgement: what a response answered, whether it is correct, and how it is wrong."""
+"""The judgement of a response: its answer, whether that is correct, and the mistake if it is not."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a response answered, whether that is right, and if not, how it is wrong and why that was said.
+    """The answer of a response, whether it is correct, and if not, the category, kind and reason of the mistake.
 
     ``answer`` is ``None`` where there is no definite one; a number is in digits, a label is yes / no / unknown.
-    ``category``, ``kind`` and ``reason`` are ``None`` for a right answer.
+    ``category``, ``kind`` and ``reason`` are ``None`` for a correct answer.
     """
 
     answer: str | None

@@ -1,4 +1,4 @@
-"""lm-evaluation-harness's GSM8K filters, reported beside our own scoring."""
+"""The GSM8K filters of lm-evaluation-harness, which are reported beside the judge's own answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def strict_match(response: str) -> str | None:
 
 
 def flexible_match(response: str) -> str | None:
-    """Return what lm-eval's ``flexible-extract`` filter takes from a response: its last number, with its known traps.
+    """Return what lm-eval's ``flexible-extract`` filter takes from a response: its last number, known traps included.
 
     >>> flexible_match("She makes $18 a day"), flexible_match("72 in total...")
     ('$18', '...')

@@ -1,4 +1,4 @@
-"""Responses without an answer of the item's kind: empty, refusing, looping, off topic, restating."""
+"""The judgement of a response without an answer of the item's kind: empty, refusing, looping, off topic, restating."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _COURTESY = re.compile(
     r"(?:sure|certainly|of course|okay|alright|hello|hi|hey|thanks|thank you)\b",
     re.IGNORECASE,
 )
-"""A greeting or compliment, which answers nothing."""
+"""A greeting or a compliment."""
 
 
 def judge_unanswered(item: Item, response: str, truncated: bool) -> Judgement:
-    """Return the judgement of a response in which no answer of the item's sort was found."""
+    """Judge a response that has no answer of the item's kind: the first kind of mistake that applies."""
     text = clean(response, item.question, truncated)
     if not any(character.isalnum() for character in response[:10_000]):
         return _incomplete("empty", "the response is empty")
@@ -31,7 +31,7 @@ def judge_unanswered(item: Item, response: str, truncated: bool) -> Judgement:
         return _incomplete("refusal", "it declines to answer")
     if is_loop(response[-10_000:]):
         return _incomplete("loop", "it repeats itself without an answer")
-    cut = truncated and response.rstrip(" ") == response.rstrip()  # a line that ended is whole
+    cut = truncated and response.rstrip(" ") == response.rstrip()  # a line that ended is complete
     if topic := off_topic(item, text, cut):
         reason = f"answers {quoted(topic)}, which is no answer to this question"
         return Judgement(topic, False, "hallucination", "off_topic", reason)
@@ -49,7 +49,7 @@ def _incomplete(kind: str, reason: str) -> Judgement:
 
 
 def restated(item: Item, text: str) -> bool:
-    """Whether a response says nothing but what the question says, or asks another question.
+    """Whether a response only repeats the question, or asks another one.
 
     Definition: each of its sentences is a clause of the question, or a question. Example: "Max is a dog." to "All dogs
     are animals. Max is a dog. Is Max an animal?". Counter-example: "Max is a human.".
@@ -58,26 +58,25 @@ def restated(item: Item, text: str) -> bool:
 
 
 def off_topic(item: Item, text: str, truncated: bool) -> str | None:
-    """Return an answer of another sort than was asked for, as it was given.
+    """Return an answer of another kind than the question asks for, as the response writes it.
 
-    Definition: an explicit answer in words of its own, a yes or no to a number question, a bare number to a yes/no
-    question, or a reply of one to three words that the question does not hold; a name that is
-    called the answer may be the question's. Example: "The answer is: Alice" to "How
-    much is left?". Counter-examples: "Max is a human." to "Is Max an animal?", which leaves open what was asked, and
-    "To find it, we first need to".
+    Definition: an explicit answer in other words than the question's, a yes or no to a number question, a bare number
+    to a yes/no question, or a response of one to three words that the question does not have; a name that is called
+    the answer may be the question's. Example: "The answer is: Alice" to "How much is left?". Counter-examples: "Max is
+    a human." to "Is Max an animal?", which leaves the question open, and "To find it, we first need to".
     """
-    said = sentences(text)
-    if item.kind == "text" or not said:
+    statements = sentences(text)
+    if item.kind == "text" or not statements:
         return None
     explicit = explicit_statement(text).strip()
-    over = not truncated or "\n" in text or len(said) > 1
+    complete = not truncated or "\n" in text or len(statements) > 1
     if explicit and (not truncated or explicit.endswith((".", "!")) or "\n" in text[text.find(explicit) :]):
         plain = explicit.rstrip(".")
         if item.kind == "number":
             return _in_words(item, explicit, True) or (plain if _CLOCK.fullmatch(plain) else None)
         return _in_words(item, explicit, True) or _lone_number(plain)
-    first = said[0].text
-    if not over or said[0].is_question or repeats_question(first, item.question):
+    first = statements[0].text
+    if not complete or statements[0].is_question or repeats_question(first, item.question):
         return None
     if item.kind == "label":
         return _lone_number(text) or (_in_words(item, first) if len(words(first)) <= 2 else None)
@@ -88,27 +87,28 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
 
 
 def _in_words(item: Item, statement: str, explicit: bool = False) -> str | None:
-    """Return *statement* if it could answer something: real words, some of them not the question's, and no number."""
-    said = words(statement)
-    real = bool(said) and all(_is_word(word) for word in said) and not statement.endswith(":")
+    """Return *statement* if it could answer a question: real words, some of them not the question's, and no number."""
+    tokens = words(statement)
+    real = bool(tokens) and all(_is_word(token) for token in tokens) and not statement.endswith(":")
     if _COURTESY.match(statement):
         return None
     plain = not any(symbol in statement for symbol in "=+*/_(){}<>\\")
     if not (real and plain) or find_numbers(statement):
         return None
-    if set(said) <= set(words(item.question)) and not (explicit and len(said) == 1 and statement[0].isupper()):
-        return None  # the question's own words, unless they are a name: "The answer is: Jan"
+    is_name = explicit and len(tokens) == 1 and statement[0].isupper()  # "The answer is: Jan"
+    if set(tokens) <= set(words(item.question)) and not is_name:
+        return None
     if repeats_question(statement, item.question) or label_in(statement, item.question) == "unknown":
         return None
     return statement.rstrip(".! ")
 
 
 def _is_word(word: str) -> bool:
-    """Whether *word* can be one: letters, and of the Latin ones a vowel among them; not "lll"."""
+    """Whether *word* can be a word: it has only letters, and a vowel if they are Latin; "lll" is none."""
     return word.isalpha() and len(word) > 1 and (not word.isascii() or re.search("[aeiouy]", word) is not None)
 
 
 def _lone_number(text: str) -> str | None:
-    """Return the number that *text* consists of; "1." is an empty list and none."""
+    """Return the number of which *text* consists; "1." is an empty list and no number."""
     value = parse_number(text)
     return None if value is None or text.strip() == "1." else render_number(value)

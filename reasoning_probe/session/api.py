@@ -1,43 +1,31 @@
-"""The sweep as one call, for notebooks and scripts, and what it returns: outcomes that can show themselves."""
+"""The Python API: a sweep as one call, for notebooks and scripts, and the outcomes that it returns."""
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from reasoning_probe.data.datasets import from_items
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.few_shot import few_shot_examples
-from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Generation, Prompting
-from reasoning_probe.data.prompts.render import PromptRenderer
-from reasoning_probe.engine import multiple_choice
-from reasoning_probe.engine.cache.cached_engine import CachedEngine
-from reasoning_probe.engine.cache.key import model_context
-from reasoning_probe.engine.cache.store import OutcomeCache
-from reasoning_probe.engine.engine import Engine, SweepRequest
-from reasoning_probe.models.ablation import reference_record
-from reasoning_probe.models.head_map import HeadMap
-from reasoning_probe.models.heads import find_heads, verify_heads
+from reasoning_probe.data.prompts.prompting import Generation, Prompting
 from reasoning_probe.models.loading import name_of
-from reasoning_probe.models.targets import ABLATIONS, Target, TargetError, every_head, parse_targets
-from reasoning_probe.models.weights import fingerprint
+from reasoning_probe.models.targets import Target
+from reasoning_probe.results.merge import merge_parts
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run, write_run
-from reasoning_probe.results.summary import summarise
-from reasoning_probe.session import api
+from reasoning_probe.session import arguments
+from reasoning_probe.session.session import ProbeSession
+from reasoning_probe.session.settings import Settings
 from reasoning_probe.utils.files import atomic_write_text
-from reasoning_probe.utils.text import one_line
-from reasoning_probe.utils.versions import versions
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
     from reasoning_probe.results.export import Table
+    from reasoning_probe.results.record import RunRecord
 
 
 class Sweep(list[Outcome]):
@@ -46,9 +34,9 @@ class Sweep(list[Outcome]):
     A notebook shows what was found; ``sweep[0]`` is an :class:`~reasoning_probe.Outcome` as in any list.
     """
 
-    def __init__(self, outcomes: Iterable[Outcome] = (), facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, outcomes: Iterable[Outcome], summary: RunRecord) -> None:
         super().__init__(outcomes)
-        self._facts = dict(facts or {})
+        self._summary = summary
 
     def __repr__(self) -> str:
         """Say how much there is; all outcomes would fill the screen."""
@@ -59,7 +47,7 @@ class Sweep(list[Outcome]):
     @property
     def run(self) -> Run:
         """The sweep as a run: what :func:`~reasoning_probe.read_run` returns where it was saved."""
-        return Run(summarise(self, **self._facts), list(self))
+        return Run(self._summary, list(self))
 
     def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
         """Return a row an outcome, or with ``"targets"`` a row a target: its effect with interval and p-values.
@@ -122,169 +110,41 @@ def sweep(
     *prompting* says how questions are put: ``rp.Prompting(chat="auto", cot=True)``, ``rp.Prompting(shots=5,
     shots_from="train.jsonl")``.
 
-    Raises ``ArgumentError``, ``DatasetError``, ``TargetError``, ``PromptError`` or ``HeadError`` (all ``ValueError``)
-    with one line that says what is wrong.
+    Raises ``ArgumentError``, ``DatasetError``, ``TargetError``, ``PromptError``, ``ModelError`` or ``HeadError`` (all
+    ``ValueError``) with one line that says what is wrong.
     """
-    api.check_model(model, tokenizer)
-    ablations = api.ablations(ablation)
-    api.check_numbers(max_new_tokens=(max_new_tokens, 1), seed=(seed, 0))
-    api.check_texts(dataset, stop, cache)
-    api.check_targets(targets)
-    api.check_prompting(prompting)
-    started = time.perf_counter()
-    data = from_items(dataset, items)
-    head_map = HeadMap(())
-    chosen: list[Target] = []
-    if targets is None or len(targets):
-        head_map = find_heads(model)
-        if targets is None:
-            chosen = every_head(head_map)
-        else:
-            for part in [targets] if isinstance(targets, str) else targets:
-                chosen += [part] if isinstance(part, Target) else parse_targets(part, head_map)
-        verify_heads(model, head_map, chosen)
-    if len({target.name: target for target in chosen}) < len(set(chosen)):
-        raise TargetError("two targets have the same name and other heads: give each a name of its own")
-    prompting = prompting or Prompting()
-    prompter = PromptRenderer(prompting, tokenizer, {dataset: few_shot_examples(data, prompting, seed)})
-    ends = tuple(stop)
-    if prompter.chat and ends == Generation.stop:
-        ends = ()  # a chat's turn ends by a token of its own
-    queries = [prompter.query(dataset, item, Generation(max_new_tokens, ends)) for item in data.items]
-    prompts = {dataset: [query.prompt for query in queries]}
-    chats = frozenset(prompts) if prompter.chat else frozenset[str]()
-    engine = Engine(model.eval(), tokenizer, head_map, prompts, seed=seed, chats=chats)
-    plan = [SweepRequest(query, tuple((target, name) for name in ablations for target in chosen)) for query in queries]
-    item_place = {work.query.item_id: at for at, work in enumerate(plan)}
-    keys = [(BASELINE, None), *((target.name, name) for name in ablations for target in chosen)]
-    target_place = {key: at for at, key in enumerate(keys)}
-    with _resuming(engine, cache) as runner:
-        found = multiple_choice.run_multiple_choice(runner, plan, engine.skipped, listed=prompting.listing)
-        outcomes = [outcome for batch in found for outcome in batch]
-    outcomes.sort(
-        key=lambda outcome: (item_place[outcome.item], target_place[outcome.target, outcome.ablation]),
+    arguments.check_model(model, tokenizer)
+    ablations = arguments.ablation_names(ablation)
+    arguments.check_numbers(max_new_tokens=(max_new_tokens, 1), seed=(seed, 0))
+    arguments.check_texts(dataset, stop, cache)
+    arguments.check_targets(targets)
+    arguments.check_prompting(prompting)
+    settings = Settings(
+        ablate_heads=targets is None,
+        heads=targets or None,
+        ablations=ablations,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        stop=tuple(stop),
+        cache=None if cache is None else Path(cache),
+        prompting=prompting or Prompting(),
     )
-    facts = _facts(engine, ablations, prompts if chosen else {}, seed)
-    facts |= {"generation": {dataset: {"max_new_tokens": max_new_tokens, "stop": list(ends)}}}
-    facts["prompting"] = prompter.record()
-    facts["formats"] = {dataset: data.format}
-    facts["timing"]["total_s"] = time.perf_counter() - started
-    return Sweep(outcomes, facts)
-
-
-def _facts(engine: Engine, ablations: Sequence[str], references: dict[str, list[str]], seed: int) -> dict[str, Any]:
-    """Return what is known of a sweep beside its outcomes, as ``summarise`` takes it."""
-    model, timing = engine.model, engine.timing
-    return {
-        "model": {
-            "name": _name(model),
-            "architecture": type(model).__name__,
-            "layers": len(engine.head_map.sites),
-            "heads": max((site.heads for site in engine.head_map.sites), default=0),
-            "layer_indices": list(engine.head_map.layers),
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "device": str(model.device),
-        },
-        "ablation": ",".join(ablations),
-        "reference": reference_record(ablations, references, seed) if references else {},
-        "timing": {"proof_s": timing.proof_s, "baseline_s": timing.baseline_s, "sweep_s": timing.sweep_s},
-        "engine": engine.facts(),
-        "versions": versions(),
-        "skipped": list(engine.skipped),
-    }
+    session = ProbeSession(settings)
+    session.model_runner.use((model, tokenizer), _name(model))
+    session.select(session.cases(session.dataset(dataset, from_items(dataset, items).items)))
+    try:
+        session.sweep(session.items)
+    finally:
+        store = session.model_runner.store
+        if store is not None:
+            store.close()
+            for note in store.notes:
+                warnings.warn(note, stacklevel=2)
+    run = merge_parts([session.export()])
+    return Sweep(run.outcomes, run.summary)
 
 
 def _name(model: Any) -> str:
-    """Return what the model was loaded as; of a path the last part, which says as much on other machines."""
-    given = name_of(model)
-    return Path(given).name if Path(given).is_absolute() else given
-
-
-@contextmanager
-def _resuming(engine: Engine, folder: str | Path | None) -> Iterator[Engine | CachedEngine]:
-    """Yield what runs a plan: *engine*, with the store in *folder* before it where that can be used."""
-    context = None if folder is None else model_context(engine.model, engine.tokenizer, fingerprint(engine.model))
-    if folder is None or context is None:
-        yield engine
-        return
-    cache = OutcomeCache(Path(folder))
-    try:
-        yield CachedEngine(engine, cache, context, name_of(engine.model))
-    finally:
-        cache.close()
-        for note in cache.notes:
-            warnings.warn(note, stacklevel=4)
-
-
-class ArgumentError(ValueError):
-    """An argument that makes no sense; the message is one line that names the mend."""
-
-
-def _shown(value: object) -> str:
-    return one_line(ascii(value), 60)
-
-
-def check_model(model: Any, tokenizer: Any) -> None:
-    """Refuse what is no model, or no tokenizer."""
-    if not (hasattr(model, "config") and hasattr(model, "named_modules")):
-        raise ArgumentError(f"{_shown(model)} is no model: give a causal language model of transformers, loaded")
-    if not callable(tokenizer) or hasattr(tokenizer, "named_modules"):
-        raise ArgumentError(f"{_shown(tokenizer)} is no tokenizer: give the model's own")
-
-
-def ablations(given: Any) -> tuple[str, ...]:
-    """Return the names of ablations, each once."""
-    parts = given.split(",") if isinstance(given, str) else given
-    if not isinstance(parts, list | tuple) or not parts:
-        raise ArgumentError(f"ablation={_shown(given)} names none: use {', '.join(ABLATIONS)}")
-    names = [part.strip() if isinstance(part, str) else part for part in parts]
-    for name in names:
-        if not isinstance(name, str) or name not in ABLATIONS:
-            raise ArgumentError(f"unknown ablation {_shown(name)}: use {', '.join(ABLATIONS)}")
-    return tuple(dict.fromkeys(names))
-
-
-def check_numbers(**given: tuple[Any, int]) -> None:
-    """Refuse what is no whole number from the least on; each is given with its least."""
-    for name, (value, least) in given.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ArgumentError(f"{name}={_shown(value)} is not a whole number from {least} on")
-
-
-def check_texts(dataset: Any, stop: Any, cache: Any) -> None:
-    """Refuse names, stop strings and folders that are none."""
-    if not isinstance(dataset, str) or not dataset.strip():
-        raise ArgumentError(f"dataset={_shown(dataset)} is no name: give a text")
-    if not isinstance(stop, list | tuple) or not all(isinstance(word, str) and word for word in stop):
-        raise ArgumentError(f"stop={_shown(stop)} holds no stop strings: give a tuple of texts, () for none")
-    if cache is not None and not (isinstance(cache, str | Path) and str(cache).strip()):
-        raise ArgumentError(f"cache={_shown(cache)} is no folder: give its path, or None")
-
-
-def check_targets(given: Any) -> None:
-    """Refuse what is neither a spec nor a sequence of specs and targets."""
-    if given is None or isinstance(given, str | Target):
-        parts: Sequence[Any] = () if given is None else [given]
-        if given == "":
-            raise ArgumentError("targets is empty: write L3H7, ..., None for every head, or () for the baseline alone")
-    elif isinstance(given, list | tuple):
-        parts = given
-    else:
-        raise ArgumentError(f"targets={_shown(given)} names none: write 'L3H7,L5', or a list of such")
-    for part in parts:
-        if not isinstance(part, str | Target):
-            raise ArgumentError(f"{_shown(part)} is no target: write 'L3H7', or give a Target")
-        if isinstance(part, Target) and not part.heads:
-            raise ArgumentError(f"the target {_shown(part.name)} switches nothing off: leave it out")
-
-
-def check_prompting(given: Any) -> None:
-    """Refuse ways of putting questions that do not exist."""
-    if given is None:
-        return
-    if not isinstance(given, Prompting):
-        raise ArgumentError(f"prompting={_shown(given)} is none: give rp.Prompting(...)")
-    check_numbers(shots=(given.shots, 0))
-    for name, known in (("chat", get_args(ChatMode)), ("choices", get_args(ChoiceMode))):
-        if getattr(given, name) not in known:
-            raise ArgumentError(f"{name}={_shown(getattr(given, name))} is none of {', '.join(known)}")
+    """Return what *model* was loaded as; of a path the last part, which says as much on other machines."""
+    name = name_of(model)
+    return Path(name).name if Path(name).is_absolute() else name

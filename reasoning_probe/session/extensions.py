@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.results.outcome import Outcome
+from reasoning_probe.results.answer import Answer, judge_answer
 from reasoning_probe.scoring.judgement import Judgement
 
 if TYPE_CHECKING:
@@ -42,29 +42,34 @@ class Extensions:
     mistake: Callable[[Item, str, Judgement], Judgement | None] = _nothing
     sections: Callable[[Run], Iterable[Section]] = lambda run: ()
 
-    def rejudge(self, item: Item, outcome: Outcome) -> Outcome:
-        """Return *outcome* as the user's rules judge it. Raises :class:`ExtensionError`."""
-        judgement = Judgement(outcome.answer, outcome.correct, outcome.category, outcome.kind, outcome.reason)
-        own = None if outcome.choices else self.judge(item, outcome.response, outcome.truncated)
-        if own is not None:
-            judgement = _checked(own, "pytest_reasoning_probe_judge")
+    def judgement(self, answer: Answer, *, listed: bool) -> Judgement:
+        """Return the judgement of *answer*: by the user's rules where they apply, else by the package's.
+
+        *listed* says that the prompt lists the choices. Raises :class:`ExtensionError`.
+        """
+        item = answer.query.item
+        by_user = None if answer.choices else self.judge(item, answer.response, answer.truncated)
+        if by_user is None:
+            judgement = judge_answer(answer, listed=listed)
+        else:
+            judgement = _checked(by_user, "pytest_reasoning_probe_judge")
         if not judgement.correct:
-            named = self.mistake(item, outcome.response, judgement)
-            if named is not None:
-                judgement = _checked(named, "pytest_reasoning_probe_mistake")
-        return replace(outcome, **asdict(judgement))
+            renamed = self.mistake(item, answer.response, judgement)
+            if renamed is not None:
+                judgement = _checked(renamed, "pytest_reasoning_probe_mistake")
+        return judgement
 
 
-def _checked(given: Any, hook: str) -> Judgement:
-    """Return what a hook gave, fit for the files: a right answer has no category, a wrong one has one."""
-    if not isinstance(given, Judgement):
-        raise ExtensionError(f"{hook} gave {ascii(given)[:60]}: return a Judgement or None")
-    texts = (given.answer, given.category, given.kind, given.reason)
-    if not all(text is None or isinstance(text, str) for text in texts) or not isinstance(given.correct, bool):
-        raise ExtensionError(f"{hook} gave {ascii(given)[:100]}: correct is a bool, everything else a text or None")
-    if given.correct:
-        return Judgement(given.answer, True)
-    return given if given.category else replace(given, category="hallucination", kind=given.kind or "other")
+def _checked(value: Any, hook: str) -> Judgement:
+    """Return the *value* of a hook, fit for the files: a right answer has no category, a wrong one has one."""
+    if not isinstance(value, Judgement):
+        raise ExtensionError(f"{hook} gave {ascii(value)[:60]}: return a Judgement or None")
+    texts = (value.answer, value.category, value.kind, value.reason)
+    if not all(text is None or isinstance(text, str) for text in texts) or not isinstance(value.correct, bool):
+        raise ExtensionError(f"{hook} gave {ascii(value)[:100]}: correct is a bool, everything else a text or None")
+    if value.correct:
+        return Judgement(value.answer, True)
+    return value if value.category else replace(value, category="hallucination", kind=value.kind or "other")
 
 
 def plain_sections(sections: Iterable[Any]) -> list[SectionRecord]:

@@ -1,4 +1,4 @@
-"""Asking: the datasets of a session, and how their items are put to the model. Knows no engine."""
+"""Queries: the datasets of a session, and their items as they are sent to the model. Knows no engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reasoning_probe.data.prompts.few_shot import few_shot_examples
 from reasoning_probe.data.prompts.prompting import Generation, default_generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.render import PromptRenderer
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.session.extensions import Extensions
 from reasoning_probe.session.settings import Settings
 
@@ -41,24 +41,24 @@ class QueryBuilder:
         if name not in self.datasets:
             self._sources[name] = source
             source = self.settings.sources.get(name, source)
-            own = self.extensions.source(source) if isinstance(source, str) else None
-            if own is not None:
-                source = own
+            items = self.extensions.source(source) if isinstance(source, str) else None
+            if items is not None:
+                source = items
             limit, shots = self.settings.items_of(name), self.settings.prompting.shots
             if shots and source is not None and not isinstance(source, str | Path):
                 source = tuple(islice(source, limit + _BEYOND if limit else None))
-            found = datasets.read(name, source, limit)
-            beyond = self._beyond(name, source, found) if shots else ()
-            self.shots[name] = few_shot_examples(found, self.settings.prompting, self.settings.seed, beyond)
-            self.datasets[name] = found
+            dataset = datasets.read(name, source, limit)
+            beyond = self._beyond(name, source, dataset) if shots else ()
+            self.shots[name] = few_shot_examples(dataset, self.settings.prompting, self.settings.seed, beyond)
+            self.datasets[name] = dataset
         return self.datasets[name]
 
-    def _beyond(self, name: str, source: DatasetSource | None, found: Dataset) -> tuple[Item, ...]:
+    def _beyond(self, name: str, source: DatasetSource | None, dataset: Dataset) -> tuple[Item, ...]:
         """Return the items of a source after those that are asked; generators have no end and are not read here."""
-        generated = found.builtin in generators.NAMES or generators.is_spec(found.source)
+        generated = dataset.builtin in generators.NAMES or generators.is_spec(dataset.source)
         if self.settings.items_of(name) is None or self.settings.prompting.shots_from or generated:
             return ()
-        return datasets.read(name, source).items[len(found.items) :]
+        return datasets.read(name, source).items[len(dataset.items) :]
 
     def set_tokenizer(self, tokenizer: Any) -> None:
         """Make prompts for the model's *tokenizer* from now on. Raises ``PromptError``."""
@@ -83,8 +83,10 @@ class QueryBuilder:
         known = self.datasets[dataset]
         prompting = replace(self.settings.prompting, chat="on" if self.prompter.chat else "off")
         default = known.generation or default_generation(dataset, known.format, prompting)
-        limit = self.settings.max_new_tokens
-        return default if limit is None else Generation(limit, default.stop)
+        limit, stop = self.settings.max_new_tokens, self.settings.stop
+        if stop is None or (stop == Generation.stop and self.prompter.chat):
+            stop = default.stop  # a chat's turn ends by a token of its own
+        return Generation(default.max_new_tokens if limit is None else limit, stop)
 
     def references(self) -> dict[str, list[str]]:
         """Return the prompts of all items of every dataset, from which replacements are taken."""
@@ -92,4 +94,4 @@ class QueryBuilder:
 
     def describe(self) -> dict[str, Any]:
         """Return in plain values how questions were put."""
-        return self.prompter.record()
+        return self.prompter.describe()

@@ -1,37 +1,27 @@
-"""A session: the settings, the cases that were asked for, the engine that answers them. Knows no pytest."""
+"""A session: the settings, the cases to answer, and the engine that answers them. Knows no pytest."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from reasoning_probe.data.datasets import Dataset
-from reasoning_probe.data.shards import places, shards
-from reasoning_probe.engine import multiple_choice
-from reasoning_probe.models.targets import Target, every_head, every_layer, parse_targets
+from reasoning_probe.models.targets import Target, every_head, every_layer, parse_targets, unique_targets
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
+from reasoning_probe.session import post_sweep, run_record
 from reasoning_probe.session.extensions import Extensions
 from reasoning_probe.session.model_runner import ModelRunner
-from reasoning_probe.session.plan import Case
+from reasoning_probe.session.plan import Case, Plan, every_case
 from reasoning_probe.session.post_sweep import PostSweep
 from reasoning_probe.session.queries import DatasetSource, QueryBuilder
 from reasoning_probe.session.settings import Settings
 
 if TYPE_CHECKING:
-    from reasoning_probe.cluster.cluster_engine import ClusterEngine
-    from reasoning_probe.engine.engine import Engine, SweepRequest
+    from reasoning_probe.engine.protocol import Engine, SweepRequest
     from reasoning_probe.models.head_map import HeadMap
-    from reasoning_probe.results.merge import PartialRun, RunFacts
-    from reasoning_probe.results.record import (
-        ControlRecord,
-        CurveRecord,
-        EngineRecord,
-        ModelRecord,
-        PromptingRecord,
-        ReferenceRecord,
-    )
+    from reasoning_probe.results.merge import PartialRun
     from reasoning_probe.results.run import Run
     from reasoning_probe.results.screening import Screening
 
@@ -47,20 +37,18 @@ class ProbeSession:
         self.extensions = extensions or Extensions()
         self.queries = QueryBuilder(settings, self.extensions)
         self.datasets = self.queries.datasets
+        self.plan = Plan(self.datasets, settings.shard)
+        self.model_runner = ModelRunner(settings, self.queries)
         self.outcomes: dict[Key, Outcome] = {}
         self.skipped: dict[ItemKey, str] = {}
-        self.model_runner = ModelRunner(settings, self.queries)
-        self._plan: dict[Key, Case] = {}
-        self._by_item: dict[ItemKey, list[Case]] = {}  # the plan's cases
-        self._shards: dict[str, dict[str, int]] = {}
-        self._pending: Iterator[list[Outcome]] = iter(())
         self.screenings: dict[tuple[str, str], Screening] = {}  # by dataset and ablation
         self.post_sweep = PostSweep()
-        self._adopted: set[ItemKey] = set()  # the items that another process answered
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
+        self._pending: Iterator[list[Outcome]] = iter(())
+        self._imported: set[ItemKey] = set()  # the items that another process answered
 
     @property
-    def engine(self) -> Engine | ClusterEngine | None:
+    def engine(self) -> Engine | None:
         """What answers, once the first outcome was asked for."""
         return self.model_runner.engine
 
@@ -78,70 +66,57 @@ class ProbeSession:
     @cached_property
     def targets(self) -> tuple[Target, ...]:
         """The targets that the settings ask for; raises ``TargetError`` for those the model does not have."""
-        if not self.settings.ablating:
+        settings = self.settings
+        if not settings.ablating:
             return ()
-        found: list[Target] = []
-        if self.settings.heads is not None:
-            found += parse_targets(self.settings.heads, self.head_map)
-        elif self.settings.ablate_heads:
-            found += every_head(self.head_map)
-        if self.settings.ablate_layers:
-            found += every_layer(self.head_map)
-        return tuple({target.name: target for target in found if target.heads}.values())
+        targets: list[Target] = []
+        if settings.heads is not None:
+            for spec in [settings.heads] if isinstance(settings.heads, str) else settings.heads:
+                targets += [spec] if isinstance(spec, Target) else parse_targets(spec, self.head_map)
+        elif settings.ablate_heads:
+            targets += every_head(self.head_map)
+        if settings.ablate_layers:
+            targets += every_layer(self.head_map)
+        return unique_targets(targets)
 
     def cases(self, dataset: Dataset) -> list[Case]:
         """Return the cases of *dataset*: each item as it is, then under every target."""
-        variants = [(target, ablation) for ablation in self.settings.ablations for target in self.targets]
-        return [
-            case
-            for item in dataset.items
-            for case in (
-                Case(dataset.name, item),
-                *(Case(dataset.name, item, target, ablation) for target, ablation in variants),
-            )
-        ]
+        return every_case(dataset, [(target, name) for name in self.settings.ablations for target in self.targets])
 
     def in_shard(self, case: Case) -> bool:
         """Tell whether *case* belongs to the shard that the settings name; an item's cases all lie in one."""
-        shard = self.settings.shard
-        if shard is None:
-            return True
-        if case.dataset not in self._shards:
-            self._shards[case.dataset] = shards(self.datasets[case.dataset], shard.of)
-        return self._shards[case.dataset][str(case.item.id)] == shard.number
+        return self.plan.in_shard(case)
 
     def select(self, cases: Iterable[Case]) -> None:
         """Make *cases*, which every kind of deselection has left over, the plan."""
-        self._plan = {case.key: case for case in cases}
-        self._by_item = {}
-        for case in self._plan.values():
-            self._by_item.setdefault(case.key[:2], []).append(case)
-
-    def size(self, dataset: str) -> int:
-        """Return how many items of *dataset* there are to ask, in the shard that the settings name."""
-        return sum(self.in_shard(Case(dataset, item)) for item in self.datasets[dataset].items)
+        self.plan.select(cases)
 
     @property
     def planned_datasets(self) -> list[str]:
         """The datasets of which the plan holds an item."""
-        return list(dict.fromkeys(dataset for dataset, _ in self._by_item))
+        return self.plan.planned_datasets
 
     def covers_all_of(self, dataset: str) -> bool:
-        """Tell whether the plan holds every one of them."""
-        return sum(name == dataset for name, _ in self._by_item) == self.size(dataset)
+        """Tell whether the plan holds every item of *dataset* that there is to ask."""
+        return self.plan.covers_all_of(dataset)
+
+    @property
+    def items(self) -> list[ItemKey]:
+        """The plan's items, ``(dataset, item id)`` each, in its order."""
+        return list(self.plan.by_item)
 
     def summary_line(self) -> str:
         """Say in one line what will run."""
-        items = {key[:2] for key in self._plan}
-        heads = f", {len(self.head_map)} heads in {len(self.head_map.sites)} layers" if self.targets else ""
-        own = self.model_runner.from_fixture and not self.model_runner.fixture_has_dependencies
-        name = "a model in memory" if own or self.model_runner.provided is not None else self.settings.model
-        return f"reasoning-probe: {name}{heads}, {len(items)} items, {len(self._plan)} cases"
+        runner = self.model_runner
+        heads = f", {len(self.head_map)} heads in {len(self.head_map.attention_layers)} layers" if self.targets else ""
+        in_memory = runner.provided is not None or (runner.from_fixture and not runner.fixture_has_dependencies)
+        name = "a model in memory" if in_memory else self.settings.model
+        return f"reasoning-probe: {name}{heads}, {len(self.plan.by_item)} items, {len(self.plan.cases)} cases"
 
     # -- the run --------------------------------------------------------------------------------------------------
 
     def outcome(self, case: Case, *, whole_plan: bool = True, progress: ProgressBar | None = None) -> Outcome | None:
-        """Return the outcome of *case*, computing what is missing; ``None`` where there is none (:meth:`why_none`).
+        """Return the outcome of *case*, computing what is missing; ``None`` where there is none (:meth:`skip_reason`).
 
         The first call runs the whole plan; with ``whole_plan=False`` each runs no more than the item of *case*.
         """
@@ -149,29 +124,35 @@ class ProbeSession:
             self._start()
         if self.screened_out(case):
             return None
-        if case.key not in self._plan:
-            self._plan[case.key] = case
+        if case.key not in self.plan.cases:
+            self.plan.cases[case.key] = case
             self._pending = self._run([case])
-        elif not whole_plan and case.key not in self.outcomes and case.key[:2] not in self.skipped:
-            self._pending = self._run(self._by_item[case.key[:2]])
-        total, done = len(self._plan), len(self.outcomes)
-        if progress is not None and case.key not in self.outcomes:
-            progress(done, total)
-        while case.key not in self.outcomes and case.key[:2] not in self.skipped:
+        elif not whole_plan and not self._answered(case):
+            self._pending = self._run(self.plan.by_item[case.item_key])
+        total, done = len(self.plan.cases), len(self.outcomes)
+
+        def report(batch: Sequence[Outcome] = ()) -> None:
+            nonlocal done
+            done += sum(outcome.target != BASELINE or outcome.key in self.plan.cases for outcome in batch)
+            if progress is not None:
+                progress(done, total)
+
+        if case.key not in self.outcomes:
+            report()
+        while not self._answered(case):
             batch = next(self._pending, None)
             if batch is None:
                 # Asked for out of the plan's order or added to it later, or the model raised on another item.
-                self._pending = self._run(self._by_item.get(case.key[:2], [case]))
-                continue
-            done += sum(outcome.target != BASELINE or self._planned(outcome) for outcome in batch)
-            if progress is not None:
-                progress(done, total)
+                self._pending = self._run(self.plan.by_item.get(case.item_key, [case]))
+            else:
+                report(batch)
         if whole_plan:
             for batch in self._pending:
-                done += sum(outcome.target != BASELINE or self._planned(outcome) for outcome in batch)
-                if progress is not None:
-                    progress(done, total)
+                report(batch)
         return self.outcomes.get(case.key)
+
+    def _answered(self, case: Case) -> bool:
+        return case.key in self.outcomes or case.item_key in self.skipped
 
     def screened_out(self, case: Case) -> bool:
         """Tell whether the screening did not choose the head of *case*."""
@@ -180,74 +161,66 @@ class ProbeSession:
 
     def skip_reason(self, case: Case) -> str:
         """Say why *case* has no outcome: its item does not fit the model, or its head was not chosen."""
-        told = f"not among the heads that --probe-screen {self.settings.screen} measures: --probe-heads measures any"
-        return self.skipped.get(case.key[:2], told)
+        screened = (
+            f"not among the heads that --probe-screen {self.settings.screen} measures: --probe-heads measures any"
+        )
+        return self.skipped.get(case.item_key, screened)
 
     def sweep(self, items: Iterable[ItemKey]) -> None:
         """Compute every planned case of *items*, ``(dataset, item id)`` each."""
         if self.engine is None:
             self._start()
-        for _ in self._run([case for item in items for case in self._by_item.get(item, ())]):
+        for _ in self._run([case for item in items for case in self.plan.by_item.get(item, ())]):
             pass
-
-    @property
-    def items(self) -> list[ItemKey]:
-        """The plan's items, ``(dataset, item id)`` each, in its order."""
-        return list(self._by_item)
-
-    def _planned(self, outcome: Outcome) -> bool:
-        return outcome.key in self._plan
 
     def _start(self) -> None:
         self.model_runner.start(self.targets)
         if self.settings.screen is not None:
             self._screen(self.settings.screen)
-        self._pending = self._run(list(self._plan.values()))
+        self._pending = self._run(list(self.plan.cases.values()))
 
     def _screen(self, most: int) -> None:
         """Choose *most* heads to measure, and leave the cases of the others out of the plan."""
         from reasoning_probe.analyses.screening import screen
-        from reasoning_probe.engine.engine import Engine
 
+        assert self.engine is not None
         heads = {target.name for target in every_head(self.head_map)}
-        ablations, seed, engine = self.settings.ablations, self.settings.seed, self.engine
-        assert engine is not None
-        for name in dict.fromkeys(case.dataset for case in self._plan.values() if case.target_name in heads):
+        cases = self.plan.cases.values()
+        for name in dict.fromkeys(case.dataset for case in cases if case.target_name in heads):
             queries = [self.queries.query(name, item) for item in self.datasets[name].items]
-            if isinstance(engine, Engine):
-                found = screen(engine, queries, ablations, most, seed)
-            else:
-                found = engine.screen(queries, ablations, most, seed)
-            self.screenings |= {(name, screening.ablation): screening for screening in found}
-        self.select(case for case in self._plan.values() if not self.screened_out(case))
+            screenings = screen(self.engine, queries, self.settings.ablations, most, self.settings.seed)
+            self.screenings |= {(name, screening.ablation): screening for screening in screenings}
+        self.select(case for case in cases if not self.screened_out(case))
 
     def _run(self, cases: Sequence[Case]) -> Iterator[list[Outcome]]:
-        from reasoning_probe.engine.engine import SweepRequest
+        """Yield the outcomes of *cases* that are missing, and keep them."""
+        from reasoning_probe.engine.protocol import SweepRequest
 
         assert self.engine is not None
         by_item: dict[ItemKey, list[Case]] = {}
         for case in cases:
-            by_item.setdefault(case.key[:2], []).append(case)
+            by_item.setdefault(case.item_key, []).append(case)
         requests = []
-        for group in by_item.values():
-            missing = [case for case in group if case.key not in self.outcomes]
+        for of_item in by_item.values():
+            missing = [case for case in of_item if case.key not in self.outcomes]
             ablated = tuple((case.target, case.ablation) for case in missing if case.target and case.ablation)
             if missing:
-                requests.append(SweepRequest(self.queries.query(group[0].dataset, group[0].item), ablated))
-        for batch in self._answers(requests):
+                requests.append(SweepRequest(self.queries.query(of_item[0].dataset, of_item[0].item), ablated))
+        for batch in self.judged_answers(requests):
             for outcome in batch:
                 self.outcomes.setdefault(outcome.key, outcome)
             for skip in self.engine.skipped:
                 self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
             yield batch
 
-    def _answers(self, requests: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
-        """Yield the outcomes of *plan* as a run counts them: of a whole question each, judged by the user's rules."""
+    def judged_answers(self, requests: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of *requests*: each answer to a whole question, judged once, by the user's rules first."""
+        from reasoning_probe.engine.multiple_choice import run_multiple_choice
+
         assert self.engine is not None
-        items = {(work.query.dataset, work.query.item_id): work.query.item for work in requests}
-        runner, listed = self.model_runner.resumer or self.engine, self.settings.prompting.listing
-        for found in multiple_choice.run_multiple_choice(runner, requests, self.engine.skipped, listed=listed):
-            yield [self.extensions.rejudge(items[outcome.item_key], outcome) for outcome in found]
+        listed = self.settings.prompting.listing
+        for batch in run_multiple_choice(self.engine, requests):
+            yield [answer.judged(self.extensions.judgement(answer, listed=listed)) for answer in batch]
 
     # -- afterwards -----------------------------------------------------------------------------------------------
 
@@ -257,115 +230,15 @@ class ProbeSession:
 
     def run_post_sweep(self, progress: ProgressBar | None = None) -> None:
         """Measure what follows the sweep: the control task and, if it got through its plan, the cumulative curves."""
-        if self.engine is None or self.post_sweep.attempted:
-            return
-        from reasoning_probe.analyses.control_task import control_task
-        from reasoning_probe.analyses.cumulative_curve import cumulative_curves, plan_curves
-        from reasoning_probe.engine.engine import Engine
-
-        engine, resumer = self.engine, self.model_runner.resumer
-        cases = [case for key, case in self._plan.items() if key in self.outcomes]
-        variants = {case.key[2:]: (case.target, case.ablation) for case in cases if case.target and case.ablation}
-        measured = list(variants.values())
-        known = self._adopted | self.skipped.keys()
-        own = {item: of_item for item, of_item in self._by_item.items() if item not in known}
-        whole = all(case.key in self.outcomes for of_item in own.values() for case in of_item)
-
-        def control() -> ControlRecord | None:
-            return control_task(engine, measured) if isinstance(engine, Engine) else engine.control(measured)
-
-        def curves() -> Iterable[list[CurveRecord]]:
-            if not whole or not self.settings.ablate_heads:
-                return ()
-            scores = {key: screening.scores for key, screening in self.screenings.items()}
-            queries = {item: self.queries.query(item[0], of_item[0].item) for item, of_item in own.items()}
-            groups = plan_curves(every_head(self.head_map), own, self.settings.ablations, self.outcomes, scores)
-            return cumulative_curves(self._answers, engine, groups, queries, self.outcomes, progress)
-
-        recalled = resumer.recalled if resumer is not None else 0
-        self.post_sweep.measure(control, curves)
-        if resumer is not None:
-            resumer.recalled = recalled  # what the sweep took from the store
-
-    def _reference(self) -> dict[str, ReferenceRecord]:
-        from reasoning_probe.models.ablation import reference_record
-
-        assert self.engine is not None
-        planned = {key[0] for key, case in self._plan.items() if case.target is not None}
-        used = {name: prompts for name, prompts in self.engine.references.items() if name in planned}
-        return reference_record(self.settings.ablations, used, self.settings.seed) if used else {}
-
-    def _facts(self) -> RunFacts:
-        """Return what is known of the run beside its outcomes, in plain values."""
-        from reasoning_probe.utils.versions import versions
-
-        assert self.engine is not None
-        timing = self.engine.timing
-        used = {outcome.dataset: self.queries.generation(outcome.dataset) for outcome in self.outcomes.values()}
-        return {
-            "model": cast("ModelRecord", self.model_runner.facts),
-            "generation": {
-                name: {"max_new_tokens": given.max_new_tokens, "stop": list(given.stop)} for name, given in used.items()
-            },
-            "prompting": cast("PromptingRecord", self.queries.describe()),
-            "ablation": ",".join(self.settings.ablations),
-            "formats": {name: self.datasets[name].format for name in used},
-            "sizes": {name: self.size(name) for name in used},
-            "reference": self._reference(),
-            "control": self.post_sweep.control,
-            "screening": [screening.entry() for screening in self.screenings.values()],
-            "curves": self.post_sweep.curves,
-            "timing": {
-                "load_s": self.model_runner.load_s,
-                "proof_s": self.model_runner.proof_s + timing.proof_s,
-                "baseline_s": timing.baseline_s,
-                "sweep_s": timing.sweep_s,
-                "control_s": timing.control_s,
-                "screen_s": timing.screen_s,
-                "curve_s": timing.curve_s,
-                "total_s": time.perf_counter() - self._started,
-            },
-            "engine": cast(
-                "EngineRecord",
-                self.engine.facts() | self.model_runner.store_facts() | {"afterwards": self.post_sweep.error},
-            ),
-            "versions": versions(),
-            "shard": str(self.settings.shard or ""),
-            "places": places(self.datasets.values(), {key[:2] for key in self._plan}) if self.settings.shard else {},
-            "skipped": [
-                {"dataset": item[0], "item": item[1], "reason": self.skipped[item]}
-                for item in dict.fromkeys((*self._by_item, *self.skipped))  # in the plan's order
-                if item in self.skipped
-            ],
-        }
+        post_sweep.run_post_sweep(self, self._imported, progress)
 
     def export(self, process: str = "", without: Container[Key] = ()) -> PartialRun:
-        """Return the run so far, for another process or the files; leave out the outcomes of *without*."""
-        from reasoning_probe.results.merge import PartialRun
-
-        keys = dict.fromkeys(key for case in self._plan.values() for key in ((*case.key[:2], BASELINE, None), case.key))
-        found = [(at, key) for at, key in enumerate(keys) if key in self.outcomes and key not in without]
-        return PartialRun(
-            process,
-            outcomes=[self.outcomes[key] for _, key in found],
-            places=[at for at, _ in found],
-            planned=len(keys),
-            unasked=[at for at, key in enumerate(keys) if key[:2] in self.skipped],
-            facts=self._facts(),
-        )
+        """Return the run so far as the part of *process*; leave out the outcomes of *without*."""
+        return run_record.partial_run(self, process, without)
 
     def import_part(self, part: PartialRun) -> None:
-        """Take over what another process of the same run found."""
-        from reasoning_probe.results.screening import from_entry
-
-        for outcome in part.outcomes:
-            self.outcomes.setdefault(outcome.key, outcome)
-            self._adopted.add(outcome.item_key)
-        for entry in part.facts["screening"]:
-            screening = from_entry(entry)
-            self.screenings[screening.dataset, screening.ablation] = screening
-        for skip in part.facts["skipped"]:
-            self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
+        """Take over the outcomes of another process of the same run."""
+        self._imported |= run_record.import_part(self, part)
 
     def finish(self) -> Run | None:
         """Return the run as far as it got; ``None`` where nothing was computed."""

@@ -1,8 +1,8 @@
-"""Settings: what the options say, in Python's values."""
+"""The settings of a session, in Python's values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,24 +13,26 @@ from reasoning_probe.data.shards import Shard
 if TYPE_CHECKING:
     from reasoning_probe.cluster.config import ClusterSpec
     from reasoning_probe.models.device_map import DeviceMap
+    from reasoning_probe.models.targets import Target
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the options say; see ``pytest --help``."""
+    """The settings of a session; ``pytest --help`` describes the options that they come from."""
 
     model: str = "tiny-reasoner"
     remote_code: bool = False  # whether a model's own Python code is run
     pickled: bool = False  # whether weights in Python's pickle format are read
     ablate_heads: bool = False
     ablate_layers: bool = False
-    heads: str | None = None
+    heads: str | Sequence[str | Target] | None = None  # a spec, or specs and targets
     screen: int | None = None  # so many heads are measured, and a sample of the others
     ablations: tuple[str, ...] = ("zero",)
     seed: int = 0
     sources: dict[str, str] = field(default_factory=dict)
     items: int | Mapping[str, int] | None = None  # of every dataset, or by its name
     max_new_tokens: int | None = None
+    stop: tuple[str, ...] | None = None  # stop strings; None: those of the dataset and its prompt
     device: str = "auto"
     dtype: str = "auto"
     memory: int | None = None  # bytes

@@ -11,13 +11,13 @@ from typing import Any
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write *text* to *path* as UTF-8 so that a reader sees the old file or the new one, never half of it."""
-    # In JSON this turns a lone surrogate, which UTF-8 has no bytes for, into its own escape sequence.
+    """Write *text* to *path* as UTF-8, so that a reader sees the old file or the new one, never half of it."""
+    # A lone surrogate, which UTF-8 cannot encode, becomes its escape sequence in JSON.
     atomic_write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:
-    """Write *content* to *path* so that a reader sees the old file or the new one."""
+    """Write *content* to *path*, so that a reader sees the old file or the new one, never half of it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(content)
@@ -27,15 +27,15 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Return *value* as JSON text that no reader splits within a line."""
+    """Return *value* as JSON text without separators at which a reader may split a line."""
     text = json.dumps(to_json_types(value), ensure_ascii=False, allow_nan=False, indent=indent)
-    for separator in ("\x85", "\u2028", "\u2029"):  # many readers split lines here
+    for separator in ("\x85", "\u2028", "\u2029"):  # str.splitlines and other readers split lines at these
         text = text.replace(separator, f"\\u{ord(separator):04x}")
     return text
 
 
 def to_json_types(value: Any) -> Any:
-    """Return *value* in JSON's types: numbers of other libraries as Python's, what is not finite as ``None``."""
+    """Return *value* in JSON's types: other libraries' numbers as Python's, infinities and NaN as ``None``."""
     if isinstance(value, Mapping):
         return {str(key): to_json_types(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

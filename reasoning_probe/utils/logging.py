@@ -1,4 +1,4 @@
-"""Quiet: other libraries' advice and loading bars, which are about their own options, silenced for a while."""
+"""Silencing other libraries: their advice and progress bars, which are about options that our users do not have."""
 
 from __future__ import annotations
 
@@ -9,18 +9,45 @@ from contextlib import contextmanager
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """Silence transformers and the hub."""
+    """Silence transformers and the Hugging Face hub's library inside the context."""
     from transformers.utils import logging
 
-    hub = stdlib_logging.getLogger("huggingface_hub")
-    level, hub_level, bars = logging.get_verbosity(), hub.level, logging.is_progress_bar_enabled()
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    hub.setLevel(stdlib_logging.ERROR)
+    try:
+        with _errors_only("huggingface_hub"):
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def silence_datasets() -> Iterator[None]:
+    """Silence the library datasets and those by which it downloads inside the context."""
+    import datasets
+
+    bars = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bar()
+    try:
+        with _errors_only("datasets", "huggingface_hub", "fsspec"):
+            yield
+    finally:
+        if bars:
+            datasets.enable_progress_bar()
+
+
+@contextmanager
+def _errors_only(*names: str) -> Iterator[None]:
+    """Let the loggers *names* report nothing but errors inside the context."""
+    loggers = [stdlib_logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(stdlib_logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(level)
-        hub.setLevel(hub_level)
-        if bars:
-            logging.enable_progress_bar()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,10 +1,10 @@
-r"""Numerals: numbers as people and models write them, read exactly.
+r"""Parsing and rendering of numbers in the forms in which people and models write them.
 
 Digits (``$1,000.00``, ``-3``, ``8.``, ``1 1/2``, ``50%``, ``2.5 million``, ``\frac{1}{2}``) and English number words
-(``eight``, ``twenty-one``, ``two thirds``, ``7 dozen``). Values are :class:`fractions.Fraction`, so no rounding ever
-decides whether an answer is right. Dates, version numbers and clock times other than full hours are not numbers here.
-Everything is linear in the text: each pattern has bounded parts, and runs of more than :data:`MAX_DIGITS` digits are
-read as no number at all.
+(``eight``, ``twenty-one``, ``two thirds``, ``7 dozen``). Values are :class:`fractions.Fraction`, so rounding never
+decides whether an answer is right. Dates, version numbers and clock times other than full hours are no numbers here.
+All functions are linear in the length of the text: each pattern has bounded parts, and runs of more than
+:data:`MAX_DIGITS` digits are no numbers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 MAX_DIGITS = 200
-"""Longer runs of digits are degenerate output, not numbers, and turning them into integers is not linear."""
+"""Longer runs of digits are degenerate output, not numbers, and their conversion to integers is not linear."""
 
 
 @dataclass(frozen=True)
 class NumberSpan:
-    """A number found in a text: its exact value and where it stands (``text[start:end]``)."""
+    """A number in a text: its exact value and its place, so that ``text`` is that of the source from start to end."""
 
     value: Fraction
     start: int
@@ -104,9 +104,9 @@ _PRONOUN_AFTER = re.compile(r"[ ](?:of|another|who|can|could|should|must|would|m
 
 
 def parse_number(text: str) -> Fraction | None:
-    """Return the exact value of *text* if all of it is one number, else ``None``.
+    """Return the exact value of *text* if it is one number, else ``None``.
 
-    Currency signs, a percent sign (read as a unit: ``50%`` is 50) and a closing full stop do not count.
+    Currency signs, a percent sign (a unit: ``50%`` is 50) and a final full stop are ignored.
 
     >>> [str(parse_number(text)) for text in ("$1,000.00", "-3", "8.", "1/2", "eight", "50%", "8 apples")]
     ['1000', '-3', '8', '1/2', '8', '50', 'None']
@@ -114,31 +114,33 @@ def parse_number(text: str) -> Fraction | None:
     text = text.strip()
     if len(text) > 2 * MAX_DIGITS:
         return None
-    found = find_numbers(text)
-    if len(found) != 1:
+    numbers = find_numbers(text)
+    if len(numbers) != 1:
         return None
-    before, after = text[: found[0].start], text[found[0].end :]
+    before, after = text[: numbers[0].start], text[numbers[0].end :]
     whole = before.strip(" +" + _CURRENCY) == "" and after.strip(" .!%" + _CURRENCY) == ""
-    return found[0].value if whole else None
+    return numbers[0].value if whole else None
 
 
 def find_numbers(text: str) -> list[NumberSpan]:
-    """Return the numbers in *text* in the order in which they stand.
+    """Return the numbers in *text*, in order.
 
-    A minus is a sign only where nothing is there to subtract from: ``10-4`` holds 10 and 4, ``= -3`` holds -3.
+    A minus is a sign only where nothing before it can be subtracted from: ``10-4`` has 10 and 4, ``= -3`` has -3.
 
     >>> [str(number.value) for number in find_numbers("Eight of 1,000 at -3.5: L3H7, 10-4, on 5/5/2021")]
     ['8', '1000', '-7/2', '10', '4']
     """
     text = _ascii_digits(text)
-    found = sorted([*_digit_numbers(text), *_word_numbers(text)], key=lambda number: number.start)
+    numbers = sorted([*_digit_numbers(text), *_word_numbers(text)], key=lambda number: number.start)
     return [
-        number for last, number in zip([None, *found], found, strict=False) if last is None or number.start >= last.end
+        number
+        for previous, number in zip([None, *numbers], numbers, strict=False)
+        if previous is None or number.start >= previous.end
     ]
 
 
 def render_number(value: Fraction) -> str:
-    """Write *value* in digits: ``6``, ``-3``, ``7.5``, and ``1/3`` where the decimals would not end.
+    """Return *value* in digits: ``6``, ``-3``, ``7.5``, and ``1/3`` where the decimals do not end.
 
     >>> render_number(Fraction(-15, 2)), render_number(Fraction(1, 3)), render_number(Fraction(1000))
     ('-7.5', '1/3', '1000')
@@ -162,14 +164,14 @@ def _digit_numbers(text: str) -> Iterator[NumberSpan]:
     for match in _DIGITS.finditer(text):
         value = None if match["other"] else _digit_value(match)
         if value is not None:
-            start, negative = _beginning(text, match.start())
+            start, negative = _start_and_sign(text, match.start())
             below = _BELOW_ZERO.match(text, match.end())
             end = below.end() if below else match.end()
             yield NumberSpan(-value if negative or below else value, start, end, text[start:end])
 
 
 def _digit_value(match: re.Match[str]) -> Fraction | None:
-    """Return the unsigned value of a match of ``_DIGITS``; ``None`` for a zero denominator or absurd length."""
+    """Return the unsigned value of a match of ``_DIGITS``; ``None`` for a zero denominator or too great a length."""
     if match.end() - match.start() > MAX_DIGITS:
         return None
     if match["vulgar"]:
@@ -181,9 +183,9 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
     if match["mantissa"] is None:
         top = match["latex_top"] or match["mixed_top"] or match["top"]
         bottom = int(match["latex_bottom"] or match["mixed_bottom"] or match["bottom"])
-        whole = int(_joined(match["whole"] or "0"))
-        return whole + Fraction(int(_joined(top)), bottom) if bottom else None
-    value = Fraction(_joined(match["mantissa"]))
+        whole = int(_without_separators(match["whole"] or "0"))
+        return whole + Fraction(int(_without_separators(top)), bottom) if bottom else None
+    value = Fraction(_without_separators(match["mantissa"]))
     if match["exponent"]:
         if abs(int(match["exponent"])) > MAX_DIGITS:
             return None
@@ -191,13 +193,13 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
     return value * (1000 if match["kilo"] else _SCALES.get(match["scale"], 1))
 
 
-def _joined(digits: str) -> str:
-    """Return *digits* without what separates its thousands."""
+def _without_separators(digits: str) -> str:
+    """Return *digits* without their thousands separators."""
     return re.sub(r"[,\s]", "", digits)
 
 
-def _beginning(text: str, start: int) -> tuple[int, bool]:
-    """Return where the number whose digits start at *start* begins (with sign, currency), and if it is negative."""
+def _start_and_sign(text: str, start: int) -> tuple[int, bool]:
+    """Return where the number with its digits at *start* begins (sign, currency), and whether it is negative."""
     if text[max(0, start - 2) : start] in {f"{sign} " for sign in _CURRENCY}:
         start -= 2
     elif text[start - 1 : start] in tuple(_CURRENCY):
@@ -217,7 +219,7 @@ def _beginning(text: str, start: int) -> tuple[int, bool]:
 
 
 def _ends_operand(before: str) -> bool:
-    """Whether the last two characters before a minus say that something stands there to subtract from."""
+    """Whether the last two characters before a minus end an operand to subtract from."""
     return before[0].isdecimal() or before[0] in ")%"
 
 
@@ -261,7 +263,7 @@ def _split_words(text: str, match: re.Match[str]) -> list[NumberSpan]:
 
 
 def _continues(words: list[str], word: str) -> bool:
-    """Whether *word* goes on with the number that *words* spell."""
+    """Whether *word* continues the number that *words* spell."""
     last = words[-1]
     if word in _SCALES:
         return last not in _SCALES or _SCALES[last] < _SCALES[word]

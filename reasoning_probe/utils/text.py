@@ -1,4 +1,4 @@
-"""Wording: other people's words made fit for a message of ours, which is one line that a terminal may print."""
+"""Text for messages and pages: one line, safe for a terminal and for HTML, in plain words."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _UNSAFE = re.compile(
 
 
 def one_line(text: object, most: int = 600) -> str:
-    r"""Return *text* on one line of at most *most* characters, without what a terminal would obey.
+    r"""Return *text* on one line of at most *most* characters, with unprintable characters as ``?``.
 
-    Libraries quote the files that they cannot read, and a file may hold anything.
+    Libraries quote the files that they cannot read, and a file may hold characters that a terminal would obey.
 
-    >>> printable("no such\ntype: \x1b[2J")
+    >>> one_line("no such\ntype: \x1b[2J")
     'no such type: ?[2J'
     """
     line = " ".join(str(text).split())
@@ -24,9 +24,9 @@ def one_line(text: object, most: int = 600) -> str:
 
 
 def to_words(value: object, most: int = 600) -> str:
-    """Return a value of ``run.json`` in plain words: no quotes, brackets and capitals of Python's.
+    """Return a value of ``run.json`` in plain words, without Python's quotes, brackets and capitals.
 
-    >>> [said(value) for value in (None, True, 32, ["Question:", "Q"], [], {"seed": 0})]
+    >>> [to_words(value) for value in (None, True, 32, ["Question:", "Q"], [], {"seed": 0})]
     ['none', 'yes', '32', 'Question:, Q', 'none', 'seed 0']
     """
     if value is None or value in ([], {}, ""):
@@ -41,38 +41,38 @@ def to_words(value: object, most: int = 600) -> str:
 def escape_control_characters(text: str) -> str:
     r"""Return *text* with control characters, direction overrides and lone surrogates written as escapes.
 
-    What a model wrote may hold them; a terminal would obey them and UTF-8 has no bytes for some.
+    The text of a model may hold them. A terminal would obey them, and UTF-8 cannot encode lone surrogates.
 
-    >>> print(visible("red \x1b[31m"))
+    >>> print(escape_control_characters("red \x1b[31m"))
     red \x1b[31m
     """
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def escape(text: object) -> str:
-    """Return *text* safe to stand in HTML, in an element or in a quoted attribute."""
+    """Return *text* escaped for HTML, for an element or a quoted attribute."""
     return html.escape(escape_control_characters(str(text)))
 
 
 def shorten(text: str, width: int) -> str:
-    """Return *text* safe and on one line, cut to *width* characters with ``...``."""
+    """Return *text* on one line without control characters, cut to *width* characters with ``...``."""
     line = escape_control_characters(" ".join(text[: 4 * width].split()))
     return line if len(line) <= width and len(text) <= 4 * width else line[: max(0, width - 3)] + "..."
 
 
 def pluralise(number: int, noun: str) -> str:
-    """Return a number with its noun.
+    """Return *number* with *noun*, in the plural unless the number is 1.
 
-    >>> count(1, "item"), count(3168, "case")
+    >>> pluralise(1, "item"), pluralise(3168, "case")
     ('1 item', '3,168 cases')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def join_names(names: list[str], most: int = 6) -> str:
-    """Return *names* as a list in a sentence.
+    """Return *names* as a list in a sentence, cut to the first *most* and the number of the others.
 
-    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    >>> join_names(["a"]), join_names(["a", "b"]), join_names(["a", "b", "c"])
     ('a', 'a and b', 'a, b and c')
     """
     if len(names) > most:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+
 
 def versions() -> dict[str, str]:
-    """Return the versions of everything that can change an answer."""
-    import platform
+    """Return the versions of Python, of this package and of the libraries that compute answers, by name."""
     from importlib.metadata import version
 
     names = ("reasoning-probe", "torch", "transformers", "numpy")

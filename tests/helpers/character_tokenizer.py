@@ -1,4 +1,4 @@
-"""A tokenizer for small random models: a character is a token."""
+"""Character-level tokenizers for small random models."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from tests.helpers.model_families import VOCAB
 
-FIRST = 3  # below it: padding, beginning, end
+FIRST = 3  # the ids below are padding, beginning and end
 
 
 class Letters:
-    """Maps printable characters to the ids 3 to 96 and back; ids below are special and say nothing."""
+    """Maps printable characters to the ids 3 to 96 and back; the ids below decode to nothing."""
 
     eos_token_id = 2
 
@@ -27,7 +27,7 @@ class Letters:
 
 
 class Cut(Letters):
-    """Sees only the last letters of a prompt and of what continues it: prompts of any length, down to one token."""
+    """Keeps only the last characters of a prompt, so that prompts may have any length, down to one token."""
 
     def __init__(self, keep: int) -> None:
         self.keep = keep

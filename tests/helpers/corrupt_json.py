@@ -1,4 +1,4 @@
-"""JSON with one thing wrong, for the tests of what reads it."""
+"""A hypothesis strategy for JSON with one defect, for the tests of its readers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VALUES = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn, content: Any) -> Any:
-    """*content* with something in it replaced, left out, doubled or added."""
+    """Return *content* with one value replaced, removed, duplicated or added."""
     changed = copy.deepcopy(content)
     place, key = _place(draw, changed)
     how = draw(st.sampled_from(["replace", "replace", "remove", "add"]))
@@ -41,7 +41,7 @@ def damaged(draw: st.DrawFn, content: Any) -> Any:
 
 
 def _place(draw: st.DrawFn, content: Any) -> tuple[Any, Any]:
-    """A container in *content* with one of its keys; deep ones as likely as shallow ones."""
+    """Return a container in *content* with one of its keys, at any depth."""
     while True:
         key = draw(st.sampled_from(sorted(content) if isinstance(content, dict) else range(len(content))))
         inner = content[key]

@@ -1,4 +1,4 @@
-"""Sweeps held to models whose weights were edited by hand."""
+"""Compares sweeps with models whose weights were edited by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, parse_targets
@@ -25,11 +26,11 @@ EOS = 2
 def expected(
     model: Any, tokenizer: Any, head_map: HeadMap, target: str, item: rp.Item, limit: int
 ) -> tuple[str, float]:
-    """What a hand-edited model answers to *item*, and its log-probability of the expected answer."""
+    """Return a hand-edited model's response to *item*, and its log-probability of the expected answer."""
     twin = copy.deepcopy(model)
     if target != "baseline":
         (off,) = parse_targets(target, head_map)
-        for site in head_map.sites:
+        for site in head_map.attention_layers:
             edit(twin, site.path, site.heads, off.in_layer(site.layer))
     prompt = query("items", item, Generation()).prompt
     ids = tokenizer(prompt)["input_ids"]
@@ -52,9 +53,9 @@ def check(model: Any, targets: str, tokenizer: Any = None, items: list[rp.Item] 
     return outcomes
 
 
-def run_in_order(engine: Engine, plan: list[SweepRequest]) -> list[rp.Outcome]:
-    """Run *plan*; outcomes come as they are found, so bring them into its order."""
-    place = {work.query.item_id: at for at, work in enumerate(plan)}
+def run_in_order(engine: LocalEngine, plan: list[SweepRequest]) -> list[rp.Outcome]:
+    """Run *plan* and sort the outcomes, which the engine yields as they finish, into its order."""
+    place = {work.query.item_id: index for index, work in enumerate(plan)}
     return sorted(chain(*engine.run(plan)), key=lambda outcome: place[outcome.item])
 
 

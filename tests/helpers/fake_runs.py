@@ -1,4 +1,4 @@
-"""Made-up runs for the tests of the files and the page: seeded, with two heads that matter for arithmetic."""
+"""Synthetic runs for the tests of files and reports: seeded, with two heads that matter for arithmetic."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def every_head(layers: int = LAYERS, heads: int = HEADS) -> list[str]:
 
 
 def outcome(dataset: str = "arithmetic", item: str = "add-5-3", target: str = BASELINE, **values: object) -> Outcome:
-    """An outcome, right unless said otherwise."""
-    given = {
+    """Return an outcome, by default a correct one; *values* override its fields."""
+    defaults = {
         "ablation": None if target == BASELINE else "zero",
         "question": "What is 5 + 3?",
         "prompt": "Question: What is 5 + 3?\nAnswer:",
@@ -41,15 +41,15 @@ def outcome(dataset: str = "arithmetic", item: str = "add-5-3", target: str = BA
         "answer_logprob": -0.5,
         "truncated": False,
     }
-    return Outcome(dataset=dataset, item=item, target=target, **(given | values))  # type: ignore[arg-type]
+    return Outcome(dataset=dataset, item=item, target=target, **(defaults | values))  # type: ignore[arg-type]
 
 
 def fake_outcomes(
     sizes: Mapping[str, int] = SIZES, targets: list[str] | None = None, noise: float = 0.01, seed: int = 0
 ) -> list[Outcome]:
-    """Every item of every dataset under every target."""
+    """Return an outcome for every item of every dataset under every target."""
     rng = random.Random(seed)
-    found = []
+    outcomes = []
     for dataset, size in sizes.items():
         for index in range(size):
             first, second = rng.randint(10, 99), rng.randint(10, 99)
@@ -76,7 +76,7 @@ def fake_outcomes(
                 else:
                     answer = expected if correct else str(first + second - 10)
                 answer = None if category == "incomplete" and not correct else answer
-                found.append(
+                outcomes.append(
                     Outcome(
                         dataset=dataset,
                         item=f"{dataset}-{index}",
@@ -95,13 +95,13 @@ def fake_outcomes(
                         truncated=category == "incomplete" and not correct,
                     )
                 )
-    return found
+    return outcomes
 
 
 def as_run(outcomes: list[Outcome], *, layers: int = LAYERS, heads: int = HEADS, **settings: object) -> Run:
-    """A run of *outcomes* with the metadata that a session gives."""
+    """Return a run of *outcomes* with the metadata that a session writes."""
     names = dict.fromkeys(entry.dataset for entry in outcomes)
-    given = {
+    defaults = {
         "model": {
             "name": "tiny-reasoner",
             "fingerprint": "sha256:0f1e2d3c4b5a6978",
@@ -120,7 +120,7 @@ def as_run(outcomes: list[Outcome], *, layers: int = LAYERS, heads: int = HEADS,
         "versions": {"reasoning-probe": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0", "python": "3.11.2"},
         "skipped": [],
     }
-    return Run(summarise(outcomes, **(given | settings)), outcomes)  # type: ignore[arg-type]
+    return Run(summarise(outcomes, **(defaults | settings)), outcomes)  # type: ignore[arg-type]
 
 
 def fake_run(seed: int = 0) -> Run:
@@ -128,16 +128,10 @@ def fake_run(seed: int = 0) -> Run:
 
 
 def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: int = 0, noise: float = 0.01) -> Run:
-    """A run with everything that a run may hold: shifts, curves, control, screening, rank changes, gate."""
+    """Return a run with every optional part: shifts, curves, control, screening, rank changes, gate."""
     outcomes = fake_outcomes({**SIZES, "arithmetic": items}, every_head(layers, heads), noise=noise, seed=seed)
     run = as_run(outcomes, layers=layers, heads=heads)
-    baselines = {(found.dataset, found.item): found for found in outcomes if found.target == BASELINE}
-    shifts: dict[tuple[str, str], dict[str, int]] = {}
-    for found in outcomes:
-        shift = shifts.setdefault((found.dataset, found.target), {})
-        for case, step in ((found, 1), (baselines[found.dataset, found.item], -1)):
-            category = case.category or "correct"
-            shift[category] = shift.get(category, 0) + step
+    shifts = _shifts(outcomes)
     for row in run.summary["targets"]:
         shift = shifts[row["dataset"], row["target"]]
         row["shift"] = {category: change for category, change in shift.items() if change}
@@ -145,8 +139,38 @@ def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: i
         (row for row in run.summary["targets"] if row["dataset"] == "arithmetic"), key=lambda row: row["delta"]
     )
     order = [row["target"] for row in ranked[:8]]
+    summary = run.summary | {
+        "curves": _curves(order, items),
+        "control": _control([row["target"] for row in ranked]),
+        "reference": {
+            "mean": {
+                "averaged": "positions",
+                "seed": None,
+                "datasets": {"arithmetic": {"prompts": 32, "sha256": "9f" * 32}},
+            }
+        },
+        "rank_changes": [{"dataset": "arithmetic", "target": order[1], "ranks": {"zero": 2, "mean": 9}}],
+        "screening": [_screening(order)],
+        "gate": _gate(),
+    }
+    return Run(summary, run.outcomes)
+
+
+def _shifts(outcomes: list[Outcome]) -> dict[tuple[str, str], dict[str, int]]:
+    """Return, by dataset and target, how the number of outcomes in each category differs from the baseline's."""
+    baselines = {(each.dataset, each.item): each for each in outcomes if each.target == BASELINE}
+    shifts: dict[tuple[str, str], dict[str, int]] = {}
+    for each in outcomes:
+        shift = shifts.setdefault((each.dataset, each.target), {})
+        for case, step in ((each, 1), (baselines[each.dataset, each.item], -1)):
+            category = case.category or "correct"
+            shift[category] = shift.get(category, 0) + step
+    return shifts
+
+
+def _curves(order: list[str], items: int) -> list[dict[str, object]]:
     accuracies = {"off": (0.96, 0.33, 0.2, 0.12, 0.08), "kept": (0.02, 0.3, 0.75, 0.9, 0.95)}
-    curves = [
+    return [
         {
             "dataset": "arithmetic",
             "ablation": "zero",
@@ -157,75 +181,71 @@ def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: i
             "orders": 1,
             "points": [
                 {
-                    "heads": at,
+                    "heads": heads,
                     "items": items,
                     "correct": round(items * accuracy),
                     "accuracy": accuracy,
                     "ci95": [max(0.0, accuracy - 0.06), min(1.0, accuracy + 0.06)],
-                    "mean_answer_logprob": -1.5 - at,
+                    "mean_answer_logprob": -1.5 - heads,
                     "logprobs": items,
-                    "if_added": -1.5 - 0.5 * at,
+                    "if_added": -1.5 - 0.5 * heads,
                 }
-                for at, accuracy in zip((0, 1, 2, 4, 8), found, strict=True)
+                for heads, accuracy in zip((0, 1, 2, 4, 8), points, strict=True)
             ],
         }
-        for kind, found in accuracies.items()
+        for kind, points in accuracies.items()
     ]
-    targets = [
-        {"target": row["target"], "ablation": "zero", "logprob": -3.4, "delta": -0.62 if row is ranked[1] else -0.004}
-        for row in ranked
+
+
+def _control(targets: list[str]) -> dict[str, object]:
+    """Return a control task on which the second target alone has an effect."""
+    rows = [
+        {"target": target, "ablation": "zero", "logprob": -3.4, "delta": -0.62 if place == 1 else -0.004}
+        for place, target in enumerate(targets)
     ]
-    summary = run.summary | {
-        "curves": curves,
-        "control": {"sentences": 12, "tokens": 212, "logprob": -3.35, "targets": targets},
-        "reference": {
-            "mean": {
-                "averaged": "positions",
-                "seed": None,
-                "datasets": {"arithmetic": {"prompts": 32, "sha256": "9f" * 32}},
-            }
-        },
-        "rank_changes": [{"dataset": "arithmetic", "target": order[1], "ranks": {"zero": 2, "mean": 9}}],
-        "screening": [
+    return {"sentences": 12, "tokens": 212, "logprob": -3.35, "targets": rows}
+
+
+def _screening(order: list[str]) -> dict[str, object]:
+    return {
+        "dataset": "arithmetic",
+        "ablation": "zero",
+        "items": 200,
+        "seed": 0,
+        "candidates": 144,
+        "ranked": 24,
+        "sampled": 20,
+        "rest": 120,
+        "missed": 1,
+        "miss_rate": 0.05,
+        "ci95": [0.009, 0.236],
+        "moved": 3,
+        "found": 2,
+        "scores": [{"target": target, "score": 0.5, "measured": "ranked"} for target in order],
+    }
+
+
+def _gate() -> dict[str, object]:
+    return {
+        "passed": False,
+        "checks": [
             {
                 "dataset": "arithmetic",
-                "ablation": "zero",
-                "items": 200,
-                "seed": 0,
-                "candidates": 144,
-                "ranked": 24,
-                "sampled": 20,
-                "rest": 120,
-                "missed": 1,
-                "miss_rate": 0.05,
-                "ci95": [0.009, 0.236],
-                "moved": 3,
-                "found": 2,
-                "scores": [{"target": target, "score": 0.5, "measured": "ranked"} for target in order],
-            }
+                "rule": "min-accuracy",
+                "limit": 0.9,
+                "value": 0.965,
+                "passed": True,
+                "p_value": None,
+                "line": "arithmetic: accuracy 96 %, at least 90 % asked",
+            },
+            {
+                "dataset": "multi_step",
+                "rule": "max-drop",
+                "limit": 0.05,
+                "value": 0.4,
+                "passed": False,
+                "p_value": 0.031,
+                "line": "multi_step: accuracy dropped by 40 points, at most 5 allowed",
+            },
         ],
-        "gate": {
-            "passed": False,
-            "checks": [
-                {
-                    "dataset": "arithmetic",
-                    "rule": "min-accuracy",
-                    "limit": 0.9,
-                    "value": 0.965,
-                    "passed": True,
-                    "p_value": None,
-                    "line": "arithmetic: accuracy 96 %, at least 90 % asked",
-                },
-                {
-                    "dataset": "multi_step",
-                    "rule": "max-drop",
-                    "limit": 0.05,
-                    "value": 0.4,
-                    "passed": False,
-                    "p_value": 0.031,
-                    "line": "multi_step: accuracy dropped by 40 points, at most 5 allowed",
-                },
-            ],
-        },
     }
-    return Run(summary, run.outcomes)

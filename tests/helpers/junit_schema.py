@@ -1,4 +1,4 @@
-"""The xunit2 family of JUnit files: whether a file keeps its schema, and whether it counts right."""
+"""Checks JUnit files against the schema of the xunit2 family, and their counts."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def _schema() -> XMLSchema:
 
 
 def problems(text: str) -> list[str]:
-    """Where the JUnit file *text* breaks the schema, a line each. Raises ``ParseError`` where it is no XML."""
+    """Return one line for each place where the JUnit file *text* breaks the schema; raise ``ParseError`` for no XML."""
     root = ElementTree.fromstring(text.encode("utf-8"))
     return [f"{error.path}: {error.reason}" for error in _schema().iter_errors(root)]
 
 
 def check(text: str) -> ElementTree.Element:
-    """Return the suite of the JUnit file *text*, after asserting that it keeps the schema and counts right."""
+    """Return the suite of the JUnit file *text* after asserting that it keeps the schema and that its counts agree."""
     assert problems(text) == []
     (suite,) = ElementTree.fromstring(text.encode("utf-8"))
     cases = suite.findall("testcase")
-    found = Counter(child.tag for case in cases for child in case)
+    children = Counter(child.tag for case in cases for child in case)
     assert {name: int(suite.get(name, "")) for name in ("tests", "failures", "errors", "skipped")} == {
         "tests": len(cases),
-        "failures": found["failure"],
-        "errors": found["error"],
-        "skipped": found["skipped"],
+        "failures": children["failure"],
+        "errors": children["error"],
+        "skipped": children["skipped"],
     }
     return suite

@@ -1,11 +1,11 @@
-"""Models whose circuit is known, because every weight is written by hand: sums of two digits in three attention layers.
+"""Models with a known circuit, because every weight is set by hand: sums of two digits in three attention layers.
 
-``L0H1`` and ``L0H3`` copy the two operands to the end of the prompt, ``L1H2`` decides: it adds what they brought. With
-a backup, ``L2H1`` adds too, but only while the decider is silent. All other heads are noise: each brings its own small
-random number to the sum. The digits themselves are stored roughly, so that some answers are close calls, which flip
-both ways when one of the noise heads is off.
+``L0H1`` and ``L0H3`` copy the two operands to the end of the prompt, and ``L1H2``, the decider, adds them. With a
+backup, ``L2H1`` adds them too, but only while the decider is ablated. All other heads are noise: each adds its own
+small random number to the sum. The digits are stored with random errors, so that some answers are close calls, which
+flip in both directions when one of the noise heads is off.
 
-The residual stream has named axes, each held as a pair (x, -x) so that its mean is 0; one constant axis is so large
+The residual stream has named axes, each stored as a pair (x, -x) so that its mean is 0; one constant axis is so large
 that the layer norms divide by the same number everywhere. The unembedding gives the number n the logit 2ns - n**2,
 which is largest for the whole number nearest to the sum s.
 """
@@ -29,7 +29,7 @@ ALL = tuple(f"L{layer}H{head}" for layer in range(LAYERS) for head in range(HEAD
 NOISE = tuple(name for name in ALL if name not in (*COPIERS, DECIDER, BACKUP))
 
 _FRAME = ("Question", ":", "What", "is", "+", "?", "Answer")
-_FIRST, _SECOND, _LAST = 4, 6, 9  # where the operands and the end of "Question: What is 3 + 5?\nAnswer:" are
+_FIRST, _SECOND, _LAST = 4, 6, 9  # positions of the operands and the end of "Question: What is 3 + 5?\nAnswer:"
 _END = "<|endoftext|>"
 _AXES = ("constant", "value", "p0", "p4", "p6", "p9", "after", "first", "second", "sum", "decided")
 _CONSTANT, _SHARPNESS, _NOISE = 1000.0, 3.0, 0.06
@@ -37,7 +37,7 @@ _ROUGHNESS = 0.22
 
 
 def sums(count: int = 100) -> list[Item]:
-    """Return questions for the sum of two digits, all pairs in a fixed mixed order."""
+    """Return the first *count* questions for the sum of two digits, from all pairs in a fixed mixed order."""
     pairs = sorted(product(range(10), repeat=2), key=lambda pair: (37 * pair[0] + 61 * pair[1]) % 101)
     return [
         Item(
@@ -64,7 +64,7 @@ def _tokenizer(number: dict[str, int]) -> Any:
 
 
 class _Writer:
-    """Writes the weights of a GPT-2 of :data:`LAYERS` layers, axis by axis."""
+    """Sets the weights of a GPT-2 of :data:`LAYERS` layers, axis by axis."""
 
     def __init__(self, number: dict[str, int], seed: int) -> None:
         self.number, self.seed, self.size = number, seed, HEADS * HEAD_DIM
@@ -83,7 +83,7 @@ class _Writer:
 
     @torch.no_grad()
     def write(self, backup: bool) -> Any:
-        scale = _CONSTANT * (2 / self.size) ** 0.5  # what a layer norm divides by
+        scale = _CONSTANT * (2 / self.size) ** 0.5  # the layer norms' divisor
         for name, parameter in self.model.named_parameters():
             parameter.fill_(scale if "ln_" in name and name.endswith("weight") else 0.0)
         self._embed()
@@ -93,7 +93,7 @@ class _Writer:
         self._attend(1, 2, "p9", adds | {"p9": ("decided", 1.0)})
         planted = {*COPIERS, DECIDER}
         if backup:
-            # Silent while "decided" pushes the end of the prompt below its first token, where nothing was copied.
+            # While "decided" is set, the head attends to the first token, to which nothing was copied.
             self._attend(2, 1, "p9", adds)
             self._key(2, 1, "p0", 0.5)
             self._key(2, 1, "decided", -2.0)
@@ -123,7 +123,7 @@ class _Writer:
                 self._set(row, "after", 1)
             elif place in (0, _FIRST, _SECOND, _LAST):
                 self._set(row, f"p{place}", 1)
-        # Axes that hold nothing else give each digit a random number for each noise head.
+        # The unnamed axes hold random features of each digit, from which each noise head takes its own number.
         features = torch.randn(10, self.size - 2 * len(_AXES), generator=draw)
         features -= features.mean(dim=0)
         features -= features.mean(dim=1, keepdim=True)
@@ -134,7 +134,7 @@ class _Writer:
         self.model.transformer.h[layer].attn.c_attn.weight[self._axis(axis), self.size + head * HEAD_DIM] = weight
 
     def _attend(self, layer: int, head: int, place: str, moves: dict[str, tuple[str, float]]) -> None:
-        """Let a head look at *place* only, and bring ``{source axis: (axis, factor)}`` from there."""
+        """Let a head attend to *place* only, and copy ``{source axis: (axis, factor)}`` from there."""
         attention, first = self.model.transformer.h[layer].attn, head * HEAD_DIM
         attention.c_attn.weight[self._axis("constant"), first] = 50 * HEAD_DIM**0.5 / _CONSTANT
         self._key(layer, head, place, 1.0)
@@ -143,7 +143,7 @@ class _Writer:
             self._set(attention.c_proj.weight[slot], axis, factor)
 
     def _noise(self, layer: int, head: int, draw: torch.Generator) -> None:
-        """Let a head look at one of the operands and add a random number of its own to the sum."""
+        """Let a head attend to one of the operands and add a random number of its own to the sum."""
         sources = torch.randn(self.size - 2 * len(_AXES), generator=draw)
         self._attend(layer, head, "p4" if head % 2 else "p6", {})
         attention, first = self.model.transformer.h[layer].attn, head * HEAD_DIM
@@ -152,20 +152,20 @@ class _Writer:
 
     def _unembed(self) -> None:
         out = self.model.lm_head.weight  # (words, size)
-        out[:, self._axis("constant")] = -10  # no word of the frame is ever said
+        out[:, self._axis("constant")] = -10  # the frame's words are never generated
         for n in range(19):
             out[self.number[str(n)], self._axis("constant")] = -_SHARPNESS * n**2 / _CONSTANT
             out[self.number[str(n)], self._axis("sum")] = _SHARPNESS * 2 * n
         out[self.number[_END], self._axis("after")] = 20_000
 
 
-def save_circuit(project: Project, items: int = 40, **given: Any) -> tuple[str, ...]:
-    """Write a circuit and its sums; return the options that ask them."""
-    model, tokenizer = circuit(**given)
+def save_circuit(project: Project, items: int = 40, **options: Any) -> tuple[str, ...]:
+    """Write a circuit and its sums into *project*; return the command-line options that use them."""
+    model, tokenizer = circuit(**options)
     model.save_pretrained(project.path / "circuit")
     tokenizer.save_pretrained(project.path / "circuit")
     lines = [json.dumps({"id": item.id, "question": item.question, "answer": item.answer}) for item in sums(items)]
     project.write("sums.jsonl", "\n".join(lines))
     project.probe("arithmetic")
-    where = f"--model={project.path / 'circuit'}"
-    return where, "--ablate-heads", "--probe-dataset=arithmetic=sums.jsonl", "--probe-max-new-tokens=4"
+    model_option = f"--model={project.path / 'circuit'}"
+    return model_option, "--ablate-heads", "--probe-dataset=arithmetic=sums.jsonl", "--probe-max-new-tokens=4"

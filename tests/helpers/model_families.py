@@ -94,5 +94,5 @@ def build(family: str, seed: int = 0, **changes: Any) -> Any:
 
 
 def config_of(family: str, **changes: Any) -> Any:
-    """Return the small config of *family*, in which a size goes by whichever name the family gives it."""
+    """Return the small config of *family*, with its own names for the sizes."""
     return AutoConfig.for_model(family, **(SIZES | FAMILIES[family] | changes))

@@ -1,8 +1,8 @@
-"""A model with known answers: one head carries them, every other head carries nothing.
+"""A model with known answers, all of which depend on one head.
 
-``L1H2`` looks at all words of the prompt alike and reports those that it knows; the answer is what they stand for.
-Switched off, it leaves the model with one answer for everything. So every verdict of a test that uses the model can
-be worked out by hand.
+``L1H2`` attends to all words of the prompt equally and reports those that it knows, which determine the answer. With
+that head ablated, the model gives the same answer to every question. The expected result of every test that uses the
+model can therefore be derived by hand.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ KNOWN = {
     "grass": "green",
     "snow": "black",  # wrong
 }
-"""What a word of the question makes the model answer."""
+"""The model's answer, by the word of the question that determines it."""
 
 MAX = "syllogism-max-animal"
-"""The first of the built-in logic items: right, and lost without the head."""
+"""The first of the built-in logic items, which is answered correctly only with the head."""
 
 COLOURS = "".join(
     json.dumps({"id": word, "question": f"What colour is the {word}?", "answer": answer}) + "\n"
     for word, answer in (("sky", "blue"), ("grass", "green"), ("snow", "white"))
 )
-"""A file of items, of which the last is answered wrong."""
+"""The content of a file of items, of which the last is answered wrong."""
 
 COLOUR_PROBE = """
 import reasoning_probe as rp
@@ -111,7 +111,7 @@ def _model(number: dict[str, int], answers: list[str]) -> Any:
         words = model.transformer.wte.weight  # (words, size)
         words[:, : len(number)] = torch.eye(len(number))
         attention, out = model.transformer.h[1].attn, model.lm_head.weight
-        # A layer norm makes 1 of a word's own axis and 0 of the others (x - mean) / std; the value undoes that.
+        # A layer norm turns the 1 of a word's own axis, and the 0 of the others, into (x - mean) / std; undo that.
         std = (1 / size - 1 / size**2 + config.layer_norm_epsilon) ** 0.5
         first = 2 * size + 2 * head_dim  # where the values of head 2 begin, after queries and keys
         for word, answer in KNOWN.items():
@@ -122,8 +122,8 @@ def _model(number: dict[str, int], answers: list[str]) -> Any:
             attention.c_proj.weight[2 * head_dim + place, axis[answer]] = 100
             out[number[answer], axis[answer]] = 1
         out[number[DEFAULT], number[":"]] = 0.5
-        # An answer is all that is said; the row sums to 0, so that the last layer norm's mean drops out.
-        said = [number[answer] for answer in answers]
-        out[end, : len(number)] = -50 * len(said) / (len(number) - len(said))
-        out[end, said] = 50
+        # Each answer ends the response; the row sums to 0, so that the last layer norm's mean cancels.
+        answer_ids = [number[answer] for answer in answers]
+        out[end, : len(number)] = -50 * len(answer_ids) / (len(number) - len(answer_ids))
+        out[end, answer_ids] = 50
     return model

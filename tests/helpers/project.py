@@ -1,4 +1,4 @@
-"""A user's folder in which pytest is run, and what its terminal and files say."""
+"""A user's project in which tests run pytest, and its output and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROBES = ROOT / "probes"
 
 @dataclass(frozen=True)
 class Project:
-    """A user's folder, in which pytest is run."""
+    """A user's folder in which pytest is run, and the folder of the model that it uses."""
 
     pytester: pytest.Pytester
     model: Path
@@ -39,16 +39,16 @@ class Project:
         return file
 
     def run(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
-        """Run pytest in this process on the planted model; pages cost a second, so they are only made where asked."""
+        """Run pytest in this process on the planted model; *page* also writes the HTML report, which takes a second."""
         return self.pytester.runpytest_inprocess(*self._first(page), *args, no_reraise_ctrlc=True)
 
     def run_apart(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
-        """Run pytest in a process of its own, which takes the seconds that torch's import takes."""
+        """Run pytest in a subprocess, which takes some seconds longer because it imports torch."""
         return self.pytester.runpytest_subprocess(*self._first(page), *args, timeout=300)
 
     def _first(self, page: bool) -> list[str]:
         off = ["hypothesispytest"] if page else ["hypothesispytest", "html"]  # hypothesis takes seconds to import
-        # With a blank in place of the "=" pytest would look for its root beside the model, too.
+        # With a space instead of "=", pytest would consider the model's folder for its root directory.
         return [*(word for name in off for word in ("-p", f"no:{name}")), f"--model={self.model}"]
 
     def outcomes(self, folder: str = "reports") -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ class Project:
         return [json.loads(line) for line in text.splitlines()]
 
     def computed(self, folder: str = "reports") -> set[tuple[str, str]]:
-        """The (item, target) pairs that the run computed."""
+        """Return the (item, target) pairs of the run's outcomes."""
         return {(outcome["item"], outcome["target"]) for outcome in self.outcomes(folder)}
 
     def summary(self, folder: str = "reports") -> dict[str, Any]:
@@ -65,11 +65,11 @@ class Project:
 
 
 def gate_lines(result: pytest.RunResult) -> list[str]:
-    """The lines of the gate in the terminal, wrapped ones joined."""
-    found: list[str] = []
+    """Return the gate's lines of the terminal output, with wrapped lines joined."""
+    lines: list[str] = []
     for line in result.outlines:
         if line.startswith("gate"):
-            found.append(line)
-        elif found and line.startswith("  "):
-            found[-1] += " " + line.strip()
-    return found
+            lines.append(line)
+        elif lines and line.startswith("  "):
+            lines[-1] += " " + line.strip()
+    return lines

@@ -1,4 +1,4 @@
-"""A model, what is asked of it, and a store of what it said."""
+"""A model, the queries to answer on it, and the store of its outcomes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.engine.cache import cached_engine, key
 from reasoning_probe.engine.cache.store import FILE, OutcomeCache
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models import weights
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
+from reasoning_probe.results.answer import judge_answer
 from reasoning_probe.results.outcome import Outcome
 from tests.helpers.planted_model import CARRIER, planted
 
@@ -22,8 +24,8 @@ SKY = Item(question="What colour is the sky?", answer="blue", id="sky")
 GRASS = Item(question="What colour is the grass?", answer="green", id="grass")
 
 
-class Asked:
-    """A model, what is asked of it, and how; each test changes one thing."""
+class Scenario:
+    """A model, the queries to answer on it, and how; each test changes one thing."""
 
     def __init__(self) -> None:
         self.model, self.tokenizer = planted()
@@ -38,15 +40,15 @@ class Asked:
         return [query("colours", item, self.generation) for item in self.items]
 
     def run(self, folder: Path) -> tuple[list[Outcome], int, list[str]]:
-        """Return the outcomes, how many of them were computed, and the notes of the store."""
+        """Return the outcomes, how many of them were computed, and the notes of the cache."""
         head_map = find_heads(self.model)
-        references = self.references or [asked.prompt for asked in self.queries()]
-        engine = Engine(self.model, self.tokenizer, head_map, {"colours": references})
+        references = self.references or [query.prompt for query in self.queries()]
+        engine = LocalEngine(self.model, self.tokenizer, head_map, {"colours": references})
         computed = 0
 
         def counted(plan: Any) -> Any:
             nonlocal computed
-            for batch in Engine.run(engine, plan):
+            for batch in LocalEngine.run(engine, plan):
                 computed += len(batch)
                 yield batch
 
@@ -54,13 +56,13 @@ class Asked:
         context = key.model_context(self.model, self.tokenizer, weights.fingerprint(self.model))
         assert context is not None
         store = OutcomeCache(folder, fresh=self.fresh)
-        off = tuple((target, self.ablation) for target in parse_targets(self.targets, head_map))
+        ablated = tuple((target, self.ablation) for target in parse_targets(self.targets, head_map))
         outcomes = [
-            outcome
+            answer.judged(judge_answer(answer))
             for batch in cached_engine.CachedEngine(engine, store, context).run(
-                [SweepRequest(asked, off) for asked in self.queries()]
+                [SweepRequest(query, ablated) for query in self.queries()]
             )
-            for outcome in batch
+            for answer in batch
         ]
         store.close()
         return outcomes, computed, store.notes

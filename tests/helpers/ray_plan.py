@@ -1,4 +1,4 @@
-"""What the tests of clusters ask for: the planted model's sweep, and the order that replicas get."""
+"""The planted model's sweep that the tests of clusters run, and the configuration of their replicas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.cache.key import model_context
-from reasoning_probe.engine.engine import SweepRequest
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models import weights
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head
@@ -27,24 +27,26 @@ WORDS = ("sky", "grass", "snow", "3", "10", "6", "20")
 def plan(*, ablations: tuple[str, ...] = ("zero", "mean")) -> list[SweepRequest]:
     items = [Item(question=f"What colour is the {word}?", answer="blue", id=word) for word in WORDS]
     items.append(Item(question="What is the " * 30, answer="blue", id="too-long"))
-    off = tuple((target, name) for name in ablations for target in every_head(HEAD_MAP))
-    return [SweepRequest(query("colours", item, Generation(8)), off) for item in items]
+    ablated = tuple((target, name) for name in ablations for target in every_head(HEAD_MAP))
+    return [SweepRequest(query("colours", item, Generation(8)), ablated) for item in items]
 
 
-REFERENCES = {"colours": [work.query.prompt for work in plan()[:-1]]}
+REFERENCES = {"colours": [request.query.prompt for request in plan()[:-1]]}
 
 
-def order(**changes: Any) -> ReplicaConfig:
+def replica_config(**changes: Any) -> ReplicaConfig:
     context = model_context(MODEL, TOKENIZER, weights.fingerprint(MODEL))
     assert context is not None
-    made = ReplicaConfig(None, "cpu", "auto", None, None, 0, REFERENCES, HEAD_MAP, context)
-    return replace(made, **changes)
+    config = ReplicaConfig(None, "cpu", "auto", None, None, 0, REFERENCES, HEAD_MAP, context)
+    return replace(config, **changes)
 
 
 def by_case(outcomes: list[Outcome]) -> dict[tuple[str, ...], Outcome]:
-    found = {(made.item, made.target, str(made.ablation)): made for made in outcomes}
-    assert len(found) == len(outcomes)  # none twice
-    return found
+    cases: dict[tuple[str, ...], Outcome] = {
+        (outcome.item, outcome.target, str(outcome.ablation)): outcome for outcome in outcomes
+    }
+    assert len(cases) == len(outcomes)  # none twice
+    return cases
 
 
 def same(ours: list[Outcome], theirs: list[Outcome]) -> bool:

@@ -1,4 +1,4 @@
-"""What solvers of generated questions share: sums, and how premises are worded."""
+"""Arithmetic and premise patterns that the solvers of generated questions share."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SEEDS = st.integers(0, 2**32)
 
 def compute(expression: str) -> Fraction:
     """Return the value of a sum, difference, product or quotient of two numbers."""
-    found = re.fullmatch(r"(\d+)([-+*/])(\d+)", expression.replace(" ", ""))
-    assert found, expression
-    return Fraction(OPERATIONS[found[2]](int(found[1]), int(found[3])))
+    match = re.fullmatch(r"(\d+)([-+*/])(\d+)", expression.replace(" ", ""))
+    assert match, expression
+    return Fraction(OPERATIONS[match[2]](int(match[1]), int(match[3])))
 
 
 ONE = r"(\w+) is (not )?an? (\w+)"
@@ -33,8 +33,8 @@ ORDER = r"(\w+) is (\w+) than (\w+)"
 
 
 def check_annotations(item: Item) -> None:
-    """Every ``<<a*b=c>>`` of the solution is right, and the last result is the answer."""
+    """Assert that every ``<<a*b=c>>`` of the solution is right, and that the last result is the answer."""
     steps = re.findall(r"<<(.+?)=(.+?)>>", item.solution or "")
     assert steps
-    assert all(compute(asked) == Fraction(result) for asked, result in steps)
+    assert all(compute(expression) == Fraction(result) for expression, result in steps)
     assert Fraction(steps[-1][1]) == Fraction(item.answer.replace(",", ""))

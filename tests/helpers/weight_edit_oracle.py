@@ -1,4 +1,4 @@
-"""The reference: heads switched off by editing weights by hand, answers by transformers' plain ``generate``."""
+"""The reference for ablation: heads disabled by editing weights, answers by transformers' plain ``generate``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What quantised weights do in the engine: ``python -m tests.integration.quantised_script FOLDER``.
+"""Checks quantised weights in the engine: ``python -m tests.integration.quantised_script FOLDER``.
 
-torchao's int8 weights, whose oracle is the model with the plain float32 weights that they stand for. In a process of
-its own, since torchao writes to stderr when it is imported, and transformers imports it where it is installed.
+The weights are torchao's int8; the oracle is the model with the dequantised float32 weights. The script runs in a
+process of its own because torchao writes to stderr on import, and transformers imports it where it is installed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.engine.cache.key import model_context
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.errors import ModelError
 from reasoning_probe.models.heads import find_heads, verify_heads
@@ -28,7 +28,7 @@ ITEMS = [Item(question=f"What is the colour of {word}?", answer=word, id=word) f
 
 
 def plain_weights(model: Any, original: Any) -> Any:
-    """Return a copy of *original* with what the quantised weights of *model* stand for."""
+    """Return a copy of *original* with the dequantised weights of *model*."""
     twin = copy.deepcopy(original)
     for name, module in model.named_modules():
         if not isinstance(module, torch.nn.Linear):
@@ -54,14 +54,18 @@ def main(folder: Path) -> None:
     _, tokenizer = planted()
     original.save_pretrained(folder / "original")
     config = TorchAoConfig(Int8WeightOnlyConfig())
-    made = AutoModelForCausalLM.from_pretrained(folder / "original", quantization_config=config, dtype=torch.float32)
-    made.save_pretrained(folder / "small")
+    quantised = AutoModelForCausalLM.from_pretrained(
+        folder / "original", quantization_config=config, dtype=torch.float32
+    )
+    quantised.save_pretrained(folder / "small")
     tokenizer.save_pretrained(folder / "small")
 
     loaded = loading.load_model(loading.resolve_model(str(folder / "small")), "cpu")
     model = loaded.model
-    bytes_held = sum(tensor.nbytes for name, tensor in weights.tensors(model) if ".o_proj." in name)
-    assert bytes_held < 0.4 * sum(layer.self_attn.o_proj.weight.nbytes for layer in original.model.layers), bytes_held
+    weight_bytes = sum(tensor.nbytes for name, tensor in weights.tensors(model) if ".o_proj." in name)
+    assert weight_bytes < 0.4 * sum(layer.self_attn.o_proj.weight.nbytes for layer in original.model.layers), (
+        weight_bytes
+    )
 
     mark = weights.fingerprint(model)
     assert mark != weights.fingerprint(original)
@@ -72,7 +76,7 @@ def main(folder: Path) -> None:
     verify_heads(model, head_map)
     assert model_context(model, loaded.tokenizer, mark) is not None
 
-    engine = Engine(model, loaded.tokenizer, head_map)
+    engine = LocalEngine(model, loaded.tokenizer, head_map)
     assert engine.path is not engine.plain, engine.why
     ours = sweep(model, loaded.tokenizer, ITEMS, max_new_tokens=6, ablation="zero,mean")
     theirs = sweep(plain_weights(model, original), tokenizer, ITEMS, max_new_tokens=6, ablation="zero,mean")

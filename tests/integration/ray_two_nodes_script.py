@@ -1,9 +1,9 @@
-"""What a real cluster of two nodes does with a sweep: a script, since Ray wants a process and a network of its own.
+"""Runs sweeps on a real Ray cluster of two nodes, in a process and a network namespace of its own.
 
     unshare --net bash -c 'ip link set lo up; python -m tests.integration.ray_two_nodes_script FOLDER'
 
-FOLDER holds the planted model in ``model`` and a probe with a model in memory; what happened is written to
-``FOLDER/seen.json``. With nothing but the loopback both nodes are on 127.0.0.1 and reach nobody outside.
+FOLDER holds the planted model in ``model`` and a probe with a model in memory; the script writes its results to
+``FOLDER/seen.json``. With only the loopback interface both nodes are on 127.0.0.1 and cannot reach other machines.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ QUICK_TO_NOTICE = {
 }
 
 
-def asked(settings: Settings) -> ProbeSession:
+def planned_session(settings: Settings) -> ProbeSession:
     """Return a session of 109 items; two of gsm8k do not fit the planted model's context and are skipped."""
     session = ProbeSession(settings)
     for name, items in (("arithmetic", 100), ("logic", None), ("gsm8k", None)):
@@ -49,7 +49,7 @@ def outcomes(session: ProbeSession) -> list[dict[str, Any]]:
 
 
 def facts(session: ProbeSession) -> dict[str, Any]:
-    """Return what is known of a whole sweep."""
+    """Return the parts of a finished sweep's summary that the tests compare, with its outcomes."""
     session.run_post_sweep()
     run = session.finish()
     assert run is not None
@@ -58,43 +58,43 @@ def facts(session: ProbeSession) -> dict[str, Any]:
 
 
 def lost_and_added(session: ProbeSession, nodes: Nodes, second: Any) -> dict[str, Any]:
-    """Sweep in small chunks while the *second* node is killed in the middle of one and a third node joins."""
+    """Sweep in small chunks; kill the *second* node in the middle of one, and add a third node."""
     session.sweep([])
     cluster: Any = session.engine
     cluster._rows = 3
-    while len(cluster.fleet.idle()) < 2:  # both nodes work before one of them is lost
-        cluster.fleet.grow()
-        list(cluster.fleet.events())
-    first_two = {member.node for member in cluster.fleet.members}
+    while len(cluster.actor_pool.idle()) < 2:  # both nodes work before one of them is lost
+        cluster.actor_pool.scale_up()
+        list(cluster.actor_pool.events())
+    first_two = {actor.node for actor in cluster.actor_pool.actors}
     killed_at = batches = 0
-    for _ in session._run([case for item in session.items for case in session._by_item[item]]):
+    for _ in session._run([case for item in session.items for case in session.plan.by_item[item]]):
         batches += 1
-        working = any(member.node == second.node_id and member.stage == "busy" for member in cluster.fleet.members)
+        working = any(actor.node == second.node_id and actor.stage == "busy" for actor in cluster.actor_pool.actors)
         if not killed_at and batches >= 20 and working and second.node_id in cluster._hosts:
             nodes.remove_node(second, allow_graceful=False)
             nodes.add_node(num_cpus=1)
             killed_at = batches
         if killed_at and len(cluster._hosts) < 3:
             time.sleep(0.2)  # the third node's process takes seconds to load its libraries
-    own = {"killed_at": killed_at, "batches": batches, "third_used": len(cluster._hosts - first_two) == 1}
+    events = {"killed_at": killed_at, "batches": batches, "third_used": len(cluster._hosts - first_two) == 1}
     known = facts(session)
     session.model_runner.close()
-    return known | own
+    return known | events
 
 
-def error(call: Any) -> dict[str, Any]:
+def error_of(call: Any) -> dict[str, Any]:
     started = time.monotonic()
     try:
         call()
-    except (ClusterError, RuntimeError) as said:
-        return {"type": type(said).__name__, "said": str(said), "seconds": time.monotonic() - started}
+    except (ClusterError, RuntimeError) as error:
+        return {"type": type(error).__name__, "said": str(error), "seconds": time.monotonic() - started}
     return {}
 
 
 def main(folder: Path) -> None:
     seen: dict[str, Any] = {}
     local = Settings(model=str(folder / "model"), heads="L1H2,L0H1", cache=None)
-    alone = asked(local)
+    alone = planned_session(local)
     alone.sweep(alone.items)
     seen["alone"] = facts(alone)
 
@@ -105,12 +105,12 @@ def main(folder: Path) -> None:
     second = nodes.add_node(num_cpus=1)
     spec = ClusterSpec(nodes.address)
     stored = replace(local, cache=folder / "cache")
-    seen["shared"] = lost_and_added(asked(replace(stored, cluster=spec)), nodes, second)
-    again = asked(stored)
+    seen["shared"] = lost_and_added(planned_session(replace(stored, cluster=spec)), nodes, second)
+    again = planned_session(stored)
     again.sweep(again.items)
     seen["again"] = facts(again)
 
-    seen["too_much"] = error(lambda: asked(replace(local, cluster=replace(spec, cpus=64.0))).sweep([]))
+    seen["too_much"] = error_of(lambda: planned_session(replace(local, cluster=replace(spec, cpus=64.0))).sweep([]))
     command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:html", "-p", "no:cacheprovider"]
     command += ["--probe-heads", "L1H2", f"--probe-engine=ray={nodes.address}", "--probe-cache=off"]
     done = subprocess.run([*command, "--rootdir", str(folder)], capture_output=True, text=True, cwd=folder)

@@ -1,4 +1,4 @@
-"""What a CI service reads: the JUnit file, GitHub's annotations and job summary, the workflow to copy."""
+"""Tests of the output for CI services: the JUnit file, GitHub's annotations and job summary, the example workflow."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def judged(passed: bool | None, line: str = "logic: 3 of 4 right", dataset: str 
     return Run(run.summary | {"gate": {"passed": passed, "checks": [entry | {"p_value": None}], **more}}, run.outcomes)
 
 
-def regression(at: int = 0, **values: str | None) -> dict[str, str | None]:
+def regression(index: int = 0, **values: str | None) -> dict[str, str | None]:
     return {
         "dataset": "logic",
-        "item": f"item-{at}",
+        "item": f"item-{index}",
         "question": "Is it?",
         "expected": "Yes",
         "answer": "no",
@@ -78,7 +78,9 @@ def test_whatever_a_model_and_its_data_say_the_junit_file_is_valid(
     model, tokenizer = planted()
     model.save_pretrained(project.path / "evil")
     tokenizer.save_pretrained(project.path / "evil")
-    items = [{"id": f"{EVIL} {at}", "question": "What is the sky? \x1b\x00]]>", "answer": "<&>\x07"} for at in range(2)]
+    items = [
+        {"id": f"{EVIL} {index}", "question": "What is the sky? \x1b\x00]]>", "answer": "<&>\x07"} for index in range(2)
+    ]
     items.append({"id": "long", "question": "What is the sky? " * 20, "answer": "x"})  # beyond the model's context
     project.write("evil.jsonl", "".join(json.dumps(item) + "\n" for item in items))
     project.write("conftest.py", PROPERTIES)
@@ -100,16 +102,16 @@ def test_whatever_a_model_and_its_data_say_the_junit_file_is_valid(
         suite = check((project.path / "junit.xml").read_text(encoding="utf-8"))
         kinds = {child.tag for case in suite.iter("testcase") for child in case}
         assert kinds == {"failure", "error", "skipped", "system-out", "system-err"}
-        told = suite.find("properties/property[@name='model']")
-        assert (told is None) is apart  # pytest writes none of a worker's
-        said = [child.get("type") for child in suite.iter("skipped")]
-        assert said.count("pytest.xfail") == (4 if gate else 2)  # the two that fit, with and without the head
-        assert said.count("pytest.skip") == 3  # the user's own, and the item that does not fit
+        model_property = suite.find("properties/property[@name='model']")
+        assert (model_property is None) is apart  # pytest does not write those of workers
+        skip_types = [child.get("type") for child in suite.iter("skipped")]
+        assert skip_types.count("pytest.xfail") == (4 if gate else 2)  # the two that fit, with and without the head
+        assert skip_types.count("pytest.skip") == 3  # the user's own, and the item that does not fit
         assert len([case for case in suite if case.get("classname") == "reasoning_probe.gate"]) == len(gate)
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "message"),
     [
         ('<testcase name="a" classname="b"><properties /></testcase>', "testcase"),
         ('<testcase name="a" classname="b" file="c" />', "testcase"),
@@ -119,9 +121,9 @@ def test_whatever_a_model_and_its_data_say_the_junit_file_is_valid(
         ("<gate />", "gate"),
     ],
 )
-def test_the_schema_refuses_what_xunit2_does_not_know(broken: str, told: str) -> None:
+def test_the_schema_refuses_what_xunit2_does_not_know(broken: str, message: str) -> None:
     (error,) = problems(EMPTY.replace(" />", f">{broken}</testsuite>", 1))
-    assert told in error
+    assert message in error
 
 
 def test_the_schema_takes_its_own_attributes_and_no_count_that_is_none() -> None:
@@ -162,7 +164,7 @@ def test_whatever_a_dataset_is_called_the_file_is_xml(dataset: str, line: str) -
 
 @pytest.fixture
 def action(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The job summary of an action, with what an earlier step wrote."""
+    """The job summary file of a GitHub Action, to which an earlier step has written."""
     path = tmp_path / "summary.md"
     path.write_text("# Earlier\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
@@ -200,7 +202,7 @@ def test_a_job_summary_that_cannot_be_written_costs_one_line(project: Project, m
 
 def test_annotations_are_for_what_got_worse(project: Project, action: Path) -> None:
     project.probe("logic")
-    assert list(commands(project.run("--ablate-heads").outlines)) == []  # wrong answers alone are no news
+    assert list(commands(project.run("--ablate-heads").outlines)) == []  # wrong answers alone get no annotation
     project.run("--probe-reference=reference.jsonl", "--probe-update-reference")
     file = project.path / "reference.jsonl"
     right = [json.loads(line) | {"correct": True} for line in file.read_text(encoding="utf-8").splitlines()]
@@ -219,8 +221,8 @@ def test_elsewhere_there_are_no_annotations(project: Project) -> None:
 
 
 def test_annotations_are_few_and_the_last_says_how_many_more() -> None:
-    found = workflow_commands(judged(False, regressions=[regression(at) for at in range(25)]))
-    notices = [line for line in found if line.startswith("::notice")]
+    commands = workflow_commands(judged(False, regressions=[regression(index) for index in range(25)]))
+    notices = [line for line in commands if line.startswith("::notice")]
     assert len(notices) == MOST
     assert notices[-1].endswith("::and 16 more items")
 
@@ -239,7 +241,7 @@ def test_the_markdown_tells_the_gate_and_stays_short() -> None:
     assert "- ❌ multi&#95;step&#58; accuracy dropped by 40 points, at most 5 allowed, p 0.031" in text
     evil = "<script>|`[x](y)\n# @me" * 400
     checks = judged(False, evil, evil).summary["gate"]["checks"] * 500
-    worse = [regression(at, item=evil, answer=evil, expected=evil) for at in range(500)]
+    worse = [regression(index, item=evil, answer=evil, expected=evil) for index in range(500)]
     run = judged(False)
     run.summary["gate"] |= {"checks": checks, "regressions": worse, "notes": [evil] * 500}
     text = markdown_summary(run)

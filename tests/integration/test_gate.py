@@ -1,4 +1,4 @@
-"""The gate in a session: limits decide, single wrong answers do not. The model's answers are known: see ``planted``."""
+"""The gate in a session: limits decide, single wrong answers do not. See ``planted_model`` for the model's answers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def test_ablated_answers_do_not_move_the_gate(project: Project) -> None:
     project.probe("logic")
     result = project.run("--ablate-heads", "--probe-min-accuracy=0.75")
     assert result.ret == pytest.ExitCode.OK
-    result = project.run("--ablate-heads", "-m", "ablated", "--probe-min-accuracy=0.75")  # baselines are found, too
+    # the baselines are computed, too
+    result = project.run("--ablate-heads", "-m", "ablated", "--probe-min-accuracy=0.75")
     assert result.ret == pytest.ExitCode.OK
     assert gate_lines(result) == ["gate passed: logic: 3 of 4 right (75 %), at least 75 % asked"]
 
@@ -104,7 +105,7 @@ def test_a_run_that_x_ended_is_not_judged(project: Project) -> None:
 @pytest.mark.parametrize("code", [0, 2])
 def test_an_interrupted_run_never_passes(project: Project, code: int) -> None:
     project.write(
-        "colours.jsonl", "".join(f'{{"question": "What colour is {at}?", "answer": "blue"}}\n' for at in "abc")
+        "colours.jsonl", "".join(f'{{"question": "What colour is {word}?", "answer": "blue"}}\n' for word in "abc")
     )
     project.write(
         "test_colours.py",
@@ -118,7 +119,7 @@ def test_an_interrupted_run_never_passes(project: Project, code: int) -> None:
 
 
 def test_of_a_part_of_a_dataset_each_answer_stands_for_itself(project: Project) -> None:
-    """Or a wrong one would be passed over: the gate cannot judge a part."""
+    """The gate cannot judge a part, so a wrong answer would be passed over."""
     project.probe("logic")
     result = project.run("--probe-min-accuracy=0.5", "-k", "leo or max")
     assert result.ret == pytest.ExitCode.TESTS_FAILED

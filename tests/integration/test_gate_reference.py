@@ -17,8 +17,8 @@ def reference(project: Project, right: set[str] | None = None, path: str = "refe
     project.run(f"--probe-reference={path}", "--probe-update-reference", "--probe-dir=first")
     file = project.path / path
     if right is not None:
-        told = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        text = "".join(json.dumps(line | {"correct": line["item"] in right}) + "\n" for line in told)
+        answers = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        text = "".join(json.dumps(line | {"correct": line["item"] in right}) + "\n" for line in answers)
         file.write_text(text, encoding="utf-8")
     return file
 
@@ -90,7 +90,7 @@ def test_a_run_that_fails_the_gate_or_ended_early_is_no_reference(project: Proje
 
 
 def refused(result: pytest.RunResult) -> str:
-    """The one line that a session ended with before anything was computed."""
+    """Return the one line with which a session ended before anything was computed."""
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     everything = result.stdout.str() + result.stderr.str()
     assert "Traceback" not in everything
@@ -102,7 +102,7 @@ def refused(result: pytest.RunResult) -> str:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--probe-max-drop=0.1"], "--probe-max-drop needs a reference: name it with --probe-reference"),
         (["--probe-update-reference"], "--probe-update-reference needs a reference: name it with --probe-reference"),
@@ -124,9 +124,9 @@ def refused(result: pytest.RunResult) -> str:
         ),
     ],
 )
-def test_bad_settings_are_one_line(project: Project, options: list[str], said: str) -> None:
+def test_bad_settings_are_one_line(project: Project, options: list[str], message: str) -> None:
     project.probe("logic")
-    assert refused(project.run(*options)).startswith(said.format(project.path))
+    assert refused(project.run(*options)).startswith(message.format(project.path))
     assert not (project.path / "reports").exists()
 
 
@@ -142,7 +142,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "holds no answers"),
         (b"\n\n", "holds no answers"),
@@ -159,22 +159,24 @@ GOOD = {
         (json.dumps(GOOD).encode(), "was made from other items: of logic it lacks 3 items (such as exclusion-mia-cat)"),
     ],
 )
-def test_a_reference_that_is_none_is_one_line(project: Project, content: bytes, said: str) -> None:
+def test_a_reference_that_is_none_is_one_line(project: Project, content: bytes, message: str) -> None:
     project.probe("logic")
     (project.path / "reference.jsonl").write_bytes(content)
     line = refused(project.run("--probe-reference=reference.jsonl"))
     assert line.startswith("--probe-reference: ")
-    assert said in line
+    assert message in line
     assert line.isprintable()
 
 
 def test_other_items_are_an_input_error(project: Project) -> None:
     project.probe("logic", "arithmetic")
     reference(project)
-    said = refused(project.run("--probe-reference=reference.jsonl", "--probe-items=2"))
-    what = "of arithmetic it lacks 2 items (such as div-48-12), holds 8 items more (such as add-5-3)"
-    assert said.startswith(f"--probe-reference: {project.path}/reference.jsonl was made from other items: {what};")
-    assert said.endswith("ask the same ones, or replace it with --probe-update-reference")
+    message = refused(project.run("--probe-reference=reference.jsonl", "--probe-items=2"))
+    difference = "of arithmetic it lacks 2 items (such as div-48-12), holds 8 items more (such as add-5-3)"
+    assert message.startswith(
+        f"--probe-reference: {project.path}/reference.jsonl was made from other items: {difference};"
+    )
+    assert message.endswith("ask the same ones, or replace it with --probe-update-reference")
 
 
 def test_what_is_deselected_need_not_be_in_the_reference(project: Project) -> None:
@@ -186,7 +188,7 @@ def test_what_is_deselected_need_not_be_in_the_reference(project: Project) -> No
 
 
 def test_the_ini_file_sets_a_gate(project: Project) -> None:
-    """Its reference lies beside it, and names that only other folders' probes ask for are no mistake."""
+    """A relative reference starts at its folder, and names of datasets of other folders' probes are no error."""
     project.probe("logic")
     reference(project)
     project.pytester.makeini(
@@ -223,7 +225,7 @@ def test_under_xdist_other_items_are_one_line(project: Project) -> None:
 
 
 def shards(project: Project, *options: str) -> Path:
-    """Ask logic and arithmetic in two shards and put them together."""
+    """Run logic and arithmetic in two shards and return the folder of the merged run."""
     from reasoning_probe.cli import main
 
     project.probe("logic", "arithmetic")
@@ -245,9 +247,10 @@ def test_merged_shards_are_judged_on_the_command_line(project: Project, capsys: 
     assert read_run(whole).summary["gate"]["passed"] is True
     assert main(["gate", str(whole), "--min-accuracy", "arithmetic=0.9,0.5"]) == 1
     assert main(["show", str(whole)]) == 0
-    shown = capsys.readouterr().out
-    assert shown.count("gate passed: logic: 3 of 4 right (75 %), at least 75 % asked") == 1
-    assert shown.count("gate FAILED: arithmetic: 7 of 8 right (87.5 %), at least 90 % asked") == 2  # show tells it, too
+    printed = capsys.readouterr().out
+    assert printed.count("gate passed: logic: 3 of 4 right (75 %), at least 75 % asked") == 1
+    # "show" prints it, too
+    assert printed.count("gate FAILED: arithmetic: 7 of 8 right (87.5 %), at least 90 % asked") == 2
 
 
 def test_a_reference_on_the_command_line(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -272,7 +275,7 @@ def test_shards_of_a_selection_are_not_judged_as_the_whole(project: Project) -> 
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ([], "nothing is asked of the run: give --min-accuracy or --reference"),
         (["--min-accuracy", "colours=0.5"], "has no dataset 'colours': it has logic"),
@@ -280,7 +283,7 @@ def test_shards_of_a_selection_are_not_judged_as_the_whole(project: Project) -> 
     ],
 )
 def test_bad_input_on_the_command_line_is_one_line(
-    project: Project, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+    project: Project, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     from reasoning_probe.cli import main
 
@@ -290,7 +293,7 @@ def test_bad_input_on_the_command_line_is_one_line(
     assert main(["gate", str(project.path / "reports"), *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("reasoning-probe: ")
-    assert said in line
+    assert message in line
     with pytest.raises(SystemExit):
         main(["gate", str(project.path / "reports"), "--min-accuracy", "90"])
     assert "write a number from 0 to 1, such as 0.9" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``--probe-granularity head``: one test for all items under a target, and everything else as with a test each."""
+"""``--probe-granularity head``: one test for all items under a target, and the files of one test for each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.pytest_plugin.gc_freeze import GcFreeze
-from reasoning_probe.pytest_plugin.head_granularity import failed_baseline
-from reasoning_probe.results.outcome import Outcome, outcome_from_response
+from reasoning_probe.pytest_plugin.head_granularity import failed_baseline_text
+from reasoning_probe.results.answer import Answer, judge_answer
+from reasoning_probe.results.outcome import Outcome
 from tests.helpers.planted_model import CARRIER
 from tests.helpers.project import Project
 
@@ -30,18 +31,18 @@ def test_colours(answer, item):
 
 
 def lasting(summary: dict[str, Any]) -> dict[str, Any]:
-    """What of run.json is not another in each run: all but times and the peak of memory."""
+    """Return what of run.json is the same in each run: all but times and the peak of memory."""
     engine = {key: value for key, value in summary["engine"].items() if key != "peak_bytes"}
     return {key: value for key, value in summary.items() if key != "timing"} | {"engine": engine}
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """The parts of two summaries that are not the same."""
+    """Return the keys at which two summaries differ."""
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
 def both(project: Project, *options: str) -> tuple[pytest.RunResult, pytest.RunResult]:
-    """Run with either granularity, each computing everything, into ``case`` and ``head``."""
+    """Run with both granularities and without a cache, into the folders ``case`` and ``head``."""
     one = project.run(*options, "--probe-cache=off", "--probe-dir=case")
     return one, project.run(*options, HEAD, "--probe-cache=off", "--probe-dir=head")
 
@@ -49,8 +50,8 @@ def both(project: Project, *options: str) -> tuple[pytest.RunResult, pytest.RunR
 def test_a_case_is_a_target_with_all_items(project: Project) -> None:
     project.probe("logic")
     result = project.run("--co", "-q", HEAD, "--probe-heads", "L1H2,L0")
-    found = [line for line in result.outlines if "::" in line]
-    assert found == [f"test_logic.py::test_logic[{name}]" for name in ("baseline", "L1H2", "L0")]
+    node_ids = [line for line in result.outlines if "::" in line]
+    assert node_ids == [f"test_logic.py::test_logic[{name}]" for name in ("baseline", "L1H2", "L0")]
     result = project.run("--co", "-q", HEAD, "--probe-heads", "L1H2", "--ablation", "zero,mean")
     assert [line[line.index("[") :] for line in result.outlines if "::" in line] == [
         "[baseline]",
@@ -157,15 +158,15 @@ def test_any_other_error_fails_and_a_skipped_item_is_no_verdict(project: Project
 
 
 def test_a_fixture_that_holds_on_to_one_answer_is_refused(project: Project) -> None:
-    asks = PROBE.replace("item)", "item, mine)")
+    body = PROBE.replace("item)", "item, mine)")
     fixture = "import pytest\n\n@pytest.fixture\ndef mine(answer):\n    return answer\n"
-    colours(project, fixture + asks)
+    colours(project, fixture + body)
     result = project.run(HEAD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = "--probe-granularity head: the fixture 'mine' asks for 'answer', which*"
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    message = "--probe-granularity head: the fixture 'mine' asks for 'answer', which*"
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
 
-    colours(project, asks)
+    colours(project, body)
     project.write("conftest.py", fixture)
     assert project.run(HEAD).ret == pytest.ExitCode.USAGE_ERROR
     project.write(
@@ -173,7 +174,7 @@ def test_a_fixture_that_holds_on_to_one_answer_is_refused(project: Project) -> N
     )
     result = project.run(HEAD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines([f"!*{said}"])
+    result.stdout.fnmatch_lines([f"!*{message}"])
 
 
 def test_a_fixture_that_the_probe_does_not_ask_for_is_none_of_ours(project: Project) -> None:
@@ -192,25 +193,28 @@ def test_a_long_list_is_cut() -> None:
         query = Query(
             "sums", Item(id=f"q{number}", question="What is 1 + 1?", answer="2"), "1 + 1 =", Generation(4, ())
         )
-        return outcome_from_response(query, "baseline", None, response=" 3", truncated=False, logprob=None)
+        answer = Answer(
+            query=query, target="baseline", ablation=None, response=" 3", truncated=False, answer_logprob=None
+        )
+        return answer.judged(judge_answer(answer))
 
-    lines = failed_baseline([outcome(number) for number in range(30)], 40).splitlines()
+    lines = failed_baseline_text([outcome(number) for number in range(30)], 40).splitlines()
     assert len(lines) == 1 + 20 + 1
     assert lines[0] == "30 of 40 items wrong"
     assert lines[-1] == "and 10 more: outcomes.jsonl has them all"
 
 
 def test_calm_takes_back_what_it_set_aside_and_leaves_others_alone() -> None:
-    before = gc.get_freeze_count()  # Python 3.12 sets some hundred objects of its own aside
-    calm = GcFreeze()
-    calm.begin()
+    before = gc.get_freeze_count()  # Python 3.12 freezes some hundred objects itself
+    gc_freeze = GcFreeze()
+    gc_freeze.freeze()
     assert gc.get_freeze_count() > before + 10_000
-    calm.end()
+    gc_freeze.unfreeze()
     assert gc.get_freeze_count() <= before
     gc.freeze()
     try:
-        calm.begin()
-        calm.end()
+        gc_freeze.freeze()
+        gc_freeze.unfreeze()
         assert gc.get_freeze_count() > before + 10_000
     finally:
         gc.unfreeze()

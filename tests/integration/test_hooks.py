@@ -49,7 +49,7 @@ def pytest_reasoning_probe_source(source):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("raise ValueError('there is no list of colours: fetch it')", "there is no list of colours: fetch it"),
         ("return ['What?']", "item 1: 'What?' is not an Item: give Items"),
@@ -57,7 +57,7 @@ def pytest_reasoning_probe_source(source):
         ("return None", "there is no file"),
     ],
 )
-def test_a_bad_source_is_one_line(project: Project, body: str, said: str) -> None:
+def test_a_bad_source_is_one_line(project: Project, body: str, message: str) -> None:
     project.write("conftest.py", f"def pytest_reasoning_probe_source(source):\n    {body}\n")
     project.write(
         "test_mine.py",
@@ -65,7 +65,7 @@ def test_a_bad_source_is_one_line(project: Project, body: str, said: str) -> Non
     )
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*{said.replace('[', '[[]')}*"])
+    result.stderr.fnmatch_lines([f"*{message.replace('[', '[[]')}*"])
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
@@ -88,9 +88,12 @@ def test_a_scorer_of_the_users_own(sums: Project, processes: int) -> None:
         sums.run_apart(*arguments, "-n", str(processes))
     else:
         sums.run(*arguments)
-    found = {outcome["item"]: outcome for outcome in sums.outcomes() if outcome["target"] == "baseline"}
-    seen = {item: (of["answer"], of["correct"], of["category"], of["kind"]) for item, of in found.items()}
-    assert seen == {
+    outcomes = {outcome["item"]: outcome for outcome in sums.outcomes() if outcome["target"] == "baseline"}
+    verdicts = {
+        item: (outcome["answer"], outcome["correct"], outcome["category"], outcome["kind"])
+        for item, outcome in outcomes.items()
+    }
+    assert verdicts == {
         "mul-7-8": ("fifty-six", True, None, None),
         "add-5-3": (None, False, "hallucination", "other"),
         "sub-10-4": ("6", True, None, None),
@@ -108,11 +111,11 @@ def test_a_store_keeps_answers_and_not_what_was_said_of_them(sums: Project) -> N
     assert sums.outcomes()[0]["correct"] is True
 
 
-@pytest.mark.parametrize("given", ["'B'", "rp.Judgement(4, False)", "rp.Judgement('4', 'no')"])
-def test_what_is_no_judgement_ends_in_one_line(sums: Project, given: str) -> None:
+@pytest.mark.parametrize("value", ["'B'", "rp.Judgement(4, False)", "rp.Judgement('4', 'no')"])
+def test_what_is_no_judgement_ends_in_one_line(sums: Project, value: str) -> None:
     sums.write(
         "conftest.py",
-        f"import reasoning_probe as rp\ndef pytest_reasoning_probe_judge(item, response): return {given}\n",
+        f"import reasoning_probe as rp\ndef pytest_reasoning_probe_judge(item, response): return {value}\n",
     )
     result = sums.run("-k", "7-8")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -176,7 +179,7 @@ def test_a_section_that_fails_costs_no_file(sums: Project, body: str) -> None:
 
 
 def test_the_examples_run(pytester: pytest.Pytester, planted_folder: Path) -> None:
-    """On the bundled model, which knows nothing of Rome; what the hooks make of its answers is what counts."""
+    """They run on the bundled model, which knows nothing of Rome; only the hooks' results are checked."""
     shutil.copytree(EXAMPLES, pytester.path / "examples", ignore=shutil.ignore_patterns("__pycache__", "reports"))
     off = [f"-pno:{name}" for name in ("hypothesispytest", "html", "randomly")]
     result = pytester.runpytest_inprocess("examples", "--probe-cache=off", "--probe-heads=L0H0", *off)

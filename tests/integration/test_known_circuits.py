@@ -1,4 +1,4 @@
-"""Known truth: models whose circuit is known by construction, and sweeps in which nothing is to be found."""
+"""Tests against ground truth: models whose circuit is known by construction, and sweeps without any effect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.accuracy.false_positive_rate import Kept, Setting, family_wise_errors, power
+from benchmarks.accuracy.false_positive_rate import SavedCounts, Setting, family_wise_errors, power
 from reasoning_probe.report.effects import significant
 from reasoning_probe.report.sentences import sentences
 from reasoning_probe.results.run import Run
@@ -21,9 +21,9 @@ from tests.helpers.project import Project
 BOTH = f"{DECIDER}+{BACKUP}"
 
 
-def swept(targets: Any = None, ablation: str = "zero", **given: Any) -> Run:
-    """A sweep of the circuit by the real engine, summed up by the real statistics."""
-    model, tokenizer = circuit(**given)
+def swept(targets: Any = None, ablation: str = "zero", **options: Any) -> Run:
+    """Return a sweep of the circuit by the real engine, summarised by the real statistics."""
+    model, tokenizer = circuit(**options)
     outcomes = sweep(model, tokenizer, sums(), targets, ablation, 4, dataset="arithmetic")
     return as_run(outcomes, layers=LAYERS, heads=HEADS, ablation=ablation)
 
@@ -33,7 +33,7 @@ def rows_of(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def named(run: Run) -> set[str]:
-    """The targets that the tool says matter."""
+    """Return the targets that are significant."""
     return {target for target, row in rows_of(run).items() if significant(row)}
 
 
@@ -78,8 +78,8 @@ def test_each_planted_head_fails_in_its_own_way(alone: Run) -> None:
     rows = rows_of(alone)
     for copier in COPIERS:
         assert rows[copier]["shift"]["wrong_operation"] > 50
-    said = {outcome.answer for outcome in alone.outcomes if outcome.target == DECIDER}
-    assert said <= {"0", "1"}
+    answers = {outcome.answer for outcome in alone.outcomes if outcome.target == DECIDER}
+    assert answers <= {"0", "1"}
 
 
 def test_the_backup_shows_only_in_the_joint_target(backed_up: Run) -> None:
@@ -102,33 +102,33 @@ def test_a_user_reads_the_planted_heads(project: Project, tmp_path: Path) -> Non
     result = project.run(where, "--ablate-heads", "--probe-dataset=arithmetic=sums.jsonl", "--probe-max-new-tokens=4")
     rows = [row for row in project.summary()["targets"] if significant(row)]
     assert {row["target"] for row in rows} == {*COPIERS, DECIDER}
-    said = " ".join(line.strip() for line in result.outlines)
-    assert "3 of 12 heads matter for arithmetic: " in said
-    assert all(head in said for head in (*COPIERS, DECIDER))
+    output = " ".join(line.strip() for line in result.outlines)
+    assert "3 of 12 heads matter for arithmetic: " in output
+    assert all(head in output for head in (*COPIERS, DECIDER))
 
 
-# -- sweeps in which nothing is to be found ------------------------------------------------------------------------
+# -- sweeps without any effect ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("items", [12, 60])
 def test_null_sweeps_keep_the_family_wise_error_rate(items: int) -> None:
     """The long form, 1,000 sweeps of 144 heads, is ``python -m benchmarks.accuracy.false_positive_rate``."""
-    found = family_wise_errors(150, items, heads=24)
+    detections = family_wise_errors(150, items, heads=24)
     most = 150 * ALPHA + 3 * (150 * ALPHA * (1 - ALPHA)) ** 0.5
-    assert found.mcnemar <= most
-    assert found.sign_flip <= most
+    assert detections.mcnemar <= most
+    assert detections.sign_flip <= most
 
 
 def test_a_long_simulation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     setting = Setting(30, heads=4, loss=0.6, shift=0.5)
-    whole = Kept(None, None).count(60, setting)
+    whole = SavedCounts(None, None).count(60, setting)
     assert whole == power(60, 30, heads=4, loss=0.6, shift=0.5)
     assert 0 < whole.sign_flip < 60
     sliced = tmp_path / "counts.jsonl"
-    assert Kept(sliced, None).count(35, setting).sweeps == 35
-    assert Kept(sliced, None).count(60, setting) == whole
-    assert Kept(sliced, 0).count(100, setting) == whole
-    assert Kept(sliced, 0).count(100, Setting(30)).sweeps == 0
+    assert SavedCounts(sliced, None).count(35, setting).sweeps == 35
+    assert SavedCounts(sliced, None).count(60, setting) == whole
+    assert SavedCounts(sliced, 0).count(100, setting) == whole
+    assert SavedCounts(sliced, 0).count(100, Setting(30)).sweeps == 0
 
 
 def test_power_grows_with_the_items() -> None:
@@ -139,5 +139,5 @@ def test_power_grows_with_the_items() -> None:
 
 def test_too_few_items_have_no_power_by_either_test() -> None:
     """8 items under 24 heads: the smallest p-value is 2 * 0.5**8, times 24 that is 0.19, whatever the effect."""
-    found = power(20, 8, heads=24, loss=0.6, shift=9.0)
-    assert (found.mcnemar, found.sign_flip) == (0, 0)
+    detections = power(20, 8, heads=24, loss=0.6, shift=9.0)
+    assert (detections.mcnemar, detections.sign_flip) == (0, 0)

@@ -1,6 +1,6 @@
-"""Models in parts: offloaded to CPU memory or disk, divided by a device map, quantised. The engine answers as ever.
+"""Tests that models offloaded to CPU memory or disk, divided by a device map, or quantised get the same answers.
 
-The oracle is the same model in one piece, for quantised weights the same model with the weights that they stand for.
+The oracle is the same model in one piece; for quantised weights, the same model with the dequantised weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import transformers
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.engine.cache.key import model_context
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.device_map import DeviceMap, parse_device_map
 from reasoning_probe.models.errors import ModelError
@@ -48,7 +48,7 @@ def on_disk(model: Any, folder: Path) -> Any:
 
 
 def in_parts(model: Any, folder: Path) -> Any:
-    """The embedding stays, the rest is on disk: what a device map does where memory is short."""
+    """Keep the embedding in memory and the rest on disk, as a device map does where memory is short."""
     from accelerate import dispatch_model
 
     first = model.get_input_embeddings()
@@ -75,7 +75,7 @@ EVERY_WAY = pytest.mark.parametrize(
 
 
 def small(family: str) -> tuple[Any, Any]:
-    """A model of *family* for the planted model's tokenizer, which has fewer words than it has ids."""
+    """Return a small model of *family* and the planted model's tokenizer, which has fewer tokens than the model."""
     return build(family), planted()[1]
 
 
@@ -107,8 +107,8 @@ def test_an_offloaded_model_answers_as_it_does_in_one_piece(
 def test_the_fast_path_takes_an_offloaded_model(offload: Callable[[Any, Path], Any], tmp_path: Path) -> None:
     model, tokenizer = small("llama")
     paths = []
-    for given in (model, offload(copy.deepcopy(model), tmp_path)):
-        engine = Engine(given, tokenizer, find_heads(given))
+    for each in (model, offload(copy.deepcopy(model), tmp_path)):
+        engine = LocalEngine(each, tokenizer, find_heads(each))
         assert engine.path is not engine.plain
         paths.append((engine.path_name, engine.why))
     assert paths[0] == paths[1]

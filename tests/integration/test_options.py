@@ -17,15 +17,15 @@ from reasoning_probe.models.device_map import DeviceMap
 from reasoning_probe.pytest_plugin.config import load_settings
 from reasoning_probe.pytest_plugin.option_types import OptionError
 from reasoning_probe.pytest_plugin.options import OPTIONS
-from reasoning_probe.results.gate import GateRules
+from reasoning_probe.results.gate_rules import GateRules
 from reasoning_probe.session.settings import Settings
 from tests.helpers.project import Project
 
 READ = {option.ini: option.read for option in OPTIONS}
 SHOW = """
 def pytest_report_header(config):
-    from reasoning_probe.pytest_plugin.config import read_settings
-    return "settings " + repr(read_settings(config))
+    from reasoning_probe.pytest_plugin.config import load_settings
+    return "settings " + repr(load_settings(config))
 """
 
 
@@ -80,31 +80,31 @@ TWINS = [
 ]
 
 
-@pytest.mark.parametrize(("args", "ini", "given"), TWINS, ids=[" ".join(args) for args, *_ in TWINS])
+@pytest.mark.parametrize(("args", "ini", "values"), TWINS, ids=[" ".join(args) for args, *_ in TWINS])
 def test_an_option_and_its_ini_twin_say_the_same(
-    project: Project, args: list[str], ini: str, given: dict[str, object]
+    project: Project, args: list[str], ini: str, values: dict[str, object]
 ) -> None:
-    places = {"directory": project.path / "reports", "cache": project.path / FOLDER}
-    wanted = repr(Settings(**(places | given)))  # type: ignore[arg-type]
-    assert settings_line(project, *args) == wanted
-    assert settings_line(project, ini=ini) == wanted
+    folders = {"directory": project.path / "reports", "cache": project.path / FOLDER}
+    expected = repr(Settings(**(folders | values)))  # type: ignore[arg-type]
+    assert settings_line(project, *args) == expected
+    assert settings_line(project, ini=ini) == expected
 
 
 def test_options_go_together_in_any_combination(project: Project) -> None:
-    draw = random.Random(0)
+    rng = random.Random(0)
     for _ in range(30):
-        chosen = draw.sample(TWINS, draw.randint(2, 8))
-        words = [word for args, *_ in chosen for word in args]
+        sample = rng.sample(TWINS, rng.randint(2, 8))
+        words = [word for args, *_ in sample for word in args]
         config = project.pytester.parseconfig("-p", "no:hypothesispytest", "-p", "no:html", *words)
         try:
-            found = load_settings(config)
+            settings = load_settings(config)
         except pytest.UsageError as error:
-            refused = str(error)
+            message = str(error)
         else:
-            refused = "--probe-"
-            assert found.ablating or not any("ablate" in word or "heads" in word for word in words)
-        assert len(refused.splitlines()) == 1, words
-        assert "--probe-" in refused, words
+            message = "--probe-"
+            assert settings.ablating or not any("ablate" in word or "heads" in word for word in words)
+        assert len(message.splitlines()) == 1, words
+        assert "--probe-" in message, words
 
 
 def test_the_command_line_wins_over_the_ini_file(project: Project) -> None:
@@ -172,9 +172,9 @@ def test_items_are_the_first_of_a_file_and_generated_where_there_is_a_generator(
     project.probe("arithmetic", "gsm8k")
     result = project.run("--probe-items=2", "--co", "-q")
     assert sum("test_gsm8k[" in line for line in result.outlines) == 2
-    found = [line for line in result.outlines if "test_arithmetic[" in line]
-    assert len(found) == 2
-    project.run("--probe-items=20", "--co", "-q", "test_arithmetic.py").stdout.fnmatch_lines(found)
+    arithmetic = [line for line in result.outlines if "test_arithmetic[" in line]
+    assert len(arithmetic) == 2
+    project.run("--probe-items=20", "--co", "-q", "test_arithmetic.py").stdout.fnmatch_lines(arithmetic)
 
 
 def test_a_dataset_is_swapped_for_the_users_own(project: Project) -> None:
@@ -201,8 +201,8 @@ def test_the_limit_of_new_tokens_is_kept(project: Project) -> None:
 def test_resample_and_mean_are_run(project: Project) -> None:
     project.probe("logic")
     project.run("--probe-heads=L1H2", "--ablation=resample,mean", "-k", "mia")
-    found = {outcome["ablation"]: outcome["response"] for outcome in project.outcomes()}
-    assert found == {None: "No", "resample": "Yes", "mean": "Yes"}  # every other item makes the head say Yes
+    responses = {outcome["ablation"]: outcome["response"] for outcome in project.outcomes()}
+    assert responses == {None: "No", "resample": "Yes", "mean": "Yes"}  # every other item makes the head say Yes
 
 
 # -- the gate ---------------------------------------------------------------------------------------------------------
@@ -210,8 +210,8 @@ def test_resample_and_mean_are_run(project: Project) -> None:
 SHOW_RULES = """
 def pytest_report_header(config):
     from pathlib import Path
-    from reasoning_probe.pytest_plugin.config import read_rules
-    return "settings " + repr(read_rules(config, Path("reports")))
+    from reasoning_probe.pytest_plugin.config import load_gate_rules
+    return "settings " + repr(load_gate_rules(config, Path("reports")))
 """
 RULES = [
     (["--probe-min-accuracy=0.9"], "probe_min_accuracy = 0.9", {"min_accuracy": {"": 0.9}}),
@@ -234,16 +234,16 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize(("args", "ini", "given"), RULES, ids=[" ".join(args) for args, *_ in RULES])
+@pytest.mark.parametrize(("args", "ini", "values"), RULES, ids=[" ".join(args) for args, *_ in RULES])
 def test_the_gates_options_and_their_ini_twins_say_the_same(
-    project: Project, args: list[str], ini: str, given: dict[str, Any]
+    project: Project, args: list[str], ini: str, values: dict[str, Any]
 ) -> None:
-    """But for names of datasets, which must exist where somebody typed them."""
-    if "reference" in given:
-        given = given | {"reference": project.path / given["reference"]}
-    typed = frozenset(given.get("min_accuracy", ()))
-    assert settings_line(project, *args, show=SHOW_RULES) == repr(GateRules(**given, named=typed))
-    assert settings_line(project, ini=ini, show=SHOW_RULES) == repr(GateRules(**given))
+    """They differ only in names of datasets, which must exist if they were typed."""
+    if "reference" in values:
+        values = values | {"reference": project.path / values["reference"]}
+    typed = frozenset(values.get("min_accuracy", ()))
+    assert settings_line(project, *args, show=SHOW_RULES) == repr(GateRules(**values, named=typed))
+    assert settings_line(project, ini=ini, show=SHOW_RULES) == repr(GateRules(**values))
 
 
 @pytest.mark.parametrize("option", ["--probe-min-accuracy=90", "--probe-max-drop=5%"])

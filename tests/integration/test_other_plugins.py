@@ -1,4 +1,4 @@
-"""Beside other plugins, and from an installed wheel in an empty folder."""
+"""Tests of the plugin beside other plugins, and from an installed wheel in an empty folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOGIC = {"syllogism-max-animal", "exclusion-mia-cat", "converse-leo-poet", "comp
 
 @pytest.fixture
 def logic(project: Project) -> Project:
-    """One of the four answers is wrong, with nothing switched off."""
+    """A project with the logic probe; one of its four answers is wrong without ablation."""
     project.probe("logic")
     return project
 
@@ -31,7 +31,7 @@ def test_pytest_cov(logic: Project) -> None:
 
 def test_pytest_randomly(logic: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pytest_randomly")
-    monkeypatch.delenv("PYTEST_ADDOPTS")  # the tests' own sessions are not shuffled
+    monkeypatch.delenv("PYTEST_ADDOPTS")  # it switches pytest-randomly off
     command = ["-p", "no:hypothesispytest", "-p", "no:html", f"--model={logic.model}", "--probe-heads=L1H2", "-v"]
     orders = set()
     for seed in (1, 2):
@@ -64,12 +64,12 @@ def test_pytest_rerunfailures(logic: Project) -> None:
 def test_pytest_split(logic: Project) -> None:
     """Each group computes its own items, and no other."""
     pytest.importorskip("pytest_split")
-    asked = []
+    items = []
     for group in (1, 2):
         logic.run("--splits=2", f"--group={group}")
-        asked.append({item for item, _ in logic.computed()})
-    assert asked[0] | asked[1] == LOGIC
-    assert len(asked[0]) == len(asked[1]) == 2
+        items.append({item for item, _ in logic.computed()})
+    assert items[0] | items[1] == LOGIC
+    assert len(items[0]) == len(items[1]) == 2
 
 
 def test_pytest_xdist(logic: Project) -> None:

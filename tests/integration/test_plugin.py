@@ -1,4 +1,4 @@
-"""What a user of the plugin sees: cases, verdicts, lines. The model's answers are known: see ``planted``."""
+"""What a user of the plugin sees: cases, verdicts, lines. The model's answers are known: see ``planted_model``."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def test_ids_hold_no_character_that_pytest_or_a_shell_reads(project: Project) ->
     hostile = ["a[b]", "a::b", "a/b", "sky\nblue", "größe", "A", "a"]
     lines = [json.dumps({"id": id, "question": "What colour is the sky?", "answer": "blue"}) for id in hostile]
     project.write("colours.jsonl", "\n".join(lines))
-    found = ids(project.run("--co", "-q"))
-    assert len(found) == len(set(found)) == len(hostile)
-    assert all(re.fullmatch(r"test_colours\.py::test_colours\[[\w.-]+\]", id, re.ASCII) for id in found)
-    project.run(found[1]).assert_outcomes(passed=1)
+    node_ids = ids(project.run("--co", "-q"))
+    assert len(node_ids) == len(set(node_ids)) == len(hostile)
+    assert all(re.fullmatch(r"test_colours\.py::test_colours\[[\w.-]+\]", id, re.ASCII) for id in node_ids)
+    project.run(node_ids[1]).assert_outcomes(passed=1)
     assert [outcome["item"] for outcome in project.outcomes()] == ["a::b"]
 
 
@@ -80,7 +80,7 @@ def test_ids_hold_no_character_that_pytest_or_a_shell_reads(project: Project) ->
     ],
 )
 def test_only_what_is_left_is_computed(project: Project, options: list[str], computed: set[tuple[str, str]]) -> None:
-    """With the baselines that the selected ablated cases are compared to."""
+    """The baselines with which selected ablated cases are compared are computed as well."""
     project.probe("logic")
     project.run("--probe-heads", "L1H2,L1H3", *options)
     if computed:
@@ -298,6 +298,14 @@ def test_a_fixture_that_yields_its_model_is_cleaned_up(project: Project) -> None
     assert (project.path / "closed").exists()
 
 
+def test_a_fixture_of_another_plugin_takes_the_place_of_ours(project: Project) -> None:
+    project.write("mine.py", "import pytest\n@pytest.fixture\ndef item(): return 'mine'\n")
+    project.write("conftest.py", "pytest_plugins = ['mine']\n")
+    project.write("test_item.py", "def test_item(item): assert item == 'mine'\n")
+    project.pytester.syspathinsert()
+    project.run().assert_outcomes(passed=1)
+
+
 # -- what is printed ------------------------------------------------------------------------------------------------
 
 
@@ -310,8 +318,8 @@ def test_the_header_says_what_will_run(project: Project) -> None:
 def test_the_summary_fits_eighty_columns(project: Project) -> None:
     project.probe("logic")
     lines = project.run("--ablate-heads").outlines
-    first = next(at for at, line in enumerate(lines) if re.fullmatch("=+ reasoning-probe =+", line))
-    summary = lines[first + 1 :][: next(at for at, line in enumerate(lines[first + 1 :]) if line.startswith("="))]
+    first = next(index for index, line in enumerate(lines) if re.fullmatch("=+ reasoning-probe =+", line))
+    summary = lines[first + 1 :][: next(index for index, line in enumerate(lines[first + 1 :]) if line.startswith("="))]
     assert summary[0].startswith("logic    75 %")
     assert any(line.startswith(CARRIER) and "3 lost, 1 won" in line for line in summary)
     assert all(len(line) <= 80 for line in summary)

@@ -1,4 +1,4 @@
-"""What a session leaves in its folder, what it costs without a probe, and what several processes leave."""
+"""The files that a session writes, its cost without a probe, and the files of several processes."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_an_interruption_within_the_sweep_keeps_what_came_before(
 
 
 def test_a_session_without_probes_pays_nothing(project: Project) -> None:
-    """Neither an import, nor a line, nor a folder."""
+    """It imports nothing heavy, prints no line and makes no folder."""
     project.write("test_plain.py", "def test_plain(): pass\n")
     project.write(
         "conftest.py",
@@ -231,9 +231,9 @@ def test_xdist_gives_the_same_files(project: Project) -> None:
     result = project.run_apart("--probe-heads", "L1H2,L0", "-n", "2", page=True)
     result.assert_outcomes(passed=7, failed=1, xfailed=4)
     assert project.summary()["datasets"] == datasets
-    for shared, own in zip(by_case(), alone, strict=True):
-        assert shared.pop("answer_logprob") == pytest.approx(own.pop("answer_logprob"), abs=1e-4)
-        assert shared == own
+    for outcome, single in zip(by_case(), alone, strict=True):
+        assert outcome.pop("answer_logprob") == pytest.approx(single.pop("answer_logprob"), abs=1e-4)
+        assert outcome == single
     page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page
     assert f"test_logic[{MAX}]" in page

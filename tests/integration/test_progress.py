@@ -13,7 +13,7 @@ from reasoning_probe.pytest_plugin.progress import progress_bar
 
 
 def session(*, verbosity: int = 0, isatty: bool = True, **more: Any) -> Any:
-    """What of pytest's config the bar asks for."""
+    """Return what the bar needs of pytest's config."""
     plugins = {"terminalreporter": SimpleNamespace(isatty=isatty), "capturemanager": None}
     manager = SimpleNamespace(getplugin=plugins.get)
     return SimpleNamespace(get_verbosity=lambda: verbosity, pluginmanager=manager, **more)

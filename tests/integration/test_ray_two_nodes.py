@@ -1,4 +1,4 @@
-"""A sweep on a real cluster of two nodes, one of which is killed while it works: see ``on_a_cluster``."""
+"""Tests of a sweep on a real cluster of two nodes, one of which is killed meanwhile: see ``ray_two_nodes_script``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def probe_model():
 
 
 def _apart() -> list[str] | None:
-    """Return the command that gives a process a network with nothing but the loopback, if this machine has one."""
+    """Return a command that runs a process in a network namespace of its own, or ``None`` where that is impossible."""
     if shutil.which("unshare") is None or shutil.which("ip") is None:
         return None
     for command in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
@@ -38,7 +38,7 @@ def _apart() -> list[str] | None:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What happened on two nodes, one of which was killed while a third joined."""
+    """The results of the script, which kills one of two nodes while a third joins."""
     pytest.importorskip("ray", reason="the extra reasoning-probe[ray] is not installed")
     apart = _apart()
     if apart is None:
@@ -52,8 +52,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command = [*apart, "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    found: dict[str, Any] = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
-    return found
+    events: dict[str, Any] = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
+    return events
 
 
 def outcomes_of(values: dict[str, Any]) -> list[Outcome]:

@@ -1,4 +1,4 @@
-"""The main job, as a user runs it: every outcome it writes is what hand-edited weights and plain ``generate`` give."""
+"""Tests that every outcome of the README's command equals that of hand-edited weights and plain ``generate``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from reasoning_probe.data.prompts.query import cut_at_stop
+from reasoning_probe.data.prompts.prompting import cut_at_stop
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
@@ -24,7 +24,7 @@ LIMITS = {"arithmetic": 32, "multi_step": 64, "logic": 32, "gsm8k": 256}
 
 
 GATE = ("--probe-min-accuracy", "arithmetic=0.7,logic=0.7")
-"""What the README's first command asks of the bundled model."""
+"""The gate of the README's first command."""
 
 
 def run_probes(tmp_path: Path, *options: str, codes: tuple[int, ...] = (0, 1)) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def check(model_name: str, tmp_path: Path, lines: list[dict[str, Any]], sample: 
     for line in random.Random(0).sample(lines, sample):
         if line["target"] != "baseline":
             (target,) = parse_targets(line["target"], head_map)
-            for site in head_map.sites:
+            for site in head_map.attention_layers:
                 edit(loaded.model, site.path, site.heads, target.in_layer(site.layer))
         settings = run["generation"][line["dataset"]]
         expected = reference(loaded, line["prompt"], settings["max_new_tokens"], settings["stop"])
@@ -85,7 +85,7 @@ def test_the_bundled_model_answers_as_with_edited_weights(tmp_path: Path) -> Non
 
 
 def test_a_newcomers_first_run_is_the_one_that_is_tested() -> None:
-    """Its gate is the same in README, CI and the workflow to copy, with room above what it asks."""
+    """The command and its gate are the same in the README, in CI and in the example workflow."""
     for file in ("README.md", ".ci/run", ".github/workflows/probes.yml"):
         text = " ".join((ROOT / file).read_text(encoding="utf-8").split())
         assert f"pytest probes/ --ablate-heads {' '.join(GATE)}" in text, file

@@ -22,11 +22,11 @@ def run() -> Run:
 
 
 def section(result: pytest.RunResult) -> list[str]:
-    """The lines under our heading, as they were printed."""
+    """Return the lines under the heading ``reasoning-probe`` as they were printed."""
     bare = [ESCAPE.sub("", line) for line in result.outlines]
-    first = next((at for at, line in enumerate(bare) if re.fullmatch("=+ reasoning-probe =+", line)), len(bare))
+    first = next((index for index, line in enumerate(bare) if re.fullmatch("=+ reasoning-probe =+", line)), len(bare))
     rest = bare[first + 1 :]
-    last = next((at for at, line in enumerate(rest) if re.match("[=-]+ ", line)), 0)
+    last = next((index for index, line in enumerate(rest) if re.match("[=-]+ ", line)), 0)
     return result.outlines[first + 1 : first + 1 + last]
 
 
@@ -51,10 +51,10 @@ def test_what_matters_is_there_however_narrow_the_terminal(run: Run, width: int)
     strongest = [line for line in lines if re.match(r"L\dH\d  ", line)]
     assert [line.split()[:2] for line in strongest[:2]] == [["L1H3", "-64*"], ["L2H0", "-32*"]]
     assert all("arithmetic" in line for line in strongest[:2])
-    said = " ".join(line.strip() for line in lines)
-    assert "2 of 16 measured heads matter for arithmetic: L1H3 (-64 points) and L2H0 (-32)." in said
-    assert "No head can be judged on gsm8k: the baseline is 0 %." in said
-    assert "gate FAILED: multi_step: accuracy dropped by 40 points, at most 5 allowed, p 0.031" in said
+    text = " ".join(line.strip() for line in lines)
+    assert "2 of 16 measured heads matter for arithmetic: L1H3 (-64 points) and L2H0 (-32)." in text
+    assert "No head can be judged on gsm8k: the baseline is 0 %." in text
+    assert "gate FAILED: multi_step: accuracy dropped by 40 points, at most 5 allowed, p 0.031" in text
 
 
 def test_a_wide_terminal_shows_bars_intervals_and_flips() -> None:
@@ -68,23 +68,29 @@ def test_a_wide_terminal_shows_bars_intervals_and_flips() -> None:
 
 
 def test_a_bar_is_as_long_as_the_effect_and_points_its_way() -> None:
-    outcomes = [outcome(item=str(at), correct=at < 10, category=None if at < 10 else "off_by_one") for at in range(20)]
-    outcomes += [replace(found, target="L0H0", ablation="zero", correct=True, category=None) for found in outcomes[:20]]
+    outcomes = [
+        outcome(item=str(number), correct=number < 10, category=None if number < 10 else "off_by_one")
+        for number in range(20)
+    ]
     outcomes += [
-        replace(found, target="L0H1", ablation="zero", correct=False, category="off_by_one") for found in outcomes[:20]
+        replace(baseline, target="L0H0", ablation="zero", correct=True, category=None) for baseline in outcomes[:20]
+    ]
+    outcomes += [
+        replace(baseline, target="L0H1", ablation="zero", correct=False, category="off_by_one")
+        for baseline in outcomes[:20]
     ]
     lines = summary_lines(as_run(outcomes), 80)
     bars = {line.split()[0]: line.split()[2] for line in lines if line.startswith("L0")}
     assert bars == {"L0H0": "+" * 8, "L0H1": "-" * 8}
 
 
-# -- how much is said ---------------------------------------------------------------------------------------------
+# -- verbosity ----------------------------------------------------------------------------------------------------
 
 
 def test_q_leaves_accuracy_warnings_and_gate(run: Run) -> None:
-    said = summary_lines(run, 80, -1)
-    text = "\n".join(said)
-    assert [line.split()[0] for line in said[:4]] == ["arithmetic", "logic", "multi_step", "gsm8k"]
+    lines = summary_lines(run, 80, -1)
+    text = "\n".join(lines)
+    assert [line.split()[0] for line in lines[:4]] == ["arithmetic", "logic", "multi_step", "gsm8k"]
     assert "No head can be judged on gsm8k" in text
     assert "gate FAILED" in text
     assert not re.search(r"matter for|mistakes|^L\dH\d|rows repeat", text, re.MULTILINE)
@@ -92,7 +98,7 @@ def test_q_leaves_accuracy_warnings_and_gate(run: Run) -> None:
 
 
 def test_v_lists_more_targets_more_datasets_and_kinds_of_mistakes() -> None:
-    run = as_run(fake_outcomes({f"set-{at}": 20 for at in range(12)}, every_head(1, 2), noise=0.5))
+    run = as_run(fake_outcomes({f"set-{number}": 20 for number in range(12)}, every_head(1, 2), noise=0.5))
     by_default, verbose = summary_lines(run, 80), summary_lines(run, 80, 1)
     assert sum(line.startswith("set-") and " of 20" in line for line in by_default) == 8
     assert "and 4 more datasets" in by_default
@@ -160,12 +166,12 @@ def test_where_the_page_is(project: Project) -> None:
 
 def test_verbosity_is_pytests(project: Project) -> None:
     project.probe("logic")
-    said = {
+    sections = {
         flag: "\n".join(section(project.run("--ablate-heads", *flag.split()))) for flag in ("", "-q", "-v", "-q -q")
     }
-    assert CARRIER in said[""]
-    assert CARRIER not in said["-q"]
-    assert "logic " in said["-q"]
-    assert "logic: wrong_label" in said["-v"]
-    assert "logic: wrong_label" not in said[""]
-    assert said["-q -q"] == ""
+    assert CARRIER in sections[""]
+    assert CARRIER not in sections["-q"]
+    assert "logic " in sections["-q"]
+    assert "logic: wrong_label" in sections["-v"]
+    assert "logic: wrong_label" not in sections[""]
+    assert sections["-q -q"] == ""

@@ -1,4 +1,4 @@
-"""The bundled model: as good as its card says on questions that it never saw, and small."""
+"""Tests of the bundled model: its accuracy on unseen questions, its training data, its training script, its files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def data() -> dict[str, tuple[corpus.Example, ...]]:
 
 
 def replies(model: Any, coder: Any, questions: list[str]) -> list[str]:
-    """Return the greedy replies by transformers' own ``generate``: no code is shared with the measurement."""
+    """Return the greedy replies by transformers' own ``generate``, which shares no code with the measurement."""
     coder.padding_side = "left"
     batch = coder([PLAIN.format(question=question) for question in questions], padding=True, return_tensors="pt")
     out = model.generate(**batch, do_sample=False, max_new_tokens=8)
@@ -48,10 +48,10 @@ def replies(model: Any, coder: Any, questions: list[str]) -> list[str]:
 )
 def test_accuracy_on_held_out_questions(model: Any, coder: Any, name: str, low: float, high: float) -> None:
     items = generate(name, 200)
-    given = replies(model, coder, [item.question for item in items])
-    right = sum(reply == f" {item.answer}" for reply, item in zip(given, items, strict=True)) / len(items)
+    answers = replies(model, coder, [item.question for item in items])
+    right = sum(reply == f" {item.answer}" for reply, item in zip(answers, items, strict=True)) / len(items)
     assert low <= right <= high
-    assert right == pytest.approx(MEASURED["test"][name], abs=0.011)  # two near ties may fall otherwise elsewhere
+    assert right == pytest.approx(MEASURED["test"][name], abs=0.011)  # two near ties may differ between machines
 
 
 def test_built_in_items_show_ceiling_and_floor(model: Any, coder: Any) -> None:
@@ -77,13 +77,13 @@ def test_single_heads_matter_unequally() -> None:
 def test_a_head_is_switched_off_and_on_again(model: Any) -> None:
     weight = model.transformer.h[1].attn.c_proj.weight
     before = weight.clone()
-    with measure.switched_off(model, 1, 3):
+    with measure.ablate_head(model, 1, 3):
         assert torch.equal(weight[:96], before[:96])
         assert not weight[96:128].any()
     assert torch.equal(weight, before)
 
 
-# -- what it never saw ------------------------------------------------------------------------------------------------
+# -- questions that it never saw --------------------------------------------------------------------------------------
 
 
 def test_no_reserved_question_is_in_the_training_data(data: dict[str, tuple[corpus.Example, ...]]) -> None:
@@ -96,15 +96,15 @@ def test_no_reserved_question_is_in_the_training_data(data: dict[str, tuple[corp
 
 
 def test_no_reserved_sum_is_trained_in_other_words(data: dict[str, tuple[corpus.Example, ...]]) -> None:
-    asked = {example.question for example in data["arithmetic"]}
+    questions = {example.question for example in data["arithmetic"]}
     held_out = [item for item in generate("arithmetic", 400) if item.operation in ("+", "-")]
     assert len(held_out) > 200
     for item in held_out:
         a, b = item.operands
         words = "plus" if item.operation == "+" else "minus"
-        assert f"What is {a} {words} {b}?" not in asked
-        assert f"Calculate {a} {item.operation} {b}." not in asked
-    assert "What is 1 plus 1?" in asked or "What is 1 minus 1?" in asked
+        assert f"What is {a} {words} {b}?" not in questions
+        assert f"Calculate {a} {item.operation} {b}." not in questions
+    assert "What is 1 plus 1?" in questions or "What is 1 minus 1?" in questions
 
 
 def test_training_data_is_the_same_every_time(data: dict[str, tuple[corpus.Example, ...]]) -> None:
@@ -154,8 +154,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     monkeypatch.setattr(train, "PHASES", ((0, mix), (3, later)))
     monkeypatch.setattr(train, "REPORT_EVERY", 2)
     monkeypatch.setattr(train, "validate", lambda model, coder: {})
-    monkeypatch.setattr(train, "SPARING", later)
-    recipe = train.Recipe(steps=4, sparing_steps=2, warm_up=2, context=256)
+    monkeypatch.setattr(train, "DROPOUT_PHASE", later)
+    recipe = train.Recipe(steps=4, dropout_steps=2, warm_up=2, context=256)
     whole, coder, _ = train.train(recipe)
     reports = []
 
@@ -195,7 +195,7 @@ def test_the_script_writes_a_model_that_loads(
     finally:
         torch.set_num_threads(threads)
     measured = json.loads((out / "measured.json").read_text(encoding="utf-8"))
-    steps = 7 + train.Recipe.sparing_steps
+    steps = 7 + train.Recipe.dropout_steps
     assert (measured["steps"], measured["minutes"]) == (steps, 1.5)
     assert len(measured["heads"]["logic"]) == 16
     assert f"\n{steps} steps of Muon" in (out.parent / "MODEL_CARD.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What can be wrong with options, models and data: one clear line each, pytest's exit code 4, never a traceback."""
+"""Errors in options, models and data: each ends with one clear line and exit code 4, never with a traceback."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def colours(project: Project) -> Project:
     return project
 
 
-def assert_matches(said: str, line: str) -> None:
-    assert fnmatchcase(said, line.replace("[", "[[]") + "*"), said
+def assert_matches(message: str, pattern: str) -> None:
+    assert fnmatchcase(message, pattern.replace("[", "[[]") + "*"), message
 
 
 @pytest.mark.parametrize("flag", [[], ["--ablate-heads"]], ids=["baseline", "ablated"])
@@ -41,7 +41,7 @@ def test_a_missing_file_beside_the_module(project: Project) -> None:
 
 @pytest.fixture
 def folder(colours: Project) -> Path:
-    """A copy of the planted model's folder, to be spoiled."""
+    """Return a copy of the planted model's folder, which tests may damage."""
     return Path(shutil.copytree(colours.model, colours.path / "model"))
 
 
@@ -59,10 +59,10 @@ def test_a_model_without_heads(colours: Project, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("flag", [[], ["--ablate-heads"]], ids=["baseline", "ablated"])
-@pytest.mark.parametrize("given", ["None", "'gpt2'", "(1, 2)", "(None, None, None)"])
-def test_a_probe_model_that_gives_something_else(colours: Project, given: str, flag: list[str]) -> None:
+@pytest.mark.parametrize("value", ["None", "'gpt2'", "(1, 2)", "(None, None, None)"])
+def test_a_probe_model_that_gives_something_else(colours: Project, value: str, flag: list[str]) -> None:
     colours.write(
-        "conftest.py", f"import pytest\n@pytest.fixture(scope='session')\ndef probe_model(): return {given}\n"
+        "conftest.py", f"import pytest\n@pytest.fixture(scope='session')\ndef probe_model(): return {value}\n"
     )
     assert_matches(refused(colours.run(*flag)), "probe_model gave *: return (model, tokenizer)*")
 

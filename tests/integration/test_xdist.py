@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.models.errors import ModelError
 from reasoning_probe.pytest_plugin import xdist
 from reasoning_probe.pytest_plugin.xdist import XdistWorker, collect_parts, device_of, stripe
@@ -21,16 +21,16 @@ from tests.helpers.project import Project
 
 COUNTS_LOADS = """
 import os, pathlib
-from reasoning_probe import models
+from reasoning_probe.models import loading
 
-load = models.load
+load_model = loading.load_model
 
 def counted(*args, **options):
     with open(pathlib.Path(__file__).parent / "loads", "a") as file:
         file.write(f"{os.getpid()}\\n")
-    return load(*args, **options)
+    return load_model(*args, **options)
 
-models.load = counted
+loading.load_model = counted
 """
 
 
@@ -67,9 +67,9 @@ from reasoning_probe.engine.engine import Engine
 
 run = Engine.run
 
-def dying(self, plan):
+def dying(self, requests):
     marker = pathlib.Path(__file__).parent / "died"
-    for number, batch in enumerate(run(self, plan)):
+    for number, batch in enumerate(run(self, requests)):
         if number == 3 and not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -91,16 +91,16 @@ def test_another_worker_takes_over_from_one_that_dies(project: Project) -> None:
 
 
 RAISES_AT_ONE = """
-from reasoning_probe.engine.plain_path import Plain
+from reasoning_probe.engine.plain_path import PlainPath
 
-baseline = Plain.baseline
+baseline = PlainPath.baseline
 
 def raising(self, encoded, stop):
     if encoded.prompt.shape[1] == {length}:
         raise RuntimeError("the model raised")
     return baseline(self, encoded, stop)
 
-Plain.baseline = raising
+PlainPath.baseline = raising
 """
 
 
@@ -141,7 +141,7 @@ def test_the_model_in_memory_is_made_by_one_process(project: Project) -> None:
 
 
 def working(folder: Path, planted_folder: Path) -> tuple[XdistWorker, list[Case]]:
-    """A worker on the logic items with two heads off, and its cases."""
+    """Return a worker on the logic items with two heads ablated, and its cases."""
     session = ProbeSession(Settings(model=str(planted_folder), heads="L1H2,L0H0"))
     cases = session.cases(session.dataset("logic"))
     session.select(cases)
@@ -151,23 +151,23 @@ def working(folder: Path, planted_folder: Path) -> tuple[XdistWorker, list[Case]
 def test_an_interrupted_sweep_hands_over_what_it_found(
     tmp_path: Path, planted_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Engine.run
+    run = LocalEngine.run
 
-    def interrupted(self: Engine, plan: Any) -> Iterator[Any]:
-        for number, work in enumerate(plan):
+    def interrupted(self: LocalEngine, requests: Any) -> Iterator[Any]:
+        for number, request in enumerate(requests):
             if number == 2:
                 raise KeyboardInterrupt
-            yield from run(self, [work])
+            yield from run(self, [request])
 
-    monkeypatch.setattr(Engine, "run", interrupted)
+    monkeypatch.setattr(LocalEngine, "run", interrupted)
     worker, cases = working(tmp_path, planted_folder)
     with pytest.raises(KeyboardInterrupt):
         worker.outcome(cases[0], lambda: None)
     worker.publish_rest()
-    found = collect_parts(tmp_path, interrupted=True)
-    assert found is not None
-    assert found.summary["partial"] == {"planned": 12, "done": 6}
-    assert [outcome.item for outcome in found.outcomes] == [case.key[1] for case in cases[:6]]
+    run_so_far = collect_parts(tmp_path, interrupted=True)
+    assert run_so_far is not None
+    assert run_so_far.summary["partial"] == {"planned": 12, "done": 6}
+    assert [outcome.item for outcome in run_so_far.outcomes] == [case.key[1] for case in cases[:6]]
 
 
 def test_who_does_not_let_go_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,13 +202,13 @@ def test_every_worker_takes_a_gpu_and_every_item_has_one_part(workers: int, gpus
 
 
 def test_with_several_parts_the_order_is_the_plans(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two parts as with two GPUs, on the one device here."""
+    """Two parts, as with two GPUs, on a single device."""
     project.probe("logic", "arithmetic")
     project.run("--probe-heads", "L1H2", "--probe-cache=off", "--probe-dir=alone")
     project.write(
         "conftest.py",
-        "from reasoning_probe import workers\nworkers._gpus = lambda session: 2\n"
-        "workers.device_of = lambda number, count: 'cpu'\n",
+        "from reasoning_probe.pytest_plugin import xdist\nxdist.gpu_count = lambda session: 2\n"
+        "xdist.device_of = lambda number, count: 'cpu'\n",
     )
     project.run_apart("--probe-heads", "L1H2", "-n2", "--probe-dir=shared")
     same_but_for_time(project, Path("alone"), Path("shared"))

@@ -1,4 +1,4 @@
-"""The oldest versions that are tested are those that pyproject.toml allows."""
+"""Tests that the oldest tested versions are the oldest that pyproject.toml allows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.helpers.project import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
-else:  # pytest brings it
+else:  # a dependency of pytest
     import tomli as tomllib
 
 
@@ -21,9 +21,9 @@ def pins(name: str) -> dict[str, str]:
 def test_the_lowest_environment_has_the_lowest_versions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    asked = [*project["dependencies"], *extras["test"], *extras["export"]]
-    asked = [one for one in asked if not one.startswith("reasoning-probe[")]
-    bounds = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", one).groups() for one in asked)  # type: ignore[union-attr]
+    requirements = [*project["dependencies"], *extras["test"], *extras["export"]]
+    requirements = [one for one in requirements if not one.startswith("reasoning-probe[")]
+    bounds = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", one).groups() for one in requirements)  # type: ignore[union-attr]
     lowest = pins("constraints-lowest.txt")
     assert lowest.keys() >= {re.split("[>[]", one)[0] for one in project["dependencies"]}
     for name in lowest:

@@ -46,6 +46,7 @@ TOOLS = {
     "pip",
     "pre-commit",
     "ruff",
+    "sphinx-build",
     "tox",
     "twine",
 }
@@ -85,11 +86,11 @@ def commands(text: str) -> Iterator[list[str]]:
     for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line.strip().removeprefix("$ "), comments=True)
         for separator, part in itertools.groupby(words, lambda word: word in ("&&", "||", "|", ";")):
-            given = list(part)
-            while given and re.fullmatch(r"[A-Z_]+=.*", given[0]):
-                del given[0]
-            if given and not separator:
-                yield given[: next((at for at, word in enumerate(given) if word.startswith(">")), None)]
+            command = list(part)
+            while command and re.fullmatch(r"[A-Z_]+=.*", command[0]):
+                del command[0]
+            if command and not separator:
+                yield command[: next((index for index, word in enumerate(command) if word.startswith(">")), None)]
 
 
 SHELL_COMMANDS = [
@@ -111,12 +112,12 @@ def ident(value: Any) -> str:
 
 def of(*names: str) -> list[tuple[Snippet, list[str]]]:
     """Return the commands of these programs, each once."""
-    found: dict[str, tuple[Snippet, list[str]]] = {}
+    by_text: dict[str, tuple[Snippet, list[str]]] = {}
     for snippet, command in SHELL_COMMANDS:
         words = program(command)
         if words[0] in names:
-            found.setdefault(shlex.join(words), (snippet, words[1:]))
-    return list(found.values())
+            by_text.setdefault(shlex.join(words), (snippet, words[1:]))
+    return list(by_text.values())
 
 
 def test_every_command_is_one_that_is_tested() -> None:
@@ -147,7 +148,7 @@ DATA = {
 
 def reduced(words: list[str], folder: Path) -> list[str]:
     """Return the arguments of a pytest command so that it takes seconds and needs no hub, GPU or cluster."""
-    found: list[str] = []
+    arguments: list[str] = []
     words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
     rest = iter(words)
     for word in rest:
@@ -162,17 +163,17 @@ def reduced(words: list[str], folder: Path) -> list[str]:
             suffix = Path(source).suffix
             if suffix in DATA:
                 (folder / Path(source).name).write_text(DATA[suffix], encoding="utf-8")
-                found += [word, f"{name}={Path(source).name}"]
+                arguments += [word, f"{name}={Path(source).name}"]
         elif word == "--probe-heads":  # the bundled model has 4 layers of 4 heads
-            found += [word, re.sub(r"\d+", lambda number: str(int(number[0]) % 4), next(rest))]
+            arguments += [word, re.sub(r"\d+", lambda number: str(int(number[0]) % 4), next(rest))]
         elif word == "--probe-template":
             source = Path(next(rest)).name
             (folder / source).write_text(DATA[".txt"], encoding="utf-8")
-            found += [word, source]
+            arguments += [word, source]
         else:
-            found.append(word)
+            arguments.append(word)
     small = ["--model=tiny-reasoner", "--probe-items", "2", "--probe-max-new-tokens", "4", "--probe-cache=off"]
-    return [*found, *small, *(f"-pno:{name}" for name in ("hypothesispytest", "cacheprovider", "randomly"))]
+    return [*arguments, *small, *(f"-pno:{name}" for name in ("hypothesispytest", "cacheprovider", "randomly"))]
 
 
 @pytest.mark.parametrize(("snippet", "words"), of("pytest"), ids=ident)
@@ -203,22 +204,22 @@ def test_there_are_as_many_items_as_commands_ask_for(
     snippet: Snippet, words: list[str], clone: Path, pytester: pytest.Pytester
 ) -> None:
     """The commands above are reduced to two items; files and hubs are the reader's and may hold any number."""
-    given = iter([part for word in words for part in (word.split("=", 1) if word.startswith("--probe-i") else [word])])
-    found = ["--collect-only", "-q", "-pno:cacheprovider", "-pno:randomly"]
-    for word in given:
+    rest = iter([part for word in words for part in (word.split("=", 1) if word.startswith("--probe-i") else [word])])
+    arguments = ["--collect-only", "-q", "-pno:cacheprovider", "-pno:randomly"]
+    for word in rest:
         if word == "--probe-items":
-            found += [word, number := next(given)]
+            arguments += [word, number := next(rest)]
         elif word == "--probe-dataset":
-            name, _, source = next(given).partition("=")
+            name, _, source = next(rest).partition("=")
             if Path(source).suffix:
                 (clone / "many.jsonl").write_text(
                     "".join(f'{{"question": "Say {n}", "answer": "{n}"}}\n' for n in range(1000)), encoding="utf-8"
                 )
                 source = "many.jsonl"
-            found += [word, f"{name}={source}"]
+            arguments += [word, f"{name}={source}"]
         elif not word.startswith("-") and (clone / word).exists():
-            found.append(word)
-    result = pytester.runpytest_inprocess(*found)
+            arguments.append(word)
+    result = pytester.runpytest_inprocess(*arguments)
     assert result.ret == pytest.ExitCode.OK, snippet
     assert result.parseoutcomes()["tests" if int(number) > 1 else "test"] >= int(number), snippet
 
@@ -254,11 +255,16 @@ def test_benchmarks_have_the_options_that_are_named(
 ) -> None:
     module = importlib.import_module(words[0])
     monkeypatch.setattr(sys, "argv", [words[0], "--help"])
-    said = io.StringIO()
-    with redirect_stdout(said), redirect_stderr(said), pytest.raises(SystemExit) as ended:
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(output), pytest.raises(SystemExit) as ended:
         module.main()
     assert ended.value.code == 0
-    assert options_of(" ".join(words)) <= options_of(said.getvalue()), snippet
+    assert options_of(" ".join(words)) <= options_of(output.getvalue()), snippet
+
+
+@pytest.mark.parametrize(("snippet", "words"), of("python"), ids=ident)
+def test_scripts_that_are_run_exist(snippet: Snippet, words: list[str]) -> None:
+    assert (ROOT / words[0]).is_file(), snippet
 
 
 @pytest.mark.parametrize(("snippet", "words"), of("pip"), ids=ident)
@@ -319,6 +325,32 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+FOLDERS = "reasoning_probe", "tests", "docs", "benchmarks", "training", "examples", "probes", ".ci", ".github"
+CODE = re.compile(r"`([\w./-]+(?:/|\.(?:py|md|json|jsonl|ini|toml|txt|cff|yml)))`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_the_repository_that_are_named_exist(page: Path) -> None:
+    for path in CODE.findall(page.read_text(encoding="utf-8")):
+        assert path.split("/")[0] not in FOLDERS or (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+def test_files_that_contributors_are_sent_to_exist() -> None:
+    """In the table of what to change where, a path starts in its column's folder, or in that of the path before it."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[2:4] for row in text.partition("| to change |")[2].partition("\n\n")[0].splitlines()[2:]]
+    assert len(rows) > 15
+    for row in rows:
+        for cell, start in zip(row, ("reasoning_probe", "tests/unit"), strict=True):
+            folder = ROOT / start
+            for path in CODE.findall(cell):
+                tops = folder, ROOT / start, ROOT
+                named = next((top / path for top in tops if (top / path).exists()), None)
+                assert named is not None, f"CONTRIBUTING.md names {path}"
+                if "/" in path.rstrip("/"):
+                    folder = named if named.is_dir() else named.parent
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_rows_of_tables_have_as_many_cells_as_the_head(page: Path) -> None:
     """A bar in a cell begins the next one, in code, too, and what is over at the end is not shown."""
@@ -330,7 +362,7 @@ def test_rows_of_tables_have_as_many_cells_as_the_head(page: Path) -> None:
 
 
 def test_pages_made_from_the_code_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "docs")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "tools")
     generate = importlib.import_module("generate")
     for name, write in generate.PAGES.items():
         message = f"docs/{name}: run python docs/tools/generate.py"
@@ -355,7 +387,19 @@ def test_the_speed_that_is_named_is_the_one_that_was_measured_last() -> None:
 
 
 def test_the_architecture_names_every_module() -> None:
+    """The table of layers has each package once; the list below it has each module under its package's heading."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(\w+)(?:\.py|/)?`", text))
-    there = {path.stem for path in (ROOT / "reasoning_probe").iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert there - named <= {"__init__", "__pycache__", "data", "schemas"}, "docs/architecture.md: name its storey"
+    package = ROOT / "reasoning_probe"
+    top = {path.parent.name for path in package.glob("*/__init__.py")}
+
+    (layers,) = re.findall(r"^## The layers\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    cells = [row.split("|")[1] for row in layers.splitlines() if row.startswith("| `")]
+    assert sorted(re.findall(r"`([\w.]+)/?`", "".join(cells))) == sorted({*top, "cli.py"})
+
+    sections = dict(re.findall(r"^### (?:`(\w+)/`|The top [^\n]*)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
+    assert sections.keys() == {*top, ""}
+    for name, section in sections.items():
+        files = (package / name).rglob("*.py") if name else package.glob("*.py")
+        names = {path.relative_to(package / name).as_posix().removesuffix("/__init__.py") for path in files}
+        listed = [line.rstrip("/") for line in re.findall(r"^- `([\w./]+)`: .", section, re.MULTILINE)]
+        assert sorted(listed) == sorted(names - {"__init__.py"} if name else names), "python docs/tools/generate.py"

@@ -1,4 +1,4 @@
-"""The examples in docstrings do what they say."""
+"""Runs the examples in the package's docstrings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""``docs/reference/errors.md``, row by row: what it says is wrong is done, and what it says is said is looked for.
+"""Tests every row of ``docs/reference/errors.md``: makes the mistake and compares the message with the page's.
 
-More than 400 lines, since it is one list in the order of one page, and ends by holding the two to each other.
+The file has more than 400 lines because it is one list in the order of one page, with which its last tests compare it.
 """
 
 from __future__ import annotations
@@ -42,39 +42,39 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """The page's rows; what is said stands in code, in which nothing is escaped."""
+    """Yield the page's rows; their messages are Markdown code, in which nothing is escaped."""
     for text in PAGE.read_text(encoding="utf-8").splitlines():
-        if found := re.fullmatch(r"\| (.+?) \| `(.+)` \| (\d) \|", text):
-            yield Row(found[1], found[2], int(found[3]))
+        if match := re.fullmatch(r"\| (.+?) \| `(.+)` \| (\d) \|", text):
+            yield Row(match[1], match[2], int(match[3]))
 
 
 @dataclass(frozen=True)
-class Said:
-    """How something ended: its exit code, and what it said, the refusal of a session alone."""
+class Ending:
+    """The end of a session or command: its exit code and its message."""
 
     code: int
     text: str
 
 
-Wrong = Callable[[Project], Said]
+Wrong = Callable[[Project], Ending]
 WRONG: dict[str, Wrong] = {}
-"""What does what a row says, by the row's first column."""
+"""By a row's first column, the function that makes the mistake."""
 
 
-def session(project: Project, *args: str | Path) -> Said:
-    """A session that must end at once with one line, and leave nothing behind."""
-    said = refused(project.run(*args))
+def session(project: Project, *args: str | Path) -> Ending:
+    """Run a session that must end at once with one line, and write no run."""
+    line = refused(project.run(*args))
     assert not (project.path / "reports" / "run.json").exists()
-    return Said(4, said)
+    return Ending(4, line)
 
 
-def going_on(project: Project, *args: str | Path, page: bool = False) -> Said:
-    """A session that goes on in spite of what is wrong."""
+def going_on(project: Project, *args: str | Path, page: bool = False) -> Ending:
+    """Run a session that continues in spite of the mistake."""
     result = project.run(*args, page=page)
     text = " ".join("\n".join(result.outlines + result.errlines).split())
     assert "Traceback" not in text
     assert "INTERNALERROR" not in text
-    return Said(int(result.ret), text)
+    return Ending(int(result.ret), text)
 
 
 # -- options ----------------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ option(
 
 
 def ini(what: str, setting: str) -> None:
-    def wrong(project: Project) -> Said:
+    def wrong(project: Project) -> Ending:
         project.pytester.makeini(f"[pytest]\n{setting}\n")
         return session(project)
 
@@ -161,10 +161,10 @@ option("a file that is no model", "--model=colours.jsonl")
 
 
 def spoiled(what: str, *args: str) -> Callable[[Callable[[Path], object]], None]:
-    """Spoil a copy of the planted model's folder."""
+    """Return a decorator for a function that damages a copy of the planted model's folder."""
 
     def register(spoil: Callable[[Path], object]) -> None:
-        def wrong(project: Project) -> Said:
+        def wrong(project: Project) -> Ending:
             spoil(Path(shutil.copytree(project.model, project.path / "model")))
             return session(project, "--model=model", *args)
 
@@ -187,7 +187,7 @@ spoiled("weights that are something else")(text_in("model.safetensors", "not wei
 spoiled("a tokenizer that is half there")(text_in("tokenizer.json", "{"))
 
 
-def _broken_gguf(project: Project) -> Said:
+def _broken_gguf(project: Project) -> Ending:
     project.write("bad.gguf", "not a model")
     return session(project, "--model=bad.gguf")
 
@@ -248,8 +248,8 @@ def _(folder: Path) -> None:
 @spoiled("a model that brings code")
 def _(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": own}), encoding="utf-8")
+    auto = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": auto}), encoding="utf-8")
     (folder / "own.py").write_text("raise SystemExit('its code ran')\n", encoding="utf-8")
 
 
@@ -279,7 +279,7 @@ def more_words(folder: Path, added: bool) -> None:
         return
     content = json.loads(path.read_text(encoding="utf-8"))
     words = content["model"]["vocab"]
-    words |= {f"word{at}": len(words) + at for at in range(100)}
+    words |= {f"word{index}": len(words) + index for index in range(100)}
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -287,7 +287,7 @@ spoiled("a tokenizer of another model")(lambda folder: more_words(folder, added=
 
 
 def adapter(config: dict[str, str], *files: str) -> Wrong:
-    def wrong(project: Project) -> Said:
+    def wrong(project: Project) -> Ending:
         project.write("adapter/adapter_config.json", json.dumps(config))
         for file in files:
             project.write(f"adapter/{file}", "")
@@ -302,7 +302,7 @@ WRONG["an adapter as a Python pickle"] = adapter({"base_model_name_or_path": "gp
 
 
 def fixture(text: str, *args: str) -> Wrong:
-    def wrong(project: Project) -> Said:
+    def wrong(project: Project) -> Ending:
         project.write("conftest.py", f"import pytest\n@pytest.fixture(scope='session')\n{text}\n")
         return session(project, *args)
 
@@ -315,7 +315,7 @@ WRONG["a fixture `probe_model` whose heads are not known in time"] = fixture(
 )
 
 
-def _too_long(project: Project) -> Said:
+def _too_long(project: Project) -> Ending:
     project.write("colours.jsonl", f'{GOOD}\n{{"question": "{"What is the colour? " * 40}", "answer": "blue"}}')
     result = going_on(project, "-rs")
     assert [line["item"] for line in project.outcomes()] == ["q1"]
@@ -323,7 +323,7 @@ def _too_long(project: Project) -> Said:
     return result
 
 
-def _unknown_token(project: Project) -> Said:
+def _unknown_token(project: Project) -> Ending:
     more_words(Path(shutil.copytree(project.model, project.path / "model")), added=True)
     project.write("colours.jsonl", f'{GOOD}\n{{"question": "What is colossal?", "answer": "blue"}}')
     result = going_on(project, "--model=model", "-rs")
@@ -338,7 +338,7 @@ WRONG["a token added to the tokenizer alone"] = _unknown_token
 
 
 def data(what: str, content: str | bytes) -> None:
-    def wrong(project: Project) -> Said:
+    def wrong(project: Project) -> Ending:
         (project.path / "colours.jsonl").write_bytes(content if isinstance(content, bytes) else content.encode())
         return session(project)
 
@@ -371,7 +371,7 @@ data("half of a surrogate pair", '{"question": "\\ud800", "answer": "blue"}')
 data("an id twice", f"{entry(id='a')}\n{entry(id='a')}")
 
 
-def _loop(project: Project) -> Said:
+def _loop(project: Project) -> Ending:
     (project.path / "colours.jsonl").unlink()
     (project.path / "colours.jsonl").symlink_to("colours.jsonl")
     return session(project)
@@ -381,7 +381,7 @@ WRONG["a link that leads to itself"] = _loop
 
 
 def probe(what: str, before: str, after: str) -> None:
-    def wrong(project: Project) -> Said:
+    def wrong(project: Project) -> Ending:
         text = COLOUR_PROBE.replace(before, after)
         assert text != COLOUR_PROBE
         project.write("test_colours.py", text.replace("answer.correct", "True"))
@@ -402,8 +402,8 @@ probe("a probe that does not ask for its answer", "(answer)", "()")
 option("the reports folder is a file", "--probe-dir=colours.jsonl")
 
 
-def _no_permission(project: Project) -> Said:
-    if os.geteuid() == 0:  # whom no permission stops
+def _no_permission(project: Project) -> Ending:
+    if os.geteuid() == 0:  # permissions do not apply to root
         pytest.skip("root may write everywhere")
     locked = project.path / "locked"
     locked.mkdir()
@@ -411,17 +411,17 @@ def _no_permission(project: Project) -> Said:
     return session(project, "--probe-dir=locked/reports")
 
 
-def _link_to_itself(project: Project) -> Said:
+def _link_to_itself(project: Project) -> Ending:
     (project.path / "loop").symlink_to("loop")
     return session(project, "--probe-dir=loop")
 
 
-def _page_is_a_folder(project: Project) -> Said:
+def _page_is_a_folder(project: Project) -> Ending:
     (project.path / "reports" / "report.html" / "x").mkdir(parents=True)
     return going_on(project, page=True)
 
 
-def _outcomes_is_a_folder(project: Project) -> Said:
+def _outcomes_is_a_folder(project: Project) -> Ending:
     (project.path / "reports" / "outcomes.jsonl" / "x").mkdir(parents=True)
     return going_on(project)
 
@@ -432,12 +432,12 @@ WRONG["a page that cannot be written over"] = _page_is_a_folder
 WRONG["a file where the run's files belong is a folder"] = _outcomes_is_a_folder
 
 
-def _store_is_a_folder(project: Project) -> Said:
+def _store_is_a_folder(project: Project) -> Ending:
     (project.path / FOLDER / FILE).mkdir(parents=True)
     return going_on(project)
 
 
-def _store_is_another(project: Project) -> Said:
+def _store_is_another(project: Project) -> Ending:
     project.write(f"{FOLDER}/{FILE}", "not a database, but long enough to be one" * 10)
     return going_on(project)
 
@@ -449,7 +449,7 @@ WRONG["the outcome store is damaged, or another's"] = _store_is_another
 
 
 def command(what: str, *args: str, **files: str | bytes) -> None:
-    def wrong(project: Project) -> Said:
+    def wrong(project: Project) -> Ending:
         folder = project.path / "run"
         if files:
             write_run(folder, as_run([outcome()]))
@@ -457,7 +457,7 @@ def command(what: str, *args: str, **files: str | bytes) -> None:
             path = folder / {"run": "run.json", "outcomes": "outcomes.jsonl", "store": FILE}[name]
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
         code = cli.main([*(args or ("show",)), str(folder)])
-        return Said(code, project.said())  # type: ignore[attr-defined]
+        return Ending(code, project.stderr())  # type: ignore[attr-defined]
 
     WRONG[what] = wrong
 
@@ -488,18 +488,18 @@ def test_every_row_has_a_test_and_every_test_a_row() -> None:
 def test_what_is_said(row: Row, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.write("test_colours.py", COLOUR_PROBE)
     project.write("colours.jsonl", GOOD)
-    object.__setattr__(project, "said", lambda: capsys.readouterr().err.strip())
+    object.__setattr__(project, "stderr", lambda: capsys.readouterr().err.strip())
     if row.what == "a device that is absent" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     if row.what == "a tokenizer whose files are missing" and int(transformers.__version__.split(".")[0]) < 5:
         pytest.skip("transformers 4 asks for a library first that would make the tokenizer")
-    said = WRONG[row.what](project)
-    assert said.code == row.code, said.text
+    ending = WRONG[row.what](project)
+    assert ending.code == row.code, ending.text
     if (row.code == 4 and "run the same command again" not in row.line) or row.code == 2:
-        assert re.fullmatch(row.pattern(), said.text), said.text
-        assert len(said.text) < 1000
+        assert re.fullmatch(row.pattern(), ending.text), ending.text
+        assert len(ending.text) < 1000
     else:
-        assert re.search(row.pattern(), said.text), said.text
+        assert re.search(row.pattern(), ending.text), ending.text
 
 
 BEFORE_OR_AFTER = (

@@ -1,4 +1,4 @@
-"""The page on mistakes is true: its examples are judged as it says, and its figures are those of the benchmark."""
+"""Tests the page on mistakes: its examples are judged as it states, and its figures are the benchmark's."""
 
 from __future__ import annotations
 

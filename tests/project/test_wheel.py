@@ -1,4 +1,4 @@
-"""What is published: a wheel with the whole package and nothing else, and an sdist that the tests can run from."""
+"""Tests the distributions: a wheel with exactly the package, and an sdist from which the tests can run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.project import PROBES, ROOT
 
 LIMIT = 8_000_000
-"""Bytes that either file may have."""
+"""The maximum size of either file in bytes."""
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tracked(*folders: str) -> set[str]:
-    """Return the files of the source tree that are no by-products."""
-    found = (path for name in folders for path in (ROOT / name).rglob("*"))
+    """Return the files of the source tree without caches."""
+    paths = (path for name in folders for path in (ROOT / name).rglob("*"))
     return {
         path.relative_to(ROOT).as_posix()
-        for path in found
+        for path in paths
         if path.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts) and path.suffix != ".pyc"
     }
 
@@ -41,16 +41,16 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         entry_points = next(name for name in names if name.endswith("entry_points.txt"))
-        said = archive.read(entry_points).decode()
+        text = archive.read(entry_points).decode()
     inside = {name for name in names if ".dist-info/" not in name}
     assert inside == tracked("reasoning_probe")
-    assert {"reasoning_probe/py.typed", "reasoning_probe/bundled/tiny-reasoner/model.safetensors"} <= inside
+    assert {"reasoning_probe/py.typed", "reasoning_probe/models/bundled/tiny-reasoner/model.safetensors"} <= inside
     assert {name for name in inside if name.endswith(".jsonl")} == {
-        f"reasoning_probe/data/{name}.jsonl" for name in ("arithmetic", "gsm8k", "logic", "multi_step")
+        f"reasoning_probe/data/builtin/{name}.jsonl" for name in ("arithmetic", "gsm8k", "logic", "multi_step")
     }
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert "reasoning_probe = reasoning_probe.pytest_plugin.plugin" in said
-    assert "reasoning-probe = reasoning_probe.cli:main" in said
+    assert "reasoning_probe = reasoning_probe.pytest_plugin.plugin" in text
+    assert "reasoning-probe = reasoning_probe.cli:main" in text
 
 
 def test_the_sdist_holds_what_the_tests_need(built: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_file_of_more_than_400_lines_says_why_at_its_top() -> None:
     for folder in ("reasoning_probe", "probes", "tests", "benchmarks", "docs", "examples"):
         for path in (PROBES.parent / folder).rglob("*.py"):
             text = path.read_text(encoding="utf-8")
-            said = (ast.get_docstring(ast.parse(text)) or "").replace("\n", " ")
-            assert text.count("\n") <= 400 or "more than 400 lines" in said.lower(), (
+            docstring = (ast.get_docstring(ast.parse(text)) or "").replace("\n", " ")
+            assert text.count("\n") <= 400 or "more than 400 lines" in docstring.lower(), (
                 f"{path}: divide it, or say why not"
             )

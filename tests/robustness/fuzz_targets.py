@@ -1,11 +1,11 @@
-"""Fuzzing, guided by coverage: whatever comes in, each reader gives what it promises or says no in one line.
+"""Coverage-guided fuzzing: each reader accepts any input and keeps its promises, or refuses it in one line.
 
     pip install 'reasoning-probe[fuzz]'
     python -m tests.robustness.fuzz_targets --inputs 1000000   # of all targets; or name some: judge items heads
 
-Each target takes any bytes and raises where a promise is broken. The short form, the same targets under hypothesis,
-runs with the tests (``tests/robustness/test_fuzzing.py``). An input that breaks a promise is left as ``crash-...``.
-One file, of more than 400 lines: whatever is to be guided must be imported within its first lines, and once.
+Each target takes any bytes and raises where a promise is broken. ``tests/robustness/test_fuzzing.py`` runs the same
+targets under hypothesis. An input that breaks a promise is saved as ``crash-...``. The file has more than 400 lines
+because the modules that guide the fuzzer must be imported once, at its top.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ IN_PROCESS = "--in-process"
 
 
 def _instrumented() -> AbstractContextManager[None]:
-    """Return what makes the imports within it report their coverage, in the process that fuzzes."""
+    """Return a context in which imports report their coverage to atheris, in the process that fuzzes."""
     if __name__ != "__main__" or IN_PROCESS not in sys.argv:
         return nullcontext()
     import atheris
 
-    found: AbstractContextManager[None] = atheris.instrument_imports(include=["reasoning_probe"])
-    return found
+    imports: AbstractContextManager[None] = atheris.instrument_imports(include=["reasoning_probe"])
+    return imports
 
 
 with _instrumented():
     from reasoning_probe.data.datasets import load, safe_id, safe_ids
     from reasoning_probe.data.items import Item, ItemError
-    from reasoning_probe.data.prompts.prompting import Generation
-    from reasoning_probe.data.prompts.query import cut_at_stop, query
+    from reasoning_probe.data.prompts.prompting import Generation, cut_at_stop
+    from reasoning_probe.data.prompts.query import query
     from reasoning_probe.data.shards import parse_shard
-    from reasoning_probe.data.sources.records import DatasetError
+    from reasoning_probe.data.sources.base import DatasetError
     from reasoning_probe.engine.cache.store import FILE, CachedAnswer, CacheError, OutcomeCache, entries, prune
     from reasoning_probe.models.head_map import AttentionLayer, HeadMap
     from reasoning_probe.models.targets import TargetError, check_spelling, parse_targets
@@ -58,7 +58,7 @@ with _instrumented():
     from tests.helpers.fake_runs import full_run, outcome
 
 SLOW_S = 2.0
-"""No input of a few thousand bytes may take so long."""
+"""The time limit in seconds for an input of a few thousand bytes."""
 
 FRAGMENTS = (
     "the answer is ", "Answer: ", "#### ", "\\boxed{", "}", "Question: ", "yes", "no", "unknown", "cannot be known",
@@ -68,7 +68,7 @@ FRAGMENTS = (
     "\u0663", "\u2019", "L3H7", "L8-L11", "L3", "H", ",", "=", "GB", "2/8", "zero", "mean", "cuda:1", "\ud800",
     "\u202e", "\x00",
 )  # fmt: skip
-"""What a byte from 128 on stands for, so that mutations meet what the readers look for."""
+"""The texts that bytes from 128 on stand for, so that mutations contain what the readers look for."""
 
 
 def text_of(data: bytes) -> str:
@@ -77,19 +77,19 @@ def text_of(data: bytes) -> str:
 
 
 def one_line(error: Exception, named: str = "") -> None:
-    said = str(error)
-    assert named in said
-    assert said, "an error that says nothing"
-    assert len(said.splitlines()) == 1, f"an error of several lines: {said!r}"
-    assert said.isprintable(), f"an error that a terminal would obey: {said!r}"
-    assert len(said) < 1000, f"an error of {len(said)} characters"
+    message = str(error)
+    assert named in message
+    assert message, "an error that says nothing"
+    assert len(message.splitlines()) == 1, f"an error of several lines: {message!r}"
+    assert message.isprintable(), f"an error that a terminal would obey: {message!r}"
+    assert len(message) < 1000, f"an error of {len(message)} characters"
 
 
 # -- the targets ------------------------------------------------------------------------------------------------------
 
 
 class Folder:
-    """A folder of this process, in memory where the system has one, made when it is first needed."""
+    """A temporary folder of this process, in memory where the system allows, created on first use."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -106,20 +106,20 @@ HERE = Folder()
 
 
 def fuzz_items(data: bytes) -> None:
-    """An item file gives items with ids of their own, or one line that names the file."""
+    """An item file gives items with unique ids, or an error of one line that names the file."""
     path = HERE.path / "items.jsonl"
     path.write_bytes(data)
     try:
-        found = load("x", path)
+        dataset = load("x", path)
     except DatasetError as error:
         return one_line(error, str(path))
-    ids = [item.id or "" for item in found.items]
+    ids = [item.id or "" for item in dataset.items]
     assert ids
     assert len({*ids}) == len(ids)
     safe = safe_ids(ids)
     assert len({*safe}) == len(ids)
     assert all(id == safe_id(id) for id in safe)
-    assert all(item.question.strip() and item.answer.strip() and item.kind for item in found.items)
+    assert all(item.question.strip() and item.answer.strip() and item.kind for item in dataset.items)
     return None
 
 
@@ -133,7 +133,7 @@ QUESTIONS = (
 
 
 def fuzz_judge(data: bytes) -> None:
-    """Any response to any question gets a judgement, the same every time, of a category that is documented."""
+    """Any response to any question gets a judgement that is deterministic and has a documented category."""
     how, text = (data[0], text_of(data[1:])) if data else (0, "")
     kind = KINDS[how % 4]
     parts = text.split("\x01", 2)
@@ -144,13 +144,13 @@ def fuzz_judge(data: bytes) -> None:
     except ItemError as error:
         return one_line(error)
     truncated = bool(how & 4)
-    found = judge(item, parts[0], truncated)
-    assert found == judge(item, parts[0], truncated)
-    assert found.correct == (found.category is None) == (found.kind is None) == (found.reason is None)
-    assert found.category is None or found.category in CATEGORIES
-    assert found.answer is not None or found.category == "incomplete"
-    if found.reason is not None:
-        assert len(found.reason) < 600, found.reason
+    judgement = judge(item, parts[0], truncated)
+    assert judgement == judge(item, parts[0], truncated)
+    assert judgement.correct == (judgement.category is None) == (judgement.kind is None) == (judgement.reason is None)
+    assert judgement.category is None or judgement.category in CATEGORIES
+    assert judgement.answer is not None or judgement.category == "incomplete"
+    if judgement.reason is not None:
+        assert len(judgement.reason) < 600, judgement.reason
     return None
 
 
@@ -158,7 +158,7 @@ HEAD_MAP = HeadMap(tuple(AttentionLayer(layer, "block", "path", 3 + layer % 2, 8
 
 
 def fuzz_heads(data: bytes) -> None:
-    """A spec of heads gives targets that the model has, whose names are read back as themselves, or one line."""
+    """A spec of heads gives targets of the model whose names parse to the same targets, or an error of one line."""
     spec = text_of(data)
     try:
         targets = parse_targets(spec, HEAD_MAP)
@@ -168,7 +168,7 @@ def fuzz_heads(data: bytes) -> None:
     names = [target.name for target in targets]
     assert names
     assert len({*names}) == len(names)
-    layers = {site.layer: site.heads for site in HEAD_MAP.sites}
+    layers = {site.layer: site.heads for site in HEAD_MAP.attention_layers}
     for target in targets:
         assert target.heads
         assert all(head < layers[layer] for layer, head in target.heads)
@@ -177,7 +177,7 @@ def fuzz_heads(data: bytes) -> None:
 
 
 def fuzz_options(data: bytes) -> None:
-    """Every option reads any text, or refuses it in one line."""
+    """Every option accepts any text, or refuses it in one line."""
     text = text_of(data)
     for option in OPTIONS:
         if option.read is not None:
@@ -194,7 +194,7 @@ def fuzz_options(data: bytes) -> None:
 
 
 def fuzz_prompts(data: bytes) -> None:
-    """A prompt holds its question; a response ends before the first stop string, whatever the strings are."""
+    """A prompt contains its question, and a response ends before the first stop string, whatever the strings are."""
     text = text_of(data)
     question, _, rest = text.partition("\x01")
     response, *stops = rest.split("\x02")
@@ -204,8 +204,8 @@ def fuzz_prompts(data: bytes) -> None:
     assert not any(word in cut for word in stop)
     assert cut == response or any(response.startswith(word, len(cut)) for word in stop)
     if question.strip():
-        asked = query("x", Item(question=question, answer="8", id="a"), Generation())
-        assert question in asked.prompt
+        prompted = query("x", Item(question=question, answer="8", id="a"), Generation())
+        assert question in prompted.prompt
 
 
 RUN = to_json_types(full_run(layers=1, heads=2, items=4).summary)
@@ -214,11 +214,11 @@ SCALARS: tuple[Any, ...] = (None, True, 0, -1, 2**63, 1.5, -1e300, "", "x", [], 
 
 
 def _mutated(content: Any, data: bytes) -> Any:
-    """Return *content* with changes that *data* steers: three bytes each, where to go down and what to put there."""
+    """Return *content* with changes that *data* determines, three bytes each: two for the place, one for the value."""
     content = json.loads(json.dumps(content))
-    for at in range(0, min(len(data), 24) - 2, 3):
+    for start in range(0, min(len(data), 24) - 2, 3):
         place, key = content, None
-        for step in (data[at], data[at + 1]):
+        for step in (data[start], data[start + 1]):
             holder = place if key is None else place[key]
             if not isinstance(holder, dict | list) or not holder:
                 break
@@ -228,20 +228,20 @@ def _mutated(content: Any, data: bytes) -> Any:
             )
         if key is None:
             continue
-        what = data[at + 2]
+        what = data[start + 2]
         if what % 16 == 15:
             del place[key]
         elif what % 16 == 14 and isinstance(place[key], dict | list) and place[key]:
             inner = place[key]
             deeper = sorted(inner)[what // 16 % len(inner)] if isinstance(inner, dict) else what // 16 % len(inner)
-            inner[deeper] = copy.deepcopy(SCALARS[data[at] % len(SCALARS)])  # a shared list would hold itself
+            inner[deeper] = copy.deepcopy(SCALARS[data[start] % len(SCALARS)])  # a shared list would hold itself
         else:
             place[key] = copy.deepcopy(SCALARS[what % len(SCALARS)])
     return content
 
 
 def fuzz_run(data: bytes) -> None:
-    """A run's files are read and shown, or refused in one line: raw bytes, or a real run with something changed."""
+    """A run's files, raw bytes or a real run with changes, are read and printed, or refused in one line."""
     how, rest = (data[0], data[1:]) if data else (0, b"")
     folder = HERE.path
     good = json.dumps(RUN).encode()
@@ -261,10 +261,10 @@ def fuzz_run(data: bytes) -> None:
     except RunError as error:
         one_line(error)
         return
-    _shown(run)
+    _check_printed(run)
 
 
-def _shown(run: Run) -> None:
+def _check_printed(run: Run) -> None:
     for line in summary_lines(run):
         assert len(line.splitlines()) <= 1, line
         assert "\x1b" not in line
@@ -272,7 +272,7 @@ def _shown(run: Run) -> None:
 
 
 def fuzz_store(data: bytes) -> None:
-    """A store with any bytes changed is used, moved aside or left alone; it never ends a run and invents no answer."""
+    """A cache file with any bytes changed is used, moved aside or ignored; it never ends a run or invents an answer."""
     folder = HERE.path / "cache"
     folder.mkdir(exist_ok=True)
     for file in folder.iterdir():
@@ -282,10 +282,10 @@ def fuzz_store(data: bytes) -> None:
     if data[:1] == b"\x00":
         content = bytearray(data[1:])
     else:
-        for at in range(1, len(data) - 2, 3):
-            content[int.from_bytes(data[at : at + 2], "big") % len(content)] = data[at + 2]
+        for start in range(1, len(data) - 2, 3):
+            content[int.from_bytes(data[start : start + 2], "big") % len(content)] = data[start + 2]
     path.write_bytes(content)
-    for look in (entries, lambda given: prune(given, unused_days=1e6)):
+    for look in (entries, lambda cache_folder: prune(cache_folder, unused_days=1e6)):
         try:
             look(folder)
         except CacheError as error:
@@ -329,7 +329,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 }
 
 SHARES = {"items": 22, "judge": 30, "heads": 18, "options": 10, "prompts": 13, "run": 4, "store": 3}
-"""How the inputs are divided: a run and a store are files, which take longer."""
+"""Each target's share of the inputs; ``run`` and ``store`` write files, which takes longer."""
 
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "items": (
@@ -348,8 +348,8 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
 # -- the long form ----------------------------------------------------------------------------------------------------
 
 
-def fuzz(name: str, given: argparse.Namespace) -> None:
-    """Run ``given.inputs`` inputs on one target under atheris, in this process, which ends with it."""
+def fuzz(name: str, options: argparse.Namespace) -> None:
+    """Run ``options.inputs`` inputs on one target under atheris, which ends this process."""
     import atheris
 
     target = TARGETS[name]
@@ -358,25 +358,25 @@ def fuzz(name: str, given: argparse.Namespace) -> None:
     def timed(data: bytes) -> None:
         started = time.thread_time()
         target(data)
-        took = time.thread_time() - started
-        worst[0] = max(worst[0], took)
-        assert took < SLOW_S, f"{len(data)} bytes took {took:.1f} s"
+        seconds = time.thread_time() - started
+        worst[0] = max(worst[0], seconds)
+        assert seconds < SLOW_S, f"{len(data)} bytes took {seconds:.1f} s"
 
-    corpus = given.corpus / name if given.corpus else Path(tempfile.mkdtemp(prefix=f"corpus-{name}-"))
+    corpus = options.corpus / name if options.corpus else Path(tempfile.mkdtemp(prefix=f"corpus-{name}-"))
     corpus.mkdir(parents=True, exist_ok=True)
-    for at, data in enumerate(SEEDS[name]):
-        (corpus / str(at)).write_bytes(data)
-    options = [
-        f"-runs={given.inputs}",
+    for index, data in enumerate(SEEDS[name]):
+        (corpus / str(index)).write_bytes(data)
+    flags = [
+        f"-runs={options.inputs}",
         "-max_len=4096",
-        f"-seed={given.seed}",
+        f"-seed={options.seed}",
         "-timeout=20",
         "-verbosity=0",
         "-print_final_stats=1",
-        *([f"-max_total_time={given.seconds}"] if given.seconds else []),
-        *(["-len_control=0"] if given.long else []),
+        *([f"-max_total_time={options.seconds}"] if options.seconds else []),
+        *(["-len_control=0"] if options.long else []),
     ]
-    atheris.Setup([sys.argv[0], *options, str(corpus)], timed)
+    atheris.Setup([sys.argv[0], *flags, str(corpus)], timed)
     atheris.Fuzz()
 
 
@@ -385,11 +385,11 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--inputs", type=int, default=10_000, help="inputs of all targets together")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=int, help="of each target at most; with --corpus it goes on later")
+    parser.add_argument("--seconds", type=int, help="time limit of each target; with --corpus a later call continues")
     parser.add_argument(
-        "--long", action="store_true", help="up to 4 kB from the start, not once short ones find no more"
+        "--long", action="store_true", help="inputs of up to 4 kB from the start, not only after short ones"
     )
-    parser.add_argument("--corpus", type=Path, help="a folder that keeps what reached new code, to go on from there")
+    parser.add_argument("--corpus", type=Path, help="a folder for the inputs that reached new code, to continue from")
     parser.add_argument(IN_PROCESS, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     names = options.targets or list(TARGETS)
@@ -412,13 +412,13 @@ def main() -> int:
         command += [f"--corpus={options.corpus}"] if options.corpus else []
         command += ["--long"] if options.long else []
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
-        said = (done.stdout + done.stderr).splitlines()
-        count = next((line.split()[-1] for line in said if "number_of_executed_units" in line), "?")
+        lines = (done.stdout + done.stderr).splitlines()
+        count = next((line.split()[-1] for line in lines if "number_of_executed_units" in line), "?")
         verdict = "BROKEN" if done.returncode else "held"
         print(f"{name:8} {count:>9} inputs, {time.perf_counter() - started:6.0f} s: {verdict}", flush=True)
         if done.returncode:
             broken += 1
-            print("\n".join(said[-40:]), flush=True)
+            print("\n".join(lines[-40:]), flush=True)
     return broken
 
 

@@ -1,10 +1,10 @@
-"""The kill test: interrupt a sweep at random moments, and hold the rerun against an uninterrupted run.
+"""The kill test: interrupts a sweep at random moments and compares the rerun with an uninterrupted run.
 
     python -m tests.robustness.kill_test --moments 200
 
 Each moment is a real session on the bundled model, forked from a process that has imported everything, so that it takes
-a second and not five. After each: the store is whole, every outcome that was reported done is in it once, and the same
-command again writes the files of the uninterrupted run.
+one second instead of five. After each interruption the outcome cache is intact, it holds every outcome that was
+reported as done exactly once, and a rerun of the same command writes the files of the uninterrupted run.
 """
 
 from __future__ import annotations
@@ -50,35 +50,35 @@ OPTIONS = (
 
 
 class Moment:
-    """When something happens to a session: so long after its start, or so long after so many outcomes are stored."""
+    """When *act* is called in a session: *seconds* after *outcomes* outcomes are stored."""
 
     def __init__(self, act: Callable[[], object], seconds: float, outcomes: int = 0) -> None:
         self.act, self.seconds, self.outcomes = act, seconds, outcomes
-        self.begun = False
+        self.started = False
 
     def reached(self, stored: int) -> None:
-        """Start the clock once so many outcomes are *stored*."""
-        if not self.begun and stored >= self.outcomes:
-            self.begun = True
+        """Start the timer once enough outcomes are *stored*."""
+        if not self.started and stored >= self.outcomes:
+            self.started = True
             timer = threading.Timer(self.seconds, self.act)
             timer.daemon = True
             timer.start()
 
 
 class Child:
-    """A session in a process of its own; ``reported`` holds the keys of the outcomes that it said are done."""
+    """A session in a forked process; ``reported`` holds the keys of the outcomes that it reported as done."""
 
     def __init__(self, project: Path, reports: str = "reports", moment: Moment | None = None) -> None:
         self.started = time.monotonic()
-        self._pipe, theirs = os.pipe()
+        self._pipe, writer = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._pipe)
-            self._live(project, reports, theirs, moment or Moment(lambda: None, 0))
-        os.close(theirs)
+            self._run(project, reports, writer, moment or Moment(lambda: None, 0))
+        os.close(writer)
 
     @staticmethod
-    def _live(project: Path, reports: str, pipe: int, moment: Moment) -> None:
+    def _run(project: Path, reports: str, pipe: int, moment: Moment) -> None:
         code = 70
         try:
             os.setpgid(0, 0)
@@ -88,7 +88,7 @@ class Child:
             os.dup2(log, 2)
             put, stored = cache.OutcomeCache.put, 0
 
-            def told(self: cache.OutcomeCache, answers: Mapping[bytes, cache.CachedAnswer]) -> None:
+            def put_and_report(self: cache.OutcomeCache, answers: Mapping[bytes, cache.CachedAnswer]) -> None:
                 nonlocal stored
                 put(self, answers)
                 stored += len(answers)
@@ -96,33 +96,33 @@ class Child:
                     os.write(pipe, b"".join(answers))
                 moment.reached(stored)
 
-            cache.OutcomeCache.put = told  # type: ignore[method-assign]
+            cache.OutcomeCache.put = put_and_report  # type: ignore[method-assign]
             moment.reached(0)
             code = int(pytest.main([*OPTIONS, f"--probe-dir={reports}", str(project)]))
         finally:
             os._exit(code)
 
     def wait(self) -> int:
-        """Wait for the end; return the exit status."""
+        """Wait for the end of the process; return its exit status."""
         data = b""
-        while some := os.read(self._pipe, 1 << 16):
-            data += some
+        while part := os.read(self._pipe, 1 << 16):
+            data += part
         os.close(self._pipe)
         _, status = os.waitpid(self._pid, 0)
         self.seconds = time.monotonic() - self.started
-        self.reported = [data[at : at + 16] for at in range(0, len(data) - 15, 16)]
+        self.reported = [data[start : start + 16] for start in range(0, len(data) - 15, 16)]
         return os.waitstatus_to_exitcode(status)
 
 
 def no_more_memory() -> None:
-    """From now on the process gets no memory beyond what it has and 4 MB."""
+    """Limit this process to its current memory and 4 MB more."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 4_000_000
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def the_model_raises() -> None:
-    """From now on every layer norm raises."""
+    """Make every layer norm raise."""
 
     def raising(self: Any, x: Any) -> Any:
         raise RuntimeError("the model raised")
@@ -135,25 +135,25 @@ def signalled(number: int) -> Callable[[], None]:
 
 
 def joint_rows(run: store.Run) -> int:
-    """Return how many outcomes the cumulative curves took: none for the baseline and for single heads."""
+    """Return how many outcomes the cumulative curves needed: none for the baseline and for single heads."""
     rows = 0
     for entry in run.summary["curves"]:
         for point in entry["points"]:
             off = point["heads"] if entry["kind"] == "off" else len(entry["order"]) - point["heads"]
-            # With every head off both lines meet: one of them counts.
+            # Both curves share the point with every head off: count it once.
             rows += point["items"] * (off > 1 and (entry["kind"] == "off" or point["heads"] > 0))
     return rows
 
 
 class Interrupted:
-    """Interruptions of the sweep of one project, each checked against the uninterrupted run."""
+    """Interrupts the sweep of one project and checks each rerun against the uninterrupted run."""
 
     def __init__(self, folder: Path, rng: random.Random) -> None:
         self.folder, self.rng = folder, rng
-        child, self.whole = self._uninterrupted()
+        child, self.uninterrupted = self._uninterrupted()
         self.seconds = child.seconds
-        self.rows = len(self.whole.outcomes) + joint_rows(self.whole)
-        assert self.rows == len(set(child.reported)) == len(child.reported) > len(self.whole.outcomes)
+        self.rows = len(self.uninterrupted.outcomes) + joint_rows(self.uninterrupted)
+        assert self.rows == len(set(child.reported)) == len(child.reported) > len(self.uninterrupted.outcomes)
 
     def _project(self) -> Path:
         project = Path(tempfile.mkdtemp(dir=self.folder)) / "project"
@@ -169,10 +169,10 @@ class Interrupted:
         assert child.wait() in (0, 1), (project.parent / "log.txt").read_text()[-2000:]
         return child, store.read_run(project / "reports")
 
-    def moment(self, way: str) -> int:
-        """Interrupt a run in one *way*, check everything; return how many outcomes were reported before."""
+    def moment(self, kind: str) -> int:
+        """Interrupt a run by *kind* of interruption, check everything; return the number of outcomes before it."""
         project = self._project()
-        child = getattr(self, f"_{way}")(project)
+        child = getattr(self, f"_{kind}")(project)
         reported = set(child.reported)
         try:
             self._check_store(project, reported)
@@ -187,7 +187,7 @@ class Interrupted:
         return len(reported)
 
     def _struck(self, project: Path, act: Callable[[], object]) -> Child:
-        """Run a session to which *act* happens: at any time, or while it sweeps or measures the curves."""
+        """Run a session that calls *act* at a random time, mostly while it sweeps or measures the curves."""
         sweeping = self.rng.random() < 0.75
         outcomes = self.rng.randrange(self.rows) if sweeping else 0
         seconds = self.rng.uniform(0, 0.01 if sweeping else self.seconds)
@@ -208,14 +208,14 @@ class Interrupted:
         return self._struck(project, the_model_raises)
 
     def _full_disk(self, project: Path) -> Child:
-        """A small file system, or where that may not be mounted a limit on the size of files."""
+        """Fill a small file system, or limit the size of files where mounting is not permitted."""
         size = self.rng.randrange(100_000, 1_500_000)
-        keep = {path.name: path.read_text() for path in project.iterdir()}
+        files = {path.name: path.read_text() for path in project.iterdir()}
         mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", project]
         if self.rng.random() < 0.5 or subprocess.run(mount, capture_output=True, check=False).returncode:
             limit = (self.rng.randrange(4096, size), resource.RLIM_INFINITY)
             return self._struck(project, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
-        for name, text in keep.items():
+        for name, text in files.items():
             (project / name).write_text(text)
         child = Child(project)
         child.wait()
@@ -234,7 +234,7 @@ class Interrupted:
         return child
 
     def together(self) -> None:
-        """Two sessions at once on one store; each writes the files of the uninterrupted run."""
+        """Run two sessions at once on one outcome cache; each writes the files of the uninterrupted run."""
         project = self._project()
         pair = [Child(project, "first"), Child(project, "second")]
         for child in pair:
@@ -256,75 +256,75 @@ class Interrupted:
         db = sqlite3.connect(path)
         try:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            kept = Counter(key for (key,) in db.execute("SELECT key FROM outcomes")) if reported else Counter()
+            stored = Counter(key for (key,) in db.execute("SELECT key FROM outcomes")) if reported else Counter()
         finally:
             db.close()
-        assert reported <= kept.keys(), "an outcome that was reported done is lost"
-        assert set(kept.values()) <= {1}, "an outcome is double"
+        assert reported <= stored.keys(), "an outcome that was reported done is lost"
+        assert set(stored.values()) <= {1}, "an outcome is double"
 
     def _check_files(self, run: store.Run) -> None:
-        assert len(run.outcomes) == len(self.whole.outcomes)
-        for again, once in zip(run.outcomes, self.whole.outcomes, strict=True):
-            left, right = again.as_dict(), once.as_dict()
+        assert len(run.outcomes) == len(self.uninterrupted.outcomes)
+        for outcome, expected in zip(run.outcomes, self.uninterrupted.outcomes, strict=True):
+            left, right = outcome.as_dict(), expected.as_dict()
             assert left.pop("answer_logprob") == pytest.approx(right.pop("answer_logprob"), abs=1e-4)
             assert left == right
-        settled, whole = (dict(_settled(summary)) for summary in (run.summary, self.whole.summary))
-        assert settled.keys() == whole.keys()
-        for path, value in settled.items():
-            # Rounding both would not do: a number on the edge of two roundings differs by any last digit.
-            assert value == (pytest.approx(whole[path], abs=1e-3) if isinstance(value, float) else whole[path]), path
+        again, once = (dict(_leaves(summary)) for summary in (run.summary, self.uninterrupted.summary))
+        assert again.keys() == once.keys()
+        for path, value in again.items():
+            # Comparing rounded values would fail where two nearly equal numbers round differently.
+            assert value == (pytest.approx(once[path], abs=1e-3) if isinstance(value, float) else once[path]), path
 
 
-def _settled(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield what of ``run.json`` must be the same, leaf by leaf: all but what was timed and how it was computed."""
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of ``run.json`` that must be equal: all but the timing and how the engine computed them."""
     if isinstance(value, dict | list) and value:
         for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
             if path or key not in ("timing", "engine"):
-                yield from _settled(entry, f"{path}/{key}")
+                yield from _leaves(entry, f"{path}/{key}")
     else:
         yield path, value
 
 
-WAYS = ("kill", "ctrl_c", "memory", "full_disk", "read_only", "raising")
+KINDS = ("kill", "ctrl_c", "memory", "full_disk", "read_only", "raising")
 
 
 def main() -> int:
-    """Run the moments that the command line asks for, and say what they found."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the moments that the command line asks for, and print their results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--moments", type=int, default=200)
-    parser.add_argument("--first", type=int, default=0, help="begin with this moment, to go on after a slice")
-    parser.add_argument("--seconds", type=float, help="stop after so long, to go on later with --first")
-    given = parser.parse_args()
+    parser.add_argument("--first", type=int, default=0, help="the first moment, to continue an earlier call")
+    parser.add_argument("--seconds", type=float, help="time limit; --first continues later")
+    options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
-    began = time.monotonic()
+    started = time.monotonic()
     counts: Counter[str] = Counter()
     before = total = 0
-    number = given.first
+    number = options.first
     try:
-        runs = Interrupted(folder, random.Random(given.first))
-        print(f"uninterrupted: {len(runs.whole.outcomes)} outcomes in {runs.seconds:.1f} s")
+        runs = Interrupted(folder, random.Random(options.first))
+        print(f"uninterrupted: {len(runs.uninterrupted.outcomes)} outcomes in {runs.seconds:.1f} s")
         runs.together()
-        for number in range(given.first, given.moments):
-            if given.seconds and time.monotonic() - began > given.seconds:
+        for number in range(options.first, options.moments):
+            if options.seconds and time.monotonic() - started > options.seconds:
                 print(f"stopped before moment {number}")
                 break
-            way = WAYS[number % len(WAYS)]
+            kind = KINDS[number % len(KINDS)]
             runs.rng.seed(number)
-            done = runs.moment(way)
-            counts[way] += 1
+            done = runs.moment(kind)
+            counts[kind] += 1
             before += done
             total += runs.rows
-            print(f"{number} {way}: {done} outcomes before, none lost, none double, files the same", flush=True)
+            print(f"{number} {kind}: {done} outcomes before, none lost, none double, files the same", flush=True)
     except AssertionError:
         print(f"moment {number}:")
         traceback.print_exc(file=sys.stdout)
         return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    said = ", ".join(f"{way} {count}" for way, count in counts.items())
+    by_kind = ", ".join(f"{kind} {count}" for kind, count in counts.items())
     print(
-        f"{sum(counts.values())} moments ({said}) and two sessions at once: nothing lost, nothing double;"
-        f" {before} of {total} outcomes came before, {time.monotonic() - began:.0f} s"
+        f"{sum(counts.values())} moments ({by_kind}) and two sessions at once: nothing lost, nothing double;"
+        f" {before} of {total} outcomes came before, {time.monotonic() - started:.0f} s"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""The short form of the fuzzer: its targets under hypothesis, and that they can fail."""
+"""Runs the fuzzer's targets under hypothesis, and tests that each target can fail."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.robustness.fuzz_targets import SEEDS, TARGETS
 
 
 def inputs(name: str) -> st.SearchStrategy[bytes]:
-    """Any bytes, fragments that the readers look for, and the fuzzer's own beginnings with something put in."""
+    """Any bytes, fragments that the readers look for, and the fuzzer's seeds with bytes inserted."""
     any_bytes = st.binary(max_size=60)
     seeded = st.builds(
-        lambda seed, at, new: seed[: at % (len(seed) + 1)] + new + seed[at % (len(seed) + 1) :],
+        lambda seed, place, new: seed[: place % (len(seed) + 1)] + new + seed[place % (len(seed) + 1) :],
         st.sampled_from(SEEDS[name]),
         st.integers(0, 200),
         any_bytes,
@@ -43,7 +43,7 @@ def test_any_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_fails_where_its_reader_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each reader is made to raise, so that a target which catches too much is seen."""
+    """Each reader raises ``KeyError``, which a target that catches too much would hide."""
     reader = {
         "items": "load",
         "judge": "judge",
@@ -71,7 +71,7 @@ def test_the_long_form_runs() -> None:
 
 
 def test_what_is_put_into_a_run_is_its_own() -> None:
-    """A list that is put in twice would hold itself, and what one input leaves in it the next would meet."""
+    """A list that is inserted twice would contain itself, and would carry changes from one input to the next."""
     for data in itertools.product(range(3), range(3), range(14), repeat=2):
         fuzz_targets._mutated({"a": [1], "b": {"c": 2}}, bytes(data))
     assert fuzz_targets.SCALARS[9:12] == ([], {}, [[]])

@@ -1,4 +1,4 @@
-"""The kill test in short (``python -m tests.robustness.kill_test --moments 200`` in full), and the Python call."""
+"""Tests of interrupted runs; ``python -m tests.robustness.kill_test --moments 200`` is the kill test in full."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.helpers.project import ROOT, Project
 
 
 def test_nothing_is_lost_or_double_at_random_moments() -> None:
-    """Each way to be interrupted once, and two sessions at once on one store."""
+    """Each kind of interruption once, and two sessions at once on one outcome cache."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.robustness.kill_test", "--moments", "6"],
         capture_output=True,
@@ -123,10 +123,11 @@ def test_a_second_ctrl_c_while_files_are_written_costs_one_line(project: Project
     project.probe("logic")
     project.write(
         "conftest.py",
-        "from reasoning_probe import store\n\ndef interrupted(*given):\n    raise KeyboardInterrupt\n\n"
-        "def pytest_sessionstart(session):\n    session.config.kept = store.write_run\n"
-        "    store.write_run = interrupted\n\n"
-        "def pytest_unconfigure(config):\n    store.write_run = config.kept\n",
+        "from reasoning_probe.results import run\n\n"
+        "def interrupted(*args):\n    raise KeyboardInterrupt\n\n"
+        "def pytest_sessionstart(session):\n    session.config.write_run = run.write_run\n"
+        "    run.write_run = interrupted\n\n"
+        "def pytest_unconfigure(config):\n    run.write_run = config.write_run\n",
     )
     result = project.run()
     assert result.ret == pytest.ExitCode.INTERRUPTED
@@ -154,8 +155,10 @@ def test_ctrl_c_before_any_outcome_is_told(project: Project) -> None:
     ("lock", "interrupted", "early"), [(True, True, True), (False, True, False), (True, False, False)]
 )
 def test_workers_that_left_nothing_ended_early(tmp_path: Path, lock: bool, interrupted: bool, early: bool) -> None:
-    if lock:  # a worker began
+    if lock:  # a worker started
         (tmp_path / "part-0.lock").touch()
-    state: Any = SimpleNamespace(started=False, config=object(), shared=tmp_path, run=None, early=None)
+    state: Any = SimpleNamespace(
+        started=False, config=object(), shared=tmp_path, run=None, interrupted_before_outcomes=None
+    )
     finish_run(state, lambda done, total: None, interrupted=interrupted)
-    assert state.early is early
+    assert state.interrupted_before_outcomes is early

@@ -1,8 +1,8 @@
-"""What hostile text costs: eight times the text takes about eight times as long, whatever reads it.
+"""Tests that every parser takes time linear in its text: eight times the text takes about eight times as long.
 
 A pattern that tries every way to split a text takes 64 times as long, or never ends. Times are of this thread alone,
-and between the two there is room for a factor of three. ``GROWTH=20000 pytest tests/robustness/test_linear_time.py`` is
-the long form.
+and the limit leaves room for a factor of three. ``GROWTH=20000 pytest tests/robustness/test_linear_time.py`` is the
+long form.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import pytest
 
 from reasoning_probe.data.datasets import load, safe_ids
 from reasoning_probe.data.items import Item, ItemError
-from reasoning_probe.data.prompts.query import cut_at_stop
+from reasoning_probe.data.prompts.prompting import cut_at_stop
 from reasoning_probe.data.shards import parse_shard
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.models.targets import TargetError, check_spelling
 from reasoning_probe.pytest_plugin.option_types import OptionError
 from reasoning_probe.pytest_plugin.options import OPTIONS
@@ -36,7 +36,7 @@ from reasoning_probe.utils.text import escape, shorten
 SMALL, TIMES = int(os.environ.get("GROWTH", "500")), 8
 MOST = 3 * TIMES
 UNNOTICED = 0.02
-"""Seconds that no one notices; a ratio of such times says nothing."""
+"""Times below this limit, in seconds, are too short for a meaningful ratio."""
 
 UNITS = (
     "a", "1", " ", "\n", "\t", ",", ".", "(", "[[", "{", ")]}", "=", "1=", "1+", "1 + ", "one ", "twenty-", "hundred ",
@@ -117,9 +117,9 @@ def seconds(read: Callable[[str], object], text: str) -> float:
 
 
 def grows_too_fast(read: Callable[[str], object], unit: str) -> str | None:
-    """Return what is wrong, unless *read* takes a time that grows with the text it reads and no faster."""
+    """Return an error message where the time of *read* grows faster than linearly with its text, else ``None``."""
     short, long = (unit * (size // len(unit) or 1) for size in (SMALL, SMALL * TIMES))
-    for _ in range(3):  # a busy machine makes one reading long, not three
+    for _ in range(3):  # a busy machine slows one measurement, not three
         after = seconds(read, long)
         if after < UNNOTICED:
             return None
@@ -131,18 +131,18 @@ def grows_too_fast(read: Callable[[str], object], unit: str) -> str | None:
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_time_grows_with_the_text(name: str) -> None:
-    assert [said for unit in UNITS if (said := grows_too_fast(PARSERS[name], unit))] == []
+    assert [message for unit in UNITS if (message := grows_too_fast(PARSERS[name], unit))] == []
 
 
 def test_the_test_sees_what_is_quadratic(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "SMALL", 500)  # of the long form's text it would fill the memory
+    monkeypatch.setattr(sys.modules[__name__], "SMALL", 500)  # the long form's text would fill the memory
     assert grows_too_fast(lambda text: [None for _ in text for _ in text], "a")
 
 
 @pytest.mark.parametrize("id", ["é", "-", "日本", "a b"])
 def test_thousands_of_ids_that_are_alike(id: str) -> None:
     def read(text: str) -> None:
-        safe_ids([id, *(chr(0x4E00 + at) * len(id) for at in range(len(text)))])
+        safe_ids([id, *(chr(0x4E00 + index) * len(id) for index in range(len(text)))])
 
     short, long = seconds(read, "x" * 1000), seconds(read, "x" * 8000)
     assert long < UNNOTICED or long / max(short, UNNOTICED / MOST) < MOST

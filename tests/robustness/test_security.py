@@ -1,4 +1,4 @@
-"""What nobody may be able to do: run code by way of a model or a file, write elsewhere, reach the network unasked."""
+"""Tests that no model or file can run code, write outside the run's folders, or reach the network unasked."""
 
 from __future__ import annotations
 
@@ -41,32 +41,32 @@ UNSAFE_MODULES = {"pickle", "cPickle", "dill", "marshal", "shelve", "subprocess"
 UNSAFE_CALLS = {"torch.load", "os.system", "os.popen", "numpy.load", "np.load", "yaml.load", "joblib.load"}
 
 
-ALLOWED = {"cluster/fleet.py": ["socket"]}
-"""Ray is told the address of a node that a user named."""
+ALLOWED = {"cluster/actor_pool.py": ["socket"]}
+"""The pool connects to the address of a Ray cluster that the user gave."""
 
 
 def dangers(source: str) -> list[str]:
-    """What in *source* runs text, reads pickles, starts processes or opens connections."""
-    found = []
+    """Return the names in *source* that run text, read pickles, start processes or open connections."""
+    names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found += [name.name for name in node.names if name.name.split(".")[0] in UNSAFE_MODULES]
+            names += [name.name for name in node.names if name.name.split(".")[0] in UNSAFE_MODULES]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in UNSAFE_MODULES:
-            found.append(str(node.module))
+            names.append(str(node.module))
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
-            safe = any(ast.unparse(given) == "weights_only=True" for given in node.keywords)
+            safe = any(ast.unparse(keyword) == "weights_only=True" for keyword in node.keywords)
             if name in RUNS_TEXT | UNSAFE_CALLS and not safe:
-                found.append(name)
-    return found
+                names.append(name)
+    return names
 
 
 def test_our_code_runs_no_text_reads_no_pickle_and_opens_no_connection() -> None:
-    found = {
+    by_file = {
         str(path.relative_to(PACKAGE)): dangers(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")
     }
-    assert len(found) > 50
-    assert {path: said for path, said in found.items() if said} == ALLOWED
+    assert len(by_file) > 50
+    assert {path: names for path, names in by_file.items() if names} == ALLOWED
 
 
 def test_the_search_for_dangers_finds_them() -> None:
@@ -109,14 +109,14 @@ sys.addaudithook(watch)
 """
 OTHERS = (
     *("matplotlib", "fontconfig", ".pytest_cache", "__pycache__", "/dev/null", "torchinductor", "torch_compile"),
-    "_remote_module_non_scriptable.py",  # torch.distributed makes itself a module, until torch 2.8 in a file
+    "_remote_module_non_scriptable.py",  # torch.distributed writes itself a module until torch 2.8
 )
-"""What libraries keep for themselves, where they always do."""
+"""Parts of the paths to which libraries write their own caches."""
 
 
 @pytest.fixture
 def watched(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The log of what a session in a process of its own writes, starts and connects to."""
+    """The log of the files that a session writes, the processes that it starts and its network connections."""
     log = project.path / "watched.log"
     project.write("conftest.py", WATCH.format(log=str(log)))
     project.write("test_colours.py", PROBE)
@@ -125,7 +125,7 @@ def watched(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HOME", str(project.path / "home"))
     monkeypatch.delenv("HF_HOME", raising=False)
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # by which coverage.py measures and writes here, too
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # coverage.py would write files in the session
     return log
 
 
@@ -181,7 +181,7 @@ def folder(project: Project) -> Path:
 
 @pytest.fixture
 def own_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Makes the model one of its own type; returns the file that its code writes."""
+    """Give the model a type and code of its own; return the file that its code writes."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     auto = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": auto}), encoding="utf-8")
@@ -298,7 +298,7 @@ def store(folder: Path) -> OutcomeCache:
 
 
 def changed(folder: Path, *statements: str) -> None:
-    """A good store with one answer, to which somebody has done something."""
+    """Create a cache with one answer, and change it by *statements*."""
     cache = store(folder)
     cache.put({b"one": CachedAnswer(" 8", False, -0.5)})
     cache.close()
@@ -360,9 +360,9 @@ def test_what_a_store_says_of_its_models_is_shown_safely(
 
     changed(tmp_path, f"UPDATE models SET facts = {facts}, used = 'never'")
     assert cli.main(["cache", str(tmp_path)]) in (0, 2)
-    said = "".join(capsys.readouterr())
-    assert "\x1b" not in said
-    assert "Traceback" not in said
+    output = "".join(capsys.readouterr())
+    assert "\x1b" not in output
+    assert "Traceback" not in output
 
 
 def test_a_symbolic_link_in_place_of_the_store_is_not_followed_for_ever(tmp_path: Path) -> None:

@@ -22,14 +22,14 @@ def folder(tmp_path: Path) -> Path:
 
 def test_show_prints_what_was_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(folder)]) == 0
-    shown = capsys.readouterr().out
-    assert shown.startswith("tiny-reasoner answers 1 of 1 question right (100 %).\nGPT2LMHeadModel, float32, cpu, ")
-    rows = [line.split() for line in shown.splitlines()]
+    printed = capsys.readouterr().out
+    assert printed.startswith("tiny-reasoner answers 1 of 1 question right (100 %).\nGPT2LMHeadModel, float32, cpu, ")
+    rows = [line.split() for line in printed.splitlines()]
     assert ["arithmetic", "1", "of", "1", "100", "%", "21", "%", "to", "100", "%", "#" * 16] in rows
     assert ["L0H0", "-100"] in [row[:2] for row in rows]
     assert ["off_by_one", "0", "1"] in rows
-    assert "\x1b" not in shown  # a pipe has no colours
-    assert "With 1 item and 1 target no single" in shown or "no single head can reach significance" in shown
+    assert "\x1b" not in printed  # a pipe has no colours
+    assert "With 1 item and 1 target no single" in printed or "no single head can reach significance" in printed
 
 
 def test_show_fits_the_terminal_and_the_pipe(
@@ -65,9 +65,9 @@ def test_what_a_model_wrote_does_nothing_in_the_terminal(folder: Path, capsys: p
     write_run(folder, as_run(outcomes))
     write_run(folder / "other", as_run([outcome(hostile, hostile, question=hostile, **wrong), *outcomes[1:]]))
     assert main(["show", str(folder)]) == main(["compare", str(folder), str(folder / "other")]) == 0
-    shown = capsys.readouterr().out
-    assert "[red]x[/red] :smile: \\x1b[31m\\x07" in shown
-    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    printed = capsys.readouterr().out
+    assert "[red]x[/red] :smile: \\x1b[31m\\x07" in printed
+    assert not {"\x1b", "\x07", "\u202e"} & set(printed)
 
 
 def test_report_writes_the_page_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,9 +95,9 @@ def test_cache_shows_and_prunes_the_store(
     assert second.split()[:2] == ["2", "mine"]
     assert "\x1b" not in second
     assert main(["cache", "--prune", "30"]) == main(["cache", str(tmp_path / FOLDER), "--prune", "0"]) == 0
-    shown = capsys.readouterr().out.splitlines()
-    assert (shown[0], shown[3]) == ("removed 0 outcomes", "removed 2 outcomes")
-    assert shown[4].startswith(f"{tmp_path / FOLDER}: 0 outcomes")
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[3]) == ("removed 0 outcomes", "removed 2 outcomes")
+    assert lines[4].startswith(f"{tmp_path / FOLDER}: 0 outcomes")
 
 
 def test_what_is_no_store_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,32 +141,32 @@ def test_the_version_and_help_are_plain(capsys: pytest.CaptureFixture[str]) -> N
     from importlib.metadata import version
 
     for option in ("--version", "--help"):
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main([option])
-        assert ended.value.code == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"reasoning-probe {version('reasoning-probe')}\n")
-    assert "`" not in said
+        assert exit_info.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"reasoning-probe {version('reasoning-probe')}\n")
+    assert "`" not in printed
 
 
 def test_outcomes_that_are_gone_are_missed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = folder / "outcomes.jsonl"
     first, second = file.read_text("utf-8").splitlines()
-    for left, what in ((second, "0 of arithmetic under baseline"), (first, "0 of arithmetic under L0H0")):
-        file.write_text(left + "\n", "utf-8")
+    for remaining, missing in ((second, "0 of arithmetic under baseline"), (first, "0 of arithmetic under L0H0")):
+        file.write_text(remaining + "\n", "utf-8")
         for command in ("show", "report"):
             assert main([command, str(folder)]) == 2
-            said = capsys.readouterr().err
-            assert said.count("\n") == 1
-            assert f"outcomes.jsonl lacks outcomes: {what}, and run.json counts 1: " in said
+            message = capsys.readouterr().err
+            assert message.count("\n") == 1
+            assert f"outcomes.jsonl lacks outcomes: {missing}, and run.json counts 1: " in message
 
 
 def test_settings_that_differ_are_told_in_plain_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = {"max_new_tokens": 32, "stop": ["Question:"]}
+    generation = {"max_new_tokens": 32, "stop": ["Question:"]}
     for name, stop in (("a", ["Question:"]), ("b", [])):
-        write_run(tmp_path / name, as_run([outcome()], generation={"arithmetic": given | {"stop": stop}}))
+        write_run(tmp_path / name, as_run([outcome()], generation={"arithmetic": generation | {"stop": stop}}))
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     assert main(["merge", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "c")]) == 2
-    said = capsys.readouterr()
-    assert "(stop: none and Question:)" in said.err
-    assert "[" not in said.out
+    printed = capsys.readouterr()
+    assert "(stop: none and Question:)" in printed.err
+    assert "[" not in printed.out

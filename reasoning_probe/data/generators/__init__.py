@@ -1,7 +1,7 @@
-"""Generated questions: as many as asked for, seeded, no question twice, each answered by construction.
+"""Generated questions: seeded, no question twice, each with an answer that is right by construction.
 
-The first 200 items of 400 are the 200 items of the same seed, so a larger run extends a smaller one. How hard they are
-:mod:`~reasoning_probe.data.generators.difficulty` says.
+The first 200 of 400 items are the 200 items of the same seed, so a larger run extends a smaller one.
+:mod:`~reasoning_probe.data.generators.difficulty` reads how hard they are.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _SOURCES = {"arithmetic": arithmetic.items, "multi_step": multi_step.items, "log
 _HARDER = {"arithmetic": arithmetic_steps.items, "multi_step": multi_step_stories.items, "logic": logic_chains.items}
 
 NAMES = tuple(_SOURCES)
-"""The datasets that can be generated."""
+"""The names of the datasets that can be generated."""
 
-_PATIENCE = 1_000  # draws in a row without a new question before a generator counts as exhausted
+_MAX_REPEATS = 1_000  # draws in a row without a new question after which a generator counts as exhausted
 
 
 def generate(name: str, n: int, seed: int = 0) -> tuple[Item, ...]:
     """Return *n* items of the dataset *name*, ``logic`` or ``logic:steps=4``, the same ones for the same *seed*.
 
-    Raises :class:`~reasoning_probe.data.items.ItemError` for an unknown name, for fewer than one item, and where more
-    are asked for than exist.
+    Raises :class:`~reasoning_probe.data.items.ItemError` for an unknown name, for fewer than one item, and for more
+    items than exist.
     """
     return generate_spec(replace(parse(name), seed=seed), n)
 
 
 def generate_spec(spec: Spec, n: int) -> tuple[Item, ...]:
-    """Return *n* items of *spec*; raises as :func:`generate` does."""
+    """Return *n* items of *spec*. Raises as :func:`generate` does."""
     if n < 1:
         raise ItemError(f"cannot generate {n} items: ask for at least 1")
     rng = random.Random(spec.seed)
@@ -55,14 +55,14 @@ def generate_spec(spec: Spec, n: int) -> tuple[Item, ...]:
 
 
 def _distinct(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items whose question is new, until none was for a long while."""
-    seen: set[str] = set()
-    since = 0
+    """Yield the items whose question is new, until too many in a row repeat one."""
+    questions: set[str] = set()
+    repeats = 0
     for item in items:
-        since += 1
-        if item.question not in seen:
-            seen.add(item.question)
-            since = 0
+        repeats += 1
+        if item.question not in questions:
+            questions.add(item.question)
+            repeats = 0
             yield item
-        elif since > _PATIENCE:
+        elif repeats > _MAX_REPEATS:
             return

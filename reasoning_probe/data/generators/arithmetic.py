@@ -11,9 +11,9 @@ from reasoning_probe.data.items import Item
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: its sign, the word in its items' ids, its share of the items, its questions.
+    """One operation: its sign, the word in its items' ids, and its share of the items.
 
-    ``facts`` are all its (left operand, right operand, result).
+    ``facts`` are all of its (left operand, right operand, result) triples.
     """
 
     sign: str
@@ -32,13 +32,13 @@ OPERATIONS = (
 
 def items(rng: random.Random) -> Iterator[Item]:
     """Yield every arithmetic item once, in an order drawn from *rng*."""
-    left = [(operation, list(operation.facts)) for operation in OPERATIONS]
-    for _, facts in left:
+    remaining = [(operation, list(operation.facts)) for operation in OPERATIONS]
+    for _, facts in remaining:
         rng.shuffle(facts)
-    while left:
-        [(operation, facts)] = rng.choices(left, [operation.share for operation, _ in left])
+    while remaining:
+        [(operation, facts)] = rng.choices(remaining, [operation.share for operation, _ in remaining])
         yield item(operation, *facts.pop())
-        left = [(operation, facts) for operation, facts in left if facts]
+        remaining = [(operation, facts) for operation, facts in remaining if facts]
 
 
 def item(operation: Operation, a: int, b: int, result: int) -> Item:

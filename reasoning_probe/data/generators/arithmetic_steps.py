@@ -1,4 +1,4 @@
-"""Calculations of several steps on numbers of so many digits: "What is (345 + 278) - 119?"."""
+"""Calculations of several steps on numbers of a chosen length, such as "What is (345 + 278) - 119?"."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def items(rng: random.Random, spec: Spec) -> Iterator[Item]:
 
 
 def draw(rng: random.Random, digits: int, steps: int, number: int) -> Item:
-    """Return a calculation drawn from *rng*: sums, differences and, more rarely, products."""
+    """Return a calculation drawn from *rng*, of sums, differences and, more rarely, products."""
     first = value = _number(rng, digits)
     text, lines, operands, signs = str(value), [], [str(value)], []
     for step in range(steps):
@@ -35,15 +35,15 @@ def draw(rng: random.Random, digits: int, steps: int, number: int) -> Item:
         operands.append(str(other))
         signs.append(sign)
         value = result
-    one = steps == 1
+    one_step = steps == 1
     return Item(
         id=f"sum-{first}-{number}",
         question=f"What is {text}?",
         answer=str(value),
         kind="number",
-        solution=None if one else "\n".join((*lines, f"#### {value}")),
-        operands=tuple(operands) if one else (),
-        operation=signs[0] if one else None,
+        solution=None if one_step else "\n".join((*lines, f"#### {value}")),
+        operands=tuple(operands) if one_step else (),
+        operation=signs[0] if one_step else None,
     )
 
 

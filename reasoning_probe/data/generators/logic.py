@@ -18,7 +18,7 @@ ANSWERS = ("Yes", "No", "Unknown")
 
 @dataclass(frozen=True)
 class Form:
-    """One form of argument: its premises, which may come in any order, and its question.
+    """A form of argument: its answer, its premises, which may come in any order, and its question.
 
     ``{As}`` is the plural of class A, ``{a}`` its singular with an article; ``{N}``, ``{M}``, ``{P}`` are names;
     ``{more}`` is a comparative.
@@ -57,7 +57,7 @@ PEOPLE = (
     "Jack", "Lily", "Noah", "Ruby", "Adam", "Nora", "Paul", "Rosa", "Hugo", "Emma", "Finn", "Clara",
 )
 
-# Classes that may meet in one question: any of a family can be said of any other without absurdity.
+# The classes of one question come from one family, so that no statement about them is absurd.
 FAMILIES = (
     (
         "poet", "singer", "baker", "farmer", "doctor", "teacher", "runner", "dancer", "painter", "sailor",
@@ -88,9 +88,9 @@ def draw(rng: random.Random, form: Form, number: int) -> Item:
     for letter, noun in zip("ABC", (first, second, third), strict=True):
         words |= {f"{letter}s": plural(noun), letter.lower(): with_article(noun)}
     premises = rng.sample(form.premises, len(form.premises))
-    about = f"{n}-{more}" if "{more}" in form.question else (f"{first}-{third}" if "{As}" in form.question else n)
+    subject = f"{n}-{more}" if "{more}" in form.question else (f"{first}-{third}" if "{As}" in form.question else n)
     return Item(
-        id=f"{form.name}-{about}-{number}".lower(),
+        id=f"{form.name}-{subject}-{number}".lower(),
         question=" ".join((*premises, form.question)).format_map(words),
         answer=form.answer,
         kind="label",

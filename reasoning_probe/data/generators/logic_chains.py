@@ -1,7 +1,7 @@
-"""Arguments of several steps: chains of "all", with negation, "some" and premises that do not matter.
+"""Arguments of several steps: chains of "all", with negation, "some" and irrelevant premises.
 
-A chain leads from class 0 to class k by k premises. What does not matter is about classes or people that stand in no
-other premise, so it can force nothing.
+A chain leads from class 0 to class k by k premises. Irrelevant premises are about classes or people that occur in no
+other premise, so nothing follows from them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOUNS = (
 
 @dataclass(frozen=True)
 class Form:
-    """An argument's form: its answer, its negative premises, those that say "some", and the fewest steps it takes."""
+    """A form of argument: its answer, how many of its premises are negative or say "some", and its fewest steps."""
 
     name: str
     answer: str
@@ -67,23 +67,23 @@ def draw(rng: random.Random, form: Form, spec: Spec, number: int) -> Item:
     """Return an argument of *form* with its words and the order of its premises drawn from *rng*."""
     k = spec["steps"]
     nouns = rng.sample(NOUNS, len(NOUNS))
-    chain, fresh = nouns[: k + 1], iter(nouns[k + 1 :])
+    chain, unused = nouns[: k + 1], iter(nouns[k + 1 :])
     people = iter(rng.sample(PEOPLE, len(PEOPLE)))
     who = next(people)
     if form.name.startswith("order"):
         premises, question = _ordered(form.name, [who, *(next(people) for _ in range(k))], rng.choice(COMPARATIVES))
-        about = [next(fresh)]
+        relevant = [next(unused)]
     else:
         premises, question = _classes(form.name, chain, who)
-        about = chain
+        relevant = chain
     for _ in range(spec["distractors"]):
-        one, other = rng.choice(about), next(fresh)
+        one, other = rng.choice(relevant), next(unused)
         member = f"{next(people)} is {with_article(other)}."
         premises.append(rng.choice((_all(one, other), member)))
     for _ in range(spec["negation"] - form.negative):
-        one, other = rng.choice(about), next(fresh)
+        one, other = rng.choice(relevant), next(unused)
         premises.append(rng.choice((_no(one, other), f"{next(people)} is not {with_article(other)}.")))
-    premises += [_some(rng.choice(about), next(fresh)) for _ in range(spec["quantifiers"] - form.some)]
+    premises += [_some(rng.choice(relevant), next(unused)) for _ in range(spec["quantifiers"] - form.some)]
     rng.shuffle(premises)
     return Item(
         id=f"{form.name}-{who}-{number}".lower(),

@@ -1,7 +1,7 @@
 """Word problems of two and three operations on whole numbers, with the steps of their solution.
 
-A template names its amounts by the letters a to d and its intermediate results by x to z. Amounts are drawn until
-every step gives a whole number of at least 1.
+A template names its amounts by the letters a to d and its intermediate results by x to z. Amounts are drawn until the
+result of every step is a whole number of at least 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LARGEST = 200  # no step of a solution exceeds it
 
 @dataclass(frozen=True)
 class Template:
-    """One story: its text, the steps of its solution in order, and the ranges of its amounts where not 2 to 12."""
+    """A story: its text, the steps of its solution in order, and the ranges of its amounts if not 2 to 12."""
 
     name: str
     text: str
@@ -173,7 +173,7 @@ def draw(rng: random.Random, template: Template, number: int) -> Item:
 def solve(steps: str, amounts: dict[str, int]) -> tuple[str, ...] | None:
     """Return the steps as ``a*b=c`` in digits, or ``None`` where one is not a whole number from 1 to 200."""
     known = dict(amounts)
-    done = []
+    solved = []
     for left, sign, right, result in _STEP.findall(steps):
         a, b = known[left], known[right]
         if sign == "/" and a % b:
@@ -181,12 +181,12 @@ def solve(steps: str, amounts: dict[str, int]) -> tuple[str, ...] | None:
         known[result] = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[sign]
         if not 1 <= known[result] <= _LARGEST:
             return None
-        done.append(f"{a}{sign}{b}={known[result]}")
-    return tuple(done)
+        solved.append(f"{a}{sign}{b}={known[result]}")
+    return tuple(solved)
 
 
 def _line(step: str) -> str:
     """Return a step as GSM8K writes it: ``6 * 4 = <<6*4=24>>24``."""
-    asked, _, result = step.partition("=")
-    spaced = re.sub(r"([-+*/])", r" \1 ", asked)
+    calculation, _, result = step.partition("=")
+    spaced = re.sub(r"([-+*/])", r" \1 ", calculation)
     return f"{spaced} = <<{step}>>{result}"

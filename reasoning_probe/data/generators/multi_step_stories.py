@@ -1,4 +1,4 @@
-"""Stories of several steps about what somebody has, with sentences between them that do not matter."""
+"""Stories of several steps about what somebody has, with irrelevant sentences between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reasoning_probe.data.items import Item
 
 @dataclass(frozen=True)
 class Event:
-    """Something that changes how many things somebody has: the operation, and how it is told."""
+    """An event that changes how many things somebody has: the sign of the operation, and the sentence."""
 
     sign: str
     text: str
@@ -41,7 +41,7 @@ DISTRACTORS = (
 
 
 def items(rng: random.Random, spec: Spec) -> Iterator[Item]:
-    """Yield stories of ``spec["steps"]`` events among ``spec["distractors"]`` sentences that do not matter."""
+    """Yield stories of ``spec["steps"]`` events among ``spec["distractors"]`` irrelevant sentences."""
     for number in count(1):
         yield draw(rng, spec["digits"], spec["steps"], spec["distractors"], number)
 
@@ -52,7 +52,7 @@ def draw(rng: random.Random, digits: int, steps: int, distractors: int, number: 
     things, others = rng.sample(THINGS, 2)
     low, high = (2, 9) if digits == 1 else (10 ** (digits - 1), 10**digits - 1)
     value = rng.randint(low, high)
-    told = [f"{name} has {value} {things}."]
+    sentences = [f"{name} has {value} {things}."]
     lines: list[str] = []
     while len(lines) < steps:
         event = rng.choice(EVENTS)
@@ -60,15 +60,15 @@ def draw(rng: random.Random, digits: int, steps: int, distractors: int, number: 
         result = _apply(event.sign, value, n, 100 * high)
         if result is None:
             continue
-        told.append(event.text.format(name=name, other=other, things=things, n=n))
+        sentences.append(event.text.format(name=name, other=other, things=things, n=n))
         lines.append(f"{value} {event.sign} {n} = <<{value}{event.sign}{n}={result}>>{result}")
         value = result
     for _ in range(distractors):
         text = rng.choice(DISTRACTORS).format(other=other, others=others, n=rng.randint(low, high))
-        told.insert(rng.randint(0, len(told) - 1), text)
+        sentences.insert(rng.randint(0, len(sentences) - 1), text)
     return Item(
         id=f"story-{name}-{number}".lower(),
-        question=" ".join((*told, f"How many {things} does {name} have now?")),
+        question=" ".join((*sentences, f"How many {things} does {name} have now?")),
         answer=str(value),
         kind="number",
         solution="\n".join((*lines, f"#### {value}")),

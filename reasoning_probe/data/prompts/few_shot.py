@@ -1,9 +1,9 @@
-"""Shots: worked examples before a question, never among the questions that are asked.
+"""Few-shot examples: worked questions before a question, never among the questions that are asked.
 
-They are the same for every question of a dataset, drawn by the seed, so that an outcome depends on no other question
-and the engine runs their part of the prompt once. They come from what the user names, from the generator of generated
-data, from a source's items beyond those that are asked, and for GSM8K's format from generated word problems, whose
-solutions are in that format.
+The shots are the same for every question of a dataset and drawn by the seed, so that an outcome depends on no other
+question and the engine runs their part of the prompt once. They come from the source that the user names for them, from
+the generator of a generated dataset, or from the items of a source that are not asked. A dataset in GSM8K's format that
+has too few of these gets generated word problems, whose solutions are in that format.
 """
 
 from __future__ import annotations
@@ -16,68 +16,75 @@ from reasoning_probe.data import generators
 from reasoning_probe.data.datasets import Dataset, read
 from reasoning_probe.data.items import Item, ItemError
 from reasoning_probe.data.prompts.prompting import Prompting
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.sources.base import DatasetError
 
-_OTHER_SEED = 1_000_003  # added to a generator's seed: the shots are other questions than the first that it makes
-_MOST_READ = 100_000  # items of a source that are looked at for shots
+_SEED_OFFSET = 1_000_003  # added to a generator's seed, so that the shots are not the first questions that it makes
+_MOST_READ = 100_000  # items of a source that are read for shots
 
 
-def few_shot_examples(asked: Dataset, prompting: Prompting, seed: int, beyond: Iterable[Item] = ()) -> tuple[Item, ...]:
-    """Return the shots of the dataset *asked*; *beyond* are further items of its source, where it has one.
+def few_shot_examples(
+    dataset: Dataset, prompting: Prompting, seed: int, unused_items: Iterable[Item] = ()
+) -> tuple[Item, ...]:
+    """Return the shots of *dataset*; *unused_items* are the items of its source that are not in it.
 
-    Raises ``DatasetError``, one line, where there are too few.
+    Raises ``DatasetError``, one line, if there are too few.
     """
     n = prompting.shots
     if not n:
         return ()
-    taken = {_plain(item) for item in asked.items}
+    asked = {_normalised(item) for item in dataset.items}
     if prompting.shots_from is not None:
-        pool = _others(read("shots", prompting.shots_from).items, taken)
-        return _drawn(pool, n, seed, f"{prompting.shots_from} has {len(pool)} that are not asked: name another source")
-    if generated := _generator(asked):
-        return _generated(generated, n, seed, taken)
-    pool = _others(beyond, taken)
-    if len(pool) < n and asked.format == "gsm8k":
-        return _generated("multi_step", n, seed, taken)
-    mend = f"ask fewer of them with --probe-items, or name a source: --probe-shots {n}:FILE.jsonl"
-    return _drawn(pool, n, seed, f"{asked.name} has {len(pool)} that are not asked: {mend}")
+        pool = _not_asked(read("shots", prompting.shots_from).items, asked)
+        reason = f"{prompting.shots_from} has {len(pool)} that are not asked: name another source"
+        return _draw(pool, n, seed, reason)
+    if spec := _generator(dataset):
+        return _generate(spec, n, seed, asked)
+    pool = _not_asked(unused_items, asked)
+    if len(pool) < n and dataset.format == "gsm8k":
+        return _generate("multi_step", n, seed, asked)
+    fix = f"ask fewer of them with --probe-items, or name a source: --probe-shots {n}:FILE.jsonl"
+    return _draw(pool, n, seed, f"{dataset.name} has {len(pool)} that are not asked: {fix}")
 
 
-def _generator(asked: Dataset) -> str | None:
-    """Return the generator that makes more questions of the kind of *asked*."""
-    if generators.is_spec(asked.source):
-        return asked.source
-    return asked.builtin if asked.builtin in generators.NAMES else None
+def _generator(dataset: Dataset) -> str | None:
+    """Return the generator that made *dataset*, ``None`` if none did."""
+    if generators.is_spec(dataset.source):
+        return dataset.source
+    return dataset.builtin if dataset.builtin in generators.NAMES else None
 
 
-def _generated(source: str, n: int, seed: int, taken: set[str]) -> tuple[Item, ...]:
-    spec = generators.parse(source)
-    spec = replace(spec, seed=spec.seed + seed + _OTHER_SEED)
-    wanted = n
+def _generate(generator: str, n: int, seed: int, asked: set[str]) -> tuple[Item, ...]:
+    """Return *n* items of *generator* that are not *asked*."""
+    spec = generators.parse(generator)
+    spec = replace(spec, seed=spec.seed + seed + _SEED_OFFSET)
+    count = n
     while True:
         try:
-            found = _others(generators.generate_spec(spec, wanted), taken)
+            items = _not_asked(generators.generate_spec(spec, count), asked)
         except ItemError as error:
-            raise DatasetError(f"{n} shots of {source}: {error}") from error
-        if len(found) >= n:
-            return tuple(found[:n])
-        wanted += len(taken)
+            raise DatasetError(f"{n} shots of {generator}: {error}") from error
+        if len(items) >= n:
+            return tuple(items[:n])
+        count += len(asked)
 
 
-def _drawn(pool: Sequence[Item], n: int, seed: int, said: str) -> tuple[Item, ...]:
+def _draw(pool: Sequence[Item], n: int, seed: int, reason: str) -> tuple[Item, ...]:
+    """Return *n* items drawn from *pool*; *reason* ends the message if it has fewer."""
     if len(pool) < n:
-        raise DatasetError(f"{n} shots need as many items that are not asked, but {said}")
+        raise DatasetError(f"{n} shots need as many items that are not asked, but {reason}")
     return tuple(random.Random(seed).sample(pool, n))
 
 
-def _others(items: Iterable[Item], taken: set[str]) -> list[Item]:
-    """Return the first items whose question is not taken, each question once."""
-    found: dict[str, Item] = {}
+def _not_asked(items: Iterable[Item], asked: set[str]) -> list[Item]:
+    """Return the first *items* whose question is not *asked*, each question once."""
+    by_question: dict[str, Item] = {}
     for _, item in zip(range(_MOST_READ), items, strict=False):
-        if _plain(item) not in taken:
-            found.setdefault(_plain(item), item)
-    return list(found.values())
+        question = _normalised(item)
+        if question not in asked:
+            by_question.setdefault(question, item)
+    return list(by_question.values())
 
 
-def _plain(item: Item) -> str:
+def _normalised(item: Item) -> str:
+    """Return the question of *item* without differences of case and spacing."""
     return " ".join(item.question.lower().split())

@@ -1,38 +1,41 @@
-"""Prompts: item to text, and how far the answer may run. What else is put around a question: :mod:`prompter`."""
+"""The settings of prompts and answers: what is put around a question, and where a generated answer ends."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 PLAIN = "Question: {question}\nAnswer:"
 """The plain prompt; the expected answer continues it as a space and the answer."""
 
 QUESTION = "{question}"
-"""What a template holds where the question goes; every other brace in it stands for itself."""
+"""The placeholder for the question in a template; every other brace is an ordinary character."""
 
 STEP_BY_STEP = "Let's think step by step."
 """The trigger of zero-shot chain of thought (Kojima et al. 2022, "Large language models are zero-shot reasoners")."""
 
 COT_TOKENS = 256
-"""New tokens that a chain of thought gets at least, where the user set no limit."""
+"""The fewest new tokens for a chain of thought if the user set no limit."""
+
+LARGEST_TEMPLATE = 100_000  # bytes
 
 ChatMode = Literal["auto", "on", "off"]
 ChoiceMode = Literal["logprob", "generation"]
 
 
 class PromptError(ValueError):
-    """Prompts that cannot be made; the message is one line that names the mend."""
+    """A prompt that cannot be made; the message is one line that names the fix."""
 
 
 @dataclass(frozen=True)
 class Prompting:
-    """How questions are put: what the options say of it.
+    """What is put around a question, as the user chose it.
 
-    ``shots`` worked examples come first, from ``shots_from`` where it is given; ``chat`` puts all in the tokenizer's
-    chat template (``auto``: where it has one); ``cot`` asks for a chain of thought; ``template`` is the text around
-    the question; ``choices`` says whether a choice is read from log-probabilities or from what is generated.
+    ``shots`` worked examples come first, from the source ``shots_from`` if one is named. ``chat`` renders everything
+    by the tokenizer's chat template (``auto``: if it has one). ``cot`` asks for a chain of thought. ``template`` is the
+    text around the question. ``choices`` says whether a choice is read from log-probabilities or from generated text.
     """
 
     shots: int = 0
@@ -44,8 +47,27 @@ class Prompting:
 
     @property
     def listing(self) -> bool:
-        """Whether the choices are listed in the prompt, to be answered by a letter; a chain of thought needs that."""
+        """Whether the prompt lists the choices, to be answered by a letter, as a chain of thought requires."""
         return self.choices == "generation" or self.cot
+
+
+def read_template(path: Path) -> str:
+    """Return the template in the file *path*. Raises :class:`PromptError`, one line."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_TEMPLATE + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise PromptError(f"cannot read the template {path} ({error.strerror}): give a text file") from None
+    except UnicodeDecodeError:
+        raise PromptError(f"the template {path} is not UTF-8: save it as UTF-8") from None
+    if len(data) > LARGEST_TEMPLATE:
+        raise PromptError(f"the template {path} is longer than {LARGEST_TEMPLATE:,} bytes: give a text with {QUESTION}")
+    if text.count(QUESTION) != 1:
+        raise PromptError(
+            f"the template {path} holds {QUESTION} {text.count(QUESTION)} times: write it once, where the question goes"
+        )
+    return text.replace("\r\n", "\n").removesuffix("\n")  # editors end a file with one
 
 
 @dataclass(frozen=True)
@@ -57,21 +79,21 @@ class Generation:
 
 
 DEFAULT_LIMITS = {"arithmetic": 32, "multi_step": 64, "logic": 32, "gsm8k": 256}
-"""New tokens by dataset name, where the user set none; any other dataset gets 64 (256 in GSM8K's format)."""
+"""New tokens by dataset name if the user set no limit; any other dataset gets 64 (256 in GSM8K's format)."""
 
 
 def default_generation(dataset: str, data_format: str = "plain", prompting: Prompting | None = None) -> Generation:
-    """Return the settings of *dataset* where the user chose none."""
+    """Return where an answer to *dataset* ends if the user set nothing."""
     limit = DEFAULT_LIMITS.get(dataset, 256 if data_format == "gsm8k" else 64)
     if prompting is None:
         return Generation(limit)
-    return Generation(max(limit, COT_TOKENS) if prompting.cot else limit, _stop(prompting))
+    return Generation(max(limit, COT_TOKENS) if prompting.cot else limit, _stop_strings(prompting))
 
 
-def _stop(prompting: Prompting) -> tuple[str, ...]:
-    r"""Return where an answer ends: where the next question would begin. A chat's turn ends by a token of its own.
+def _stop_strings(prompting: Prompting) -> tuple[str, ...]:
+    r"""Return the strings that end an answer: how the next question would begin. A chat's turn ends with a token.
 
-    >>> _stop(Prompting(template="Be brief.\nQ: {question}\nA:")), _stop(Prompting(chat="on"))
+    >>> _stop_strings(Prompting(template="Be brief.\nQ: {question}\nA:")), _stop_strings(Prompting(chat="on"))
     (('\nQ:',), ())
     """
     if prompting.chat == "on":
@@ -80,3 +102,13 @@ def _stop(prompting: Prompting) -> tuple[str, ...]:
         return Generation.stop
     label = prompting.template.partition(QUESTION)[0].rpartition("\n")[2].strip()
     return (f"\n{label}",) if re.fullmatch(r"[^:]{1,30}:", label) else ()
+
+
+def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
+    r"""Return *text* up to the first occurrence of any stop string.
+
+    >>> cut_at_stop(" 8\\nQuestion: next", ("Question:",))
+    ' 8\\n'
+    """
+    ends = [position for word in stop if (position := text.find(word)) >= 0]
+    return text[: min(ends)] if ends else text

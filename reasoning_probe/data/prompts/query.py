@@ -1,4 +1,4 @@
-"""A query: an item as it is sent to the model, with the answer that is expected to follow."""
+"""A query: an item as it is sent to the model, with its prompt and with the settings of the answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from reasoning_probe.data.prompts.prompting import PLAIN, Generation
 class Query:
     """An item as it is sent to the model.
 
-    ``joint`` stands between the prompt and the expected answer whose log-probability is taken. ``special_tokens``
-    says whether the tokenizer adds its own to the prompt; a chat template has written them already.
+    ``answer_prefix`` stands between the prompt and the expected answer whose log-probability is measured.
+    ``special_tokens`` says whether the tokenizer adds its own to the prompt; a chat template has written them already.
     """
 
     dataset: str
@@ -30,7 +30,7 @@ class Query:
 
     @property
     def item_id(self) -> str:
-        """The item's id; datasets and ``sweep`` give one to every item."""
+        """The item's id, which every item of a dataset and of ``sweep`` has."""
         assert self.item.id is not None
         return self.item.id
 
@@ -38,13 +38,3 @@ class Query:
 def query(dataset: str, item: Item, generation: Generation) -> Query:
     """Return *item* in the plain prompt."""
     return Query(dataset, item, PLAIN.format(question=item.question), generation)
-
-
-def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
-    r"""Return *text* up to the first occurrence of any stop string.
-
-    >>> cut_at_stop(" 8\\nQuestion: next", ("Question:",))
-    ' 8\\n'
-    """
-    ends = [position for word in stop if (position := text.find(word)) >= 0]
-    return text[: min(ends)] if ends else text

@@ -1,7 +1,7 @@
-"""The prompter: puts an item as the settings say, with examples before it, in a template, in a chat.
+"""Rendering prompts: from an item and the settings to a query, in a template or in a chat, after worked examples.
 
-A prompt is put together the same way in every mode: the question, in a frame, after the *shots*, which are other
-questions in the same frame with their answers. In a chat the frame is the chat template's and a shot is a turn.
+Every prompt is the question in a frame, after the *shots*, which are other questions in the same frame with their
+answers. In a chat the frame is that of the chat template, and a shot is a turn of the user and one of the assistant.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
@@ -17,51 +16,30 @@ from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import PLAIN, QUESTION, STEP_BY_STEP, Generation, PromptError, Prompting
 from reasoning_probe.data.prompts.query import Query
 
-LARGEST_TEMPLATE = 100_000  # bytes; a larger file is no template
-
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
-_MARK = "\x00"  # stands for an answer in a chat that is rendered to see what comes before it; no question holds it
-
-
-def read_template(path: Path) -> str:
-    """Return the template in the file *path*. Raises :class:`PromptError`, one line."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_TEMPLATE + 1)
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise PromptError(f"cannot read the template {path} ({error.strerror}): give a text file") from None
-    except UnicodeDecodeError:
-        raise PromptError(f"the template {path} is not UTF-8: save it as UTF-8") from None
-    if len(data) > LARGEST_TEMPLATE:
-        raise PromptError(f"the template {path} is longer than {LARGEST_TEMPLATE:,} bytes: give a text with {QUESTION}")
-    if text.count(QUESTION) != 1:
-        raise PromptError(
-            f"the template {path} holds {QUESTION} {text.count(QUESTION)} times: write it once, where the question goes"
-        )
-    return text.replace("\r\n", "\n").removesuffix("\n")  # editors end a file with one
+_MARK = "\x00"  # in place of an answer, to see what a chat template puts before it; no question holds it
 
 
 class PromptRenderer:
-    """Makes queries of items for one tokenizer; ``shots`` are the examples of each dataset.
+    """Renders items as queries for one tokenizer; ``shots`` are the examples of each dataset.
 
-    Raises :class:`PromptError` where a chat is asked for and the tokenizer cannot write one.
+    Raises :class:`PromptError` if the settings ask for a chat and the tokenizer has no chat template.
     """
 
     def __init__(self, prompting: Prompting, tokenizer: Any = None, shots: Mapping[str, Sequence[Item]] | None = None):
         self.prompting = prompting
         self.shots = dict(shots or {})
         self._tokenizer = tokenizer
-        able = bool(getattr(tokenizer, "chat_template", None))
-        if prompting.chat == "on" and not able:
+        has_template = bool(getattr(tokenizer, "chat_template", None))
+        if prompting.chat == "on" and not has_template:
             raise PromptError("--probe-chat on: the tokenizer has no chat template: use --probe-chat auto or off")
-        self.chat = able and prompting.chat != "off"
-        """Whether questions are put in the chat template."""
-        self.template_unused = able and not self.chat
-        """Whether there is a chat template that is not used."""
+        self.chat = has_template and prompting.chat != "off"
+        """Whether questions are rendered by the chat template."""
+        self.template_unused = has_template and not self.chat
+        """Whether the tokenizer has a chat template that is not used."""
 
-    def record(self) -> dict[str, Any]:
-        """Return in plain values how questions are put."""
+    def describe(self) -> dict[str, Any]:
+        """Return how questions are rendered, in JSON's types: ``prompting`` of ``run.json``."""
         return asdict(self.prompting) | {
             "chat": self.chat,
             "chat_template_unused": self.template_unused,
@@ -69,71 +47,73 @@ class PromptRenderer:
         }
 
     def query(self, dataset: str, item: Item, generation: Generation) -> Query:
-        """Return *item* of *dataset* as it is sent."""
+        """Return *item* of *dataset* as it is sent to the model."""
         if item.choices and self.prompting.listing:
             item = with_lettered_choices(item)
         shots = [
             with_lettered_choices(shot) if shot.choices and self.prompting.listing else shot
-            for shot in self._examples(dataset)
+            for shot in self.shots.get(dataset, ())
         ]
         if self.chat:
             return self._in_chat(dataset, item, generation, shots)
-        before = "".join(self._example(shot) for shot in shots)
-        prompt, joint = self._frame(item)
-        return Query(dataset, item, before + prompt, generation, joint + self._lead())
-
-    def _examples(self, dataset: str) -> Sequence[Item]:
-        return self.shots.get(dataset, ())
+        examples = "".join(self._example(shot) for shot in shots)
+        prompt, separator = self._frame(item)
+        return Query(dataset, item, examples + prompt, generation, separator + self._answer_phrase)
 
     def _frame(self, item: Item) -> tuple[str, str]:
-        """Return the question in its frame, and what joins an answer to it."""
+        """Return the question in its frame, and the separator between it and an answer."""
         text = item.prompt or (self.prompting.template or PLAIN).replace(QUESTION, item.question)
         if self.prompting.cot:
-            text += f"{_gap(text)}{STEP_BY_STEP}"
-        return text, _gap(text)
+            text += f"{_separator(text)}{STEP_BY_STEP}"
+        return text, _separator(text)
 
-    def _lead(self) -> str:
-        """Return what comes before the expected answer where its steps do not."""
+    @property
+    def _answer_phrase(self) -> str:
+        """The words before the expected answer of a chain of thought, whose steps are left out."""
         return "The answer is " if self.prompting.cot else ""
 
     def _example(self, shot: Item) -> str:
-        prompt, joint = self._frame(shot)
-        return f"{prompt}{joint}{worked_answer(shot, self.prompting.cot)}\n\n"
+        prompt, separator = self._frame(shot)
+        return f"{prompt}{separator}{worked_answer(shot, self.prompting.cot)}\n\n"
 
     # -- chat -----------------------------------------------------------------------------------------------------
 
     def _in_chat(self, dataset: str, item: Item, generation: Generation, shots: Sequence[Item]) -> Query:
         turns = []
         for shot in shots:
-            turns += [_turn("user", self._said(shot)), _turn("assistant", worked_answer(shot, self.prompting.cot))]
-        turns.append(_turn("user", self._said(item)))
-        prompt = self._rendered(turns, opened=True)
-        whole = self._rendered([*turns, _turn("assistant", _MARK)])
+            turns.append(_turn("user", self._user_turn(shot)))
+            turns.append(_turn("assistant", worked_answer(shot, self.prompting.cot)))
+        turns.append(_turn("user", self._user_turn(item)))
+        prompt = self._apply_chat_template(turns, add_generation_prompt=True)
+        answered = self._apply_chat_template([*turns, _turn("assistant", _MARK)])
         # Some templates put a space or an empty thought before an answer, which their generation prompt leaves out.
-        joint = whole[len(prompt) :].partition(_MARK)[0] if whole.startswith(prompt) and _MARK in whole else ""
-        return Query(dataset, item, prompt, generation, joint + self._lead(), special_tokens=False)
+        known = answered.startswith(prompt) and _MARK in answered
+        separator = answered[len(prompt) :].partition(_MARK)[0] if known else ""
+        return Query(dataset, item, prompt, generation, separator + self._answer_phrase, special_tokens=False)
 
-    def _said(self, item: Item) -> str:
-        """Return what the user says: the question as it is, unless there is a template."""
+    def _user_turn(self, item: Item) -> str:
+        """Return the text of the user's turn: the question alone, unless there is a template."""
         template = self.prompting.template or QUESTION
         text = item.prompt or template.replace(QUESTION, item.question)
         return f"{text}\n\n{STEP_BY_STEP}" if self.prompting.cot else text
 
-    def _rendered(self, turns: list[dict[str, str]], opened: bool = False) -> str:
+    def _apply_chat_template(self, turns: list[dict[str, str]], add_generation_prompt: bool = False) -> str:
         try:
-            text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
+            text = self._tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
         except Exception as error:  # the template is a program that came with the model
-            said = " ".join(str(error).split())[:200] or type(error).__name__
-            raise PromptError(f"the chat template cannot be used ({said}): use --probe-chat off") from None
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise PromptError(f"the chat template cannot be used ({reason}): use --probe-chat off") from None
         return str(text)
 
 
 def worked_answer(item: Item, cot: bool) -> str:
-    """Return the answer of an example: for a chain of thought with the steps before it, where they are known.
+    """Return the answer of an example; a chain of thought has the steps before it, if they are known.
 
-    In GSM8K's format the answer is the whole solution with its ``#### N``, as lm-evaluation-harness gives it.
+    In GSM8K's format the answer is the whole solution with its ``#### N``, as in lm-evaluation-harness.
 
-    >>> worked(Item(question="5 + 3?", answer="8", operands=("5", "3"), operation="+"), cot=True)
+    >>> worked_answer(Item(question="5 + 3?", answer="8", operands=("5", "3"), operation="+"), cot=True)
     '5 + 3 = 8. The answer is 8.'
     """
     if not cot:
@@ -142,30 +122,25 @@ def worked_answer(item: Item, cot: bool) -> str:
     steps = [line for line in lines if line and not line.startswith("####")]
     if not steps and item.operation and len(item.operands) == 2:
         steps = [f"{item.operands[0]} {item.operation} {item.operands[1]} = {item.answer}"]
-    ended = [step if step.endswith((".", "!", "?", ":")) else f"{step}." for step in steps]
-    return " ".join([*ended, f"The answer is {item.answer.rstrip('.')}."])
-
-
-def letters(item: Item) -> str:
-    """Return the letters of an item's choices, in order."""
-    return ascii_uppercase[: len(item.choices)]
+    sentences = [step if step.endswith((".", "!", "?", ":")) else f"{step}." for step in steps]
+    return " ".join([*sentences, f"The answer is {item.answer.rstrip('.')}."])
 
 
 def with_lettered_choices(item: Item) -> Item:
     r"""Return *item* with its choices listed in the question and their letters as answers.
 
-    >>> found = listed(Item(question="Which is wet?", answer="rain", choices=("sand", "rain")))
-    >>> found.question, found.answer, found.choices
+    >>> item = with_lettered_choices(Item(question="Which is wet?", answer="rain", choices=("sand", "rain")))
+    >>> item.question, item.answer, item.choices
     ('Which is wet?\nA. sand\nB. rain', 'B', ('A', 'B'))
     """
-    marks = letters(item)
-    lines = [f"{mark}. {choice}" for mark, choice in zip(marks, item.choices, strict=True)]
-    answer = marks[item.choices.index(item.answer)]
+    letters = ascii_uppercase[: len(item.choices)]
+    lines = [f"{letter}. {choice}" for letter, choice in zip(letters, item.choices, strict=True)]
+    answer = letters[item.choices.index(item.answer)]
     return replace(
         item,
         question="\n".join([item.question, *lines]),
         answer=answer,
-        choices=tuple(marks),
+        choices=tuple(letters),
         kind="text",
         solution=None,
         operands=(),
@@ -173,7 +148,8 @@ def with_lettered_choices(item: Item) -> Item:
     )
 
 
-def _gap(text: str) -> str:
+def _separator(text: str) -> str:
+    """Return the space between *text* and its continuation, or nothing if *text* ends with one."""
     return "" if text[-1:].isspace() else " "
 
 

@@ -7,25 +7,20 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from reasoning_probe.data.sources.records import DatasetError, Format, Number, item_of, plain
+from reasoning_probe.data.sources.base import DatasetError, NumberedItems, OpenedSource
+from reasoning_probe.data.sources.records import Number, item_of, plain
 
-if TYPE_CHECKING:
-    from reasoning_probe.data.items import Item
-    from reasoning_probe.data.sources.base import OpenedSource
-
-LONGEST_LINE = 1_000_000  # bytes; a longer one is a file without line ends, not a question
-LARGEST_JSON = 200_000_000  # bytes of a .json file, which is read in one go
+LONGEST_LINE = 1_000_000  # bytes; a longer line means a file without line ends
+LARGEST_JSON = 200_000_000  # bytes of a .json file, which is read as a whole
 
 _LISTS = ("choices", "operands")
-"""Cells that hold a list: as JSON, or with ``|`` between the entries."""
+"""Columns whose cells hold a list: as JSON, or with ``|`` between the entries."""
 
 
 def open_file(path: Path) -> OpenedSource:
-    """Return the items of the file *path*, by its ending; any other than those below is read as JSON lines."""
-    from reasoning_probe.data.sources.base import OpenedSource
-
+    """Return the items of the file *path*, which is read as its ending says, and as JSON lines by default."""
     read, unit = {
         ".json": (_json, "item"),
         ".csv": (_csv, "row"),
@@ -35,16 +30,13 @@ def open_file(path: Path) -> OpenedSource:
     return OpenedSource(str(path), unit, read(path))
 
 
-Numbered = Iterator[tuple[int, "tuple[Item, Format]"]]
-
-
-def _json_lines(path: Path) -> Numbered:
+def _json_lines(path: Path) -> NumberedItems:
     for number, text in _lines(path):
         where = f"{path}, line {number}"
-        yield number, item_of(_parsed(text, where, "write one JSON object a line"), where)
+        yield number, item_of(_parse_json(text, where, "write one JSON object a line"), where)
 
 
-def _json(path: Path) -> Numbered:
+def _json(path: Path) -> NumberedItems:
     with _readable(path), path.open("rb") as file:
         data = file.read(LARGEST_JSON + 1)
     if len(data) > LARGEST_JSON:
@@ -53,22 +45,22 @@ def _json(path: Path) -> Numbered:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: not UTF-8: save the file as UTF-8") from error
-    rows = _parsed(text, str(path), "write a list of objects")
+    rows = _parse_json(text, str(path), "write a list of objects")
     if not isinstance(rows, list):
         raise DatasetError(f"{path}: not a list: write a list of objects, or one object a line in a .jsonl file")
     for number, row in enumerate(rows, 1):
         yield number, item_of(row, f"{path}, item {number}")
 
 
-def _parsed(text: str, where: str, mend: str) -> Any:
+def _parse_json(text: str, where: str, fix: str) -> Any:
     try:
         return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=Number)
     except (ValueError, RecursionError) as error:
-        said = error.msg if isinstance(error, json.JSONDecodeError) else "cannot be read"
-        raise DatasetError(f"{where}: not JSON ({said}): {mend}") from error
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "cannot be read"
+        raise DatasetError(f"{where}: not JSON ({reason}): {fix}") from error
 
 
-def _csv(path: Path) -> Numbered:
+def _csv(path: Path) -> NumberedItems:
     try:
         with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
@@ -87,17 +79,17 @@ def _csv(path: Path) -> Numbered:
 
 
 def _cell(name: str, text: str | None, where: str) -> Any:
-    """Return what a cell holds; an empty one holds nothing."""
+    """Return the value of a cell: ``None`` if it is empty, a list in a column of lists, else its text."""
     if text is None or not text.strip():
         return None
     if name not in _LISTS:
         return text
     if text.lstrip().startswith(("[", "{")):
-        return _parsed(text, f"{where}: {name}", "write a list, or | between the entries")
+        return _parse_json(text, f"{where}: {name}", "write a list, or | between the entries")
     return [part.strip() for part in text.split("|")]
 
 
-def _parquet(path: Path) -> Numbered:
+def _parquet(path: Path) -> NumberedItems:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -113,8 +105,8 @@ def _parquet(path: Path) -> Numbered:
                     number += 1
                     yield number, item_of(plain(row), f"{path}, row {number}")
     except pyarrow.ArrowException as error:
-        said = " ".join(str(error).split())[:100]
-        raise DatasetError(f"{path}: not a Parquet file ({said}): write it again") from error
+        reason = " ".join(str(error).split())[:100]
+        raise DatasetError(f"{path}: not a Parquet file ({reason}): write it again") from error
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -137,7 +129,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Say in one line why *path* cannot be read."""
+    """Turn the exceptions of opening *path* into :class:`DatasetError`, one line that says why it cannot be read."""
     try:
         yield
     except FileNotFoundError as error:
@@ -145,5 +137,5 @@ def _readable(path: Path) -> Iterator[None]:
     except IsADirectoryError as error:
         raise DatasetError(f"{path} is a folder: give the path of a JSONL file in it") from error
     except OSError as error:
-        said = error.strerror or type(error).__name__
-        raise DatasetError(f"cannot read {path} ({said}): give a JSONL file that can be read") from error
+        reason = error.strerror or type(error).__name__
+        raise DatasetError(f"cannot read {path} ({reason}): give a JSONL file that can be read") from error

@@ -1,30 +1,26 @@
 """Datasets of the Hugging Face hub: ``hf:openai/gsm8k:test``, ``hf:NAME:CONFIG:SPLIT``, ``hf:FOLDER:SPLIT``.
 
-Needs the library ``datasets`` (extra ``datasets``). A folder is what its ``save_to_disk`` wrote, or holds data files.
-No code of a dataset is run.
+The library ``datasets`` must be installed (extra ``datasets``). A folder is one that its ``save_to_disk`` wrote, or one
+that holds data files. No code of a dataset is run.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from reasoning_probe.data.sources.base import as_dataset_error, silence_datasets
-from reasoning_probe.data.sources.records import DatasetError, item_of, plain
+from reasoning_probe.data.sources.base import DatasetError, OpenedSource, as_dataset_error
+from reasoning_probe.data.sources.records import item_of, plain
+from reasoning_probe.utils.logging import silence_datasets
 
-if TYPE_CHECKING:
-    from reasoning_probe.data.sources.base import OpenedSource
-
-_WRITE = "write hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT, for example hf:openai/gsm8k:test"
+_SYNTAX = "write hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT, for example hf:openai/gsm8k:test"
 
 
 def open_hub(source: str) -> OpenedSource:
     """Return the rows that *source* names. Raises :class:`DatasetError`, one line."""
-    from reasoning_probe.data.sources.base import OpenedSource
-
     name, *more = [part.strip() for part in source.removeprefix("hf:").split(":")]
     if not name or len(more) > 2 or not all(more):
-        raise DatasetError(f"cannot read {source[:80]!r}: {_WRITE}")
+        raise DatasetError(f"cannot read {source[:80]!r}: {_SYNTAX}")
     split = more[-1] if more else None
     config = more[0] if len(more) == 2 else None
     try:
@@ -42,19 +38,19 @@ def open_hub(source: str) -> OpenedSource:
 
 
 def _on_disk(datasets: Any, folder: str) -> Any:
-    """Return what ``save_to_disk`` wrote into *folder*; ``None`` where it holds other files."""
+    """Return the dataset that ``save_to_disk`` wrote into *folder*; ``None`` if it holds other files."""
     saved = ("dataset_dict.json", "state.json")
     return datasets.load_from_disk(folder) if any(Path(folder, name).is_file() for name in saved) else None
 
 
 def _config(datasets: Any, name: str) -> str | None:
-    """Return the config to take where none was named: the only one, or that which means all of it."""
+    """Return the config for a source that names none: ``default``, ``main``, or the only one."""
     names = list(datasets.get_dataset_config_names(name))
-    chosen = next((known for known in ("default", "main") if known in names), None)
-    if chosen is None and len(names) > 1:
+    default = next((known for known in ("default", "main") if known in names), None)
+    if default is None and len(names) > 1:
         some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         raise DatasetError(f"hf:{name} has several configs: name one, hf:{name}:CONFIG:SPLIT ({some})")
-    return chosen or (names[0] if names else None)
+    return default or (names[0] if names else None)
 
 
 def _split(source: str, wanted: str | None, known: list[str]) -> str:
@@ -62,5 +58,5 @@ def _split(source: str, wanted: str | None, known: list[str]) -> str:
         return str(wanted)
     if wanted is None and len(known) == 1:
         return known[0]
-    said = f"has no split {wanted!r}" if wanted else "names no split"
-    raise DatasetError(f"{source} {said}: use one of {', '.join(known[:10])}")
+    reason = f"has no split {wanted!r}" if wanted else "names no split"
+    raise DatasetError(f"{source} {reason}: use one of {', '.join(known[:10])}")

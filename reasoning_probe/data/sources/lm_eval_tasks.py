@@ -1,34 +1,41 @@
-"""Tasks of lm-evaluation-harness: ``lm-eval:gsm8k``, or ``lm-eval:FILE.yaml`` for a task of your own.
+"""Tasks of lm-evaluation-harness: ``lm-eval:gsm8k``, or ``lm-eval:FILE.yaml`` for a task in a file.
 
-Needs ``lm-eval`` (extra ``lm-eval``). What is taken from a task are its questions, prompts, choices, right answers, and
-where a generated answer ends; scoring is ours, for multiple choice the same. Few-shot examples are ``--probe-shots``.
+``lm-eval`` must be installed (extra ``lm-eval``). A task supplies questions, prompts, choices, right answers, and what
+ends a generated answer. Answers are scored by this package, which makes no difference for multiple choice. Few-shot
+examples come from ``--probe-shots``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.data.sources.base import as_dataset_error, silence_datasets
-from reasoning_probe.data.sources.records import DatasetError, Format, Number, item_of
-
-if TYPE_CHECKING:
-    from reasoning_probe.data.items import Item
-    from reasoning_probe.data.sources.base import OpenedSource
+from reasoning_probe.data.sources.base import DatasetError, NumberedItems, OpenedSource, as_dataset_error
+from reasoning_probe.data.sources.records import Number, item_of
+from reasoning_probe.utils.logging import silence_datasets
 
 MOST_TOKENS = 256
-"""What lm-evaluation-harness generates where a task does not say."""
+"""The new tokens that lm-evaluation-harness allows if a task sets no limit."""
 
 _PLAIN = re.compile(r"Question: (.*)\nAnswer:", re.DOTALL)
 
 
 def open_task(source: str) -> OpenedSource:
     """Return the questions of the task that *source* names. Raises :class:`DatasetError`, one line."""
-    from reasoning_probe.data.sources.base import OpenedSource
+    task = _load_task(source)
+    with as_dataset_error(source), silence_datasets():
+        kind = task.config.output_type
+        if kind not in ("generate_until", "multiple_choice"):
+            raise DatasetError(f"{source} is of the type {kind}: only generate_until and multiple_choice have answers")
+        docs = task.eval_docs
+    generation = _generation(task) if kind == "generate_until" else None
+    return OpenedSource(source, "item", _items(task, docs, source), generation)
 
+
+def _load_task(source: str) -> Any:
+    """Return the one task of lm-evaluation-harness that *source* names."""
     name = source.removeprefix("lm-eval:").strip()
     try:
         from lm_eval.tasks import TaskManager
@@ -50,20 +57,18 @@ def open_task(source: str) -> OpenedSource:
             some = ", ".join(list(tasks)[:6])
             raise DatasetError(f"{source} is a group of {len(tasks)} tasks: name one of them, such as {some}")
         (task,) = tasks.values()
-        kind = task.config.output_type
-        if kind not in ("generate_until", "multiple_choice"):
-            raise DatasetError(f"{source} is of the type {kind}: only generate_until and multiple_choice have answers")
-        docs = task.eval_docs
+    return task
+
+
+def _generation(task: Any) -> Generation:
+    """Return where an answer to a generating *task* ends."""
     settings = task.config.generation_kwargs or {}
     until = settings.get("until") or []
-    generation = None
-    if kind == "generate_until":
-        stop = tuple([until] if isinstance(until, str) else until)
-        generation = Generation(int(settings.get("max_gen_toks", MOST_TOKENS)), stop)
-    return OpenedSource(source, "item", _items(task, docs, source), generation)
+    stop = tuple([until] if isinstance(until, str) else until)
+    return Generation(int(settings.get("max_gen_toks", MOST_TOKENS)), stop)
 
 
-def _items(task: Any, docs: Any, source: str) -> Iterator[tuple[int, tuple[Item, Format]]]:
+def _items(task: Any, docs: Any, source: str) -> NumberedItems:
     for number, doc in enumerate(docs, 1):
         where = f"{source}, item {number}"
         with as_dataset_error(where):
@@ -72,6 +77,7 @@ def _items(task: Any, docs: Any, source: str) -> Iterator[tuple[int, tuple[Item,
 
 
 def _row(task: Any, doc: Any, where: str) -> dict[str, Any]:
+    """Return the question in *doc* under the names of the fields that ``records.py`` reads."""
     text = task.doc_to_text(doc)
     if not isinstance(text, str):
         raise DatasetError(f"{where}: its prompt is one of several: such tasks are not supported")

@@ -1,12 +1,13 @@
-"""Rows: the fields of one question, as files and hubs name them, to an item.
+"""Records: from a row with the fields of one question, as files and hubs name them, to an item.
 
-``question`` and ``answer``, and where they are known ``id``, ``solution``, ``kind``, ``operands``, ``operation``,
-``choices`` and ``prompt`` (see :class:`~reasoning_probe.data.items.Item`). Read as they are:
+The fields are ``question`` and ``answer``, and where they are known ``id``, ``solution``, ``kind``, ``operands``,
+``operation``, ``choices`` and ``prompt`` (see :class:`~reasoning_probe.data.items.Item`). Three formats of well-known
+datasets are read without conversion:
 
 - GSM8K (Cobbe et al. 2021): an answer that ends with ``#### N`` is the solution, and N the answer;
 - SVAMP (Patel et al. 2021): ``Body``, ``Question``, ``Equation``, ``Answer``;
-- multiple choice: ``choices`` a list, or ARC's ``{"text": [...], "label": [...]}``; ``answer`` or ``answerKey`` the
-  right one's letter, its place from 0 on where it is a number, or its text.
+- multiple choice: ``choices`` is a list, or ARC's ``{"text": [...], "label": [...]}``; ``answer`` or ``answerKey`` is
+  the letter of the right choice, its index from 0 if it is a number, or its text.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ import math
 import re
 from collections.abc import Mapping
 from string import ascii_uppercase
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 from reasoning_probe.data.items import AnswerKind, Item, ItemError
-
-Format = Literal["plain", "gsm8k"]
+from reasoning_probe.data.sources.base import DatasetError, Format, quoted
 
 _GSM8K_ANSWER = re.compile(r"^#### *(.*)\Z", re.MULTILINE)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -27,16 +27,12 @@ _ONE_STEP = re.compile(r"\(?\s*(\d+(?:\.\d+)?)\s*([-+*/])\s*(\d+(?:\.\d+)?)\s*\)
 _WHOLE = re.compile(r"(\d)\.0+(?!\d)")
 
 
-class DatasetError(ValueError):
-    """A dataset that cannot be read; the message is one line with the file, the line number and the mend."""
-
-
 class Number(str):
-    """A number as it is written in its source, so that no digit is lost."""
+    """A number as its source writes it, so that no digit is lost."""
 
 
 def item_of(data: object, where: str) -> tuple[Item, Format]:
-    """Return the item in a row of a source, and the format it is in. Raises :class:`DatasetError`."""
+    """Return the item in *data*, a row of a source, and its format. Raises :class:`DatasetError` that names *where*."""
     if not isinstance(data, Mapping):
         raise DatasetError(f'{where}: not a JSON object: write {{"question": ..., "answer": ...}}')
     if "Body" in data and "Question" in data:
@@ -46,8 +42,8 @@ def item_of(data: object, where: str) -> tuple[Item, Format]:
     answer = _right_choice(data, choices, where) if choices else _text(data, "answer", where, numbers=True)
     solution = _text(data, "solution", where, optional=True)
     form: Format = "plain"
-    if not choices and (found := _GSM8K_ANSWER.search(answer.rstrip())):
-        form, solution, answer = "gsm8k", answer, found.group(1)
+    if not choices and (match := _GSM8K_ANSWER.search(answer.rstrip())):
+        form, solution, answer = "gsm8k", answer, match[1]
         if not answer:
             raise DatasetError(f"{where}: no answer after ####: end the answer with #### and the number")
     try:
@@ -68,7 +64,7 @@ def item_of(data: object, where: str) -> tuple[Item, Format]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a table as JSON would hold it: numbers as they are written, containers of such values."""
+    """Return the *value* of a table's cell in JSON's types, with each number as :class:`Number`."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
@@ -85,13 +81,13 @@ def plain(value: Any) -> Any:
 
 
 def _svamp(data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return a row of SVAMP in our own fields."""
-    body, asked = _text(data, "Body", where).strip(), _text(data, "Question", where).strip()
+    """Return a row of SVAMP under the names of the fields above."""
+    body, question = _text(data, "Body", where).strip(), _text(data, "Question", where).strip()
     answer = _WHOLE.sub(r"\1", _text(data, "Answer", where, numbers=True).strip())
     equation = _WHOLE.sub(r"\1", _text(data, "Equation", where, optional=True).strip())
     row: dict[str, Any] = {
         "id": data.get("ID"),
-        "question": f"{body}{'' if body.endswith(('.', '?', '!', ',')) else ','} {asked}",
+        "question": f"{body}{'' if body.endswith(('.', '?', '!', ',')) else ','} {question}",
         "answer": answer,
     }
     if step := _ONE_STEP.fullmatch(equation):
@@ -105,29 +101,29 @@ def _svamp(data: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _choices(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    given = data.get("choices")
-    if isinstance(given, Mapping):
-        given = given.get("text")
-    return _list_of("choice", given, "texts", where)
+    choices = data.get("choices")
+    if isinstance(choices, Mapping):
+        choices = choices.get("text")
+    return _list_of("choice", choices, "texts", where)
 
 
 def _right_choice(data: Mapping[str, Any], choices: tuple[str, ...], where: str) -> str:
-    """Return the text of the right choice, which is given by place, by letter or label, or as it is."""
+    """Return the text of the right choice, which the row names by index, by letter or label, or by its text."""
     key = "answer" if data.get("answer") is not None else "answerKey"
     answer = _text({"answer": data.get(key)}, "answer", where, numbers=True).strip()
     labels = data["choices"].get("label") if isinstance(data["choices"], Mapping) else None
     labels = [str(label) for label in labels] if isinstance(labels, list) else list(ascii_uppercase)
-    place = int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 4 else len(choices)
-    if isinstance(data.get(key), Number) and place < len(choices):
-        return choices[place]
+    index = int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 4 else len(choices)
+    if isinstance(data.get(key), Number) and index < len(choices):
+        return choices[index]
     if answer in choices:
         return answer
     if answer in labels and labels.index(answer) < len(choices):
         return choices[labels.index(answer)]
-    if place < len(choices):
-        return choices[place]
+    if index < len(choices):
+        return choices[index]
     raise DatasetError(
-        f"{where}: the answer {_shown(answer)} is none of the {len(choices)} choices: give its letter, its place from 0"
+        f"{where}: the answer {quoted(answer)} is none of the {len(choices)} choices: give its letter, its place from 0"
         " on, or its text"
     )
 
@@ -136,7 +132,7 @@ def _right_choice(data: Mapping[str, Any], choices: tuple[str, ...], where: str)
 
 
 def _text(data: Mapping[str, Any], key: str, where: str, numbers: bool = False, optional: bool = False) -> str:
-    """Return the text at *key*, a number as text where *numbers* may stand for one; ``""`` where it is optional."""
+    """Return the text at *key*; if it is *optional*, an absent one is ``""``. *numbers* allows a number, as text."""
     value = data.get(key)
     if value is None:
         if optional:
@@ -157,7 +153,7 @@ def _text(data: Mapping[str, Any], key: str, where: str, numbers: bool = False, 
 def _kind(data: Mapping[str, Any], where: str) -> AnswerKind | None:
     kind = data.get("kind")
     if kind is not None and kind not in get_args(AnswerKind):
-        raise DatasetError(f"{where}: kind is {_shown(kind)}: use one of {', '.join(get_args(AnswerKind))}")
+        raise DatasetError(f"{where}: kind is {quoted(kind)}: use one of {', '.join(get_args(AnswerKind))}")
     return cast("AnswerKind | None", kind)
 
 
@@ -165,21 +161,16 @@ def _operands(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return _list_of("operand", data.get("operands"), "numbers", where)
 
 
-def _list_of(key: str, given: Any, kind: str, where: str) -> tuple[str, ...]:
-    """Return the texts of a list that may be missing, each named *key* in what is said of it."""
-    if given is None:
+def _list_of(key: str, entries: Any, kind: str, where: str) -> tuple[str, ...]:
+    """Return the texts of *entries*, a list or ``None``; messages call each of them *key*."""
+    if entries is None:
         return ()
-    if not isinstance(given, list):
-        raise DatasetError(f"{where}: {key}s is {_json_name(given)}: make it a list of {kind}")
-    return tuple(_text({key: one}, key, where, numbers=True) for one in given)
+    if not isinstance(entries, list):
+        raise DatasetError(f"{where}: {key}s is {_json_name(entries)}: make it a list of {kind}")
+    return tuple(_text({key: entry}, key, where, numbers=True) for entry in entries)
 
 
 def _json_name(value: object) -> str:
-    """Return what JSON calls *value*."""
+    """Return JSON's name for the type of *value*."""
     names = {bool: "true or false", list: "a list", dict: "an object", str: "a text", type(None): "null"}
     return names.get(type(value), "a number")
-
-
-def _shown(value: object) -> str:
-    """Return *value* as it may stand in a message: on one line, in printable ASCII, not too long."""
-    return ascii(value)[:60]

@@ -1,27 +1,62 @@
-"""Where items come from: files, the Hugging Face hub, tasks of lm-evaluation-harness. A source is a short text.
+"""Sources of items: from a short text to the items that it names.
 
-======================  =============================================================================================
-``questions.jsonl``     a JSON object a line (``records.py`` says which fields); ``.json`` holds
-                        a list of them, ``.csv``, ``.tsv`` and ``.parquet`` a row an item
-``hf:NAME[:CONFIG]:SPLIT``  a dataset of the hub, or a folder in place of NAME
-``lm-eval:TASK``        a task of lm-evaluation-harness, or its ``.yaml`` file
-======================  =============================================================================================
+==========================  ===========================================================  ======================
+source                      items                                                        module
+==========================  ===========================================================  ======================
+``questions.jsonl``         a JSON object in each line                                   ``files.py``
+``questions.json``          a list of JSON objects                                       ``files.py``
+``questions.csv``           a row for each item; also ``.tsv`` and ``.parquet``          ``files.py``
+``hf:NAME[:CONFIG]:SPLIT``  a dataset of the Hugging Face hub, or a folder as ``NAME``   ``hub.py``
+``lm-eval:TASK``            a task of lm-evaluation-harness, or its ``.yaml`` file       ``lm_eval_tasks.py``
+==========================  ===========================================================  ======================
+
+To add a source here:
+
+1. Choose a scheme, the word before the first colon of the text, as in ``hf:...``.
+2. Write a module with a function that takes the text and returns an
+   :class:`~reasoning_probe.data.sources.base.OpenedSource`. Turn each row into an item with
+   :func:`~reasoning_probe.data.sources.records.item_of`, which knows the fields, and yield the items one by one, so
+   that a limit reads no further. Data that cannot be read raises
+   :class:`~reasoning_probe.data.sources.base.DatasetError` with one line that says what to do;
+   :func:`~reasoning_probe.data.sources.base.as_dataset_error` turns a library's exceptions into it.
+3. Add the function to :data:`OPENERS`, and the scheme to :data:`PATH_SCHEMES` if a path may follow it.
+
+A repository adds a source of its own without changing this package, by the hook ``pytest_reasoning_probe_source``:
+``examples/conftest.py`` has one.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from reasoning_probe.data.sources.base import OpenedSource
-from reasoning_probe.data.sources.records import DatasetError, Format
+from reasoning_probe.data.sources.files import open_file
+from reasoning_probe.data.sources.hub import open_hub
+from reasoning_probe.data.sources.lm_eval_tasks import open_task
 
-__all__ = ["DatasetError", "Format", "OpenedSource", "located", "open_source", "scheme_of"]
+OPENERS: dict[str, Callable[[str], OpenedSource]] = {"hf": open_hub, "lm-eval": open_task}
+"""The function that opens a source, by scheme; a text of any other scheme, or of none, is the path of a file."""
+
+PATH_SCHEMES = ("hf", "lm-eval")
+"""The schemes that a path may follow."""
+
+
+def open_source(source: str | os.PathLike[str]) -> OpenedSource:
+    """Return the source named *source*, of which as little as possible is read yet.
+
+    Raises :class:`~reasoning_probe.data.sources.base.DatasetError`, now or while its items are read.
+    """
+    opener = OPENERS.get(scheme_of(source) or "")
+    if opener is not None:
+        return opener(str(source))
+    return open_file(Path(os.path.expanduser(source)))  # unlike Path.expanduser, this never raises
 
 
 def scheme_of(source: str | os.PathLike[str]) -> str | None:
-    """Return what stands before the first colon of *source*, if it could be a scheme; a drive's letter is none.
+    """Return the scheme of *source*, the word before its first colon; a drive's letter is none.
 
     >>> scheme_of("hf:openai/gsm8k:test"), scheme_of("questions.jsonl"), scheme_of("data/a:b.jsonl")
     ('hf', None, None)
@@ -31,28 +66,12 @@ def scheme_of(source: str | os.PathLike[str]) -> str | None:
 
 
 def located(source: str | os.PathLike[str], folder: Path) -> str | Path:
-    """Return *source* with its path, if it is one, taken from *folder*."""
+    """Return *source* with its path, if it has one, taken as relative to *folder*."""
     scheme = scheme_of(source)
     if scheme is None:
         return folder / source
     rest = str(source)[len(scheme) + 1 :]
     path, colon, more = rest.partition(":")
-    if scheme in ("hf", "lm-eval") and (folder / path).exists():
+    if scheme in PATH_SCHEMES and (folder / path).exists():
         return f"{scheme}:{folder / path}{colon}{more}"
     return str(source)
-
-
-def open_source(source: str | os.PathLike[str]) -> OpenedSource:
-    """Return what *source* holds, unread as far as that can be. Raises :class:`DatasetError`, then or while reading."""
-    scheme = scheme_of(source)
-    if scheme == "hf":
-        from reasoning_probe.data.sources.hub import open_hub
-
-        return open_hub(str(source))
-    if scheme == "lm-eval":
-        from reasoning_probe.data.sources.lm_eval_tasks import open_task
-
-        return open_task(str(source))
-    from reasoning_probe.data.sources.files import open_file
-
-    return open_file(Path(os.path.expanduser(source)))  # unlike the method of Path, it never raises

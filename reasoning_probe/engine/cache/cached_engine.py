@@ -1,33 +1,39 @@
-"""Resuming: an engine's plan with the outcomes that are known already, so that only what is missing is computed.
+"""The cached engine: takes the answers that the outcome store knows from there, and has only the others computed.
 
-An outcome is known under a hash of everything that determines it. What all outcomes of a model share is its *context*:
+An answer is known under a hash of everything that determines it. What all answers of a model share is its *context*:
 the content of the weights, the config, the code (classes and versions of engine and libraries), dtype, kind of device,
 attention implementation and tokenizer. Added to it are the prompt as sent, the expected answer (its log-probability is
-part of the outcome), the generation settings, the heads that are off, the ablation and its reference prompts.
+part of the answer), the generation settings, the heads that are off, the ablation and its reference prompts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.cache.key import digest
 from reasoning_probe.engine.cache.store import CachedAnswer, OutcomeCache
-from reasoning_probe.engine.protocol import Referencing
+from reasoning_probe.engine.plain_path import Counts
+from reasoning_probe.engine.protocol import Analysis, Engine, Result, SweepRequest, Timing
 from reasoning_probe.models.targets import Target
-from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome, outcome_from_response
+from reasoning_probe.results.answer import Answer
+from reasoning_probe.results.outcome import BASELINE, ItemKey
 
-if TYPE_CHECKING:
-    from reasoning_probe.engine.engine import SweepRequest
+_BASELINE_CASE: tuple[Target | None, str | None] = (None, None)
 
 
 class CachedEngine:
-    """Runs plans on *engine* with *cache*, whose context is *context*; *name* is for people who look at the store."""
+    """An :class:`~reasoning_probe.engine.protocol.Engine` that takes from the outcome store what it knows.
 
-    def __init__(self, engine: Referencing, cache: OutcomeCache, context: dict[str, str], name: str = "") -> None:
+    *cache* is the store, *context* the part of the key that all outcomes of the model share; *name* is for people who
+    look at the store.
+    """
+
+    def __init__(self, engine: Engine, cache: OutcomeCache, context: dict[str, str], name: str = "") -> None:
         self.engine, self.cache = engine, cache
         self.recalled = 0
         self._answered: set[ItemKey] = set()  # items whose baseline was yielded before: it counts once
@@ -35,57 +41,93 @@ class CachedEngine:
         self._references: dict[str, str] = {}
         cache.attach(bytes.fromhex(self._context), context | {"name": name})
 
-    def run(self, plan: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
-        """Yield the outcomes of *plan*: those that the store knows, then the others as the engine finds them.
+    @property
+    def references(self) -> Mapping[str, Sequence[str]]:
+        """By dataset, the prompts that ``mean`` and ``resample`` take their values from."""
+        return self.engine.references
+
+    @property
+    def seed(self) -> int:
+        """The seed of the donors that ``resample`` draws."""
+        return self.engine.seed
+
+    @property
+    def skipped(self) -> list[dict[str, str]]:
+        """The items that the engine left out, with the reasons."""
+        return self.engine.skipped
+
+    @property
+    def timing(self) -> Timing:
+        """The seconds that the engine spent."""
+        return self.engine.timing
+
+    @property
+    def counts(self) -> Counts:
+        """The rows that the engine answered."""
+        return self.engine.counts
+
+    def measure(self, analysis: Analysis[Result]) -> Result | None:
+        """Return the result of *analysis*, which is measured anew: the store holds answers alone."""
+        return self.engine.measure(analysis)
+
+    @contextmanager
+    def aside(self, timing: str) -> Iterator[None]:
+        """While open, count nothing but the seconds, and those under *timing*."""
+        recalled = self.recalled
+        with self.engine.aside(timing):
+            try:
+                yield
+            finally:
+                self.recalled = recalled
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the engine did, how many answers the store knew, and in a line what went wrong with the store."""
+        return self.engine.facts() | {"recalled": self.recalled, "store": "; ".join(self.cache.notes)}
+
+    def close(self) -> None:
+        """Close the engine; the store is closed by its owner."""
+        self.engine.close()
+
+    def run(self, requests: Sequence[SweepRequest]) -> Iterator[list[Answer]]:
+        """Yield the answers to *requests*: those that the store knows, then the others as the engine finds them.
 
         Each is in the store before it is yielded. As the engine does, it yields each query's baseline, too.
         """
-        from reasoning_probe.engine.engine import SweepRequest
-
         missing: list[SweepRequest] = []
         known: set[ItemKey] = set()  # the items whose baseline the store knows
-        for work in plan:
-            keys = {key: case for case, key in self._keys(work.query, work.ablated)}
-            answers = self.cache.get(list(keys))
-            found = {keys[key]: answer for key, answer in answers.items()}
-            left = tuple((target, ablation) for target, ablation in work.ablated if (target, ablation) not in found)
-            item = work.query.dataset, work.query.item_id
-            if found:
-                self.recalled += len(found) - ((None, None) in found and item in self._answered)
-                yield [self._from_cache(work.query, *case, found[case]) for case in keys.values() if case in found]
-            if (None, None) in found:
+        for request in requests:
+            cases = {key: case for case, key in self._keys(request.query, request.ablated)}
+            stored = {cases[key]: answer for key, answer in self.cache.get(list(cases)).items()}
+            left = tuple(variant for variant in request.ablated if variant not in stored)
+            item = request.query.dataset, request.query.item_id
+            if stored:
+                self.recalled += len(stored) - (_BASELINE_CASE in stored and item in self._answered)
+                yield [_from_cache(request.query, *case, stored[case]) for case in cases.values() if case in stored]
+            if _BASELINE_CASE in stored:
                 known.add(item)
             self._answered.add(item)
-            if left or (None, None) not in found:
-                missing.append(SweepRequest(work.query, left))
-        works = {(work.query.dataset, work.query.item_id): work for work in missing}
+            if left or _BASELINE_CASE not in stored:
+                missing.append(SweepRequest(request.query, left))
+        by_item = {(request.query.dataset, request.query.item_id): request for request in missing}
         for batch in self.engine.run(missing):
-            new = [outcome for outcome in batch if not (_is_baseline(outcome) and outcome.item_key in known)]
+            new = [answer for answer in batch if answer.ablation is not None or answer.item_key not in known]
             if new:
-                self._keep(works[new[0].item_key], new)
+                self._store(by_item[new[0].item_key], new)
             yield new
 
-    def _keep(self, work: SweepRequest, batch: Sequence[Outcome]) -> None:
-        """Store a batch, which the engine makes of one query's outcomes."""
-        keys = {(target and target.name, ablation): key for (target, ablation), key in self._keys(*_of(work))}
+    def _store(self, request: SweepRequest, batch: Sequence[Answer]) -> None:
+        """Store a batch, which the engine makes of the answers to one query."""
+        keys = {
+            (BASELINE if target is None else target.name, ablation): key
+            for (target, ablation), key in self._keys(request.query, request.ablated)
+        }
         self.cache.put(
             {
-                keys[None if _is_baseline(outcome) else outcome.target, outcome.ablation]: CachedAnswer(
-                    outcome.response, outcome.truncated, outcome.answer_logprob
+                keys[answer.target, answer.ablation]: CachedAnswer(
+                    answer.response, answer.truncated, answer.answer_logprob
                 )
-                for outcome in batch
+                for answer in batch
             }
-        )
-
-    @staticmethod
-    def _from_cache(query: Query, target: Target | None, ablation: str | None, answer: CachedAnswer) -> Outcome:
-        return outcome_from_response(
-            query,
-            BASELINE if target is None else target.name,
-            ablation,
-            response=answer.response,
-            truncated=answer.truncated,
-            logprob=answer.logprob,
         )
 
     def _keys(
@@ -93,10 +135,10 @@ class CachedEngine:
     ) -> Iterator[tuple[tuple[Target | None, str | None], bytes]]:
         """Yield each case of *query*, its baseline first, with the key of its outcome."""
         settings = query.generation
-        asked = [self._context, query.prompt, query.item.answer, settings.max_new_tokens, list(settings.stop)]
+        parts = [self._context, query.prompt, query.item.answer, settings.max_new_tokens, list(settings.stop)]
         if query.answer_prefix != " " or not query.special_tokens:  # keys of plain prompts stay what they were
-            asked += [query.answer_prefix, query.special_tokens]
-        base = hashlib.blake2b(json.dumps(asked).encode(), digest_size=16)
+            parts += [query.answer_prefix, query.special_tokens]
+        base = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16)
         yield (None, None), base.digest()
         for target, ablation in ablated:
             digest = base.copy()
@@ -114,9 +156,12 @@ class CachedEngine:
         return self._references[dataset] + seed
 
 
-def _of(work: SweepRequest) -> tuple[Query, tuple[tuple[Target, str], ...]]:
-    return work.query, work.ablated
-
-
-def _is_baseline(outcome: Outcome) -> bool:
-    return outcome.ablation is None
+def _from_cache(query: Query, target: Target | None, ablation: str | None, stored: CachedAnswer) -> Answer:
+    return Answer(
+        query=query,
+        target=BASELINE if target is None else target.name,
+        ablation=ablation,
+        response=stored.response,
+        truncated=stored.truncated,
+        answer_logprob=stored.logprob,
+    )

@@ -1,4 +1,4 @@
-"""The key of a stored outcome: everything of model, tokenizer and code that can change an answer."""
+"""The key of a stored outcome: everything about model, tokenizer and code that can change an answer."""
 
 from __future__ import annotations
 
@@ -14,81 +14,82 @@ from reasoning_probe.engine import ENGINE_VERSION
 _VERSIONED = ("torch.", "transformers.")
 """Packages whose version stands for their code."""
 
-_NAMES = {"_name_or_path", "name_or_path", "transformers_version"}  # of a config: these change no answer
+_IGNORED_KEYS = {"_name_or_path", "name_or_path", "transformers_version"}  # of a config: these change no answer
 
 
 def model_context(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] | None:
-    """Return what all outcomes of *model* depend on, or ``None`` where that cannot be told from outside.
+    """Return everything that all outcomes of *model* depend on, or ``None`` if it cannot be determined.
 
-    It cannot where Python code was put into the model (hooks, a replaced ``forward``), where a class of it has no file
-    (as in a notebook), or the tokenizer is unknown.
+    That is so if Python code was added to the model (hooks, a replaced ``forward``), if one of its classes has no
+    source file (as in a notebook), or if the tokenizer does not expose its contents.
     """
     from importlib.metadata import version
 
     from reasoning_probe.models.weights import device_of
 
-    words = _tokenizer_text(tokenizer)
-    if words is None or _patched(model):
+    tokenizer_text = _tokenizer_text(tokenizer)
+    if tokenizer_text is None or _patched(model):
         return None
-    config = {key: value for key, value in model.config.to_dict().items() if key not in _NAMES}
+    config = {key: value for key, value in model.config.to_dict().items() if key not in _IGNORED_KEYS}
     generation = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    classes = {type(part) for part in model.modules()}
+    classes = {type(module) for module in model.modules()}
     foreign = _foreign_code(classes)
     if foreign is None:
         return None
-    names = sorted(f"{each.__module__}.{each.__qualname__}" for each in classes)
+    names = sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in classes)
     return {
         "weights": fingerprint,
         "architecture": type(model).__name__,
         "code": digest(*names, *foreign),
         "config": digest(json.dumps(config, sort_keys=True, default=str), str(generation)),
-        "tokenizer": digest(words),
+        "tokenizer": digest(tokenizer_text),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": device_of(model).type,
-        "attention": str(getattr(model.config, "_attn_implementation", None)),  # public to set, not to read
+        "attention": str(getattr(model.config, "_attn_implementation", None)),  # transformers has a public setter only
         "engine": str(ENGINE_VERSION),
         **{name: version(name) for name in ("reasoning-probe", "torch", "transformers", "tokenizers")},
     }
 
 
 def _tokenizer_text(tokenizer: Any) -> str | None:
+    """Return the contents of *tokenizer*, or ``None`` if it does not expose them."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         rest = [type(tokenizer).__qualname__, str(tokenizer.special_tokens_map), str(tokenizer.eos_token_id)]
         return "\n".join([backend.to_str(), *rest])
     if hasattr(tokenizer, "get_vocab") and hasattr(tokenizer, "init_kwargs"):
-        kwargs = {key: value for key, value in tokenizer.init_kwargs.items() if key not in _NAMES}
+        kwargs = {key: value for key, value in tokenizer.init_kwargs.items() if key not in _IGNORED_KEYS}
         return json.dumps([type(tokenizer).__qualname__, sorted(tokenizer.get_vocab().items()), kwargs], default=str)
     return None
 
 
 def _patched(model: Any) -> bool:
-    """Tell whether code was put into *model*; accelerate's own hooks only move weights.
+    """Tell whether code was added to *model*; accelerate's own hooks only move weights.
 
-    torch registers hooks and lists them nowhere in public; a model without these attributes counts as patched.
+    torch has no public list of a module's hooks; a model without the private ones counts as patched.
     """
     from reasoning_probe.models.weights import placing_hooks
 
-    for part in model.modules():
-        hooks = [getattr(part, name, True) for name in ("_forward_hooks", "_forward_pre_hooks")]
-        if any(hooks) or ("forward" in vars(part) and not placing_hooks(part)):
+    for module in model.modules():
+        hooks = [getattr(module, name, True) for name in ("_forward_hooks", "_forward_pre_hooks")]
+        if any(hooks) or ("forward" in vars(module) and not placing_hooks(module)):
             return True
     return False
 
 
 def _foreign_code(classes: Iterable[type]) -> list[str] | None:
-    """Return the source of the modules that *classes* outside of these packages come from, or ``None`` for lack of it.
+    """Return a hash of each module that defines *classes* outside of the versioned packages; ``None`` without a file.
 
-    A model's own code imports its own helpers, so everything that lies beside it in its package counts.
+    A model's code imports its own helpers, so every loaded module of the same package counts.
     """
-    found = {each.__module__ for each in classes if not f"{each.__module__}.".startswith(_VERSIONED)}
-    packages = tuple(f"{name.rpartition('.')[0]}." for name in found if "." in name)
-    every = found | {name for name in sys.modules if packages and name.startswith(packages)}
+    modules = {cls.__module__ for cls in classes if not f"{cls.__module__}.".startswith(_VERSIONED)}
+    packages = tuple(f"{name.rpartition('.')[0]}." for name in modules if "." in name)
+    with_siblings = modules | {name for name in sys.modules if packages and name.startswith(packages)}
     sources = []
-    for name in sorted(every):
+    for name in sorted(with_siblings):
         file = getattr(sys.modules.get(name), "__file__", None)
         if file is None or not Path(file).is_file():
-            if name in found:
+            if name in modules:
                 return None
             continue
         sources.append(f"{name} {hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()}")
@@ -97,8 +98,8 @@ def _foreign_code(classes: Iterable[type]) -> list[str] | None:
 
 def digest(*texts: str) -> str:
     """Return a hash of *texts*, in hexadecimal."""
-    digest = hashlib.blake2b(digest_size=16)
+    hasher = hashlib.blake2b(digest_size=16)
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return digest.hexdigest()
+        hasher.update(len(data).to_bytes(8, "big") + data)
+    return hasher.hexdigest()

@@ -1,13 +1,13 @@
-"""The outcome store: what models answered, in one SQLite file that outlives runs and interruptions.
+"""The outcome store: the answers of models, in one SQLite file that outlives runs and interruptions.
 
-An answer lies under a key that hashes everything it depends on (:mod:`reasoning_probe.engine.cache.cached_engine` makes
-the keys), without any judgement: rules of judging may change, answers do not. A transaction holds what the engine found
-in one go, and the write-ahead log keeps the file whole when the process is killed and lets several sessions use it at
-once.
+An answer is stored under a key that hashes everything it depends on
+(:mod:`reasoning_probe.engine.cache.cached_engine` computes the keys). It includes no judgement: rules of judging may
+change, answers do not. Each batch of outcomes is one transaction, and the write-ahead log keeps the file intact when
+the process is killed and lets several sessions use it at once.
 
-The file is input like any other: its tables and every value are checked, and a file that is damaged or not ours is
-moved aside. Nothing that goes wrong with it ends a run: the store then says so in :attr:`OutcomeCache.notes`, stays
-out of the way, and the run goes on.
+The file is untrusted input: its tables and every value are checked, and a file that is damaged or not an outcome store
+is moved aside. No error with it ends a run: the store adds a line to :attr:`OutcomeCache.notes`, is no longer used,
+and the run continues.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from reasoning_probe.utils.text import one_line
 
 FOLDER = ".reasoning_probe_cache"
 FILE = "outcomes-1.sqlite"
-"""The name holds the version of the tables: files of other versions are left alone."""
+"""The name includes the version of the tables: files of other versions are left alone."""
 
 LOCKED_S = 30.0
 """Seconds to wait for another session's transaction."""
@@ -41,19 +41,19 @@ _TABLES = {
     " truncated INTEGER NOT NULL, logprob REAL)",
 }
 LONGEST_RESPONSE = 10_000_000
-"""Characters; a longer one is no answer of ours, and reading it would cost memory."""
+"""Characters; the engine never stores a longer one, and reading it would cost memory."""
 
 _FAILURES = (sqlite3.Error, OSError, UnicodeError)
-_AT_ONCE = 500  # keys in a query: SQLite takes 999 parameters everywhere
+_KEYS_PER_QUERY = 500  # every build of SQLite accepts 999 parameters
 
 
 class CacheError(ValueError):
-    """A store that cannot be read or pruned; the message is one line."""
+    """Raised for a store that cannot be read or pruned; the message is one line."""
 
 
 @dataclass(frozen=True)
 class CachedAnswer:
-    """What a model said: ``response`` cut at the first stop string, and the expected answer's ``logprob`` in nats."""
+    """A model's ``response``, cut at the first stop string, and the expected answer's ``logprob`` in nats."""
 
     response: str
     truncated: bool
@@ -70,7 +70,7 @@ class CachedModel:
 
 
 class OutcomeCache:
-    """The store in *folder*, for the model that :meth:`attach` names. None of its methods raises."""
+    """The store in *folder*, for the model set by :meth:`attach`. None of its methods raises."""
 
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:
         self.path = folder / FILE
@@ -81,34 +81,34 @@ class OutcomeCache:
         self._facts: dict[str, str] = {}
 
     def attach(self, digest: bytes, facts: Mapping[str, str]) -> None:
-        """Open the store, made where there is none, for the model that *digest* stands for and *facts* describe."""
+        """Open the store, or create it, for the model that *digest* identifies and *facts* describe."""
         self._digest, self._facts = digest, dict(facts)
         self._attempt(self._open)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, CachedAnswer]:
-        """Return what the store holds of *keys*; nothing where it was opened ``fresh``."""
-        found: dict[bytes, CachedAnswer] = {}
+        """Return the stored answers of *keys*; none if the store was opened ``fresh``."""
+        answers: dict[bytes, CachedAnswer] = {}
 
         def read(db: sqlite3.Connection) -> None:
-            for first in range(0, len(keys), _AT_ONCE):
-                some = keys[first : first + _AT_ONCE]
-                marks = ",".join("?" * len(some))
+            for first in range(0, len(keys), _KEYS_PER_QUERY):
+                batch = keys[first : first + _KEYS_PER_QUERY]
+                placeholders = ",".join("?" * len(batch))
                 query = (
-                    f"SELECT key, response, truncated, logprob FROM outcomes WHERE key IN ({marks})"
+                    f"SELECT key, response, truncated, logprob FROM outcomes WHERE key IN ({placeholders})"
                     f" AND length(response) <= {LONGEST_RESPONSE}"
                 )
-                for key, *values in db.execute(query, some):
+                for key, *values in db.execute(query, batch):
                     answer = _answer(*values)
                     if answer is not None:
-                        found[key] = answer
+                        answers[key] = answer
 
         if not self.fresh:
             self._attempt(read)
-        return found
+        return answers
 
     def put(self, answers: Mapping[bytes, CachedAnswer]) -> None:
-        """Keep *answers* in one transaction; once it returns they survive the end of the process, however it ends."""
-        rows = [(key, given.response, given.truncated, given.logprob) for key, given in answers.items()]
+        """Store *answers* in one transaction; once it returns they survive the end of the process, however it ends."""
+        rows = [(key, answer.response, answer.truncated, answer.logprob) for key, answer in answers.items()]
 
         def write(db: sqlite3.Connection) -> None:
             with db:
@@ -119,10 +119,10 @@ class OutcomeCache:
         self._attempt(write)
 
     def close(self) -> None:
-        """Close the file; from then on nothing is found and nothing kept."""
+        """Close the file; from then on no answer is read or stored."""
         db, self._db = self._db, None
         if db is not None:
-            with suppress(sqlite3.Error):  # it is out of use either way
+            with suppress(sqlite3.Error):  # it is no longer used either way
                 db.close()
 
     def _open(self, db: None = None) -> None:
@@ -138,7 +138,7 @@ class OutcomeCache:
             (self._model,) = self._db.execute("SELECT id FROM models WHERE digest = ?", (self._digest,)).fetchone()
 
     def _attempt(self, action: Callable[[Any], None]) -> None:
-        """Call *action* with the open file; once more with a new one where it is damaged, else go on without."""
+        """Call *action* with the open file, again with a new one if it is damaged; close the store on other errors."""
         if self._db is None and action != self._open:
             return
         try:
@@ -156,26 +156,26 @@ class OutcomeCache:
                 self._open()
                 if action != self._open:
                     action(self._db)
-            except _FAILURES as again:
+            except _FAILURES as second_error:
                 self.close()
                 self.notes.append(
-                    f"the outcome store {self.path} is damaged, the run goes on without: {one_line(again)}"
+                    f"the outcome store {self.path} is damaged, the run goes on without: {one_line(second_error)}"
                 )
                 return
             self.notes.append(f"{self.path} was damaged or no outcome store: moved to {aside.name}, begun anew")
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the store *path*, made where there is none. Raises ``sqlite3.Error``; ``DatabaseError`` itself is damage."""
+    """Open the store *path*, or create it. Raises ``sqlite3.Error``; ``DatabaseError`` itself means damage."""
     for attempts_left in range(20, -1, -1):
-        # Transactions are begun by hand; only the process that opened the file uses it.
+        # isolation_level=None: transactions are begun explicitly
         db = sqlite3.connect(path, timeout=LOCKED_S, isolation_level=None)
         try:
             db.text_factory = _text
             db.execute("PRAGMA trusted_schema = OFF")
             db.execute("PRAGMA cell_size_check = ON")
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")  # whole after any end of the process, and after a power cut
+            db.execute("PRAGMA synchronous = NORMAL")  # intact after any end of the process, and after a power cut
             if not _tables(db):
                 with db:
                     db.execute("BEGIN IMMEDIATE")
@@ -185,7 +185,7 @@ def connect(path: Path) -> sqlite3.Connection:
             return db
         except sqlite3.OperationalError as error:
             db.close()
-            # Two sessions that both turn on the log do not wait for each other as they do for transactions.
+            # Two sessions that both switch on the log do not wait for each other as they do for transactions.
             if "locked" not in str(error) or not attempts_left:
                 raise
             time.sleep(0.1)
@@ -196,7 +196,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _text(data: bytes) -> str | None:
-    """Return what a text column holds; ``None``, which is refused, for bytes that are no text."""
+    """Return the text of a column; ``None``, which is rejected, for bytes that are not UTF-8."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -204,27 +204,29 @@ def _text(data: bytes) -> str | None:
 
 
 def _tables(db: sqlite3.Connection) -> bool:
-    """Tell whether the tables are there; a file with any other tables, indices, views or triggers is not ours."""
-    found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))  # it is of our own indices
-    if found and found != _TABLES:
+    """Tell whether the tables exist; raises ``sqlite3.DatabaseError`` if there are other tables, views or triggers."""
+    statements = dict(
+        db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    )  # NULL for the indices of UNIQUE columns
+    if statements and statements != _TABLES:
         raise sqlite3.DatabaseError("file is not an outcome store")
-    return bool(found)
+    return bool(statements)
 
 
 def is_damage(error: Exception) -> bool:
-    """Tell whether *error* is the file's content; SQLite's other errors (full, locked, read-only) have a subclass."""
+    """Tell whether *error* is due to the file's content; SQLite's others (full, locked, read-only) are subclasses."""
     return type(error) is sqlite3.DatabaseError
 
 
 def move_aside(path: Path, aside: Path) -> None:
-    """Rename the store *path*, without its log, which belongs to no other file."""
+    """Rename the store *path* to *aside*, and delete its log, which is of no use to another file."""
     os.replace(path, aside)
     for ending in ("-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
-    """Make the cache *folder*, marked so that git and backups pass it by. Raises ``OSError``."""
+    """Create the cache *folder*, marked so that git and backups skip it. Raises ``OSError``."""
     if folder.is_dir():
         return
     folder.mkdir(parents=True)
@@ -234,7 +236,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _answer(response: Any, truncated: Any, logprob: Any) -> CachedAnswer | None:
-    """Return the row as an answer, or ``None`` where a value is not what belongs there."""
+    """Return the row as an answer, or ``None`` if a value has the wrong type."""
     if not isinstance(response, str) or truncated not in (0, 1) or not isinstance(logprob, float | None):
         return None
     return CachedAnswer(response, bool(truncated), None if logprob is None or math.isnan(logprob) else logprob)
@@ -252,12 +254,12 @@ def find_folder(start: Path) -> Path:
 
 
 def folder_in(folder: Path) -> Path:
-    """Return *folder*, or the cache folder in it where it is a project's."""
+    """Return *folder*, or the cache folder in it if *folder* is a project."""
     return folder / FOLDER if not (folder / FILE).exists() and (folder / FOLDER).is_dir() else folder
 
 
 def entries(folder: Path) -> list[CachedModel]:
-    """Return what the store in *folder* holds, a model each, last used first. Raises :class:`CacheError`."""
+    """Return the models in the store in *folder*, last used first. Raises :class:`CacheError`."""
     with _existing(folder) as db:
         rows = db.execute(
             "SELECT facts, used, (SELECT count(*) FROM outcomes WHERE model = models.id) FROM models ORDER BY used DESC"
@@ -266,7 +268,7 @@ def entries(folder: Path) -> list[CachedModel]:
 
 
 def prune(folder: Path, *, unused_days: float = 0.0) -> int:
-    """Remove the outcomes of models that no run has used for *unused_days*; return how many they were.
+    """Delete the outcomes of models that no run has used for *unused_days*; return how many there were.
 
     Raises :class:`CacheError`.
     """
@@ -307,5 +309,5 @@ def _seconds(used: Any) -> float:
 
 
 def size(folder: Path) -> int:
-    """Return the bytes of the store's files in *folder*."""
+    """Return the size of the store's files in *folder*, in bytes."""
     return sum(path.stat().st_size for path in folder.glob(f"{FILE}*"))

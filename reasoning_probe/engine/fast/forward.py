@@ -1,10 +1,10 @@
-"""Passes through a model in which the batch grows from layer to layer.
+"""Forward passes through a model in which the batch grows from layer to layer.
 
-Switching off a head or the MLP of layer *l* changes nothing below *l*'s output projection. So a pass gets a dummy
-batch of one row, layers below the lowest target hand it on untouched, and where targets start, copies of the clean
-hidden state are appended. The mask and the rotary tables were made for the dummy row and broadcast. There is no code
-per family: the decoder layers' ``forward`` is wrapped, and hooks sit on the output projections, the MLPs and the
-vocabulary projection.
+Switching off a head or the MLP of layer *l* changes nothing below *l*'s output projection. A pass therefore starts
+with a dummy batch of one row, which layers below the lowest target pass on unchanged, and where targets start, copies
+of the baseline's hidden state are appended. The mask and the rotary tables are made for the dummy row and broadcast.
+There is no code per family: the decoder layers' ``forward`` is wrapped, and hooks are registered on the output
+projections, the MLPs and the vocabulary projection.
 """
 
 from __future__ import annotations
@@ -30,39 +30,43 @@ from reasoning_probe.models.weights import device_of
 from reasoning_probe.utils.logging import silence_transformers
 
 STRIDE = 8
-"""Tokens decoded on a GPU before the host looks at them: rows that have ended meanwhile cost less than waiting."""
+"""Tokens decoded on a GPU before the host reads them: decoding past a row's end costs less than synchronising."""
+
+
+Forward = Callable[..., Any]
+Wrap = tuple[nn.Module, Callable[[Forward], Forward]]  # a module, and the function that wraps its forward
 
 
 class Unsupported(RuntimeError):
-    """A model whose layers cannot be driven this way; the plain path takes over."""
+    """Raised for a model whose layers cannot be driven this way; the plain path takes over."""
 
 
 class LayerInput(NamedTuple):
     """What a row needs to join a pass in one layer.
 
-    ``hidden``, ``(rows, tokens, hidden)``, enters the layer; ``heads``, ``(rows, tokens, heads * head_dim)``, is the
-    clean input of its output projection, ``None`` where the attention does more than to hand on what that makes.
+    ``hidden``, ``(rows, tokens, hidden)``, is the layer's input; ``heads``, ``(rows, tokens, heads * head_dim)``, the
+    baseline's input of the output projection, or ``None`` if that projection's output is not what attention returns.
     """
 
     hidden: Tensor
     heads: Tensor | None
 
-    def at(self, index: Any) -> LayerInput:
-        """Return both at *index*."""
+    def select(self, index: Any) -> LayerInput:
+        """Return both tensors indexed by *index*."""
         return LayerInput(self.hidden[index], None if self.heads is None else self.heads[index])
 
     def expanded(self, rows: int) -> LayerInput:
-        """Return both in as many *rows*; one row serves all."""
-        heads = None if self.heads is None else self.heads.expand(rows, -1, -1)
-        return LayerInput(self.hidden.expand(rows, -1, -1), heads)
+        """Return both tensors expanded from one row to *rows*."""
+        heads = None if self.heads is None else self.heads.expand(rows, -1, -1)  # (rows, tokens, heads * head_dim)
+        return LayerInput(self.hidden.expand(rows, -1, -1), heads)  # (rows, tokens, hidden)
 
 
 @dataclass(frozen=True)
 class DisabledHeads:
-    """Which heads are off in one layer, pair by pair: row ``rows[i]``, head ``heads[i]``.
+    """The (row, head) pairs that are disabled in one layer: row ``rows[i]``, head ``heads[i]``, ``(pairs,)`` each.
 
-    ``values``, ``(pairs, 1, head_dim)``, stands in for their output; ``None`` for zeros. Under ``~layer`` a plan says
-    the same of the layer's MLP, which is its own only head.
+    ``values``, ``(pairs, 1, head_dim)``, replaces their output; ``None`` stands for zeros. In a plan, the key
+    ``~layer`` means the layer's MLP, which counts as its own only head.
     """
 
     rows: Tensor
@@ -70,31 +74,35 @@ class DisabledHeads:
     values: Tensor | None
 
 
+Positions = slice | Tensor
+"""Token positions: the same ones of all rows, or ``(rows, positions)``."""
+
+
 @dataclass
 class PassPlan:
-    """What a pass does: ``joins`` rows are appended in each layer, ``off`` says what is replaced in it.
+    """What a pass does: which rows join in each layer, which heads are disabled, and which logits are returned.
 
-    Where a layer's attention of a joining row is that of the clean row, up to the output projection, ``off_joining``
-    says what is replaced in the joining rows, counted from the first of them, and ``off`` speaks of the others.
+    ``joining_rows`` counts the rows appended in each layer, ``disabled`` lists what is replaced in it. If a joining
+    row's attention equals the baseline's up to the output projection, ``disabled_joining`` lists what is replaced in
+    the joining rows, numbered from the first of them, and ``disabled`` covers only the others.
     """
 
     start: int = 0
     joining_rows: dict[int, int] = field(default_factory=dict)
-    entries: dict[int, LayerInput] = field(
-        default_factory=dict
-    )  # by joining layer, of the clean row or of each that joins
-    off: dict[int, DisabledHeads] = field(default_factory=dict)
-    off_joining: dict[int, DisabledHeads] = field(default_factory=dict)
-    record: dict[int, LayerInput] | None = None  # keeps what enters each layer
-    logits_at: slice | Tensor = field(default_factory=lambda: slice(None))
+    layer_inputs: dict[int, LayerInput] = field(default_factory=dict)  # the baseline's row, or one for each that joins
+    disabled: dict[int, DisabledHeads] = field(default_factory=dict)
+    disabled_joining: dict[int, DisabledHeads] = field(default_factory=dict)
+    record: dict[int, LayerInput] | None = None  # receives each layer's input
+    logits_at: Positions = field(default_factory=lambda: slice(None))
 
 
 class ForwardDriver:
-    """Runs passes on one model; raises :class:`Unsupported` if its layers are not one list of blocks.
+    """Runs passes on one model; raises :class:`Unsupported` if its layers are not a single list of blocks.
 
-    Where ``grows`` is false, the dummy batch has all rows from the start: for families that reshape by it, or make
-    tables of its size. Rows then join at the lowest layer of their chunk. Where ``forks`` is true, rows join in their
-    layer at the output projection: what comes before it there is that of the clean row.
+    If ``grows_batch`` is false, the dummy batch has all rows from the start, for families that reshape by the batch
+    size or build tables of that size; rows then join at the lowest layer of their chunk. If ``shares_attention`` is
+    true, rows join their layer at the output projection, since what precedes it equals the baseline's. If
+    ``trims_positions`` is true, the top layer computes only the positions whose logits are wanted.
     """
 
     def __init__(
@@ -102,282 +110,289 @@ class ForwardDriver:
         model: Any,
         head_map: HeadMap,
         *,
-        grows: bool = True,
-        forks: bool = True,
-        trims: bool = True,
+        grows_batch: bool = True,
+        shares_attention: bool = True,
+        trims_positions: bool = True,
         packed: PackedLinears | None = None,
     ) -> None:
-        self.grows, self.forks, self.trims = grows, forks and grows, trims
-        containers = {site.block.rpartition(".")[0] for site in head_map.sites}
+        self.grows_batch, self.trims_positions = grows_batch, trims_positions
+        self.shares_attention = shares_attention and grows_batch
+        containers = {site.block.rpartition(".")[0] for site in head_map.attention_layers}
         if len(containers) != 1:
             raise Unsupported("its attention layers are not in one list")
         blocks = model.get_submodule(containers.pop())
-        head = model.get_output_embeddings()
-        if not isinstance(blocks, nn.ModuleList) or head is None:
+        lm_head = model.get_output_embeddings()
+        if not isinstance(blocks, nn.ModuleList) or lm_head is None:
             raise Unsupported("its layers or its vocabulary projection cannot be told apart")
-        self.model, self.head_map, self.head = model, head_map, head
+        self.model, self.head_map, self.lm_head = model, head_map, lm_head
         self.blocks = list(blocks)
         self._cache_argument = cache_argument(model)
-        self._projections = [(site, model.get_submodule(site.path)) for site in head_map.sites]
+        self._projections = [(site, model.get_submodule(site.path)) for site in head_map.attention_layers]
         self.packed = packed or PackedLinears([], 0)
         self.stride = STRIDE if device_of(model).type == "cuda" else 1
         self.plan = PassPlan()
         self._rows = 0  # in the layer that runs
-        self._rest: dict[int, tuple[Any, ...] | None] = {}  # what a layer returns beside the hidden state
-        self._beside: dict[int, tuple[Any, ...] | None] = {}  # what its attention returns beside its output
-        self._made: Tensor | None = None  # by the last output projection
-        self._joining = False  # while the output projection runs for the joining rows alone
+        self._extra_layer_outputs: dict[int, tuple[Any, ...] | None] = {}  # what a layer returns after the hidden state
+        self._extra_attention_outputs: dict[int, tuple[Any, ...] | None] = {}
+        self._last_projected: Tensor | None = None  # the output of the last output projection
+        self._projects_joining = False  # while the output projection runs for the joining rows alone
 
     @contextmanager
     def driving(self) -> Iterator[None]:
-        """While open, the model's layers follow ``plan``; afterwards they are as they were."""
-        handles = [self.head.register_forward_pre_hook(self._before_head)]
+        """While open, the model's layers follow ``plan``; on exit they are restored."""
+        handles = [self.lm_head.register_forward_pre_hook(self._before_lm_head)]
         for site, projection in self._projections:
             handles.append(projection.register_forward_pre_hook(self._before_projection(site)))
             if site.mlp:
                 handles.append(self.model.get_submodule(site.mlp).register_forward_hook(self._after_mlp(site)))
-            if self.forks:
+            if self.shares_attention:
                 handles.append(projection.register_forward_hook(self._after_projection))
         wraps: list[Wrap] = list(self.packed.wraps)
-        wraps += [(part, self._at_needed) for part in (self._beside_attention() if self.trims else ())]
-        wraps += [(block, partial(self._wrapped, index)) for index, block in enumerate(self.blocks)]
-        if self.forks:
+        if self.trims_positions:
+            wraps += [(module, self._wrap_trimmed) for module in self._token_wise_modules()]
+        wraps += [(block, partial(self._wrap_block, index)) for index, block in enumerate(self.blocks)]
+        if self.shares_attention:
             wraps += [
-                (self.model.get_submodule(site.path.rpartition(".")[0]), partial(self._forked, site, projection))
+                (
+                    self.model.get_submodule(site.path.rpartition(".")[0]),
+                    partial(self._wrap_attention, site, projection),
+                )
                 for site, projection in self._projections
             ]
         # transformers warns of padding tokens in the dummy rows
         with hooks(handles), wrapped(wraps), silence_transformers():
             yield
 
-    def run(self, ids: Tensor, slots: KVCache, plan: PassPlan, **places: Tensor) -> Tensor:
-        """Run *ids*, ``(rows or 1, tokens)``, after the tokens in *slots*; return the logits that *plan* asks for.
+    def run(self, ids: Tensor, kv_cache: KVCache, plan: PassPlan, **positions: Tensor) -> Tensor:
+        """Run *ids*, ``(rows or 1, tokens)``, after the tokens in *kv_cache*; return the logits that *plan* asks for.
 
-        *places* are ``attention_mask`` and ``position_ids`` where rows have different lengths. The caller sets
-        ``slots.length`` afterwards.
+        *positions* are ``attention_mask`` and ``position_ids`` if rows have different lengths. The caller sets
+        ``kv_cache.length`` afterwards.
         """
         self.plan = plan
-        output = self.model(input_ids=ids, use_cache=True, **{self._cache_argument: slots}, **places)
-        logits: Tensor = output.logits
+        output = self.model(input_ids=ids, use_cache=True, **{self._cache_argument: kv_cache}, **positions)
+        logits: Tensor = output.logits  # (rows, positions, vocabulary)
         return logits
 
-    def _beside_attention(self) -> list[nn.Module]:
-        """Return the parts of the top layer that hold projections but not its attention: they see each token alone."""
+    def _token_wise_modules(self) -> list[nn.Module]:
+        """Return the top layer's modules, other than its attention, that have projections: they see tokens singly."""
         _, projection = self._projections[-1]
         attention = set(projection.modules())
         return [
-            part
-            for part in self.blocks[-1].children()
-            if not attention & set(part.modules()) and any(parameter.dim() == 2 for parameter in part.parameters())
+            module
+            for module in self.blocks[-1].children()
+            if not attention & set(module.modules()) and any(weight.dim() == 2 for weight in module.parameters())
         ]
 
-    def _at_needed(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """Above the top layer's attention only the positions whose logits are wanted matter: the others get zeros."""
+    def _wrap_trimmed(self, forward: Forward) -> Forward:
+        """Compute only the positions whose logits are wanted, as no other matters above the top layer's attention."""
 
-        def step(*args: Any, **kwargs: Any) -> Any:
-            at = self.plan.logits_at
-            if len(args) != 1 or kwargs or args[0].dim() != 3 or at == slice(None):
+        def run(*args: Any, **kwargs: Any) -> Any:
+            positions = self.plan.logits_at
+            if len(args) != 1 or kwargs or args[0].dim() != 3 or positions == slice(None):
                 return forward(*args, **kwargs)
             x = args[0]  # (rows, tokens, hidden)
-            places = _places(at, x)
-            made = forward(x[places].contiguous())  # (rows, positions, out); Conv1D asks for it
-            if not isinstance(made, Tensor):
+            index = _position_index(positions, x)
+            output = forward(x[index].contiguous())  # (rows, positions, out); Conv1D needs it contiguous
+            if not isinstance(output, Tensor):
                 return forward(x)
-            out = made.new_zeros(*x.shape[:2], made.shape[-1])
-            out[places] = made
-            return out
+            return _scattered(output, index, x)  # (rows, tokens, out)
 
-        return step
+        return run
 
-    def _wrapped(self, index: int, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*args: Any, **kwargs: Any) -> Any:
+    def _wrap_block(self, index: int, forward: Forward) -> Forward:
+        """Append to the batch the rows that join in layer *index*, and skip the layers below the plan's start."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
             plan = self.plan
             hidden = args[0] if args else kwargs["hidden_states"]  # (rows, tokens, hidden)
             if index < plan.start:
-                rest = self._rest.get(index)
-                return hidden if rest is None else (hidden, *rest)
+                extra = self._extra_layer_outputs.get(index)
+                return hidden if extra is None else (hidden, *extra)
             joining = plan.joining_rows.get(index, 0)
             if joining:
-                clean = plan.entries[index].expanded(joining).hidden
-                hidden = clean.contiguous() if index == plan.start else torch.cat([hidden, clean])
+                baseline = plan.layer_inputs[index].expanded(joining).hidden  # (joining, tokens, hidden)
+                hidden = baseline.contiguous() if index == plan.start else torch.cat([hidden, baseline])
             if plan.record is not None:
                 plan.record[index] = LayerInput(hidden, None)
             self._rows = hidden.shape[0]
-            arguments = ((hidden, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": hidden})
-            output = forward(*arguments[0], **arguments[1])
+            output = _with_hidden(forward, hidden, args, kwargs)
             if plan.record is not None:
-                self._rest[index] = output[1:] if isinstance(output, tuple) else None
+                self._extra_layer_outputs[index] = output[1:] if isinstance(output, tuple) else None
             return output
 
-        return step
+        return run
 
-    def _forked(self, site: AttentionLayer, projection: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """Give the attention of *site* all rows but those that join here: theirs is the clean row's up to its end."""
-        trims = self.trims and site.layer == len(self.blocks) - 1
+    def _wrap_attention(self, site: AttentionLayer, projection: nn.Module, forward: Forward) -> Forward:
+        """Run *site*'s attention without the rows that join here, whose projection inputs are the baseline's."""
+        trims = self.trims_positions and site.layer == len(self.blocks) - 1
 
-        def step(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: Any, **kwargs: Any) -> Any:
             plan, layer = self.plan, site.layer
             if plan.record is not None:
                 output = forward(*args, **kwargs)
-                made = output[0] if isinstance(output, tuple) else output
-                self._beside[layer] = output[1:] if isinstance(output, tuple) else None
-                if not _same(made, self._made):
+                self._extra_attention_outputs[layer] = output[1:] if isinstance(output, tuple) else None
+                if not _is_same_tensor(output[0] if isinstance(output, tuple) else output, self._last_projected):
                     plan.record[layer] = LayerInput(plan.record[layer].hidden, None)
                 return output
             joining = plan.joining_rows.get(layer, 0)
-            heads = plan.entries[layer].expanded(joining).heads if joining else None
+            heads = plan.layer_inputs[layer].expanded(joining).heads if joining else None
             if heads is None:
                 return forward(*args, **kwargs)
-            made = self._projected(projection, heads, at_needed=trims)  # (joining, tokens, hidden)
-            rest = self._beside[layer]
+            attended = self._project_joining(projection, heads, trims=trims)  # (joining, tokens, hidden)
+            extra = self._extra_attention_outputs[layer]
             hidden = args[0] if args else kwargs["hidden_states"]  # (rows, tokens, hidden)
-            before = hidden[: hidden.shape[0] - joining]
-            if len(before):
-                arguments = ((before, *args[1:]), kwargs) if args else ((), kwargs | {"hidden_states": before})
-                output = forward(*arguments[0], **arguments[1])
-                hidden, rest = (output[0], output[1:]) if isinstance(output, tuple) else (output, None)
-                made = torch.cat([hidden, made.to(hidden.device)])
-            return made if rest is None else (made, *rest)
+            others = hidden[: hidden.shape[0] - joining]  # (rows - joining, tokens, hidden)
+            if len(others):
+                output = _with_hidden(forward, others, args, kwargs)
+                first, extra = (output[0], output[1:]) if isinstance(output, tuple) else (output, None)
+                attended = torch.cat([first, attended.to(first.device)])  # (rows, tokens, hidden)
+            return attended if extra is None else (attended, *extra)
 
-        return step
+        return run
 
-    def _projected(self, projection: nn.Module, heads: Tensor, *, at_needed: bool) -> Tensor:
-        """Return what *projection* makes of the joining rows' *heads*, ``(rows, tokens, heads * head_dim)``."""
-        at = self.plan.logits_at
-        places = _places(at[-len(heads) :] if isinstance(at, Tensor) else at, heads) if at_needed else ...
-        self._joining = True
+    def _project_joining(self, projection: nn.Module, heads: Tensor, *, trims: bool) -> Tensor:
+        """Return the *projection* of the joining rows' *heads*, ``(rows, tokens, heads * head_dim)``."""
+        positions = self.plan.logits_at
+        if isinstance(positions, Tensor):
+            positions = positions[-len(heads) :]  # (joining, positions)
+        index = _position_index(positions, heads) if trims else ...
+        self._projects_joining = True
         try:
-            made: Tensor = projection(heads[places].contiguous())
+            output: Tensor = projection(heads[index].contiguous())  # (joining, positions, hidden)
         finally:
-            self._joining = False
-        if places is ...:
-            return made
-        out = made.new_zeros(*heads.shape[:2], made.shape[-1])
-        out[places] = made
-        return out
+            self._projects_joining = False
+        return output if index is ... else _scattered(output, index, heads)  # (joining, tokens, hidden)
 
     def _after_projection(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        self._made = output
+        self._last_projected = output
 
     def _before_projection(self, site: AttentionLayer) -> Callable[..., Any]:
         def replace(module: nn.Module, args: tuple[Any, ...]) -> Any:
-            if self.forks and self.plan.record is not None:
+            if self.shares_attention and self.plan.record is not None:
                 self.plan.record[site.layer] = LayerInput(self.plan.record[site.layer].hidden, args[0])
-            off = (self.plan.off_joining if self._joining else self.plan.off).get(site.layer)
-            if off is None:
+            disabled = (self.plan.disabled_joining if self._projects_joining else self.plan.disabled).get(site.layer)
+            if disabled is None:
                 return None
-            split = args[0].clone().view(*args[0].shape[:2], site.heads, site.head_dim)
-            # (pairs, tokens, head_dim) in place of each pair's slice
-            at = off.rows.to(split.device), slice(None), off.heads.to(split.device)
-            split[at] = 0.0 if off.values is None else off.values.to(split)
-            return (split.view(args[0].shape), *args[1:])
+            heads = args[0].clone()  # (rows, tokens, heads * head_dim)
+            split = heads.view(*heads.shape[:2], site.heads, site.head_dim)  # (rows, tokens, heads, head_dim)
+            index = disabled.rows.to(split.device), slice(None), disabled.heads.to(split.device)
+            split[index] = 0.0 if disabled.values is None else disabled.values.to(split)  # (pairs, tokens, head_dim)
+            return (heads, *args[1:])
 
         return replace
 
     def _after_mlp(self, site: AttentionLayer) -> Callable[..., Any]:
         def replace(module: nn.Module, args: Any, output: Any) -> Any:
-            off = self.plan.off.get(~site.layer)
-            if off is None:
+            disabled = self.plan.disabled.get(~site.layer)
+            if disabled is None:
                 return None
-            made = first_tensor(output)
-            assert made is not None
-            whole = as_rows(made.clone(), self._rows, site.mlp)  # (rows, tokens, hidden)
-            whole[off.rows] = 0.0 if off.values is None else off.values.to(whole.dtype)  # (pairs, 1, hidden)
-            return replace_first(output, whole.view(made.shape))
+            first = first_tensor(output)
+            assert first is not None
+            replaced = as_rows(first.clone(), self._rows, site.mlp)  # (rows, tokens, hidden)
+            # (pairs, 1, hidden) broadcasts over the tokens
+            replaced[disabled.rows] = 0.0 if disabled.values is None else disabled.values.to(replaced.dtype)
+            return replace_first(output, replaced.view(first.shape))
 
         return replace
 
-    def _before_head(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
-        return (args[0][_places(self.plan.logits_at, args[0])], *args[1:])
+    def _before_lm_head(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
+        # (rows, positions, hidden) of (rows, tokens, hidden)
+        return (args[0][_position_index(self.plan.logits_at, args[0])], *args[1:])
 
 
-def _places(at: slice | Tensor, x: Tensor) -> Any:
-    """Return the index that takes positions *at*, a slice or ``(rows, positions)``, of *x*, ``(rows, tokens, ...)``."""
-    if isinstance(at, slice):
-        return slice(None), at
-    at = at.to(x.device)
-    return torch.arange(len(at), device=at.device)[:, None], at
+def _with_hidden(forward: Forward, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call *forward* with *hidden* in place of the hidden state among *args* or *kwargs*."""
+    return forward(hidden, *args[1:], **kwargs) if args else forward(**kwargs | {"hidden_states": hidden})
 
 
-def _same(output: Any, made: Tensor | None) -> bool:
-    """Tell whether an attention's *output* is the very tensor that its output projection *made*."""
+def _position_index(positions: Positions, x: Tensor) -> Any:
+    """Return the index that selects *positions*, a slice or ``(rows, positions)``, of *x*, ``(rows, tokens, ...)``."""
+    if isinstance(positions, slice):
+        return slice(None), positions
+    positions = positions.to(x.device)
+    return torch.arange(len(positions), device=positions.device)[:, None], positions  # (rows, 1), (rows, positions)
+
+
+def _scattered(output: Tensor, index: Any, x: Tensor) -> Tensor:
+    """Return *output* at the positions *index* of *x*, ``(rows, tokens, ...)``, and zeros at all others."""
+    scattered = output.new_zeros(*x.shape[:2], output.shape[-1])  # (rows, tokens, out)
+    scattered[index] = output
+    return scattered
+
+
+def _is_same_tensor(output: Any, projected: Tensor | None) -> bool:
+    """Tell whether an attention module's *output* is the very tensor that its output projection returned."""
     return (
         isinstance(output, Tensor)
-        and made is not None
+        and projected is not None
         and output.dim() == 3
-        and output.shape == made.shape
-        and output.data_ptr() == made.data_ptr()
+        and output.shape == projected.shape
+        and output.data_ptr() == projected.data_ptr()
     )
-
-
-Wrap = tuple[nn.Module, Callable[[Callable[..., Any]], Callable[..., Any]]]
 
 
 @contextmanager
 def wrapped(wraps: Iterable[Wrap]) -> Iterator[None]:
-    """While open, each module's ``forward`` is what its wrapper makes of it; afterwards all are as they were."""
+    """While open, each module's ``forward`` is wrapped; on exit all are restored."""
     with ExitStack() as stack:
         for module, wrap in wraps:
-            before = vars(module).get("forward")
+            stack.callback(_restore, module, vars(module).get("forward"))
             module.forward = wrap(module.forward)
-            stack.callback(_restore, module, before)
         yield
 
 
-def _restore(module: nn.Module, forward: Callable[..., Any] | None) -> None:
+def _restore(module: nn.Module, forward: Forward | None) -> None:
     if forward is None:
         vars(module).pop("forward", None)
     else:
         module.forward = forward
 
 
-Switched = Sequence[tuple[Target, Replacement]]
-"""Rows, each by what is off in it and what stands in."""
+AblatedRows = Sequence[tuple[Target, Replacement]]
+"""The target of each row, with what replaces the output of its heads."""
 
 
 def joining_plan(
-    rows: Switched, enters: Sequence[int], entries: dict[int, LayerInput], device: Any, logits_at: slice | Tensor
+    rows: AblatedRows, entry_layers: Sequence[int], inputs: dict[int, LayerInput], device: Any, logits_at: Positions
 ) -> PassPlan:
-    """Return the plan of a pass in which *rows* join in the layers *enters*, which rise, by *entries*."""
-    joins = dict(Counter(enters))
-    forking = [layer for layer in joins if entries[layer].heads is not None]
-    off = off_pairs(rows, device, lambda row, layer: layer != enters[row] or layer not in forking)
-    off_joining: dict[int, DisabledHeads] = {}
-    for layer in forking:
-        start = bisect_left(enters, layer)
-        here = rows[start : start + joins[layer]]
-        off_joining |= off_pairs(here, device, partial(_in_layer, layer))
-    return PassPlan(enters[0], joins, entries, off, off_joining, logits_at=logits_at)
+    """Return the plan of a pass in which *rows* join in *entry_layers*, which must be in ascending order."""
+    joining_rows = dict(Counter(entry_layers))
+    sharing = [layer for layer in joining_rows if inputs[layer].heads is not None]
+    disabled = disabled_heads(rows, device, lambda row, layer: layer != entry_layers[row] or layer not in sharing)
+    disabled_joining: dict[int, DisabledHeads] = {}
+    for layer in sharing:
+        start = bisect_left(entry_layers, layer)
+        by_layer = disabled_heads(rows[start : start + joining_rows[layer]], device)
+        if layer in by_layer:
+            disabled_joining[layer] = by_layer[layer]
+    return PassPlan(entry_layers[0], joining_rows, inputs, disabled, disabled_joining, logits_at=logits_at)
 
 
-def _in_layer(wanted: int, row: int, layer: int) -> bool:
-    return layer == wanted
-
-
-def off_pairs(
-    rows: Switched, device: Any, wanted: Callable[[int, int], bool] = lambda row, layer: True
+def disabled_heads(
+    rows: AblatedRows, device: Any, wanted: Callable[[int, int], bool] = lambda row, layer: True
 ) -> dict[int, DisabledHeads]:
-    """Return what is off in each layer for *rows* in their order; layers with nothing off are left out.
+    """Return which heads of *rows* are disabled, by layer (``~layer`` for its MLP); other layers are left out.
 
-    Where it is not *wanted*, of a row in a layer (``~layer``: its MLP), it is left out, too.
+    *wanted* is called with the index of a row and such a layer, and tells whether to include the pair.
     """
     pairs: dict[int, list[tuple[int, int]]] = {}
     values: dict[int, list[Tensor | None]] = {}
     for row, (target, replacement) in enumerate(rows):
         for layer, head in sorted(target.heads):
-            place, unit = (~layer, 0) if head == MLP else (layer, head)
-            if wanted(row, place):
-                pairs.setdefault(place, []).append((row, unit))
-                values.setdefault(place, []).append(replacement[place][unit] if place in replacement else None)
-    off = {}
-    for layer, found in pairs.items():
-        at, heads = torch.tensor(found, device=device).T  # (pairs,) each
-        off[layer] = DisabledHeads(at, heads, _stacked(values[layer]))
-    return off
+            key, unit = (~layer, 0) if head == MLP else (layer, head)
+            if wanted(row, key):
+                pairs.setdefault(key, []).append((row, unit))
+                values.setdefault(key, []).append(replacement[key][unit] if key in replacement else None)
+    disabled = {}
+    for key, row_heads in pairs.items():
+        row_indices, heads = torch.tensor(row_heads, device=device).T  # (pairs,) each
+        disabled[key] = DisabledHeads(row_indices, heads, _stacked(values[key]))
+    return disabled
 
 
 def _stacked(values: Sequence[Tensor | None]) -> Tensor | None:
-    """Return what stands in for each pair, ``(pairs, 1, head_dim)``; ``None`` where all of them are zeros."""
+    """Return the replacement of each pair, ``(pairs, 1, head_dim)``; ``None`` if all of them are zeros."""
     like = next((value for value in values if value is not None), None)
     if like is None:
         return None

@@ -1,4 +1,4 @@
-"""Keys and values of rows that all have the same length, in buffers that are written in place."""
+"""A key/value cache for rows of equal length, in preallocated buffers that are written in place."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ class KVCacheLayer(DynamicLayer):  # type: ignore[misc]
         self.value_buffer: Tensor | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write the new keys and values behind the old ones and return all of them."""
+        """Append the new ``(rows, heads, new, head_dim)`` keys and values, and return all that the rows now have."""
         rows, start, new = key_states.shape[0], self.owner.length, key_states.shape[2]
         if self.owner.positions is not None:
-            keys, values = self.filled()
-            row = torch.arange(rows, device=keys.device)[:, None]
+            keys, values = self.buffers()
+            row = torch.arange(rows, device=keys.device)[:, None]  # (rows, 1)
             keys[row, :, self.owner.positions] = key_states.transpose(1, 2)  # (rows, new, heads, head_dim)
-            values[row, :, self.owner.positions] = value_states.transpose(1, 2)
+            values[row, :, self.owner.positions] = value_states.transpose(1, 2)  # (rows, new, heads, head_dim)
             return keys[:rows, :, : start + new], values[:rows, :, : start + new]
-        if self.owner.branch is not None:
-            start = self.owner.branch
-            return (
-                torch.cat([self._buffer("key_buffer", key_states)[:rows, :, :start], key_states], dim=2),
-                torch.cat([self._buffer("value_buffer", value_states)[:rows, :, :start], value_states], dim=2),
+        if self.owner.branch_length is not None:
+            start = self.owner.branch_length
+            return (  # (rows, heads, start + new, head_dim) each
+                torch.cat([self._allocated("key_buffer", key_states)[:rows, :, :start], key_states], dim=2),
+                torch.cat([self._allocated("value_buffer", value_states)[:rows, :, :start], value_states], dim=2),
             )
-        keys, values = self.room(key_states, value_states)
+        keys, values = self.allocated(key_states, value_states)
         keys[:rows, :, start : start + new] = key_states
         values[:rows, :, start : start + new] = value_states
         return keys[:rows, :, : start + new], values[:rows, :, : start + new]
 
-    def room(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both buffers, made to fit *keys* and *values* where there are none yet."""
-        return self._buffer("key_buffer", keys), self._buffer("value_buffer", values)
+    def allocated(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both buffers; allocate them to fit *keys* and *values* if the layer has none yet."""
+        return self._allocated("key_buffer", keys), self._allocated("value_buffer", values)
 
-    def _buffer(self, name: str, like: Tensor) -> Tensor:
+    def _allocated(self, name: str, like: Tensor) -> Tensor:
         buffer: Tensor | None = getattr(self, name)
         if buffer is None:
             _, heads, _, size = like.shape
@@ -53,124 +53,127 @@ class KVCacheLayer(DynamicLayer):  # type: ignore[misc]
             setattr(self, name, buffer)
         return buffer
 
-    def fill(self, keys: Tensor, values: Tensor) -> None:
-        """Take buffers of the right shape as they are."""
+    def set_buffers(self, keys: Tensor, values: Tensor) -> None:
+        """Use *keys* and *values*, which have the right shape, as the buffers."""
         self.key_buffer, self.value_buffer = keys, values
 
-    def filled(self) -> tuple[Tensor, Tensor]:
+    def buffers(self) -> tuple[Tensor, Tensor]:
         """Return both buffers of a layer that has run."""
         assert self.key_buffer is not None
         assert self.value_buffer is not None
         return self.key_buffer, self.value_buffer
 
     def get_seq_length(self) -> int:
-        """Return how many tokens the rows have; a layer that was passed over has as many as any other."""
-        return self.owner.length if self.owner.branch is None else self.owner.branch
+        """Return how many tokens the rows have; a layer that was skipped has as many as any other."""
+        return self.owner.length if self.owner.branch_length is None else self.owner.branch_length
 
     def get_mask_sizes(self, query_length: int | Tensor) -> tuple[int, int]:
         """Return length and offset of the keys once *query_length* tokens are added."""
-        # transformers 4.57 gives the new tokens' positions, 5 their number
+        # transformers 4.57 passes the new tokens' positions, 5 their number
         added = query_length.shape[0] if isinstance(query_length, Tensor) else query_length
         return self.get_seq_length() + added, 0
 
 
 class KVCache(Cache):  # type: ignore[misc]
-    """A key/value cache for transformers models in which ``length`` is set by the one who drives the passes.
+    """A key/value cache for transformers models whose ``length`` is set by the caller that runs the passes.
 
-    ``capacity`` is the number of tokens that fit; ``rows`` the number of rows, or 0 for as many as each layer sees at
-    first. While ``branch`` is set, passes continue from that many tokens and leave the buffers as they are. While
-    ``positions``, ``(rows, new)``, is set, each row writes its new tokens at its own places, below ``length + new``.
+    ``capacity`` is the number of tokens that fit; ``rows`` the number of rows, or 0 for as many as each layer's first
+    pass has. While ``branch_length`` is set, passes continue from that many tokens and leave the buffers unchanged.
+    While ``positions``, ``(rows, new)``, is set, each row writes its new tokens to its own positions, below
+    ``length + new``.
     """
 
     def __init__(self, layers: int, capacity: int, rows: int = 0) -> None:
         self.length, self.capacity, self.rows = 0, capacity, rows
-        self.branch: int | None = None
+        self.branch_length: int | None = None
         self.positions: Tensor | None = None
         super().__init__(layers=[KVCacheLayer(self) for _ in range(layers)])
 
     def buffers(self) -> Buffers:
-        """Return (layer, keys, values) of each layer that holds any."""
-        return [(index, *slot.filled()) for index, slot in enumerate(self.layers) if slot.key_buffer is not None]
+        """Return (layer, keys, values) of each layer that has any."""
+        return [(index, *layer.buffers()) for index, layer in enumerate(self.layers) if layer.key_buffer is not None]
 
     def token_bytes(self) -> int:
-        """Return how many bytes the keys and values of a token take, in the layers that hold any."""
+        """Return how many bytes the keys and values of one token of one row take, over the layers that have any."""
         pairs = [pair for _, *pair in self.buffers()]
         return sum(buffer.shape[1] * buffer.shape[3] * buffer.element_size() for pair in pairs for buffer in pair)
 
-    def grown(self, capacity: int) -> KVCache:
+    def with_capacity(self, capacity: int) -> KVCache:
         """Return a copy with room for *capacity* tokens."""
         copy = KVCache(len(self.layers), capacity, self.rows)
         copy.length = self.length
         for index, *buffers in self.buffers():
-            wide = [buffer.new_empty(*buffer.shape[:2], capacity, buffer.shape[3]) for buffer in buffers]
-            for to, buffer in zip(wide, buffers, strict=True):
-                to[:, :, : self.length] = buffer[:, :, : self.length]
-            copy.layers[index].fill(*wide)
+            copies = [buffer.new_empty(*buffer.shape[:2], capacity, buffer.shape[3]) for buffer in buffers]
+            for destination, buffer in zip(copies, buffers, strict=True):
+                destination[:, :, : self.length] = buffer[:, :, : self.length]
+            copy.layers[index].set_buffers(*copies)
         return copy
 
-    def keep(self, rows: dict[int, Tensor]) -> None:
-        """Keep only the rows whose indices are given by layer."""
+    def keep_rows(self, rows: dict[int, Tensor]) -> None:
+        """Drop all rows but those whose indices *rows* lists for each layer."""
         for index, keys, values in self.buffers():
-            self.layers[index].fill(keys[rows[index]], values[rows[index]])
+            self.layers[index].set_buffers(keys[rows[index]], values[rows[index]])
 
-    def take(self, origin: KVOrigin, to: int) -> None:
-        """Copy the keys and values of *origin* over row *to*, up to the present length."""
-        held = [(layer, origin.clean_row, pair) for layer, *pair in origin.clean if layer < origin.start]
-        held += [(layer, origin.own_row, pair) for layer, *pair in origin.own if layer >= origin.start]
-        for layer, row, pair in held:
-            for buffer, taken in zip(self.layers[layer].room(*pair), pair, strict=True):
-                buffer[to, :, : self.length] = taken[row, :, : self.length]
+    def load_row(self, origin: KVOrigin, row: int) -> None:
+        """Copy the keys and values of *origin* into *row*, up to the current length."""
+        sources = [(layer, origin.baseline_row, pair) for layer, *pair in origin.baseline if layer < origin.start]
+        sources += [(layer, origin.ablated_row, pair) for layer, *pair in origin.ablated if layer >= origin.start]
+        for layer, source_row, pair in sources:
+            for buffer, source in zip(self.layers[layer].allocated(*pair), pair, strict=True):
+                buffer[row, :, : self.length] = source[source_row, :, : self.length]  # (heads, tokens, head_dim)
 
-    def move(self, source: int, to: int) -> None:
-        """Copy row *source* over row *to*, up to the present length."""
+    def copy_row(self, source: int, destination: int) -> None:
+        """Copy row *source* over row *destination*, up to the current length."""
         for _, keys, values in self.buffers():
-            keys[to, :, : self.length] = keys[source, :, : self.length]
-            values[to, :, : self.length] = values[source, :, : self.length]
+            keys[destination, :, : self.length] = keys[source, :, : self.length]
+            values[destination, :, : self.length] = values[source, :, : self.length]
 
 
 Buffers = list[tuple[int, Tensor, Tensor]]
-"""(layer, keys, values) of the layers that hold any; a tensor is ``(rows, heads, tokens, head_dim)``."""
+"""(layer, keys, values) of the layers that have any; a tensor is ``(rows, heads, tokens, head_dim)``."""
 
 
 @dataclass(frozen=True)
 class KVOrigin:
-    """Where a row's keys and values are: its own ones from layer ``start`` on, those of the clean row below."""
+    """Where a row's keys and values are stored: from layer ``start`` on in ``ablated``, below it in ``baseline``."""
 
     start: int
-    own: Buffers
-    own_row: int
-    clean: Buffers
-    clean_row: int
+    ablated: Buffers
+    ablated_row: int
+    baseline: Buffers
+    baseline_row: int
 
 
-NOWHERE = KVOrigin(0, [], 0, [], 0)
+NO_ORIGIN = KVOrigin(0, [], 0, [], 0)
 
 
-def gathered(rows: Sequence[KVOrigin], layers: int, capacity: int) -> KVCache:
-    """Return slots of *capacity* tokens in which row *i* holds the keys and values of ``rows[i]``.
+def gather_rows(origins: Sequence[KVOrigin], layers: int, capacity: int) -> KVCache:
+    """Return a cache of *capacity* tokens in which row *i* has the keys and values of ``origins[i]``.
 
-    What is unknown is filled with zeros: attention multiplies what a mask hides by nought, and fresh memory may hold
-    what no product makes nought.
+    Unknown positions are zeros: attention multiplies masked values by zero, and uninitialised memory may hold NaN,
+    which times zero is not zero.
     """
-    slots = KVCache(layers, capacity, rows=len(rows))
-    every = {id(held): held for row in rows for held in (row.own, row.clean)}
-    buffers = {key: {layer: pair for layer, *pair in held} for key, held in every.items()}
+    kv_cache = KVCache(layers, capacity, rows=len(origins))
+    sources = {id(buffers): buffers for origin in origins for buffers in (origin.ablated, origin.baseline)}
+    by_layer = {key: {layer: pair for layer, *pair in buffers} for key, buffers in sources.items()}
     for layer in range(layers):
-        places: dict[int, list[tuple[int, int]]] = {}
-        for to, row in enumerate(rows):
-            held, at = (row.own, row.own_row) if row.start <= layer else (row.clean, row.clean_row)
-            if layer in buffers[id(held)]:
-                places.setdefault(id(held), []).append((to, at))
-        filled: list[Tensor] = []
-        for source, pairs in places.items():
-            to_rows, from_rows = torch.tensor(pairs).T
-            for which, buffer in enumerate(buffers[source][layer]):
-                _, heads, known, size = buffer.shape
-                if len(filled) <= which:
-                    filled.append(buffer.new_zeros((len(rows), heads, capacity, size)))
-                known = min(known, capacity)
-                taken = buffer[from_rows.to(buffer.device), :, :known]
-                filled[which][to_rows.to(buffer.device), :, :known] = taken
-        if filled:
-            slots.layers[layer].fill(*filled)
-    return slots
+        row_pairs: dict[int, list[tuple[int, int]]] = {}  # by source: (row in the new cache, row in the source)
+        for row, origin in enumerate(origins):
+            ablated = origin.start <= layer
+            buffers = origin.ablated if ablated else origin.baseline
+            if layer in by_layer[id(buffers)]:
+                source_row = origin.ablated_row if ablated else origin.baseline_row
+                row_pairs.setdefault(id(buffers), []).append((row, source_row))
+        gathered: list[Tensor] = []  # keys, values
+        for key, pairs in row_pairs.items():
+            rows, source_rows = torch.tensor(pairs).T  # (pairs,) each
+            for index, buffer in enumerate(by_layer[key][layer]):
+                _, heads, length, size = buffer.shape
+                if len(gathered) <= index:
+                    gathered.append(buffer.new_zeros((len(origins), heads, capacity, size)))
+                length = min(length, capacity)
+                known = buffer[source_rows.to(buffer.device), :, :length]  # (pairs, heads, length, head_dim)
+                gathered[index][rows.to(buffer.device), :, :length] = known
+        if gathered:
+            kv_cache.layers[layer].set_buffers(*gathered)
+    return kv_cache

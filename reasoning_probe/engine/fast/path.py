@@ -1,4 +1,4 @@
-"""The fast path: verify all targets of a query in growing passes, decode only the rows that differ."""
+"""The fast path: verify all targets of a query in growing passes, and decode only the rows that diverge."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ import torch
 
 from reasoning_probe.engine.fast.decoding import Decoder, DivergedRow
 from reasoning_probe.engine.fast.forward import ForwardDriver, Unsupported
-from reasoning_probe.engine.fast.kv_cache import NOWHERE
+from reasoning_probe.engine.fast.kv_cache import NO_ORIGIN
 from reasoning_probe.engine.fast.packed_linear import PackedLinears
 from reasoning_probe.engine.fast.pooled_verification import PooledVerifier
 from reasoning_probe.engine.fast.ragged_decoding import decode_ragged
-from reasoning_probe.engine.fast.verification import WINDOW, Row, RowChunk, begin, clean_pass, stem_pass
+from reasoning_probe.engine.fast.verification import (
+    WINDOW,
+    Row,
+    RowChunk,
+    run_ablated_prefix,
+    run_baseline,
+    run_prefix,
+)
 from reasoning_probe.engine.memory import Memory, out_of_memory, run_in_halves
 from reasoning_probe.engine.plain_path import PlainPath
-from reasoning_probe.engine.tokenization import AblationJob, Encoded, Reply, TokenCodec
+from reasoning_probe.engine.tokenization import AblationJob, Completion, EncodedQuery, TokenCodec
 from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.hooks import probe_ids, text_config
@@ -28,212 +35,215 @@ from reasoning_probe.models.targets import every_head, every_mlp
 from reasoning_probe.models.weights import offloaded
 
 CPU_BYTES = 16_000_000
-"""Of a pass's widest activation, all rows together, on a CPU: about what its caches hold."""
+"""Size of a pass's widest activation on a CPU, all rows together: about what the CPU's caches hold."""
 
 PACKED_SHARE = 0.25
-"""Of the memory that the sweep may use, for packed copies of the weights."""
+"""Share of the sweep's memory budget for packed copies of the weights."""
 
-PADDING = 1.25
-"""Queries share a pass where that makes it at most so much longer."""
+MAX_PADDING = 1.25
+"""Queries share a pass if padding makes it at most this many times longer."""
 
-STEM = 16
-"""Tokens that prompts must begin with alike for each target to run them once for all."""
+MIN_PREFIX = 16
+"""Tokens that prompts must begin with in common for each target to run them once for all."""
 
 
 class FastPath:
-    """Answers queries exactly as ``PlainPath`` does, at a fraction of the work."""
+    """Answers queries exactly as ``PlainPath`` does, at a fraction of the cost."""
 
     def __init__(
         self,
-        model: Any,
-        head_map: HeadMap,
+        driver: ForwardDriver,
         codec: TokenCodec,
         plain: PlainPath,
         memory: Memory,
         *,
-        grows: bool = True,
-        forks: bool = True,
-        pools: bool = True,
-        trims: bool = True,
-        packed: PackedLinears | None = None,
+        pools_queries: bool = True,
     ) -> None:
-        self.pools = pools
-        self.driver = ForwardDriver(model, head_map, grows=grows, forks=forks, trims=trims, packed=packed)
+        self.driver, self.pools_queries = driver, pools_queries
         self.codec, self.plain, self.memory = codec, plain, memory
         self.counts = plain.counts
-        widest = _widest(self.driver.blocks[0])
+        model, widest = driver.model, _widest(driver.blocks[0])
         self.width = int(getattr(text_config(model.config), "hidden_size", widest))
-        # What comes from disk in every pass is worth as many rows as fit, whatever the caches hold.
+        # Weights that every pass reads from disk are worth as many rows as fit, whatever the caches hold.
         on_cpu, size = codec.device.type == "cpu" and not offloaded(model), widest * model.dtype.itemsize
         self.tokens = CPU_BYTES // size if on_cpu else sys.maxsize
-        # The keys and values of a token, until a pass has shown what they are: as wide as the hidden state.
-        self.token_bytes = 2 * len(self.driver.blocks) * self.width * model.dtype.itemsize
+        # The keys and values of a token, until a pass has shown their size: as wide as the hidden state.
+        self.token_bytes = 2 * len(driver.blocks) * self.width * model.dtype.itemsize
 
-    def answer(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Reply]]]:
-        """Yield the place of each job with the replies to its targets, in their order, as they are found."""
-        small, alone = self._pools(jobs)
-        for pools in small:
-            yield from self._pooled(jobs, pools)
-        yield from self._one_by_one(jobs, alone)
+    def answer(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Completion]]]:
+        """Yield the index of each job with the completions of its targets, in their order, as they are finished."""
+        pool_groups, single = self._group_into_pools(jobs)
+        for pools in pool_groups:
+            yield from self._answer_pooled(jobs, pools)
+        yield from self._answer_singly(jobs, single)
 
-    def expected(self, jobs: Sequence[AblationJob]) -> list[list[float]]:
-        """Return the log-probability of each job's expected answer under each of its targets; nothing is settled."""
-        with self.counts.untouched():
-            found = replies(self, [replace(job, settles=False) for job in jobs])
-        return [[reply.logprob for reply in of_job] for of_job in found]
+    def answer_logprobs(self, jobs: Sequence[AblationJob]) -> list[list[float]]:
+        """Return the log-probability of each job's expected answer under each target; resolves no near ties."""
+        with self.counts.paused():
+            completions = completions_of(self, [replace(job, resolves_near_ties=False) for job in jobs])
+        return [[completion.logprob for completion in of_job] for of_job in completions]
 
     # -- several queries in a pass --------------------------------------------------------------------------------
 
-    def _pools(self, jobs: Sequence[AblationJob]) -> tuple[list[list[list[int]]], list[int]]:
-        """Return the pools of jobs that share passes, in lists that are decoded together, and the jobs left alone."""
-        together: list[list[list[int]]] = []
-        alone: list[int] = []
-        held = 0
-        for pool in self._by_length(jobs):
+    def _group_into_pools(self, jobs: Sequence[AblationJob]) -> tuple[list[list[list[int]]], list[int]]:
+        """Return the pools of jobs that share a pass, in groups that are decoded together, and the remaining jobs."""
+        groups: list[list[list[int]]] = []
+        single: list[int] = []
+        rows_in_group = 0
+        for pool in self._pools_by_length(jobs):
             if len(pool) == 1:
-                alone += pool
+                single += pool
                 continue
-            rows = sum(len(jobs[at].targets) for at in pool)
-            most = self._rows_that_fit([jobs[at] for at in pool])
-            if not together or held + rows > most:
-                together.append([])
-                held = 0
-            together[-1].append(pool)
-            held += rows
-        return together, sorted(alone)
+            rows = sum(len(jobs[index].targets) for index in pool)
+            most = self._rows_that_fit([jobs[index] for index in pool])
+            if not groups or rows_in_group + rows > most:
+                groups.append([])
+                rows_in_group = 0
+            groups[-1].append(pool)
+            rows_in_group += rows
+        return groups, sorted(single)
 
-    def _by_length(self, jobs: Sequence[AblationJob]) -> list[list[int]]:
-        """Return the jobs in groups of similar length that fit a pass: the caches of a CPU, the memory of a device."""
+    def _pools_by_length(self, jobs: Sequence[AblationJob]) -> list[list[int]]:
+        """Return the jobs in pools of similar length that fit a pass: a CPU's caches, or a device's memory."""
         pools: list[list[int]] = []
-        for at in sorted(range(len(jobs)), key=lambda at: jobs[at].length):
-            if pools and self._fit([jobs[other] for other in pools[-1]], jobs[at]):
-                pools[-1].append(at)
+        for index in sorted(range(len(jobs)), key=lambda index: jobs[index].length):
+            if pools and self._fits_pool([jobs[other] for other in pools[-1]], jobs[index]):
+                pools[-1].append(index)
             else:
-                pools.append([at])
+                pools.append([index])
         return pools
 
-    def _fit(self, pool: Sequence[AblationJob], job: AblationJob) -> bool:
+    def _fits_pool(self, pool: Sequence[AblationJob], job: AblationJob) -> bool:
         jobs = [*pool, job]
         rows = sum(len(other.targets) for other in jobs)
         padded, needed = rows * job.length, sum(len(other.targets) * other.length for other in jobs)
         return (
-            all(map(self._poolable, jobs))
-            and padded <= min(self.tokens, PADDING * needed)
+            all(map(self._can_pool, jobs))
+            and padded <= min(self.tokens, MAX_PADDING * needed)
             and rows <= self._rows_that_fit(jobs)
         )
 
-    def _poolable(self, job: AblationJob) -> bool:
-        """Tell whether *job* can share passes: masks of our own know no sliding windows, so none may be reached."""
+    def _can_pool(self, job: AblationJob) -> bool:
+        """Tell whether *job* can share passes: our masks have no sliding windows, so it must not exceed any."""
         longest = job.prompt_length + job.encoded.limit
         windows = vars(text_config(self.driver.model.config)).items()
-        reached = any(
+        exceeded = any(
             isinstance(size, int) and not isinstance(size, bool) and 0 < size < longest
             for name, size in windows
             if ("window" in name or "chunk" in name) and "layer" not in name
         )
-        return self.pools and not reached and bool(job.targets)
+        return self.pools_queries and not exceeded and bool(job.targets)
 
-    def _pooled(self, jobs: Sequence[AblationJob], pools: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[Reply]]]:
-        rows = {at: self._rows(jobs[at]) for pool in pools for at in pool}
-        strays: list[DivergedRow] = []
+    def _answer_pooled(
+        self, jobs: Sequence[AblationJob], pools: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[int, list[Completion]]]:
+        """Verify each of *pools* in a pass, and decode the diverged rows of all of them together."""
+        rows = {index: self._rows(jobs[index]) for pool in pools for index in pool}
+        diverged_rows: list[DivergedRow] = []
         decoded = 0
 
         def verify(pool: Sequence[int]) -> list[DivergedRow]:
             nonlocal decoded
-            if len(pool) == 1:  # what is left of a pool that did not fit
-                left, before = self._verified(jobs, {pool[0]: rows[pool[0]]})
-                self._decode(left)
-                decoded += before + len(left)
+            if len(pool) == 1:  # a half of a pool that did not fit into memory
+                diverged, already_decoded = self._verify_singly(jobs, {pool[0]: rows[pool[0]]})
+                self._decode(diverged)
+                decoded += already_decoded + len(diverged)
                 return []
-            return PooledVerifier(
-                self.driver, self.codec, [jobs[at] for at in pool], [rows[at] for at in pool]
-            ).verify()
+            pooled_jobs = [jobs[index] for index in pool]
+            return PooledVerifier(self.driver, self.codec, pooled_jobs, [rows[index] for index in pool]).verify()
 
         with torch.inference_mode(), self.driver.driving():
             for pool in pools:
-                strays += run_in_halves(pool, verify, self.memory)
-            self._decoded(strays, partial(decode_ragged, self.driver, self.codec))
-        self._count(sum(map(len, rows.values())), decoded + len(strays))
-        for at, of_job in rows.items():
-            yield at, [self._reply(row, jobs[at]) for row in of_job]
+                diverged_rows += run_in_halves(pool, verify, self.memory)
+            self._decode_in_halves(diverged_rows, partial(decode_ragged, self.driver, self.codec))
+        self._count(sum(map(len, rows.values())), decoded + len(diverged_rows))
+        for index, of_job in rows.items():
+            yield index, [self._completion(row, jobs[index]) for row in of_job]
 
     # -- one query at a time --------------------------------------------------------------------------------------
 
-    def _one_by_one(self, jobs: Sequence[AblationJob], places: Sequence[int]) -> Iterator[tuple[int, list[Reply]]]:
-        """Verify one query after another, or those whose prompts begin alike; decode what differs for several together.
+    def _answer_singly(
+        self, jobs: Sequence[AblationJob], indices: Sequence[int]
+    ) -> Iterator[tuple[int, list[Completion]]]:
+        """Verify one query, or one group with a shared prefix, after another; decode the diverged rows of several.
 
-        Queries of about one length come together: their rows are decoded in step.
+        Queries of similar length are decoded together, since their rows are decoded in step.
         """
-        groups = sorted(_same_beginning(jobs, places), key=lambda group: jobs[group[0]].prompt_length)
+        groups = sorted(_with_shared_prefix(jobs, indices), key=lambda group: jobs[group[0]].prompt_length)
         rows: dict[int, list[Row]] = {}
-        strays: list[DivergedRow] = []
-        decoded = held = 0
+        diverged_rows: list[DivergedRow] = []
+        decoded = verified = 0
         for group in groups:
-            of_group = {at: self._rows(jobs[at]) for at in group}
+            of_group = {index: self._rows(jobs[index]) for index in group}
             rows |= of_group
             with torch.inference_mode(), self.driver.driving():
-                left, already = self._verified(jobs, of_group)
-                strays += left
-                decoded += already + len(left)
-                held += sum(map(len, of_group.values()))
-                if group is not groups[-1] and held < self._held_rows(jobs[group[0]]):
+                diverged, already_decoded = self._verify_singly(jobs, of_group)
+                diverged_rows += diverged
+                decoded += already_decoded + len(diverged)
+                verified += sum(map(len, of_group.values()))
+                if group is not groups[-1] and verified < self._max_undecoded(jobs[group[0]]):
                     continue
-                self._decode(strays)
+                self._decode(diverged_rows)
             self._count(sum(map(len, rows.values())), decoded)
-            for at, of_job in rows.items():
-                yield at, [self._reply(row, jobs[at]) for row in of_job]
-            rows, strays, decoded, held = {}, [], 0, 0
+            for index, of_job in rows.items():
+                yield index, [self._completion(row, jobs[index]) for row in of_job]
+            rows, diverged_rows, decoded, verified = {}, [], 0, 0
 
-    def _verified(
+    def _verify_singly(
         self, jobs: Sequence[AblationJob], rows: Mapping[int, Sequence[Row]]
     ) -> tuple[list[DivergedRow], int]:
-        """Verify the *rows* of each job; return those that differ, and how many were decoded for want of memory."""
+        """Verify the *rows* of each job; return those that diverge, and how many were decoded to free memory."""
         group, decoded = list(rows), 0
-        prompts = [jobs[at].encoded.prompt for at in group]
-        stem = stem_pass(self.driver, prompts[0][:, : common_beginning(prompts)])
-        cleans = {at: clean_pass(self.driver, jobs[at], stem) for at in group}
-        self.token_bytes = cleans[group[0]].slots.token_bytes()
-        size = self._chunk_rows([jobs[at] for at in group], stem.length)
-        order = sorted(range(len(rows[group[0]])), key=lambda place: rows[group[0]][place].start)
-        strays: list[DivergedRow] = []
-        held = 0
+        prompts = [jobs[index].encoded.prompt for index in group]
+        prefix = run_prefix(self.driver, prompts[0][:, : shared_prefix_length(prompts)])
+        baselines = {index: run_baseline(self.driver, jobs[index], prefix) for index in group}
+        self.token_bytes = baselines[group[0]].kv_cache.token_bytes()
+        size = self._chunk_rows([jobs[index] for index in group], prefix.length)
+        first_rows = rows[group[0]]
+        by_layer = sorted(range(len(first_rows)), key=lambda target: first_rows[target].lowest_layer)
+        diverged_rows: list[DivergedRow] = []
+        verified = 0
 
-        def verify(places: Sequence[int]) -> list[DivergedRow]:
-            begun = begin(self.driver, stem, [rows[group[0]][place] for place in places])
-            found = []
-            for at in group:
-                chunk = RowChunk(self.driver, cleans[at], [rows[at][place] for place in places], begun)
-                left = chunk.verify()
-                found += [DivergedRow(row, jobs[at], chunk.noise) for row in left]
-            return found
+        def verify(targets: Sequence[int]) -> list[DivergedRow]:
+            prefix_cache = run_ablated_prefix(self.driver, prefix, [first_rows[target] for target in targets])
+            diverged_rows = []
+            for index in group:
+                chunk_rows = [rows[index][target] for target in targets]
+                chunk = RowChunk(self.driver, baselines[index], chunk_rows, prefix_cache)
+                diverged = chunk.verify()
+                diverged_rows += [DivergedRow(row, jobs[index], chunk.noise) for row in diverged]
+            return diverged_rows
 
-        for first in range(0, len(order), size):
-            if held >= self._held_rows(jobs[group[0]]):
-                self._decode(strays)
-                decoded += len(strays)
-                strays, held = [], 0
-            strays += run_in_halves(order[first : first + size], verify, self.memory)
-            held += size * len(group)
-        return strays, decoded
+        for first in range(0, len(by_layer), size):
+            if verified >= self._max_undecoded(jobs[group[0]]):
+                self._decode(diverged_rows)
+                decoded += len(diverged_rows)
+                diverged_rows, verified = [], 0
+            diverged_rows += run_in_halves(by_layer[first : first + size], verify, self.memory)
+            verified += size * len(group)
+        return diverged_rows, decoded
 
-    def _decode(self, strays: Sequence[DivergedRow]) -> None:
-        self._decoded(strays, lambda part: Decoder(self.driver, self.codec, part).run())
+    def _decode(self, diverged_rows: Sequence[DivergedRow]) -> None:
+        self._decode_in_halves(diverged_rows, lambda part: Decoder(self.driver, self.codec, part).run())
 
-    def _held_rows(self, job: AblationJob) -> int:
-        """Return how many rows may be verified before those that differ are decoded: two copies of keys and values."""
+    def _max_undecoded(self, job: AblationJob) -> int:
+        """Return how many rows to verify before decoding those that diverge: two copies of keys and values fit."""
         return self.memory.rows(2 * self.token_bytes * (job.prompt_length + job.encoded.limit))
 
-    def _chunk_rows(self, jobs: Sequence[AblationJob], begun: int) -> int:
+    def _chunk_rows(self, jobs: Sequence[AblationJob], prefix_length: int) -> int:
         """Return how many rows to verify at a time."""
         longest = max(job.prompt_length + job.encoded.limit for job in jobs)
-        by_cache = self.tokens // (max(begun, max(job.prompt_length for job in jobs) - begun) + WINDOW)
+        longest_rest = max(job.prompt_length for job in jobs) - prefix_length
+        by_cache = self.tokens // (max(prefix_length, longest_rest) + WINDOW)
         return min(self.memory.rows(self._row_bytes(longest, WINDOW)), max(4, by_cache))
 
-    # -- what both share ------------------------------------------------------------------------------------------
+    # -- common to both -------------------------------------------------------------------------------------------
 
     @staticmethod
     def _rows(job: AblationJob) -> list[Row]:
-        return [Row(target, at, target.lowest, replacement=job.replacement) for at, target in enumerate(job.targets)]
+        return [
+            Row(target, index, target.lowest, replacement=job.replacement) for index, target in enumerate(job.targets)
+        ]
 
     def _count(self, rows: int, decoded: int) -> None:
         self.counts.rows += rows
@@ -249,114 +259,121 @@ class FastPath:
         config, size = text_config(self.driver.model.config), self.driver.model.dtype.itemsize
         return int(length * (self.token_bytes + 12 * self.width * size) + 4 * predicted * config.vocab_size * 4)
 
-    def _decoded(self, strays: Sequence[DivergedRow], decode: Callable[[Sequence[DivergedRow]], None]) -> None:
-        """Decode *strays*, in halves where memory is short, and let go of their keys and values."""
-        known = {id(stray): len(stray.row.tokens) for stray in strays}
+    def _decode_in_halves(
+        self, diverged_rows: Sequence[DivergedRow], decode: Callable[[Sequence[DivergedRow]], None]
+    ) -> None:
+        """Decode *diverged_rows*, in halves if memory is short, and release their keys and values."""
+        lengths = {id(diverged): len(diverged.row.tokens) for diverged in diverged_rows}
 
         def run(part: Sequence[DivergedRow]) -> list[DivergedRow]:
-            for stray in part:
-                del stray.row.tokens[known[id(stray)] :]  # what an attempt that ran out of memory had appended
+            for diverged in part:
+                del diverged.row.tokens[lengths[id(diverged)] :]  # appended by an attempt that ran out of memory
             decode(part)
             return list(part)
 
-        run_in_halves(strays, run, self.memory)
-        for stray in strays:
-            stray.row.origin = NOWHERE
+        run_in_halves(diverged_rows, run, self.memory)
+        for diverged in diverged_rows:
+            diverged.row.origin = NO_ORIGIN
 
-    def _reply(self, row: Row, job: AblationJob) -> Reply:
-        """Return the row's reply; what was too close to call in a batch is settled alone."""
-        if not (row.near_tie and job.settles):
-            return Reply(tuple(row.tokens), row.logprob)
-        return Reply(self.plain.resolve_near_tie(job, row.target, tuple(row.tokens), row.near_tie), row.logprob)
+    def _completion(self, row: Row, job: AblationJob) -> Completion:
+        """Return the row's completion; a near tie in the batch is resolved by running the row alone."""
+        if not (row.near_tie and job.resolves_near_ties):
+            return Completion(tuple(row.tokens), row.logprob)
+        tokens = self.plain.resolve_near_tie(job, row.target, tuple(row.tokens), row.near_tie)
+        return Completion(tokens, row.logprob)
 
 
 def _widest(block: Any) -> int:
-    """Return the most features that a projection of *block* takes or gives, however its weight is stored."""
+    """Return the most features that a projection of *block* takes or returns, however its weight is stored."""
     widths = [
-        getattr(part, name, 0) for part in block.modules() for name in ("in_features", "out_features", "nf", "nx")
+        getattr(module, name, 0) for module in block.modules() for name in ("in_features", "out_features", "nf", "nx")
     ]
     shapes = [parameter.shape for parameter in block.parameters() if parameter.dim() == 2 and min(parameter.shape) > 1]
     return max(int(width) for width in (*widths, *(max(shape) for shape in shapes)))
 
 
-def common_beginning(prompts: Sequence[torch.Tensor]) -> int:
-    """Return how many tokens *prompts*, ``(1, tokens)`` each, begin with alike; 0 where sharing them is not worth it.
+def shared_prefix_length(prompts: Sequence[torch.Tensor]) -> int:
+    """Return how many tokens *prompts*, ``(1, tokens)`` each, begin with in common; 0 if too few to be worth sharing.
 
-    The last token of each stays outside: its logits predict the first token of the answer.
+    The last token of each is left out: its logits predict the first token of the answer.
     """
     if len(prompts) < 2:
         return 0
-    first = prompts[0][0]
+    first = prompts[0][0]  # (tokens,)
     length = min(prompt.shape[1] for prompt in prompts) - 1
     for prompt in prompts[1:]:
-        differs = (prompt[0, :length] != first[:length]).nonzero()
+        differs = (prompt[0, :length] != first[:length]).nonzero()  # (differences, 1)
         length = int(differs[0]) if len(differs) else length
-    return length if length >= STEM else 0
+    return length if length >= MIN_PREFIX else 0
 
 
-def _same_beginning(jobs: Sequence[AblationJob], places: Sequence[int]) -> list[list[int]]:
-    """Return *places* in groups of neighbours whose targets are the same and whose prompts begin alike."""
+def _with_shared_prefix(jobs: Sequence[AblationJob], indices: Sequence[int]) -> list[list[int]]:
+    """Return *indices* in groups of neighbours that have the same targets and a shared prefix."""
     groups: list[list[int]] = []
-    for at in places:
-        alike = [jobs[other].encoded.prompt for other in (groups[-1] if groups else ())]
-        like = jobs[groups[-1][0]] if groups else jobs[at]
-        same = like.targets == jobs[at].targets and like.replacement is jobs[at].replacement
-        if same and common_beginning([*alike, jobs[at].encoded.prompt]):
-            groups[-1].append(at)
+    for index in indices:
+        job = jobs[index]
+        prompts = [jobs[other].encoded.prompt for other in (groups[-1] if groups else ())]
+        first = jobs[groups[-1][0]] if groups else job
+        same_targets = first.targets == job.targets and first.replacement is job.replacement
+        if same_targets and shared_prefix_length([*prompts, job.encoded.prompt]):
+            groups[-1].append(index)
         else:
-            groups.append([at])
+            groups.append([index])
     return groups
 
 
 def fast_path(
     model: Any, head_map: HeadMap, codec: TokenCodec, plain: PlainPath, memory: Memory
 ) -> tuple[FastPath | None, str]:
-    """Return the fast path if it answers like the plain one on a small question, else ``None`` and why not.
+    """Return the fast path and its kind if it answers short prompts like the plain path, else ``None`` and why not.
 
-    No list of families decides: what a model's code assumes of its batches shows when it runs.
+    There is no list of families: what a model's code assumes of its batches shows when it runs.
     """
     why = ""
-    asked: tuple[list[AblationJob], list[list[Reply]]] | None = None
+    self_check: tuple[list[AblationJob], list[list[Completion]]] | None = None
     packed = PackedLinears(model.modules(), int(PACKED_SHARE * memory.budget))
-    ways = ({"grows": True, "forks": True}, {"grows": True, "forks": False}, {"grows": False, "forks": False})
-    for way, pools, trims in product(ways, (True, False), (True, False)):
+    batch_kinds = ((True, True), (True, False), (False, False))
+    for (grows, shares), pools, trims in product(batch_kinds, (True, False), (True, False)):
         try:
-            fast = FastPath(model, head_map, codec, plain, memory, **way, pools=pools, trims=trims, packed=packed)
-            asked = asked or _small_questions(plain, head_map)
-            why = _disagreement(fast, *asked)
+            driver = ForwardDriver(
+                model, head_map, grows_batch=grows, shares_attention=shares, trims_positions=trims, packed=packed
+            )
+            fast = FastPath(driver, codec, plain, memory, pools_queries=pools)
+            self_check = self_check or _self_check_jobs(plain, head_map)
+            why = _disagreement(fast, *self_check)
         except Unsupported as error:
             return None, str(error)
-        except Exception as error:  # a family's own code stumbles over the batch: any kind of error
+        except Exception as error:  # a family's own code can fail on the batch with any kind of error
             if out_of_memory(error):
                 raise
             why = f"its layers do not take such a pass ({type(error).__name__}: {str(error)[:120]})"
         if not why:
-            kind = "growing passes" if way["grows"] else "full passes"
+            kind = "growing passes" if grows else "full passes"
             return fast, kind + (" of several queries" if pools else "")
     return None, why
 
 
-def _small_questions(plain: PlainPath, head_map: HeadMap) -> tuple[list[AblationJob], list[list[Reply]]]:
-    """Return two short prompts with heads and MLPs of all depths, and what the plain path replies."""
+def _self_check_jobs(plain: PlainPath, head_map: HeadMap) -> tuple[list[AblationJob], list[list[Completion]]]:
+    """Return two short prompts with heads and MLPs of all depths, and the plain path's completions."""
     heads, mlps = every_head(head_map), every_mlp(head_map)
     some = [heads[0], heads[1 % len(heads)], heads[len(heads) // 2], heads[-1], *mlps[:1], *mlps[-1:]]
     targets = tuple(dict.fromkeys(some))
     jobs = []
-    with plain.counts.untouched():
+    with plain.counts.paused():
         for length, limit in ((7, WINDOW + 3), (11, WINDOW + 1)):
-            prompt = probe_ids(plain.model, length)
-            encoded = Encoded(prompt, tuple(prompt[0, :3].tolist()), limit)
+            prompt = probe_ids(plain.model, length)  # (1, length)
+            encoded = EncodedQuery(prompt, tuple(prompt[0, :3].tolist()), limit)
             jobs.append(AblationJob(encoded, (), plain.baseline(encoded, ()), targets, ZERO))
-        return jobs, replies(plain, jobs)
+        return jobs, completions_of(plain, jobs)
 
 
-def _disagreement(fast: FastPath, jobs: Sequence[AblationJob], expected: Sequence[Sequence[Reply]]) -> str:
-    """Return how *fast* differs from what is *expected* of *jobs*; empty where it does not."""
-    model, most = fast.driver.model, 2 if fast.pools else 1
-    with fast.counts.untouched():
-        got = replies(fast, jobs[:most])
+def _disagreement(fast: FastPath, jobs: Sequence[AblationJob], expected: Sequence[Sequence[Completion]]) -> str:
+    """Return how *fast* differs from the *expected* completions of *jobs*; empty if it does not."""
+    model, most = fast.driver.model, 2 if fast.pools_queries else 1
+    with fast.counts.paused():
+        completions = completions_of(fast, jobs[:most])
     tolerance = 1e-3 if model.dtype in (torch.float32, torch.float64) else 0.5
-    for slow, quick in zip(chain(*expected[:most]), chain(*got), strict=True):
+    for slow, quick in zip(chain(*expected[:most]), chain(*completions), strict=True):
         if slow.tokens != quick.tokens:
             return "it answers otherwise than the plain path"
         if not abs(slow.logprob - quick.logprob) <= tolerance * max(1.0, abs(slow.logprob)):
@@ -364,7 +381,7 @@ def _disagreement(fast: FastPath, jobs: Sequence[AblationJob], expected: Sequenc
     return ""
 
 
-def replies(way: FastPath | PlainPath, jobs: Sequence[AblationJob]) -> list[list[Reply]]:
-    """Return what *way* replies to *jobs*, in their order."""
-    found = dict(way.answer(jobs))
-    return [found[at] for at in range(len(jobs))]
+def completions_of(path: FastPath | PlainPath, jobs: Sequence[AblationJob]) -> list[list[Completion]]:
+    """Return *path*'s completions of *jobs*, in their order."""
+    completions = dict(path.answer(jobs))
+    return [completions[index] for index in range(len(jobs))]

@@ -1,7 +1,7 @@
-"""Several queries in one pass: what small models and large devices need, where a query alone is mostly overhead.
+"""Verification of several queries in one pass, for small models and large devices, where one alone is mostly overhead.
 
-Prompts and answers are padded on the right, where causal attention never looks, so the dummy's mask still serves all
-rows. What differs is decoded by :mod:`reasoning_probe.engine.fast.ragged_decoding`, for several pools together.
+Prompts and answers are padded on the right, where causal attention never looks, so the dummy row's mask still serves
+all rows. :mod:`reasoning_probe.engine.fast.ragged_decoding` decodes the diverged rows of several pools together.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 from reasoning_probe.engine.fast.decoding import DivergedRow
-from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, joining_plan, off_pairs
-from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin, gathered
+from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, disabled_heads, joining_plan
+from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin, gather_rows
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
-from reasoning_probe.engine.fast.verification import Row, canary_for, lined_up, read
-from reasoning_probe.engine.plain_path import last_near_tie, noise_of
+from reasoning_probe.engine.fast.verification import Row, canary_row, in_joining_order, read_tokens
+from reasoning_probe.engine.plain_path import batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
 
 
 @dataclass
-class Member:
-    """A row and the job that it answers, by its place in the pool."""
+class PooledRow:
+    """A row, the index of its job in the pool, and the index of its row in the pass."""
 
     row: Row
     job: int
-    order: int = 0  # its row in the pass
+    index: int = 0
 
 
 class PooledVerifier:
@@ -38,117 +38,124 @@ class PooledVerifier:
     ) -> None:
         self.driver, self.codec, self.jobs = driver, codec, jobs
         self.device = jobs[0].encoded.prompt.device
-        self.entries: dict[int, LayerInput] = {}  # by layer, what enters it, a row a job
+        self.layer_inputs: dict[int, LayerInput] = {}  # by layer, of the baselines: (jobs, tokens, hidden)
         self.longest = max(job.length for job in jobs) - 1  # the last token of an answer is only predicted
-        self.shared = [_shared(job) for job in jobs]
+        self.common_lengths = [_common_length(job) for job in jobs]
         self.noise = 0.0
-        self.members = [Member(row, at) for at, of_job in enumerate(rows) for row in of_job]
-        self.canary = canary_for([member.row for member in self.members])
-        self.members.append(Member(self.canary, 0))
+        self.rows = [PooledRow(row, index) for index, of_job in enumerate(rows) for row in of_job]
+        self.canary = canary_row([pooled.row for pooled in self.rows])
+        self.rows.append(PooledRow(self.canary, 0))
 
     def verify(self) -> list[DivergedRow]:
-        """Return the rows that left their baseline, each up to its difference; the others have all of it."""
-        clean = KVCache(len(self.driver.blocks), self.longest)
+        """Return the rows that diverge from their baseline, each up to its difference; the others equal it."""
+        baseline_cache = KVCache(len(self.driver.blocks), self.longest)
         ids = self._padded([(*job.encoded.prompt[0].tolist(), *job.draft[:-1]) for job in self.jobs])  # (jobs, tokens)
-        self.driver.run(ids, clean, PassPlan(record=self.entries, logits_at=slice(-1, None)))
-        self._line_up()
-        slots = KVCache(len(self.driver.blocks), self.longest)
-        logits = self._run(slots)  # (rows, answer, vocabulary)
-        own, clean_ones = slots.buffers(), clean.buffers()
-        for member in self.members:
-            member.row.origin = KVOrigin(member.row.differs, own, member.order, clean_ones, member.job)
-        self._begin_logprobs(logits)
-        left = self._compare(logits)
-        self._finish_logprobs()
-        return [DivergedRow(member.row, self.jobs[member.job], self.noise) for member in left]
+        self.driver.run(ids, baseline_cache, PassPlan(record=self.layer_inputs, logits_at=slice(-1, None)))
+        self._sort_rows()
+        kv_cache = KVCache(len(self.driver.blocks), self.longest)
+        logits = self._run(kv_cache)  # (rows, answer, vocabulary)
+        buffers, baseline_buffers = kv_cache.buffers(), baseline_cache.buffers()
+        for pooled in self.rows:
+            pooled.row.origin = KVOrigin(pooled.row.kv_start, buffers, pooled.index, baseline_buffers, pooled.job)
+        self._set_common_logprobs(logits)
+        diverging = self._compare(logits)
+        self._add_other_logprobs()
+        return [DivergedRow(pooled.row, self.jobs[pooled.job], self.noise) for pooled in diverging]
 
-    def _line_up(self) -> None:
-        by_row = {id(member.row): member for member in self.members}
-        ordered = lined_up(self.driver, [member.row for member in self.members], self.entries)
-        self.members = [by_row[id(row)] for row in ordered]
-        for order, member in enumerate(self.members):
-            member.order = order
+    def _sort_rows(self) -> None:
+        """Bring the rows into the order in which they join the pass."""
+        by_row = {id(pooled.row): pooled for pooled in self.rows}
+        ordered = in_joining_order(self.driver, [pooled.row for pooled in self.rows], self.layer_inputs)
+        self.rows = [by_row[id(row)] for row in ordered]
+        for index, pooled in enumerate(self.rows):
+            pooled.index = index
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Return the token ids of *rows*, ``(rows, tokens)``, padded on the right."""
         longest = max(len(row) for row in rows)
         return torch.tensor([[*row, *[self.codec.pad] * (longest - len(row))] for row in rows], device=self.device)
 
-    def _run(self, slots: KVCache) -> Tensor:
+    def _run(self, kv_cache: KVCache) -> Tensor:
         """Return every row's logits for the tokens of its baseline's answer, ``(rows, answer, vocabulary)``."""
-        enters = [member.row.entry_layer for member in self.members]
-        entries = {}
-        for layer in dict.fromkeys(enters):
-            which = [member.job for member in self.members if member.row.entry_layer == layer]
-            entries[layer] = self.entries[layer].at(which)  # a row that joins each
-        switched = [(member.row.target, member.row.replacement) for member in self.members]
-        firsts = torch.tensor([self.jobs[member.job].prompt_length - 1 for member in self.members], device=self.device)
+        entry_layers = [pooled.row.entry_layer for pooled in self.rows]
+        inputs = {}
+        for layer in dict.fromkeys(entry_layers):
+            jobs = [pooled.job for pooled in self.rows if pooled.row.entry_layer == layer]
+            inputs[layer] = self.layer_inputs[layer].select(jobs)  # one row for each that joins
+        ablated = [(pooled.row.target, pooled.row.replacement) for pooled in self.rows]
+        firsts = torch.tensor([self.jobs[pooled.job].prompt_length - 1 for pooled in self.rows], device=self.device)
         steps = torch.arange(max(len(job.draft) for job in self.jobs), device=self.device)
-        at = (firsts[:, None] + steps).clamp(max=self.longest - 1)  # (rows, answer)
-        dummy = at.new_zeros(1 if self.driver.grows else len(self.members), self.longest)
-        logits = self.driver.run(dummy, slots, joining_plan(switched, enters, entries, self.device, at))
-        slots.length = self.longest
+        positions = (firsts[:, None] + steps).clamp(max=self.longest - 1)  # (rows, answer)
+        dummy_ids = positions.new_zeros(1 if self.driver.grows_batch else len(self.rows), self.longest)
+        logits = self.driver.run(
+            dummy_ids, kv_cache, joining_plan(ablated, entry_layers, inputs, self.device, positions)
+        )
+        kv_cache.length = self.longest
         return logits
 
-    def _begin_logprobs(self, logits: Tensor) -> None:
-        """Add the log-probabilities of the expected answer's tokens that the baseline's answer shares, and one more."""
-        answers = [self.jobs[member.job].encoded.answer for member in self.members]
-        logs = log_probabilities(logits, self._padded([answer[: logits.shape[1]] for answer in answers]))
-        for member, of_row in zip(self.members, logs, strict=True):
-            member.row.logprob = sum(of_row[: self.shared[member.job] + 1])
+    def _set_common_logprobs(self, logits: Tensor) -> None:
+        """Set each row's log-probability of the tokens that expected answer and draft have in common, and one more."""
+        answers = [self.jobs[pooled.job].encoded.answer for pooled in self.rows]
+        logprobs = token_logprobs(logits, self._padded([answer[: logits.shape[1]] for answer in answers]))
+        for pooled, of_row in zip(self.rows, logprobs, strict=True):
+            pooled.row.logprob = sum(of_row[: self.common_lengths[pooled.job] + 1])
 
-    def _finish_logprobs(self) -> None:
-        """Add the others, from the keys and values of what is shared, for all rows that have any left."""
-        rest = [job.encoded.answer[shared:] for job, shared in zip(self.jobs, self.shared, strict=True)]
-        members = [member for member in self.members if len(rest[member.job]) > 1]
-        if not members:
+    def _add_other_logprobs(self) -> None:
+        """Add the log-probabilities of the expected answer's other tokens, for all rows that have any."""
+        rest = [job.encoded.answer[length:] for job, length in zip(self.jobs, self.common_lengths, strict=True)]
+        rows = [pooled for pooled in self.rows if len(rest[pooled.job]) > 1]
+        if not rows:
             return
-        fed = self._padded([rest[member.job][:-1] for member in members])  # (rows, new)
-        starts = [self.jobs[member.job].prompt_length + self.shared[member.job] for member in members]
-        positions = torch.tensor(starts, device=self.device)[:, None] + torch.arange(fed.shape[1], device=self.device)
+        ids = self._padded([rest[pooled.job][:-1] for pooled in rows])  # (rows, new)
+        starts = [self.jobs[pooled.job].prompt_length + self.common_lengths[pooled.job] for pooled in rows]
+        offsets = torch.arange(ids.shape[1], device=self.device)
+        positions = torch.tensor(starts, device=self.device)[:, None] + offsets  # (rows, new)
         length = max(starts)
-        slots = gathered([member.row.origin for member in members], len(self.driver.blocks), length + fed.shape[1])
-        slots.length = length
-        off = off_pairs([(member.row.target, member.row.replacement) for member in members], self.device)
-        logits = run_ragged(self.driver, fed, slots, positions, PassPlan(off=off))  # (rows, new, vocabulary)
-        logs = log_probabilities(logits, self._padded([rest[member.job][1:] for member in members]))
-        for member, of_row in zip(members, logs, strict=True):
-            member.row.logprob += sum(of_row[: len(rest[member.job]) - 1])
+        kv_cache = gather_rows([pooled.row.origin for pooled in rows], len(self.driver.blocks), length + ids.shape[1])
+        kv_cache.length = length
+        disabled = disabled_heads([(pooled.row.target, pooled.row.replacement) for pooled in rows], self.device)
+        logits = run_ragged(self.driver, ids, kv_cache, positions, PassPlan(disabled=disabled))  # (rows, new, vocab)
+        logprobs = token_logprobs(logits, self._padded([rest[pooled.job][1:] for pooled in rows]))
+        for pooled, of_row in zip(rows, logprobs, strict=True):
+            pooled.row.logprob += sum(of_row[: len(rest[pooled.job]) - 1])
 
-    def _compare(self, logits: Tensor) -> list[Member]:
-        """Set the rows' tokens; return the members that left their baseline, up to their difference."""
-        wanted = self._padded([self.jobs[member.job].draft for member in self.members])  # (rows, answer)
-        own = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, answer)
-        rival = logits.scatter(-1, wanted[..., None], float("-inf")).max(-1)
-        margins = (own - rival.values).float().tolist()
+    def _compare(self, logits: Tensor) -> list[PooledRow]:
+        """Set the rows' tokens; return the rows that diverge from their baseline."""
+        wanted = self._padded([self.jobs[pooled.job].draft for pooled in self.rows])  # (rows, answer)
+        draft_logits = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, answer)
+        rival = logits.scatter(-1, wanted[..., None], float("-inf")).max(-1)  # (rows, answer): the best other token
+        margins = (draft_logits - rival.values).float().tolist()
         rivals = rival.indices.tolist()
-        bests = torch.maximum(own, rival.values).float().tolist()
-        canary = next(member for member in self.members if member.row is self.canary)
-        baseline = self.jobs[0].baseline
-        self.noise = noise_of(baseline, bests[canary.order][: len(self.jobs[0].draft)])
-        canary_left = min(margins[canary.order][: len(self.jobs[0].draft)]) < 0
-        left = []
-        for member, margin in zip(self.members, margins, strict=True):
-            draft, row = self.jobs[member.job].draft, member.row
+        best_logits = torch.maximum(draft_logits, rival.values).float().tolist()
+        canary = next(pooled for pooled in self.rows if pooled.row is self.canary)
+        draft_length = len(self.jobs[0].draft)
+        self.noise = batch_noise(self.jobs[0].baseline, best_logits[canary.index][:draft_length])
+        canary_diverged = min(margins[canary.index][:draft_length]) < 0
+        diverging = []
+        for pooled, margin in zip(self.rows, margins, strict=True):
+            job, row = self.jobs[pooled.job], pooled.row
             if row is self.canary:
                 continue
-            row.tokens, leads, differs = read(draft, margin, rivals[member.order], logits[member.order])
-            if differs:
-                left.append(member)
-            row.near_tie = self.jobs[member.job].encoded.limit if canary_left else last_near_tie(leads, self.noise)
-        return left
+            row.tokens, leads, diverges = read_tokens(job.draft, margin, rivals[pooled.index], logits[pooled.index])
+            if diverges:
+                diverging.append(pooled)
+            row.near_tie = job.encoded.limit if canary_diverged else last_near_tie(leads, self.noise)
+        return diverging
 
 
-def _shared(job: AblationJob) -> int:
-    """Return how many tokens the expected answer begins with that the baseline's answer begins with, too.
+def _common_length(job: AblationJob) -> int:
+    """Return how many tokens the expected answer and the baseline's answer begin with in common.
 
     The last token of either is only predicted, so it does not count.
     """
-    most = min(len(job.encoded.answer), len(job.draft)) - 1
-    return next((at for at in range(most) if job.encoded.answer[at] != job.draft[at]), most)
+    answer, draft = job.encoded.answer, job.draft
+    most = min(len(answer), len(draft)) - 1
+    return next((index for index in range(most) if answer[index] != draft[index]), most)
 
 
-def log_probabilities(logits: Tensor, wanted: Tensor) -> list[list[float]]:
+def token_logprobs(logits: Tensor, wanted: Tensor) -> list[list[float]]:
     """Return the log-probability of each *wanted* token ``(rows, tokens)``, by ``(rows, tokens, vocabulary)``."""
     logits = logits[:, : wanted.shape[1]].float()
-    found: list[list[float]] = (logits.gather(-1, wanted[..., None])[..., 0] - logits.logsumexp(-1)).tolist()
-    return found
+    wanted_logits = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, tokens)
+    logprobs: list[list[float]] = (wanted_logits - logits.logsumexp(-1)).tolist()
+    return logprobs

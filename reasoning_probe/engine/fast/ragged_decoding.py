@@ -1,7 +1,7 @@
-"""Decoding rows of several queries together, each of its own length.
+"""Decoding of rows of several queries together, each with its own length.
 
-Each row writes its keys and values at its own position and gets a mask and a position of its own. Families that take
-no such mask show it in the self-check, and their queries go one by one.
+Each row writes its keys and values to its own position and has its own mask and position. The self-check detects
+families that do not accept such a mask; their queries are answered one at a time.
 """
 
 from __future__ import annotations
@@ -11,48 +11,61 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.fast.decoding import DivergedRow, canary_of, fed, leave, note, two_best
-from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan, off_pairs
-from reasoning_probe.engine.fast.kv_cache import KVCache, gathered
+from reasoning_probe.engine.fast.decoding import (
+    DivergedRow,
+    append_tokens,
+    canary_for,
+    disabled_in,
+    next_inputs,
+    remove_rows,
+    top_two,
+)
+from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
+from reasoning_probe.engine.fast.kv_cache import KVCache, gather_rows
 from reasoning_probe.engine.tokenization import TokenCodec
 
 
-def decode_ragged(driver: ForwardDriver, codec: TokenCodec, strays: Sequence[DivergedRow]) -> None:
-    """Decode *strays*, each from its difference on, until all have ended; sets ``tokens`` and ``near_tie``."""
-    active = [stray for stray in strays if not stray.ended(codec)]
+def decode_ragged(driver: ForwardDriver, codec: TokenCodec, diverged_rows: Sequence[DivergedRow]) -> None:
+    """Decode each of *diverged_rows* from its divergence until all have ended; sets ``tokens`` and ``near_tie``."""
+    active = [diverged for diverged in diverged_rows if not diverged.ended(codec)]
     if not active:
         return
     layers, device = len(driver.blocks), active[0].job.encoded.prompt.device
-    active.append(canary_of(max(active, key=lambda stray: len(stray.job.draft) - len(stray.row.tokens)), layers))
-    capacity = max(stray.job.prompt_length + stray.job.encoded.limit for stray in active) + driver.stride
-    slots = gathered([stray.row.origin for stray in active], layers, capacity)
-    off, noise = off_pairs([(stray.row.target, stray.row.replacement) for stray in active], device), 0.0
-    while not all(stray.is_canary for stray in active):
-        longest = max(stray.length for stray in active)
-        positions = torch.tensor([[stray.length] for stray in active], device=device)  # (rows, 1): where its token goes
-        ids = torch.tensor([[stray.row.tokens[-1]] for stray in active], device=device)  # (rows, 1)
-        canaries = [(at, stray) for at, stray in enumerate(active) if stray.is_canary]
-        found = []
+    longest_draft = max(active, key=lambda diverged: len(diverged.job.draft) - len(diverged.row.tokens))
+    active.append(canary_for(longest_draft, layers))
+    capacity = max(diverged.job.prompt_length + diverged.job.encoded.limit for diverged in active) + driver.stride
+    kv_cache = gather_rows([diverged.row.origin for diverged in active], layers, capacity)
+    disabled, noise = disabled_in(active, device), 0.0
+    while not all(diverged.is_canary for diverged in active):
+        longest = max(diverged.length for diverged in active)
+        positions = torch.tensor([[diverged.length] for diverged in active], device=device)  # (rows, 1): of its token
+        ids = torch.tensor([[diverged.row.tokens[-1]] for diverged in active], device=device)  # (rows, 1)
+        canaries = [(index, diverged) for index, diverged in enumerate(active) if diverged.is_canary]
+        steps = []
         for step in range(driver.stride):
-            slots.length = longest + step
-            found.append(two_best(run_ragged(driver, ids, slots, positions + step, PassPlan(off=off))[:, -1]))
-            ids = fed(found[-1].tokens, canaries, step)
-        for best in found:
-            noise = note(best, active, codec, noise)
-        slots.length = longest + driver.stride
-        if leave(active, slots, lambda stray: stray.ended(codec)):
-            off = off_pairs([(stray.row.target, stray.row.replacement) for stray in active], device)
+            kv_cache.length = longest + step
+            logits = run_ragged(driver, ids, kv_cache, positions + step, PassPlan(disabled=disabled))
+            steps.append(top_two(logits[:, -1]))  # of (rows, vocabulary)
+            ids = next_inputs(steps[-1].tokens, canaries, step)  # (rows, 1)
+        for best in steps:
+            noise = append_tokens(best, active, codec, noise)
+        kv_cache.length = longest + driver.stride
+        if remove_rows(active, kv_cache, lambda diverged: diverged.ended(codec)):
+            disabled = disabled_in(active, device)
 
 
-def run_ragged(driver: ForwardDriver, ids: Tensor, slots: KVCache, positions: Tensor, plan: PassPlan) -> Tensor:
-    """Run the tokens *ids* at *positions*, ``(rows, new)`` both, behind at most ``slots.length``; return the logits."""
-    slots.positions = positions
-    mask = causal_mask(positions, slots.length + ids.shape[1], driver.model.dtype)
-    return driver.run(ids, slots, plan, attention_mask=mask, position_ids=positions)
+def run_ragged(driver: ForwardDriver, ids: Tensor, kv_cache: KVCache, positions: Tensor, plan: PassPlan) -> Tensor:
+    """Run the tokens *ids* at *positions*, both ``(rows, new)``; return the ``(rows, new, vocabulary)`` logits.
+
+    The tokens follow at most ``kv_cache.length`` others.
+    """
+    kv_cache.positions = positions
+    mask = causal_mask(positions, kv_cache.length + ids.shape[1], driver.model.dtype)  # (rows, 1, new, keys)
+    return driver.run(ids, kv_cache, plan, attention_mask=mask, position_ids=positions)
 
 
 def causal_mask(positions: Tensor, keys: int, dtype: torch.dtype) -> Tensor:
     """Return the additive mask of new tokens at *positions*, ``(rows, 1, new, keys)``: each sees keys up to its own."""
-    hidden = torch.arange(keys, device=positions.device) > positions[..., None]  # (rows, new, keys)
-    mask = torch.zeros(hidden.shape, dtype=dtype, device=positions.device)
-    return mask.masked_fill(hidden, torch.finfo(dtype).min)[:, None]
+    masked = torch.arange(keys, device=positions.device) > positions[..., None]  # (rows, new, keys)
+    mask = torch.zeros(masked.shape, dtype=dtype, device=positions.device)
+    return mask.masked_fill(masked, torch.finfo(dtype).min)[:, None]  # (rows, 1, new, keys)

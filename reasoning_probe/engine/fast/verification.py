@@ -1,4 +1,4 @@
-"""Verification: one growing pass shows which targets leave the baseline's answer, and where.
+"""Verification: one growing pass shows which targets diverge from the baseline's answer, and where.
 
 Greedy decoding is deterministic. If the arg-max at every position of the baseline's answer is the baseline's token, the
 ablated answer *is* the baseline's; if not, it is right up to the first difference. (The idea is that of speculative
@@ -10,257 +10,283 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, joining_plan
-from reasoning_probe.engine.fast.kv_cache import NOWHERE, Buffers, KVCache, KVOrigin
-from reasoning_probe.engine.plain_path import CANARY, last_near_tie, noise_of
+from reasoning_probe.engine.fast.kv_cache import NO_ORIGIN, Buffers, KVCache, KVOrigin
+from reasoning_probe.engine.plain_path import CANARY, batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.targets import Target
 
 WINDOW = 8
-"""Answer tokens that are verified at a time; rows leave after the window of their first difference."""
+"""Answer tokens that are verified at a time; rows are dropped after the window in which they diverge."""
+
+CANARY_INDEX = -1
+"""The target index of a canary, which belongs to no target."""
 
 
 @dataclass
 class SharedPrefix:
-    """The unablated pass over the tokens that begin several prompts; nothing where they have no beginning in common."""
+    """The unablated pass over the tokens that several prompts begin with; empty if they share none."""
 
     length: int = 0
-    slots: KVCache | None = None
-    entries: dict[int, LayerInput] = field(default_factory=dict)  # by layer, what enters it
+    kv_cache: KVCache | None = None
+    layer_inputs: dict[int, LayerInput] = field(default_factory=dict)
 
 
 @dataclass
 class BaselinePass:
-    """The unablated pass over prompt and answer, behind its stem: what every chunk of one query starts from."""
+    """The unablated pass over prompt and answer, after their shared prefix; every chunk of the query starts from it.
+
+    ``branch_start`` is the number of the expected answer's tokens up to which the first window predicts them;
+    ``branch_inputs`` are the layer inputs of those after it, which continue the prompt in a branch of their own.
+    """
 
     job: AblationJob
-    stem: SharedPrefix
-    slots: KVCache
-    entries: dict[int, LayerInput] = field(default_factory=dict)  # as those of the stem, for the tokens behind it
-    branch_entries: dict[int, LayerInput] = field(default_factory=dict)
-    shared: int = 0  # the expected answer's tokens up to this index are predicted by the first window
+    prefix: SharedPrefix
+    kv_cache: KVCache
+    layer_inputs: dict[int, LayerInput] = field(default_factory=dict)  # of the tokens after the prefix
+    branch_inputs: dict[int, LayerInput] = field(default_factory=dict)
+    branch_start: int = 0
 
     @cached_property
     def buffers(self) -> Buffers:
-        """The clean keys and values, of one row."""
-        return self.slots.buffers()
+        """The baseline's keys and values, of one row."""
+        return self.kv_cache.buffers()
 
 
 @dataclass
 class Row:
-    """One target on its way: its tokens so far, its keys and values, and where two logits came too close to call."""
+    """One target in a pass: its tokens so far, its keys and values, and its last near tie."""
 
     target: Target
-    place: int  # among the targets that were asked for; -1 for the canary
-    start: int  # its lowest switched-off layer: below it, keys and values are the clean ones
-    entry_layer: int = 0  # the layer in which it joins the pass: its start, or the lowest of its chunk
-    holds: int = (
-        0  # the lowest layer in which its keys and values are computed; up to its start they are the clean ones
-    )
+    target_index: int  # in the job's targets; CANARY_INDEX for the canary
+    lowest_layer: int  # with a disabled head: below it, keys and values are the baseline's
+    entry_layer: int = 0  # in which it joins the pass: its lowest layer, or the lowest of its chunk
+    computed_from: int = 0  # the lowest layer in which the pass computes its keys and values
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
     near_tie: int = 0  # tokens up to the last that was too close to call; 0 if none was
     replacement: Replacement = field(default_factory=dict, repr=False)
-    origin: KVOrigin = field(default=NOWHERE, repr=False)  # where its keys and values are once it has left
+    origin: KVOrigin = field(default=NO_ORIGIN, repr=False)  # of its keys and values, once it has diverged
 
     @property
-    def differs(self) -> int:
-        """The lowest layer whose keys and values are not taken from the clean row."""
-        return max(self.start, self.holds)
+    def is_canary(self) -> bool:
+        """Tell whether nothing is switched off, so that the row shows the noise of batching."""
+        return self.target_index == CANARY_INDEX
+
+    @property
+    def kv_start(self) -> int:
+        """The lowest layer whose keys and values are not the baseline's."""
+        return max(self.lowest_layer, self.computed_from)
 
 
-def stem_pass(driver: ForwardDriver, ids: Tensor) -> SharedPrefix:
-    """Run the tokens *ids*, ``(1, tokens)``, that begin several prompts."""
+def run_prefix(driver: ForwardDriver, ids: Tensor) -> SharedPrefix:
+    """Run the tokens *ids*, ``(1, tokens)``, that several prompts begin with."""
     if not ids.shape[1]:
         return SharedPrefix()
-    slots = KVCache(len(driver.blocks), ids.shape[1], rows=1)
-    stem = SharedPrefix(ids.shape[1], slots)
-    driver.run(ids, slots, PassPlan(record=stem.entries, logits_at=slice(-1, None)))
-    slots.length = stem.length
-    return stem
+    kv_cache = KVCache(len(driver.blocks), ids.shape[1], rows=1)
+    prefix = SharedPrefix(ids.shape[1], kv_cache)
+    driver.run(ids, kv_cache, PassPlan(record=prefix.layer_inputs, logits_at=slice(-1, None)))
+    kv_cache.length = prefix.length
+    return prefix
 
 
-def clean_pass(driver: ForwardDriver, job: AblationJob, stem: SharedPrefix) -> BaselinePass:
-    """Run prompt and baseline answer once, keeping what enters every layer."""
+def run_baseline(driver: ForwardDriver, job: AblationJob, prefix: SharedPrefix) -> BaselinePass:
+    """Run prompt and baseline answer once and record every layer's input."""
     layers = len(driver.blocks)
     draft, answer = job.draft, job.encoded.answer
-    slots = KVCache(layers, job.length, rows=1) if stem.slots is None else stem.slots.grown(job.length)
-    clean = BaselinePass(job, stem, slots)
+    kv_cache = (
+        KVCache(layers, job.length, rows=1) if prefix.kv_cache is None else prefix.kv_cache.with_capacity(job.length)
+    )
+    baseline_pass = BaselinePass(job, prefix, kv_cache)
     device = job.encoded.prompt.device
-    ids = torch.cat([job.encoded.prompt, torch.tensor([draft[:-1]], dtype=torch.long, device=device)], dim=1)
-    driver.run(ids[:, stem.length :], slots, PassPlan(record=clean.entries, logits_at=slice(-1, None)))
-    slots.length = ids.shape[1]
-    common = next((at for at in range(min(len(answer), len(draft))) if answer[at] != draft[at]), len(answer))
-    clean.shared = min(common, min(WINDOW, len(draft)) - 1, len(answer) - 1)
-    if clean.shared < len(answer) - 1:
-        slots.branch = job.prompt_length + clean.shared
-        driver.run(_branch_ids(clean), slots, PassPlan(record=clean.branch_entries, logits_at=slice(-1, None)))
-        slots.branch = None
-    return clean
+    draft_ids = torch.tensor([draft[:-1]], dtype=torch.long, device=device)
+    ids = torch.cat([job.encoded.prompt, draft_ids], dim=1)  # (1, prompt + answer - 1)
+    plan = PassPlan(record=baseline_pass.layer_inputs, logits_at=slice(-1, None))
+    driver.run(ids[:, prefix.length :], kv_cache, plan)
+    kv_cache.length = ids.shape[1]
+    longest = min(len(answer), len(draft))
+    common = next((index for index in range(longest) if answer[index] != draft[index]), len(answer))
+    baseline_pass.branch_start = min(common, min(WINDOW, len(draft)) - 1, len(answer) - 1)
+    if baseline_pass.branch_start < len(answer) - 1:
+        kv_cache.branch_length = job.prompt_length + baseline_pass.branch_start
+        plan = PassPlan(record=baseline_pass.branch_inputs, logits_at=slice(-1, None))
+        driver.run(_branch_ids(baseline_pass), kv_cache, plan)
+        kv_cache.branch_length = None
+    return baseline_pass
 
 
-def _branch_ids(clean: BaselinePass) -> Tensor:
-    tokens = clean.job.encoded.answer[clean.shared : -1]
-    return torch.tensor([tokens], device=clean.job.encoded.prompt.device)  # (1, tokens)
+def _branch_ids(baseline_pass: BaselinePass) -> Tensor:
+    tokens = baseline_pass.job.encoded.answer[baseline_pass.branch_start : -1]
+    return torch.tensor([tokens], device=baseline_pass.job.encoded.prompt.device)  # (1, tokens)
 
 
-def lined_up(driver: ForwardDriver, rows: Sequence[Row], entries: dict[int, LayerInput]) -> list[Row]:
-    """Return *rows* in the order in which they join a pass by *entries*, their ``enters`` and ``holds`` set."""
-    ordered = sorted(rows, key=lambda row: row.start)
+def in_joining_order(driver: ForwardDriver, rows: Sequence[Row], layer_inputs: dict[int, LayerInput]) -> list[Row]:
+    """Return *rows* in the order in which they join a pass; sets their ``entry_layer`` and ``computed_from``."""
+    ordered = sorted(rows, key=lambda row: row.lowest_layer)
     for row in ordered:
         # A family that takes no growing batch has all rows from the lowest layer on.
-        row.entry_layer = row.start if driver.grows else ordered[0].start
-        row.holds = row.entry_layer + (entries[row.entry_layer].heads is not None)
+        row.entry_layer = row.lowest_layer if driver.grows_batch else ordered[0].lowest_layer
+        row.computed_from = row.entry_layer + (layer_inputs[row.entry_layer].heads is not None)
     return ordered
 
 
-def canary_for(rows: Sequence[Row]) -> Row:
-    """Return the row with nothing switched off that goes along with *rows*."""
-    return Row(CANARY, -1, max(row.start for row in rows))
+def canary_row(rows: Sequence[Row]) -> Row:
+    """Return the row with nothing switched off that accompanies *rows*."""
+    return Row(CANARY, CANARY_INDEX, max(row.lowest_layer for row in rows))
 
 
-def begin(driver: ForwardDriver, stem: SharedPrefix, rows: Sequence[Row]) -> KVCache | None:
-    """Run the stem with the heads of *rows* off; return the keys and values that all its queries go on from."""
-    if stem.slots is None:
+def run_ablated_prefix(driver: ForwardDriver, prefix: SharedPrefix, rows: Sequence[Row]) -> KVCache | None:
+    """Run the prefix under the targets of *rows*; return the keys and values from which all its queries continue."""
+    if prefix.kv_cache is None:
         return None
-    ordered = lined_up(driver, [*rows, canary_for(rows)], stem.entries)
-    slots = KVCache(len(driver.blocks), stem.length)
-    device = stem.entries[ordered[0].entry_layer].hidden.device
-    ids = torch.zeros(1 if driver.grows else len(ordered), stem.length, dtype=torch.long, device=device)
-    driver.run(ids, slots, _plan(ordered, stem.entries, slice(-1, None)))
-    slots.length = stem.length
-    return slots
+    ordered = in_joining_order(driver, [*rows, canary_row(rows)], prefix.layer_inputs)
+    kv_cache = KVCache(len(driver.blocks), prefix.length)
+    device = prefix.layer_inputs[ordered[0].entry_layer].hidden.device
+    dummy_rows = 1 if driver.grows_batch else len(ordered)
+    ids = torch.zeros(dummy_rows, prefix.length, dtype=torch.long, device=device)
+    driver.run(ids, kv_cache, _plan(ordered, prefix.layer_inputs, slice(-1, None)))
+    kv_cache.length = prefix.length
+    return kv_cache
 
 
-def _plan(rows: Sequence[Row], entries: dict[int, LayerInput], logits_at: slice) -> PassPlan:
-    switched = [(row.target, row.replacement) for row in rows]
-    device = entries[rows[0].entry_layer].hidden.device
-    return joining_plan(switched, [row.entry_layer for row in rows], entries, device, logits_at)
+def _plan(rows: Sequence[Row], layer_inputs: dict[int, LayerInput], logits_at: slice) -> PassPlan:
+    ablated = [(row.target, row.replacement) for row in rows]
+    device = layer_inputs[rows[0].entry_layer].hidden.device
+    return joining_plan(ablated, [row.entry_layer for row in rows], layer_inputs, device, logits_at)
 
 
 class RowChunk:
-    """A few targets of neighbouring layers, verified together from the clean hidden state of the lowest."""
+    """A few targets of neighbouring layers, verified together from the baseline's input of the lowest layer."""
 
     def __init__(
-        self, driver: ForwardDriver, clean: BaselinePass, rows: Sequence[Row], begun: KVCache | None = None
+        self,
+        driver: ForwardDriver,
+        baseline_pass: BaselinePass,
+        rows: Sequence[Row],
+        prefix_cache: KVCache | None = None,
     ) -> None:
-        self.driver, self.clean = driver, clean
-        self.rows = lined_up(driver, [*rows, canary_for(rows)], clean.entries)
-        length = clean.job.length
-        self.slots = KVCache(len(driver.blocks), length) if begun is None else begun.grown(length)
+        self.driver, self.baseline_pass = driver, baseline_pass
+        self.rows = in_joining_order(driver, [*rows, canary_row(rows)], baseline_pass.layer_inputs)
+        length = baseline_pass.job.length
+        layers = len(driver.blocks)
+        self.kv_cache = KVCache(layers, length) if prefix_cache is None else prefix_cache.with_capacity(length)
         self.noise = 0.0
-        self.canary_left = False
+        self.canary_diverged = False
 
     def verify(self) -> list[Row]:
-        """Return the rows that leave the baseline's answer, each up to its difference; the others have all of it."""
-        left: list[Row] = []
-        draft, prompt = self.clean.job.draft, self.clean.job.prompt_length
+        """Return the rows that diverge from the baseline's answer, each up to its difference; the others equal it."""
+        diverged: list[Row] = []
+        draft, prompt = self.baseline_pass.job.draft, self.baseline_pass.job.prompt_length
         first = 0
         while first < len(draft):
             window = draft[first : first + WINDOW]
             # The token before the window is fed with it: its logits predict the window's first token.
-            start = prompt + first - 1 if first else self.clean.stem.length
+            start = prompt + first - 1 if first else self.baseline_pass.prefix.length
             end = prompt + first + len(window) - 1
-            logits = self._run(start, end, len(window))
+            logits = self._run(start, end, len(window))  # (rows, window, vocabulary)
             if first == 0:
-                self._answer_logprobs(logits)
-            leaving = self._compare(logits, window, first)
-            self.slots.length = end
+                self._set_answer_logprobs(logits)
+            diverging = self._compare(logits, window, first)
+            self.kv_cache.length = end
             first += len(window)
-            if leaving:
-                left += leaving
-                self._drop(leaving)
-                if all(row.place < 0 for row in self.rows):
+            if diverging:
+                diverged += diverging
+                self._drop(diverging)
+                if all(row.is_canary for row in self.rows):
                     break
-        if self.canary_left:
-            for row in [*self.rows, *left]:
-                row.near_tie = self.clean.job.encoded.limit
-        return [row for row in left if row.place >= 0]
+        if self.canary_diverged:
+            for row in [*self.rows, *diverged]:
+                row.near_tie = self.baseline_pass.job.encoded.limit
+        return [row for row in diverged if not row.is_canary]
 
     def _run(self, start: int, end: int, predicted: int) -> Tensor:
         """Run positions *start* to *end* and return the last *predicted* logits, ``(rows, predicted, vocabulary)``."""
-        own = slice(start - self.clean.stem.length, end - self.clean.stem.length)
-        entries = {row.entry_layer: self.clean.entries[row.entry_layer].at((slice(None), own)) for row in self.rows}
-        plan = _plan(self.rows, entries, slice(-predicted, None))
-        return self.driver.run(self._dummy(end - start), self.slots, plan)
+        prefix_length = self.baseline_pass.prefix.length
+        index = slice(None), slice(start - prefix_length, end - prefix_length)
+        inputs = self.baseline_pass.layer_inputs
+        window_inputs = {row.entry_layer: inputs[row.entry_layer].select(index) for row in self.rows}
+        plan = _plan(self.rows, window_inputs, slice(-predicted, None))
+        return self.driver.run(self._dummy_ids(end - start), self.kv_cache, plan)
 
-    def _dummy(self, tokens: int) -> Tensor:
-        """Return token ids whose embeddings no layer will see: one row where masks broadcast, else all."""
-        rows = 1 if self.driver.grows else len(self.rows)
-        return self.clean.job.encoded.prompt.new_zeros(rows, tokens)
+    def _dummy_ids(self, tokens: int) -> Tensor:
+        """Return token ids whose embeddings no layer uses, ``(rows or 1, tokens)``: one row if masks broadcast."""
+        rows = 1 if self.driver.grows_batch else len(self.rows)
+        return self.baseline_pass.job.encoded.prompt.new_zeros(rows, tokens)
 
     def _compare(self, logits: Tensor, window: Sequence[int], first: int) -> list[Row]:
-        """Return the rows whose arg-max differs from *window* somewhere, with their tokens up to there."""
-        wanted = torch.tensor(window, device=logits.device).expand(logits.shape[0], -1)[..., None]
-        own = logits.gather(-1, wanted)  # (rows, window, 1)
-        rival = logits.scatter_(-1, wanted, float("-inf")).max(-1)  # the best of all other tokens
-        margin = (own[..., 0] - rival.values).float()  # (rows, window); negative where the baseline's token lost
-        best = torch.where(margin >= 0, own[..., 0], rival.values).float()
-        margins, rivals, bests = margin.tolist(), rival.indices.tolist(), best.tolist()
-        for row, values in zip(self.rows, bests, strict=True):
-            if row.place < 0:
-                self.noise = max(self.noise, noise_of(self.clean.job.baseline, values, first))
-        leaving = []
-        buffers, clean = self.slots.buffers(), self.clean.buffers
+        """Return the rows whose arg-max differs from *window* somewhere, and set every row's tokens up to there."""
+        wanted = torch.tensor(window, device=logits.device).expand(logits.shape[0], -1)[..., None]  # (rows, window, 1)
+        draft_logits = logits.gather(-1, wanted)[..., 0]  # (rows, window)
+        rival = logits.scatter_(-1, wanted, float("-inf")).max(-1)  # (rows, window): the best of all other tokens
+        margin = (draft_logits - rival.values).float()  # (rows, window); negative where the baseline's token lost
+        best = torch.where(margin >= 0, draft_logits, rival.values).float()  # (rows, window)
+        margins, rivals, best_logits = margin.tolist(), rival.indices.tolist(), best.tolist()
+        for row, values in zip(self.rows, best_logits, strict=True):
+            if row.is_canary:
+                self.noise = max(self.noise, batch_noise(self.baseline_pass.job.baseline, values, first))
+        diverging = []
+        buffers, baseline_buffers = self.kv_cache.buffers(), self.baseline_pass.buffers
         for index, row in enumerate(self.rows):
-            said, leads, left = read(window, margins[index], rivals[index], logits[index])
-            row.tokens = [*self.clean.job.draft[:first], *said]
-            if left:
-                leaving.append(row)
-                row.origin = KVOrigin(row.differs, buffers, index, clean, 0)
-                self.canary_left |= row.place < 0
-            close = last_near_tie(leads, self.noise)
-            row.near_tie = first + close if close else row.near_tie
-        return leaving
+            tokens, leads, diverges = read_tokens(window, margins[index], rivals[index], logits[index])
+            row.tokens = [*self.baseline_pass.job.draft[:first], *tokens]
+            if diverges:
+                diverging.append(row)
+                row.origin = KVOrigin(row.kv_start, buffers, index, baseline_buffers, 0)
+                self.canary_diverged |= row.is_canary
+            near_tie = last_near_tie(leads, self.noise)
+            row.near_tie = first + near_tie if near_tie else row.near_tie
+        return diverging
 
-    def _drop(self, leaving: list[Row]) -> None:
-        gone = {id(row) for row in leaving}
-        kept = [index for index, row in enumerate(self.rows) if id(row) not in gone]
-        holds = [row.holds for row in self.rows]
-        device = self.clean.job.encoded.prompt.device
-        self.slots.keep(
-            {
-                layer: torch.tensor([i for i in kept if holds[i] <= layer], dtype=torch.long, device=device)
-                for layer, _, _ in self.slots.buffers()
-            }
-        )
-        self.rows = [self.rows[index] for index in kept]
+    def _drop(self, dropped: list[Row]) -> None:
+        """Remove the rows *dropped* from the chunk and from its cache."""
+        ids = {id(row) for row in dropped}
+        remaining = [index for index, row in enumerate(self.rows) if id(row) not in ids]
+        computed_from = [row.computed_from for row in self.rows]
+        device = self.baseline_pass.job.encoded.prompt.device
+        rows_by_layer = {
+            layer: torch.tensor([i for i in remaining if computed_from[i] <= layer], dtype=torch.long, device=device)
+            for layer, _, _ in self.kv_cache.buffers()
+        }
+        self.kv_cache.keep_rows(rows_by_layer)
+        self.rows = [self.rows[index] for index in remaining]
 
-    def _answer_logprobs(self, logits: Tensor) -> None:
-        """Set every row's log-probability of the expected answer, which may share only its beginning with the draft."""
-        clean = self.clean
-        parts = [logits[:, : clean.shared + 1]]  # (rows, shared + 1, vocabulary)
-        if clean.branch_entries:
-            self.slots.branch = clean.job.prompt_length + clean.shared
-            entries = {row.entry_layer: clean.branch_entries[row.entry_layer] for row in self.rows}
-            dummy = self._dummy(_branch_ids(clean).shape[1])
-            parts.append(self.driver.run(dummy, self.slots, _plan(self.rows, entries, slice(None))))
-            self.slots.branch = None
-        total: Any = 0.0
-        at = 0
+    def _set_answer_logprobs(self, logits: Tensor) -> None:
+        """Set every row's log-probability of the expected answer; it may share only its beginning with the draft."""
+        baseline_pass = self.baseline_pass
+        parts = [logits[:, : baseline_pass.branch_start + 1]]  # (rows, branch_start + 1, vocabulary)
+        if baseline_pass.branch_inputs:
+            self.kv_cache.branch_length = baseline_pass.job.prompt_length + baseline_pass.branch_start
+            inputs = {row.entry_layer: baseline_pass.branch_inputs[row.entry_layer] for row in self.rows}
+            dummy_ids = self._dummy_ids(_branch_ids(baseline_pass).shape[1])
+            plan = _plan(self.rows, inputs, slice(None))
+            parts.append(self.driver.run(dummy_ids, self.kv_cache, plan))  # (rows, branch, vocabulary)
+            self.kv_cache.branch_length = None
+        total = torch.zeros((), device=logits.device)
+        first = 0
         for part in parts:
-            wanted = torch.tensor(clean.job.encoded.answer[at : at + part.shape[1]], device=part.device)
-            logs = part.float().gather(-1, wanted.expand(part.shape[0], -1)[..., None])[..., 0]
-            total = total + (logs - part.float().logsumexp(-1)).sum(-1)  # (rows,)
-            at += part.shape[1]
+            answer = torch.tensor(baseline_pass.job.encoded.answer[first : first + part.shape[1]], device=part.device)
+            wanted = answer.expand(part.shape[0], -1)[..., None]  # (rows, tokens, 1)
+            answer_logits = part.float().gather(-1, wanted)[..., 0]  # (rows, tokens)
+            total = total + (answer_logits - part.float().logsumexp(-1)).sum(-1)  # (rows,)
+            first += part.shape[1]
         for row, value in zip(self.rows, total.tolist(), strict=True):
             row.logprob = value
 
 
-def read(
+def read_tokens(
     wanted: Sequence[int], margins: Sequence[float], rivals: Sequence[int], logits: Tensor
 ) -> tuple[list[int], list[float], bool]:
-    """Return a row's tokens up to the first that is not *wanted*, the lead of each, and whether there is such a one.
+    """Return a row's tokens up to the first that is not *wanted*, the lead of each, and whether there is one.
 
-    *margins* is by how much a wanted token leads the best other one, its *rivals*; *logits* ``(tokens, vocabulary)``.
+    *margins* are the leads of the wanted tokens over the best other ones, the *rivals*; *logits* is
+    ``(tokens, vocabulary)``.
     """
-    lost = next((at for at in range(len(wanted)) if margins[at] < 0), None)
+    lost = next((index for index in range(len(wanted)) if margins[index] < 0), None)
     if lost is None:
         return list(wanted), list(margins[: len(wanted)]), False
     best, second = logits[lost].topk(2).values.float().tolist()

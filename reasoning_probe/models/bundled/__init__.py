@@ -1,4 +1,4 @@
-"""The bundled model, ``tiny-reasoner``: its files, and the script that trains them."""
+"""The bundled model, ``tiny-reasoner``, which ``training/`` in the repository makes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What CI systems read: Markdown, GitHub annotations, JUnit."""
+"""Output for CI systems: Markdown, GitHub annotations, JUnit."""

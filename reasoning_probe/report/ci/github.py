@@ -1,4 +1,4 @@
-"""A run for GitHub Actions: annotations of what got worse, and the job's summary."""
+"""A run for GitHub Actions: annotations of failed checks and regressions, and the job's summary."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise, shorten
 
 MOST = 10
-"""Annotations of a kind that GitHub shows of a step; the last says how many more there are."""
+"""The number of annotations of one kind that GitHub shows for a step; the last one counts the rest."""
 
 
 def workflow_commands(run: Run) -> list[str]:
-    """Return the annotations of what got worse, as GitHub reads them from a job's log.
+    """Return the annotations of failed checks and regressions, as GitHub reads them from a job's log.
 
     A failed check of the gate is an error, an item that was right in the reference a notice. Without a gate nothing got
     worse, however many answers are wrong.

@@ -1,4 +1,4 @@
-"""The gate's checks in a JUnit file, where every wrong answer is only skipped: what reads it sees the verdict, too."""
+"""The gate's checks as test cases of pytest's JUnit file, in which wrong answers are only skipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CLASS = "reasoning_probe.gate"
 def with_gate(xml: str, gate: GateRecord) -> str:
     """Return pytest's JUnit file *xml* with a test case for each check of *gate*, counted with the others.
 
-    A test case has a name, a class, a time and what became of it, as xunit2's schema asks; nothing else, so that it is
+    A test case has a name, a class, a time and a result, as xunit2's schema asks; nothing else, so that it is
     valid in the older families, too. Raises ``ElementTree.ParseError`` where *xml* is none.
     """
     root = ElementTree.fromstring(xml)

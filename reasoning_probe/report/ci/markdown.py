@@ -16,8 +16,8 @@ from reasoning_probe.utils.text import pluralise, shorten
 MOST_DATASETS = 30
 MOST_TARGETS = 10
 MOST_BYTES = 58_000
-MOST_SAID = 20_000
-"""Bytes of the sentences, so that the gate always follows them."""
+MOST_SENTENCE_BYTES = 20_000
+"""The limit of the sentences in bytes, which leaves room for the gate after them."""
 _SPECIAL = re.compile(r"[\\`*_\[\]#|~$@:<>&]")
 
 
@@ -27,7 +27,7 @@ def markdown_summary(run: Run) -> str:
     parts = [f"## reasoning-probe: {_plain(run.summary['model']['name'])}", _plain(accuracy_sentence(run), 300)]
     findings = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
     bullets = "\n".join(f"- {_plain(sentence, 600)}" for sentence in findings[:MOST_DATASETS])
-    parts.append("\n\n".join(_within([bullets], MOST_SAID)))
+    parts.append("\n\n".join(_within([bullets], MOST_SENTENCE_BYTES)))
     parts.append(_gate(run))
     rows = [
         [
@@ -47,12 +47,12 @@ def markdown_summary(run: Run) -> str:
         counts = list(error_counts(run, ablated=ablated).items())[:MOST_TARGETS]
         if counts:
             parts.append(f"{title}: " + ", ".join(f"{_plain(category)} {number:,}" for category, number in counts))
-    parts += map(_own, (run.summary.get("sections") or ())[:MOST_TARGETS])
+    parts += map(_user_section, (run.summary.get("sections") or ())[:MOST_TARGETS])
     return "\n\n".join(_within([part for part in parts if part], MOST_BYTES)) + "\n"
 
 
 def _within(parts: Sequence[str], room: int) -> list[str]:
-    """Return *parts*, at most *room* bytes of them, cut between two lines, and where something is cut, that it is."""
+    """Return at most *room* bytes of *parts*, cut between two lines; a last line says that something was cut."""
     whole_parts: list[str] = []
     for part in parts:
         lines: list[str] = []
@@ -95,8 +95,8 @@ def _targets(group: EffectGroup) -> str:
     return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(ranked.columns, rows)}"
 
 
-def _own(section: SectionRecord) -> str:
-    """Return a section that a user's hook made."""
+def _user_section(section: SectionRecord) -> str:
+    """Return a section from a user's hook."""
     width = max(map(len, [section["head"], *section["rows"]]))
     rows = [
         [_plain(cell) for cell in (*cells, *[""] * (width - len(cells)))] for cells in section["rows"][:MOST_TARGETS]
@@ -112,5 +112,5 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _plain(text: str, width: int = 80) -> str:
-    """Return somebody else's text as text: on one line, nothing in it read as Markdown or HTML."""
+    """Return untrusted text on one line, escaped so that nothing in it is read as Markdown or HTML."""
     return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", shorten(text, width))

@@ -1,4 +1,4 @@
-"""A picture: a matplotlib figure with what is said of it, as SVG for pages and files, or as PNG.
+"""A matplotlib figure with its title and description, as SVG for pages and files, or as PNG.
 
 Text in an SVG keeps the reader's font and colour (``currentColor``), so that one picture serves light and dark pages.
 The output is the same for the same run.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#010203"
-"""The colour of lines and text; black for all that the eye can tell, and no other colour of ours."""
+"""The colour of lines and text: black to the eye, but no other colour, so that SVGs can replace it."""
 
 _DOTS = 150
 _STYLE = {
@@ -35,7 +35,7 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class SvgFigure:
-    """A figure, its title and its description; *name* begins its ids, *attributes* are more ones of its ``<svg>``."""
+    """A figure, its title and its description; *name* begins its ids, *attributes* are added to its ``<svg>``."""
 
     figure: Figure
     name: str
@@ -78,7 +78,7 @@ class SvgFigure:
 
 @contextmanager
 def new_figure(size: tuple[float, float]) -> Iterator[Figure]:
-    """Give a figure of *size* inches outside pyplot's global state, to be drawn in our style."""
+    """Yield a figure of *size* inches outside pyplot's global state, to be drawn in the package's style."""
     from reasoning_probe.report.figures.notebook_figure import NotebookFigure
 
     with style():
@@ -87,7 +87,7 @@ def new_figure(size: tuple[float, float]) -> Iterator[Figure]:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Have matplotlib draw in our style whatever the user's matplotlibrc says."""
+    """Let matplotlib draw in the package's style, whatever the user's matplotlibrc says."""
     import matplotlib
 
     with matplotlib.rc_context():

@@ -1,4 +1,4 @@
-"""What a map of heads can show of a target: the change of accuracy, of the log-probability, or of one category."""
+"""The measures that a map of heads can show: the change of accuracy, of log-probability, or of one error category."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from reasoning_probe.scoring.error_categories import CATEGORIES
 
 @dataclass(frozen=True)
 class Measure:
-    """One number a target.
+    """A number for each target.
 
     ``value`` is in ``unit`` and ``None`` where it is not known; ``good`` is +1 where more is better and -1 where more
-    is worse; ``narrowest`` is the least that the colours span either way; ``marked`` tells the significant targets.
+    is worse; ``narrowest`` is the smallest range of the colours to either side; ``marked`` tells significant targets.
     """
 
     name: str
@@ -47,7 +47,7 @@ LOGPROB = Measure(
 
 
 def category_shift(category: str) -> Measure:
-    """Return the change in the number of wrong answers of *category*; no test is made of it, so none is marked."""
+    """Return the change in the number of wrong answers of *category*; it is not tested, so no target is marked."""
 
     def value(row: EffectRecord) -> float | None:
         shift = row.get("shift")

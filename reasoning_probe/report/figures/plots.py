@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from reasoning_probe.report.effects import by_cell, in_layer_order, layer_of
+from reasoning_probe.report.effects import by_cell, in_layer_order
 from reasoning_probe.report.figures.figure import INK, SvgFigure, new_figure
 from reasoning_probe.report.figures.measures import Measure
 from reasoning_probe.results.record import CurvePointRecord, EffectRecord
-from reasoning_probe.scoring.error_categories import CATEGORIES
+from reasoning_probe.scoring.error_categories import BY_NAME
+from reasoning_probe.utils.target_names import layer_of, part_name
 from reasoning_probe.utils.text import pluralise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CATEGORY_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
 OTHER_COLOUR = "#8A8A8A"
+"""The colour of categories that are not in the table: a project may add its own by a hook."""
 MOST_CELLS = 4096
-"""Larger maps, and layers and heads beyond them, are not drawn; only a damaged file asks for them."""
+"""Larger maps, and layers and heads beyond this number, are not drawn; only a damaged file holds so many."""
 
 _UNMEASURED = "#8a8b8c"
 _DIVERGING = "RdBu"  # ColorBrewer's; red and blue stay apart for colour-blind readers
@@ -39,7 +39,7 @@ def heatmap(
     description: str,
     most_cell: float = 0.6,
 ) -> SvgFigure:
-    """Return the layer x head map of *measure* over *rows*; cells of which none is there are marked unmeasured.
+    """Return the layer x head map of *measure* over *rows*; cells without a row are hatched as unmeasured.
 
     *layers* are the model's attention layers and *columns* the parts of a layer: ``H0``, ``KV1``, ``MLP``; *most_cell*
     is the side of a cell in inches where there is room. *name* makes the ids of a page's pictures differ. ``data-grid``
@@ -61,7 +61,7 @@ def heatmap(
             if measure.marked(row):
                 axes.plot(x, y, marker="o", markersize=min(10, 26 * cell_in), mfc="white", mec="black", mew=1.4)
         _ticks(axes, "x", columns, most=max(1, int(wide / (0.32 if columns[-1].startswith("H") else 0.42))))
-        _ticks(axes, "y", [f"L{layer}" for layer in layers], most=max(1, int(high / 0.2)))
+        _ticks(axes, "y", [part_name(layer) for layer in layers], most=max(1, int(high / 0.2)))
         _draw_grid(axes, len(layers), len(columns))
         tall = min(high, 2.4)
         bar = figure.add_axes(
@@ -175,7 +175,7 @@ def layer_bars(
     title: str,
     description: str,
 ) -> SvgFigure:
-    """Return a bar a layer, the mean effect of its heads, and a diamond where the layer was switched off as a whole."""
+    """Return a bar for each layer, the mean effect of its heads, and a diamond for each layer off as a whole."""
     layers = list(layers)[:MOST_CELLS]
     size = (max(3.2, min(6.4, 0.3 * len(layers) + 1.2)), 2.2)
     with new_figure(size) as figure:
@@ -186,7 +186,7 @@ def layer_bars(
         for index, layer in enumerate(layers):
             if layer in whole:
                 axes.plot(index, 100 * whole[layer], marker="D", markersize=6, mfc="#F4A300", mec=INK)
-        _ticks(axes, "x", [f"L{layer}" for layer in layers], most=16)
+        _ticks(axes, "x", [part_name(layer) for layer in layers], most=16)
         axes.set_ylabel("points")
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(axis="x", length=0)
@@ -220,7 +220,7 @@ def curve(lines: Mapping[str, Sequence[CurvePointRecord]], *, name: str, title: 
 
 
 def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: str) -> SvgFigure:
-    """Return a pie of wrong answers by category; each slice carries its count, the page beside it the names."""
+    """Return a pie of wrong answers by category; each slice shows its count, and the page lists the names."""
     total = sum(counts.values())
     with new_figure((2.3, 2.3)) as figure:
         axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
@@ -239,7 +239,7 @@ def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: 
 
 def category_colour(category: str) -> str:
     """Return the colour of an error category."""
-    return dict(zip(CATEGORIES, CATEGORY_COLOURS, strict=True)).get(category, OTHER_COLOUR)
+    return BY_NAME[category].colour if category in BY_NAME else OTHER_COLOUR
 
 
 def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int) -> None:
@@ -249,7 +249,7 @@ def _ticks(axes: Axes, side: Literal["x", "y"], labels: Sequence[str], most: int
 
 
 def describe(rows: Sequence[EffectRecord], measure: Measure) -> str:
-    """Return in words what a map of *rows* shows."""
+    """Describe in words what a map of *rows* shows."""
     cells = [(value, row) for row in by_cell(rows).values() if (value := measure.value(row)) is not None]
     if not cells:
         return "No single head was measured."

@@ -1,4 +1,4 @@
-"""Which pictures a run has: on its page, and as files of their own."""
+"""The pictures of a run, for its page and as files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from reasoning_probe.results.record import CurveRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import CATEGORIES
 from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text
+from reasoning_probe.utils.target_names import part_name
 
 FOLDER = "figures"
 
@@ -60,16 +61,17 @@ class GroupFigures:
         return {category: self.heatmap(measure, f"s{index}", 0.32) for index, (category, measure) in enumerate(shifts)}
 
     def layer_bars(self) -> SvgFigure | None:
-        """Return the bar chart of the layers, where there is anything to see."""
+        """Return the bar chart of the layers; ``None`` where no layer has an effect."""
         if not any(self.means.values()) and not self.whole:
             return None
-        text = ", ".join(f"L{layer} {points(by)}" for layer, by in [*self.means.items(), *self.whole.items()][:64])
+        layers = [*self.means.items(), *self.whole.items()][:64]
+        text = ", ".join(f"{part_name(layer)} {points(change)}" for layer, change in layers)
         title = f"Accuracy change by layer, {self.group.dataset}"
         name = f"rp-m{self.index}b"
         return plots.layer_bars(self.means, self.whole, self.layers, name=name, title=title, description=text)
 
     def curve(self) -> SvgFigure | None:
-        """Return the cumulative curve, where the run has one."""
+        """Return the cumulative curve; ``None`` where the run has none."""
         if not self.lines:
             return None
         text = "; ".join(
@@ -80,7 +82,7 @@ class GroupFigures:
         return plots.curve(self.lines, name=f"rp-m{self.index}c", title=title, description=text)
 
     def named(self) -> Iterator[tuple[str, SvgFigure]]:
-        """Yield what the page shows of the group, each with a word for it."""
+        """Yield the pictures of the group that the page shows, each with a short name."""
         if self.cells:
             if self.group.finding != "floor":
                 yield "accuracy", self.heatmap(ACCURACY, "a")

@@ -25,9 +25,9 @@ def split_at_difference(text: str, other: str, most: int) -> Excerpt:
     A token here is a word, a number or a sign with the blanks before it, as most tokenizers cut: a run's files do not
     hold the model's own.
 
-    >>> part(" 5 + 3 = 9 so", " 5 + 3 = 8 so", 600)
+    >>> split_at_difference(" 5 + 3 = 9 so", " 5 + 3 = 8 so", 600)
     Excerpt(before=' 5 + 3 = ', differs='9', after=' so')
-    >>> part(" 8", " 8", 600)
+    >>> split_at_difference(" 8", " 8", 600)
     Excerpt(before=' 8', differs='', after='')
     """
     start, end = _first_difference(text, other)

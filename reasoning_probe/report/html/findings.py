@@ -22,7 +22,7 @@ from reasoning_probe.report.sentences import accuracy_sentence, remarks, sentenc
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.record import DatasetRecord, SectionRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.scoring.error_categories import DEFINITIONS
+from reasoning_probe.scoring.error_categories import BY_NAME, CATEGORIES
 from reasoning_probe.utils.text import pluralise
 
 MOST_KINDS = 200
@@ -152,13 +152,13 @@ def _mistakes(run: Run) -> _Mistakes | None:
         for counts, ablated in ((alone, False), (off, True))
         if counts and (pie := mistakes_pie(counts, ablated=ablated))
     ]
-    order = [*DEFINITIONS, *sorted({*alone, *off} - DEFINITIONS.keys())]
+    order = [*CATEGORIES, *sorted({*alone, *off} - BY_NAME.keys())]
     rows = [
         _CategoryRow(
             category,
             plots.category_colour(category),
             [counts.get(category, 0) for counts in ([alone, off] if off else [alone])],
-            DEFINITIONS.get(category, ""),
+            BY_NAME[category].definition if category in BY_NAME else "",
         )
         for category in order
         if category in alone or category in off

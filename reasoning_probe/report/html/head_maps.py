@@ -18,6 +18,7 @@ from reasoning_probe.report.html.rendering import inline_svg, minus, render
 from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.results.record import EffectRecord
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.target_names import part_name
 
 MOST_LISTED = 300
 """Targets listed with the categories of their mistakes; ``run.json`` has every one."""
@@ -194,7 +195,7 @@ def _layers(figures: GroupFigures) -> _Layers | None:
     columns = {"mean of its heads": means, "the whole layer": whole}
     columns = {head: changes for head, changes in columns.items() if changes}
     rows = [
-        (f"L{layer}", *(_points_of(layer, changes) for changes in columns.values()))
+        (part_name(layer), *(_points_of(layer, changes) for changes in columns.values()))
         for layer in figures.layers
         if any(layer in changes for changes in columns.values())
     ]

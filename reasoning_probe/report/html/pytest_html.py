@@ -1,4 +1,4 @@
-"""What pytest-html's page lacks, added to its text once it is written.
+"""A patch of pytest-html's page, applied to its text once it is written.
 
 Its template (4.1 and 4.2) has no language, no viewport, no landmarks, unlabelled check boxes, header cells without a
 scope, things that answer to the pointer alone, low contrast, no print styles and a link to an outside address; and it

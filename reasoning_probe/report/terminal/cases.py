@@ -1,4 +1,4 @@
-"""The lines of a single case in the terminal: what was asked, answered and expected."""
+"""The lines of a single case in the terminal: the question, the answer and the expected answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from reasoning_probe.utils.text import shorten
 
 
 def failure_text(outcome: Outcome) -> str:
-    """Return what a failed baseline case says: question, expected, answered, category."""
+    """Return the lines of a failed baseline case: question, expected, answered, response, category."""
     answer = "nothing" if outcome.answer is None else shorten(outcome.answer, 60)
     reason = f": {shorten(outcome.reason, 160)}" if outcome.reason else ""
     return "\n".join(

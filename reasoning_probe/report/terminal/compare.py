@@ -57,7 +57,7 @@ def show_comparison(
 
 
 def sentences(comparison: Comparison) -> list[str]:
-    """Return what can be said of the changes."""
+    """Return a sentence for each dataset, and one about the targets whose effects changed."""
     notes = []
     for change in comparison.datasets:
         effect = change.effect

@@ -1,4 +1,4 @@
-"""A run in the terminal: what was found, with its tables."""
+"""A run in the terminal: its sentences and tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reasoning_probe.utils.text import pluralise, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.console import Group as Shown
+    from rich.console import Group as Renderable
 
 MOST_TARGETS = 10
 MOST_DATASETS = 50
@@ -23,7 +23,7 @@ STYLES = {"good": "green", "bad": "red", "warning": "yellow"}
 
 
 def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
-    """Print what *run* found, with the *most* strongest targets of each dataset."""
+    """Print the results of *run*, with the *most* strongest targets of each dataset."""
     model = run.summary["model"]
     facts = [str(model.get(key)) for key in ("architecture", "dtype", "device") if model.get(key)]
     facts.append(f"{pluralise(model['layers'], 'layer')} of {pluralise(model['heads'], 'head')}")
@@ -51,7 +51,7 @@ def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
         console.print(line, style="dim")
 
 
-def _accuracies(run: Run) -> Shown:
+def _accuracies(run: Run) -> Renderable:
     entries = run.summary["datasets"].items()
     rows = [
         (
@@ -67,7 +67,7 @@ def _accuracies(run: Run) -> Shown:
     return table(f"Nothing switched off{left}", ["dataset", "right", "accuracy", "95 % interval", ""], rows)
 
 
-def _targets(group: EffectGroup, most: int) -> Shown:
+def _targets(group: EffectGroup, most: int) -> Renderable:
     ranked = ranking(group, TERMINAL_COLUMNS, most)
     rows = [(row.target + (" *" if row.significant else ""), *row.cells.values()) for row in ranked.rows]
     cut = f", the strongest {len(rows)} of {len(group.rows):,}" if len(rows) < len(group.rows) else ""
@@ -75,7 +75,7 @@ def _targets(group: EffectGroup, most: int) -> Shown:
     return table(title, ranked.columns, rows)
 
 
-def _mistakes(run: Run) -> Shown | None:
+def _mistakes(run: Run) -> Renderable | None:
     alone, off = error_counts(run, ablated=False), error_counts(run, ablated=True)
     rows = [
         (category, f"{alone.get(category, 0):,}", *([f"{off.get(category, 0):,}"] if off else []))

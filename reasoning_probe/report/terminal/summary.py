@@ -1,4 +1,4 @@
-"""A run in a dozen lines for the terminal, and what is said of single cases.
+"""A run in a dozen lines for the terminal.
 
 A line is made of pieces, each with the style that a terminal with colours gives it; the text alone says the same.
 """
@@ -28,7 +28,7 @@ from reasoning_probe.utils.text import pluralise, shorten
 MOST_DATASETS, MOST_TARGETS = 8, 5
 VERBOSE_DATASETS, VERBOSE_TARGETS = 100, 40
 _BARS = (16, 8, 4)
-"""Widths of a bar: the first with which a line fits is taken."""
+"""The widths of a bar, of which a line takes the first that fits."""
 
 Style = Literal["", "good", "bad", "warning", "strong", "faint"]
 _Part = Literal["load_s", "proof_s", "screen_s", "baseline_s", "control_s", "curve_s"]
@@ -55,7 +55,7 @@ def summary_lines(run: Run, width: int = 80, verbosity: int = 0) -> list[str]:
 
 
 def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
-    """Return accuracy by dataset, the strongest targets, the mistakes, what was found, what could not be, the gate.
+    """Return accuracy by dataset, the strongest targets, the mistakes, the sentences, the engine's facts and the gate.
 
     *verbosity* is pytest's: -1 (``-q``) leaves out effects, mistakes and times, -2 all but the gate; 1 (``-v``) lists
     more targets, and the mistakes of each dataset by kind.
@@ -89,7 +89,7 @@ def _wrapped(text: str, width: int, style: Style = "", indent: int = 2) -> list[
 
 
 def _cut(lines: Sequence[Line], width: int) -> list[Line]:
-    """Return *lines* with nothing beyond *width* characters."""
+    """Return *lines* cut to *width* characters."""
     cut_lines = []
     for line in lines:
         room, pieces = width, []
@@ -101,7 +101,7 @@ def _cut(lines: Sequence[Line], width: int) -> list[Line]:
 
 
 def _fitting(shapes: Iterator[Line], width: int) -> Line:
-    """Return the first of *shapes*, from the widest on, that fits; else the last."""
+    """Return the first of *shapes*, the widest first, that fits into *width*, or the last if none does."""
     line: Line = ()
     for line in shapes:
         if len(plain(line).rstrip()) <= width:
@@ -175,7 +175,7 @@ def _kinds(run: Run, width: int) -> list[Line]:
 
 
 def _gate(run: Run, width: int) -> list[Line]:
-    """Return the gate's verdict, a line for each check, of which the verdict alone is coloured."""
+    """Return a line for each of the gate's checks, in which only the verdict is coloured."""
     lines: list[Line] = []
     for text, style in gate_lines(run):
         first, *rest = wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
@@ -200,18 +200,18 @@ def gate_lines(run: Run) -> list[tuple[str, Style]]:
 
 
 def gate_word(passed: bool | None) -> tuple[str, Style]:
-    """Return what a check's verdict is called, and its style."""
+    """Return the word for a check's verdict, and its style."""
     return ("undecided", "warning") if passed is None else ("passed", "good") if passed else ("FAILED", "bad")
 
 
 def _trouble(run: Run) -> str:
-    """Say what is wrong with the outcome store, and with what was done after the sweep."""
+    """Return the errors of the outcome store and of the work after the sweep, which ended no run."""
     problems = [run.summary["engine"].get(name) for name in ("store", "afterwards")]
     return "; ".join(shorten(str(error), 400) for error in problems if error)
 
 
 def engine_lines(run: Run) -> list[str]:
-    """Say how the rows were settled, where, and what the outcome store knew."""
+    """Return lines on how and where the rows were settled, and how many the outcome store held."""
     return [line for line in (_engine_line(run), _cluster_line(run), _store_line(run)) if line]
 
 

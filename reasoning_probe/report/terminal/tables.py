@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
 PIPED = 1000
-"""Columns there are in a pipe: nothing is folded, so that a row stays a line for ``grep``."""
+"""The width of a pipe in columns: nothing is folded, so that ``grep`` finds a row on one line."""
 
 MOST_CELL = 60
 
 
 def console() -> Console:
-    """Return what prints to the standard output. Nothing in a text is read as markup, emoji or a number to colour."""
+    """Return a console for the standard output that reads nothing in a text as markup, emoji or a number to colour."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
@@ -28,7 +28,7 @@ def console() -> Console:
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Group:
-    """Return a table under its title; its first *texts* columns hold words, the others numbers. Cells are made safe."""
+    """Return a table under its title; its first *texts* columns hold words, the others numbers. Cells are escaped."""
     from rich import box
     from rich.console import Group
     from rich.table import Table

@@ -1,1 +1,1 @@
-"""Reading an answer out of a response: a small pure function for each way of stating one."""
+"""Extraction of an answer from a response: a small pure function for each way to state one."""

@@ -1,4 +1,4 @@
-"""Listed options: those that a question lists (``A) 7 B) 8``), and which of them a response takes."""
+"""The options that a question lists (``A) 7 B) 8``), and the one that a response chooses."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ _SUBJECT = re.compile(r"(?:^|\b(?:[Ss]o|[Tt]herefore|[Tt]hus|[Hh]ence),? )\(?([A
 
 
 def options_of(question: str) -> dict[str, str]:
-    """Return what each option of *question* says, by its letter; empty if it lists none.
+    """Return the text of each option that *question* lists, by its letter.
 
     >>> options_of("Which is larger? A) 0.7 B) 0.65 Answer with the letter."), options_of("Which is larger?")
     ({'A': '0.7', 'B': '0.65'}, {})
     """
     options = options_in(question[-2000:])
-    return {letter: _INSTRUCTION.sub("", said).strip(" ,;.") for letter, said in options.items()}
+    return {letter: _INSTRUCTION.sub("", option).strip(" ,;.") for letter, option in options.items()}
 
 
 def chosen_option(text: str, choices: dict[str, str]) -> str | None:
-    """Return the letter of the option that a cleaned response takes, by its letter or by what it says.
+    """Return the letter of the option that a cleaned response chooses by its letter or by its text.
 
     >>> choices = {"A": "0.7", "B": "0.65"}
-    >>> [chosen(text, choices) for text in ("B", "(a) 0.7", "It is 0.65.", "Option A is right.", "A number is larger.")]
+    >>> texts = ("B", "(a) 0.7", "It is 0.65.", "Option A is right.", "A number is larger.")
+    >>> [chosen_option(text, choices) for text in texts]
     ['B', 'A', 'B', 'A', None]
     """
     explicit = explicit_statement(text).strip()
@@ -53,16 +54,16 @@ def chosen_option(text: str, choices: dict[str, str]) -> str | None:
     if options_in(text):
         return None
     for statement in (explicit, *(part.text for part in sentences(text) if not part.is_question)):
-        said = [letter for letter, option in choices.items() if _says(statement, option)]
-        if len(said) == 1:
-            return said[0]
+        letters = [letter for letter, option in choices.items() if _mentions(statement, option)]
+        if len(letters) == 1:
+            return letters[0]
     return None
 
 
 def expand_option_letter(text: str, choices: dict[str, str]) -> str:
-    """Return the option that a reply takes by nothing but its letter, as an explicit answer; else all of its text.
+    """Return the option that a response chooses by its letter alone, as an explicit answer; else the response itself.
 
-    >>> written_out("B", {"A": "$10", "B": "$18"}), written_out("B) $17", {"A": "$10", "B": "$18"})
+    >>> expand_option_letter("B", {"A": "$10", "B": "$18"}), expand_option_letter("B) $17", {"A": "$10", "B": "$18"})
     ('The answer is $18', 'B) $17')
     """
     for statement in (explicit_statement(text).strip(), text.partition("\n")[0]):
@@ -72,26 +73,27 @@ def expand_option_letter(text: str, choices: dict[str, str]) -> str:
     return text
 
 
-def _says(statement: str, option: str) -> bool:
+def _mentions(statement: str, option: str) -> bool:
     return (
         bool(option) and re.search(rf"(?<![\w.]){re.escape(option)}(?![\w]|\.\d)", statement, re.IGNORECASE) is not None
     )
 
 
 def read_choice(response: str, question: str, letters: Sequence[str]) -> str | None:
-    r"""Return the letter that a response to listed choices gives, ``None`` where it gives none of them.
+    r"""Return the letter among *letters* that a response to listed choices gives, or ``None`` if it gives none.
 
-    It is what "the answer is" names last, else what the response begins with: a letter, or the words of a choice.
+    It is the last one after "the answer is", else what the response begins with: a letter, or the words of a choice.
 
-    >>> asked = "Which is wet?\nA. sand\nB. rain"
-    >>> [read_choice(said, asked, "AB") for said in (" B. rain", " Rain.", " So the answer is (A).", " A cloud is")]
+    >>> question = "Which is wet?\nA. sand\nB. rain"
+    >>> responses = (" B. rain", " Rain.", " So the answer is (A).", " A cloud is")
+    >>> [read_choice(response, question, "AB") for response in responses]
     ['B', 'B', 'A', None]
     """
     if stated := _STATED.findall(response):
         return stated[-1] if stated[-1] in letters else None
-    begins = _FIRST.match(response.lstrip())
-    if begins and begins[1] in letters:
-        return begins[1]
+    initial = _FIRST.match(response.lstrip())
+    if initial and initial[1] in letters:
+        return initial[1]
     first = normalise_text(response.strip().partition("\n")[0])
     options = [match for line in question.split("\n")[-len(letters) :] if (match := _OPTION.fullmatch(line))]
     return next((option[1] for option in options if normalise_text(option[2]) == first), None)

@@ -1,4 +1,4 @@
-"""Equations: calculations as people and models write them in a line of text, and what they really come to.
+"""Equations: calculations in the forms in which people and models write them, with their stated and exact results.
 
 ``10 - 4 = 6``, ``16 eggs - 3 eggs = 13 eggs``, ``(16 - 3 - 4) * $2 = $18``, ``25% of $20 = 0.25 * 20 = $5`` and
 ``5 plus 3 is 8`` are equations. All arithmetic is exact.
@@ -17,7 +17,7 @@ Token = Fraction | str
 """A number, one of ``+ - * / ^``, or a bracket."""
 
 MAX_TOKENS = 60
-"""Longer calculations are not evaluated: no reader would."""
+"""Longer calculations are not evaluated."""
 
 _OPERATORS = {
     "+": "+", "plus": "+", "-": "-", "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "minus": "-",
@@ -30,7 +30,7 @@ RESULT = (
     r"\b(?:is equal to|equals|equal to|equal|is|are|gives|gives? (?:you|us)|makes|results? in|resulting in|leaves|"
     r"to get|to give|(?:you|we) get)\b(?: about| approximately| exactly| a total of)?"
 )
-"""What stands between a calculation and its result in prose (a pattern)."""
+"""A pattern for the words between a calculation and its result."""
 
 _SYMBOLS = "|".join(re.escape(word) for word in sorted(_OPERATORS, key=len, reverse=True))
 _UNIT = r"[ ]?%|[ ]?\([a-z]{1,20}(?:[ ][a-z]{1,20})?\)|[ ]?[a-z][a-z'-]{0,20}(?:[ ][a-z'-]{1,20}){0,3}?"
@@ -60,10 +60,10 @@ _MAX_GAP = 60
 
 @dataclass(frozen=True)
 class Equation:
-    """A calculation and what the text says it comes to.
+    """A calculation and the result that the text states.
 
-    ``stated`` is ``None`` for a calculation that was left without its result. ``text[start:end]`` holds it all; the
-    result's last digit stands before ``result_end`` (``None`` where the next calculation starts with it).
+    ``stated`` is ``None`` for a calculation without a result. ``text[start:end]`` is the calculation with its result,
+    which ends before ``result_end`` (``None`` where the next calculation starts with the result).
     """
 
     tokens: tuple[Token, ...]
@@ -74,28 +74,29 @@ class Equation:
 
     @property
     def operands(self) -> tuple[Fraction, ...]:
-        """The numbers that are calculated with, in order."""
+        """The operands, in order."""
         return tuple(token for token in self.tokens if isinstance(token, Fraction))
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """The operators between them, each one of ``+ - * / ^``."""
+        """The operators, each one of ``+ - * / ^``, in order."""
         return tuple(token for token in self.tokens if isinstance(token, str) and token in "+-*/^")
 
     @property
     def true(self) -> Fraction | None:
-        """What the calculation really comes to; ``None`` where it divides by zero."""
+        """The exact result; ``None`` for a division by zero."""
         return evaluate(self.tokens)
 
 
 def find_equations(text: str) -> list[Equation]:
     """Return the calculations in *text*, in order.
 
-    >>> [(str(found.true), str(found.stated)) for found in find_equations("10 - 4 = 5, so 5 plus 3 is 8; 2 + 2")]
+    >>> equations = find_equations("10 - 4 = 5, so 5 plus 3 is 8; 2 + 2")
+    >>> [(str(equation.true), str(equation.stated)) for equation in equations]
     [('6', '5'), ('8', '8'), ('4', 'None')]
     """
     numbers = _split_fractions(text, find_numbers(text))
-    found = list(_verbal(text, numbers))
+    equations = list(_verbal(text, numbers))
     first = 0
     while first < len(numbers):
         last = first
@@ -103,15 +104,15 @@ def find_equations(text: str) -> list[Equation]:
         while last + 1 < len(numbers) and (gap := _gap(text, numbers[last], numbers[last + 1], gaps)):
             gaps.append(gap)
             last += 1
-        found += _written(text, numbers[first : last + 1], gaps)
+        equations += _written(text, numbers[first : last + 1], gaps)
         first = last + 1
-    return sorted(found, key=lambda equation: equation.start)
+    return sorted(equations, key=lambda equation: equation.start)
 
 
 def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | None = None) -> Fraction | None:
-    """Return the exact value of *tokens* by the usual precedence, with numbers replaced as *known* says.
+    """Return the exact value of *tokens* by the usual precedence, with numbers replaced by their values in *known*.
 
-    ``None`` for a division by zero, a malformed or an absurdly long calculation.
+    It is ``None`` for a division by zero, and for a malformed or a very long calculation.
 
     >>> evaluate((Fraction(2), "*", "(", Fraction(1), "+", Fraction(3), ")"))
     Fraction(8, 1)
@@ -139,7 +140,7 @@ def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | Non
 
 
 def combine(left: Fraction, operator: str, right: Fraction) -> Fraction | None:
-    """Return ``left operator right``, or ``None`` for a division by zero and a power that is no sensible number."""
+    """Return ``left operator right``, or ``None`` for a division by zero and a power that is too large or not whole."""
     if operator == "+":
         return left + right
     if operator == "-":
@@ -163,7 +164,7 @@ def _apply(operator: str, values: list[Fraction]) -> None:
 
 
 def _split_fractions(text: str, numbers: list[NumberSpan]) -> list[NumberSpan]:
-    """Read ``12/4`` as twelve divided by four, so that both are operands."""
+    """Split ``12/4`` into twelve and four, so that both are operands."""
     split: list[NumberSpan] = []
     for number in numbers:
         top, slash, bottom = number.text.partition("/")
@@ -179,7 +180,7 @@ def _split_fractions(text: str, numbers: list[NumberSpan]) -> list[NumberSpan]:
 
 @dataclass(frozen=True)
 class _Gap:
-    """What stands between two numbers of a calculation: one of ``+ - * / ^ =``, and the brackets around it."""
+    """The text between two numbers of a calculation: one of ``+ - * / ^ =``, and the count of brackets around it."""
 
     symbol: str
     close: int
@@ -187,7 +188,7 @@ class _Gap:
 
 
 def _gap(text: str, left: NumberSpan, right: NumberSpan, gaps: list[_Gap]) -> _Gap | None:
-    """Return the operator between two numbers, if there is nothing else between them but units and brackets."""
+    """Return the operator between two numbers, if only units and brackets are beside it."""
     if right.start - left.end > _MAX_GAP:
         return None
     match = _GAP.fullmatch(text, left.end, right.start)
@@ -209,7 +210,7 @@ def _gap(text: str, left: NumberSpan, right: NumberSpan, gaps: list[_Gap]) -> _G
 
 
 def _written(text: str, numbers: list[NumberSpan], gaps: list[_Gap]) -> Iterator[Equation]:
-    """Yield the calculations in a run of numbers with *gaps* between them; a mere number is none."""
+    """Yield the calculations in a run of *numbers* with *gaps* between them; a number alone is none."""
     sides: list[list[Token]] = [["("] * _brackets(text, numbers[0].start)]
     ends = [numbers[0].end]
     for number, gap in zip(numbers, [*gaps, None], strict=True):
@@ -229,7 +230,7 @@ def _written(text: str, numbers: list[NumberSpan], gaps: list[_Gap]) -> Iterator
 
 
 def _sides_to_equations(sides: list[tuple[Token, ...]], start: int, ends: list[int]) -> Iterator[Equation]:
-    """Yield the calculations of ``a - b = c - d = e``: a run-on of two, or one rewritten on its way to its result."""
+    """Yield the calculations of ``a - b = c - d = e``: two that are run together, or one that is simplified."""
     mere = [not any(token in ("+", "-", "*", "/", "^") for token in side) for side in sides]
     for index, side in enumerate(sides):
         if mere[index]:
@@ -254,7 +255,7 @@ def _sides_to_equations(sides: list[tuple[Token, ...]], start: int, ends: list[i
 
 
 def _is_fraction(side: tuple[Token, ...], before: tuple[Token, ...]) -> bool:
-    """Whether *side* is a fraction and no whole number, nor a run-on with what stands *before* it."""
+    """Whether *side* is a fraction that is not whole, and not a calculation run together with the side *before* it."""
     value = evaluate(side)
     plain = side[1:2] == ("/",) and len(side) == 3
     return plain and value is not None and value.denominator > 1 and side[0] != evaluate(before)
@@ -291,7 +292,7 @@ def _verbal(text: str, numbers: list[NumberSpan]) -> Iterator[Equation]:
 
 
 def _brackets(text: str, start: int) -> int:
-    """Return how many opening brackets stand right before *start*."""
+    """Return the count of opening brackets right before *start*."""
     before = text[max(0, start - 4) : start].rstrip(" $")
     return len(before) - len(before.rstrip("(["))
 

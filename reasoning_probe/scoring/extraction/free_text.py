@@ -1,4 +1,4 @@
-"""Texts: the words that a response gives as its answer, where neither a number nor yes or no was asked for."""
+"""The words that a response gives as its answer, where the question asks for neither a number nor yes or no."""
 
 from __future__ import annotations
 
@@ -17,28 +17,30 @@ from reasoning_probe.utils.numbers import parse_number
 
 _CONCLUDING = re.compile(r"(?:^|[,;]? )(?:and )?(?:so|therefore|thus|hence|this means(?: that)?),? ", re.IGNORECASE)
 _VERB = re.compile(r"\b(?:(?:will|would|must|should) be|is|are|was|were|equals|becomes)\b\s*(?::\s*)?", re.IGNORECASE)
-_LITTLE_WORDS = {"the", "a", "an", "it", "this", "that", "answer", "he", "she", "they", "one", "then", "now", "so"}
+_FUNCTION_WORDS = {"the", "a", "an", "it", "this", "that", "answer", "he", "she", "they", "one", "then", "now", "so"}
 _QUESTION_WORDS = set(words("who what which where when how many much is are was were does do did in of to for on"))
 _ASIDE = re.compile(r"[,;(\u2014]|\b(?:because|since|as|which|who)\b")
 
 
 def read_text(text: str, question: str, truncated: bool) -> ExtractedAnswer | None:
-    """Return the words that a cleaned response gives as its answer: an explicit one, a conclusion, its first sentence.
+    """Return the words that a cleaned response gives as its answer, else as a conclusion, else first.
 
-    >>> reading = read_text("Vera is small, so Wanda is the shortest.", "Who is the shortest?", False)
-    >>> reading.answer, read_text("I don't know.", "Who is the shortest?", False)
+    >>> answer = read_text("Vera is small, so Wanda is the shortest.", "Who is the shortest?", False)
+    >>> answer.answer, read_text("I don't know.", "Who is the shortest?", False)
     ('Wanda', None)
     """
     stated = explicit_statement(text)
     if not normalise_text(stated):
-        said = [
+        statements = [
             part.text for part in sentences(text) if not part.is_question and not repeats_question(part.text, question)
         ]
-        cut = truncated and len(said) == 1 and not said[0].endswith((".", "!")) and "\n" not in text
-        if not said or is_loop(text) or cut:
+        if not statements or is_loop(text):
             return None
-        whole = said[:-1] if truncated and not said[-1].endswith((".", "!")) else said
-        stated = next((sentence for sentence in reversed(whole) if _CONCLUDING.match(sentence)), said[0])
+        cut = truncated and not statements[-1].endswith((".", "!"))
+        if cut and len(statements) == 1 and "\n" not in text:
+            return None
+        complete = statements[:-1] if cut else statements
+        stated = next((sentence for sentence in reversed(complete) if _CONCLUDING.match(sentence)), statements[0])
     if is_refusal(stated):
         return None
     stated = answer_phrase(_CONCLUDING.split(stated)[-1] if _CONCLUDING.search(stated) else stated, question)
@@ -46,22 +48,23 @@ def read_text(text: str, question: str, truncated: bool) -> ExtractedAnswer | No
 
 
 def answer_phrase(statement: str, question: str) -> str:
-    """Return what *statement* adds to what the question says: the answer of "The capital of France is Paris".
+    """Return what *statement* adds to *question*: "Paris" of "The capital of France is Paris".
 
-    Definition: of "X is Y", X where all of Y is asked, Y where all of X is in the question; else a short Y that is not.
-    Example: "Wanda" of "Wanda is the shortest" to "Who is the shortest?". Counter-example: all of "Paris or London".
+    Definition: of "X is Y", X if the question asks for Y, Y if the question has all of X, else a short Y that the
+    question does not have. Example: "Wanda" of "Wanda is the shortest" to "Who is the shortest?". Counter-example: all
+    of "Paris or London".
 
-    >>> named("The capital of France is Paris.", "What is the capital of France?")
+    >>> answer_phrase("The capital of France is Paris.", "What is the capital of France?")
     'Paris'
-    >>> named("Two days after Monday is Wednesday.", "Today is Monday. What day comes in two days?")
+    >>> answer_phrase("Two days after Monday is Wednesday.", "Today is Monday. What day comes in two days?")
     'Wednesday'
-    >>> named("Wanda is the shortest.", "Who is the shortest of Wanda, Tom and Max?")
+    >>> answer_phrase("Wanda is the shortest.", "Who is the shortest of Wanda, Tom and Max?")
     'Wanda'
     """
     statement = re.sub(r"\b(it|that|this|he|she)'s\b", r"\1 is", statement.strip(), flags=re.IGNORECASE)
     statement = statement.rstrip(".!").strip(" \"'")
-    asked = set(words(re.split(r"[.!]\s", question.strip())[-1])) | _LITTLE_WORDS
-    known = set(words(question)) | _LITTLE_WORDS
+    last_question = set(words(re.split(r"[.!]\s", question.strip())[-1])) | _FUNCTION_WORDS
+    known = set(words(question)) | _FUNCTION_WORDS
     splits = [
         (statement[: match.start()].strip(), statement[match.end() :].strip()) for match in _VERB.finditer(statement)
     ]
@@ -69,14 +72,14 @@ def answer_phrase(statement: str, question: str) -> str:
         if (
             left
             and right
-            and set(words(right)) <= asked
-            and (_asks_for(right, question) or not set(words(left)) <= asked)
+            and set(words(right)) <= last_question
+            and (_asks_for(right, question) or not set(words(left)) <= last_question)
         ):
             return left
     for left, right in splits[:5]:
-        about = set(words(left)) & (asked - _LITTLE_WORDS - _QUESTION_WORDS)
-        told = set(words(right)) & asked - _LITTLE_WORDS
-        if left and right and (set(words(left)) <= known or (about and not told)):
+        left_known = set(words(left)) & (last_question - _FUNCTION_WORDS - _QUESTION_WORDS)
+        right_known = set(words(right)) & last_question - _FUNCTION_WORDS
+        if left and right and (set(words(left)) <= known or (left_known and not right_known)):
             return right
     for left, right in splits[-1:]:
         if left and 0 < len(words(right)) <= 3 and not set(words(right)) & known:
@@ -85,7 +88,7 @@ def answer_phrase(statement: str, question: str) -> str:
 
 
 def _asks_for(description: str, question: str) -> bool:
-    """Whether *question* asks who or what is *description*, whatever names it offers itself.
+    """Whether *question* asks who or what is *description*; it may offer names itself.
 
     >>> _asks_for("the shortest", "Who is the shortest of Wanda and Tom?"), _asks_for("red", "Is the cup red or blue?")
     (True, False)
@@ -95,10 +98,9 @@ def _asks_for(description: str, question: str) -> bool:
 
 
 def same_words(answer: str, expected: str) -> bool:
-    """Whether *answer* is the expected text, in normal form and without what explains it.
+    """Whether *answer* is the *expected* text, in normal form and without an explanation after it.
 
     >>> same_words("the Paris!", "Paris"), same_words("Paris, in France", "Paris"), same_words("Paris or Rome", "Paris")
     (True, True, False)
     """
-    wanted = normalise_text(expected)
-    return wanted in (normalise_text(answer), normalise_text(_ASIDE.split(answer)[0]))
+    return normalise_text(expected) in (normalise_text(answer), normalise_text(_ASIDE.split(answer)[0]))

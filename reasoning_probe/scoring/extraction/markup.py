@@ -1,4 +1,4 @@
-r"""Markup: thoughts, programs, tables, LaTeX and Markdown in a response, turned into the plain text that they show."""
+r"""Conversion of the markup in a response (thoughts, programs, tables, LaTeX, Markdown) to plain text."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _PROGRAM = re.compile(
 )
 _ROW = re.compile(r"^[ \t]*\|([^\n]{1,400})\|[ \t]*$", re.MULTILINE)
 _SPACE = re.compile(r"(?<![0-9])[\u00a0\u2009\u202f]|[\u00a0\u2009\u202f](?![0-9]{3}(?![0-9]))")
-"""A space that does not break the line, outside the thousands of a number."""
+"""A no-break or thin space, except between the thousands of a number."""
 
 _COLUMN = re.compile(
     r"^[ \t]*([0-9][0-9.,]{0,20})[ \t]*\n[ \t]*([-+*x\u00d7\u2212])[ \t]*([0-9][0-9.,]{0,20})[ \t]*\n"
     r"[ \t]*[-_=\u2014\u2500]{1,40}[ \t]*\n[ \t]*(?=[0-9])",
     re.MULTILINE,
 )
-"""A calculation whose numbers stand one below the other, down to the line."""
+"""A column calculation: its numbers one below the other, and the line above its result."""
 
 _AND_A_HALF = re.compile(
     r"\b(?:an?|(one|two|three|four|five|six|seven|eight|nine|ten))[ ]([a-z]{3,12})[ ]and[ ]a[ ](half|quarter)\b",
@@ -40,12 +40,12 @@ _PLAIN = (
 
 
 def plain_text(text: str) -> str:
-    r"""Return *text* as its reader sees it: without thoughts, programs and markup, a table's row as "cell: cell".
+    r"""Return *text* without thoughts, programs and markup, and with each row of a table as "cell: cell".
 
     >>> plain_text("<think>7?</think>\\boxed{**8**}"), plain_text("| Total | $8 |\n|---|---|")
     ('\\boxed{8}', 'Total: $8\n')
     """
-    text = _AND_A_HALF.sub(_number_first, _SPACE.sub(" ", _CODE.sub(_shown, without_thoughts(text))))
+    text = _AND_A_HALF.sub(_number_first, _SPACE.sub(" ", _CODE.sub(_block_text, without_thoughts(text))))
     text = _COLUMN.sub(r"\1 \2 \3 = ", text)
     for pattern, plain in _PLAIN:
         text = pattern.sub(plain, text)
@@ -53,7 +53,7 @@ def plain_text(text: str) -> str:
 
 
 def without_thoughts(text: str) -> str:
-    """Drop what stands between ``<think>`` and ``</think>``; thoughts that never end hold no answer.
+    """Drop what is between ``<think>`` and ``</think>``; unfinished thoughts have no answer.
 
     >>> without_thoughts("<think>7? No.</think>8"), without_thoughts("<think>It is 7."), without_thoughts("8")
     ('8', '', '8')
@@ -64,8 +64,8 @@ def without_thoughts(text: str) -> str:
     return before if opened else text
 
 
-def _shown(block: re.Match[str]) -> str:
-    """A block with a result is text in a box; a program answers nothing before it runs."""
+def _block_text(block: re.Match[str]) -> str:
+    """Return the text of a code block; nothing for a program, which gives no answer before it runs."""
     return "\n" if _PROGRAM.search(block[1]) else block[1]
 
 

@@ -1,4 +1,4 @@
-"""The part of a response that can hold its answer: no markup, no further question, no cut number."""
+"""Preprocessing: the part of a response that can hold its answer, without markup, further questions and cut numbers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from reasoning_probe.scoring.extraction.sentences import normalise_text, options
 from reasoning_probe.utils.numbers import NUMBER_WORDS, find_numbers
 
 HEAD, TAIL = 6000, 3000
-"""How many characters from the beginning and from the end of a longer response are looked at."""
+"""So many characters from the beginning and from the end of a longer response are read."""
 
 _SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>|</?s>|\[/?INST\]")
-
-
 _SPECIAL_AHEAD = re.compile(rf"\A(?:\s*(?:{_SPECIAL.pattern}))+")
 
 _NEW_QUESTION = re.compile(
@@ -31,8 +29,8 @@ _CUT = re.compile(r"[-+\u2212\u2013$\u20ac\u00a3\u00a5]{0,3}[0-9][0-9.,/:]*(?: [
 def clean(response: str, question: str, truncated: bool) -> str:
     """Return the part of *response* that can hold its answer, without markup.
 
-    What follows a new question is dropped, as is a restated question before its answer. If the token limit ended the
-    response (*truncated*), so is a number that touches its end: it may have been cut in half.
+    Everything after a new question is dropped, and so is a repetition of *question* before its answer. If the token
+    limit ended the response (*truncated*), a number that touches its end is dropped: it may be cut in half.
     """
     text = response
     if len(text) > HEAD + TAIL:
@@ -46,8 +44,8 @@ def clean(response: str, question: str, truncated: bool) -> str:
     return _this_question(text, question).strip(" \t\n")
 
 
-def _may_go_on(rest: str) -> bool:
-    """Whether *rest*, after a number in words, may be the cut beginning of its next word, as in "twenty-o"."""
+def _may_continue(rest: str) -> bool:
+    """Whether *rest*, after a number in words, may begin its next word, as in "twenty-o"."""
     match = re.fullmatch(r"[ -]?(?:and[ ]|(?:an?d?)?\Z)?([a-z]{0,9})\.?", rest, re.IGNORECASE)
     return match is not None and any(word.startswith(match[1].lower()) for word in NUMBER_WORDS)
 
@@ -56,27 +54,28 @@ def _without_cut_number(text: str) -> str:
     """Drop a number at the very end: "18" may have been cut to "1", "7.5" to "7.", "1,000" to "1,0", "4 000" to "4"."""
     tail = text[-500:]
     numbers = find_numbers(tail)
-    if numbers and numbers[-1].is_word and _may_go_on(tail[numbers[-1].end :]):
+    if numbers and numbers[-1].is_word and _may_continue(tail[numbers[-1].end :]):
         return text[: len(text) - len(tail) + numbers[-1].start]
-    said = re.escape(numbers[-1].text) if numbers else ""
-    if said and re.search(rf"(?:=|\bis) ?{said}(?![0-9.,]*[0-9]).*{said}\.\Z", tail, re.DOTALL):
-        return text  # "= 21. The answer is 21.": the number was whole before
+    number = re.escape(numbers[-1].text) if numbers else ""
+    if number and re.search(rf"(?:=|\bis) ?{number}(?![0-9.,]*[0-9]).*{number}\.\Z", tail, re.DOTALL):
+        return text  # "= 21. The answer is 21.": the number was complete before
     cut = _CUT.search(tail)
     return text[: len(text) - len(tail) + cut.start()] if cut else text
 
 
 def _this_question(text: str, question: str) -> str:
-    """Cut *text* where it turns to another question, and skip the question itself where it is restated first."""
+    """Cut *text* before another question, and skip the question itself where *text* repeats it first."""
     role = _ROLE.match(text)
     text = text[role.end() :] if role and not options_in(text) else text
-    asked = normalise_text(question)
+    plain_question = normalise_text(question)
     for _ in range(3):
         start = _NEW_QUESTION.match(text.lstrip())
         if start is None:
             break
         text = text.lstrip()[start.end() :]
         line, _, rest = text.partition("\n")
-        if normalise_text(line) not in asked and asked not in normalise_text(line):
+        plain_line = normalise_text(line)
+        if plain_line not in plain_question and plain_question not in plain_line:
             return ""
         role = _ROLE.match(rest)
         text = rest[role.end() :] if role else rest

@@ -1,13 +1,17 @@
-"""Statements: the number that one sentence states, among all that it mentions."""
+"""The number that a sentence states, among all numbers that it mentions."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
 from reasoning_probe.scoring.extraction.equations import Equation, find_equations
 from reasoning_probe.scoring.extraction.sentences import MAX_SENTENCE, words
+from reasoning_probe.scoring.extraction.strategies import NO_ANSWER, Decision, first_decision
 from reasoning_probe.scoring.extraction.units import merge_unit_pairs
 from reasoning_probe.utils.numbers import NumberSpan, find_numbers
 
@@ -19,7 +23,7 @@ _CONCLUDING = re.compile(
     re.IGNORECASE,
 )
 _EXPLAINED = re.compile(r"\b(?:because|since)\b", re.IGNORECASE)
-"""What explains a result: the calculation after it checks the one before, as in "9 - 4 is 5 because 5 + 4 = 9"."""
+"""The words that introduce the check of a result: "9 - 4 is 5 because 5 + 4 = 9"."""
 
 _SUBORDINATE = re.compile(
     r"(?:^(?:if|after|since|when|because|given|with|as|for|out of|of|from)\b[^,]{1,200},)"
@@ -29,57 +33,142 @@ _SUBORDINATE = re.compile(
 )
 
 
-def stated_number(statement: str, own: set[Fraction]) -> NumberSpan | None:
-    """Return the number that *statement* states, where *own* are those that the question gave.
+@dataclass(frozen=True)
+class NumberSentence:
+    """A sentence with its calculations and with the *numbers* that it may state."""
 
-    A result ("= 6", "which is 6") first; never an operand of a calculation; then what stands at the beginning, outside
-    "after ..." and "if ...", what is not from the question; at last whatever comes last.
+    text: str
+    question_numbers: AbstractSet[Fraction]
+    calculations: Sequence[Equation]
+    numbers: Sequence[NumberSpan]
 
-    >>> own = {Fraction(10), Fraction(4)}
+
+def stated_number(sentence: str, question_numbers: AbstractSet[Fraction]) -> NumberSpan | None:
+    """Return the number that *sentence* states, by the first strategy that decides; never an operand of a calculation.
+
+    What follows "so" is read before the rest, and what follows "because" is not read after a result.
+
+    >>> question_numbers = {Fraction(10), Fraction(4)}
     >>> texts = ("10 - 4 = 6 dollars", "Alice has 6 dollars left after spending 4.", "10 - 4", "it is 4")
-    >>> [number.text if (number := pick_number(text, own)) else None for text in texts]
+    >>> [number.text if (number := stated_number(text, question_numbers)) else None for text in texts]
     ['6', '6', None, '4']
     """
-    concluding = list(_CONCLUDING.finditer(statement))
-    if concluding and (number := stated_number(statement[concluding[-1].end() :], own)):
+    conclusions = list(_CONCLUDING.finditer(sentence))
+    if conclusions and (number := stated_number(sentence[conclusions[-1].end() :], question_numbers)):
         return number
-    explained = _EXPLAINED.search(statement)
-    if explained and any(found.stated is not None for found in calculations_in(statement[: explained.start()])):
-        return stated_number(statement[: explained.start()], own)
-    calculations = calculations_in(statement)
+    explanation = _EXPLAINED.search(sentence)
+    if explanation:
+        before = sentence[: explanation.start()]
+        if any(equation.stated is not None for equation in calculations_in(before)):
+            return stated_number(before, question_numbers)
+    return first_decision(SENTENCE_STRATEGIES, number_sentence(sentence, question_numbers))
+
+
+def number_sentence(text: str, question_numbers: AbstractSet[Fraction]) -> NumberSentence:
+    """Return the sentence *text* with its numbers, without operands and denied ones; in words only where all are.
+
+    >>> [number.text for number in number_sentence("5 + 3 = 8, not 7, and eight", set()).numbers]
+    ['8']
+    """
+    calculations = calculations_in(text)
     numbers = [
         number
-        for number in merge_unit_pairs(statement, find_numbers(statement), own)
-        if not _DENIED.search(statement, max(0, number.start - 30), number.start)
-        and not any(found.start <= number.start < found.end and not _is_result(number, found) for found in calculations)
-        and not _is_clock_operand(statement, number)
+        for number in merge_unit_pairs(text, find_numbers(text), question_numbers)
+        if not _DENIED.search(text, max(0, number.start - 30), number.start)
+        and not any(
+            equation.start <= number.start < equation.end and not _is_result(number, equation)
+            for equation in calculations
+        )
+        and not _is_clock_operand(text, number)
     ]
-    numbers = [number for number in numbers if not number.is_word] or numbers
-    if not numbers or (len(numbers) > 2 and len(words(statement)) == len(numbers)):  # "8 8 8 8" answers nothing
-        return None
-    if not calculations and len(numbers) > 2 and len({number.value for number in numbers}) == 1:
-        return None
+    numerals = [number for number in numbers if not number.is_word]
+    return NumberSentence(text, question_numbers, calculations, numerals or numbers)
+
+
+def listed_numbers(sentence: NumberSentence) -> Decision | None:
+    """There is no number, or three and more without another word, or always the same one: no answer.
+
+    >>> listed_numbers(number_sentence("8 8 8 8", set())).name
+    'NO_ANSWER'
+    >>> listed_numbers(number_sentence("8 of 8 are 8, and 9 more", set()))
+    """
+    numbers = sentence.numbers
+    if not numbers or (len(numbers) > 2 and len(words(sentence.text)) == len(numbers)):
+        return NO_ANSWER
+    same = not sentence.calculations and len(numbers) > 2 and len({number.value for number in numbers}) == 1
+    return NO_ANSWER if same else None
+
+
+def result_of_calculation(sentence: NumberSentence) -> NumberSpan | None:
+    """The last number after an equals sign that is no operand, else the last result of a calculation.
+
+    >>> result_of_calculation(number_sentence("10 - 4 is 6", set())).text
+    '6'
+    >>> result_of_calculation(number_sentence("6 of 10", set()))
+    """
     marked = [
         number
-        for number in numbers
-        if after_equals(statement, number) and not _GOES_ON.match(statement, number.end)  # "= 3 + 2"
+        for number in sentence.numbers
+        if after_equals(sentence.text, number) and not _GOES_ON.match(sentence.text, number.end)  # "= 3 + 2"
     ]
-    results = [number for number in numbers if any(_is_result(number, found) for found in calculations)]
-    if marked or results:
-        return (marked or results)[-1]
-    if any(_is_choice(statement, *pair) for pair in pairwise(numbers)):
-        return None
-    if not statement[: numbers[0].start].strip(" $\"'(:*"):
-        return numbers[0]
-    aside = [match.span() for match in _SUBORDINATE.finditer(statement)]
-    main = [number for number in numbers if not any(start <= number.start < end for start, end in aside)] or numbers
-    fresh = [number for number in main if number.value not in own]
-    return (fresh or main)[-1]
+    results = [
+        number for number in sentence.numbers if any(_is_result(number, equation) for equation in sentence.calculations)
+    ]
+    return (marked or results)[-1] if marked or results else None
 
 
-def _is_result(number: NumberSpan, found: Equation) -> bool:
-    """Whether *number* is what *found* is said to come to; "5 + 3 = 4 + 4" names no such number."""
-    return found.result_end == number.end and abs(found.stated or 0) in (abs(number.value), abs(number.value) / 100)
+def offered_numbers(sentence: NumberSentence) -> Decision | None:
+    """Two numbers are offered side by side: no answer.
+
+    >>> offered_numbers(number_sentence("It is 5 or 6.", set())).name
+    'NO_ANSWER'
+    >>> offered_numbers(number_sentence("It is 5 and 6.", set()))
+    """
+    offered = any(_is_choice(sentence.text, *pair) for pair in pairwise(sentence.numbers))
+    return NO_ANSWER if offered else None
+
+
+def number_at_the_beginning(sentence: NumberSentence) -> NumberSpan | None:
+    """The number with which the sentence begins.
+
+    >>> number_at_the_beginning(number_sentence("$6 of 10 are left.", set())).text
+    '$6'
+    >>> number_at_the_beginning(number_sentence("About 6 of 10.", set()))
+    """
+    first = sentence.numbers[0]
+    return None if sentence.text[: first.start].strip(" $\"'(:*") else first
+
+
+def last_number(sentence: NumberSentence) -> NumberSpan:
+    """The last number: outside "after ..." and "if ...", and not from the question, as far as there is one.
+
+    >>> last_number(number_sentence("Alice has 6 dollars left after spending 4.", {Fraction(4)})).text
+    '6'
+    >>> last_number(number_sentence("Alice spends 4.", {Fraction(4)})).text
+    '4'
+    """
+    asides = [match.span() for match in _SUBORDINATE.finditer(sentence.text)]
+    numbers = [
+        number for number in sentence.numbers if not any(start <= number.start < end for start, end in asides)
+    ] or sentence.numbers
+    new = [number for number in numbers if number.value not in sentence.question_numbers]
+    return (new or numbers)[-1]
+
+
+SENTENCE_STRATEGIES: tuple[Callable[[NumberSentence], NumberSpan | Decision | None], ...] = (
+    listed_numbers,
+    result_of_calculation,
+    offered_numbers,
+    number_at_the_beginning,
+    last_number,
+)
+"""The strategies for the number of a sentence in the order in which they are tried."""
+
+
+def _is_result(number: NumberSpan, equation: Equation) -> bool:
+    """Whether *number* is the stated result of *equation*; "5 + 3 = 4 + 4" has no such number."""
+    values = (abs(number.value), abs(number.value) / 100)
+    return equation.result_end == number.end and abs(equation.stated or 0) in values
 
 
 def _is_clock_operand(statement: str, number: NumberSpan) -> bool:
@@ -103,7 +192,7 @@ def after_equals(statement: str, number: NumberSpan) -> bool:
 def calculations_in(text: str) -> list[Equation]:
     """Return the equations of *text* that are more than a fraction such as ``1/8``."""
     return [
-        found
-        for found in find_equations(text[:MAX_SENTENCE])
-        if found.stated is not None or found.operators != ("/",) or " " in text[found.start : found.end]
+        equation
+        for equation in find_equations(text[:MAX_SENTENCE])
+        if equation.stated is not None or equation.operators != ("/",) or " " in text[equation.start : equation.end]
     ]

@@ -1,7 +1,6 @@
-"""Responses: what a model wrote, made ready to be read.
+"""The sentences of a response and what can be said of them without their question's answer: loops, refusals, options.
 
-Nothing here knows which answer is right. The text is clipped to its head and tail first, so that everything
-after works on bounded text whatever the model wrote.
+All of it works on text that ``clean`` has clipped, whatever the model wrote.
 """
 
 from __future__ import annotations
@@ -13,26 +12,11 @@ from itertools import pairwise
 from reasoning_probe.utils.numbers import find_numbers
 
 MAX_SENTENCE = 1500
-"""Only so many characters of a sentence are read."""
+"""At most so many characters of a sentence are read."""
 
 _PRONOUNS = {"he", "she", "it", "they", "we", "i", "you", "his", "her", "their"}
-_LITTLE_WORDS = _PRONOUNS | {
-    "and",
-    "so",
-    "then",
-    "but",
-    "who",
-    "also",
-    "a",
-    "an",
-    "the",
-    "than",
-    "of",
-    "ha",
-    "are",
-    "were",
-    "wa",
-}
+_FUNCTION_WORDS = _PRONOUNS | {"and", "so", "then", "but", "who", "also", "a", "an", "the", "than", "of", "ha", "are"}
+_FUNCTION_WORDS |= {"were", "wa"}
 IRREGULAR = {
     "has": "have", "had": "have", "sold": "sell", "bought": "buy", "ate": "eat", "gave": "give", "found": "find",
     "spent": "spend", "made": "make", "lost": "lose", "paid": "pay", "took": "take", "got": "get", "won": "win",
@@ -62,7 +46,7 @@ _REFUSAL = re.compile(
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a response with the number of its paragraph, and whether it is an entry of a list."""
+    """A sentence of a response, with the number of its paragraph; ``listed`` for an entry of a list."""
 
     text: str
     paragraph: int
@@ -70,9 +54,9 @@ class Sentence:
 
     @property
     def is_question(self) -> bool:
-        """Whether it asks something; "15?" says 15."""
-        unsure = re.match(r"\W*[0-9]", self.text) is not None and len(words(self.text)) <= 3
-        return self.text.rstrip("\"') ").endswith("?") and not unsure
+        """Whether it asks something; "15?" is an answer."""
+        is_guess = re.match(r"\W*[0-9]", self.text) is not None and len(words(self.text)) <= 3
+        return self.text.rstrip("\"') ").endswith("?") and not is_guess
 
 
 def normalise_text(text: str) -> str:
@@ -83,8 +67,8 @@ def normalise_text(text: str) -> str:
     >>> normalise_text(" The Eiffel-Tower. ")
     'eiffeltower'
     """
-    kept = "".join(character for character in text.lower() if character.isalnum() or character.isspace())
-    return " ".join(_ARTICLES.sub(" ", kept).split())
+    plain = "".join(character for character in text.lower() if character.isalnum() or character.isspace())
+    return " ".join(_ARTICLES.sub(" ", plain).split())
 
 
 def words(text: str) -> list[str]:
@@ -102,51 +86,53 @@ def sentences(text: str) -> list[Sentence]:
     >>> [sentence.text for sentence in sentences("1. The answer is 5.\n2. The answer is 3.\n3.")]
     ['The answer is 5.', 'The answer is 3.']
     """
-    found = []
-    paragraph, due, filled = 0, 1, False
+    parts: list[Sentence] = []
+    paragraph, next_number, has_text = 0, 1, False
     for line in text.split("\n"):
         if not line.strip():
-            paragraph += filled
-            filled = False
+            paragraph += has_text
+            has_text = False
             continue
         bullet = _BULLET.match(line)
         line = line[bullet.end() :] if bullet else line
         marker = _ENUMERATOR.match(line)
         listed = bool(bullet)
-        if marker and int(marker[1]) in (1, due) and (line[marker.end() :].strip() or int(marker[1]) > 1):
-            due, line, listed = int(marker[1]) + 1, line[marker.end() :], True
+        if marker and int(marker[1]) in (1, next_number) and (line[marker.end() :].strip() or int(marker[1]) > 1):
+            next_number, line, listed = int(marker[1]) + 1, line[marker.end() :], True
         line = _LABEL.sub("", _NUMBERED.sub(r"\1", line).strip())
-        parts = [part[:MAX_SENTENCE] for part in _SENTENCE_END.split(line)]
-        found += [Sentence(part, paragraph, listed) for part in parts if part.strip()]
-        filled = True
-    return found
+        texts = [text[:MAX_SENTENCE] for text in _SENTENCE_END.split(line)]
+        parts += [Sentence(text, paragraph, listed) for text in texts if text.strip()]
+        has_text = True
+    return parts
 
 
 def repeats_question(sentence: str, question: str) -> bool:
-    """Whether *sentence* only says again what the question says: all of it, or one of its clauses or sentences.
+    """Whether *sentence* only repeats *question*: all of it, or one of its clauses or sentences.
 
     >>> question = "Alice has 10 dollars, spends 4. How much left?"
-    >>> is_echo("Alice has 10 dollars.", question), is_echo("10 dollars.", question)
+    >>> repeats_question("Alice has 10 dollars.", question), repeats_question("10 dollars.", question)
     (True, False)
     """
-    said = normalise_text(sentence)
-    asked = normalise_text(question)
+    plain = normalise_text(sentence)
+    plain_question = normalise_text(question)
     clauses = [*re.split(r"[,;:?.!]\s", question), *re.split(r"[.?!]\s", question)]
     parts = {normalise_text(clause) for clause in clauses}
-    begun = " ".join(said.split()[:-1])  # "has 12 fewer toys" of "has 12 fewer"
-    if said in parts or (len(said.split()) > 3 and asked.startswith(said)):
-        return bool(said)
-    pronoun, _, rest = said.partition(" ")
-    if pronoun in _PRONOUNS and len(rest.split()) > 1 and f" {rest} " in f" {asked} ":
+    all_but_last = " ".join(plain.split()[:-1])  # "has 12 fewer toys" of "has 12 fewer"
+    if plain in parts or (len(plain.split()) > 3 and plain_question.startswith(plain)):
+        return bool(plain)
+    pronoun, _, rest = plain.partition(" ")
+    if pronoun in _PRONOUNS and len(rest.split()) > 1 and f" {rest} " in f" {plain_question} ":
         return True  # "He buys 7 more."
-    return (len(begun.split()) > 4 and f" {begun} " in f" {asked} ") or _retells(sentence, question)
+    is_beginning = len(all_but_last.split()) > 4 and f" {all_but_last} " in f" {plain_question} "
+    return is_beginning or _retells(sentence, question)
 
 
 def _retells(sentence: str, question: str) -> bool:
-    """Whether *sentence* puts the question's facts together again, with no word or number of its own.
+    """Whether *sentence* only combines facts of the question, and adds neither a word nor a number.
 
-    It holds two numbers or more, or compares with one ("Ann has 4 times as many as Bob."), calculates nothing and ends
-    in no "is 4". A few numbers are only retold in the words of the premises: those of the last sentence may answer it.
+    It has two numbers or more, or one in a comparison ("Ann has 4 times as many as Bob."), calculates nothing and does
+    not end in "is 4". If it has only two numbers, its words have to be those of the premises: the words of the last
+    sentence may answer it.
     """
     numbers = find_numbers(sentence)
     if len(numbers) == 1 and _retells_one(sentence, numbers[0].text, question):
@@ -155,20 +141,19 @@ def _retells(sentence: str, question: str) -> bool:
     if len(numbers) < (1 if compares else 2) or _CALCULATED.search(sentence):
         return False
     premises = re.split(r"(?<=[.!?])\s+(?=[^.!?]*[.!?]?\s*$)", question)[0] if len(numbers) < 3 else question
-    asked = {word.rstrip("s") for word in words(premises)} | _LITTLE_WORDS
-    own = sum(word.rstrip("s") not in asked for word in words(sentence))
-    return own <= (len(numbers) > 2) and {number.value for number in numbers} <= {
-        number.value for number in find_numbers(question)
-    }
+    known = {word.rstrip("s") for word in words(premises)} | _FUNCTION_WORDS
+    new_words = sum(word.rstrip("s") not in known for word in words(sentence))
+    question_values = {number.value for number in find_numbers(question)}
+    return new_words <= (len(numbers) > 2) and {number.value for number in numbers} <= question_values
 
 
 def _retells_one(sentence: str, number: str, question: str) -> bool:
-    """Whether *sentence* tells the one fact that the question gives with *number*: "The baker sold 9 cakes."."""
+    """Whether *sentence* repeats the fact that the question states with *number*: "The baker sold 9 cakes."."""
     premises = [_stem(word) for word in words(re.split(r"(?<=[.!?])\s+(?=[^.!?]*[.!?]?\s*$)", question)[0])]
-    said = [_stem(word) for word in words(sentence)]
-    at = said.index(number) if number in said else 0
+    stems = [_stem(word) for word in words(sentence)]
+    index = stems.index(number) if number in stems else 0
     pairs = list(pairwise(premises))
-    return at > 0 and (said[at - 1], number) in pairs and set(said) <= set(premises) | _LITTLE_WORDS
+    return index > 0 and (stems[index - 1], number) in pairs and set(stems) <= set(premises) | _FUNCTION_WORDS
 
 
 def _stem(word: str) -> str:
@@ -181,22 +166,22 @@ def is_refusal(text: str) -> bool:
 
 
 def is_loop(text: str) -> bool:
-    """Whether the response goes round in circles: its end is one short stretch three times over, or more.
+    """Whether the response repeats itself: it ends in the same short sequence of words three times or more.
 
     >>> is_loop("Max is a human. Max is a human. Max is a"), is_loop("Max is a human. Max is a dog.")
     (True, False)
     """
     tokens = words(text)[-400:]
     if len(tokens) < 4:
-        squeezed = "".join(text.split())[-400:]
-        if len(squeezed) < 12 or re.fullmatch(r"[-\d.,/$]{12,24}", squeezed, re.ASCII):
+        characters = "".join(text.split())[-400:]
+        if len(characters) < 12 or re.fullmatch(r"[-\d.,/$]{12,24}", characters, re.ASCII):
             return False  # a long number may hold one digit many times
-        return any(_repeats(list(squeezed), period, 12) for period in range(1, 5))
+        return any(_repeats(list(characters), period, 12) for period in range(1, 5))
     return any(_repeats(tokens, period, 2 * period + min(period, 3)) for period in range(1, len(tokens) // 2 + 1))
 
 
 def is_counting(text: str) -> bool:
-    """Whether a reply is nothing but numbers, three or more, and not always the same one.
+    """Whether a response is nothing but numbers, three or more, and not always the same one.
 
     >>> [is_counting(text) for text in ("1. 2. 3. 4.", "8, 8, 8", "5 + 3 = 8", "2. 2.5. 1.1. 3. m. 7")]
     [True, False, False, True]
@@ -206,12 +191,12 @@ def is_counting(text: str) -> bool:
     values = [number.value for number in find_numbers(text[:2000])]
     if re.match(r"\s*1\.\s+2\.\s*(?:3\.|$|[0-9.\s]*$)", text):
         return True
-    strayed = sum(any(character.isalpha() for character in word) for word in words(text[:2000]))
-    return len(values) > 2 and len(set(values)) > 1 and strayed * 5 <= len(values) and (not strayed or "." in text)
+    letters = sum(any(character.isalpha() for character in word) for word in words(text[:2000]))
+    return len(values) > 2 and len(set(values)) > 1 and letters * 5 <= len(values) and (not letters or "." in text)
 
 
 def options_in(text: str) -> dict[str, str]:
-    r"""Return the options that a reply lists, by their letters; a list has an A and a B.
+    r"""Return the options that a response lists, by their letters; a list has an A and a B.
 
     >>> options_in("A) 7\nB) 8"), options_in("B) 8")
     ({'A': '7', 'B': '8'}, {})

@@ -1,12 +1,13 @@
-"""Units: an answer in another unit than was asked for is converted, "250 cents" to 2.5 dollars.
+"""Conversion of an answer to the unit that the question asks for, and of a quantity in two units to one number.
 
-A quantity in two units is one number: "3 dollars and 65 cents" is 3.65 dollars.
+"250 cents" are 2.5 dollars, and so are "2 dollars and 50 cents".
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from fractions import Fraction
 from itertools import combinations, pairwise
 
@@ -31,7 +32,7 @@ _FAMILIES: tuple[dict[str, int], ...] = (
 )
 _SIZES = {unit: (family, size) for family, units in enumerate(_FAMILIES) for unit, size in units.items()}
 _UNIT = "|".join(sorted(_SIZES, key=len, reverse=True))
-_SAID = re.compile(rf"[ -]?(?:(?P<cent>\u00a2)|(?P<unit>{_UNIT})s?\b)(?! (?:a|an|per|each)\b)", re.IGNORECASE)
+_FOLLOWING = re.compile(rf"[ -]?(?:(?P<cent>\u00a2)|(?P<unit>{_UNIT})s?\b)(?! (?:a|an|per|each)\b)", re.IGNORECASE)
 _NAMED = re.compile(rf"\b(?P<unit>{_UNIT})s?\b", re.IGNORECASE)
 _AND = re.compile(rf"(?P<unit>[ -]?(?:{_UNIT})s?)?(?:,| and|, and)? \$?", re.IGNORECASE)
 _ASKED = re.compile(rf"\b(?:how many|in) (?:\w+ )?(?P<unit>{_UNIT})s?\b", re.IGNORECASE)
@@ -42,7 +43,7 @@ _MONEY = re.compile(r"\$|\bdollars?\b", re.IGNORECASE)
 
 
 def asked_unit(question: str) -> str | None:
-    """Return the unit in which a question wants its answer, as far as its last sentence or a dollar sign says it.
+    """Return the unit in which *question* asks for its answer, if its last sentence or a dollar sign says so.
 
     >>> asked_unit("Ann earns $3. How much is left?"), asked_unit("How many minutes is that?"), asked_unit("How many?")
     ('dollar', 'minute', None)
@@ -56,48 +57,53 @@ def asked_unit(question: str) -> str | None:
 
 
 def convert_unit(value: Fraction, after: str, wanted: str | None, written: str = "") -> Fraction:
-    """Return *value*, *written* so and before the text *after*, in the unit *wanted*.
+    """Return *value* in the unit *wanted*; its unit is read from *written*, its text, and *after*, the text behind it.
 
-    It stays what it is where the two units are not of one family.
+    It is unchanged where the two units measure different things.
 
-    >>> [str(converted(Fraction(250), after, "dollar")) for after in (" cents", " dollars", " miles", " cents each")]
+    >>> [str(convert_unit(Fraction(250), after, "dollar")) for after in (" cents", " dollars", " miles", " cents each")]
     ['5/2', '250', '250', '250']
-    >>> str(converted(Fraction(41, 20), "", "cent", "$2.05"))
+    >>> str(convert_unit(Fraction(41, 20), "", "cent", "$2.05"))
     '205'
     """
-    match = _SAID.match(after)
-    unit = (
-        "cent" if match and match["cent"] else match["unit"].lower() if match else "dollar" if "$" in written else None
-    )
-    if unit is None or wanted is None:
+    match = _FOLLOWING.match(after)
+    if match:
+        unit = "cent" if match["cent"] else match["unit"].lower()
+    elif "$" in written:
+        unit = "dollar"
+    else:
+        return value
+    if wanted is None:
         return value
     family, size = _SIZES[unit]
     wanted_family, wanted_size = _SIZES[wanted]
     return value * size / wanted_size if family == wanted_family else value
 
 
-def merge_unit_pairs(text: str, numbers: Sequence[NumberSpan], own: set[Fraction]) -> list[NumberSpan]:
-    """Return *numbers* of *text* with those of "3 dollars and 65 cents" as one; two of the question's *own* stay two.
+def merge_unit_pairs(
+    text: str, numbers: Sequence[NumberSpan], question_numbers: AbstractSet[Fraction]
+) -> list[NumberSpan]:
+    """Return *numbers* of *text* with "3 dollars and 65 cents" as one number; two of the question's numbers stay two.
 
     >>> from reasoning_probe.utils.numbers import find_numbers
     >>> text = "It lasts 3 hours and 30 minutes, and 5 days."
-    >>> [str(number.value) for number in joined(text, find_numbers(text), set())]
+    >>> [str(number.value) for number in merge_unit_pairs(text, find_numbers(text), set())]
     ['7/2', '5']
     """
-    found = list(numbers)
+    merged = list(numbers)
     for left, right in pairwise(numbers):
-        between, after = _AND.fullmatch(text, left.end, right.start), _SAID.match(text, right.end)
-        if between is None or after is None or after["unit"] is None or {left.value, right.value} <= own:
+        between, after = _AND.fullmatch(text, left.end, right.start), _FOLLOWING.match(text, right.end)
+        if between is None or after is None or after["unit"] is None or {left.value, right.value} <= question_numbers:
             continue
         larger = (between["unit"] or "").strip(" -").lower() or ("dollar" if "$" in left.text else "")
         family, size = _SIZES.get(larger, _SIZES.get(larger.removesuffix("s"), (-1, 1)))
-        smaller_family, smaller = _SIZES[after["unit"].lower()]
-        if family != smaller_family or smaller >= size or left not in found:
+        smaller_family, smaller_size = _SIZES[after["unit"].lower()]
+        if family != smaller_family or smaller_size >= size or left not in merged:
             continue
-        value = left.value + right.value * smaller / size
-        found[found.index(left)] = NumberSpan(value, left.start, left.end, text[left.start : right.end])
-        found.remove(right)
-    return found
+        value = left.value + right.value * smaller_size / size
+        merged[merged.index(left)] = NumberSpan(value, left.start, left.end, text[left.start : right.end])
+        merged.remove(right)
+    return merged
 
 
 def ratios(question: str) -> frozenset[Fraction]:

@@ -1,265 +1,330 @@
-"""Worked solutions: the number that a reply in sentences comes to, or that the limit cut it off on its way there."""
+"""The strategies that find the sentence in which a worked solution states its answer."""
 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
+from collections.abc import Callable
 
-from reasoning_probe.scoring.extraction.equations import Equation, find_equations
-from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, reading_of
-from reasoning_probe.scoring.extraction.sentence_number import after_equals, calculations_in, stated_number
+from reasoning_probe.scoring.extraction.equations import Equation
+from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, answer_from_number
+from reasoning_probe.scoring.extraction.number_response import MAX_QUESTION, OPENING_WORDS, STEP, NumberResponse
+from reasoning_probe.scoring.extraction.sentence_number import stated_number
 from reasoning_probe.scoring.extraction.sentences import Sentence, words
-from reasoning_probe.utils.numbers import NumberSpan, find_numbers
+from reasoning_probe.scoring.extraction.strategies import NO_ANSWER, Decision, first_decision
+from reasoning_probe.utils.numbers import find_numbers
 
 _ANNOUNCED = re.compile(
     r"(?:\b(?:is|are|was|has|have|had|equals?|of|gets?|and|total|with)\b|[-+*/=:(<$])\s*$", re.IGNORECASE
 )
-"""How a reply ends that the limit cut just before a number."""
+"""The end of a response that the limit cut just before a number."""
 
 _CONCLUSION = re.compile(
     r"(?:and )?(?:so|therefore|thus|hence|finally|in total|altogether|in conclusion|in all|overall|in the end|"
     r"as a result|consequently|(?:this|that|which) means(?: that)?)\b",
     re.IGNORECASE,
 )
-_STEP = re.compile(
-    r"(?:to (?:solve|find|calculate|determine|answer|add|subtract|multiply|divide|get|do|figure)|let's|let us|first|"
-    r"step|next|then|now|we (?:need|know|can|have to|start|are)|you (?:need|can)|given|start|here|since|if|"
-    r"the (?:question|problem))\b",
-    re.IGNORECASE,
-)
-_NEED = re.compile(
-    r"\b(?:we|you|i|one)(?: still| first)? (?:need|have|want) to (?:find|calculate|determine|figure|know|solve)\b",
-    re.IGNORECASE,
-)
 _LEAVING = re.compile(r"\b(?:leaving|leaves|left with|ends? up with|resulting in|for a total of)\b", re.IGNORECASE)
 _ENTRY = re.compile(r"[^:.]{1,40}: ?[^\w\s]?[0-9]")
 """An entry of a list of facts: "Cakes left: 15"."""
 
-_OPENINGS = {"so", "the", "therefore", "thus", "hence", "this", "in", "total", "answer", "is", "and"}
-"""Words with which a closing sentence begins."""
-
-_WORK = re.compile(
-    r"\b(?:multiply|divide|add|subtract)\b(?!.*\b(?:get|gives?|giving|is|equals?|makes?)\b)", re.IGNORECASE
-)
-_PLAN = re.compile(
-    r"(?:to (?:solve|find|calculate|determine|answer|get|do|figure|convert|know|compute)|let's|let us|"
-    r"we (?:need|have|can)|you (?:need|can)|first)\b",
-    re.IGNORECASE,
-)
 _REMARK = re.compile(
     r"(?:this|that|it|these|note|in this|the (?:process|calculation|answer|result|reason)|explanation)\b", re.IGNORECASE
 )
-_IS_ASKED = re.compile(r"(?:this|that|it|which) is the (?:total )?(?:number|amount|cost|price|sum)\b", re.IGNORECASE)
-"""What a result is said to be: "This is the total number of bowls that she makes in 5 days."."""
-
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|will|would|can|gets?|got|makes?|made|costs?|leaves?|left|needs?|takes?|equals?)\b",
     re.IGNORECASE,
 )
-_COMMON = set(
-    words(
-        "how many much what is are was were does do did will the a an of in to for and or he she it they his her their "
-        "if there that this have has had be at on by with from all would can"
-    )
-)
-"""Words that say nothing about what is asked."""
 
 
-def worked_number(
-    numeric: list[Sentence], said: list[Sentence], question: str, own: set[Fraction], truncated: bool
-) -> ExtractedAnswer | None:
-    """Return the number that a reply in sentences comes to, or ``None`` if it was cut off on its way there."""
-    stepwise = _STEP.match(said[0].text) is not None or said[0].listed
-    last_step = max((index for index, part in enumerate(said) if index and _STEP.match(part.text)), default=-1)
-    equations = {part: find_equations(part.text) for part in numeric}
-    results = [part for part in numeric if has_result(part.text, equations[part])]
-    asked = [found.tokens for found in calculations_in(question)]
-    before = _repeated(said, numeric, question) if truncated else None
-    number = stated_number(before.text, own) if before else None
-    if before and number and number.value not in own:
-        return reading_of(number, before.text, question)
+def worked_number(response: NumberResponse) -> ExtractedAnswer | None:
+    """Return the number that a worked solution comes to, or ``None`` if it was cut off before it.
 
-    concluding = [
-        part
-        for part in numeric
-        if _CONCLUSION.match(part.text)
-        and not (truncated and (said.index(part) < last_step or not part.text.endswith((".", "!"))))
-        and not (truncated and (not _answers(part.text, question) or _goes_on(part, said)))
-    ]
-    restated = [part for part in results if any(found.tokens in asked for found in equations[part])]
-    given = len(find_numbers(question[:20_000]))
-    whole = [part for part in results if any(_covers(found, own, given) for found in equations[part])]
-    after = {part.paragraph: part for part in results}  # the last result of each paragraph
-    concluding = [part for part in concluding if said.index(part) >= said.index(after.get(part.paragraph, part))]
-    if truncated and not restated and _is_announced(said[-1], results, question):
-        return None
-    whole = [part for part in whole if not stepwise and (part is results[-1] or part is after[part.paragraph])]
-    whole = [part for part in whole if not (truncated and _works_on(part, said, question))]
-    stated = [part for part in numeric if part in results or not _IS_ASKED.match(part.text)]
-    opened = (
-        set(words(said[-1].text)) <= _OPENINGS and results[-1:] == stated[-1:] and _answers(numeric[-1].text, question)
-    )
-    over = not truncated or (said[-1].paragraph > numeric[-1].paragraph and (opened or not stepwise))
-    if truncated and not results and _lists_facts(numeric, own):
-        return None
-    closing = _closing_statement(numeric, results, question, own) if over else None
-    if closing and not concluding:
-        chosen = closing
-    elif concluding or restated or whole:
-        chosen = (concluding[-1:] or restated[-1:] or [_followed(whole[0], results, equations, truncated)])[0]
-    elif truncated and not results and not _is_finished(numeric[0], said, question):
-        return None
-    elif not results and _ENTRY.match(numeric[-1].text) and _answers(numeric[-1].text, question) and over:
-        chosen = numeric[-1]
-    elif not results and not (truncated and stepwise) and (told := _told_later(numeric, question, own)):
-        chosen = told
-    elif not results and not stepwise and (len(own) <= 2 or _is_direct(numeric[0], question, own) or len(said) == 1):
-        chosen = numeric[0]
-    elif over:
-        chosen = (results or numeric)[-1]
-    else:
-        return None
-    number = stated_number(chosen.text, own)
-    return reading_of(number, chosen.text, question) if number else None
-
-
-def repeated_result(said: list[Sentence], numeric: list[Sentence], own: set[Fraction]) -> tuple[NumberSpan, str] | None:
-    """Return the one result that a reply cut by the limit calculates over and over: "36 + 2 = 40. 36 + 2 = 40. 4".
-
-    Definition: its first sentence is a calculation with a result, it stands there twice, and no other one does.
-    Counter-example: "3 + 4 = 7. 7 + 1 = 8. 7 + 1".
+    >>> question = "Tom has 5 apples and buys 7 more. He eats 3. How many apples does he have?"
+    >>> worked_number(NumberResponse("5 + 7 = 12. He eats 3 of them: 12 - 3 = 9.", question)).answer
+    '9'
+    >>> worked_number(NumberResponse("First, he has 5 + 7 = 12 apples. Then he", question, truncated=True))
     """
-    found = [each for part in said for each in calculations_in(part.text)]
-    results = {each.stated for each in found} - {None}
-    same = len(found) > 1 and len(results) == len({each.tokens for each in found}) == 1
-    if not same or numeric[:1] != said[:1] or len({part.text for part in numeric}) > 2:
+    sentence = first_decision(WORKED_STRATEGIES, response)
+    number = stated_number(sentence.text, response.question_numbers) if sentence else None
+    return answer_from_number(number, sentence.text, response.question) if sentence and number else None
+
+
+def repeated_statement(response: NumberResponse) -> Sentence | None:
+    """The limit cut the response while it repeated a statement of what is asked: that statement.
+
+    >>> question = "A baker makes 24 cakes and sells 9. How many cakes are left?"
+    >>> repeated_statement(NumberResponse("So 15 cakes are left. So 15 cakes are", question, truncated=True)).text
+    'So 15 cakes are left.'
+    >>> repeated_statement(NumberResponse("So 15 cakes are left. So 15 cakes are", question))
+    """
+    if not response.truncated:
         return None
-    number = stated_number(numeric[0].text, own)
-    return (number, numeric[0].text) if number and number.value in results else None
+    last = response.sentences[-1]
+    for sentence in response.numeric:
+        repeated = len(words(last.text)) > 3 and sentence.text.startswith(last.text.rstrip())
+        if sentence is not last and repeated and response.answers_question(sentence.text):
+            return sentence if _states_new_number(sentence, response) else None
+    return None
 
 
-def _repeated(said: list[Sentence], numeric: list[Sentence], question: str) -> Sentence | None:
-    """Return a statement of what was asked that the limit cut while it was being said again: "15 are left. 15 are"."""
-    last = said[-1].text
-    whole = [part for part in numeric if part is not said[-1] and _answers(part.text, question)]
-    return next((part for part in whole if len(words(last)) > 3 and part.text.startswith(last.rstrip())), None)
+def announced_number(response: NumberResponse) -> Decision | None:
+    """The limit cut the response just before the number that it was about to state: no answer.
 
-
-def _told_later(numeric: list[Sentence], question: str, own: set[Fraction]) -> Sentence | None:
-    """Return a statement that says more of what was asked than the first one, which only gives a number again.
-
-    Example: "There are 24 cakes. If 9 are sold, 15 are left." to "How many cakes are left?" states 15, and so does
-    "He has 12 in all. He loses 3, leaving him with 9." state 9. Counter-example: "24 are left. He is 30 years old."
+    >>> question = "A baker makes 24 cakes and sells 9. How many cakes are left?"
+    >>> announced_number(NumberResponse("He sold 9. The number of cakes left is", question, truncated=True)).name
+    'NO_ANSWER'
+    >>> announced_number(NumberResponse("15 cakes are left. That leaves room", question, truncated=True))
     """
-    first = stated_number(numeric[0].text, own)
-    here = [part for part in numeric[1:] if part.paragraph == numeric[0].paragraph]
-    fresh = [part for part in here if (number := stated_number(part.text, own)) and number.value not in own]
-    if fresh and fresh[-1] is numeric[-1] and _LEAVING.search(fresh[-1].text):
-        return fresh[-1]
-    if first is None or first.value not in own:
+    if not response.truncated or response.question_results:
         return None
-    before = _shared(numeric[0].text, question)
-    return next((part for part in fresh if not before or _shared(part.text, question) - before), None)
+    last, results = response.sentences[-1], response.results
+    if results and {"answer"} <= set(words(last.text)) <= OPENING_WORDS:
+        return None  # it was about to repeat its result
+    continues = bool(results) and results[-1].paragraph == last.paragraph and results[-1] is not last
+    relevant = bool(find_numbers(last.text)) or continues or response.answers_question(last.text)
+    return NO_ANSWER if relevant and _ANNOUNCED.search(last.text) else None
 
 
-def _followed(
-    part: Sentence, results: list[Sentence], equations: dict[Sentence, list[Equation]], truncated: bool
-) -> Sentence:
-    """Return the last of the calculations that go on with the result of *part*: "9 * 5 = 45", "45 - 9 = 36"."""
-    for later in results[results.index(part) + 1 :] if not truncated else ():
-        stated = {found.stated for found in equations[part]}
-        used = {operand for found in equations[part] for operand in found.operands}
-        if any(stated & set(found.operands) and found.stated not in used for found in equations[later]):
-            part = later
-    return part
+def listed_facts(response: NumberResponse) -> Decision | None:
+    """The limit cut the response while it listed the question's numbers one by one: no answer.
 
-
-def _lists_facts(numeric: list[Sentence], own: set[Fraction]) -> bool:
-    """Whether a reply has come no further than to tell the question's numbers one by one: "He has 15. She has 4."."""
-    told = [{number.value for number in find_numbers(part.text)} for part in numeric]
-    return len(told) > 1 and len({part.paragraph for part in numeric}) == 1 and set().union(*told) <= own
-
-
-def _goes_on(part: Sentence, said: list[Sentence]) -> bool:
-    """Whether a reply works on after *part*, in the same paragraph, when the limit cuts it."""
-    later = said[said.index(part) + 1 :]
-    return bool(later) and later[0].paragraph == part.paragraph and _REMARK.match(later[0].text) is None
-
-
-def _works_on(part: Sentence, said: list[Sentence], question: str) -> bool:
-    """Whether what follows *part* in its paragraph, until the limit cuts it, may still be on the way to the answer.
-
-    "24 - 9 = 15 cakes are left. The number of cakes is" has come to what was asked, "24 - 9 = 15. Then" has not.
+    >>> question = "Ann has 15 pens and Bob has 4. How many pens do they have?"
+    >>> listed_facts(NumberResponse("Ann owns 15 of them. Bob owns 4 of them. So", question, truncated=True)).name
+    'NO_ANSWER'
+    >>> listed_facts(NumberResponse("Ann owns 15 of them. Both own 19 of them. So", question, truncated=True))
     """
-    later = [each.text for each in said[said.index(part) + 1 :] if each.paragraph == part.paragraph]
-    working = any(_STEP.match(text) or re.search(r"[-+*/=]", text) for text in later)
-    return _goes_on(part, said) and (working or not _answers(part.text, question))
+    if not response.truncated or response.results:
+        return None
+    numbers = [{number.value for number in find_numbers(sentence.text)} for sentence in response.numeric]
+    one_paragraph = len({sentence.paragraph for sentence in response.numeric}) == 1
+    only_given = set().union(*numbers) <= response.question_numbers
+    return NO_ANSWER if len(numbers) > 1 and one_paragraph and only_given else None
 
 
-def _is_finished(part: Sentence, said: list[Sentence], question: str) -> bool:
-    """Whether a statement says something and was not cut: "Alice has 6 dollars", not "20 of the first page on each"."""
-    aside = re.search(r"[0-9][^,0-9]*, (?:which|because|since)\b", part.text)
-    ended = part is not said[-1] or part.text.endswith((".", "!")) or len(words(part.text)) <= 12 or aside is not None
-    return ended and (_answers(part.text, question) or _VERB.search(part.text) is not None)
+def closing_statement(response: NumberResponse) -> Sentence | None:
+    """A finished solution without a conclusion: its last sentence, if that says what the calculations came to.
 
-
-def _is_announced(last: Sentence, results: list[Sentence], question: str) -> bool:
-    """Whether the limit cut a reply just before the number that it was about to say: "so Tom has", "a total of"."""
-    if results and {"answer"} <= set(words(last.text)) <= _OPENINGS:
-        return False  # it was about to say again what it calculated
-    goes_on = bool(results) and results[-1].paragraph == last.paragraph and results[-1] is not last
-    said = bool(find_numbers(last.text)) or goes_on or _answers(last.text, question)
-    return _ANNOUNCED.search(last.text) is not None and said
-
-
-def _is_direct(first: Sentence, question: str, own: set[Fraction]) -> bool:
-    """Whether a first statement is the answer itself, and no step: it works with none of the question's numbers.
-
-    "Tom has 9 apples.", not "He buys 7 more, so he has 12 apples."
+    >>> question = "Tom has 12 apples and eats 3. How many apples does he have?"
+    >>> closing_statement(NumberResponse("12 - 3 = 9. After that he has 9 apples left.", question)).text
+    'After that he has 9 apples left.'
+    >>> closing_statement(NumberResponse("12 - 3 = 9. After that it is 9 o'clock.", question))
     """
+    last, results = response.numeric[-1], response.results
+    if not response.is_finished or not results or last in results or last.paragraph != results[-1].paragraph:
+        return None
+    closes = response.answers_question(last.text) and _states_new_number(last, response)
+    return last if closes and not _conclusions(response) else None
+
+
+def conclusion(response: NumberResponse) -> Sentence | None:
+    """The last conclusion; in a response that was cut, only one that answers the question and ends its paragraph.
+
+    >>> question = "Tom has 12 apples and eats 3. How many apples does he have?"
+    >>> conclusion(NumberResponse("He eats 3 of 12. So he has 9 apples. That is 1 apple fewer.", question)).text
+    'So he has 9 apples.'
+    >>> conclusion(NumberResponse("He eats 3 of 12. So he has 9 apples. He", question, truncated=True))
+    """
+    conclusions = _conclusions(response)
+    return conclusions[-1] if conclusions else None
+
+
+def question_result(response: NumberResponse) -> Sentence | None:
+    """The last result of the question's own calculation.
+
+    >>> question_result(NumberResponse("2 + 2 = 4. Then 5 + 3 = 8. And 8 + 2 = 10.", "What is 5 + 3?")).text
+    'Then 5 + 3 = 8.'
+    >>> question_result(NumberResponse("2 + 2 = 4.", "What is 5 + 3?"))
+    """
+    return response.question_results[-1] if response.question_results else None
+
+
+def complete_calculation(response: NumberResponse) -> Sentence | None:
+    """A calculation with all numbers of the question, or the last one that goes on with its result.
+
+    >>> question = "Tom has 5 apples and buys 7 more. He eats 3. How many apples does he have?"
+    >>> complete_calculation(NumberResponse("It is 5 + 7 - 3 = 9 apples.", question)).text
+    'It is 5 + 7 - 3 = 9 apples.'
+    >>> complete_calculation(NumberResponse("It is 5 + 7 = 12 apples.", question))
+    """
+    if response.is_stepwise:
+        return None
+    for sentence in response.results:
+        last = sentence is response.results[-1] or sentence is response.last_results[sentence.paragraph]
+        complete = any(_uses_all_numbers(equation, response) for equation in response.equations[sentence])
+        if complete and last and not (response.truncated and _works_on(sentence, response)):
+            return _last_continuation(sentence, response)
+    return None
+
+
+def unfinished_statement(response: NumberResponse) -> Decision | None:
+    """A response that was cut, without a result, whose first statement is unfinished or says nothing: no answer.
+
+    >>> question = "How many pages does the book have, with 20 on each side?"
+    >>> unfinished_statement(NumberResponse("40 of the", question, truncated=True)).name
+    'NO_ANSWER'
+    >>> unfinished_statement(NumberResponse("The book has 40 pages. It", question, truncated=True))
+    """
+    if not response.truncated or response.results:
+        return None
+    first = response.numeric[0]
+    aside = re.search(r"[0-9][^,0-9]*, (?:which|because|since)\b", first.text)
+    short = first.text.endswith((".", "!")) or len(words(first.text)) <= 12
+    ended = first is not response.sentences[-1] or short or aside is not None
+    states = response.answers_question(first.text) or _VERB.search(first.text) is not None
+    return None if ended and states else NO_ANSWER
+
+
+def list_entry(response: NumberResponse) -> Sentence | None:
+    r"""A finished list of facts without a calculation: its last entry, if that answers the question.
+
+    >>> question = "A baker makes 24 cakes and sells 9. How many cakes are left?"
+    >>> list_entry(NumberResponse("Cakes made: 24\nCakes sold: 9\nCakes left: 15", question)).text
+    'Cakes left: 15'
+    >>> list_entry(NumberResponse("Cakes left: 15\nOld bread: 3", question))
+    """
+    last = response.numeric[-1]
+    answers = not response.results and _ENTRY.match(last.text) is not None and response.answers_question(last.text)
+    return last if answers and response.is_finished else None
+
+
+def later_statement(response: NumberResponse) -> Sentence | None:
+    """A statement that says more of what is asked than the first one, which only repeats a number of the question.
+
+    >>> question = "Tom has 12 apples and eats 3. How many apples does he have?"
+    >>> later_statement(NumberResponse("He has 12 in all. He loses 3, leaving him with 9.", question)).text
+    'He loses 3, leaving him with 9.'
+    >>> later_statement(NumberResponse("He has 9 in all. He is 30 years old.", question))
+    """
+    if response.results or (response.truncated and response.is_stepwise):
+        return None
+    first = response.numeric[0]
+    later = [part for part in response.numeric[1:] if part.paragraph == first.paragraph]
+    new = [part for part in later if _states_new_number(part, response)]
+    if new and new[-1] is response.numeric[-1] and _LEAVING.search(new[-1].text):
+        return new[-1]
+    if _states_new_number(first, response):
+        return None
+    shared = response.shared_words(first.text)
+    return next((part for part in new if not shared or response.shared_words(part.text) - shared), None)
+
+
+def first_statement(response: NumberResponse) -> Sentence | None:
+    """The first statement, where nothing is calculated and it cannot be a mere step towards the answer.
+
+    It is none if the question has few numbers, if it is the only sentence, or if it answers the question without any
+    of the question's numbers.
+
+    >>> question = "Tom has 5 apples and buys 7 more. He eats 3. How many apples does he have?"
+    >>> first_statement(NumberResponse("Tom has 9 apples. He has 2 pears.", question)).text
+    'Tom has 9 apples.'
+    >>> first_statement(NumberResponse("Buying 7 more, he has 12 apples. He is 30 years old.", question))
+    """
+    if response.results or response.is_stepwise:
+        return None
+    first = response.numeric[0]
     numbers = find_numbers(first.text)
-    return _answers(first.text, question) and (len(numbers) == 1 or not any(each.value in own for each in numbers))
+    foreign = not any(number.value in response.question_numbers for number in numbers)
+    direct = response.answers_question(first.text) and (len(numbers) == 1 or foreign)
+    whole = len(response.question_numbers) <= 2 or direct or len(response.sentences) == 1
+    return first if whole else None
 
 
-def _closing_statement(
-    numeric: list[Sentence], results: list[Sentence], question: str, own: set[Fraction]
-) -> Sentence | None:
-    """Return the sentence that says what the calculations before it came to: "After that he has 9 apples left."."""
-    last = numeric[-1]
-    if not results or last in results or last.paragraph != results[-1].paragraph or not _answers(last.text, question):
-        return None
-    number = stated_number(last.text, own)
-    return last if number and number.value not in own else None
+def last_result(response: NumberResponse) -> Sentence | None:
+    """The last result of a finished solution, or its last number where nothing is calculated.
 
-
-def _covers(found: Equation, own: set[Fraction], given: int) -> bool:
-    """Whether a calculation with its result uses all numbers that the question gave, and two at least.
-
-    A number that is *given* twice is no other number, but it has to be used twice.
+    >>> question = "Tom has 5 apples and buys 7 more. He eats 3. How many apples does he have?"
+    >>> last_result(NumberResponse("First, 5 + 7 = 12. Then 12 - 3 = 9. He is 30 years old.", question)).text
+    'Then 12 - 3 = 9.'
+    >>> last_result(NumberResponse("First, 5 + 7 = 12. Then", question, truncated=True))
     """
-    used = set(found.operands)
-    return found.stated is not None and len(own) > 1 and own <= used and len(found.operands) >= min(given, 3)
+    return (response.results or response.numeric)[-1] if response.is_finished else None
 
 
-def _answers(sentence: str, question: str) -> bool:
-    """Whether *sentence* shares a word that matters with what the question's last sentence asks."""
-    return bool(_shared(sentence, question))
+WORKED_STRATEGIES: tuple[Callable[[NumberResponse], Sentence | Decision | None], ...] = (
+    repeated_statement,
+    announced_number,
+    listed_facts,
+    closing_statement,
+    conclusion,
+    question_result,
+    complete_calculation,
+    unfinished_statement,
+    list_entry,
+    later_statement,
+    first_statement,
+    last_result,
+)
+"""The strategies for a worked solution in the order in which they are tried; each returns the deciding sentence."""
 
 
-def _shared(sentence: str, question: str) -> set[str]:
-    asked = set(words(re.split(r"[.!]\s", question.strip())[-1])) - _COMMON
-    return {word.rstrip("s") for word in asked} & {word.rstrip("s") for word in words(sentence)}
+def _states_new_number(sentence: Sentence, response: NumberResponse) -> bool:
+    """Whether *sentence* states a number that the question does not give."""
+    number = stated_number(sentence.text, response.question_numbers)
+    return number is not None and number.value not in response.question_numbers
 
 
-def has_result(sentence: str, equations: list[Equation]) -> bool:
-    """Whether *sentence* calculates something: an equation, or at least a number after an equals sign."""
-    stated = any(found.stated is not None for found in equations)
-    return stated or any(after_equals(sentence, number) for number in find_numbers(sentence))
+def _conclusions(response: NumberResponse) -> list[Sentence]:
+    """Return the conclusions after which their paragraph has no result, and which the limit did not leave open."""
+    conclusions = [sentence for sentence in response.numeric if _CONCLUSION.match(sentence.text)]
+    if response.truncated:
+        steps = (i for i, sentence in enumerate(response.sentences) if i and STEP.match(sentence.text))
+        last_step = max(steps, default=-1)
+        conclusions = [
+            sentence
+            for sentence in conclusions
+            if response.index(sentence) >= last_step
+            and sentence.text.endswith((".", "!"))
+            and response.answers_question(sentence.text)
+            and not _continues(sentence, response)
+        ]
+    last_results = response.last_results
+    return [
+        sentence
+        for sentence in conclusions
+        if response.index(sentence) >= response.index(last_results.get(sentence.paragraph, sentence))
+    ]
 
 
-def is_plan(sentence: str, own: set[Fraction]) -> bool:
-    """Whether *sentence* only says what to do: "To find out, we add 5 and 7, then subtract 3."."""
-    if not (_PLAN.match(sentence) or _NEED.search(sentence)) or has_result(sentence, find_equations(sentence)):
-        return False
-    number = stated_number(sentence, own)
-    return number is not None and (number.value in own or _WORK.search(sentence) is not None)
+def _last_continuation(sentence: Sentence, response: NumberResponse) -> Sentence:
+    """Return the last of the calculations that go on with the result of *sentence*: "9 * 5 = 45", "45 - 9 = 36"."""
+    if response.truncated:
+        return sentence
+    equations = response.equations
+    for later in response.results[response.results.index(sentence) + 1 :]:
+        results = {equation.stated for equation in equations[sentence]}
+        operands = {operand for equation in equations[sentence] for operand in equation.operands}
+        if any(results & set(equation.operands) and equation.stated not in operands for equation in equations[later]):
+            sentence = later
+    return sentence
+
+
+def _continues(sentence: Sentence, response: NumberResponse) -> bool:
+    """Whether the response works on after *sentence*, in the same paragraph, when the limit cuts it."""
+    later = response.sentences[response.index(sentence) + 1 :]
+    return bool(later) and later[0].paragraph == sentence.paragraph and _REMARK.match(later[0].text) is None
+
+
+def _works_on(sentence: Sentence, response: NumberResponse) -> bool:
+    """Whether what follows *sentence* in its paragraph, until the limit cuts it, may still be on the way to the answer.
+
+    "24 - 9 = 15 cakes are left. The number of cakes is" has answered the question, "24 - 9 = 15. Then" has not.
+    """
+    following = response.sentences[response.index(sentence) + 1 :]
+    later = [part.text for part in following if part.paragraph == sentence.paragraph]
+    calculates = any(STEP.match(text) or re.search(r"[-+*/=]", text) for text in later)
+    return _continues(sentence, response) and (calculates or not response.answers_question(sentence.text))
+
+
+def _uses_all_numbers(equation: Equation, response: NumberResponse) -> bool:
+    """Whether a calculation with its result uses every number of the question, of which there are two or more.
+
+    A number that the question gives twice has to be used twice.
+    """
+    numbers, operands = response.question_numbers, equation.operands
+    given_count = len(find_numbers(response.question[:MAX_QUESTION]))
+    return (
+        equation.stated is not None
+        and len(numbers) > 1
+        and numbers <= set(operands)
+        and len(operands) >= min(given_count, 3)
+    )

@@ -1,4 +1,4 @@
-"""The control task, against models whose weights were edited by hand and one plain forward pass each."""
+"""Tests the control task against models with hand-edited weights and one plain forward pass each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from reasoning_probe.analyses.control_task import MOST_TOKENS, control_task, neutral_sentences
 from reasoning_probe.engine import plain_path
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast.path import FastPath
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
@@ -21,30 +21,30 @@ from tests.helpers.weight_edit_oracle import edited, logprob
 def test_the_control_task_is_that_of_the_edited_model(path: str) -> None:
     model, tokenizer = build("gpt2"), Letters()
     head_map = find_heads(model)
-    site = head_map.sites[0]
+    site = head_map.attention_layers[0]
     targets = parse_targets(f"L{site.layer}H1", head_map)
-    engine = Engine(model, tokenizer, head_map)
+    engine = LocalEngine(model, tokenizer, head_map)
     assert isinstance(engine.path, FastPath)
     if path == "plain":
         engine._path = engine.plain
     counts = vars(engine.counts).copy()
-    found = control_task(engine, [(targets[0], "zero")])
-    assert found is not None
-    assert vars(engine.counts) == counts  # it is no part of the sweep
+    result = control_task(engine, [(targets[0], "zero")])
+    assert result is not None
+    assert vars(engine.counts) == counts  # the sweep's counts leave it out
     twins = {"logprob": model, "off": edited(model, site.path, site.heads, [1])}
     ids = [tokenizer(text)["input_ids"][:MOST_TOKENS] for text in neutral_sentences()]
     tokens = sum(len(of_one) - 1 for of_one in ids)
     clean, off = (sum(logprob(twin, of_one[:1], of_one[1:]) for of_one in ids) / tokens for twin in twins.values())
-    assert (found["sentences"], found["tokens"]) == (6, tokens)
-    assert found["logprob"] == pytest.approx(clean, abs=1e-4)
-    (row,) = found["targets"]
+    assert (result["sentences"], result["tokens"]) == (6, tokens)
+    assert result["logprob"] == pytest.approx(clean, abs=1e-4)
+    (row,) = result["targets"]
     assert (row["target"], row["ablation"]) == (targets[0].name, "zero")
     assert row["delta"] == pytest.approx(off - clean, abs=1e-4)
 
 
 def test_nothing_off_is_no_control_task() -> None:
     model = build("gpt2")
-    assert control_task(Engine(model, Letters(), find_heads(model)), []) is None
+    assert control_task(LocalEngine(model, Letters(), find_heads(model)), []) is None
 
 
 def test_old_runs_without_a_control_task_say_nothing() -> None:
@@ -54,13 +54,15 @@ def test_old_runs_without_a_control_task_say_nothing() -> None:
 def test_nothing_is_settled_alone_for_a_log_probability(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = build("gpt2"), Letters()
     head_map = find_heads(model)
-    engine = Engine(model, tokenizer, head_map)
+    engine = LocalEngine(model, tokenizer, head_map)
     assert isinstance(engine.path, FastPath)
     monkeypatch.setattr(plain_path, "NOISE_MARGIN", 1e9)  # every row is too close to call
-    asked: list[str] = []
-    alone = engine.plain.alone
-    monkeypatch.setattr(engine.plain, "alone", lambda *about: asked.append(about[1].name) or alone(*about))
-    found = control_task(engine, [(target, "zero") for target in parse_targets("L0H0,L1H1", head_map)])
-    assert found is not None
-    assert len(found["targets"]) == 2
-    assert asked == []
+    targets_alone: list[str] = []
+    alone = engine.plain.generate_alone
+    monkeypatch.setattr(
+        engine.plain, "generate_alone", lambda *about: targets_alone.append(about[1].name) or alone(*about)
+    )
+    result = control_task(engine, [(target, "zero") for target in parse_targets("L0H0,L1H1", head_map)])
+    assert result is not None
+    assert len(result["targets"]) == 2
+    assert targets_alone == []

@@ -1,4 +1,4 @@
-"""The cumulative curve: on known circuits, against edited weights, and as a stage that costs no run anything."""
+"""Tests the cumulative curve on known circuits, against edited weights, and as a stage after the sweep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reasoning_probe.analyses.cumulative_curve import (
     rank_heads,
     steps,
 )
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target
 from reasoning_probe.report.sentences import curve_sentences
@@ -43,13 +43,13 @@ def right(entry: dict[str, Any]) -> dict[int, float]:
     return {point["heads"]: point["accuracy"] for point in entry["points"]}
 
 
-# -- what is found ------------------------------------------------------------------------------------------------
+# -- results ----------------------------------------------------------------------------------------------------------
 
 
-def swept(**given: Any) -> Run:
-    """A whole session on a circuit, without pytest around it."""
+def swept(**options: Any) -> Run:
+    """Return the run of a whole session on a circuit, without pytest."""
     session = ProbeSession(Settings(ablate_heads=True, max_new_tokens=4))
-    session.model_runner.use(circuit(**given))
+    session.model_runner.use(circuit(**options))
     cases = session.cases(session.dataset("arithmetic", sums(40)))
     session.select(cases)
     session.outcome(cases[0])
@@ -67,11 +67,11 @@ def measured() -> Run:
 def test_the_planted_heads_carry_the_task(measured: Run) -> None:
     lines = lines_of(measured.summary)
     assert set(lines["kept"]["order"][:3]) == {*COPIERS, DECIDER}
-    kept, off = right(lines["kept"]), right(lines["off"])
-    assert list(kept) == list(off) == [0, 1, 2, 3, 4, 6, 8, 12]
-    assert off[0] == kept[12] > 0.6
-    assert kept[3] > 0.5 > 0.2 > max(kept[2], kept[1], kept[0])
-    assert off[12] == kept[0]
+    only, off = right(lines["kept"]), right(lines["off"])
+    assert list(only) == list(off) == [0, 1, 2, 3, 4, 6, 8, 12]
+    assert off[0] == only[12] > 0.6
+    assert only[3] > 0.5 > 0.2 > max(only[2], only[1], only[0])
+    assert off[12] == only[0]
     assert max(off[count] for count in (1, 2, 3, 4, 6, 8, 12)) < 0.2
     (sentence,) = curve_sentences(measured)
     assert "of 12 heads carry arithmetic: with all others off " in sentence
@@ -79,26 +79,26 @@ def test_the_planted_heads_carry_the_task(measured: Run) -> None:
 
 
 def test_a_point_is_what_edited_weights_answer(measured: Run) -> None:
-    """Without our hooks: all but the four strongest heads taken out of the weights, and transformers' ``generate``."""
+    """The reference removes all but the four strongest heads from the weights and calls transformers' ``generate``."""
     entry = lines_of(measured.summary)["kept"]
     (point,) = (point for point in entry["points"] if point["heads"] == 4)
-    ids = [found.item for found in measured.outcomes if found.target == BASELINE]
+    ids = [outcome.item for outcome in measured.outcomes if outcome.target == BASELINE]
     _, items = measured_items(ids, "arithmetic", len(ALL))
     assert (entry["held_out"], entry["ranked_on"], point["items"]) == (True, 20, 20)
     model, tokenizer = circuit()
-    sites = {site.layer: site for site in find_heads(model).sites}
+    sites = {site.layer: site for site in find_heads(model).attention_layers}
     for name in entry["order"][4:]:
         layer, head = int(name[1]), int(name[3])
         edit(model, sites[layer].path, sites[layer].heads, [head])
-    asked = [item for item in sums(40) if item.id in items]
-    outcomes = sweep(model, tokenizer, asked, (), max_new_tokens=4)
-    assert point["correct"] == sum(found.correct for found in outcomes)
-    logprobs = [found.answer_logprob for found in outcomes if found.answer_logprob is not None]
+    measured_questions = [item for item in sums(40) if item.id in items]
+    outcomes = sweep(model, tokenizer, measured_questions, (), max_new_tokens=4)
+    assert point["correct"] == sum(outcome.correct for outcome in outcomes)
+    logprobs = [outcome.answer_logprob for outcome in outcomes if outcome.answer_logprob is not None]
     assert point["mean_answer_logprob"] == pytest.approx(sum(logprobs) / 20, abs=1e-2)
 
 
 def test_the_items_that_chose_the_order_are_not_those_measured(measured: Run) -> None:
-    outcomes = {(found.item, found.target): found for found in measured.outcomes}
+    outcomes = {(outcome.item, outcome.target): outcome for outcome in measured.outcomes}
     ranking, items = measured_items([id for id, target in outcomes if target == BASELINE], "arithmetic", len(ALL))
     assert not set(ranking) & set(items)
 
@@ -107,13 +107,13 @@ def test_the_items_that_chose_the_order_are_not_those_measured(measured: Run) ->
         return sum(off - base for off, base in pairs if off is not None and base is not None)
 
     assert lines_of(measured.summary)["off"]["order"] == sorted(ALL, key=lost)
-    first, strongest = (lines_of(measured.summary)["off"][key][at] for key, at in (("points", 1), ("order", 0)))
+    first, strongest = (lines_of(measured.summary)["off"][key][index] for key, index in (("points", 1), ("order", 0)))
     assert first["correct"] == sum(outcomes[id, strongest].correct for id in items)
     assert first["if_added"] == pytest.approx(first["mean_answer_logprob"])
 
 
 def test_a_backup_shows_where_heads_cost_more_together() -> None:
-    """Neither the decider nor its backup has an effect alone, so both are among the weakest; together they are all."""
+    """Neither the decider nor its backup has an effect alone, so both rank low; without both the task fails."""
     run = swept(backup=True)
     entry = lines_of(run.summary)["kept"]
     assert set(entry["order"][:2]) == set(COPIERS)
@@ -123,9 +123,9 @@ def test_a_backup_shows_where_heads_cost_more_together() -> None:
     assert gone["accuracy"] < 0.2 < whole["accuracy"]
     start = whole["mean_answer_logprob"]
     assert start - gone["if_added"] < 1 < start - gone["mean_answer_logprob"]
-    said = [sentence for sentence in curve_sentences(run) if "back each other up" in sentence]
-    assert len(said) == 1
-    assert "weakest heads cost arithmetic" in said[0]
+    sentences = [sentence for sentence in curve_sentences(run) if "back each other up" in sentence]
+    assert len(sentences) == 1
+    assert "weakest heads cost arithmetic" in sentences[0]
 
 
 # -- as a stage after the sweep -----------------------------------------------------------------------------------
@@ -138,12 +138,14 @@ def test_a_repeated_run_computes_no_curve_again(project: Project, monkeypatch: p
     first, engine = project.summary(), project.summary()["engine"]
     assert engine["rows"] == HELD_OUT * len(ALL)  # the sweep's alone
     assert first["timing"]["curve_s"] > 0
-    asked: list[int] = []
-    run = Engine.run
-    monkeypatch.setattr(Engine, "run", lambda self, requests: asked.append(len(requests)) or run(self, requests))
+    request_counts: list[int] = []
+    run = LocalEngine.run
+    monkeypatch.setattr(
+        LocalEngine, "run", lambda self, requests: request_counts.append(len(requests)) or run(self, requests)
+    )
     project.run(*options)
     again = project.summary()
-    assert sum(asked) == 0
+    assert sum(request_counts) == 0
     assert again["curves"] == first["curves"]
     assert again["engine"]["recalled"] == len(project.outcomes())
 
@@ -237,7 +239,7 @@ def test_the_points_get_sparser(heads: int, expected: list[int]) -> None:
 
 @pytest.mark.parametrize(("items", "heads"), [(19, 144), (20, 144), (200, 144), (1000, 1024), (1000, 16), (45, 8)])
 def test_how_many_items_are_measured(items: int, heads: int) -> None:
-    ids = [f"item-{at}" for at in range(items)]
+    ids = [f"item-{index}" for index in range(items)]
     ranking, measured = measured_items(ids, "d", heads)
     if items < HELD_OUT:
         assert ranking == measured == ids
@@ -252,8 +254,8 @@ def head(name: str) -> Target:
     return Target(name, frozenset({(int(name[1]), int(name[3]))}))
 
 
-def found_of(**logprobs: list[float | None]) -> dict[tuple[str, str, str, str | None], Outcome]:
-    """Outcomes by target, baseline first; the log-probabilities are those of item 0, 1, ..."""
+def outcomes_of(**logprobs: list[float | None]) -> dict[tuple[str, str, str, str | None], Outcome]:
+    """Return outcomes with the log-probabilities of item 0, 1, ... by target, baseline first."""
     return {
         ("arithmetic", str(item), target, None if target == BASELINE else "zero"): outcome(
             item=str(item), target=target, answer_logprob=value
@@ -264,31 +266,33 @@ def found_of(**logprobs: list[float | None]) -> dict[tuple[str, str, str, str | 
 
 
 def test_heads_that_were_only_estimated_come_between_those_that_help_and_those_that_do_not() -> None:
-    found = found_of(baseline=[-1.0, -1.0], L0H0=[-1.5, -0.4], L0H1=[-2.0, -1.5], L0H2=[-1.0, None], L0H3=[-1.1, -1.0])
-    heads = [head(f"L0H{at}") for at in range(6)]
+    outcomes = outcomes_of(
+        baseline=[-1.0, -1.0], L0H0=[-1.5, -0.4], L0H1=[-2.0, -1.5], L0H2=[-1.0, None], L0H3=[-1.1, -1.0]
+    )
+    heads = [head(f"L0H{index}") for index in range(6)]
     scores = {"L0H4": 0.2, "L0H5": 0.3, "L0H1": 9.0}
-    order = rank_heads(heads, "arithmetic", "zero", ["0", "1"], found, scores)
+    order = rank_heads(heads, "arithmetic", "zero", ["0", "1"], outcomes, scores)
     assert order is not None
     assert [target.name for target in order] == ["L0H1", "L0H3", "L0H5", "L0H4", "L0H2", "L0H0"]
-    assert rank_heads(heads, "arithmetic", "zero", ["0", "1"], found, {}) is None
+    assert rank_heads(heads, "arithmetic", "zero", ["0", "1"], outcomes, {}) is None
 
 
 def test_without_log_probabilities_accuracy_orders() -> None:
-    found = found_of(baseline=[None, None], L0H0=[None, None], L0H1=[None, None])
-    found["arithmetic", "1", "L0H1", "zero"] = outcome(item="1", target="L0H1", correct=False, answer_logprob=None)
-    order = rank_heads([head("L0H0"), head("L0H1")], "arithmetic", "zero", ["0", "1"], found, {})
+    outcomes = outcomes_of(baseline=[None, None], L0H0=[None, None], L0H1=[None, None])
+    outcomes["arithmetic", "1", "L0H1", "zero"] = outcome(item="1", target="L0H1", correct=False, answer_logprob=None)
+    order = rank_heads([head("L0H0"), head("L0H1")], "arithmetic", "zero", ["0", "1"], outcomes, {})
     assert [target.name for target in order or ()] == ["L0H1", "L0H0"]
 
 
 def test_several_ablations_have_a_curve_each_and_a_head_alone_none() -> None:
-    ids = [str(at) for at in range(FEWEST)]
+    ids = [str(index) for index in range(FEWEST)]
     heads, values = [head("L0H0"), head("L0H1")], [-1.0] * FEWEST
-    found = found_of(baseline=values, L0H0=values, L0H1=values)
-    found |= {(*key[:3], "mean"): value for key, value in found.items() if key[3]}
-    groups = plan_curves(heads, [("arithmetic", id) for id in ids], ["zero", "mean"], found, {})
+    outcomes = outcomes_of(baseline=values, L0H0=values, L0H1=values)
+    outcomes |= {(*key[:3], "mean"): value for key, value in outcomes.items() if key[3]}
+    groups = plan_curves(heads, [("arithmetic", id) for id in ids], ["zero", "mean"], outcomes, {})
     assert [group.ablation for group in groups] == ["zero", "mean"]
-    assert [target.name for target in groups[0].joint_targets(found)] == ["every head"]
-    assert plan_curves(heads[:1], [("arithmetic", id) for id in ids], ["zero"], found, {}) == []
+    assert [target.name for target in groups[0].joint_targets(outcomes)] == ["every head"]
+    assert plan_curves(heads[:1], [("arithmetic", id) for id in ids], ["zero"], outcomes, {}) == []
 
 
 def test_old_runs_without_curves_say_nothing(tmp_path: Path) -> None:

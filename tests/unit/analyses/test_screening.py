@@ -1,4 +1,4 @@
-"""Screening: attribution against finite differences and known circuits, and what a screened run measures and says."""
+"""Tests attribution against finite differences and known circuits, and what a screened run measures and reports."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from reasoning_probe.analyses.attribution import estimates
 from reasoning_probe.analyses.screening import evenly_spaced, screen, select_heads
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine
-from reasoning_probe.engine.tokenization import Encoded, TokenCodec
+from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.tokenization import EncodedQuery, TokenCodec
 from reasoning_probe.models.ablation import ZERO, Replacement
 from reasoning_probe.models.head_map import AttentionLayer, HeadError
 from reasoning_probe.models.heads import find_heads
@@ -35,9 +35,9 @@ QUERY = query("items", rp.Item(question="5 + 3?", answer="8 a", id="q"), Generat
 
 
 def logprob(
-    model: Any, encoded: Encoded, site: AttentionLayer, head: int, share: float, instead: torch.Tensor
+    model: Any, encoded: EncodedQuery, site: AttentionLayer, head: int, share: float, instead: torch.Tensor
 ) -> float:
-    """The expected answer's log-probability with *share* of a head's output replaced, by a hook of our own."""
+    """Return the expected answer's log-probability with *share* of a head's output replaced, by a separate hook."""
     answer = torch.tensor([encoded.answer])
     where = slice(head * site.head_dim, (head + 1) * site.head_dim)
 
@@ -56,37 +56,37 @@ def logprob(
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "opt", "falcon", "phi", "stablelm"])
 @pytest.mark.parametrize("replaced", [False, True])
 def test_estimates_are_the_slopes_of_partial_ablation(family: str, replaced: bool) -> None:
-    """Each is what the log-probability changes by while a head is faded out, per share of it, at the beginning."""
+    """Each estimate is the derivative of the log-probability by the replaced share of a head, at share 0."""
     model = build(family).double()
     head_map = find_heads(model)
     encoded = TokenCodec(model, Letters()).encode(QUERY)
     draw = torch.Generator().manual_seed(1)
     values: Replacement = {
         site.layer: torch.randn(site.heads, site.head_dim, generator=draw, dtype=torch.float64)
-        for site in head_map.sites
+        for site in head_map.attention_layers
         if replaced
     }
-    (found,) = estimates(model, head_map, encoded, [values])
-    assert len(found) == len(head_map)
-    for site in head_map.sites:
+    (slopes,) = estimates(model, head_map, encoded, [values])
+    assert len(slopes) == len(head_map)
+    for site in head_map.attention_layers:
         for head in range(site.heads):
             instead = values[site.layer][head] if replaced else torch.zeros(1, dtype=torch.float64)
             up, down = (logprob(model, encoded, site, head, share, instead) for share in (1e-4, -1e-4))
-            assert found[site.layer, head] == pytest.approx((up - down) / 2e-4, rel=1e-4, abs=1e-6)
+            assert slopes[site.layer, head] == pytest.approx((up - down) / 2e-4, rel=1e-4, abs=1e-6)
 
 
 def test_estimates_are_exact_where_the_model_is_linear() -> None:
-    """Far from its answer the circuit's log-probability is linear in the sum, and the decider adds to nothing else."""
+    """Far from its answer the circuit's log-probability is linear in the sum, the only axis that these heads change."""
     model, tokenizer = circuit()
     head_map = find_heads(model)
     item = rp.Item(question="What is 3 + 4?", answer="18", id="far")
     encoded = TokenCodec(model, tokenizer).encode(query("d", item, Generation(4, ())))
-    site = head_map.site(2)  # nothing but the unembedding comes after it
-    (found,) = estimates(model, head_map, encoded, [ZERO])
+    site = head_map.attention_layer(2)  # nothing but the unembedding comes after it
+    (slopes,) = estimates(model, head_map, encoded, [ZERO])
     for head in range(site.heads):
         off, on = (logprob(model, encoded, site, head, share, torch.zeros(1)) for share in (1.0, 0.0))
-        assert found[2, head] == pytest.approx(off - on, rel=0.02, abs=2e-3)
-    assert max(abs(found[2, head]) for head in range(site.heads)) > 0.01
+        assert slopes[2, head] == pytest.approx(off - on, rel=0.02, abs=2e-3)
+    assert max(abs(slopes[2, head]) for head in range(site.heads)) > 0.01
 
 
 def test_attribution_leaves_the_model_as_it_was() -> None:
@@ -111,10 +111,10 @@ def test_a_model_that_takes_no_gradients_is_told_in_one_line() -> None:
 def test_the_planted_heads_rank_first(ablation: str, seed: int) -> None:
     model, tokenizer = circuit(seed=seed)
     queries = [query("arithmetic", item, Generation(4)) for item in sums(40)]
-    engine = Engine(model, tokenizer, find_heads(model), {"arithmetic": [asked.prompt for asked in queries]})
-    (found,) = screen(engine, queries, [ablation], 3, 0)
-    assert set(found.ranked) == {*COPIERS, DECIDER}
-    assert (found.items, len(found.scores)) == (40, len(ALL))
+    engine = LocalEngine(model, tokenizer, find_heads(model), {"arithmetic": [each.prompt for each in queries]})
+    (chosen,) = screen(engine, queries, [ablation], 3, 0)
+    assert set(chosen.ranked) == {*COPIERS, DECIDER}
+    assert (chosen.items, len(chosen.scores)) == (40, len(ALL))
     assert engine.timing.screen_s > 0
 
 
@@ -163,23 +163,28 @@ def test_the_miss_rate_is_that_of_the_sample() -> None:
         for name, p, logprob_p in [
             (chosen.ranked[0], 0.01, 0.01),
             (chosen.ranked[1], 0.5, None),
-            *((name, 0.04 if at < 3 else 0.3, 0.01 if at < 5 else None) for at, name in enumerate(chosen.sampled)),
+            *(
+                (name, 0.04 if index < 3 else 0.3, 0.01 if index < 5 else None)
+                for index, name in enumerate(chosen.sampled)
+            ),
         ]
     ]
     assert len(chosen.sampled) == 20
-    (found,) = with_measured_effects([entry], rows)
-    assert (found["candidates"], found["ranked"], found["found"], found["rest"]) == (30, 2, 1, 25)
-    assert (found["sampled"], found["missed"], found["moved"], found["miss_rate"]) == (20, 3, 5, 0.15)
+    (measured,) = with_measured_effects([entry], rows)
+    assert (measured["candidates"], measured["ranked"], measured["found"], measured["rest"]) == (30, 2, 1, 25)
+    assert (measured["sampled"], measured["missed"], measured["moved"], measured["miss_rate"]) == (20, 3, 5, 0.15)
     # With 7 of the 25 only one draw in 80 would hold 3 or fewer: C(7,4) * 18 + C(7,5) of C(25,5) ways.
-    assert found["ci95"] == list(finite_interval(3, 20, 25)) == [3 / 25, 6 / 25]
-    assert with_measured_effects([found], rows) == [found]
+    assert measured["ci95"] == list(finite_interval(3, 20, 25)) == [3 / 25, 6 / 25]
+    assert with_measured_effects([measured], rows) == [measured]
     assert unmeasured([entry], "d", "zero", [row["target"] for row in rows]) == 8
     assert unmeasured([entry], "d", "mean", []) == unmeasured([entry], "e", "zero", []) == 0
     (none,) = with_measured_effects([entry], [])
     assert (none["sampled"], none["miss_rate"], none["ci95"]) == (0, None, [0.0, 1.0])
-    said = screening_sentences(Run({"screening": [found, none]}, []))
-    assert said[0].endswith("Of 20 of the other 25, drawn at random, 3 matter: a miss rate of 15 % (12 % to 24 %).")
-    assert said[1].endswith("and none of the other 25: how many of these matter is not known.")
+    sentences = screening_sentences(Run({"screening": [measured, none]}, []))
+    assert sentences[0].endswith(
+        "Of 20 of the other 25, drawn at random, 3 matter: a miss rate of 15 % (12 % to 24 %)."
+    )
+    assert sentences[1].endswith("and none of the other 25: how many of these matter is not known.")
 
 
 # -- a run --------------------------------------------------------------------------------------------------------
@@ -198,7 +203,7 @@ def test_only_the_chosen_heads_are_computed(project: Project, options: tuple[str
     measured = {score["target"] for score in entry["scores"] if score["measured"]}
     assert len(measured) == 6
     assert {*COPIERS, DECIDER} <= {score["target"] for score in entry["scores"] if score["measured"] == "ranked"}
-    assert {found["target"] for found in project.outcomes()} == {"baseline", *measured}
+    assert {outcome["target"] for outcome in project.outcomes()} == {"baseline", *measured}
     assert summary["engine"]["rows"] == 24 * 6
     assert result.parseoutcomes()["skipped"] == 24 * 6
     result.stdout.fnmatch_lines(["SKIPPED [[]144] *not among the heads that --probe-screen 4 measures: --probe-heads*"])
@@ -206,22 +211,22 @@ def test_only_the_chosen_heads_are_computed(project: Project, options: tuple[str
     assert entry["ci95"] == list(finite_interval(0, 2, 8))
     assert summary["timing"]["screen_s"] > 0
     assert "partial" not in summary
-    said = " ".join(line.strip() for line in result.outlines)
-    assert "3 of 6 measured heads matter for arithmetic" in said
-    assert "of 12 heads the first 4 by first-order attribution were measured. Of 2 of the other 8" in said
-    assert " screen " in said
+    output = " ".join(line.strip() for line in result.outlines)
+    assert "3 of 6 measured heads matter for arithmetic" in output
+    assert "of 12 heads the first 4 by first-order attribution were measured. Of 2 of the other 8" in output
+    assert " screen " in output
 
 
 def test_the_corrections_count_every_candidate(project: Project, options: tuple[str, ...]) -> None:
-    """The items that chose the heads test them, too, so Holm's family is all twelve; only six are tested."""
+    """The same items choose and test the heads, so Holm's family is all twelve although only six are tested."""
     project.run(*options)
     summary = project.summary()
     rows = sorted(summary["targets"], key=lambda row: row["p_value"])
     assert len(rows) == 6
     assert summary["datasets"]["arithmetic"]["power"] == {"targets": 12, "flips_needed": flips_needed(12)}
     largest = 0.0
-    for at, row in enumerate(rows):
-        largest = max(largest, min(1.0, (12 - at) * row["p_value"]))
+    for index, row in enumerate(rows):
+        largest = max(largest, min(1.0, (12 - index) * row["p_value"]))
         assert row["p_adjusted"] == pytest.approx(largest)
 
 
@@ -246,15 +251,15 @@ def test_the_page_shows_the_screening(project: Project, options: tuple[str, ...]
 
 
 def test_the_choice_hangs_on_no_selection(project: Project, options: tuple[str, ...]) -> None:
-    """In a shard, under -k and in any order the same heads are chosen; others are skipped and not computed."""
+    """In a shard and under -k the same heads are chosen; others are skipped and not computed."""
     project.run(*options)
     (whole,) = project.summary()["screening"]
     left_out = next(score["target"] for score in whole["scores"] if not score["measured"])
-    for given in (["--probe-shard=2/3"], ["-k", f"{left_out} or {DECIDER}"]):
-        result = project.run(*options, *given, "--probe-dir=part")
+    for selection in (["--probe-shard=2/3"], ["-k", f"{left_out} or {DECIDER}"]):
+        result = project.run(*options, *selection, "--probe-dir=part")
         (part,) = project.summary("part")["screening"]
         assert part["scores"] == whole["scores"]
-        assert left_out not in {found["target"] for found in project.outcomes("part")}
+        assert left_out not in {outcome["target"] for outcome in project.outcomes("part")}
     assert result.parseoutcomes()["skipped"] == 24
     result = project.run(*options, "-k", f"{left_out}", "--probe-dir=none")
     assert result.parseoutcomes() == {"skipped": 24, "deselected": 24 * 12}
@@ -270,7 +275,7 @@ def test_a_sample_that_is_the_whole_rest_leaves_no_doubt(project: Project) -> No
 
 def test_several_processes_agree_on_the_heads(project: Project) -> None:
     options = (*save_circuit(project, items=12), "--probe-screen=2")
-    project.write("conftest.py", "from reasoning_probe import screening\nscreening.SAMPLE = 2\n")
+    project.write("conftest.py", "from reasoning_probe.analyses import screening\nscreening.SAMPLE = 2\n")
     result = project.run_apart(*options, "-n2")
     (entry,) = project.summary()["screening"]
     assert result.parseoutcomes()["skipped"] == 12 * 8
@@ -280,16 +285,16 @@ def test_several_processes_agree_on_the_heads(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "line"),
+    ("args", "line"),
     [
         (["--probe-screen=4"], "--probe-screen chooses among all heads: add --ablate-heads"),
         (["--probe-screen=4", "--probe-heads=L0"], "--probe-screen chooses heads by itself: leave out --probe-heads"),
         (["--ablate-heads", "--probe-screen=0"], "argument --probe-screen: '0' is not a whole number from 1 on"),
     ],
 )
-def test_a_screening_of_nothing_is_refused(project: Project, given: list[str], line: str) -> None:
+def test_a_screening_of_nothing_is_refused(project: Project, args: list[str], line: str) -> None:
     project.probe("logic")
-    result = project.run(*given)
+    result = project.run(*args)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*{line}*"])
 

@@ -1,4 +1,4 @@
-"""The fleet of replicas: what people write, an address that answers otherwise, and nodes that come and go."""
+"""The pool of replicas: spellings of ``--probe-engine``, wrong addresses, and nodes that join, fail and leave."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from reasoning_probe.cluster import actor_pool as fleets
+from reasoning_probe.cluster import actor_pool as pools
 from reasoning_probe.cluster.actor_pool import ClusterError
 from reasoning_probe.cluster.config import ClusterSpec, parse_engine
 from reasoning_probe.cluster.replica import ReplicaStatus
-from tests.helpers.ray_plan import order
+from tests.helpers.ray_plan import replica_config
 
-# -- what people write ------------------------------------------------------------------------------------------------
+# -- spellings of the option ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_engines_that_nobody_knows(text: str) -> None:
 def test_without_ray_a_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ClusterError, match=r"--probe-engine ray needs Ray: pip install 'reasoning-probe\[ray\]'"):
-        fleets.ActorPool(ClusterSpec(), order())
+        pools.ActorPool(ClusterSpec(), replica_config())
 
 
 def test_an_address_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,12 +53,12 @@ def test_an_address_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(
         ClusterError, match=rf"there is no Ray cluster at {address} \(Connection refused\): give the HOST"
     ):
-        fleets.check(ClusterSpec(address))
+        pools.check(ClusterSpec(address))
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", None])
 def test_an_address_where_something_else_answers(monkeypatch: pytest.MonkeyPatch, answer: bytes | None) -> None:
-    monkeypatch.setattr(fleets, "CONNECT_S", 0.3)
+    monkeypatch.setattr(pools, "CONNECT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -66,21 +66,21 @@ def test_an_address_where_something_else_answers(monkeypatch: pytest.MonkeyPatch
             with connection:
                 if answer is None:
                     connection.recv(1)
-                    threading.Event().wait(1.0)  # says nothing at all
+                    threading.Event().wait(1.0)  # sends nothing at all
                 else:
                     connection.sendall(answer)
 
         threading.Thread(target=serve, daemon=True).start()
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ClusterError, match=f"there is no Ray cluster at {address}"):
-            fleets.check(ClusterSpec(address))
+            pools.check(ClusterSpec(address))
 
 
-# -- the fleet, on a cluster that does as the test says ---------------------------------------------------------------
+# -- the pool, on a cluster that the test controls --------------------------------------------------------------------
 
 
 class FakeRay:
-    """What a fleet needs of Ray: nodes by id with their CPUs; calls answer at once, in this process."""
+    """The part of Ray that a pool uses: nodes by id with their CPUs; calls return at once, in this process."""
 
     class exceptions:
         class RayError(Exception):
@@ -88,15 +88,15 @@ class FakeRay:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **cpus: float) -> None:
         self.cpus = cpus
-        self.full: set[str] = set()  # nodes whose CPUs others use: nothing starts there
+        self.full: set[str] = set()  # nodes whose CPUs others use: no process starts there
         self.broken: set[str] = set()  # nodes on which every process ends
-        self.otherwise: dict[str, dict[str, str]] = {}  # by node, how its replicas' context differs
+        self.differences: dict[str, dict[str, str]] = {}  # by node, how its replicas' context differs
         self.now = 0.0
-        monkeypatch.setattr(fleets, "_ray", lambda: self)
-        monkeypatch.setattr(fleets, "check", lambda spec: None)
-        monkeypatch.setattr(fleets, "_affinity", lambda node: node)
-        monkeypatch.setattr(fleets.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(fleets.time, "sleep", self.sleep)
+        monkeypatch.setattr(pools, "_ray", lambda: self)
+        monkeypatch.setattr(pools, "check", lambda spec: None)
+        monkeypatch.setattr(pools, "_affinity", lambda node: node)
+        monkeypatch.setattr(pools.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(pools.time, "sleep", self.sleep)
 
     @staticmethod
     def is_initialized() -> bool:
@@ -115,7 +115,7 @@ class FakeRay:
         return self
 
     def options(self, *, scheduling_strategy: str, **_: Any) -> Any:
-        return type("Made", (), {"remote": lambda made: FakeActor(self, scheduling_strategy)})()
+        return type("Options", (), {"remote": lambda options: FakeActor(self, scheduling_strategy)})()
 
     def wait(self, refs: list[Any], *, num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
         self.now += timeout
@@ -126,7 +126,7 @@ class FakeRay:
         node, method = ref
         if node in self.broken or node not in self.cpus:
             raise self.exceptions.RayError("the process ended")
-        context = order().context | {"device": "cpu"} | self.otherwise.get(node, {})
+        context = replica_config().context | {"device": "cpu"} | self.differences.get(node, {})
         return ReplicaStatus(context) if method == "load" else None
 
     def kill(self, actor: Any) -> None:
@@ -134,7 +134,7 @@ class FakeRay:
 
 
 class Ref(tuple[str, str]):
-    """A reference to what a call gives: two calls are two, though they ask the same."""
+    """A reference to the result of a call; two calls of the same method differ."""
 
     __slots__ = ()
     __hash__ = object.__hash__
@@ -148,83 +148,83 @@ class FakeActor:
         self.ray, self.node, self.killed = ray, node, False
 
     def __getattr__(self, method: str) -> Any:
-        return type("Method", (), {"remote": lambda made, *_: Ref((self.node, method))})()
+        return type("Method", (), {"remote": lambda call, *_: Ref((self.node, method))})()
 
 
-def settle(fleet: fleets.ActorPool, looks: int = 80) -> None:
-    for _ in range(looks):
-        fleet.scale_up()
-        list(fleet.events())
+def poll(pool: pools.ActorPool, times: int = 80) -> None:
+    for _ in range(times):
+        pool.scale_up()
+        list(pool.events())
 
 
 def test_nodes_get_replicas_for_their_cpus_and_new_ones_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=4.0, b=1.0)
-    fleet = fleets.ActorPool(ClusterSpec(cpus=2.0), order())
-    settle(fleet)
-    assert [member.node for member in fleet.idle()] == ["a", "a"]
+    pool = pools.ActorPool(ClusterSpec(cpus=2.0), replica_config())
+    poll(pool)
+    assert [actor.node for actor in pool.idle()] == ["a", "a"]
     ray.cpus["c"] = 2.0
-    settle(fleet)
-    assert sorted(member.node for member in fleet.idle()) == ["a", "a", "c"]
+    poll(pool)
+    assert sorted(actor.node for actor in pool.idle()) == ["a", "a", "c"]
 
 
 def test_a_node_whose_processes_end_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0, b=1.0)
     ray.broken.add("b")
-    fleet = fleets.ActorPool(ClusterSpec(), order())
-    settle(fleet)
-    assert [member.node for member in fleet.idle()] == ["a"]
-    assert fleet.lost == fleets.MOST_DEATHS
-    assert fleet.notes == ["the node b is left out: its processes end one after another: the process ended"]
+    pool = pools.ActorPool(ClusterSpec(), replica_config())
+    poll(pool)
+    assert [actor.node for actor in pool.idle()] == ["a"]
+    assert pool.lost == pools.MAX_DEATHS
+    assert pool.notes == ["the node b is left out: its processes end one after another: the process ended"]
 
 
 def test_a_node_that_is_otherwise_than_the_first_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0, b=1.0)
-    ray.otherwise["b"] = {"attention": "eager"}
-    fleet = fleets.ActorPool(ClusterSpec(), order())
-    settle(fleet)
-    assert [member.node for member in fleet.idle()] == ["a"]
-    assert "the node b is left out: attention is eager and sdpa on other nodes" in fleet.notes[0]
+    ray.differences["b"] = {"attention": "eager"}
+    pool = pools.ActorPool(ClusterSpec(), replica_config())
+    poll(pool)
+    assert [actor.node for actor in pool.idle()] == ["a"]
+    assert "the node b is left out: attention is eager and sdpa on other nodes" in pool.notes[0]
 
 
 def test_where_every_node_is_left_out_the_reason_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0)
     ray.broken.add("a")
-    fleet = fleets.ActorPool(ClusterSpec("h:1"), order())
+    pool = pools.ActorPool(ClusterSpec("h:1"), replica_config())
     with pytest.raises(ClusterError, match=r"no node of the cluster at h:1 can be used: the node a is left out"):
-        settle(fleet)
+        poll(pool)
 
 
 def test_room_that_others_use_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0)
     ray.full.add("a")
-    fleet = fleets.ActorPool(ClusterSpec("h:1"), order())
+    pool = pools.ActorPool(ClusterSpec("h:1"), replica_config())
     with pytest.raises(ClusterError, match=r"no node of the cluster at h:1 had 1 CPU free .* in 60 s: add nodes"):
-        settle(fleet, 1000)
-    assert fleets.START_S < ray.now < fleets.START_S + 5
+        poll(pool, 1000)
+    assert pools.START_S < ray.now < pools.START_S + 5
     ray.full.clear()
-    other = fleets.ActorPool(ClusterSpec("h:1"), order())
-    settle(other)
+    other = pools.ActorPool(ClusterSpec("h:1"), replica_config())
+    poll(other)
     assert len(other.idle()) == 1
 
 
 def test_a_cluster_that_lost_all_its_nodes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0)
-    fleet = fleets.ActorPool(ClusterSpec("h:1"), order())
-    settle(fleet)
-    fleet.ask(fleet.idle()[0], "answer", "task", "task")
+    pool = pools.ActorPool(ClusterSpec("h:1"), replica_config())
+    poll(pool)
+    pool.submit(pool.idle()[0], "answer", "task", "task")
     ray.cpus.clear()
-    assert [(event.task, event.result) for event in fleet.events()] == [("task", None)]
+    assert [(event.task, event.result) for event in pool.events()] == [("task", None)]
     lost_at = ray.now
     with pytest.raises(ClusterError, match=r"the cluster at h:1 has lost its nodes, and got no other in 60 s: run it"):
-        settle(fleet, 10_000)
-    assert ray.now - lost_at < fleets.START_S + 5
+        poll(pool, 10_000)
+    assert ray.now - lost_at < pools.START_S + 5
 
 
 def test_closing_ends_every_replica(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeRay(monkeypatch, a=3.0)
-    fleet = fleets.ActorPool(ClusterSpec(), order())
-    settle(fleet)
-    actors = [member.actor for member in fleet.members]
-    fleet.close()
-    assert fleet.members == []
-    assert [actor.killed for actor in actors] == [True] * 3
+    pool = pools.ActorPool(ClusterSpec(), replica_config())
+    poll(pool)
+    handles = [actor.handle for actor in pool.actors]
+    pool.close()
+    assert pool.actors == []
+    assert [handle.killed for handle in handles] == [True] * 3

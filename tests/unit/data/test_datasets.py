@@ -1,4 +1,4 @@
-"""Datasets: the built-in ones as promised, files as users write them, and what is said of bad ones."""
+"""Datasets: the built-in ones as promised, files as users write them, and the messages for bad ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reasoning_probe.data.datasets import BUILTIN, Dataset, builtin, from_items, load, safe_id, safe_ids
 from reasoning_probe.data.generators import generate
 from reasoning_probe.data.items import Item, ItemError
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.sources.base import DatasetError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 GSM8K = {"question": "Two and three?", "answer": "2 + 3 = <<2+3=5>>5\nSo five.\n#### 5"}
@@ -36,7 +36,7 @@ def questions(dataset: Dataset) -> list[str]:
 
 def test_built_in_sets_are_the_promised_ones() -> None:
     sets = {name: builtin(name) for name in BUILTIN}
-    assert {name: len(found.items) for name, found in sets.items()} == {
+    assert {name: len(dataset.items) for name, dataset in sets.items()} == {
         "arithmetic": 8,
         "multi_step": 5,
         "logic": 4,
@@ -50,8 +50,8 @@ def test_built_in_sets_are_the_promised_ones() -> None:
     assert (max_animal.id, max_animal.answer) == ("syllogism-max-animal", "Yes")
     assert max_animal.question == "All dogs are animals. Max is a dog. Is Max an animal?"
     assert {item.answer for item in sets["logic"].items} == {"Yes", "No", "Unknown"}
-    assert [found.format for found in sets.values()] == ["plain", "plain", "plain", "gsm8k"]
-    assert all(item.id == safe_id(item.id or "") for found in sets.values() for item in found.items)
+    assert [dataset.format for dataset in sets.values()] == ["plain", "plain", "plain", "gsm8k"]
+    assert all(item.id == safe_id(item.id or "") for dataset in sets.values() for item in dataset.items)
 
 
 def test_more_items_are_generated_and_gsm8k_is_cut() -> None:
@@ -81,8 +81,8 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "operands": [1, "2"],
         "operation": "+",
     }
-    found = load("mine", write(tmp_path, whole, {"question": "So?", "answer": "yes"}))
-    assert found.items == (
+    dataset = load("mine", write(tmp_path, whole, {"question": "So?", "answer": "yes"}))
+    assert dataset.items == (
         Item(
             id="big-sum",
             question="What is 1 + 2?",
@@ -94,23 +94,25 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         ),
         Item(id="q2", question="So?", answer="yes", kind="label"),
     )
-    assert (found.name, found.format, found.source) == ("mine", "plain", str(tmp_path / "items.jsonl"))
+    assert (dataset.name, dataset.format, dataset.source) == ("mine", "plain", str(tmp_path / "items.jsonl"))
 
 
 def test_gsm8k_is_read_as_it_is(tmp_path: Path) -> None:
     thousands = {"question": "How many?", "answer": "Many.\n#### 1,200"}
-    found = load("real", write(tmp_path, GSM8K, thousands))
-    assert found.format == "gsm8k"
-    assert [(item.answer, item.kind) for item in found.items] == [("5", "number"), ("1,200", "number")]
-    assert found.items[0].solution == GSM8K["answer"]
+    dataset = load("real", write(tmp_path, GSM8K, thousands))
+    assert dataset.format == "gsm8k"
+    assert [(item.answer, item.kind) for item in dataset.items] == [("5", "number"), ("1,200", "number")]
+    assert dataset.items[0].solution == GSM8K["answer"]
     mixed = load("mixed", write(tmp_path, GSM8K, {"question": "So?", "answer": "no"}))
     assert mixed.format == "plain"
 
 
 def test_numbers_keep_their_digits(tmp_path: Path) -> None:
     digits = "9" * 5000
-    found = load("x", write(tmp_path, f'{{"question": "a", "answer": {digits}}}', '{"question": "b", "answer": 8.50}'))
-    assert [item.answer for item in found.items] == [digits, "8.50"]
+    dataset = load(
+        "x", write(tmp_path, f'{{"question": "a", "answer": {digits}}}', '{"question": "b", "answer": 8.50}')
+    )
+    assert [item.answer for item in dataset.items] == [digits, "8.50"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -126,9 +128,9 @@ def test_any_text_comes_back(
     path = tmp_path_factory.mktemp("data") / "any.jsonl"
     lines = [json.dumps({"question": q, "answer": a}, ensure_ascii=plain) for q, a in pairs]
     path.write_bytes((b"\xef\xbb\xbf" if bom else b"") + end.join(lines).encode())
-    found = load("any", path)
-    assert [(item.question, item.answer) for item in found.items] == pairs
-    assert [item.id for item in found.items] == [f"q{n}" for n in range(1, len(pairs) + 1)]
+    dataset = load("any", path)
+    assert [(item.question, item.answer) for item in dataset.items] == pairs
+    assert [item.id for item in dataset.items] == [f"q{n}" for n in range(1, len(pairs) + 1)]
 
 
 def test_a_limit_takes_the_first_and_reads_no_further(tmp_path: Path) -> None:
@@ -167,14 +169,14 @@ BAD_LINES = {
 }
 
 
-@pytest.mark.parametrize(("line", "said"), BAD_LINES.values(), ids=BAD_LINES)
-def test_a_bad_line_is_named(tmp_path: Path, line: str, said: str) -> None:
+@pytest.mark.parametrize(("line", "expected"), BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_is_named(tmp_path: Path, line: str, expected: str) -> None:
     path = write(tmp_path, OK, "", line)
     with pytest.raises(DatasetError) as caught:
         load("x", path)
     message = str(caught.value)
     assert message.startswith(f"{path}, line 3: ")
-    assert said in message
+    assert expected in message
     assert "\n" not in message
     assert len(message) < 200 + len(str(path))
 
@@ -217,31 +219,32 @@ def test_ids_must_be_unique(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "answer", "said"), [(" \n", "8", "an empty question"), ("a?", "\t", "no answer: give it the expected")]
+    ("question", "answer", "expected"),
+    [(" \n", "8", "an empty question"), ("a?", "\t", "no answer: give it the expected")],
 )
-def test_an_item_needs_a_question_and_an_answer(question: str, answer: str, said: str) -> None:
-    with pytest.raises(ItemError, match=said):
+def test_an_item_needs_a_question_and_an_answer(question: str, answer: str, expected: str) -> None:
+    with pytest.raises(ItemError, match=expected):
         Item(question=question, answer=answer)
 
 
 def test_items_in_memory_get_ids() -> None:
     first, second = Item(question="a", answer="b", id="mine"), Item(question="c", answer="d")
-    found = from_items("x", iter([first, second]))
-    assert [item.id for item in found.items] == ["mine", "q2"]
-    assert (found.name, found.format, found.source) == ("x", "plain", "the items of x")
+    dataset = from_items("x", iter([first, second]))
+    assert [item.id for item in dataset.items] == ["mine", "q2"]
+    assert (dataset.name, dataset.format, dataset.source) == ("x", "plain", "the items of x")
     assert len(from_items("x", (Item(question=str(n), answer="1") for n in range(10**9)), 3).items) == 3
 
 
 @pytest.mark.parametrize(
-    ("items", "said"),
+    ("items", "expected"),
     [
         ([], "the items of x: no items"),
         (["What is 1 + 1?"], "item 1: 'What is 1 \\+ 1\\?' is not an Item: give Items"),
         ([Item(question="a", answer="b", id="i")] * 2, "item 2: the id 'i' is that of item 1 too"),
     ],
 )
-def test_bad_items_in_memory_are_named(items: Iterable[Item], said: str) -> None:
-    with pytest.raises(DatasetError, match=said):
+def test_bad_items_in_memory_are_named(items: Iterable[Item], expected: str) -> None:
+    with pytest.raises(DatasetError, match=expected):
         from_items("x", items)
 
 

@@ -1,4 +1,4 @@
-"""Harder questions are right: held against a calculator, a reader of stories, and all that may exist."""
+"""Harder questions are right: compared with a calculator, a reader of stories, and a search of all possible worlds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUMBERS = st.integers(0, 2)
 
 
 def calculate(question: str) -> int:
-    """Return the value of "What is (3 + 4) * 5?", by a parser of its own."""
+    """Return the value of "What is (3 + 4) * 5?", by a parser that shares no code with the generator."""
     tokens = re.findall(r"\d+|[-+*()]", question)
 
     def operand() -> int:
@@ -57,7 +57,7 @@ def test_harder_arithmetic_is_right(seed: int, digits: int, steps: int) -> None:
             check_annotations(item)
 
 
-TOLD = {
+EVENTS = {
     r"finds (\d+) more": operator.add,
     r"buys (\d+)": operator.add,
     r"\w+ gives {name} (\d+)": operator.add,
@@ -70,35 +70,35 @@ TOLD = {
 
 
 def read_story(question: str) -> tuple[Fraction, int, int]:
-    """Return what somebody has at the end of a story, how many sentences changed it, and how many did not matter."""
-    *sentences, asked, _ = re.split(r"(?<=[.?]) |(?<=\?)$", question)
-    found = re.fullmatch(r"How many (\w+) does (\w+) have now\?", asked)
-    assert found, asked
-    things, name = found.groups()
-    value, changes, idle = None, 0, 0
+    """Return what somebody has at the end of a story, how many sentences changed it, and how many are irrelevant."""
+    *sentences, last, _ = re.split(r"(?<=[.?]) |(?<=\?)$", question)
+    match = re.fullmatch(r"How many (\w+) does (\w+) have now\?", last)
+    assert match, last
+    noun, name = match.groups()
+    value, changes, irrelevant = None, 0, 0
     for sentence in sentences:
-        if begun := re.fullmatch(rf"{name} has (\d+) {things}\.", sentence):
+        if beginning := re.fullmatch(rf"{name} has (\d+) {noun}\.", sentence):
             assert value is None
-            value = Fraction(begun[1])
+            value = Fraction(beginning[1])
             continue
-        did = [
+        events = [
             (change, match)
-            for pattern, change in TOLD.items()
+            for pattern, change in EVENTS.items()
             if (match := re.search(rf"\b{pattern}\b".replace("{name}", name), sentence)) and name in sentence
         ]
-        if not did:
+        if not events:
             assert name not in sentence
-            assert things not in sentence
-            idle += 1
+            assert noun not in sentence
+            irrelevant += 1
             continue
-        ((change, match),) = did
+        ((change, match),) = events
         assert value is not None
         value = Fraction(change(value, int(match[1])))
         changes += 1
         assert value >= 1
         assert value.denominator == 1
     assert value is not None
-    return value, changes, idle
+    return value, changes, irrelevant
 
 
 @settings(max_examples=15, deadline=None)
@@ -112,16 +112,16 @@ def test_longer_stories_are_right(seed: int, digits: int, steps: int, distractor
 
 
 def solve_argument(question: str) -> str:
-    """Return Yes, No or Unknown: which kinds of things the premises allow, and which they force to exist."""
-    *premises, asked = re.findall(r"[^.?]+", question)
-    asked = re.sub(r"^ *Is (\w+) ", r"\1 is ", asked)
-    asked = re.sub(r"^ *Are (all|some) (\w+) ", lambda m: f"{m[1].title()} {m[2]} are ", asked).strip()
-    if re.search(ORDER, asked):
-        return solve_order([text for text in premises if re.search(ORDER, text)], asked)
+    """Return Yes, No or Unknown from the kinds of things that the premises allow and those that they require."""
+    *premises, conclusion = re.findall(r"[^.?]+", question)
+    conclusion = re.sub(r"^ *Is (\w+) ", r"\1 is ", conclusion)
+    conclusion = re.sub(r"^ *Are (all|some) (\w+) ", lambda m: f"{m[1].title()} {m[2]} are ", conclusion).strip()
+    if re.search(ORDER, conclusion):
+        return solve_order([text for text in premises if re.search(ORDER, text)], conclusion)
     nouns: dict[str, int] = {}
-    wanted = reachable([*premises, asked])
+    wanted = reachable([*premises, conclusion])
     statements = [text.strip() for text in premises if set(words_of(text)) <= wanted]
-    for text in (*statements, asked):
+    for text in (*statements, conclusion):
         for noun in words_of(text):
             nouns.setdefault(noun, len(nouns))
     kinds = list(itertools.product((False, True), repeat=len(nouns)))
@@ -135,45 +135,45 @@ def solve_argument(question: str) -> str:
         return lambda kind: kind[nouns[one]] and kind[nouns[other]]
 
     for text in statements:
-        if found := re.fullmatch(CLASSES, text):
-            one, other = (noun.removesuffix("s") for noun in found.group(2, 3))
-            if found[1] == "Some":
+        if match := re.fullmatch(CLASSES, text):
+            one, other = (noun.removesuffix("s") for noun in match.group(2, 3))
+            if match[1] == "Some":
                 witnesses.append(both(one, other))
             else:
-                kinds = [kind for kind in kinds if not kind[nouns[one]] or kind[nouns[other]] == (found[1] == "All")]
+                kinds = [kind for kind in kinds if not kind[nouns[one]] or kind[nouns[other]] == (match[1] == "All")]
         else:
-            found = re.fullmatch(ONE, text)
-            assert found, text
-            test = has(found[3])
-            facts.setdefault(found[1], []).append((lambda t: lambda kind: not t(kind))(test) if found[2] else test)
+            match = re.fullmatch(ONE, text)
+            assert match, text
+            test = has(match[3])
+            facts.setdefault(match[1], []).append((lambda t: lambda kind: not t(kind))(test) if match[2] else test)
     people = {name: [kind for kind in kinds if all(fact(kind) for fact in of)] for name, of in facts.items()}
     exist = [*people.values(), *([kind for kind in kinds if witness(kind)] for witness in witnesses)]
     assert all(exist), "the premises contradict each other"
-    if found := re.fullmatch(CLASSES, asked):
-        one, other = (noun.removesuffix("s") for noun in found.group(2, 3))
-        wanted_side = found[1] == "Some"
+    if match := re.fullmatch(CLASSES, conclusion):
+        one, other = (noun.removesuffix("s") for noun in match.group(2, 3))
+        wanted_side = match[1] == "Some"
         case = [kind for kind in kinds if kind[nouns[one]] and kind[nouns[other]] == wanted_side]
         forced = any(set(group) <= set(case) for group in exist)
-        if found[1] == "Some":
+        if match[1] == "Some":
             return "Yes" if forced else "No" if not case else "Unknown"
         return "No" if forced else "Yes" if not case else "Unknown"
-    found = re.fullmatch(ONE, asked)
-    assert found, asked
-    truths = {kind[nouns[found[3]]] for kind in people[found[1]]}
+    match = re.fullmatch(ONE, conclusion)
+    assert match, conclusion
+    truths = {kind[nouns[match[3]]] for kind in people[match[1]]}
     return "Unknown" if len(truths) == 2 else "Yes" if True in truths else "No"
 
 
 def words_of(text: str) -> list[str]:
     """Return the nouns of a statement, in the singular."""
-    if found := re.fullmatch(CLASSES, text.strip()):
-        return [noun.removesuffix("s") for noun in found.group(2, 3)]
-    found = re.fullmatch(ONE, text.strip())
-    assert found, text
-    return [found[3]]
+    if match := re.fullmatch(CLASSES, text.strip()):
+        return [noun.removesuffix("s") for noun in match.group(2, 3)]
+    match = re.fullmatch(ONE, text.strip())
+    assert match, text
+    return [match[3]]
 
 
 def reachable(texts: list[str]) -> set[str]:
-    """Return the nouns that are tied to the question, over any statements: others cannot bear on it."""
+    """Return the nouns that any chain of statements connects with the question; no others can matter."""
     wanted = set(words_of(texts[-1]))
     name = re.fullmatch(ONE, texts[-1].strip())
     for text in texts:
@@ -186,8 +186,8 @@ def reachable(texts: list[str]) -> set[str]:
         wanted |= more
 
 
-def solve_order(premises: list[str], asked: str) -> str:
-    """Return what follows from who is more than whom, by following every chain."""
+def solve_order(premises: list[str], conclusion: str) -> str:
+    """Return the answer to a comparison by following every chain of comparisons."""
     above: dict[str, set[str]] = {}
     for text in premises:
         one, other = re.search(ORDER, text).group(1, 3)  # type: ignore[union-attr]
@@ -196,9 +196,9 @@ def solve_order(premises: list[str], asked: str) -> str:
     def over(one: str, other: str) -> bool:
         return any(below == other or over(below, other) for below in above.get(one, ()))
 
-    found = re.fullmatch(ORDER, asked)
-    assert found, asked
-    return "Yes" if over(found[1], found[3]) else "No" if over(found[3], found[1]) else "Unknown"
+    match = re.fullmatch(ORDER, conclusion)
+    assert match, conclusion
+    return "Yes" if over(match[1], match[3]) else "No" if over(match[3], match[1]) else "Unknown"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_difficulty_says_how_many_and_from_which_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ("logic:", "cannot read '' of 'logic:'"),
         (
@@ -266,6 +266,6 @@ def test_a_difficulty_says_how_many_and_from_which_seed() -> None:
         ("arithmetic:digits=1,steps=1,items=9999", "cannot generate 9999 different arithmetic items: ask for"),
     ],
 )
-def test_a_difficulty_that_cannot_be_read_is_one_line(spec: str, said: str) -> None:
-    with pytest.raises(ItemError, match=said):
+def test_a_difficulty_that_cannot_be_read_is_one_line(spec: str, message: str) -> None:
+    with pytest.raises(ItemError, match=message):
         generate(spec, parse(spec).items)

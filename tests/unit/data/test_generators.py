@@ -27,28 +27,28 @@ World = TypeVar("World")
 
 def solve_logic(question: str) -> str:
     """Return Yes, No or Unknown by trying every world of three classes, or every order of three people."""
-    *premises, asked = re.findall(r"[^.?]+", question)
-    asked = re.sub(r"^ *Is (\w+) ", r"\1 is ", asked)
-    asked = re.sub(r"^ *Are (all|some) (\w+) ", lambda m: f"{m[1].title()} {m[2]} are ", asked)
-    if re.search(ORDER, asked):
+    *premises, conclusion = re.findall(r"[^.?]+", question)
+    conclusion = re.sub(r"^ *Is (\w+) ", r"\1 is ", conclusion)
+    conclusion = re.sub(r"^ *Are (all|some) (\w+) ", lambda m: f"{m[1].title()} {m[2]} are ", conclusion)
+    if re.search(ORDER, conclusion):
         people = sorted({name for text in premises for name in re.search(ORDER, text).group(1, 3)})  # type: ignore[union-attr]
         orders = (dict(zip(people, ranks, strict=True)) for ranks in itertools.product(range(3), repeat=len(people)))
-        return verdict(orders, premises, asked, ordered)
-    return verdict(worlds(), premises, asked, holds(question))
+        return verdict(orders, premises, conclusion, ordered)
+    return verdict(worlds(), premises, conclusion, holds(question))
 
 
-def verdict(worlds: Iterator[World], premises: list[str], asked: str, holds: Callable[[str, World], bool]) -> str:
-    """Return whether *asked* holds in all, none or some of the worlds in which all *premises* hold."""
-    truths = {holds(asked, world) for world in worlds if all(holds(premise, world) for premise in premises)}
+def verdict(worlds: Iterator[World], premises: list[str], conclusion: str, holds: Callable[[str, World], bool]) -> str:
+    """Return whether *conclusion* holds in all, none or some of the worlds in which all *premises* hold."""
+    truths = {holds(conclusion, world) for world in worlds if all(holds(premise, world) for premise in premises)}
     assert truths, "the premises contradict each other"
     return "Unknown" if len(truths) == 2 else "Yes" if True in truths else "No"
 
 
 def ordered(text: str, order: dict[str, int]) -> bool:
     """Return whether "X is taller than Y" holds."""
-    found = re.fullmatch(ORDER, text.strip())
-    assert found, text
-    return order[found[1]] > order[found[3]]
+    match = re.fullmatch(ORDER, text.strip())
+    assert match, text
+    return order[match[1]] > order[match[3]]
 
 
 def worlds() -> Iterator[tuple[frozenset[frozenset[int]], frozenset[int]]]:
@@ -69,12 +69,12 @@ def holds(question: str) -> Callable[[str, tuple[frozenset[frozenset[int]], froz
 
     def judge(text: str, world: tuple[frozenset[frozenset[int]], frozenset[int]]) -> bool:
         inhabited, named = world
-        if found := re.fullmatch(CLASSES, text.strip()):
-            both = [number(found[3]) in kind for kind in inhabited if number(found[2]) in kind]
-            return {"All": all(both), "No": not any(both), "Some": any(both)}[found[1]]
-        found = re.fullmatch(ONE, text.strip())
-        assert found, text
-        return (number(found[3]) in named) != bool(found[2])
+        if match := re.fullmatch(CLASSES, text.strip()):
+            both = [number(match[3]) in kind for kind in inhabited if number(match[2]) in kind]
+            return {"All": all(both), "No": not any(both), "Some": any(both)}[match[1]]
+        match = re.fullmatch(ONE, text.strip())
+        assert match, text
+        return (number(match[3]) in named) != bool(match[2])
 
     return judge
 
@@ -194,15 +194,15 @@ def test_built_in_solutions_are_right(name: str) -> None:
     for item in solved:
         check_annotations(item)
         known = {2, 3, 100, *numbers(item.question)}  # halves, three buses, cents in a dollar
-        for asked, result in re.findall(r"<<(.+?)=(.+?)>>", item.solution or ""):
-            assert set(numbers(asked)) <= known, "a step uses a number that is not known yet"
+        for calculation, result in re.findall(r"<<(.+?)=(.+?)>>", item.solution or ""):
+            assert set(numbers(calculation)) <= known, "a step uses a number that is not known yet"
             known.add(int(result))
 
 
 def test_built_in_one_step_items_are_right() -> None:
-    asked = [item for name in ("arithmetic", "multi_step") for item in builtin(name).items if item.operation]
-    assert {item.operation for item in asked} == set(OPERATIONS)
-    for item in asked:
+    one_step = [item for name in ("arithmetic", "multi_step") for item in builtin(name).items if item.operation]
+    assert {item.operation for item in one_step} == set(OPERATIONS)
+    for item in one_step:
         assert numbers(item.question) == [int(operand) for operand in item.operands]
         assert compute(str(item.operation).join(item.operands)) == Fraction(item.answer)
 

@@ -1,4 +1,4 @@
-"""What is sent: examples, chat templates, chains of thought, templates of the user's; and what continues it."""
+"""Rendered prompts: examples, chat templates, chains of thought, user templates, and the continuation of a prompt."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from transformers import PretrainedConfig, PreTrainedTokenizerFast
 from reasoning_probe.data.datasets import Dataset, builtin, from_items, read
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.few_shot import few_shot_examples
-from reasoning_probe.data.prompts.prompting import Generation, PromptError, Prompting, default_generation
+from reasoning_probe.data.prompts.prompting import Generation, PromptError, Prompting, default_generation, read_template
 from reasoning_probe.data.prompts.query import Query, query
-from reasoning_probe.data.prompts.render import PromptRenderer, read_template, worked_answer
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.prompts.render import PromptRenderer, worked_answer
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.engine.cache.cached_engine import CachedEngine
 from reasoning_probe.engine.tokenization import TokenCodec
 from tests.helpers.project import Project
@@ -31,17 +31,17 @@ CHATML = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-SPACED = (  # as Llama 2's: begins with the beginning-of-sequence token, a space before an answer
+SPACED = (  # as Llama 2's: a beginning-of-sequence token first, a space before an answer
     "{{ bos_token }}{% for message in messages %}{% if message.role == 'user' %}[INST] {{ message.content }} [/INST]"
     "{% else %} {{ message.content }}<|end|>{% endif %}{% endfor %}"
 )
 
 
-def chatting(template: str | None) -> Any:
-    """Return a tokenizer of single characters that puts ``<s>`` before every text, as Llama's does."""
+def chat_tokenizer(template: str | None) -> Any:
+    """Return a tokenizer of single characters that puts ``<s>`` before every text, as Llama's tokenizer does."""
     letters = [chr(code) for code in range(32, 127)] + ["\n"]
     special = ["<s>", "<|end|>", "<|user|>", "<|assistant|>"]
-    core = Tokenizer(models.WordLevel({word: at for at, word in enumerate([*special, *letters])}, unk_token=" "))
+    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate([*special, *letters])}, unk_token=" "))
     core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     tokenizer = PreTrainedTokenizerFast(
@@ -52,7 +52,7 @@ def chatting(template: str | None) -> Any:
 
 
 class Bare:
-    """What the codec asks of a model."""
+    """The parts of a model that the codec uses."""
 
     device = "cpu"
     config = PretrainedConfig(eos_token_id=1)
@@ -70,7 +70,7 @@ def sent(prompting: Prompting, item: Item = ITEM, tokenizer: Any = None, shots: 
 
 def test_without_options_the_prompt_is_the_plain_one() -> None:
     assert sent(Prompting()) == query("sums", ITEM, Generation())
-    assert sent(Prompting(), tokenizer=chatting(CHATML)).prompt == "Question: What is 5 + 3?\nAnswer:"
+    assert sent(Prompting(), tokenizer=chat_tokenizer(CHATML)).prompt == "Question: What is 5 + 3?\nAnswer:"
 
 
 @pytest.mark.parametrize(
@@ -101,18 +101,20 @@ def test_without_options_the_prompt_is_the_plain_one() -> None:
     ids=["shots", "cot", "template", "braces", "chat", "all"],
 )
 def test_what_is_sent_and_what_continues_it(prompting: Prompting, prompt: str, continuation: str) -> None:
-    made = sent(prompting, tokenizer=chatting(CHATML), shots=(SOLVED,))
-    assert (made.prompt, made.continuation) == (prompt, continuation)
+    rendered = sent(prompting, tokenizer=chat_tokenizer(CHATML), shots=(SOLVED,))
+    assert (rendered.prompt, rendered.continuation) == (prompt, continuation)
 
 
 def test_a_question_that_looks_like_a_template_is_no_template() -> None:
-    made = sent(Prompting(template="Q: {question}\nA:"), replace(ITEM, question="What is {question} {0.__class__}?"))
-    assert made.prompt == "Q: What is {question} {0.__class__}?\nA:"
+    rendered = sent(
+        Prompting(template="Q: {question}\nA:"), replace(ITEM, question="What is {question} {0.__class__}?")
+    )
+    assert rendered.prompt == "Q: What is {question} {0.__class__}?\nA:"
 
 
 def test_an_item_may_bring_its_own_prompt() -> None:
-    made = sent(Prompting(), replace(ITEM, prompt="5 + 3 ="))
-    assert (made.prompt, made.continuation) == ("5 + 3 =", " 8")
+    rendered = sent(Prompting(), replace(ITEM, prompt="5 + 3 ="))
+    assert (rendered.prompt, rendered.continuation) == ("5 + 3 =", " 8")
 
 
 def test_an_example_shows_how_to_answer() -> None:
@@ -127,9 +129,9 @@ def test_an_example_shows_how_to_answer() -> None:
 
 @pytest.mark.parametrize("template", [CHATML, SPACED], ids=["chatml", "spaced"])
 def test_a_chat_is_encoded_as_the_tokenizer_itself_encodes_it(template: str) -> None:
-    """No second beginning-of-sequence token, and the answer's tokens where an assistant's would stand."""
-    tokenizer = chatting(template)
-    made = sent(Prompting(chat="on"), tokenizer=tokenizer, shots=(SOLVED,))
+    """There is no second beginning-of-sequence token, and the answer's tokens are those of an assistant's turn."""
+    tokenizer = chat_tokenizer(template)
+    rendered = sent(Prompting(chat="on"), tokenizer=tokenizer, shots=(SOLVED,))
     turns = [
         {"role": "user", "content": SOLVED.question},
         {"role": "assistant", "content": "8"},
@@ -137,13 +139,13 @@ def test_a_chat_is_encoded_as_the_tokenizer_itself_encodes_it(template: str) -> 
     ]
     alone = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
     whole = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": "8"}], return_dict=False)
-    encoded = TokenCodec(Bare(), tokenizer).encode(made)
+    encoded = TokenCodec(Bare(), tokenizer).encode(rendered)
     assert encoded.prompt.tolist() == [alone]
     assert [*alone, *encoded.answer, 1] == whole  # 1 ends the turn
 
 
 def test_a_plain_prompt_keeps_the_beginning_of_sequence_token() -> None:
-    tokenizer = chatting(CHATML)
+    tokenizer = chat_tokenizer(CHATML)
     encoded = TokenCodec(Bare(), tokenizer).encode(sent(Prompting(), tokenizer=tokenizer))
     assert encoded.prompt.tolist() == [tokenizer("Question: What is 5 + 3?\nAnswer:")["input_ids"]]
     assert encoded.prompt[0, :2].tolist() == [0, tokenizer.convert_tokens_to_ids("Q")]
@@ -151,30 +153,35 @@ def test_a_plain_prompt_keeps_the_beginning_of_sequence_token() -> None:
 
 
 def test_auto_is_a_chat_where_there_is_a_template() -> None:
-    assert PromptRenderer(Prompting(chat="auto"), chatting(CHATML)).chat
-    assert not PromptRenderer(Prompting(chat="auto"), chatting(None)).chat
-    assert PromptRenderer(Prompting(), chatting(CHATML)).template_unused
+    assert PromptRenderer(Prompting(chat="auto"), chat_tokenizer(CHATML)).chat
+    assert not PromptRenderer(Prompting(chat="auto"), chat_tokenizer(None)).chat
+    assert PromptRenderer(Prompting(), chat_tokenizer(CHATML)).template_unused
     with pytest.raises(PromptError, match="no chat template: use --probe-chat auto or off"):
-        PromptRenderer(Prompting(chat="on"), chatting(None))
+        PromptRenderer(Prompting(chat="on"), chat_tokenizer(None))
 
 
 def test_a_chat_template_that_fails_is_one_line() -> None:
-    broken = chatting("{{ raise_exception('roles must\nalternate') }}")
+    broken = chat_tokenizer("{{ raise_exception('roles must\nalternate') }}")
     with pytest.raises(PromptError, match=r"cannot be used \(roles must alternate\): use --probe-chat off"):
         sent(Prompting(chat="on"), tokenizer=broken)
 
 
 def test_outcomes_of_other_tokens_have_other_keys() -> None:
-    """The text of a chat's prompt is the same with and without the tokenizer's own tokens; the outcome is not."""
-    made = sent(Prompting(chat="on"), tokenizer=chatting(CHATML))
+    """Special tokens change the outcome of a chat's prompt but not its text."""
+    rendered = sent(Prompting(chat="on"), tokenizer=chat_tokenizer(CHATML))
 
-    def key(asked: Query) -> bytes:
+    def key(sent_query: Query) -> bytes:
         resumer = object.__new__(CachedEngine)
         resumer._context = ""
-        return next(resumer._keys(asked, ()))[1]
+        return next(resumer._keys(sent_query, ()))[1]
 
-    ways = [made, replace(made, special_tokens=True), replace(made, joint=" "), replace(made, prompt="<|user|>")]
-    assert len({key(way) for way in ways}) == 4
+    variants = [
+        rendered,
+        replace(rendered, special_tokens=True),
+        replace(rendered, answer_prefix=" "),
+        replace(rendered, prompt="<|user|>"),
+    ]
+    assert len({key(variant) for variant in variants}) == 4
     assert key(query("a", ITEM, Generation())) == key(query("b", replace(ITEM, id="other"), Generation()))
 
 
@@ -205,22 +212,22 @@ def questions(items: tuple[Item, ...]) -> set[str]:
 @pytest.mark.parametrize("name", ["arithmetic", "multi_step", "logic", "logic:steps=3", "arithmetic:digits=1"])
 @pytest.mark.parametrize("limit", [None, 40])
 def test_examples_of_generated_data_are_never_asked(name: str, limit: int | None) -> None:
-    asked = read("x", name, limit)
-    shots = few_shot_examples(asked, Prompting(shots=12), seed=0)
+    dataset = read("x", name, limit)
+    shots = few_shot_examples(dataset, Prompting(shots=12), seed=0)
     assert len(questions(shots)) == 12
-    assert not questions(shots) & questions(asked.items)
-    assert {shot.kind for shot in shots} == {item.kind for item in asked.items if item.kind != "text"}
+    assert not questions(shots) & questions(dataset.items)
+    assert {shot.kind for shot in shots} == {item.kind for item in dataset.items if item.kind != "text"}
     assert (
-        few_shot_examples(asked, Prompting(shots=12), seed=0)
+        few_shot_examples(dataset, Prompting(shots=12), seed=0)
         == shots
-        != few_shot_examples(asked, Prompting(shots=12), seed=1)
+        != few_shot_examples(dataset, Prompting(shots=12), seed=1)
     )
 
 
 def test_examples_of_all_there_is_cannot_be_had() -> None:
-    asked = read("x", "arithmetic:digits=1", 160)
+    dataset = read("x", "arithmetic:digits=1", 160)
     with pytest.raises(DatasetError, match="9999 shots of arithmetic:digits=1: cannot generate"):
-        few_shot_examples(asked, Prompting(shots=9999), seed=0)
+        few_shot_examples(dataset, Prompting(shots=9999), seed=0)
 
 
 def of_words(*words: str) -> Dataset:
@@ -228,11 +235,11 @@ def of_words(*words: str) -> Dataset:
 
 
 def test_examples_of_a_file_are_those_of_its_items_that_are_not_asked() -> None:
-    beyond = of_words("b", "A", "c", "d").items
-    shots = few_shot_examples(of_words("a"), Prompting(shots=3), 0, beyond)
+    unused_items = of_words("b", "A", "c", "d").items
+    shots = few_shot_examples(of_words("a"), Prompting(shots=3), 0, unused_items)
     assert questions(shots) == {"b?", "c?", "d?"}  # "A?" is asked
     with pytest.raises(DatasetError, match=r"words has 3 that are not asked: ask fewer.*--probe-shots 4:FILE\.jsonl"):
-        few_shot_examples(of_words("a"), Prompting(shots=4), 0, beyond)
+        few_shot_examples(of_words("a"), Prompting(shots=4), 0, unused_items)
 
 
 def test_examples_may_come_from_a_named_source(tmp_path: Path) -> None:
@@ -267,7 +274,7 @@ def test_a_template_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"no place", "holds {question} 0 times: write it once"),
         (b"{question} {question}", "holds {question} 2 times"),
@@ -277,14 +284,14 @@ def test_a_template_file_is_read(tmp_path: Path) -> None:
     ],
     ids=["none", "two", "bytes", "long", "absent"],
 )
-def test_a_bad_template_is_one_line(project: Project, content: bytes | None, said: str) -> None:
+def test_a_bad_template_is_one_line(project: Project, content: bytes | None, message: str) -> None:
     if content is not None:
         (project.path / "mine.txt").write_bytes(content)
     result = project.run("--probe-template=mine.txt")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     (line,) = [line for line in result.errlines if line]
     assert "--probe-template: " in line
-    assert said in line
+    assert message in line
 
 
 # -- in a session -----------------------------------------------------------------------------------------------------

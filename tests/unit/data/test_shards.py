@@ -20,9 +20,9 @@ IDS = st.lists(st.text(min_size=1, max_size=8), unique=True, min_size=1, max_siz
 @given(IDS, st.integers(1, 12))
 def test_every_item_lies_in_one_shard_and_sizes_differ_by_one_at_most(ids: list[str], of: int) -> None:
     dataset = from_items("mine", [Item(question="?", answer="1", id=id) for id in ids])
-    found = shards(dataset, of)
-    assert found.keys() == {item.id for item in dataset.items}
-    sizes = Counter(found.values())
+    shard_of = shards(dataset, of)
+    assert shard_of.keys() == {item.id for item in dataset.items}
+    sizes = Counter(shard_of.values())
     assert set(sizes) <= set(range(1, of + 1))
     assert max(sizes.values()) - min(sizes[number] for number in range(1, of + 1)) <= 1
 
@@ -49,15 +49,15 @@ def test_the_union_of_the_shards_is_the_whole(project: Project) -> None:
     project.run(*options)
     whole = project.outcomes()
     assert "shard" not in project.summary()
-    found = []
+    outcomes = []
     for number in (1, 2, 3):
         project.run(*options, f"--probe-shard={number}/3", "--probe-dir", f"part-{number}")
         assert project.summary(f"part-{number}")["shard"] == f"{number}/3"
         part = project.outcomes(f"part-{number}")
         baselines = {outcome["item"] for outcome in part if outcome["target"] == "baseline"}
         assert {outcome["item"] for outcome in part} == baselines
-        found += part
-    assert sorted(map(case, found)) == sorted(map(case, whole))
+        outcomes += part
+    assert sorted(map(case, outcomes)) == sorted(map(case, whole))
 
 
 def case(outcome: dict[str, Any]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Sources: every kind of file, the hub's datasets, tasks of lm-evaluation-harness, and what is said of bad ones."""
+"""Sources: every kind of file, the hub's datasets, tasks of lm-evaluation-harness, and the messages for bad ones."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from reasoning_probe.data.datasets import load, read
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.data.sources.base import as_dataset_error
-from reasoning_probe.data.sources.records import DatasetError, plain
+from reasoning_probe.data.sources.base import DatasetError, as_dataset_error
+from reasoning_probe.data.sources.records import plain
 from reasoning_probe.data.sources.registry import located
 from tests.helpers.project import Project
 
@@ -31,8 +31,8 @@ ITEMS = (
 COLUMNS = ["id", "question", "answer", "operands", "operation", "choices"]
 
 
-def written(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """Write *rows* with the libraries that people use."""
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write *rows* to *path* with the libraries that people use, and return *path*."""
     if path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     elif path.suffix == ".json":
@@ -61,13 +61,13 @@ def written(path: Path, rows: list[dict[str, Any]]) -> Path:
 def test_every_kind_of_file_gives_the_same_items(tmp_path: Path, ending: str) -> None:
     if ending == ".parquet":
         pytest.importorskip("pyarrow")
-    path = written(tmp_path / f"mine{ending}", ROWS)
+    path = write(tmp_path / f"mine{ending}", ROWS)
     assert load("mine", path).items == ITEMS
     assert load("mine", path, 2).items == ITEMS[:2]
 
 
 class Scalar:
-    """A number as numpy, pyarrow and torch hold it."""
+    """A number as numpy, pyarrow and torch represent it."""
 
     def item(self) -> int:
         return 3
@@ -94,11 +94,11 @@ def test_cells_of_a_table_are_what_json_would_hold(cell: Any, read: Any) -> None
 def test_numbers_of_a_table_are_written_as_they_are(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     rows = [{"question": "x", "answer": value} for value in (8.0, 2.5, -3.0)]
-    assert [item.answer for item in load("x", written(tmp_path / "x.parquet", rows)).items] == ["8", "2.5", "-3"]
+    assert [item.answer for item in load("x", write(tmp_path / "x.parquet", rows)).items] == ["8", "2.5", "-3"]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "expected"),
     [
         ("x.csv", "", "no column question: name the columns question and answer in the first row"),
         ("x.csv", "question,answer\na,b\nc,d,e\n", "row 3: more cells than columns"),
@@ -113,14 +113,14 @@ def test_numbers_of_a_table_are_written_as_they_are(tmp_path: Path) -> None:
         ("x.parquet", "PAR1 or not", "not a Parquet file"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, name: str, content: str | bytes, said: str) -> None:
+def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, name: str, content: str | bytes, expected: str) -> None:
     if name.endswith(".parquet"):
         pytest.importorskip("pyarrow")
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DatasetError) as caught:
         load("x", path)
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -143,7 +143,7 @@ def test_parquet_without_its_library_says_what_to_install(tmp_path: Path, monkey
 
 
 def one(tmp_path: Path, row: dict[str, Any]) -> Item:
-    (item,) = load("x", written(tmp_path / "one.jsonl", [row])).items
+    (item,) = load("x", write(tmp_path / "one.jsonl", [row])).items
     return item
 
 
@@ -190,7 +190,7 @@ def test_the_right_choice_is_found(tmp_path: Path, choices: Any, answer: dict[st
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "expected"),
     [
         ({"choices": ["a", "b"], "answer": "C"}, "'C' is none of the 2 choices: give its letter, its place"),
         ({"choices": ["a", "b"], "answer": 2}, "'2' is none of the 2 choices"),
@@ -202,8 +202,8 @@ def test_the_right_choice_is_found(tmp_path: Path, choices: Any, answer: dict[st
         ({"choices": ["a", None], "answer": 0}, "no choice"),
     ],
 )
-def test_bad_choices_are_said(tmp_path: Path, row: dict[str, Any], said: str) -> None:
-    with pytest.raises(DatasetError, match=said):
+def test_bad_choices_are_said(tmp_path: Path, row: dict[str, Any], expected: str) -> None:
+    with pytest.raises(DatasetError, match=expected):
         one(tmp_path, {"question": "Which?", **row})
 
 
@@ -212,8 +212,8 @@ def test_bad_choices_are_said(tmp_path: Path, row: dict[str, Any], said: str) ->
 
 def saved(folder: Path, **splits: list[dict[str, Any]]) -> Path:
     datasets = pytest.importorskip("datasets")
-    made = {name: datasets.Dataset.from_list(rows) for name, rows in splits.items()}
-    datasets.DatasetDict(made).save_to_disk(folder)
+    tables = {name: datasets.Dataset.from_list(rows) for name, rows in splits.items()}
+    datasets.DatasetDict(tables).save_to_disk(folder)
     return folder
 
 
@@ -222,9 +222,9 @@ GSM8K = [{"question": f"{n} and 1?", "answer": f"{n} + 1 = <<{n}+1={n + 1}>>{n +
 
 def test_a_dataset_that_was_saved_to_disk_is_read(tmp_path: Path) -> None:
     folder = saved(tmp_path / "gsm8k", train=GSM8K[:1], test=GSM8K)
-    found = read("mine", f"hf:{folder}:test", 2)
-    assert [(item.question, item.answer) for item in found.items] == [("0 and 1?", "1"), ("1 and 1?", "2")]
-    assert found.format == "gsm8k"
+    dataset = read("mine", f"hf:{folder}:test", 2)
+    assert [(item.question, item.answer) for item in dataset.items] == [("0 and 1?", "1"), ("1 and 1?", "2")]
+    assert dataset.format == "gsm8k"
     with pytest.raises(DatasetError, match="has no split 'dev': use one of train, test"):
         read("mine", f"hf:{folder}:dev")
     with pytest.raises(DatasetError, match="names no split: use one of train, test"):
@@ -234,7 +234,7 @@ def test_a_dataset_that_was_saved_to_disk_is_read(tmp_path: Path) -> None:
 def test_a_folder_of_data_files_is_read(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     (tmp_path / "data").mkdir()
-    written(tmp_path / "data" / "test.jsonl", [{"question": "Which?", "choices": ["a", "b"], "answer": 1}])
+    write(tmp_path / "data" / "test.jsonl", [{"question": "Which?", "choices": ["a", "b"], "answer": 1}])
     (item,) = read("mine", f"hf:{tmp_path / 'data'}:test").items
     assert (item.choices, item.answer) == (("a", "b"), "b")
 
@@ -259,7 +259,7 @@ def test_a_dataset_of_several_configs_needs_the_name_of_one(tmp_path: Path) -> N
     folder.mkdir()
     (folder / "README.md").write_text(CONFIGS, encoding="utf-8")
     for name in ("easy", "hard"):
-        written(folder / f"{name}.jsonl", [{"question": f"Is it {name}?", "answer": "Yes"}])
+        write(folder / f"{name}.jsonl", [{"question": f"Is it {name}?", "answer": "Yes"}])
     with pytest.raises(DatasetError, match=r"has several configs: name one, hf:.*:CONFIG:SPLIT \(easy, hard\)"):
         read("mine", f"hf:{folder}:train")
     (item,) = read("mine", f"hf:{folder}:hard:train").items
@@ -285,7 +285,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"),
+    ("raised", "expected"),
     [
         (ConnectionError("Max retries exceeded"), "it is not on this machine and the hub cannot be reached: fetch it"),
         (FileNotFoundError("Dataset 'a' doesn't exist on the Hub"), "there is no such dataset on the hub, or it is pr"),
@@ -293,8 +293,8 @@ def test_a_hub_that_cannot_be_reached_is_one_line(project: Project) -> None:
         (KeyError(), "KeyError"),
     ],
 )
-def test_whatever_loading_raises_is_one_line(raised: Exception, said: str) -> None:
-    with pytest.raises(DatasetError, match=f"^cannot load hf:a: {said}") as error, as_dataset_error("hf:a"):
+def test_whatever_loading_raises_is_one_line(raised: Exception, expected: str) -> None:
+    with pytest.raises(DatasetError, match=f"^cannot load hf:a: {expected}") as error, as_dataset_error("hf:a"):
         raise raised
     assert "\n" not in str(error.value)
 
@@ -345,16 +345,16 @@ RANK = "output_type: loglikelihood\ndoc_to_text: '{{question}}'\ndoc_to_target: 
 
 def task(folder: Path, kind: str, rows: list[dict[str, Any]]) -> str:
     pytest.importorskip("lm_eval")
-    data = written(folder / "data.jsonl", rows)
+    data = write(folder / "data.jsonl", rows)
     path = folder / "task.yaml"
     path.write_text(TASK.replace("{data}", str(data)) + kind, encoding="utf-8")
     return f"lm-eval:{path}"
 
 
 def test_a_generating_task_of_lm_eval_is_asked_as_it_asks(tmp_path: Path) -> None:
-    found = read("mine", task(tmp_path, FREE, GSM8K))
-    assert [(item.question, item.answer, item.prompt) for item in found.items[:1]] == [("0 and 1?", "1", None)]
-    assert (found.format, found.generation) == ("gsm8k", Generation(99, ("Question:", "</s>")))
+    dataset = read("mine", task(tmp_path, FREE, GSM8K))
+    assert [(item.question, item.answer, item.prompt) for item in dataset.items[:1]] == [("0 and 1?", "1", None)]
+    assert (dataset.format, dataset.generation) == ("gsm8k", Generation(99, ("Question:", "</s>")))
 
 
 def test_a_multiple_choice_task_of_lm_eval_brings_its_prompts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The file of the outcome store is input like any other: damaged, foreign, locked or full, it costs no answer."""
+"""The file of the outcome store is untrusted input: if it is damaged, foreign, locked or full, no answer is lost."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from reasoning_probe.engine.cache import store as cache
+from reasoning_probe.engine.cache import store as cache_store
 from reasoning_probe.engine.cache.store import FILE, CachedAnswer, OutcomeCache
-from tests.helpers.queries import Asked, by_case, spoil
+from tests.helpers.queries import Scenario, by_case, spoil
 
 
 @pytest.fixture
-def asked() -> Asked:
-    return Asked()
+def scenario() -> Scenario:
+    return Scenario()
 
 
 @pytest.mark.parametrize(
     "value",
     ["response = x'ff'", "response = CAST(x'ff' AS TEXT)", "truncated = 2", "truncated = 'yes'", "logprob = 'high'"],
 )
-def test_a_value_of_another_type_is_computed_again(asked: Asked, tmp_path: Path, value: str) -> None:
-    first, _, _ = asked.run(tmp_path)
+def test_a_value_of_another_type_is_computed_again(scenario: Scenario, tmp_path: Path, value: str) -> None:
+    first, _, _ = scenario.run(tmp_path)
     spoil(tmp_path, f"UPDATE outcomes SET {value} WHERE rowid = 2")
-    outcomes, computed, notes = asked.run(tmp_path)
+    outcomes, computed, notes = scenario.run(tmp_path)
     assert notes == []
     assert by_case(outcomes) == by_case(first)
     assert computed > 0
@@ -56,22 +56,22 @@ def foreign(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [overwritten, cut, scribbled, foreign], ids=lambda damage: damage.__name__)
 def test_a_damaged_file_is_moved_aside_and_nothing_is_lost(
-    asked: Asked, tmp_path: Path, damage: Callable[[Path], None]
+    scenario: Scenario, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    first, _, _ = asked.run(tmp_path)
+    first, _, _ = scenario.run(tmp_path)
     damage(tmp_path / FILE)
-    outcomes, _, notes = asked.run(tmp_path)
+    outcomes, _, notes = scenario.run(tmp_path)
     assert by_case(outcomes) == by_case(first)
     assert len(notes) == 1
     assert "moved to outcomes-1.damaged" in notes[0]
-    assert asked.run(tmp_path)[1:] == (0, [])
+    assert scenario.run(tmp_path)[1:] == (0, [])
 
 
-def test_a_damaged_file_that_cannot_be_moved_is_left_alone(asked: Asked, tmp_path: Path) -> None:
-    first, _, _ = asked.run(tmp_path)
+def test_a_damaged_file_that_cannot_be_moved_is_left_alone(scenario: Scenario, tmp_path: Path) -> None:
+    first, _, _ = scenario.run(tmp_path)
     cut(tmp_path / FILE)
     (tmp_path / "outcomes-1.damaged").mkdir()
-    outcomes, computed, notes = asked.run(tmp_path)
+    outcomes, computed, notes = scenario.run(tmp_path)
     assert by_case(outcomes) == by_case(first)
     assert computed == 6
     assert len(notes) == 1
@@ -82,20 +82,20 @@ def test_a_damaged_file_that_cannot_be_moved_is_left_alone(asked: Asked, tmp_pat
 def test_a_store_that_is_locked_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, waits: int
 ) -> None:
-    """Two sessions that begin a store at the same moment do not wait for each other by themselves."""
+    """SQLite does not make sessions wait for each other that create a store at the same moment."""
     waited: list[float] = []
-    opened = sqlite3.connect
+    connect = sqlite3.connect
 
     def locked(*args: Any, **options: Any) -> Any:
-        db = opened(*args, **options)
+        db = connect(*args, **options)
         if len(waited) < times:
-            other = opened(args[0], isolation_level=None)
+            other = connect(args[0], isolation_level=None)
             other.execute("BEGIN EXCLUSIVE")
-            monkeypatch.setattr(cache.time, "sleep", lambda seconds: (waited.append(seconds), other.close()))
+            monkeypatch.setattr(cache_store.time, "sleep", lambda seconds: (waited.append(seconds), other.close()))
             db.execute("PRAGMA busy_timeout = 0")
         return db
 
-    monkeypatch.setattr(cache.sqlite3, "connect", locked)
+    monkeypatch.setattr(cache_store.sqlite3, "connect", locked)
     store = OutcomeCache(tmp_path)
     store.attach(b"m" * 16, {})
     assert len(waited) == waits
@@ -107,10 +107,10 @@ def test_a_store_that_is_locked_is_tried_again(
         assert ["cannot be used, the run goes on without: database is locked" in note for note in store.notes] == [True]
 
 
-def test_an_empty_file_is_a_new_store(asked: Asked, tmp_path: Path) -> None:
+def test_an_empty_file_is_a_new_store(scenario: Scenario, tmp_path: Path) -> None:
     (tmp_path / FILE).touch()
-    asked.run(tmp_path)
-    assert asked.run(tmp_path)[1:] == (0, [])
+    scenario.run(tmp_path)
+    assert scenario.run(tmp_path)[1:] == (0, [])
 
 
 def folder_in_its_place(path: Path) -> None:
@@ -121,11 +121,13 @@ def file_as_its_folder(path: Path) -> None:
     path.parent.write_text("a file")
 
 
-@pytest.mark.parametrize("hindrance", [folder_in_its_place, file_as_its_folder], ids=lambda given: given.__name__)
-def test_without_a_store_the_run_goes_on(asked: Asked, tmp_path: Path, hindrance: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize(
+    "hindrance", [folder_in_its_place, file_as_its_folder], ids=lambda hindrance: hindrance.__name__
+)
+def test_without_a_store_the_run_goes_on(scenario: Scenario, tmp_path: Path, hindrance: Callable[[Path], None]) -> None:
     folder = tmp_path / "cache"
     hindrance(folder / FILE)
-    outcomes, computed, notes = asked.run(folder)
+    outcomes, computed, notes = scenario.run(folder)
     assert len(outcomes) == computed == 6
     assert len(notes) == 1
     assert "cannot be used, the run goes on without" in notes[0]
@@ -137,8 +139,8 @@ def test_a_file_that_becomes_full_stops_the_store_and_not_the_run(tmp_path: Path
     store.attach(b"m" * 16, {})
     store.put({b"a" * 16: CachedAnswer("kept", False, None)})
     assert store._db is not None
-    store._db.execute("PRAGMA max_page_count = 1")  # what SQLite says of a full disk
-    store.put({bytes([at]) * 16: CachedAnswer("x" * 4000, False, None) for at in range(100)})
+    store._db.execute("PRAGMA max_page_count = 1")  # SQLite's error is that of a full disk
+    store.put({bytes([index]) * 16: CachedAnswer("x" * 4000, False, None) for index in range(100)})
     store.put({b"b" * 16: CachedAnswer("late", False, None)})
     assert [("full" in note) for note in store.notes] == [True]
     again = OutcomeCache(tmp_path)
@@ -150,32 +152,32 @@ def test_any_text_and_number_comes_back_as_it_was(tmp_path: Path) -> None:
     store = OutcomeCache(tmp_path)
     store.attach(b"m" * 16, {})
     answers = [("", True, None), ("nul \0 end", False, -0.0), ("\u2028\U0001f600", False, float("-inf"))]
-    kept = {bytes([at]) * 16: CachedAnswer(*answer) for at, answer in enumerate(answers)}
-    store.put(kept)
-    assert store.get(list(kept)) == kept
+    stored = {bytes([index]) * 16: CachedAnswer(*answer) for index, answer in enumerate(answers)}
+    store.put(stored)
+    assert store.get(list(stored)) == stored
 
 
 def test_more_keys_than_a_query_takes(tmp_path: Path) -> None:
     store = OutcomeCache(tmp_path)
     store.attach(b"m" * 16, {})
-    kept = {at.to_bytes(16, "big"): CachedAnswer(str(at), False, 0.0) for at in range(1234)}
-    store.put(kept)
-    assert store.get(list(kept)) == kept
+    stored = {index.to_bytes(16, "big"): CachedAnswer(str(index), False, 0.0) for index in range(1234)}
+    store.put(stored)
+    assert store.get(list(stored)) == stored
 
 
 def test_the_store_of_a_model_that_nobody_uses_can_be_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for model, day in ((b"old", 1), (b"new", 100)):
-        monkeypatch.setattr("time.time", lambda day=day: day * cache.DAY_S)
+        monkeypatch.setattr("time.time", lambda day=day: day * cache_store.DAY_S)
         store = OutcomeCache(tmp_path)
         store.attach(model, {"architecture": model.decode()})
         store.put({model * 4: CachedAnswer("", False, None)})
         store.close()
-    monkeypatch.setattr("time.time", lambda: 101 * cache.DAY_S)
-    assert [(entry.facts["architecture"], entry.outcomes) for entry in cache.entries(tmp_path)] == [
+    monkeypatch.setattr("time.time", lambda: 101 * cache_store.DAY_S)
+    assert [(entry.facts["architecture"], entry.outcomes) for entry in cache_store.entries(tmp_path)] == [
         ("new", 1),
         ("old", 1),
     ]
-    assert cache.prune(tmp_path, unused_days=30) == 1
-    assert [entry.facts["architecture"] for entry in cache.entries(tmp_path)] == ["new"]
-    assert cache.prune(tmp_path) == 1
-    assert cache.entries(tmp_path) == []
+    assert cache_store.prune(tmp_path, unused_days=30) == 1
+    assert [entry.facts["architecture"] for entry in cache_store.entries(tmp_path)] == ["new"]
+    assert cache_store.prune(tmp_path) == 1
+    assert cache_store.entries(tmp_path) == []

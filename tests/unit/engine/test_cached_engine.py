@@ -1,4 +1,4 @@
-"""A second run computes only what is missing, and nothing stale is ever returned."""
+"""A second run computes only what is missing, and no stale outcome is ever returned."""
 
 from __future__ import annotations
 
@@ -15,86 +15,86 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.engine.cache import key
 from reasoning_probe.models import weights
 from tests.helpers.planted_model import planted
-from tests.helpers.queries import Asked, by_case, rows, spoil
+from tests.helpers.queries import Scenario, by_case, rows, spoil
 
 
 @pytest.fixture
-def asked() -> Asked:
-    return Asked()
+def scenario() -> Scenario:
+    return Scenario()
 
 
-def test_a_second_run_computes_nothing_and_says_the_same(asked: Asked, tmp_path: Path) -> None:
-    first, computed, notes = asked.run(tmp_path)
+def test_a_second_run_computes_nothing_and_says_the_same(scenario: Scenario, tmp_path: Path) -> None:
+    first, computed, notes = scenario.run(tmp_path)
     assert (len(first), computed, notes) == (6, 6, [])
-    again, computed, notes = Asked().run(tmp_path)
+    again, computed, notes = Scenario().run(tmp_path)
     assert (computed, notes) == (0, [])
     assert by_case(again) == by_case(first)
 
 
-def test_only_what_is_missing_is_computed(asked: Asked, tmp_path: Path) -> None:
+def test_only_what_is_missing_is_computed(scenario: Scenario, tmp_path: Path) -> None:
     """The baseline is needed to sweep the new target, but it is not an outcome twice."""
-    first, _, _ = asked.run(tmp_path)
-    asked.targets += ",L1H3"
-    more, computed, _ = asked.run(tmp_path)
+    first, _, _ = scenario.run(tmp_path)
+    scenario.targets += ",L1H3"
+    more, computed, _ = scenario.run(tmp_path)
     assert computed == 2 * (1 + 1)
     assert len(more) == len({(outcome.item, outcome.target) for outcome in more}) == 8
     assert [outcome for outcome in by_case(more) if outcome.target != "L1H3"] == by_case(first)
 
 
-def test_heads_count_and_not_how_they_are_written(asked: Asked, tmp_path: Path) -> None:
-    asked.run(tmp_path)
-    asked.targets = "L0H0+L0H1+L0H2+L0H3"
-    assert asked.run(tmp_path)[1] == 0
+def test_heads_count_and_not_how_they_are_written(scenario: Scenario, tmp_path: Path) -> None:
+    scenario.run(tmp_path)
+    scenario.targets = "L0H0+L0H1+L0H2+L0H3"
+    assert scenario.run(tmp_path)[1] == 0
 
 
-def test_the_name_and_the_ids_do_not_count(asked: Asked, tmp_path: Path) -> None:
-    asked.run(tmp_path)
-    asked.model.config.name_or_path = "elsewhere"
-    asked.items = [Item(question=item.question, answer=item.answer, id=f"q-{item.id}") for item in asked.items]
-    outcomes, computed, _ = asked.run(tmp_path)
+def test_the_name_and_the_ids_do_not_count(scenario: Scenario, tmp_path: Path) -> None:
+    scenario.run(tmp_path)
+    scenario.model.config.name_or_path = "elsewhere"
+    scenario.items = [Item(question=item.question, answer=item.answer, id=f"q-{item.id}") for item in scenario.items]
+    outcomes, computed, _ = scenario.run(tmp_path)
     assert computed == 0
     assert {outcome.item for outcome in outcomes} == {"q-sky", "q-grass"}
 
 
-def one_weight(asked: Asked) -> None:
+def one_weight(scenario: Scenario) -> None:
     with torch.no_grad():
-        asked.model.transformer.h[0].mlp.c_fc.weight[0, 0] += 1e-7
+        scenario.model.transformer.h[0].mlp.c_fc.weight[0, 0] += 1e-7
 
 
-def other_dtype(asked: Asked) -> None:
-    asked.model = asked.model.to(torch.float64)
+def other_dtype(scenario: Scenario) -> None:
+    scenario.model = scenario.model.to(torch.float64)
 
 
-def other_attention(asked: Asked) -> None:
-    asked.model.set_attn_implementation("eager")
+def other_attention(scenario: Scenario) -> None:
+    scenario.model.set_attn_implementation("eager")
 
 
-def other_config(asked: Asked) -> None:
-    asked.model.config.layer_norm_epsilon *= 2
+def other_config(scenario: Scenario) -> None:
+    scenario.model.config.layer_norm_epsilon *= 2
 
 
-def other_tokenizer(asked: Asked) -> None:
-    asked.tokenizer.add_tokens(["colour sky"])
+def other_tokenizer(scenario: Scenario) -> None:
+    scenario.tokenizer.add_tokens(["colour sky"])
 
 
-def other_end(asked: Asked) -> None:
-    asked.model.generation_config.eos_token_id = 3
+def other_end(scenario: Scenario) -> None:
+    scenario.model.generation_config.eos_token_id = 3
 
 
-def one_character(asked: Asked) -> None:
-    asked.items = [Item(question=item.question + " ", answer=item.answer, id=item.id) for item in asked.items]
+def one_character(scenario: Scenario) -> None:
+    scenario.items = [Item(question=item.question + " ", answer=item.answer, id=item.id) for item in scenario.items]
 
 
-def other_expected_answer(asked: Asked) -> None:
-    asked.items = [Item(question=item.question, answer="white", id=item.id) for item in asked.items]
+def other_expected_answer(scenario: Scenario) -> None:
+    scenario.items = [Item(question=item.question, answer="white", id=item.id) for item in scenario.items]
 
 
-def other_limit(asked: Asked) -> None:
-    asked.generation = Generation(9)
+def other_limit(scenario: Scenario) -> None:
+    scenario.generation = Generation(9)
 
 
-def other_stop(asked: Asked) -> None:
-    asked.generation = Generation(8, ("Question:", "green"))
+def other_stop(scenario: Scenario) -> None:
+    scenario.generation = Generation(8, ("Question:", "green"))
 
 
 CHANGES = [
@@ -105,93 +105,93 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_whatever_determines_an_outcome_makes_it_new(
-    asked: Asked, tmp_path: Path, change: Callable[[Asked], None]
+    scenario: Scenario, tmp_path: Path, change: Callable[[Scenario], None]
 ) -> None:
-    asked.run(tmp_path)
-    change(asked)
-    outcomes, computed, _ = asked.run(tmp_path)
+    scenario.run(tmp_path)
+    change(scenario)
+    outcomes, computed, _ = scenario.run(tmp_path)
     assert computed == len(outcomes) == 6
-    assert asked.run(tmp_path)[1] == 0  # and both are kept
-    assert Asked().run(tmp_path)[1] == 0
+    assert scenario.run(tmp_path)[1] == 0  # and both are stored
+    assert Scenario().run(tmp_path)[1] == 0
 
 
-def test_another_ablation_is_computed_and_shares_the_baseline(asked: Asked, tmp_path: Path) -> None:
-    asked.run(tmp_path)
-    asked.ablation = "mean"
-    outcomes, computed, _ = asked.run(tmp_path)
-    assert (len(outcomes), computed) == (6, 6)  # 2 baselines are answered again to sweep from, and not kept twice
-    assert len(asked.run(tmp_path)[0]) == 6
+def test_another_ablation_is_computed_and_shares_the_baseline(scenario: Scenario, tmp_path: Path) -> None:
+    scenario.run(tmp_path)
+    scenario.ablation = "mean"
+    outcomes, computed, _ = scenario.run(tmp_path)
+    assert (len(outcomes), computed) == (6, 6)  # 2 baselines are answered again to sweep from, and not stored twice
+    assert len(scenario.run(tmp_path)[0]) == 6
     assert rows(tmp_path) == 2 + 4 + 4
 
 
-def test_another_reference_set_makes_a_mean_new(asked: Asked, tmp_path: Path) -> None:
-    asked.ablation = "mean"
-    asked.run(tmp_path)
-    asked.references = ["Question: What is 5 + 3?\nAnswer:"]
-    assert asked.run(tmp_path)[1] == 6
-    assert asked.run(tmp_path)[1] == 0
+def test_another_reference_set_makes_a_mean_new(scenario: Scenario, tmp_path: Path) -> None:
+    scenario.ablation = "mean"
+    scenario.run(tmp_path)
+    scenario.references = ["Question: What is 5 + 3?\nAnswer:"]
+    assert scenario.run(tmp_path)[1] == 6
+    assert scenario.run(tmp_path)[1] == 0
 
 
 @pytest.mark.parametrize("library", ["torch", "transformers", "tokenizers", "reasoning-probe"])
 def test_another_version_of_a_library_makes_it_new(
-    asked: Asked, tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import importlib.metadata
 
-    asked.run(tmp_path)
-    known = importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99" if name == library else known(name))
-    assert asked.run(tmp_path)[1] == 6
+    scenario.run(tmp_path)
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99" if name == library else version(name))
+    assert scenario.run(tmp_path)[1] == 6
 
 
-def test_another_engine_makes_it_new(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked.run(tmp_path)
+def test_another_engine_makes_it_new(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario.run(tmp_path)
     monkeypatch.setattr(key, "ENGINE_VERSION", key.ENGINE_VERSION + 1)
-    assert asked.run(tmp_path)[1] == 6
+    assert scenario.run(tmp_path)[1] == 6
 
 
-def test_judgements_are_made_anew(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasoning_probe.results import outcome as judged
+def test_judgements_are_made_anew(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reasoning_probe.results import answer as answer_module
     from reasoning_probe.scoring.judgement import Judgement
 
-    asked.run(tmp_path)
-    monkeypatch.setattr(judged, "judge", lambda *_: Judgement(None, False, "incomplete", "empty", "a new rule"))
-    outcomes, computed, _ = asked.run(tmp_path)
+    scenario.run(tmp_path)
+    monkeypatch.setattr(answer_module, "judge", lambda *_: Judgement(None, False, "incomplete", "empty", "a new rule"))
+    outcomes, computed, _ = scenario.run(tmp_path)
     assert computed == 0
     assert {outcome.reason for outcome in outcomes} == {"a new rule"}
 
 
-def test_code_put_into_a_model_cannot_be_told_from_outside(asked: Asked) -> None:
-    mark = weights.fingerprint(asked.model)
-    hooked = asked.model.transformer.h[0].register_forward_hook(lambda *_: None)
-    assert key.model_context(asked.model, asked.tokenizer, mark) is None
-    hooked.remove()
-    assert key.model_context(asked.model, asked.tokenizer, mark) is not None
-    asked.model.transformer.h[0].forward = asked.model.transformer.h[1].forward
-    assert key.model_context(asked.model, asked.tokenizer, mark) is None
+def test_code_put_into_a_model_cannot_be_told_from_outside(scenario: Scenario) -> None:
+    fingerprint = weights.fingerprint(scenario.model)
+    hook = scenario.model.transformer.h[0].register_forward_hook(lambda *_: None)
+    assert key.model_context(scenario.model, scenario.tokenizer, fingerprint) is None
+    hook.remove()
+    assert key.model_context(scenario.model, scenario.tokenizer, fingerprint) is not None
+    scenario.model.transformer.h[0].forward = scenario.model.transformer.h[1].forward
+    assert key.model_context(scenario.model, scenario.tokenizer, fingerprint) is None
 
 
-def test_a_tokenizer_that_shows_nothing_of_itself_cannot_be_told_from_outside(asked: Asked) -> None:
-    mark = weights.fingerprint(asked.model)
-    assert key.model_context(asked.model, lambda text: {"input_ids": [1]}, mark) is None
+def test_a_tokenizer_that_shows_nothing_of_itself_cannot_be_told_from_outside(scenario: Scenario) -> None:
+    fingerprint = weights.fingerprint(scenario.model)
+    assert key.model_context(scenario.model, lambda text: {"input_ids": [1]}, fingerprint) is None
     slow = SimpleNamespace(get_vocab=lambda: {"a": 0, "b": 1}, init_kwargs={"name_or_path": "here", "lower": True})
-    known = key.model_context(asked.model, slow, mark)
-    assert known is not None
+    context = key.model_context(scenario.model, slow, fingerprint)
+    assert context is not None
     slow.init_kwargs["name_or_path"] = "there"
-    assert key.model_context(asked.model, slow, mark) == known
+    assert key.model_context(scenario.model, slow, fingerprint) == context
     slow.init_kwargs["lower"] = False
-    assert key.model_context(asked.model, slow, mark) != known
+    assert key.model_context(scenario.model, slow, fingerprint) != context
 
 
-def test_fresh_ignores_what_is_known_and_replaces_it(asked: Asked, tmp_path: Path) -> None:
-    asked.run(tmp_path)
+def test_fresh_ignores_what_is_known_and_replaces_it(scenario: Scenario, tmp_path: Path) -> None:
+    scenario.run(tmp_path)
     spoil(tmp_path, "UPDATE outcomes SET response = 'stale'")
-    asked.fresh = True
-    outcomes, computed, _ = asked.run(tmp_path)
+    scenario.fresh = True
+    outcomes, computed, _ = scenario.run(tmp_path)
     assert computed == 6
     assert "stale" not in {outcome.response for outcome in outcomes}
-    asked.fresh = False
-    again, computed, _ = asked.run(tmp_path)
+    scenario.fresh = False
+    again, computed, _ = scenario.run(tmp_path)
     assert computed == 0
     assert by_case(again) == by_case(outcomes)
 

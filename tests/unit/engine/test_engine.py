@@ -1,4 +1,4 @@
-"""The engine gives the answers of models whose weights were edited by hand, whatever path it takes."""
+"""The engine gives the answers of models whose weights were edited by hand, whichever path it takes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from torch import nn
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast import path as fast
 from reasoning_probe.engine.fast import verification
 from reasoning_probe.engine.fast.forward import wrapped
 from reasoning_probe.engine.fast.packed_linear import PackedLinears, available
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain_path import PlainPath
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.heads import find_heads
@@ -51,14 +52,14 @@ def test_the_self_check_chooses_the_path(family: str, path: str) -> None:
     codec, memory = TokenCodec(model, Letters()), Memory("cpu")
     head_map = find_heads(model)
     plain = PlainPath(model, head_map, codec, memory)
-    found, why = fast.fast_path(model, head_map, codec, plain, memory)
-    assert (found is not None) == bool(path)
+    chosen, why = fast.fast_path(model, head_map, codec, plain, memory)
+    assert (chosen is not None) == bool(path)
     assert why == path or (not path and why)
     assert plain.counts.rows == 0, "the self-check is not part of the sweep"
 
 
-class Apart(nn.Module):
-    """GPT-2's layers, by their names, in *parts*."""
+class Divided(nn.Module):
+    """GPT-2's layers, divided into the named *parts*."""
 
     def __init__(self, parts: dict[str, nn.Module]) -> None:
         super().__init__()
@@ -70,40 +71,42 @@ class Apart(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("parts", "says"),
+    ("parts", "reason"),
     [({"low": (0, 1), "high": (2,)}, "are not in one list"), ({"all": (0, 1, 2)}, "cannot be told apart")],
     ids=["two-lists", "no-list"],
 )
-def test_a_model_whose_layers_are_in_no_list_takes_the_plain_path(parts: dict[str, Any], says: str) -> None:
+def test_a_model_whose_layers_are_in_no_list_takes_the_plain_path(parts: dict[str, Any], reason: str) -> None:
     model = build("gpt2")
     layers = list(model.transformer.h)
-    model.transformer.h = Apart(
-        {name: nn.ModuleDict({str(at): layers[at] for at in numbers}) for name, numbers in parts.items()}
+    model.transformer.h = Divided(
+        {name: nn.ModuleDict({str(layer): layers[layer] for layer in numbers}) for name, numbers in parts.items()}
     )
     codec, memory, head_map = TokenCodec(model, Letters()), Memory("cpu"), find_heads(model)
-    found, why = fast.fast_path(model, head_map, codec, PlainPath(model, head_map, codec, memory), memory)
-    assert found is None
-    assert says in why
+    chosen, why = fast.fast_path(model, head_map, codec, PlainPath(model, head_map, codec, memory), memory)
+    assert chosen is None
+    assert reason in why
     check(model, "L0H1,L2H3")
 
 
 def test_an_unlike_log_probability_is_a_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The self-check looks at what is stored, not at the answers alone."""
-    asked = fast._small_questions
+    """The self-check compares everything that is stored, not only the answers."""
+    self_check_jobs = fast._self_check_jobs
     model = build("gpt2")
     codec, memory, head_map = TokenCodec(model, Letters()), Memory("cpu"), find_heads(model)
 
-    def otherwise(plain: PlainPath, head_map: HeadMap) -> Any:
-        jobs, expected = asked(plain, head_map)
-        return jobs, [[replace(reply, logprob=reply.logprob + 1) for reply in of_job] for of_job in expected]
+    def with_other_logprobs(plain: PlainPath, head_map: HeadMap) -> Any:
+        jobs, expected = self_check_jobs(plain, head_map)
+        return jobs, [
+            [replace(completion, logprob=completion.logprob + 1) for completion in of_job] for of_job in expected
+        ]
 
-    monkeypatch.setattr(fast, "_small_questions", otherwise)
-    found, why = fast.fast_path(model, head_map, codec, PlainPath(model, head_map, codec, memory), memory)
-    assert (found, why) == (None, "its log-probabilities differ from the plain path's")
+    monkeypatch.setattr(fast, "_self_check_jobs", with_other_logprobs)
+    chosen, why = fast.fast_path(model, head_map, codec, PlainPath(model, head_map, codec, memory), memory)
+    assert (chosen, why) == (None, "its log-probabilities differ from the plain path's")
 
 
 class Bytes(Letters):
-    """A tokenizer that says what it must not: nothing at all, or a token that the model does not have."""
+    """A faulty tokenizer: it returns no tokens at all, or a token that the model does not have."""
 
     def __init__(self, nothing: str, strange: str) -> None:
         self.nothing, self.strange = nothing, strange
@@ -118,10 +121,10 @@ class Bytes(Letters):
 def test_an_item_without_tokens_or_with_strange_ones_is_skipped_with_the_reason() -> None:
     model = build("gpt2")
     items = [*ITEMS, rp.Item(question="empty?", answer="8", id="c"), rp.Item(question="odd?", answer="8", id="d")]
-    found = rp.sweep(model, Bytes("empty?", "odd?"), items, "L0H0", max_new_tokens=3)
-    assert {outcome.item for outcome in found} == {"a", "b"}
-    said = {skip["item"]: skip["reason"] for skip in found.run.summary["skipped"]}
-    assert said == {
+    outcomes = rp.sweep(model, Bytes("empty?", "odd?"), items, "L0H0", max_new_tokens=3)
+    assert {outcome.item for outcome in outcomes} == {"a", "b"}
+    reasons = {skip["item"]: skip["reason"] for skip in outcomes.run.summary["skipped"]}
+    assert reasons == {
         "c": "the tokenizer makes no tokens of the prompt",
         "d": f"the tokenizer makes the token {VOCAB + 7} of it, and the model has no more than {VOCAB}",
     }
@@ -140,14 +143,14 @@ class Merging(Letters):
 
 def test_an_answer_that_merges_with_the_prompt_is_scored_by_its_own_tokens() -> None:
     model, tokenizer = build("gpt2"), Merging()
-    (found,) = rp.sweep(model, tokenizer, ITEMS[:1], [], max_new_tokens=2, stop=())
+    (outcome,) = rp.sweep(model, tokenizer, ITEMS[:1], [], max_new_tokens=2, stop=())
     prompt = tokenizer(query("items", ITEMS[0], Generation()).prompt)["input_ids"]
-    assert found.answer_logprob == pytest.approx(logprob(model, prompt, tokenizer(" 8")["input_ids"]), abs=2e-3)
+    assert outcome.answer_logprob == pytest.approx(logprob(model, prompt, tokenizer(" 8")["input_ids"]), abs=2e-3)
 
 
-@pytest.mark.parametrize("keep", [1, 2, 40], ids=lambda keep: f"prompt-of-{keep}")
-def test_prompts_of_any_length(keep: int) -> None:
-    check(build("llama"), "L0-L2,L1H2", Cut(keep))
+@pytest.mark.parametrize("length", [1, 2, 40], ids=lambda length: f"prompt-of-{length}")
+def test_prompts_of_any_length(length: int) -> None:
+    check(build("llama"), "L0-L2,L1H2", Cut(length))
 
 
 @pytest.mark.parametrize("limit", [1, 2, 8, 9, 16, 17, 25])
@@ -188,27 +191,27 @@ def test_packed_weights_multiply_like_the_weights(family: str) -> None:
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         expected = model(input_ids=ids).logits
-        for room, some in ((10**9, True), (0, False)):
-            packed = PackedLinears(model.modules(), room)
-            assert bool(packed.wraps) is some
-            assert packed.bytes <= room
+        for max_bytes, packs_some in ((10**9, True), (0, False)):
+            packed = PackedLinears(model.modules(), max_bytes)
+            assert bool(packed.wraps) is packs_some
+            assert packed.bytes <= max_bytes
             with wrapped(packed.wraps):
                 torch.testing.assert_close(model(input_ids=ids).logits, expected, atol=1e-4, rtol=1e-4)
-        assert torch.equal(model(input_ids=ids).logits, expected)  # as it was
+        assert torch.equal(model(input_ids=ids).logits, expected)  # restored
 
 
 def test_half_precision_gives_the_one_row_answers() -> None:
     model = build("llama").to(torch.bfloat16)
     head_map = find_heads(model)
-    engine = Engine(model, Letters(), head_map)
+    engine = LocalEngine(model, Letters(), head_map)
     targets = every_head(head_map)
-    works = [SweepRequest(query("items", item, Generation(12, ())), zeroed(targets)) for item in ITEMS]
-    for work in works:
-        encoded = engine.codec.encode(work.query)
-        batch = run_in_order(engine, [work])
+    requests = [SweepRequest(query("items", item, Generation(12, ())), zeroed(targets)) for item in ITEMS]
+    for request in requests:
+        encoded = engine.codec.encode(request.query)
+        batch = run_in_order(engine, [request])
         job = AblationJob(encoded, (), engine.plain.baseline(encoded, ()), (), {})
         for outcome, target in zip(batch[1:], targets, strict=True):
-            alone = engine.plain.alone(job, target)
+            alone = engine.plain.generate_alone(job, target)
             assert outcome.response == engine.codec.text(alone, ()), target.name
 
 
@@ -217,22 +220,22 @@ def test_mean_ablation_equals_a_constant_moved_into_the_bias() -> None:
     head_map = find_heads(model)
     prompts = [query("items", item, Generation()).prompt for item in ITEMS]
     for target in ("L0H1", "L2H3"):
-        (off,) = parse_targets(target, head_map)
-        ((layer, head),) = off.heads
-        site = head_map.site(layer)
-        seen: list[Any] = []
+        (parsed,) = parse_targets(target, head_map)
+        ((layer, head),) = parsed.heads
+        site = head_map.attention_layer(layer)
+        inputs: list[Any] = []  # of the projection, (tokens, heads * head_dim) each
         projection = model.get_submodule(site.path)
-        handle = projection.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0][0]))
+        handle = projection.register_forward_pre_hook(lambda module, args, inputs=inputs: inputs.append(args[0][0]))
         for prompt in prompts:
             model(input_ids=torch.tensor([Letters()(prompt)["input_ids"]]))
         handle.remove()
-        piece = slice(head * site.head_dim, (head + 1) * site.head_dim)
-        mean = torch.cat(seen)[:, piece].mean(0)  # over all positions of all prompts
+        head_slice = slice(head * site.head_dim, (head + 1) * site.head_dim)
+        mean = torch.cat(inputs)[:, head_slice].mean(0)  # over all positions of all prompts
         twin = copy.deepcopy(model)
         with torch.no_grad():
-            moved = twin.get_submodule(site.path)
-            moved.bias += mean @ moved.weight[piece]
-            moved.weight[piece] = 0
+            edited = twin.get_submodule(site.path)
+            edited.bias += mean @ edited.weight[head_slice]
+            edited.weight[head_slice] = 0
         outcomes = rp.sweep(model, Letters(), ITEMS, target, ablation="mean", max_new_tokens=10, stop=())
         for outcome in (o for o in outcomes if o.target == target):
             item = next(item for item in ITEMS if item.id == outcome.item)
@@ -264,12 +267,12 @@ def test_a_sweep_leaves_the_model_as_it_was() -> None:
 
 def test_a_model_that_raises_in_the_middle_is_left_without_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("llama")
-    engine = Engine(model, Letters(), find_heads(model))
+    engine = LocalEngine(model, Letters(), find_heads(model))
     assert engine.path is not engine.plain
     monkeypatch.setattr(verification.RowChunk, "_compare", lambda *args: 1 / 0)
-    work = SweepRequest(query("items", ITEMS[0], Generation(10, ())), zeroed(every_head(engine.head_map)))
+    request = SweepRequest(query("items", ITEMS[0], Generation(10, ())), zeroed(every_head(engine.head_map)))
     with pytest.raises(ZeroDivisionError):
-        list(engine.run([work]))
+        list(engine.run([request]))
     assert all("forward" not in vars(module) for module in model.modules())
     assert not any(module._forward_pre_hooks for module in model.modules())
 

@@ -1,4 +1,4 @@
-"""What the engine does with room, ties and rows of several questions changes no answer."""
+"""Memory limits, near ties and passes shared by several questions change no answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import torch
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine, SweepRequest
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast import decoding, path
 from reasoning_probe.engine.fast.pooled_verification import PooledVerifier
-from reasoning_probe.engine.plain_path import PlainPath, noise_of
-from reasoning_probe.engine.tokenization import AblationJob, Baseline, Reply
+from reasoning_probe.engine.plain_path import PlainPath, batch_noise
+from reasoning_probe.engine.protocol import SweepRequest
+from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, every_head
 from tests.helpers.character_tokenizer import Letters
@@ -28,8 +29,8 @@ def test_a_byte_of_memory_is_enough() -> None:
     model = build("gpt_neox")
     head_map = find_heads(model)
     plan = [SweepRequest(query("items", item, Generation(10, ())), zeroed(every_head(head_map))) for item in ITEMS]
-    tight = Engine(model, Letters(), head_map, memory_cap=1)
-    wide = Engine(model, Letters(), head_map)
+    tight = LocalEngine(model, Letters(), head_map, memory_cap=1)
+    wide = LocalEngine(model, Letters(), head_map)
     pairs = zip(run_in_order(tight, plan), run_in_order(wide, plan), strict=True)
     for one, other in pairs:
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
@@ -40,27 +41,27 @@ def test_a_byte_of_memory_is_enough() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_memory_that_runs_out_at_a_random_moment_changes_no_outcome(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("llama")
-    calm = rp.sweep(model, Letters(), ITEMS, max_new_tokens=10, stop=())
-    dice = random.Random(seed)
+    undisturbed = rp.sweep(model, Letters(), ITEMS, max_new_tokens=10, stop=())
+    generator = random.Random(seed)
     run = path.ForwardDriver.run
     raised = 0
 
-    def sometimes(self: Any, ids: Any, slots: Any, plan: Any, **places: Any) -> Any:
+    def fails_at_random(self: Any, ids: Any, kv_cache: Any, plan: Any, **positions: Any) -> Any:
         nonlocal raised
         halvable = max(ids.shape[0], sum(plan.joining_rows.values())) > 2  # more than one row and the canary
-        if halvable and dice.random() < 0.3:
+        if halvable and generator.random() < 0.3:
             raised += 1
             raise torch.OutOfMemoryError("CUDA out of memory (injected)")
-        return run(self, ids, slots, plan, **places)
+        return run(self, ids, kv_cache, plan, **positions)
 
     head_map = find_heads(model)
-    engine = Engine(model, Letters(), head_map)
+    engine = LocalEngine(model, Letters(), head_map)
     assert isinstance(engine.path, path.FastPath)
-    monkeypatch.setattr(path.ForwardDriver, "run", sometimes)
+    monkeypatch.setattr(path.ForwardDriver, "run", fails_at_random)
     plan = [SweepRequest(query("items", item, Generation(10, ())), zeroed(every_head(head_map))) for item in ITEMS]
-    stormy = run_in_order(engine, plan)
+    disturbed = run_in_order(engine, plan)
     assert raised > 0
-    assert [(o.item, o.target, o.response) for o in stormy] == [(o.item, o.target, o.response) for o in calm]
+    assert [(o.item, o.target, o.response) for o in disturbed] == [(o.item, o.target, o.response) for o in undisturbed]
 
 
 @pytest.mark.parametrize("pairs", [40, 4])
@@ -71,61 +72,61 @@ def test_near_ties_are_settled_by_the_one_row_path(pairs: int, monkeypatch: pyte
         head.weight[50 : 50 + pairs] = head.weight[10 : 10 + pairs]  # tokens that no batch can tell apart
     head_map = find_heads(model)
     check(model, "L0-L2,L0H0,L1H1")
-    places: list[tuple[int, int]] = []
+    near_ties: list[tuple[int, int]] = []  # where, of how many tokens
 
-    def noted(
+    def recording(
         plain: Any,
         job: AblationJob,
         target: Target,
         tokens: Any,
         near_tie: int,
-        settled: Any = PlainPath.resolve_near_tie,
+        resolve: Any = PlainPath.resolve_near_tie,
     ) -> Any:
-        places.append((near_tie, len(tokens)))
-        return settled(plain, job, target, tokens, near_tie)
+        near_ties.append((near_tie, len(tokens)))
+        return resolve(plain, job, target, tokens, near_tie)
 
-    monkeypatch.setattr(PlainPath, "resolve_near_tie", noted)
-    engine = Engine(model, Letters(), head_map)
+    monkeypatch.setattr(PlainPath, "resolve_near_tie", recording)
+    engine = LocalEngine(model, Letters(), head_map)
     assert isinstance(engine.path, path.FastPath)
-    places.clear()  # those of its self-check
-    work = SweepRequest(query("items", ITEMS[0], Generation(10, ())), zeroed(every_head(head_map)))
-    list(engine.run([work]))
-    assert engine.counts.settled_singly == len(places) > 0
-    assert all(0 < near_tie <= length for near_tie, length in places)
+    near_ties.clear()  # drop those of the self-check
+    request = SweepRequest(query("items", ITEMS[0], Generation(10, ())), zeroed(every_head(head_map)))
+    list(engine.run([request]))
+    assert engine.counts.settled_singly == len(near_ties) > 0
+    assert all(0 < near_tie <= length for near_tie, length in near_ties)
     assert engine.counts.rows == len(every_head(head_map))
     assert engine.counts.verified + engine.counts.decoded == engine.counts.rows
 
 
 def test_noise_is_what_a_canary_shows_and_a_step_of_its_numbers_at_least() -> None:
-    said = Baseline(Reply((5, 6), 0.0), (16.0, -2.0), step=2.0**-7)  # bfloat16's
-    assert noise_of(said, [16.0, -2.0]) == 0.125
-    assert noise_of(said, [16.0, -1.5]) == 0.5
-    assert noise_of(said, [-2.25], first=1) == 0.25
+    baseline = Baseline(Completion((5, 6), 0.0), (16.0, -2.0), epsilon=2.0**-7)  # bfloat16's
+    assert batch_noise(baseline, [16.0, -2.0]) == 0.125
+    assert batch_noise(baseline, [16.0, -1.5]) == 0.5
+    assert batch_noise(baseline, [-2.25], first=1) == 0.25
     model = build("llama")
-    for dtype, step in ((torch.float32, 2.0**-23), (torch.bfloat16, 2.0**-7)):
-        engine = Engine(model.to(dtype), Letters(), find_heads(model))
+    for dtype, epsilon in ((torch.float32, 2.0**-23), (torch.bfloat16, 2.0**-7)):
+        engine = LocalEngine(model.to(dtype), Letters(), find_heads(model))
         encoded = engine.codec.encode(query("items", ITEMS[0], Generation(3, ())))
-        assert engine.plain.baseline(encoded, ()).step == step
+        assert engine.plain.baseline(encoded, ()).epsilon == epsilon
 
 
 def test_settling_runs_the_one_row_path_up_to_the_near_tie_and_on_only_where_it_differs() -> None:
     model = build("llama")
     head_map = find_heads(model)
-    engine = Engine(model, Letters(), head_map)
+    engine = LocalEngine(model, Letters(), head_map)
     encoded = engine.codec.encode(query("items", ITEMS[0], Generation(10, ())))
     target = every_head(head_map)[3]
     job = AblationJob(encoded, (), engine.plain.baseline(encoded, ()), (target,), {})
-    alone = engine.plain.alone(job, target)
+    alone = engine.plain.generate_alone(job, target)
     steps: list[int] = []
     handle = model.get_output_embeddings().register_forward_hook(lambda *_: steps.append(1))
-    for at in range(len(alone)):
+    for index in range(len(alone)):
         steps.clear()
-        assert engine.plain.resolve_near_tie(job, target, alone, at + 1) == alone
-        assert len(steps) == at + 1
+        assert engine.plain.resolve_near_tie(job, target, alone, index + 1) == alone
+        assert len(steps) == index + 1
         steps.clear()
-        other = (*alone[:at], alone[at] + 1, *alone[at + 1 :])  # what a batch might have taken the tie for
-        assert engine.plain.resolve_near_tie(job, target, other, at + 1) == alone
-        assert len(steps) == len(alone) + (at + 1 if at + 1 < len(alone) else 0)
+        other = (*alone[:index], alone[index] + 1, *alone[index + 1 :])  # how a batch might have resolved the tie
+        assert engine.plain.resolve_near_tie(job, target, other, index + 1) == alone
+        assert len(steps) == len(alone) + (index + 1 if index + 1 < len(alone) else 0)
     handle.remove()
 
 
@@ -134,7 +135,7 @@ def test_queries_that_share_passes_answer_as_alone(monkeypatch: pytest.MonkeyPat
     head_map = find_heads(model)
     items = [rp.Item(question="x" * n + "?", answer="12" if n % 2 else "8", id=f"n{n}") for n in (1, 9, 4, 17, 2)]
     plan = [SweepRequest(query("items", item, Generation(9, ())), zeroed(every_head(head_map))) for item in items]
-    engine = Engine(model, Letters(), head_map)
+    engine = LocalEngine(model, Letters(), head_map)
     passes = []
     monkeypatch.setattr(
         PooledVerifier,
@@ -143,7 +144,7 @@ def test_queries_that_share_passes_answer_as_alone(monkeypatch: pytest.MonkeyPat
     )
     together = run_in_order(engine, plan)
     assert max(passes) > 1
-    alone = [outcome for work in plan for outcome in chain(*Engine(model, Letters(), head_map).run([work]))]
+    alone = [outcome for request in plan for outcome in chain(*LocalEngine(model, Letters(), head_map).run([request]))]
     for one, other in zip(together, alone, strict=True):
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
         assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-4)
@@ -155,37 +156,37 @@ SHOTS = "Question: what is 2 + 2?\nAnswer: 4\n\n"
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "falcon"])
 def test_prompts_that_begin_alike_answer_as_edited_weights(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(family)
-    items = [rp.Item(question=SHOTS + "x" * at, answer=f"{at}5", id=f"n{at}") for at in (1, 2)]
-    stems: list[int] = []
+    items = [rp.Item(question=SHOTS + "x" * n, answer=f"{n}5", id=f"n{n}") for n in (1, 2)]
+    prefix_lengths: list[int] = []
 
-    def noted(driver: Any, stem: Any, rows: Any, begin: Any = path.begin) -> Any:
-        stems.append(stem.length)
-        return begin(driver, stem, rows)
+    def recording(driver: Any, prefix: Any, rows: Any, run: Any = path.run_ablated_prefix) -> Any:
+        prefix_lengths.append(prefix.length)
+        return run(driver, prefix, rows)
 
-    monkeypatch.setattr(path, "begin", noted)
+    monkeypatch.setattr(path, "run_ablated_prefix", recording)
     monkeypatch.setattr(path, "CPU_BYTES", 0)  # so that no queries are padded to share a pass
     check(model, "L0H0,L1,L2H3,L0H1+L2H2", items=items, limit=9)
-    assert stems.count(len("Question: " + SHOTS) + 1) == 1  # run once for all queries, with the "x" they share
+    assert prefix_lengths.count(len("Question: " + SHOTS) + 1) == 1  # run once for all queries, with the "x" they share
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
 def test_rows_of_several_queries_are_decoded_in_step(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Queries that share no pass are decoded together: each row joins when the clock comes to its length."""
+    """Queries that share no pass are decoded together: each row joins when the batch reaches its length."""
     model = build(family)
     batches: list[set[int]] = []
 
-    def noted(decoder: Any, count: int, steps: Any = decoding.Decoder._steps) -> int:
-        rows = [stray for stray in decoder.active if not stray.is_canary]
-        assert len({stray.length for stray in rows}) == 1
-        assert any(stray.is_canary for stray in decoder.active) or all(
-            len(stray.row.tokens) >= len(stray.job.draft) for stray in rows
+    def recording(decoder: Any, count: int, steps: Any = decoding.Decoder._steps) -> int:
+        rows = [diverged for diverged in decoder.active if not diverged.is_canary]
+        assert len({diverged.length for diverged in rows}) == 1
+        assert any(diverged.is_canary for diverged in decoder.active) or all(
+            len(diverged.row.tokens) >= len(diverged.job.draft) for diverged in rows
         )
-        batches.append({id(stray.job) for stray in rows})
+        batches.append({id(diverged.job) for diverged in rows})
         return int(steps(decoder, count))
 
-    monkeypatch.setattr(decoding.Decoder, "_steps", noted)
+    monkeypatch.setattr(decoding.Decoder, "_steps", recording)
     monkeypatch.setattr(path, "CPU_BYTES", 0)  # so that no queries are padded to share a pass
-    items = [rp.Item(question="x" * at, answer="5", id=f"n{at}") for at in (3, 5, 8)]
+    items = [rp.Item(question="x" * n, answer="5", id=f"n{n}") for n in (3, 5, 8)]
     check(model, "L0H0,L1,L2H3,L0H1+L2H2", items=items, limit=12)
     assert max(map(len, batches)) > 1
 
@@ -195,17 +196,17 @@ def test_rows_of_several_queries_are_decoded_in_step(family: str, monkeypatch: p
 def test_looking_at_the_tokens_now_and_then_changes_no_answer(
     family: str, pools: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a GPU the host looks at the tokens every few steps; what a row says after its end is cut."""
+    """On a GPU the host reads the tokens every few steps; tokens after a row's end are cut."""
     model = build(family)
-    calm = rp.sweep(model, Letters(), ITEMS, max_new_tokens=11, stop=("t",))
-    driver = path.ForwardDriver.__init__
+    undisturbed = rp.sweep(model, Letters(), ITEMS, max_new_tokens=11, stop=("t",))
+    initialise = path.ForwardDriver.__init__
 
-    def hurried(self: Any, *args: Any, **kwargs: Any) -> None:
-        driver(self, *args, **kwargs)
+    def with_stride(self: Any, *args: Any, **kwargs: Any) -> None:
+        initialise(self, *args, **kwargs)
         self.stride = 4
 
-    monkeypatch.setattr(path.ForwardDriver, "__init__", hurried)
+    monkeypatch.setattr(path.ForwardDriver, "__init__", with_stride)
     if not pools:
         monkeypatch.setattr(path, "CPU_BYTES", 0)
-    for one, other in zip(rp.sweep(model, Letters(), ITEMS, max_new_tokens=11, stop=("t",)), calm, strict=True):
+    for one, other in zip(rp.sweep(model, Letters(), ITEMS, max_new_tokens=11, stop=("t",)), undisturbed, strict=True):
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)

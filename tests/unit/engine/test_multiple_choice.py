@@ -1,4 +1,4 @@
-"""Multiple choice: every choice's log-probability and what follows from them, as lm-eval scores it."""
+"""Multiple choice: every choice's log-probability, and the scores that lm-eval derives from them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from reasoning_probe.data.items import Item, ItemError
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.multiple_choice import combine_choices
+from reasoning_probe.results.answer import Answer, judge_answer
 from reasoning_probe.results.outcome import Choice, Outcome, accuracy, likeliest
 from reasoning_probe.results.run import read_run
 from reasoning_probe.scoring.extraction.choices import read_choice
@@ -27,10 +28,10 @@ ROWS = [
 
 
 def outcome(expected: str, **logprobs: float) -> Outcome:
-    found = tuple(Choice(text, value) for text, value in logprobs.items())
+    choices = tuple(Choice(text, value) for text, value in logprobs.items())
     values: dict[str, Any] = dict.fromkeys(("dataset", "item", "target", "question", "prompt", "response"), "x")
     values |= dict.fromkeys(("ablation", "answer", "category", "kind", "reason", "answer_logprob"))
-    return Outcome(**values, expected=expected, correct=False, truncated=False, choices=found)
+    return Outcome(**values, expected=expected, correct=False, truncated=False, choices=choices)
 
 
 # -- scores -----------------------------------------------------------------------------------------------------------
@@ -55,9 +56,9 @@ def lm_eval_scores(lls: list[float], choices: list[str], gold: int) -> tuple[boo
     ],
 )
 def test_the_scores_are_those_of_lm_eval(logprobs: dict[str, float], gold: str) -> None:
-    found = [outcome(gold, **logprobs)]
+    outcomes = [outcome(gold, **logprobs)]
     wanted = lm_eval_scores(list(logprobs.values()), list(logprobs), list(logprobs).index(gold))
-    assert (accuracy(found) == 1, accuracy(found, normalised=True) == 1) == wanted
+    assert (accuracy(outcomes) == 1, accuracy(outcomes, normalised=True) == 1) == wanted
 
 
 def test_choices_that_are_not_known_decide_nothing() -> None:
@@ -99,9 +100,11 @@ def test_which_letter_a_response_gives(response: str, read: str | None) -> None:
 )
 def test_a_response_that_names_no_choice_is_incomplete(response: str, truncated: bool, kind: str, reason: str) -> None:
     item = Item(id="wet", question="Which is wet?\nA. sand\nB. rain", answer="B", choices=("A", "B"))
-    said = replace(outcome("B", A=-1.0, B=-2.0), choices=None, answer_logprob=-1.0)
-    found = {at: replace(said, response=response, truncated=truncated) for at in range(2)}
-    judged = combine_choices(Query("wet", item, "", Generation(4, ())), found, listed=True)
+    query = Query("wet", item, "", Generation(4, ()))
+    answer = Answer(
+        query=query, target="baseline", ablation=None, response=response, truncated=truncated, answer_logprob=-1.0
+    )
+    judged = judge_answer(combine_choices(query, dict.fromkeys(range(2), answer)), listed=True)
     assert (judged.correct, judged.answer, judged.category) == (False, None, "incomplete")
     assert (judged.kind, judged.reason) == (kind, reason)
 
@@ -138,17 +141,17 @@ def test_choices_are_scored_under_every_target(colours: Project, cache: str) -> 
     arguments = ["--probe-heads", f"{CARRIER},L0H0", f"--probe-cache={cache}"]
     for _ in range(2):  # the second time from the store
         assert colours.run(*arguments).parseoutcomes()["failed"] == 1
-        outcomes = {(found["item"], found["target"]): found for found in colours.outcomes()}
+        outcomes = {(outcome["item"], outcome["target"]): outcome for outcome in colours.outcomes()}
         assert len(outcomes) == 9
         for row in ROWS:
             for target, off in (("baseline", None), (CARRIER, (1, 2)), ("L0H0", (0, 0))):
-                found = outcomes[str(row["id"]), target]
-                assert found["prompt"] == f"Question: {row['question']}\nAnswer:"
-                assert [choice["text"] for choice in found["choices"]] == row["choices"]
-                wanted = scores(found["prompt"], row["choices"], off)  # type: ignore[arg-type]
-                assert [choice["logprob"] for choice in found["choices"]] == pytest.approx(wanted, abs=1e-3)
-                right = row["choices"].index(found["expected"])  # type: ignore[attr-defined]
-                assert found["answer_logprob"] == found["choices"][right]["logprob"]
+                outcome = outcomes[str(row["id"]), target]
+                assert outcome["prompt"] == f"Question: {row['question']}\nAnswer:"
+                assert [choice["text"] for choice in outcome["choices"]] == row["choices"]
+                wanted = scores(outcome["prompt"], row["choices"], off)  # type: ignore[arg-type]
+                assert [choice["logprob"] for choice in outcome["choices"]] == pytest.approx(wanted, abs=1e-3)
+                right = row["choices"].index(outcome["expected"])  # type: ignore[attr-defined]
+                assert outcome["answer_logprob"] == outcome["choices"][right]["logprob"]
     snow = outcomes["snow", "baseline"]
     assert (snow["answer"], snow["category"], snow["kind"]) == ("black", "wrong_label", "other_choice")
     entry = colours.summary()["datasets"]["colours"]
@@ -158,7 +161,7 @@ def test_choices_are_scored_under_every_target(colours: Project, cache: str) -> 
 
 def test_listed_choices_are_answered_by_what_is_generated(colours: Project) -> None:
     colours.run("--probe-choices=generation", "--probe-cache=off", page=True).assert_outcomes(passed=2, failed=1)
-    outcomes = {found["item"]: found for found in colours.outcomes()}
+    outcomes = {outcome["item"]: outcome for outcome in colours.outcomes()}
     sky = outcomes["sky"]
     assert sky["prompt"] == "Question: What colour is the sky?\nA. green\nB. blue\nC. black\nAnswer:"
     assert (sky["response"], sky["answer"], sky["expected"], sky["correct"]) == ("blue", "B", "B", True)
@@ -172,9 +175,9 @@ def test_listed_choices_are_answered_by_what_is_generated(colours: Project) -> N
 
 def test_a_chain_of_thought_lists_the_choices(colours: Project) -> None:
     colours.run("--probe-cot", "-k", "sky", "--probe-cache=off")
-    (found,) = colours.outcomes()
-    assert found["prompt"].endswith("\nC. black\nAnswer: Let's think step by step.")
-    assert found["expected"] == "B"
+    (outcome,) = colours.outcomes()
+    assert outcome["prompt"].endswith("\nC. black\nAnswer: Let's think step by step.")
+    assert outcome["expected"] == "B"
 
 
 def test_a_question_too_long_is_skipped_once(colours: Project) -> None:
@@ -187,10 +190,10 @@ def test_a_question_too_long_is_skipped_once(colours: Project) -> None:
 
 def test_two_processes_give_the_same_choices(colours: Project) -> None:
     colours.run("--probe-heads", CARRIER, "--probe-cache=off")
-    alone = sorted(json.dumps(found, sort_keys=True) for found in colours.outcomes())
+    alone = sorted(json.dumps(outcome, sort_keys=True) for outcome in colours.outcomes())
     colours.run_apart("--probe-heads", CARRIER, "--probe-cache=off", "-n", "2")
-    found = sorted(colours.outcomes(), key=lambda found: json.dumps(found, sort_keys=True))
-    for one, other in zip(map(json.loads, alone), found, strict=True):
+    shared = sorted(colours.outcomes(), key=lambda outcome: json.dumps(outcome, sort_keys=True))
+    for one, other in zip(map(json.loads, alone), shared, strict=True):
         assert [choice["text"] for choice in one["choices"]] == [choice["text"] for choice in other["choices"]]
         assert [choice["logprob"] for choice in one["choices"]] == pytest.approx(
             [choice["logprob"] for choice in other["choices"]], abs=1e-4

@@ -1,4 +1,4 @@
-"""Packed weights: torch's own products are the oracle, and small products stay with them."""
+"""Packed weights multiply like torch's own products, and small products are left to torch."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ pytestmark = pytest.mark.skipif(not available(), reason="this build of torch has
 
 
 def packed(module: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, bool]:
-    """Return what *module* makes of *x* while it is packed, and whether torch's own product made it."""
-    seen: list[torch.Tensor] = []
+    """Return the output of *module* for *x* while it is packed, and whether torch's own product computed it."""
+    inputs: list[torch.Tensor] = []  # of torch's own product
 
-    def watched(forward: Callable[..., Any]) -> Callable[..., Any]:
-        def own(x: torch.Tensor) -> Any:
-            seen.append(x)
+    def recording(forward: Callable[..., Any]) -> Callable[..., Any]:
+        def torch_product(x: torch.Tensor) -> Any:
+            inputs.append(x)
             return forward(x)
 
-        return own
+        return torch_product
 
     wraps = PackedLinears([module], 10**9).wraps
-    with torch.inference_mode(), wrapped([(module, watched), *wraps]):
-        return module(x), bool(seen)
+    with torch.inference_mode(), wrapped([(module, recording), *wraps]):
+        return module(x), bool(inputs)
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("rows", [1, 40, 3000])
 def test_a_packed_linear_layer_multiplies_as_torch_does(rows: int, bias: bool) -> None:
     module, x = nn.Linear(96, 160, bias=bias), torch.randn(2, rows, 96)
-    made, _ = packed(module, x)
-    torch.testing.assert_close(made, x @ module.weight.T + (module.bias if bias else 0), rtol=1e-4, atol=1e-5)
+    output, _ = packed(module, x)
+    torch.testing.assert_close(output, x @ module.weight.T + (module.bias if bias else 0), rtol=1e-4, atol=1e-5)
 
 
 def test_so_does_gpt2s_transposed_layer() -> None:
     module, x = Conv1D(160, 96), torch.randn(3000, 96)
-    made, _ = packed(module, x)
-    torch.testing.assert_close(made, x @ module.weight + module.bias, rtol=1e-4, atol=1e-5)
+    output, _ = packed(module, x)
+    torch.testing.assert_close(output, x @ module.weight + module.bias, rtol=1e-4, atol=1e-5)
 
 
 def test_few_rows_by_a_small_weight_are_left_to_torch() -> None:

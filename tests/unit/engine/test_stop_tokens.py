@@ -1,4 +1,4 @@
-"""Where an answer ends: at every token named for it, found in linear time and without others' advice."""
+"""An answer ends at every token that any of the configs names; its end is located in linear time, without warnings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import reasoning_probe as rp
 from reasoning_probe.analyses.attribution import estimates
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import TokenCodec
 from reasoning_probe.models.ablation import mean_output
 from reasoning_probe.models.heads import find_heads
@@ -25,11 +25,11 @@ from tests.helpers.character_tokenizer import Letters
 from tests.helpers.model_families import build
 from tests.helpers.weight_edit_oracle import edit
 
-TURN, WORD = 60, 61  # tokens of the alphabet, so that random models say them
+TURN, WORD = 60, 61  # printable tokens, so that random models generate them
 
 
 class Special(Letters):
-    """A tokenizer that knows the end of a turn."""
+    """A tokenizer with a special token for the end of a turn."""
 
     all_special_ids = (0, 1, 2, TURN)
 
@@ -38,9 +38,9 @@ def eos_of(generation: Any, config: Any, tokenizer: Any) -> frozenset[int]:
     model = build("llama")
     model.generation_config = None if generation == "absent" else GenerationConfig(eos_token_id=generation)
     model.config.eos_token_id = config
-    words = Special()
-    words.eos_token_id = tokenizer
-    return TokenCodec(model, words).eos
+    letters = Special()
+    letters.eos_token_id = tokenizer
+    return TokenCodec(model, letters).eos
 
 
 @pytest.mark.parametrize(
@@ -79,15 +79,15 @@ def test_a_turn_that_only_the_tokenizer_ends_is_cut_as_generate_cuts_it(family: 
     def generated(target: str, ends: list[int]) -> str:
         twin = copy.deepcopy(model)
         if target != "baseline":
-            site = find_heads(model).sites[int(target[1])]
+            site = find_heads(model).attention_layers[int(target[1])]
             edit(twin, site.path, site.heads, [int(target[3])])
         prompt = torch.tensor([ids])
-        told = GenerationConfig(do_sample=False, max_new_tokens=16, eos_token_id=ends, pad_token_id=0)
-        out = twin.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=told)
+        config = GenerationConfig(do_sample=False, max_new_tokens=16, eos_token_id=ends, pad_token_id=0)
+        out = twin.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=config)
         return Letters().decode(out[0, len(ids) :].tolist(), skip_special_tokens=True).rstrip(chr(32 + TURN))
 
-    said = generated("baseline", [2])
-    turn = ord(said[3]) - 32  # a letter that the model says, as the end of a turn
+    response = generated("baseline", [2])
+    turn = ord(response[3]) - 32  # a letter that the model generates, as the end of a turn
 
     class Chat(Letters):
         eos_token_id = turn
@@ -103,18 +103,18 @@ def test_a_turn_that_only_the_tokenizer_ends_is_cut_as_generate_cuts_it(family: 
 
 
 class Counted(list[int]):
-    """Counts how many tokens are read of it."""
+    """A list that counts how many of its tokens are read."""
 
     read = 0
 
     @overload
-    def __getitem__(self, at: Any) -> Any: ...
+    def __getitem__(self, index: Any) -> Any: ...
     @overload
-    def __getitem__(self, at: slice) -> Any: ...
-    def __getitem__(self, at: Any) -> Any:
-        found = super().__getitem__(at)
-        Counted.read += len(found) if isinstance(found, list) else 1
-        return found
+    def __getitem__(self, index: slice) -> Any: ...
+    def __getitem__(self, index: Any) -> Any:
+        value = super().__getitem__(index)
+        Counted.read += len(value) if isinstance(value, list) else 1
+        return value
 
     def __iter__(self) -> Iterator[int]:
         Counted.read += len(self)
@@ -125,17 +125,17 @@ class Counted(list[int]):
 def test_the_end_of_a_long_answer_is_found_by_reading_each_token_a_few_times(length: int) -> None:
     codec = TokenCodec(build("llama"), Letters())
     stop = ("\nQuestion:",)
-    tokens = Counted([10 + place % 70 for place in range(length)] + [2, 0, 0])
+    tokens = Counted([10 + index % 70 for index in range(length)] + [2, 0, 0])
     Counted.read = 0
     assert codec.cut(tokens, stop) == tuple(list.__iter__(tokens))[: length + 1]
-    each = codec.window(stop)
-    assert Counted.read <= (2 * each + 4) * (length + 3)
+    window = codec.stop_window(stop)
+    assert Counted.read <= (2 * window + 4) * (length + 3)
     answer = Counted()
     Counted.read = 0
-    for token in range(length):  # as decoding asks after each token
+    for token in range(length):  # decoding calls it after each token
         answer.append(10 + token % 70)
         codec.ended(answer, stop)
-    assert Counted.read <= (each + 2) * length
+    assert Counted.read <= (window + 2) * length
 
 
 def test_a_stop_string_of_many_bytes_a_letter_is_found() -> None:
@@ -146,40 +146,40 @@ def test_a_stop_string_of_many_bytes_a_letter_is_found() -> None:
     word = "\u3002" * 9  # 27 bytes
     model = build("llama")
     codec = TokenCodec(model, Bytes())
-    said = [97, 98, *word.encode(), 99]
-    assert codec.cut(said, (word,)) == tuple(said[:-1])
+    tokens = [97, 98, *word.encode(), 99]
+    assert codec.cut(tokens, (word,)) == tuple(tokens[:-1])
 
 
 @pytest.fixture
 def advice() -> Iterator[list[str]]:
-    """What transformers says meanwhile, also what it says once alone."""
+    """Collect transformers' warnings, including those that it logs only once."""
     transformers_logging.get_logger("transformers").warning_once.cache_clear()  # type: ignore[attr-defined]
-    found: list[str] = []
+    messages: list[str] = []
 
-    class Keep(logging.Handler):
+    class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage())
+            messages.append(record.getMessage())
 
-    keep = Keep(logging.WARNING)
-    logging.getLogger("transformers").addHandler(keep)
-    yield found
-    logging.getLogger("transformers").removeHandler(keep)
+    collector = Collector(logging.WARNING)
+    logging.getLogger("transformers").addHandler(collector)
+    yield messages
+    logging.getLogger("transformers").removeHandler(collector)
 
 
 def test_transformers_gives_no_advice_on_padding_that_is_none(advice: list[str]) -> None:
     model, item = build("gpt2"), rp.Item(question="What is 5 + 3?", answer="8", id="a")
-    asked = query("items", item, Generation())
-    words = Letters()
-    ids = words(asked.prompt)["input_ids"]
-    model.config.pad_token_id = ids[0]  # a prompt that begins with what pads
-    model(input_ids=Engine(model, words, find_heads(model)).prompt_ids(asked.prompt))
+    prompt_query = query("items", item, Generation())
+    letters = Letters()
+    ids = letters(prompt_query.prompt)["input_ids"]
+    model.config.pad_token_id = ids[0]  # a prompt that begins with the padding token
+    model(input_ids=LocalEngine(model, letters, find_heads(model)).prompt_ids(prompt_query.prompt))
     assert "attention_mask" in " ".join(advice), "transformers no longer warns: nothing was tested"
     transformers_logging.get_logger("transformers").warning_once.cache_clear()  # type: ignore[attr-defined]
     advice.clear()
-    rp.sweep(model, words, [item], "L0H1,L2", "zero,mean", max_new_tokens=4)
-    engine = Engine(model, words, find_heads(model))
-    encoded = engine.codec.encode(asked)
-    engine.plain.baseline(encoded, asked.generation.stop)
+    rp.sweep(model, letters, [item], "L0H1,L2", "zero,mean", max_new_tokens=4)
+    engine = LocalEngine(model, letters, find_heads(model))
+    encoded = engine.codec.encode(prompt_query)
+    engine.plain.baseline(encoded, prompt_query.generation.stop)
     engine.plain.logprobs(encoded, every_head(engine.head_map)[:2], {})
     mean = mean_output(model, engine.head_map, [encoded.prompt])
     estimates(model, engine.head_map, encoded, [mean])

@@ -1,4 +1,4 @@
-"""What stands in for a head, against plain hooks written here; several ablations in one session."""
+"""Replaced outputs, compared with plain hooks written here, and several ablations in one session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ITEMS = [rp.Item(question=text, answer="8", id=text[:3]) for text in ("5 + 3?", 
 
 
 def inputs(model: Any, path: str, ids: torch.Tensor) -> torch.Tensor:
-    """The projection's input on one prompt, ``(tokens, features)``, by a hook of our own."""
+    """The projection's input on one prompt, ``(tokens, features)``, by a hook written here."""
     seen: list[torch.Tensor] = []
     handle = model.get_submodule(path).register_forward_pre_hook(lambda module, args: seen.append(args[0][0]))
     with torch.no_grad():
@@ -31,7 +31,7 @@ def inputs(model: Any, path: str, ids: torch.Tensor) -> torch.Tensor:
 
 
 def put(model: Any, path: str, where: slice, value: torch.Tensor, ids: torch.Tensor, answer: list[int]) -> float:
-    """The log-probability of *answer* with *value* in one slice of the projection's input, by a hook of our own."""
+    """The log-probability of *answer* with *value* in one slice of the projection's input, by a hook written here."""
 
     def hook(module: Any, args: Any) -> Any:
         x = args[0].clone()
@@ -43,18 +43,18 @@ def put(model: Any, path: str, where: slice, value: torch.Tensor, ids: torch.Ten
         logits = model(input_ids=torch.cat([ids, torch.tensor([answer])], 1)).logits[0]
     handle.remove()
     logs = logits.double().log_softmax(-1)
-    return float(sum(logs[ids.shape[1] - 1 + at, token] for at, token in enumerate(answer)))
+    return float(sum(logs[ids.shape[1] - 1 + index, token] for index, token in enumerate(answer)))
 
 
 @pytest.mark.parametrize("ablation", ["mean", "resample"])
 def test_replaced_outputs_are_those_of_the_prompts(ablation: str) -> None:
     model, tokenizer = build("gpt2"), Letters()
-    site = find_heads(model).sites[1]
-    where = slice(site.head_dim, 2 * site.head_dim)
+    attention_layer = find_heads(model).attention_layers[1]
+    where = slice(attention_layer.head_dim, 2 * attention_layer.head_dim)
     prompts = [query("items", item, Generation()).prompt for item in ITEMS]
     ids = {text: torch.tensor([tokenizer(text)["input_ids"]]) for text in prompts}
-    clean = {text: inputs(model, site.path, ids[text])[:, where] for text in prompts}
-    for outcome in rp.sweep(model, tokenizer, ITEMS, f"L{site.layer}H1", ablation, 6, stop=())[1::2]:
+    clean = {text: inputs(model, attention_layer.path, ids[text])[:, where] for text in prompts}
+    for outcome in rp.sweep(model, tokenizer, ITEMS, f"L{attention_layer.layer}H1", ablation, 6, stop=())[1::2]:
         if ablation == "mean":
             value = torch.cat(list(clean.values())).mean(0)
         else:
@@ -63,7 +63,7 @@ def test_replaced_outputs_are_those_of_the_prompts(ablation: str) -> None:
             value = clean[donor][-1]
         text = outcome.prompt
         answer = tokenizer(text + " 8")["input_ids"][len(tokenizer(text)["input_ids"]) :]
-        expected = put(model, site.path, where, value, ids[text], answer)
+        expected = put(model, attention_layer.path, where, value, ids[text], answer)
         assert outcome.answer_logprob == pytest.approx(expected, abs=2e-3)
 
 
@@ -78,7 +78,7 @@ def test_a_sweep_takes_several_ablations() -> None:
 
 
 def test_the_seed_draws_another_donor() -> None:
-    prompts = [f"p{at}" for at in range(50)]
+    prompts = [f"p{index}" for index in range(50)]
     assert donor_of("p0", prompts, 1) == donor_of("p0", prompts, 1)
     assert len({donor_of("p0", prompts, seed) for seed in range(10)}) > 1
     assert donor_of("p0", ["p0"], 0) == "p0"
@@ -125,7 +125,7 @@ def test_two_ablations_of_layers_and_joint_targets_in_one_session(project: Any) 
 
 @pytest.mark.parametrize("ablation", ["mean", "resample"])
 def test_a_prompt_that_does_not_fit_the_context_is_no_reference(ablation: str) -> None:
-    """Its own item is skipped, the others' values come from what fits."""
+    """Its item is skipped, and the values for the other items come from the prompts that fit."""
     model = build("gpt2", max_position_embeddings=64)
     long = rp.Item(question="x" * 200, answer="8", id="long")
     items = [rp.Item(question=f"What is {n}?", answer="8", id=f"n{n}") for n in range(3)]

@@ -1,4 +1,4 @@
-"""Key/value groups and MLPs as targets: found by watching, proved on the weights, exact against edited weights."""
+"""Key/value groups and MLPs as targets: found by watching, verified on the weights, exact against edited weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transformers.models.llama import modeling_llama
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast import path
 from reasoning_probe.engine.plain_path import PlainPath
 from reasoning_probe.models.head_map import HeadError
@@ -31,7 +31,7 @@ ITEMS = [rp.Item(question="What is 5 + 3?", answer="8", id="a"), rp.Item(questio
 
 NAMED_4 = transformers.__version__.startswith("4.")  # transformers 5 gave some modules other names
 
-# What a family makes its MLP's contribution with, written down by hand, and the heads of group 0 where they share keys.
+# The module whose output is the contribution of the MLP, by family, and the heads of group 0 where heads share keys.
 LAST = {
     "gpt2": ("transformer.h.{}.mlp.c_proj", None),
     "llama": ("model.layers.{}.mlp.down_proj", [0, 1]),
@@ -44,7 +44,7 @@ LAST = {
 
 
 def silence(model: Any, family: str, layer: int) -> None:
-    """Set the weights that the MLP of *layer* ends in, and their bias, to zero."""
+    """Set the last weights of the MLP of *layer*, and their bias, to zero."""
     with torch.no_grad():
         for parameter in model.get_submodule(LAST[family][0].format(layer)).parameters():
             parameter.zero_()
@@ -65,12 +65,12 @@ def test_mlps_and_groups_answer_as_edited_weights(family: str) -> None:
     silence(twins["L0MLP"], family, 0)
     silence(twins["L2MLP"], family, 2)
     silence(twins["L1MLP+L2H1"], family, 1)
-    edit(twins["L1MLP+L2H1"], head_map.site(2).path, 4, [1])
+    edit(twins["L1MLP+L2H1"], head_map.attention_layer(2).path, 4, [1])
     group = LAST[family][1]
     if group is None:
         del twins["L1KV0"]
     else:
-        edit(twins["L1KV0"], head_map.site(1).path, 4, group)
+        edit(twins["L1KV0"], head_map.attention_layer(1).path, 4, group)
     outcomes = rp.sweep(model, Letters(), ITEMS, [name for name in twins if name != "baseline"], "zero", limit, stop=())
     assert len(outcomes) == len(ITEMS) * len(twins)
     for outcome in outcomes:
@@ -88,12 +88,12 @@ def test_the_fast_path_takes_mlps(pools: bool, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(path, "CPU_BYTES", 0)
     for family in ("llama", "gpt2", "bloom"):
         model = build(family)
-        engine = Engine(model, Letters(), find_heads(model))
+        engine = LocalEngine(model, Letters(), find_heads(model))
         assert isinstance(engine.path, path.FastPath), engine.why
         for outcome in rp.sweep(model, Letters(), ITEMS, "L0MLP,L1MLP,L2MLP,L0H1", max_new_tokens=7, stop=()):
             twin = copy.deepcopy(model)
             if outcome.target == "L0H1":
-                edit(twin, engine.head_map.site(0).path, 4, [1])
+                edit(twin, engine.head_map.attention_layer(0).path, 4, [1])
             elif outcome.target != "baseline":
                 silence(twin, family, int(outcome.target[1]))
             item = next(item for item in ITEMS if item.id == outcome.item)
@@ -124,10 +124,10 @@ def test_the_mean_of_an_mlp_equals_a_constant_moved_into_its_bias() -> None:
 def test_both_paths_put_the_same_in_an_mlps_place(ablation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("llama")
     quick = rp.sweep(model, Letters(), ITEMS, "L0MLP,L2MLP,L1MLP+L1H0", ablation, 8, stop=())
-    monkeypatch.setattr(Engine, "path", property(lambda engine: engine.plain))
+    monkeypatch.setattr(LocalEngine, "path", property(lambda engine: engine.plain))
     slow = rp.sweep(model, Letters(), ITEMS, "L0MLP,L2MLP,L1MLP+L1H0", ablation, 8, stop=())
     zero = rp.sweep(model, Letters(), ITEMS, "L0MLP,L2MLP,L1MLP+L1H0", "zero", 8, stop=())
-    assert isinstance(Engine(model, Letters(), find_heads(model)).path, PlainPath)
+    assert isinstance(LocalEngine(model, Letters(), find_heads(model)).path, PlainPath)
     for one, other, third in zip(quick, slow, zero, strict=True):
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
         assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-3)
@@ -138,13 +138,13 @@ def test_without_weights_the_same_groups_and_mlps_are_found() -> None:
     for family in LAST:
         with torch.device("meta"):
             skeleton = AutoModelForCausalLM.from_config(config_of(family), dtype=torch.bfloat16).eval()
-        one, other = find_heads(skeleton).sites[1], find_heads(build(family)).sites[1]
+        one, other = find_heads(skeleton).attention_layers[1], find_heads(build(family)).attention_layers[1]
         assert (one.kv_heads, one.mlp) == (other.kv_heads, other.mlp)
         assert one.mlp
 
 
 def test_an_mlp_is_never_taken_for_the_heads_of_its_layer(tmp_path: Path) -> None:
-    """The store tells them apart; a group is the same question as its heads jointly, so it may have their answer."""
+    """The store tells them apart. A group and its heads jointly are the same target, so they may share an answer."""
 
     class Known(Letters):
         init_kwargs: ClassVar[dict[str, Any]] = {}
@@ -181,7 +181,7 @@ def test_what_a_model_does_not_have_is_refused_in_a_line(family: str, target: st
 
 
 def test_an_mlp_whose_sum_is_normalised_is_refused() -> None:
-    """Behind BERT's MLP the stream is normalised together with it: with trained scales no layer hands on its input."""
+    """BERT normalises the stream after adding the MLP, so no layer with trained scales passes on its input."""
     model = build("bert")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -193,7 +193,7 @@ def test_an_mlp_whose_sum_is_normalised_is_refused() -> None:
 
 
 class Mixing(nn.Module):
-    """No MLP: each token hears of those before it."""
+    """Not an MLP: the output at each token depends on the tokens before it."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -211,10 +211,10 @@ def test_what_mixes_tokens_is_no_mlp() -> None:
 
 
 def test_a_group_whose_heads_are_no_neighbours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def tiled(hidden: torch.Tensor, times: int) -> torch.Tensor:
+    def tile(hidden: torch.Tensor, times: int) -> torch.Tensor:
         return hidden.repeat(1, times, 1, 1)  # heads 0, 2 and 1, 3
 
-    monkeypatch.setattr(modeling_llama, "repeat_kv", tiled)
+    monkeypatch.setattr(modeling_llama, "repeat_kv", tile)
     model = build("llama")
     model.set_attn_implementation("eager")
     head_map = find_heads(model)

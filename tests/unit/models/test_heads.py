@@ -1,4 +1,4 @@
-"""Heads are found by watching the model run, on the meta device too, and proved on the weights."""
+"""Heads are found by watching the model run, on the meta device too, and verified on the weights."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_every_family_has_its_heads_found_and_proved(family: str) -> None:
     model = build(family)
     head_map = find_heads(model)
     assert head_map.layers == (0, 1, 2)
-    assert {site.heads for site in head_map.sites} == {4}
-    for site in head_map.sites:
-        projection = model.get_submodule(site.path)
+    assert {attention_layer.heads for attention_layer in head_map.attention_layers} == {4}
+    for attention_layer in head_map.attention_layers:
+        projection = model.get_submodule(attention_layer.path)
         width = getattr(projection, "in_features", None) or projection.weight.shape[0]
-        assert site.heads * site.head_dim == width
-        assert site.path.startswith(site.block + ".")
+        assert attention_layer.heads * attention_layer.head_dim == width
+        assert attention_layer.path.startswith(attention_layer.block + ".")
     verify_heads(model, head_map)
 
 
@@ -43,7 +43,7 @@ def test_a_model_without_weights_has_the_same_heads(family: str) -> None:
 def test_head_dim_is_the_projections_not_the_hidden_sizes() -> None:
     """Qwen3's projection input is wider than its hidden size: hidden_size // heads would be 8."""
     head_map = find_heads(build("qwen3"))
-    assert {site.head_dim for site in head_map.sites} == {16}
+    assert {attention_layer.head_dim for attention_layer in head_map.attention_layers} == {16}
 
 
 def test_a_model_without_attention_gets_a_clear_line() -> None:
@@ -92,21 +92,21 @@ class Curved(nn.Linear):
 
 
 class Residual(nn.Linear):
-    """A projection that adds something to the stream even where its input is zero."""
+    """A projection whose output is not its bias where its input is zero."""
 
     def forward(self, x: Any) -> Any:
         return super().forward(x) + 1.0
 
 
 @pytest.mark.parametrize(
-    ("made", "says"),
+    ("projection", "says"),
     [(Curved, "not the sum of its heads"), (Residual, "more than its bias")],
     ids=["curved", "residual"],
 )
-def test_the_proof_fails_where_zeroing_a_slice_is_not_switching_off_a_head(made: Any, says: str) -> None:
+def test_the_proof_fails_where_zeroing_a_slice_is_not_switching_off_a_head(projection: Any, says: str) -> None:
     model = build("llama")
     old = model.model.layers[1].self_attn.o_proj
-    new = made(old.in_features, old.out_features, bias=False)
+    new = projection(old.in_features, old.out_features, bias=False)
     new.weight = old.weight
     model.model.layers[1].self_attn.o_proj = new
     with pytest.raises(HeadError, match=says):
@@ -114,7 +114,7 @@ def test_the_proof_fails_where_zeroing_a_slice_is_not_switching_off_a_head(made:
 
 
 class Inside(nn.Module):
-    """Something in the projection's place that holds one, which it calls as *call* does."""
+    """A module in the projection's place that holds the projection and calls it through *call*."""
 
     def __init__(self, old: nn.Linear, call: Callable[[nn.Module, Any], Any]) -> None:
         super().__init__()
@@ -164,7 +164,9 @@ def test_the_last_linear_layer_of_the_attention_is_its_projection() -> None:
     for layer in model.model.layers:
         layer.self_attn.o_proj = Gated(layer.self_attn.o_proj)
     head_map = find_heads(model)
-    assert [site.path for site in head_map.sites] == [f"model.layers.{at}.self_attn.o_proj.last" for at in range(3)]
+    assert [attention_layer.path for attention_layer in head_map.attention_layers] == [
+        f"model.layers.{layer}.self_attn.o_proj.last" for layer in range(3)
+    ]
     verify_heads(model, head_map)
 
 
@@ -178,8 +180,8 @@ class Attention(nn.Module):
         return self.out(scaled_dot_product_attention(split, split, split).transpose(1, 2).flatten(2))
 
 
-class Own(nn.Module):
-    """A model of somebody's own with *parts* that run one after the other."""
+class Custom(nn.Module):
+    """A model outside transformers with *parts* that run one after the other."""
 
     def __init__(self, parts: nn.Module, looks: bool = False) -> None:
         super().__init__()
@@ -210,17 +212,17 @@ class Own(nn.Module):
 )
 def test_what_no_target_could_name_is_refused(parts: Any, says: str) -> None:
     with pytest.raises(HeadError, match=says):
-        find_heads(Own(parts))
+        find_heads(Custom(parts))
 
 
 def test_a_model_that_looks_at_its_values_cannot_be_seen_without_weights() -> None:
-    with torch.device("meta"), pytest.raises(HeadError, match=r"Own cannot be run without its weights.* meta "):
-        find_heads(Own(nn.ModuleList([Attention()]), looks=True))
+    with torch.device("meta"), pytest.raises(HeadError, match=r"Custom cannot be run without its weights.* meta "):
+        find_heads(Custom(nn.ModuleList([Attention()]), looks=True))
 
 
 def test_what_a_model_with_weights_raises_is_its_own() -> None:
     with pytest.raises(RuntimeError, match="indices"):
-        find_heads(Own(nn.ModuleList([nn.Embedding(2, 8)])))
+        find_heads(Custom(nn.ModuleList([nn.Embedding(2, 8)])))
 
 
 def test_a_config_that_lies_about_its_heads_is_refused() -> None:
@@ -256,4 +258,4 @@ def test_a_batch_of_another_size_is_refused_not_passed_over() -> None:
 
 def test_an_unknown_layer_has_no_site() -> None:
     with pytest.raises(KeyError):
-        HeadMap(()).site(3)
+        HeadMap(()).attention_layer(3)

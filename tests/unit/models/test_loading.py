@@ -68,10 +68,10 @@ def test_a_dtype_that_nobody_knows(planted_folder: Path) -> None:
 
 
 def test_a_hub_model_without_safe_weights_is_told_what_to_do() -> None:
-    """As the hub's library says it of a model whose weights are pickled alone."""
+    """The exception is the one that the hub's library raises for a model with pickled weights alone."""
     raised = OSError("nobody/old does not appear to have a file named model.safetensors: take another revision")
-    said = r"it has no weights as safetensors: .* with --probe-allow-pickle"
-    with pytest.raises(ModelError, match=said), as_model_error("nobody/old"):
+    line = r"it has no weights as safetensors: .* with --probe-allow-pickle"
+    with pytest.raises(ModelError, match=line), as_model_error("nobody/old"):
         raise raised
 
 

@@ -1,4 +1,4 @@
-"""How people write what is switched off."""
+"""How a list of targets is parsed."""
 
 from __future__ import annotations
 
@@ -110,11 +110,11 @@ def test_any_text_is_read_or_refused_in_one_short_line(spec: str) -> None:
     try:
         targets = parse_targets(spec, PLAIN)
     except TargetError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
+        message = ""
         check_spelling(spec)
         assert all(0 <= layer < 12 and 0 <= head < 4 for target in targets for layer, head in target.heads)
         assert parse_targets(",".join(target.name for target in targets), PLAIN) == targets
-    assert "\n" not in said
-    assert len(said) < 200
+    assert "\n" not in message
+    assert len(message) < 200

@@ -33,8 +33,8 @@ def test_the_files_are_the_pages_pictures(tmp_path: Path) -> None:
         root = ET.fromstring(svg)
         assert (root.tag, root.find(f"{SVG}title") is not None) == (f"{SVG}svg", True)
         height, width, _ = image.imread(path.with_suffix(".png")).shape
-        given = [float(str(root.get(side))) for side in ("width", "height")]  # in points, of which an inch has 72
-        assert (width / given[0], height / given[1]) == pytest.approx((150 / 72, 150 / 72), rel=0.02)
+        size = [float(str(root.get(side))) for side in ("width", "height")]  # in points, of which an inch has 72
+        assert (width / size[0], height / size[1]) == pytest.approx((150 / 72, 150 / 72), rel=0.02)
 
 
 def test_no_name_leads_out_of_the_folder_or_replaces_another(tmp_path: Path) -> None:

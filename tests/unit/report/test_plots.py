@@ -6,20 +6,21 @@ import re
 
 import pytest
 
-from reasoning_probe.report import effects as verdict
+from reasoning_probe.report.effects import columns_of
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure, category_shift
 from reasoning_probe.report.html.findings import findings_html
+from reasoning_probe.results.record import EffectRecord
 from tests.helpers.fake_runs import as_run, every_head, fake_outcomes, fake_run
 from tests.helpers.html_pages import Page
 
 
-def effects(targets: list[str], layers: int = 4, heads: int = 4) -> list[verdict.Row]:
+def effects(targets: list[str], layers: int = 4, heads: int = 4) -> list[EffectRecord]:
     run = as_run(fake_outcomes({"arithmetic": 20}, targets), layers=layers, heads=heads)
     return list(run.summary["targets"])
 
 
-def picture(rows: list[verdict.Row], layers: list[int], heads: int, measure: Measure = ACCURACY) -> str:
+def picture(rows: list[EffectRecord], layers: list[int], heads: int, measure: Measure = ACCURACY) -> str:
     picture = plots.heatmap(
         rows,
         layers,
@@ -44,7 +45,7 @@ def test_a_map_names_its_layers_and_heads(measure: Measure) -> None:
 def test_a_map_has_columns_for_groups_and_mlps_where_they_were_off() -> None:
     targets = ["L1H2", "L0KV1", "L3MLP", "L1KV0", "L2MLP", "L1", "L1H0+L2MLP"]
     run = as_run(fake_outcomes({"arithmetic": 20}, targets), layers=4, heads=3)
-    assert verdict.columns_of(run.summary["targets"], 3) == ["H0", "H1", "H2", "KV0", "KV1", "MLP"]
+    assert columns_of(run.summary["targets"], 3) == ["H0", "H1", "H2", "KV0", "KV1", "MLP"]
     page = findings_html(run)
     assert 'data-columns="H0 H1 H2 KV0 KV1 MLP" data-layers="0 1 2 3"' in page
     assert "with one head, key/value group or MLP off" in page
@@ -52,17 +53,15 @@ def test_a_map_has_columns_for_groups_and_mlps_where_they_were_off() -> None:
     cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page[page.index(">L3</th>") :])
     assert str(abs(round(100 * row["delta"]))) in cells[5]
     alone = as_run(fake_outcomes({"arithmetic": 20}, ["L0MLP", "L1MLP"]), layers=4, heads=3)
-    assert verdict.columns_of(alone.summary["targets"], 3) == ["MLP"]
+    assert columns_of(alone.summary["targets"], 3) == ["MLP"]
     assert "with one MLP off" in findings_html(alone)
-    assert (
-        verdict.columns_of(as_run(fake_outcomes({"logic": 4}, ["L0"]), layers=4, heads=3).summary["targets"], 3) == []
-    )
+    assert columns_of(as_run(fake_outcomes({"logic": 4}, ["L0"]), layers=4, heads=3).summary["targets"], 3) == []
 
 
 def test_a_map_marks_significant_heads_by_shape() -> None:
     rows = [row for row in fake_run().summary["targets"] if row["dataset"] == "arithmetic"]
     dull = [row | {"p_adjusted": 1.0} for row in rows]
-    drawn, without = (picture(found, [0, 1, 2, 3], 4).count("<use ") for found in (rows, dull))
+    drawn, without = (picture(marked, [0, 1, 2, 3], 4).count("<use ") for marked in (rows, dull))
     assert drawn - without == 2
 
 

@@ -24,7 +24,7 @@ from tests.helpers.html_pages import HOSTILE, HOSTILE_RUN, hostile_run
 
 def test_sentences_for_each_finding() -> None:
     def said(sizes: dict[str, int], **values: object) -> list[str]:
-        outcomes = [replace(found, **values) for found in fake_outcomes(sizes, noise=0)]  # type: ignore[arg-type]
+        outcomes = [replace(case, **values) for case in fake_outcomes(sizes, noise=0)]  # type: ignore[arg-type]
         return sentences.sentences(as_run(outcomes))
 
     assert said({"logic": 8}) == [
@@ -49,7 +49,7 @@ def test_sentences_for_each_finding() -> None:
 def test_advice_can_be_followed_whatever_the_dataset() -> None:
     """Only generated datasets have 200 items to give; ``--probe-items 200`` is an error for the built-in gsm8k."""
     outcomes = fake_outcomes({"gsm8k": 5}, noise=0)
-    run = as_run([replace(found, correct=True, category=None) for found in outcomes])
+    run = as_run([replace(case, correct=True, category=None) for case in outcomes])
     assert sentences.sentences(run) == [
         "With 5 items and 16 heads no single head can reach significance on gsm8k; 10 flips are needed:"
         " try 200 items by --probe-dataset gsm8k=FILE."
@@ -61,8 +61,8 @@ def test_the_logprob_speaks_where_the_accuracy_cannot() -> None:
         outcome(item=str(index), correct=False, answer="1", answer_logprob=-9 - index / 50) for index in range(40)
     ]
     outcomes += [
-        replace(found, target=target, ablation="zero", answer_logprob=(found.answer_logprob or 0) - off)
-        for found in outcomes
+        replace(case, target=target, ablation="zero", answer_logprob=(case.answer_logprob or 0) - off)
+        for case in outcomes
         for target, off in (("L0H0", 0.0), ("L0H1", 2.5), ("L1H0", -0.5), ("L1H1", 0.001))
     ]
     assert sentences.sentences(as_run(outcomes)) == [
@@ -90,7 +90,7 @@ def test_remarks_name_formatting_and_the_commonest_answer() -> None:
 
 def test_few_right_answers_are_called_so() -> None:
     outcomes = [outcome(item=str(index), correct=index < 4, answer=str(index < 4)) for index in range(40)]
-    outcomes += [replace(found, target=target, ablation="zero") for found in outcomes for target in every_head()]
+    outcomes += [replace(case, target=target, ablation="zero") for case in outcomes for target in every_head()]
     assert sentences.sentences(as_run(outcomes)) == [
         "No drop could be significant on arithmetic: 10 flips are needed, and only 4 of 40 items are answered right"
         " to begin with."

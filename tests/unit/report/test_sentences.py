@@ -69,16 +69,16 @@ def accuracies(run: Run, *values: float) -> list[dict[str, Any]]:
     ],
 )
 def test_how_few_heads_carry_a_task(run: Run, values: tuple[float, ...], says: str | None) -> None:
-    said = curve_sentences(with_parts(run, curves=curves(run, points=accuracies(run, *values))))
-    carried = [sentence for sentence in said if " carry " in sentence or " stay right" in sentence]
+    notes = curve_sentences(with_parts(run, curves=curves(run, points=accuracies(run, *values))))
+    carried = [sentence for sentence in notes if " carry " in sentence or " stay right" in sentence]
     assert [sentence[: len(says or "")] for sentence in carried] == ([] if says is None else [says])
 
 
 def test_an_order_chosen_by_the_measured_items_is_said_to_flatter(run: Run) -> None:
     warning = "the strongest heads look stronger than they are"
     assert warning not in standalone_page(run)
-    own = [entry | {"held_out": False, "orders": 2} for entry in run.summary["curves"]]
-    page = standalone_page(with_parts(run, curves=own))
+    entries = [entry | {"held_out": False, "orders": 2} for entry in run.summary["curves"]]
+    page = standalone_page(with_parts(run, curves=entries))
     assert warning in page
     assert "In about this order, each of 2 parts of the run by its own: " in page
 
@@ -101,11 +101,11 @@ def test_where_a_cluster_ran_is_told(run: Run, engine: dict[str, Any], says: str
 def test_items_that_were_left_out_are_listed_and_then_counted(
     run: Run, tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    skipped = [{"dataset": "logic", "item": f"long-{at}", "reason": "it does not fit"} for at in range(5)]
+    skipped = [{"dataset": "logic", "item": f"long-{index}", "reason": "it does not fit"} for index in range(5)]
     write_run(tmp_path, with_parts(run, skipped=skipped))
     assert main(["show", str(tmp_path), "--most", "3"]) == 0
     shown = capsys.readouterr().out
-    assert [f"skipped: logic long-{at}: it does not fit" in shown for at in range(5)] == [True] * 3 + [False] * 2
+    assert [f"skipped: logic long-{index}: it does not fit" in shown for index in range(5)] == [True] * 3 + [False] * 2
     assert "skipped: 2 more items" in shown
 
 
@@ -117,7 +117,7 @@ def test_items_that_were_left_out_are_listed_and_then_counted(
     ],
 )
 def test_terminal_and_page_say_how_many_items_were_left_out_and_why(run: Run, number: int, says: str) -> None:
-    skipped = [{"dataset": "logic", "item": f"long-{at}", "reason": "it does not fit"} for at in range(number)]
+    skipped = [{"dataset": "logic", "item": f"long-{index}", "reason": "it does not fit"} for index in range(number)]
     left_out = with_parts(run, skipped=skipped)
     assert any(says in line for line in summary_lines(left_out, 120))
     assert says in standalone_page(left_out)

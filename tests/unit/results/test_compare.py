@@ -45,25 +45,25 @@ def compared(first: Run, second: Run, *, common: bool = False) -> Comparison:
 @settings(deadline=None)
 @given(st.lists(st.integers(-2, 2), max_size=9))
 def test_the_sign_flip_of_verdicts_is_that_of_all_signs(changes: list[int]) -> None:
-    (found,) = stats.mean_changes(np.array([changes], dtype=float))
+    (mean_change,) = stats.mean_changes(np.array([changes], dtype=float))
     if not changes:
-        assert found == stats.MeanChange(0, None, None, None, None)
+        assert mean_change == stats.MeanChange(0, None, None, None, None)
         return
     observed = abs(sum(changes))
     signs = list(itertools.product((-1, 1), repeat=len(changes)))
     reached = sum(
         abs(sum(sign * change for sign, change in zip(row, changes, strict=True))) >= observed for row in signs
     )
-    assert found.p_value == pytest.approx(reached / len(signs))
-    assert found.mean == pytest.approx(sum(changes) / len(changes))
+    assert mean_change.p_value == pytest.approx(reached / len(signs))
+    assert mean_change.mean == pytest.approx(sum(changes) / len(changes))
 
 
 @settings(deadline=None)
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_without_twos_it_is_mcnemars_test(lost: int, won: int) -> None:
     changes = np.array([[-1.0] * lost + [1.0] * won + [0.0] * 5])
-    (found,) = stats.mean_changes(changes)
-    assert found.p_value == pytest.approx(float(stats.mcnemar(lost, won)), abs=1e-12)
+    (change,) = stats.mean_changes(changes)
+    assert change.p_value == pytest.approx(float(stats.mcnemar(lost, won)), abs=1e-12)
 
 
 def test_an_items_missing_change_counts_for_nothing() -> None:
@@ -80,51 +80,51 @@ def test_an_items_missing_change_counts_for_nothing() -> None:
 
 def asked(wrong: set[int], target: str = "baseline", items: int = 20, **values: Any) -> list[Outcome]:
     return [
-        outcome(item=f"i{at}", target=target, question=f"Q{at}", **(WRONG if at in wrong else {}) | values)
-        for at in range(items)
+        outcome(item=f"i{index}", target=target, question=f"Q{index}", **(WRONG if index in wrong else {}) | values)
+        for index in range(items)
     ]
 
 
 def test_accuracies_are_compared_item_by_item() -> None:
-    found = compared(as_run(asked({0, 1, 2})), as_run(asked({2, 3, 4, 5, 6, 7, 8, 9})))
-    (change,) = found.datasets
+    comparison = compared(as_run(asked({0, 1, 2})), as_run(asked({2, 3, 4, 5, 6, 7, 8, 9})))
+    (change,) = comparison.datasets
     assert (change.first_correct, change.effect.correct, change.effect.items) == (17, 12, 20)
     assert (change.effect.flips_to_wrong, change.effect.flips_to_right) == (7, 2)
     assert change.effect.delta == pytest.approx(-5 / 20)
     exact = 2 * sum(comb(9, k) for k in range(3)) / 2**9
     assert change.effect.p_value == change.effect.p_adjusted == pytest.approx(exact)
-    assert [(each.first.item, each.what) for each in found.changed] == [
-        *((f"i{at}", "won") for at in (0, 1)),
-        *((f"i{at}", "lost") for at in range(3, 10)),
+    assert [(each.first.item, each.what) for each in comparison.changed] == [
+        *((f"i{index}", "won") for index in (0, 1)),
+        *((f"i{index}", "lost") for index in range(3, 10)),
     ]
-    assert (found.changed[0].first.answer, found.changed[0].second.answer) == ("7", "8")
-    assert found.settings == found.notes == found.targets == []
+    assert (comparison.changed[0].first.answer, comparison.changed[0].second.answer) == ("7", "8")
+    assert comparison.settings == comparison.notes == comparison.targets == []
 
 
 def test_another_wrong_answer_is_a_change_and_another_wording_is_none() -> None:
     other = asked({0, 1})
     other[0] = replace(other[0], answer="9")
     other[5] = replace(other[5], response=" It is 8.")
-    found = compared(as_run(asked({0, 1})), as_run(other))
-    assert [(each.first.item, each.what) for each in found.changed] == [("i0", "other")]
+    comparison = compared(as_run(asked({0, 1})), as_run(other))
+    assert [(each.first.item, each.what) for each in comparison.changed] == [("i0", "other")]
 
 
 def test_p_values_are_adjusted_over_the_datasets() -> None:
     def both(wrong: set[int]) -> Run:
         return as_run([*asked(wrong), *(replace(one, dataset="logic") for one in asked(wrong))])
 
-    found = compared(both(set()), both(set(range(6))))
-    assert [change.effect.p_value for change in found.datasets] == [2 / 2**6] * 2
-    assert [change.effect.p_adjusted for change in found.datasets] == [4 / 2**6] * 2
+    comparison = compared(both(set()), both(set(range(6))))
+    assert [change.effect.p_value for change in comparison.datasets] == [2 / 2**6] * 2
+    assert [change.effect.p_adjusted for change in comparison.datasets] == [4 / 2**6] * 2
 
 
 def test_an_effect_that_changed_is_found_and_one_that_did_not_is_not() -> None:
     """L0H0 costs ten items in the second run only; L0H1 costs the same eight in both, whatever the baseline loses."""
     first = [*asked(set()), *asked(set(), "L0H0"), *asked(set(range(8)), "L0H1"), *asked(set(), "L1H0")]
     second = [*asked({19}), *asked({19, *range(10)}, "L0H0"), *asked({19, *range(8)}, "L0H1")]
-    found = compared(as_run(first), as_run(second)).targets
-    assert [change.target for change in found] == ["L0H0", "L0H1"]
-    strong, same = found
+    targets = compared(as_run(first), as_run(second)).targets
+    assert [change.target for change in targets] == ["L0H0", "L0H1"]
+    strong, same = targets
     assert (strong.first, strong.second, strong.change.mean) == (0.0, -0.5, -0.5)
     assert (strong.change.p_value, strong.change.p_adjusted) == pytest.approx((2 / 2**10, 4 / 2**10))
     assert strong.significant
@@ -135,9 +135,9 @@ def test_an_effect_that_changed_is_found_and_one_that_did_not_is_not() -> None:
 def test_effects_on_the_log_probability_are_compared_too() -> None:
     rng = random.Random(0)
     noise = [rng.gauss(0, 0.1) for _ in range(80)]
-    base = [replace(one, answer_logprob=-1 + noise[at]) for at, one in enumerate(asked(set()))]
-    off = [replace(one, answer_logprob=-1.5 + noise[20 + at]) for at, one in enumerate(asked(set(), "L0H0"))]
-    later = [replace(one, answer_logprob=-2.5 + noise[40 + at]) for at, one in enumerate(asked(set(), "L0H0"))]
+    base = [replace(one, answer_logprob=-1 + noise[index]) for index, one in enumerate(asked(set()))]
+    off = [replace(one, answer_logprob=-1.5 + noise[20 + index]) for index, one in enumerate(asked(set(), "L0H0"))]
+    later = [replace(one, answer_logprob=-2.5 + noise[40 + index]) for index, one in enumerate(asked(set(), "L0H0"))]
     (change,) = compared(as_run(base + off), as_run(base + later)).targets
     assert change.first_logprob == pytest.approx(-0.5, abs=0.1)
     assert change.change_logprob.mean == pytest.approx(-1.0, abs=0.1)
@@ -149,26 +149,26 @@ def test_effects_on_the_log_probability_are_compared_too() -> None:
 
 def test_a_run_compared_with_itself_has_no_change() -> None:
     run = full_run(items=20)
-    found = compared(run, run)
-    assert found.changed == found.settings == found.notes == []
-    assert len(found.targets) == 4 * 16
-    assert not any(change.significant or change.change.mean for change in found.targets)
-    assert {change.effect.p_value for change in found.datasets} == {1.0}
+    comparison = compared(run, run)
+    assert comparison.changed == comparison.settings == comparison.notes == []
+    assert len(comparison.targets) == 4 * 16
+    assert not any(change.significant or change.change.mean for change in comparison.targets)
+    assert {change.effect.p_value for change in comparison.datasets} == {1.0}
 
 
 def test_heads_of_other_models_are_not_compared() -> None:
     outcomes = [*asked(set()), *asked({1}, "L0H0")]
-    found = compared(as_run(outcomes), as_run(outcomes, layers=6, heads=12))
-    assert found.targets == []
-    assert found.notes == ["the models have different layers and heads, so their targets are not compared"]
-    assert [name for name, *_ in found.settings] == ["model layers", "model heads", "model layer_indices"]
+    comparison = compared(as_run(outcomes), as_run(outcomes, layers=6, heads=12))
+    assert comparison.targets == []
+    assert comparison.notes == ["the models have different layers and heads, so their targets are not compared"]
+    assert [name for name, *_ in comparison.settings] == ["model layers", "model heads", "model layer_indices"]
 
 
 def test_settings_and_prompts_that_differ_are_told() -> None:
     second = as_run([replace(one, prompt="Q: 5 + 3?") for one in asked(set())], versions={"torch": "2.6.0"})
-    found = compared(as_run(asked(set())), second)
-    assert ("version of torch", "2.13.0", "2.6.0") in found.settings
-    assert found.notes == ["20 of 20 prompts differ"]
+    comparison = compared(as_run(asked(set())), second)
+    assert ("version of torch", "2.13.0", "2.6.0") in comparison.settings
+    assert comparison.notes == ["20 of 20 prompts differ"]
 
 
 # -- other items --------------------------------------------------------------------------------------------------
@@ -200,10 +200,10 @@ def test_other_items_are_named(first: list[Outcome], second: list[Outcome], mess
 def test_common_compares_what_both_asked() -> None:
     changed = replace(asked(set())[3], question="another")
     second = [*asked({0}, items=3), changed, outcome("logic", "yes")]
-    found = compared(as_run(asked(set(), items=8)), as_run(second), common=True)
-    assert [(change.dataset, change.effect.items) for change in found.datasets] == [("arithmetic", 3)]
-    assert found.notes == ["6 items that only one of the runs asked are left out"]
-    assert [each.first.item for each in found.changed] == ["i0"]
+    comparison = compared(as_run(asked(set(), items=8)), as_run(second), common=True)
+    assert [(change.dataset, change.effect.items) for change in comparison.datasets] == [("arithmetic", 3)]
+    assert comparison.notes == ["6 items that only one of the runs asked are left out"]
+    assert [each.first.item for each in comparison.changed] == ["i0"]
     with pytest.raises(RunError, match="nothing can be compared"):
         compared(as_run(asked(set())), as_run([outcome("logic", "yes")]), common=True)
 
@@ -299,7 +299,7 @@ def test_any_outcomes_can_be_compared(data: st.DataObject) -> None:
     outcomes = [
         replace(one, answer_logprob=data.draw(logprobs)) for one in fake_outcomes({"logic": 3}, ["L0H0", "L0H1"])
     ]
-    kept = [one for one in outcomes if one.target == "baseline" or data.draw(st.booleans())]
-    found = compared(as_run(outcomes), as_run(kept))
-    assert {change.target for change in found.targets} <= {"L0H0", "L0H1"}
-    assert found.changed == []
+    subset = [one for one in outcomes if one.target == "baseline" or data.draw(st.booleans())]
+    comparison = compared(as_run(outcomes), as_run(subset))
+    assert {change.target for change in comparison.targets} <= {"L0H0", "L0H1"}
+    assert comparison.changed == []

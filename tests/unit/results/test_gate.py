@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.pytest_plugin.gate import SessionGate
-from reasoning_probe.results.gate import GateRules, evaluate_gate, parse_limits, parse_share
+from reasoning_probe.results.gate import evaluate_gate
 from reasoning_probe.results.gate_reference import (
     ReferenceAnswer,
     file_of,
@@ -23,6 +23,7 @@ from reasoning_probe.results.gate_reference import (
     read_reference,
     write_reference,
 )
+from reasoning_probe.results.gate_rules import GateRules, parse_limits, parse_share
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.run import Run, RunError, read_run, write_run
 from tests.helpers.fake_runs import as_run, outcome
@@ -31,18 +32,18 @@ from tests.helpers.fake_runs import as_run, outcome
 def answers(dataset: str, right: int, wrong: int) -> list[Outcome]:
     """Baseline answers, the right ones first."""
     return [
-        outcome(dataset, f"{dataset}-{at}", correct=at < right, category=None if at < right else "off_by_one")
-        for at in range(right + wrong)
+        outcome(dataset, f"{dataset}-{index}", correct=index < right, category=None if index < right else "off_by_one")
+        for index in range(right + wrong)
     ]
 
 
 def known(outcomes: list[Outcome]) -> dict[str, dict[str, ReferenceAnswer]]:
     """The answers as a reference holds them."""
-    found: dict[str, dict[str, ReferenceAnswer]] = {}
+    by_dataset: dict[str, dict[str, ReferenceAnswer]] = {}
     for one in outcomes:
         answered = ReferenceAnswer(one.question, one.expected, one.answer, one.correct)
-        found.setdefault(one.dataset, {})[one.item] = answered
-    return found
+        by_dataset.setdefault(one.dataset, {})[one.item] = answered
+    return by_dataset
 
 
 # -- limits -------------------------------------------------------------------------------------------------------
@@ -93,10 +94,10 @@ def test_an_accuracy_passes_from_its_limit_on(items: int, data: st.DataObject) -
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60), st.integers(0, 100))
 def test_a_drop_is_paired_and_fails_beyond_its_limit(pairs: list[tuple[bool, bool]], hundredths: int) -> None:
-    before = [replace(outcome(item=str(at)), correct=old) for at, (old, _) in enumerate(pairs)]
+    before = [replace(outcome(item=str(index)), correct=old) for index, (old, _) in enumerate(pairs)]
     after = [
-        replace(outcome(item=str(at)), correct=new, category=None if new else "off_by_one")
-        for at, (_, new) in enumerate(pairs)
+        replace(outcome(item=str(index)), correct=new, category=None if new else "off_by_one")
+        for index, (_, new) in enumerate(pairs)
     ]
     rules = GateRules(reference=Path("before"), max_drop=hundredths / 100)
     gate = evaluate_gate(as_run(after[::-1]), rules, known(before))  # the order of the items does not matter
@@ -107,8 +108,8 @@ def test_a_drop_is_paired_and_fails_beyond_its_limit(pairs: list[tuple[bool, boo
     changed = lost + won  # exact McNemar, counted: how likely a split as uneven is if both ways are alike
     tail = sum(comb(changed, k) for k in range(min(lost, won) + 1)) / 2**changed
     assert check["p_value"] == pytest.approx(min(1.0, 2 * tail))
-    worse = {str(at) for at, pair in enumerate(pairs) if pair == (True, False)}
-    assert {found["item"] for found in gate["regressions"]} == worse
+    worse = {str(index) for index, pair in enumerate(pairs) if pair == (True, False)}
+    assert {regression["item"] for regression in gate["regressions"]} == worse
 
 
 def test_a_check_is_one_readable_line() -> None:
@@ -212,7 +213,7 @@ def test_a_path_is_a_file_by_its_name_or_if_it_is_one(tmp_path: Path) -> None:
 
 
 def test_other_items_are_told_apart() -> None:
-    items = [Item(question=f"What is {at}?", answer=str(at), id=str(at)) for at in range(4)]
+    items = [Item(question=f"What is {index}?", answer=str(index), id=str(index)) for index in range(4)]
     reference = {"logic": {item.id or "": ReferenceAnswer(item.question, item.answer, "1", True) for item in items}}
     assert other_items(reference, "logic", items[::-1]) is None
     assert other_items(reference, "gsm8k", items) == "it holds no items of gsm8k"
@@ -220,8 +221,8 @@ def test_other_items_are_told_apart() -> None:
     more = [*items, Item(question="?", answer="1", id="new"), Item(question="?", answer="1", id="newer")]
     assert other_items(reference, "logic", more) == "of logic it lacks 2 items (such as new)"
     for changed in (Item(question="What?", answer="3", id="3"), Item(question="What is 3?", answer="4", id="3")):
-        said = other_items(reference, "logic", [*items[:3], changed])
-        assert said == "of logic it has 1 item with another text (such as 3)"
+        difference = other_items(reference, "logic", [*items[:3], changed])
+        assert difference == "of logic it has 1 item with another text (such as 3)"
 
 
 # -- what is missing ----------------------------------------------------------------------------------------------
@@ -231,11 +232,11 @@ def test_a_dataset_of_which_nothing_was_answered_has_not_kept_up_with_the_refere
     run = as_run(answers("logic", 2, 0))
     run.summary["skipped"] = [{"dataset": "sums", "item": "sums-0", "reason": "it does not fit"}]
     before = known([*answers("logic", 2, 0), *answers("sums", 1, 0), *answers("other", 1, 0)])
-    said = evaluate_gate(run, GateRules(min_accuracy={"gone": 0.5}, reference=Path("x")), before)
-    assert said["passed"] is False
-    assert [(check["dataset"], check["passed"]) for check in said["checks"]] == [("logic", True), ("sums", False)]
-    assert said["checks"][1]["line"].startswith("sums: no item was answered, so nothing compares with the reference")
-    assert said["notes"] == ["No item of gone was asked.", "The reference also holds other."]
+    gate = evaluate_gate(run, GateRules(min_accuracy={"gone": 0.5}, reference=Path("x")), before)
+    assert gate["passed"] is False
+    assert [(check["dataset"], check["passed"]) for check in gate["checks"]] == [("logic", True), ("sums", False)]
+    assert gate["checks"][1]["line"].startswith("sums: no item was answered, so nothing compares with the reference")
+    assert gate["notes"] == ["No item of gone was asked.", "The reference also holds other."]
 
 
 def test_a_reference_that_is_gone_at_the_end_fails_the_session(tmp_path: Path) -> None:

@@ -23,15 +23,15 @@ from tests.helpers.project import Project
 TARGETS = ["--probe-heads", "L1H2,L0", "--ablation", "zero,mean"]
 
 
-def near(found: Any, expected: Any) -> Any:
-    """*found* with the numbers of *expected* in place of its own where they are the same but for rounding."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        return {key: near(value, expected.get(key)) for key, value in found.items()}
-    if isinstance(expected, list) and isinstance(found, list) and len(found) == len(expected):
-        return [near(value, other) for value, other in zip(found, expected, strict=True)]
-    if isinstance(found, float) and isinstance(expected, float) and found == pytest.approx(expected, abs=1e-4):
+def near(actual: Any, expected: Any) -> Any:
+    """*actual* with the numbers of *expected* in place of its own where they are the same but for rounding."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return {key: near(value, expected.get(key)) for key, value in actual.items()}
+    if isinstance(expected, list) and isinstance(actual, list) and len(actual) == len(expected):
+        return [near(value, other) for value, other in zip(actual, expected, strict=True)]
+    if isinstance(actual, float) and isinstance(expected, float) and actual == pytest.approx(expected, abs=1e-4):
         return expected
-    return found
+    return actual
 
 
 def settled(run: Run) -> dict[str, Any]:
@@ -94,11 +94,11 @@ def with_model(**values: object) -> Run:
 
 
 def test_what_two_parts_have_counts_once_and_other_targets_join_their_items() -> None:
-    heads = as_run([found for found in OUTCOMES if found.target != "L0H1"])
-    rest = as_run([found for found in OUTCOMES if found.target != "L0H0"])
+    heads = as_run([entry for entry in OUTCOMES if entry.target != "L0H1"])
+    rest = as_run([entry for entry in OUTCOMES if entry.target != "L0H0"])
     whole = merged(heads, rest)
     assert sorted(map(repr, whole.outcomes)) == sorted(map(repr, OUTCOMES))
-    assert [found.item for found in whole.outcomes] == [found.item for found in OUTCOMES]
+    assert [entry.item for entry in whole.outcomes] == [entry.item for entry in OUTCOMES]
     assert {row["target"] for row in whole.summary["targets"]} == {"L0H0", "L0H1"}
     assert whole.summary["timing"]["total_s"] == 2 * heads.summary["timing"]["total_s"]
     nearly = replace(OUTCOMES[0], answer_logprob=-0.50004)

@@ -63,17 +63,17 @@ def test_summary_has_the_contracts_keys(run: Run) -> None:
 
 def test_summary_counts_what_the_outcomes_say(run: Run) -> None:
     entry = run.summary["datasets"]["arithmetic"]
-    alone = [found for found in run.outcomes if found.dataset == "arithmetic" and found.target == "baseline"]
+    alone = [case for case in run.outcomes if case.dataset == "arithmetic" and case.target == "baseline"]
     assert entry["items"] == len(alone) == 200
-    assert entry["correct"] == sum(found.correct for found in alone)
+    assert entry["correct"] == sum(case.correct for case in alone)
     assert entry["ci95"] == list(stats.wilson(entry["correct"], 200))
     assert entry["power"] == {"targets": 16, "flips_needed": 10}
     row = next(row for row in run.summary["targets"] if (row["dataset"], row["target"]) == ("arithmetic", "L1H3"))
-    off = {found.item: found for found in run.outcomes if found.target == "L1H3"}
-    assert row["flips_to_wrong"] == sum(found.correct and not off[found.item].correct for found in alone)
+    off = {case.item: case for case in run.outcomes if case.target == "L1H3"}
+    assert row["flips_to_wrong"] == sum(case.correct and not off[case.item].correct for case in alone)
     assert row["delta"] == pytest.approx((row["correct"] - entry["correct"]) / 200)
     assert row["p_adjusted"] < 0.001
-    assert sum(error["count"] for error in run.summary["errors"]) == sum(not found.correct for found in run.outcomes)
+    assert sum(error["count"] for error in run.summary["errors"]) == sum(not case.correct for case in run.outcomes)
     json.dumps(run.summary, allow_nan=False)
 
 
@@ -104,8 +104,8 @@ def test_gsm8k_extractions_and_the_commonest_label() -> None:
         outcome("gsm8k", "c", response="I do not know", expected="3", correct=False),
         outcome("gsm8k", "d", response="#### 4 or 5", expected="4"),
     ]
-    asked = [outcome("logic", str(index), expected=label) for index, label in enumerate(["Yes", "yes", "no"])]
-    datasets = as_run(solved + asked, formats={"gsm8k": "gsm8k", "logic": "plain"}).summary["datasets"]
+    labelled = [outcome("logic", str(index), expected=label) for index, label in enumerate(["Yes", "yes", "no"])]
+    datasets = as_run(solved + labelled, formats={"gsm8k": "gsm8k", "logic": "plain"}).summary["datasets"]
     assert (datasets["gsm8k"]["strict"], datasets["gsm8k"]["flexible"]) == (0.5, 0.5)
     assert datasets["logic"]["always"] == {"answer": "yes", "accuracy": pytest.approx(2 / 3)}
     assert "strict" not in datasets["logic"]
@@ -140,10 +140,10 @@ def test_what_json_cannot_say_is_null(tmp_path: Path) -> None:
         versions={"folder": Path("x")},
     )
     write_run(tmp_path, written)
-    found = read_run(tmp_path)
-    assert [entry.answer_logprob for entry in found.outcomes] == [None, None]
-    assert found.summary["timing"] == {"baseline_s": None, "sweep_s": 0.5, "total_s": 3}
-    assert found.summary["versions"] == {"folder": "x"}
+    read = read_run(tmp_path)
+    assert [entry.answer_logprob for entry in read.outcomes] == [None, None]
+    assert read.summary["timing"] == {"baseline_s": None, "sweep_s": 0.5, "total_s": 3}
+    assert read.summary["versions"] == {"folder": "x"}
 
 
 def test_a_failed_write_leaves_the_old_files(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,14 +224,14 @@ def test_any_damaged_outcome_is_read_or_named(tmp_path_factory: pytest.TempPathF
     write_run(folder, as_run([outcome()]))
     (folder / "outcomes.jsonl").write_text(json.dumps(values) + "\n", "utf-8")
     try:
-        found = read_run(folder)
+        read = read_run(folder)
     except RunError as error:
         file = str(folder / "outcomes.jsonl")  # a damaged target or dataset is another outcome: this one is missing
         assert str(error).startswith((f"{file}, line 1", f"{file} lacks outcomes: "))  # noqa: PT017
         assert "\n" not in str(error)  # noqa: PT017
     else:
-        write_run(folder, found)
-        assert read_run(folder) == found
+        write_run(folder, read)
+        assert read_run(folder) == read
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:

@@ -31,20 +31,20 @@ SMALL = to_json_types(full_run(layers=1, heads=2, items=4).summary)
 
 
 def ours(name: str, value: Any) -> bool:
-    said = ""
+    message = ""
     try:
         checker(name)(value, "here")
     except Mismatch as error:
-        said = str(error)
-    assert not said or (said.startswith("here: ") and "\n" not in said)
-    return not said
+        message = str(error)
+    assert not message or (message.startswith("here: ") and "\n" not in message)
+    return not message
 
 
 @pytest.mark.parametrize("name", [RUN, OUTCOME])
 def test_the_schemas_are_schemas(name: str) -> None:
-    found = schema(name)
-    jsonschema.Draft202012Validator.check_schema(found)
-    assert found["$id"] == f"urn:reasoning-probe:{name}:{SCHEMA_VERSION}"
+    content = schema(name)
+    jsonschema.Draft202012Validator.check_schema(content)
+    assert content["$id"] == f"urn:reasoning-probe:{name}:{SCHEMA_VERSION}"
     assert schema(RUN)["properties"]["schema_version"]["const"] == SCHEMA_VERSION
 
 
@@ -59,9 +59,9 @@ def test_the_files_of_a_session_keep_the_schemas(project: Project) -> None:
     project.run("--probe-heads", "L1H2,L0", "--ablation", "zero,mean,resample", "--probe-shard", "1/2")
     assert project.summary()["shard"] == "1/2"
     STRICT(schema(RUN)).validate(project.summary())
-    found = project.outcomes()
-    assert {line["ablation"] for line in found} == {None, "zero", "mean", "resample"}
-    for line in found:
+    lines = project.outcomes()
+    assert {line["ablation"] for line in lines} == {None, "zero", "mean", "resample"}
+    for line in lines:
         STRICT(schema(OUTCOME)).validate(line)
 
 

@@ -86,9 +86,9 @@ def test_holm_is_the_closed_test_by_brute_force(p: list[float]) -> None:
         subsets = (
             (index, *others)
             for size in range(len(p))
-            for others in itertools.combinations([at for at in range(len(p)) if at != index], size)
+            for others in itertools.combinations([position for position in range(len(p)) if position != index], size)
         )
-        expected = max(min(1.0, len(subset) * min(p[at] for at in subset)) for subset in subsets)
+        expected = max(min(1.0, len(subset) * min(p[position] for position in subset)) for subset in subsets)
         assert adjusted == pytest.approx(expected)
 
 
@@ -171,9 +171,9 @@ def test_the_sign_flip_holds_its_level_whichever_vectors_are_drawn() -> None:
     items, up = 40, 31
     exact = 2 * scipy_stats.binom.sf(up - 1, items, 0.5)
     assert 0.05 / 144 < exact < 0.05 / 60
-    found = [stats.sign_flip([1.0] * up + [-1.0] * (items - up), seed) for seed in range(60)]
-    assert sum(p < exact for p in found) <= 60 * 0.05 + 3 * (60 * 0.05 * 0.95) ** 0.5
-    assert np.median(found) < 1.5 * exact
+    p_values = [stats.sign_flip([1.0] * up + [-1.0] * (items - up), seed) for seed in range(60)]
+    assert sum(p < exact for p in p_values) <= 60 * 0.05 + 3 * (60 * 0.05 * 0.95) ** 0.5
+    assert np.median(p_values) < 1.5 * exact
 
 
 def test_what_was_not_measured_counts_in_the_corrections() -> None:
@@ -194,13 +194,13 @@ def test_what_was_not_measured_counts_in_the_corrections() -> None:
 def test_the_interval_of_a_sample_covers_by_enumeration(population: int, sampled: int) -> None:
     for there in range(population + 1):
         ways = {
-            found: math.comb(there, found) * math.comb(population - there, sampled - found)
-            for found in range(max(0, sampled - population + there), min(there, sampled) + 1)
+            hits: math.comb(there, hits) * math.comb(population - there, sampled - hits)
+            for hits in range(max(0, sampled - population + there), min(there, sampled) + 1)
         }
         covered = sum(
             count
-            for found, count in ways.items()
-            if (span := stats.finite_interval(found, sampled, population))[0] <= there / population <= span[1]
+            for hits, count in ways.items()
+            if (span := stats.finite_interval(hits, sampled, population))[0] <= there / population <= span[1]
         )
         assert covered / math.comb(population, sampled) >= 0.95
     assert stats.finite_interval(0, 0, 0) == (0.0, 0.0)
@@ -280,8 +280,8 @@ def test_a_sampled_sign_flip_is_near_scipys_permutation_test(seed: int) -> None:
     expected = scipy_stats.permutation_test(
         (changes,), np.sum, permutation_type="samples", n_resamples=4000, vectorized=False, **seeded(seed)
     ).pvalue
-    found = stats.sign_flip(changes, seed)
-    assert found == pytest.approx(expected, abs=5 * math.sqrt(0.25 / 4000))
+    p_value = stats.sign_flip(changes, seed)
+    assert p_value == pytest.approx(expected, abs=5 * math.sqrt(0.25 / 4000))
 
 
 def test_the_sign_flip_is_two_sided_and_does_not_depend_on_the_unit() -> None:

@@ -1,4 +1,4 @@
-"""How wrong answers are wrong: the categories, in their order, and the kinds beneath them."""
+"""The categories of wrong answers in their order, and the kinds within each."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from hypothesis import strategies as st
 from reasoning_probe.data.items import Item
 from reasoning_probe.scoring.error_categories import CATEGORIES, RULES
 from reasoning_probe.scoring.extraction.equations import find_equations
-from reasoning_probe.scoring.gold_solution import reference_of
+from reasoning_probe.scoring.gold_solution import gold_solution_of
 from reasoning_probe.scoring.judge import judge
 from reasoning_probe.scoring.judgement import Judgement
+from tests.helpers.judge_cases import (
+    ALICE,
+    BIG,
+    CAT,
+    HALF,
+    LESS,
+    MAX,
+    PARIS,
+    SUM,
+    TOM,
+    WORDS,
+)
 
-SUM = Item(question="What is 5 + 3?", answer="8")
-LESS = Item(question="What is 10 - 4?", answer="6")
-BIG = Item(question="What is 52 - 27?", answer="25")
-HALF = Item(question="What is half of 18?", answer="9")
-WORDS = Item(question="What is twelve divided by four?", answer="3")
-ALICE = Item(question="Alice has 10 dollars, spends 4. How much left?", answer="6")
-TOM = Item(question="Tom has 5 apples and buys 7 more. He eats 3. How many apples does he have?", answer="9")
 DUCKS = Item(
     question="Mara's hens lay 16 eggs per day. She eats three for breakfast and bakes muffins with four. She sells "
     "the rest for $2 per egg. How much does she make every day?",
     answer="18",
     solution="She sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs.\nShe makes 9 * 2 = $<<9*2=18>>18.\n#### 18",
 )
-MAX = Item(question="All dogs are animals. Max is a dog. Is Max an animal?", answer="Yes")
-CAT = Item(question="Some cats are black. Tom is a cat. Is Tom black?", answer="Unknown")
-PARIS = Item(question="What is the capital of France?", answer="Paris")
 
 
 def check(item: Item, response: str, category: str, kind: str, truncated: bool = False) -> Judgement:
-    """Assert category and kind, and that one readable line gives the reason."""
+    """Assert category and kind, and that the reason is one short line."""
     judgement = judge(item, response, truncated)
     assert (judgement.category, judgement.kind) == (category, kind), judgement
     assert judgement.reason
@@ -164,20 +166,20 @@ def test_hallucination(item: Item, response: str, kind: str) -> None:
 
 
 def test_a_reference_takes_its_steps_from_the_solution() -> None:
-    reference = reference_of(DUCKS)
-    assert [int(number) for number in reference.numbers] == [16, 3, 4, 2]
-    assert {int(step) for step in reference.steps} == {9, 18}
+    gold = gold_solution_of(DUCKS)
+    assert [int(number) for number in gold.numbers] == [16, 3, 4, 2]
+    assert {int(step) for step in gold.steps} == {9, 18}
 
 
 def test_a_reference_without_a_solution_searches_for_its_steps() -> None:
-    reference = reference_of(TOM)
-    assert {12, 9} <= {int(step) for step in reference.steps}
-    assert {"+", "-"} <= reference.operators
+    gold = gold_solution_of(TOM)
+    assert {12, 9} <= {int(step) for step in gold.steps}
+    assert {"+", "-"} <= gold.operators
 
 
 def test_operands_and_operation_of_an_item_are_used() -> None:
     item = Item(question="Take four from ten.", answer="6", operands=("10", "4"), operation="-")
-    assert reference_of(item).operators == {"-"}
+    assert gold_solution_of(item).operators == {"-"}
     check(item, "14", "wrong_operation", "other_operation")
 
 
@@ -201,7 +203,7 @@ def test_operands_and_operation_of_an_item_are_used() -> None:
     ],
 )
 def test_calculations_in_prose(text: str, found: list[tuple[str, str]]) -> None:
-    assert [(str(each.true), str(each.stated)) for each in find_equations(text)] == found
+    assert [(str(equation.true), str(equation.stated)) for equation in find_equations(text)] == found
 
 
 def test_every_rule_is_documented_with_an_example_and_a_counter_example() -> None:
@@ -255,11 +257,10 @@ SAYINGS = ["{}", "The answer is {}", "So it is {}", "#### {}", "5 + 3 = {}", "**
 @settings(max_examples=1000)
 @given(NUMBERS, st.sampled_from(SAYINGS), st.sampled_from([SUM, TOM, ALICE]), st.integers(0, 12))
 def test_a_number_that_the_limit_cut_is_never_read(number: str, saying: str, item: Item, left: int) -> None:
-    said = saying.format(number)
-    kept = said[: len(said) - min(left, len(number))]
-    judgement = judge(item, kept, truncated=True)
+    complete = saying.format(number)
+    judgement = judge(item, complete[: len(complete) - min(left, len(number))], truncated=True)
     assert judgement.answer in (None, "5", "3"), judgement  # the operands of "5 + 3 =" are whole
-    assert judgement.category == "incomplete" or "5 + 3" in said
+    assert judgement.category == "incomplete" or "5 + 3" in complete
 
 
 @given(RESPONSES, st.sampled_from([SUM, TOM, DUCKS, MAX, PARIS]), st.sampled_from([" ", "\n", " \n\n", "\t"]))

@@ -1,4 +1,4 @@
-"""Which answer a response gives: what a careful reader would say, without knowing which one is right."""
+"""The answer that is extracted from a response: that of a careful reader who does not know the expected one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from reasoning_probe.data.items import Item
 from reasoning_probe.scoring.extract import extract_answer, is_correct
 from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
 from reasoning_probe.utils.numbers import render_number
+from tests.helpers.judge_cases import (
+    ALICE,
+    CAT,
+    MAX,
+    NEMO,
+    PARIS,
+    SUM,
+    TOM,
+)
 
-SUM = Item(question="What is 5 + 3?", answer="8")
-ALICE = Item(question="Alice has 10 dollars, spends 4. How much left?", answer="6")
-TOM = Item(question="Tom has 5 apples and buys 7 more. He eats 3. How many apples does he have?", answer="9")
-MAX = Item(question="All dogs are animals. Max is a dog. Is Max an animal?", answer="Yes")
-NEMO = Item(question="No fish can fly. Nemo is a fish. Can Nemo fly?", answer="No")
 REX = Item(question="All birds have wings. Rex is not a bird. Does Rex have wings?", answer="Unknown")
-TOM_CAT = Item(question="Some cats are black. Tom is a cat. Is Tom black?", answer="Unknown")
-PARIS = Item(question="What is the capital of France?", answer="Paris")
 
 
 def read(item: Item, response: str, truncated: bool = False) -> str | None:
-    """Return the answer as it was read, or None."""
-    found = extract_answer(item, response, truncated)
-    return found.answer if found else None
+    """Return the extracted answer, or None."""
+    extracted = extract_answer(item, response, truncated)
+    return extracted.answer if extracted else None
 
 
 @pytest.mark.parametrize(
@@ -214,20 +216,20 @@ def test_no_definite_number(response: str) -> None:
         (NEMO, "Nemo can fly.", "yes"),
         (REX, "Rex does not have wings.", "no"),
         (REX, "Rex has wings.", "yes"),
-        (TOM_CAT, "Unknown.", "unknown"),
-        (TOM_CAT, "Cannot be known", "unknown"),
-        (TOM_CAT, "The answer is: cannot be known.", "unknown"),
-        (TOM_CAT, "There is not enough information to tell.", "unknown"),
-        (TOM_CAT, "No. There is not enough information.", "unknown"),
-        (TOM_CAT, "No, it cannot be determined from this.", "unknown"),
-        (TOM_CAT, "It is impossible to tell.", "unknown"),
-        (TOM_CAT, "No information is given about Tom's color.", "unknown"),
-        (TOM_CAT, "The information is not sufficient.", "unknown"),
-        (TOM_CAT, "We don't know if Tom is black.", "unknown"),
-        (TOM_CAT, "I can't say.", "unknown"),
-        (TOM_CAT, "Not necessarily.", "unknown"),
-        (TOM_CAT, "Tom might be black.", "unknown"),
-        (TOM_CAT, "Maybe.", "unknown"),
+        (CAT, "Unknown.", "unknown"),
+        (CAT, "Cannot be known", "unknown"),
+        (CAT, "The answer is: cannot be known.", "unknown"),
+        (CAT, "There is not enough information to tell.", "unknown"),
+        (CAT, "No. There is not enough information.", "unknown"),
+        (CAT, "No, it cannot be determined from this.", "unknown"),
+        (CAT, "It is impossible to tell.", "unknown"),
+        (CAT, "No information is given about Tom's color.", "unknown"),
+        (CAT, "The information is not sufficient.", "unknown"),
+        (CAT, "We don't know if Tom is black.", "unknown"),
+        (CAT, "I can't say.", "unknown"),
+        (CAT, "Not necessarily.", "unknown"),
+        (CAT, "Tom might be black.", "unknown"),
+        (CAT, "Maybe.", "unknown"),
         (MAX, "Yes and no.", "yes and no"),
         (MAX, "Yes. No. Yes. No.", "yes and no"),
         (MAX, "Yes, Max is not an animal.", "yes and no"),
@@ -254,17 +256,17 @@ def test_yes_no_and_unknown(item: Item, response: str, label: str | None) -> Non
     ],
 )
 def test_free_text_is_compared_in_normal_form(response: str, answer: str, right: bool) -> None:
-    reading = extract_answer(PARIS, response)
-    assert reading is not None
-    assert (reading.answer, is_correct(PARIS, reading)) == (answer, right)
+    extracted = extract_answer(PARIS, response)
+    assert extracted is not None
+    assert (extracted.answer, is_correct(PARIS, extracted)) == (answer, right)
 
 
 def test_a_bare_number_answers_a_number_with_its_unit() -> None:
     item = Item(question="How many apples are left?", answer="8 apples")
     for response, right in (("8", True), ("8 apples.", True), ("18", False), ("18 apples", False)):
-        reading = extract_answer(item, response)
-        assert reading is not None
-        assert is_correct(item, reading) is right
+        extracted = extract_answer(item, response)
+        assert extracted is not None
+        assert is_correct(item, extracted) is right
 
 
 @pytest.mark.parametrize(
@@ -311,9 +313,9 @@ PHRASES = [
 @given(st.fractions(max_denominator=50), st.sampled_from(PHRASES))
 def test_a_right_answer_is_right_in_many_phrasings(value: Fraction, phrase: str) -> None:
     item = Item(question="How much is it?", answer=render_number(value))
-    reading = extract_answer(item, phrase.replace("{}", item.answer))
-    assert reading is not None
-    assert is_correct(item, reading)
+    extracted = extract_answer(item, phrase.replace("{}", item.answer))
+    assert extracted is not None
+    assert is_correct(item, extracted)
 
 
 @given(st.text(max_size=80), st.sampled_from([SUM, MAX, PARIS]), st.booleans())

@@ -1,17 +1,33 @@
-"""What a careful reader says of a response, by docs/explanation/mistakes.md: its answer and its category."""
+"""Responses with the answer and the category that a careful reader gives them by docs/explanation/mistakes.md."""
 
 from __future__ import annotations
 
 import pytest
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.scoring.judge import judge
+from tests.helpers.judge_cases import (
+    ALICE,
+    BIG,
+    CAT,
+    CUT,
+    HALF,
+    HALLUCINATION,
+    INCOMPLETE,
+    LESS,
+    MAX,
+    NEMO,
+    OFF_BY_ONE,
+    RIGHT,
+    SUM,
+    TOM,
+    WORDS,
+    WRONG_LABEL,
+    WRONG_OPERATION,
+    JudgeCase,
+    case_id,
+    check_case,
+)
 
-SUM = Item(question="What is 5 + 3?", answer="8")
-LESS = Item(question="What is 10 - 4?", answer="6")
-MAX = Item(question="All dogs are animals. Max is a dog. Is Max an animal?", answer="Yes")
-ALICE = Item(question="Alice has 10 dollars, spends 4. How much left?", answer="6")
-BIG = Item(question="What is 52 - 27?", answer="25")
 CARS = Item(question="A company sells 5 cars for $80000 each. How many dollars does it earn?", answer="400000")
 EGGS = Item(question="Lena has 7 dozen eggs. How many eggs does she have?", answer="84")
 FRAC = Item(question="What is 1/2 + 1/4?", answer="3/4")
@@ -24,32 +40,18 @@ THREE = Item(question="10 dollars are shared among 3 children. How many whole do
 NEG = Item(question="What is 4 - 9?", answer="-5")
 MUL = Item(question="What is 12 * 4?", answer="48")
 DIV = Item(question="What is 36 / 9?", answer="4")
-HALF = Item(question="What is half of 18?", answer="9")
-WORDS = Item(question="What is twelve divided by four?", answer="3")
-TOM = Item(question="Tom has 5 apples and buys 7 more. He eats 3. How many apples does he have?", answer="9")
 DUCKS = Item(
     question="Mara's hens lay 16 eggs per day. She eats three for breakfast and bakes muffins with four. "
     "She sells the rest for $2 per egg. How much in dollars does she make every day?",
     answer="18",
     solution="She sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs a day.\nShe makes 9 * 2 = $<<9*2=18>>18.\n#### 18",
 )
-CAT = Item(question="Some cats are black. Tom is a cat. Is Tom black?", answer="Unknown")
-NEMO = Item(question="No fish can fly. Nemo is a fish. Can Nemo fly?", answer="No")
 TALL = Item(question="Ann is taller than Bob. Bob is taller than Cid. Is Ann taller than Cid?", answer="Yes")
 SHORT = Item(question="Ann is taller than Bob. Is Bob taller than Ann?", answer="No")
 RAIN = Item(question="If it rains, the ground gets wet. It rains. Does the ground get wet?", answer="Yes")
 
-RIGHT = None
-INCOMPLETE = "incomplete"
-WRONG_LABEL = "wrong_label"
-OFF_BY_ONE = "off_by_one"
-WRONG_OPERATION = "wrong_operation"
-HALLUCINATION = "hallucination"
 
-CUT = True
-"""The token limit ended the response."""
-
-CASES: list[tuple[Item, str, str | None, str | None] | tuple[Item, str, str | None, str | None, bool]] = [
+CASES: list[JudgeCase] = [
     (SUM, " 8\n\nThe answer is: 8", "8", RIGHT),
     (SUM, "1. The answer is 5.\n2. The answer is 3.\n3. The answer is", "5", WRONG_OPERATION, CUT),
     (SUM, "\\boxed{8}", "8", RIGHT),
@@ -390,9 +392,6 @@ CASES: list[tuple[Item, str, str | None, str | None] | tuple[Item, str, str | No
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case[1])[:60])
-def test_a_response_is_judged_as_a_careful_reader_would(case: tuple[Item, str, str | None, str | None, bool]) -> None:
-    item, response, answer, category = case[:4]
-    judgement = judge(item, response, len(case) > 4)
-    assert (judgement.answer, judgement.category) == (answer, category), judgement.reason
-    assert judgement.correct is (category is None)
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_response_is_judged_as_a_careful_reader_would(case: JudgeCase) -> None:
+    check_case(case)

@@ -1,14 +1,25 @@
-"""More of what a careful reader says of a response: forms in which models write, labelled before they were judged."""
+"""Responses in more forms that models use, which were labelled before they were judged."""
 
 from __future__ import annotations
 
 import pytest
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.scoring.judge import judge
 from reasoning_probe.utils.numbers import parse_number
+from tests.helpers.judge_cases import (
+    BIG,
+    CUT,
+    HALLUCINATION,
+    INCOMPLETE,
+    OFF_BY_ONE,
+    RIGHT,
+    WRONG_LABEL,
+    WRONG_OPERATION,
+    JudgeCase,
+    case_id,
+    check_case,
+)
 
-SUB = Item(question="What is 52 - 27?", answer="25")
 ADD = Item(question="What is 347 + 285?", answer="632")
 PENCILS = Item(
     question="A teacher has 48 pencils and gives 6 pencils to each of 5 students. How many pencils does she have left?",
@@ -85,98 +96,86 @@ BOWLS = Item(
 MUGS = Item(question="The red mug is left of the blue mug. Is the red mug left of the blue mug?", answer="Yes")
 ARRIVED = Item(question="Jan arrived before Kim. Lou arrived after Jan. Did Lou arrive before Kim?", answer="Unknown")
 
-CUT = True
-INCOMPLETE, LABEL, ONE, OPERATION, OTHER = (
-    "incomplete",
-    "wrong_label",
-    "off_by_one",
-    "wrong_operation",
-    "hallucination",
-)
-
-CASES: list[tuple[Item, str, str | None, str | None] | tuple[Item, str, str | None, str | None, bool]] = [
-    (SUB, "52\u00a0\u2212\u00a027\u00a0=\u00a024", "24", ONE),
-    (SUB, "24. Wait, that's wrong. It's 25.", "25", None),
-    (SUB, "52 - 27 is 25 because 25 + 27 = 52.", "25", None),
-    (SUB, "1. The answer is 5.\n2. The answer is 3.\n3. The answer is", "5", OTHER, CUT),
-    (SUB, "The answer is 2", None, INCOMPLETE, CUT),
-    (SUB, "52 - 27 = 26", "26", ONE),
-    (SUB, "52 + 27 = 80", "80", OPERATION),
-    (SUB, "It is either 25 or 26.", None, INCOMPLETE),
-    (SUB, "1. 2. 20.1.1.\n\n", None, INCOMPLETE, CUT),
-    (SUB, "20s.Add.\n\n1.1.\n2.", None, INCOMPLETE, CUT),
-    (ADD, "  347\n+ 285\n-----\n  632", "632", None),
-    (ADD, "347 + 285 = 622", "622", OTHER),
-    (ADD, "347 + 285 = 632. 632 - 347 = 2", "632", None, CUT),
-    (PENCILS, "20 pencils. Oh wait, I made a mistake. 48 - 30 = 18. So 18 pencils.", "18", None),
-    (PENCILS, "| Item | Pencils |\n|---|---|\n| Start | 48 |\n| Given | 30 |\n| Left | 18 |", "18", None),
-    (PENCILS, "The teacher has none left.", "0", OTHER),
-    (PENCILS, "There are 20 students, 20 * 6 = 120 pencils.", "120", OTHER),
-    (PENCILS, "18, because 48 - 30 = 18.", "18", None),
+CASES: list[JudgeCase] = [
+    (BIG, "52\u00a0\u2212\u00a027\u00a0=\u00a024", "24", OFF_BY_ONE),
+    (BIG, "24. Wait, that's wrong. It's 25.", "25", RIGHT),
+    (BIG, "52 - 27 is 25 because 25 + 27 = 52.", "25", RIGHT),
+    (BIG, "1. The answer is 5.\n2. The answer is 3.\n3. The answer is", "5", HALLUCINATION, CUT),
+    (BIG, "The answer is 2", None, INCOMPLETE, CUT),
+    (BIG, "52 - 27 = 26", "26", OFF_BY_ONE),
+    (BIG, "52 + 27 = 80", "80", WRONG_OPERATION),
+    (BIG, "It is either 25 or 26.", None, INCOMPLETE),
+    (BIG, "1. 2. 20.1.1.\n\n", None, INCOMPLETE, CUT),
+    (BIG, "20s.Add.\n\n1.1.\n2.", None, INCOMPLETE, CUT),
+    (ADD, "  347\n+ 285\n-----\n  632", "632", RIGHT),
+    (ADD, "347 + 285 = 622", "622", HALLUCINATION),
+    (ADD, "347 + 285 = 632. 632 - 347 = 2", "632", RIGHT, CUT),
+    (PENCILS, "20 pencils. Oh wait, I made a mistake. 48 - 30 = 18. So 18 pencils.", "18", RIGHT),
+    (PENCILS, "| Item | Pencils |\n|---|---|\n| Start | 48 |\n| Given | 30 |\n| Left | 18 |", "18", RIGHT),
+    (PENCILS, "The teacher has none left.", "0", HALLUCINATION),
+    (PENCILS, "There are 20 students, 20 * 6 = 120 pencils.", "120", HALLUCINATION),
+    (PENCILS, "18, because 48 - 30 = 18.", "18", RIGHT),
     (PENCILS, "Great question! Let me work through this carefully.", None, INCOMPLETE, CUT),
     (PENCILS, "6 * 5 = 30. So the rest is 48 - 30", None, INCOMPLETE, CUT),
-    (COOKIES, "(60 + 4) / 7 = 9.14", "9.14", OPERATION),
-    (COOKIES, "60 / 7 = 8.57, so she fills 8 boxes.", "8", None),
-    (COOKIES, "60 - 4 = 54, 54 / 7 = 7.7", "7.7", OTHER),
-    (SEATS, "6,000", "6000", OPERATION),
+    (COOKIES, "(60 + 4) / 7 = 9.14", "9.14", WRONG_OPERATION),
+    (COOKIES, "60 / 7 = 8.57, so she fills 8 boxes.", "8", RIGHT),
+    (COOKIES, "60 - 4 = 54, 54 / 7 = 7.7", "7.7", HALLUCINATION),
+    (SEATS, "6,000", "6000", WRONG_OPERATION),
     (SEATS, "three quarters of the seats are taken", None, INCOMPLETE),
     (SEATS, "18,0", None, INCOMPLETE, CUT),
     (JACKET, "The new price is 75% of the old price.", None, INCOMPLETE),
-    (JACKET, "75% of the $80 is $60.", "60", None),
-    (FILM, "An hour and a half", "1.5", None),
-    (FERRY, "The ferry takes 36 cars in 3 days.", "36", OPERATION),
-    (RUNS, "3 * 5 = 15 miles", "15", OPERATION),
-    (CUPS, "18 cups", "18", OPERATION),
-    (AGES, "Quentin is 12. Wait, let me check: 12 * 2 = 24, 24 + 12 = 36. Yes.", "12", None),
-    (AGES, "36 + 2 = 40. 36 + 2 = 40. 4", "40", OPERATION, CUT),
-    (PACE, " 10 * 5 * 30 = 1000 minutes\nThe answer is 10", "1000", OPERATION, CUT),
-    (GRADE, "100%", "100", OTHER),
-    (LEGS, "The answer is A) 36.", "36", OTHER),
+    (JACKET, "75% of the $80 is $60.", "60", RIGHT),
+    (FILM, "An hour and a half", "1.5", RIGHT),
+    (FERRY, "The ferry takes 36 cars in 3 days.", "36", WRONG_OPERATION),
+    (RUNS, "3 * 5 = 15 miles", "15", WRONG_OPERATION),
+    (CUPS, "18 cups", "18", WRONG_OPERATION),
+    (AGES, "Quentin is 12. Wait, let me check: 12 * 2 = 24, 24 + 12 = 36. Yes.", "12", RIGHT),
+    (AGES, "36 + 2 = 40. 36 + 2 = 40. 4", "40", WRONG_OPERATION, CUT),
+    (PACE, " 10 * 5 * 30 = 1000 minutes\nThe answer is 10", "1000", WRONG_OPERATION, CUT),
+    (GRADE, "100%", "100", HALLUCINATION),
+    (LEGS, "The answer is A) 36.", "36", HALLUCINATION),
     (PRIME, "A) 21\nB) 23\nC) 25\nD) 27", None, INCOMPLETE),
-    (TALL, "Cara is the shortest of the three.", "no", None),
-    (TALL, "Ann is taller.", "no", None),
-    (TALL, "Cara is taller.", "yes", LABEL),
+    (TALL, "Cara is the shortest of the three.", "no", RIGHT),
+    (TALL, "Ann is taller.", "no", RIGHT),
+    (TALL, "Cara is taller.", "yes", WRONG_LABEL),
     (TALL, "Bob is taller.", None, INCOMPLETE),
-    (ROSES, "It doesn't follow that all roses fade quickly.", "unknown", None),
-    (ROSES, "This is not something we can know.", "unknown", None),
-    (PETS, "Some pets are not mammals.", "no", None),
+    (ROSES, "It doesn't follow that all roses fade quickly.", "unknown", RIGHT),
+    (ROSES, "This is not something we can know.", "unknown", RIGHT),
+    (PETS, "Some pets are not mammals.", "no", RIGHT),
     (HUNTERS, "Some animals are not hunters.", None, INCOMPLETE),
     (HUNTERS, "Lll", None, INCOMPLETE),
-    (RAIN, "It rained.", "yes", LABEL),
-    (RAIN, "Either is possible.", "unknown", None),
-    (KEYS, "They're in the car.", "yes", None),
-    (KEYS, "The keys could be anywhere.", "unknown", LABEL),
-    (BAKERY, "It is not open on Monday.", "no", None),
+    (RAIN, "It rained.", "yes", WRONG_LABEL),
+    (RAIN, "Either is possible.", "unknown", RIGHT),
+    (KEYS, "They're in the car.", "yes", RIGHT),
+    (KEYS, "The keys could be anywhere.", "unknown", WRONG_LABEL),
+    (BAKERY, "It is not open on Monday.", "no", RIGHT),
     (BAKERY, "The bakery is open from Tuesday to Saturday.", None, INCOMPLETE),
-    (POWER, "2^5 = 64", "64", OTHER),
-    (POWER, "2**5 = 32", "32", None),
-    (POWER, "$2^{5} = 32$", "32", None),
-    (SPIDERS, "**44 legs**\n\n- 5 spiders × 8 legs = 40\n- 2 birds × 2 legs = 4", "44", None),
-    (TRIPS, "4 * 13 = 51.", "51", OTHER),
-    (TRIPS, "4 * 13 = 52.", "52", OPERATION),
-    (TRIPS, "4 + 13 = 18.", "18", OPERATION),
-    (SUGAR, "3/4 ÷ 2 = 3/2 = 1.5 cups of sugar.", "1.5", OTHER),
-    (CHANGE, "7 + 52 = 108 - 108 = 10\n\n\n\n\n", "10", OPERATION, CUT),
+    (POWER, "2^5 = 64", "64", HALLUCINATION),
+    (POWER, "2**5 = 32", "32", RIGHT),
+    (POWER, "$2^{5} = 32$", "32", RIGHT),
+    (SPIDERS, "**44 legs**\n\n- 5 spiders × 8 legs = 40\n- 2 birds × 2 legs = 4", "44", RIGHT),
+    (TRIPS, "4 * 13 = 51.", "51", HALLUCINATION),
+    (TRIPS, "4 * 13 = 52.", "52", WRONG_OPERATION),
+    (TRIPS, "4 + 13 = 18.", "18", WRONG_OPERATION),
+    (SUGAR, "3/4 ÷ 2 = 3/2 = 1.5 cups of sugar.", "1.5", HALLUCINATION),
+    (CHANGE, "7 + 52 = 108 - 108 = 10\n\n\n\n\n", "10", WRONG_OPERATION, CUT),
     (CHANGE, "7 + 52 = 108 - 108 = 10", None, INCOMPLETE, CUT),
     (
         BOWLS,
         "We need to calculate 9 * 5 = 45. This is the total number of bowls she makes in 5 days.\n\nSo, 45",
         "45",
-        OPERATION,
+        WRONG_OPERATION,
         CUT,
     ),
     (MUGS, "Answer: (A) Yes (B) No", None, INCOMPLETE),
-    (ARRIVED, "The answer is: Jan\n\nWhat is the answer to", "Jan", OTHER, CUT),
-    (EVEN, "The sum of 17 and 25 is 42, which is an even number.", "yes", None),
+    (ARRIVED, "The answer is: Jan\n\nWhat is the answer to", "Jan", HALLUCINATION, CUT),
+    (EVEN, "The sum of 17 and 25 is 42, which is an even number.", "yes", RIGHT),
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case[1])[:60])
-def test_a_response_is_read_as_its_label_says(case: tuple[Item, str, str | None, str | None, bool]) -> None:
-    item, response, answer, category = case[:4]
-    judgement = judge(item, response, len(case) > 4)
-    assert (judgement.answer, judgement.category) == (answer, category), judgement.reason
-    assert judgement.correct is (category is None)
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_response_is_read_as_its_label_says(case: JudgeCase) -> None:
+    check_case(case)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,22 @@
-"""How models of several kinds put their answers: what a careful reader says of each."""
+"""Responses in the styles of several kinds of models, with the answer and the category of a careful reader."""
 
 from __future__ import annotations
 
 import pytest
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.scoring.judge import judge
+from tests.helpers.judge_cases import (
+    CUT,
+    HALLUCINATION,
+    INCOMPLETE,
+    OFF_BY_ONE,
+    RIGHT,
+    WRONG_LABEL,
+    WRONG_OPERATION,
+    JudgeCase,
+    case_id,
+    check_case,
+)
 
 CAKE = Item(question="A baker makes 24 cakes and sells 9. How many cakes are left?", answer="15")
 RENT = Item(question="Rent is $1,250 a month. How much rent is paid in 6 months?", answer="7500")
@@ -32,17 +43,8 @@ BIGGEST = Item(question="Which is the largest? A) 3/4 B) 2/3 C) 4/5", answer="C"
 PRICE = Item(question="A pen costs $3. What do 4 pens cost? A) $7 B) $12 C) $1", answer="12")
 TRUTH = Item(question="True or false: 17 is a prime number.", answer="True")
 
-RIGHT = None
-INCOMPLETE = "incomplete"
-WRONG_LABEL = "wrong_label"
-OFF_BY_ONE = "off_by_one"
-WRONG_OPERATION = "wrong_operation"
-HALLUCINATION = "hallucination"
 
-CUT = True
-"""The token limit ended the response."""
-
-CASES: list[tuple[Item, str, str | None, str | None] | tuple[Item, str, str | None, str | None, bool]] = [
+CASES: list[JudgeCase] = [
     # chains of thought
     (CAKE, "Initially there are 24 cakes. 9 are sold, so 24 - 9 = 15 cakes are left.", "15", RIGHT),
     (CAKE, "**Step 1:** Start with 24 cakes.\n**Step 2:** Subtract the 9 sold: 24 − 9 = 15\n\n**Answer:** 15"
@@ -338,8 +340,6 @@ CASES: list[tuple[Item, str, str | None, str | None] | tuple[Item, str, str | No
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case[1])[:60])
-def test_a_style_is_read_as_a_careful_reader_would(case: tuple[Item, str, str | None, str | None, bool]) -> None:
-    item, response, answer, category = case[:4]
-    judgement = judge(item, response, len(case) > 4)
-    assert (judgement.answer, judgement.category) == (answer, category), judgement.reason
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_style_is_read_as_a_careful_reader_would(case: JudgeCase) -> None:
+    check_case(case)

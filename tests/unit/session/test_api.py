@@ -1,4 +1,4 @@
-"""The sweep in Python: a list of outcomes that makes tables, pictures and the files of a run of itself."""
+"""Tests of ``rp.sweep``, whose list of outcomes converts to tables, figures and a run's files."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def sweep() -> rp.Sweep:
 
 def test_a_sweep_is_the_list_of_its_outcomes(sweep: rp.Sweep) -> None:
     assert isinstance(sweep, list)
-    assert all(isinstance(found, rp.Outcome) for found in sweep)
-    assert [(found.item, found.target, found.ablation) for found in sweep[:7]] == [
+    assert all(isinstance(outcome, rp.Outcome) for outcome in sweep)
+    assert [(outcome.item, outcome.target, outcome.ablation) for outcome in sweep[:7]] == [
         ("q1", "baseline", None),
         *(("q1", target, ablation) for ablation in ("zero", "mean") for target in ("L1H2", "L1H3", "L0")),
     ]
@@ -66,8 +66,8 @@ def test_a_sweep_is_a_run_and_its_files_come_back(sweep: rp.Sweep, tmp_path: Pat
 def test_tables_hold_the_outcomes_and_the_targets(sweep: rp.Sweep) -> None:
     table = sweep.to_dataframe()
     assert list(table.columns) == list(sweep[0].as_dict())
-    for found, row in zip(sweep, table.to_dict("records"), strict=True):
-        assert {name: None if value is pd.NA else value for name, value in row.items()} == found.as_dict()
+    for one, row in zip(sweep, table.to_dict("records"), strict=True):
+        assert {name: None if value is pd.NA else value for name, value in row.items()} == one.as_dict()
     chosen = as_run([outcome(choices=(Choice("a", -1.5), Choice("b", None)))]).to_dataframe()["choices"][0]
     assert json.loads(chosen) == [{"text": "a", "logprob": -1.5}, {"text": "b", "logprob": None}]
     targets = sweep.to_dataframe("targets")
@@ -109,7 +109,7 @@ def test_the_map_of_heads_is_a_figure(sweep: rp.Sweep) -> None:
 
 
 @pytest.mark.parametrize(
-    ("targets", "asked", "message"),
+    ("targets", "options", "message"),
     [
         ((), {}, "nothing was switched off"),
         ("L0", {}, "no single head was switched off"),
@@ -117,29 +117,29 @@ def test_the_map_of_heads_is_a_figure(sweep: rp.Sweep) -> None:
         ("L1H2", {"ablation": "mean"}, "no target was measured with the ablation 'mean': use zero"),
     ],
 )
-def test_a_map_that_cannot_be_drawn_is_one_line(targets: str, asked: dict[str, str], message: str) -> None:
-    found = rp.sweep(*planted(), ITEMS[:1], targets, max_new_tokens=4)
+def test_a_map_that_cannot_be_drawn_is_one_line(targets: str, options: dict[str, str], message: str) -> None:
+    swept = rp.sweep(*planted(), ITEMS[:1], targets, max_new_tokens=4)
     with pytest.raises(ValueError, match=message):
-        found.heatmap(**asked)  # type: ignore[arg-type]
+        swept.heatmap(**options)  # type: ignore[arg-type]
 
 
 def test_a_notebook_shows_what_was_found(sweep: rp.Sweep) -> None:
-    shown = sweep._repr_html_()
-    assert shown.count("<svg") == 2  # an ablation each
-    assert "animals, zero ablation" in shown
-    assert all(target in shown for target in ("L1H2", "L1H3", "L0"))
-    assert "<script" not in shown
-    ids = [part.split('"')[0] for both in (shown, sweep._repr_html_()) for part in both.split(' id="')[1:]]
+    html = sweep._repr_html_()
+    assert html.count("<svg") == 2  # one for each ablation
+    assert "animals, zero ablation" in html
+    assert all(target in html for target in ("L1H2", "L1H3", "L0"))
+    assert "<script" not in html
+    ids = [part.split('"')[0] for both in (html, sweep._repr_html_()) for part in both.split(' id="')[1:]]
     assert len(set(ids)) == len(ids)
-    found = notebook_html(fake_run())
-    assert "2 of 16 heads matter for arithmetic" in found
+    text = notebook_html(fake_run())
+    assert "2 of 16 heads matter for arithmetic" in text
     assert rp.sweep(*planted(), ITEMS[:1], (), max_new_tokens=4)._repr_html_().startswith("<div><p><strong>")
 
 
 def test_a_notebook_shows_hostile_names_as_they_are() -> None:
     hostile = "<script>alert(1)</script>"
-    shown = notebook_html(as_run([outcome(hostile), outcome(hostile, target="L0H0"), outcome(hostile, target=hostile)]))
-    assert "<script" not in shown
+    html = notebook_html(as_run([outcome(hostile), outcome(hostile, target="L0H0"), outcome(hostile, target=hostile)]))
+    assert "<script" not in html
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_export_writes_tables_that_pandas_reads(folder: Path, capsys: pytest.Cap
     assert b"\x00" in (folder / "outcomes.csv").read_bytes()
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "outcomes.parquet"), expected)
     read = pd.read_csv(folder / "outcomes.csv", dtype=columns("outcomes"), keep_default_na=False, na_values=[""])
-    if int(pd.__version__.split(".")[0]) < 3:  # reads a text of a CSV file up to a NUL
+    if int(pd.__version__.split(".")[0]) < 3:  # older versions read a field only up to a NUL
         expected["response"] = expected["response"].str.split("\0").str[0].astype(expected["response"].dtype)
     pd.testing.assert_frame_equal(read, expected)
     assert pd.read_csv(folder / "t.csv")["target"].tolist() == ["L0H0"]
@@ -204,52 +204,52 @@ def test_no_rows_are_a_head() -> None:
 
 
 def test_the_example_notebook_runs_and_was_kept_as_it_ran() -> None:
-    kept = nbformat.read(NOTEBOOK, as_version=4)
-    nbformat.validate(kept)
-    cells = [cell for cell in kept.cells if cell.cell_type == "code"]
+    saved = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(saved)
+    cells = [cell for cell in saved.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert NOTEBOOK.stat().st_size < 100_000
-    assert "site-packages" not in NOTEBOOK.read_text("utf-8")  # no warnings of the machine that ran it
-    fresh = copy.deepcopy(kept)
+    assert "site-packages" not in NOTEBOOK.read_text("utf-8")  # no warnings with paths of the machine that ran it
+    fresh = copy.deepcopy(saved)
     nbclient.NotebookClient(fresh, timeout=300, kernel_name="python3").execute()
     for cell in fresh.cells:
         if cell.cell_type == "code":
             assert not [output for output in cell.outputs if output.output_type == "error"]
-    for before, after in zip(kept.cells, fresh.cells, strict=True):
-        assert said(before) == said(after)
+    for before, after in zip(saved.cells, fresh.cells, strict=True):
+        assert output_kinds(before) == output_kinds(after)
 
 
-def said(cell: nbformat.NotebookNode) -> list[tuple[str, tuple[str, ...]]]:
-    """What sort of outputs a cell has; its numbers may differ from machine to machine in the last digits."""
+def output_kinds(cell: nbformat.NotebookNode) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the types of a cell's outputs; its numbers may differ in the last digits between machines."""
     return [(output.output_type, tuple(sorted(output.get("data", ())))) for output in cell.get("outputs", [])]
 
 
 def test_a_head_that_a_second_model_lost_is_what_the_comparison_names() -> None:
-    """The second model is the first with the weights of one head set to zero: there it has no effect any more."""
+    """The second model is the first with one head's weights set to zero, so that its ablation has no effect."""
     model, tokenizer = planted()
-    site = find_heads(model).sites[1]
-    asked = [name for name, answer in KNOWN.items() if answer != DEFAULT and not name.isdigit()]
-    asked += [f"{first} {second}" for first in asked for second in asked][: 12 - len(asked)]
-    items = [rp.Item(question=f"Is {name} an animal?", answer="yes") for name in asked]
+    site = find_heads(model).attention_layers[1]
+    names = [name for name, answer in KNOWN.items() if answer != DEFAULT and not name.isdigit()]
+    names += [f"{first} {second}" for first in names for second in names][: 12 - len(names)]
+    items = [rp.Item(question=f"Is {name} an animal?", answer="yes") for name in names]
     runs = [
         rp.sweep(one, tokenizer, items, [CARRIER, *OTHERS[:3]], max_new_tokens=4).run
         for one in (model, edited(model, site.path, site.heads, [2]))
     ]
-    found = compare((Path("a"), runs[0]), (Path("b"), runs[1]))
-    (change,) = [target for target in found.targets if target.significant]
-    assert change.target == found.targets[0].target == CARRIER
+    comparison = compare((Path("a"), runs[0]), (Path("b"), runs[1]))
+    (change,) = [target for target in comparison.targets if target.significant]
+    assert change.target == comparison.targets[0].target == CARRIER
     assert (change.second, change.change.mean) == (0.0, -change.first)
-    lost = [each for each in found.changed if each.what == "lost"]
+    lost = [each for each in comparison.changed if each.what == "lost"]
     assert len(lost) == round(-change.first * len(items)) >= 6
 
 
 def test_no_text_in_a_csv_file_is_run_by_a_spreadsheet() -> None:
     harmless = ["-3", "+4.5", "-1,000.50", " -3", "8", ""]
     active = ["=1+1", "+cmd", "-x", "@sum", "\t=1", "\r=1", "'=1", "'", "- 4 = 2"]
-    said = [*harmless, *active]
-    rows = [outcome(response=text, answer=text).as_dict() for text in said]
+    texts = [*harmless, *active]
+    rows = [outcome(response=text, answer=text).as_dict() for text in texts]
     text = csv_file("outcomes", rows).decode()
     cells = [row["response"] for row in csv.DictReader(io.StringIO(text, newline=""))]
     assert cells == [*harmless, *(f"'{text}" for text in active)]
-    assert [cell[1:] if cell.startswith("'") else cell for cell in cells] == said
-    assert ",-0.5," in text  # a number is a number
+    assert [cell[1:] if cell.startswith("'") else cell for cell in cells] == texts
+    assert ",-0.5," in text  # numbers are not quoted

@@ -1,4 +1,4 @@
-"""The Python call refuses nonsense: each argument, in one line, by an error of the package's own, before it runs."""
+"""Tests that ``rp.sweep`` rejects each invalid argument before it runs, with the package's own error of one line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import reasoning_probe as rp
-from reasoning_probe.data.sources.records import DatasetError
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.models.targets import Target, TargetError
-from reasoning_probe.session.api import ArgumentError
+from reasoning_probe.session.arguments import ArgumentError
 from tests.helpers.planted_model import planted
 
 MODEL, TOKENIZER = planted()
@@ -17,7 +17,7 @@ ITEM = rp.Item(question="What colour is the sky?", answer="blue")
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("changes", "message"),
     [
         ({"max_new_tokens": 0}, "max_new_tokens=0 is not a whole number from 1 on"),
         ({"max_new_tokens": -1}, "max_new_tokens=-1 is not"),
@@ -52,9 +52,9 @@ ITEM = rp.Item(question="What colour is the sky?", answer="blue")
         ({"tokenizer": MODEL}, "is no tokenizer: give the model's own"),
     ],
 )
-def test_nonsense_is_refused(given: dict[str, Any], said: str) -> None:
-    arguments: dict[str, Any] = {"model": MODEL, "tokenizer": TOKENIZER, "items": [ITEM], "targets": "L1H2"} | given
-    with pytest.raises(ArgumentError, match=said) as refused:
+def test_nonsense_is_refused(changes: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"model": MODEL, "tokenizer": TOKENIZER, "items": [ITEM], "targets": "L1H2"} | changes
+    with pytest.raises(ArgumentError, match=message) as refused:
         rp.sweep(**arguments)
     assert "\n" not in str(refused.value)
 
@@ -71,6 +71,6 @@ def test_a_target_that_cannot_be_read_is_refused() -> None:
 
 
 def test_what_makes_sense_is_taken() -> None:
-    found = rp.sweep(MODEL, TOKENIZER, iter([ITEM]), ("L1H2",), ["zero", "mean"], 4, stop=["Question:"], seed=3)
-    assert [outcome.target for outcome in found] == ["baseline", "L1H2", "L1H2"]
+    outcomes = rp.sweep(MODEL, TOKENIZER, iter([ITEM]), ("L1H2",), ["zero", "mean"], 4, stop=["Question:"], seed=3)
+    assert [outcome.target for outcome in outcomes] == ["baseline", "L1H2", "L1H2"]
     assert len(rp.sweep(MODEL, TOKENIZER, [ITEM], (), max_new_tokens=1)) == 1

@@ -1,4 +1,4 @@
-"""What counts as a number, and what value it has."""
+"""What counts as a number, and its value."""
 
 from __future__ import annotations
 

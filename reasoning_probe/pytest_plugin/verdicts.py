@@ -1,0 +1,57 @@
+"""Verdicts: how a wrong answer ends its test, and what the test's report carries for the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from reasoning_probe.pytest_plugin.collection import cases_of
+from reasoning_probe.pytest_plugin.state import ANSWER_UNCHANGED, OUTCOME, STATE
+
+if TYPE_CHECKING:
+    from reasoning_probe.results.outcome import Outcome
+
+
+def wrong_outcome(item: pytest.Item) -> Outcome | None:
+    """Return the outcome of *item* if its answer is wrong, else ``None``."""
+    outcome = item.stash.get(OUTCOME, None)
+    return None if outcome is None or outcome.correct else outcome
+
+
+def fail_or_xfail(item: pytest.Item, outcome: Outcome) -> NoReturn:
+    """End *item*, whose *outcome* is wrong, without a traceback.
+
+    A baseline case fails, or is xfailed where the gate takes the verdict; an ablated case is xfailed. Under
+    ``--runxfail`` all of them fail.
+    """
+    from reasoning_probe.report.terminal.cases import ablated_line, baseline_line, failure_text
+
+    state = item.config.stash[STATE]
+    if outcome.ablation is None:
+        if state.gate.decides(outcome.dataset):
+            xfail(item, baseline_line(outcome))
+        pytest.fail(failure_text(outcome), pytrace=False)
+    line = ablated_line(outcome, state.session.baseline_of(outcome))
+    xfail(item, line)
+    pytest.fail(line, pytrace=False)
+
+
+def xfail(item: pytest.Item, reason: str) -> None:
+    """Xfail *item* unless ``--runxfail`` is set.
+
+    ``pytest.xfail`` would do the same with a traceback, for which pytest would parse this module at every case.
+    """
+    if not item.config.getoption("runxfail"):
+        raise pytest.xfail.Exception(reason, pytrace=False)
+
+
+def mark_report(item: pytest.Item, report: Any) -> pytest.TestReport:
+    """Return *report* with what the page needs to know of a probe's case.
+
+    It is an attribute, since a user property would be written to the JUnit XML as well.
+    """
+    if cases_of(item):
+        ablated = item.get_closest_marker("ablated") is not None
+        report.reasoning_probe = {"ablated": ablated, "unchanged": item.stash.get(ANSWER_UNCHANGED, False)}
+    return report  # type: ignore[no-any-return]

@@ -1,0 +1,85 @@
+"""Answers: what the model said in one case, before and after it is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.results.outcome import Choice, ItemKey, Key, Outcome, likeliest
+from reasoning_probe.scoring.choice import judge_choice
+from reasoning_probe.scoring.extraction.choices import read_choice
+from reasoning_probe.scoring.judge import judge
+from reasoning_probe.scoring.judgement import Judgement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What an engine found for *query* under one target, not judged yet.
+
+    ``response``, ``truncated``, ``answer_logprob`` and ``choices`` are those of the :class:`Outcome` that it becomes.
+    """
+
+    query: Query
+    target: str
+    ablation: str | None
+    response: str
+    truncated: bool
+    answer_logprob: float | None
+    choices: tuple[Choice, ...] | None = None
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset."""
+        return self.query.dataset
+
+    @property
+    def item(self) -> str:
+        """The item's id."""
+        return self.query.item_id
+
+    @property
+    def key(self) -> Key:
+        """What the answer and its outcome are known by."""
+        return self.dataset, self.item, self.target, self.ablation
+
+    @property
+    def item_key(self) -> ItemKey:
+        """What its item is known by."""
+        return self.dataset, self.item
+
+    def judged(self, judgement: Judgement) -> Outcome:
+        """Return the outcome of the case by *judgement*."""
+        return Outcome(
+            dataset=self.dataset,
+            item=self.item,
+            target=self.target,
+            ablation=self.ablation,
+            question=self.query.item.question,
+            prompt=self.query.prompt,
+            response=self.response,
+            expected=self.query.item.answer,
+            answer=judgement.answer,
+            correct=judgement.correct,
+            category=judgement.category,
+            kind=judgement.kind,
+            reason=judgement.reason,
+            answer_logprob=self.answer_logprob,
+            truncated=self.truncated,
+            choices=self.choices,
+        )
+
+
+def judge_answer(answer: Answer, *, listed: bool = False) -> Judgement:
+    """Return the judgement of *answer* by the package's own rules.
+
+    A choice is read from the response where the prompt *listed* the choices; otherwise it is the likeliest one.
+    """
+    item = answer.query.item
+    if answer.choices is None:
+        return judge(item, answer.response, answer.truncated)
+    if listed:
+        chosen = read_choice(answer.response, item.question, item.choices)
+    else:
+        best = likeliest(answer.choices)
+        chosen = None if best is None else item.choices[best]
+    return judge_choice(item.answer, chosen, answer.response, answer.truncated)

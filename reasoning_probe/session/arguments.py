@@ -1,0 +1,85 @@
+"""Checks of the arguments of :func:`~reasoning_probe.sweep`: what makes no sense is one line, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompting
+from reasoning_probe.models.targets import ABLATIONS, Target
+from reasoning_probe.utils.text import one_line
+
+
+class ArgumentError(ValueError):
+    """An argument that makes no sense; the message is one line that says what to write instead."""
+
+
+def _quoted(value: object) -> str:
+    return one_line(ascii(value), 60)
+
+
+def check_model(model: Any, tokenizer: Any) -> None:
+    """Refuse what is no model, or no tokenizer."""
+    if not (hasattr(model, "config") and hasattr(model, "named_modules")):
+        raise ArgumentError(f"{_quoted(model)} is no model: give a causal language model of transformers, loaded")
+    if not callable(tokenizer) or hasattr(tokenizer, "named_modules"):
+        raise ArgumentError(f"{_quoted(tokenizer)} is no tokenizer: give the model's own")
+
+
+def ablation_names(value: Any) -> tuple[str, ...]:
+    """Return the names of ablations, each once."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts:
+        raise ArgumentError(f"ablation={_quoted(value)} names none: use {', '.join(ABLATIONS)}")
+    names = [part.strip() if isinstance(part, str) else part for part in parts]
+    for name in names:
+        if not isinstance(name, str) or name not in ABLATIONS:
+            raise ArgumentError(f"unknown ablation {_quoted(name)}: use {', '.join(ABLATIONS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def check_numbers(**numbers: tuple[Any, int]) -> None:
+    """Refuse what is no whole number from the least on; each comes with its least."""
+    for name, (value, least) in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ArgumentError(f"{name}={_quoted(value)} is not a whole number from {least} on")
+
+
+def check_texts(dataset: Any, stop: Any, cache: Any) -> None:
+    """Refuse names, stop strings and folders that are none."""
+    if not isinstance(dataset, str) or not dataset.strip():
+        raise ArgumentError(f"dataset={_quoted(dataset)} is no name: give a text")
+    if not isinstance(stop, list | tuple) or not all(isinstance(word, str) and word for word in stop):
+        raise ArgumentError(f"stop={_quoted(stop)} holds no stop strings: give a tuple of texts, () for none")
+    if cache is not None and not (isinstance(cache, str | Path) and str(cache).strip()):
+        raise ArgumentError(f"cache={_quoted(cache)} is no folder: give its path, or None")
+
+
+def check_targets(value: Any) -> None:
+    """Refuse what is neither a spec nor a sequence of specs and targets."""
+    if value is None or isinstance(value, str | Target):
+        parts: Sequence[Any] = () if value is None else [value]
+        if value == "":
+            raise ArgumentError("targets is empty: write L3H7, ..., None for every head, or () for the baseline alone")
+    elif isinstance(value, list | tuple):
+        parts = value
+    else:
+        raise ArgumentError(f"targets={_quoted(value)} names none: write 'L3H7,L5', or a list of such")
+    for part in parts:
+        if not isinstance(part, str | Target):
+            raise ArgumentError(f"{_quoted(part)} is no target: write 'L3H7', or give a Target")
+        if isinstance(part, Target) and not part.heads:
+            raise ArgumentError(f"the target {_quoted(part.name)} switches nothing off: leave it out")
+
+
+def check_prompting(value: Any) -> None:
+    """Refuse ways of putting questions that do not exist."""
+    if value is None:
+        return
+    if not isinstance(value, Prompting):
+        raise ArgumentError(f"prompting={_quoted(value)} is none: give rp.Prompting(...)")
+    check_numbers(shots=(value.shots, 0))
+    for name, known in (("chat", get_args(ChatMode)), ("choices", get_args(ChoiceMode))):
+        if getattr(value, name) not in known:
+            raise ArgumentError(f"{name}={_quoted(getattr(value, name))} is none of {', '.join(known)}")
