@@ -1,7 +1,7 @@
 """Write the pages that are made from the code: options, files, and the list of modules in architecture.md.
 
 Run ``python docs/tools/generate.py`` after a change of an option, of a JSON Schema or of a module's docstring;
-``tests/project/test_docs.py`` fails where a page differs from what this script writes.
+``tests/project/test_docs_up_to_date.py`` fails where a page differs from what this script writes.
 """
 
 from __future__ import annotations
