@@ -63,9 +63,9 @@ def test_one_process_loads_the_model_and_the_files_are_the_same(project: Project
 
 DIES_ONCE = """
 import os, pathlib, signal
-from reasoning_probe.engine.engine import Engine
+from reasoning_probe.engine.engine import LocalEngine
 
-run = Engine.run
+run = LocalEngine.run
 
 def dying(self, requests):
     marker = pathlib.Path(__file__).parent / "died"
@@ -75,7 +75,7 @@ def dying(self, requests):
             os.kill(os.getpid(), signal.SIGKILL)
         yield batch
 
-Engine.run = dying
+LocalEngine.run = dying
 """
 
 
