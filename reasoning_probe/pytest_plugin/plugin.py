@@ -20,7 +20,6 @@ from reasoning_probe.pytest_plugin.collection import (
 from reasoning_probe.pytest_plugin.html_report import enable_on_controller
 from reasoning_probe.pytest_plugin.marks import register_markers
 from reasoning_probe.pytest_plugin.options import add_options
-from reasoning_probe.pytest_plugin.session_finish import finish_session
 from reasoning_probe.pytest_plugin.state import STATE, PluginState
 from reasoning_probe.pytest_plugin.terminal_summary import header_lines, print_summary
 from reasoning_probe.pytest_plugin.verdicts import fail_or_xfail, mark_report, wrong_outcome
@@ -124,6 +123,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
     """Write the run's files before pytest-html writes its page, and decide the exit status."""
+    from reasoning_probe.pytest_plugin.session_finish import finish_session
+
     return (yield from finish_session(session, exitstatus))
 
 
