@@ -64,7 +64,8 @@ def _csv(path: Path) -> NumberedItems:
     try:
         with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-            names = table.fieldnames or ()
+            names = [name.strip() for name in table.fieldnames or ()]
+            table.fieldnames = names  # blanks around a name are the spreadsheet's, not part of it
             if not ({"question", "Body"} & set(names)):
                 raise DatasetError(f"{path}: no column question: name the columns question and answer in the first row")
             for number, row in enumerate(table, 2):  # as spreadsheets count: the first row names the columns

@@ -25,6 +25,7 @@ _GSM8K_ANSWER = re.compile(r"^#### *(.*)\Z", re.MULTILINE)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _ONE_STEP = re.compile(r"\(?\s*(\d+(?:\.\d+)?)\s*([-+*/])\s*(\d+(?:\.\d+)?)\s*\)?")
 _WHOLE = re.compile(r"(\d)\.0+(?!\d)")
+_WHOLE_ALONE = re.compile(r"([+-]?\d[\d,]*)\.0*", re.ASCII)
 
 
 class Number(str):
@@ -40,19 +41,22 @@ def item_of(data: object, where: str) -> tuple[Item, Format]:
     question = _text(data, "question", where)
     choices = _choices(data, where)
     answer = _right_choice(data, choices, where) if choices else _text(data, "answer", where, numbers=True)
+    kind = _kind(data, where)
     solution = _text(data, "solution", where, optional=True)
     form: Format = "plain"
     if not choices and (match := _GSM8K_ANSWER.search(answer.rstrip())):
         form, solution, answer = "gsm8k", answer, match[1]
         if not answer:
             raise DatasetError(f"{where}: no answer after ####: end the answer with #### and the number")
+    if not choices and kind != "text":
+        answer = whole(answer)
     try:
         item = Item(
             id=_text(data, "id", where, numbers=True, optional=True) or None,
             question=question,
             answer=answer,
             solution=solution or None,
-            kind=_kind(data, where),
+            kind=kind,
             operands=_operands(data, where),
             operation=_text(data, "operation", where, optional=True) or None,
             choices=choices,
@@ -61,6 +65,16 @@ def item_of(data: object, where: str) -> tuple[Item, Format]:
     except ItemError as error:
         raise DatasetError(f"{where}: {error}") from error
     return item, form
+
+
+def whole(text: str) -> str:
+    """Return *text* without its decimal places if it is a whole number: tables write 8 as 8.0, which no model says.
+
+    >>> whole("8.0"), whole("8.50"), whole("version 8.0")
+    ('8', '8.50', 'version 8.0')
+    """
+    match = _WHOLE_ALONE.fullmatch(text.strip())
+    return match[1] if match else text
 
 
 def plain(value: Any) -> Any:
@@ -147,7 +161,7 @@ def _text(data: Mapping[str, Any], key: str, where: str, numbers: bool = False, 
         raise DatasetError(f"{where}: {key} is empty: give it a text")
     if _LONE_SURROGATE.search(value):
         raise DatasetError(f"{where}: {key} holds half of a surrogate pair: write the whole character")
-    return str(value)
+    return whole(value) if isinstance(value, Number) else str(value)
 
 
 def _kind(data: Mapping[str, Any], where: str) -> AnswerKind | None:
