@@ -36,6 +36,11 @@ def test_a_missing_file_beside_the_module(project: Project) -> None:
     assert_matches(refused(project.run()), "there is no file *colours.jsonl*")
 
 
+def test_a_probe_of_a_misspelt_dataset(project: Project) -> None:
+    project.write("test_colours.py", COLOUR_PROBE.replace("colours.jsonl", "arithmatic"))
+    assert_matches(refused(project.run()), "there is no file *arithmatic, and no *: did you mean arithmetic?")
+
+
 def test_fields_are_named_in_a_probe_and_by_an_option(project: Project) -> None:
     row = {"q": "What colour is the sky?", "clue": "Look up.", "a": "blue"}
     project.write("colours.jsonl", json.dumps(row))

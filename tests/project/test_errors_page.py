@@ -350,6 +350,7 @@ def entry(**fields: object) -> str:
 
 
 option("a file that is not there", "--probe-dataset=colours=gone.jsonl")
+option("a name nearly that of a built-in dataset: `arithmatic`", "--probe-dataset=colours=arithmatic")
 option("a folder in place of a file", "--probe-dataset=colours=.")
 data("a file that holds nothing", "")
 data("a file of empty lines", "\n \r\n\n")
