@@ -80,6 +80,7 @@ def test_an_unknown_name_is_told_what_to_do() -> None:
         ("gsm-8k", "did you mean gsm8k?"),
         ("arithmatic:digits=3", "there is no file arithmatic:digits=3, and no built-in dataset 'arithmatic':"),
         ("arithmatic:digits=3", "did you mean arithmetic:...?"),
+        ("hf:", "cannot read 'hf:': write hf:NAME:SPLIT"),
         ("algebra", "there is no file algebra: give the path"),
         ("arithmatic.jsonl", "there is no file arithmatic.jsonl: give the path"),
     ],
