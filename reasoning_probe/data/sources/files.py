@@ -64,7 +64,8 @@ def _parse_json(text: str, where: str, fix: str) -> Any:
 
 
 def _csv(path: Path, fields: Fields | None) -> NumberedRows:
-    lists = {*_LISTS, *(fields or {}).get("choices", ())[:1]}
+    choices = (fields or {}).get("choices", ())
+    lists = {*_LISTS, *(choices if len(choices) == 1 else ())}
     try:
         with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from string import ascii_uppercase
 from typing import Any
 
-from reasoning_probe.data.items import Item
+from reasoning_probe.data.items import Item, label_of
 from reasoning_probe.data.sources.base import DatasetError, Format, NumberedItems, NumberedRows, quoted
 from reasoning_probe.data.sources.fields import SYNTAX, Fields
 from reasoning_probe.data.sources.records import ITEM_FIELDS, Number, item_of, json_name, text_of, without_zeros
@@ -139,6 +139,7 @@ def _named_row(data: Mapping[str, Any], fields: Fields, where: str) -> dict[str,
     used = {name for names in fields.values() for name in names}
     if missing := sorted(used - set(data)):
         raise DatasetError(f"{where}: no field {quoted(missing[0])}: it has {_listed(list(data))}")
+    used -= set(fields.get("choices", ()))  # one of them may be the answer, too
     row = {name: value for name, value in data.items() if name not in used}
     for role, names in fields.items():
         if role == "context":
@@ -175,7 +176,7 @@ def _item_row(row: dict[str, Any], where: str, named: bool) -> dict[str, Any]:
     keys = {role: _key(row, role) for role in OTHER_NAMES}
     item_row = {name: row[name] for name in ITEM_FIELDS if name in row}
     item_row |= {role: row[key] for role, key in keys.items() if key is not None}
-    columns = {} if keys["choices"] else _columns(row)
+    columns = [] if keys["choices"] else _columns(row, item_row.get("answer"))
     if not named and not _has_value(row.get("prompt")):
         _refuse_unknown(row, {*keys.values(), *columns}, keys, where)
     if columns:
@@ -267,8 +268,11 @@ def _context(value: Any, name: str, where: str) -> str:
     return text_of({name: value}, name, where, numbers=True).strip()
 
 
-def _columns(row: Mapping[str, Any]) -> list[str]:
-    """Return the columns that hold a choice each: A to D or further, or ``option_a``, ``choice1`` ... (KMMLU)."""
+def _columns(row: Mapping[str, Any], answer: Any) -> list[str]:
+    """Return the columns that hold a choice each: A to D or further, or ``option_a``, ``choice1`` ... (KMMLU).
+
+    Two columns of numbers are the operands of a question unless the *answer* is the letter of one.
+    """
     columns: dict[int, str] = {}
     for name in row:
         if match := _COLUMN.fullmatch(name):
@@ -277,7 +281,8 @@ def _columns(row: Mapping[str, Any]) -> list[str]:
     names = [columns[place] for place in range(1, len(columns) + 1) if place in columns]
     while names and not _has_value(row[names[-1]]):
         names.pop()
-    return names if len(names) > 1 else []
+    operands = len(names) == 2 and answer not in ("A", "B") and not any(_holds_text(row[name]) for name in names)
+    return names if len(names) > 1 and not operands else []
 
 
 def _read_columns(item_row: dict[str, Any], choices: list[Any], where: str) -> None:
@@ -302,6 +307,11 @@ def _read_options(item_row: dict[str, Any], row: Mapping[str, Any]) -> None:
         item_row["choices"] = {"text": list(options.values()), "label": list(options)}
     if not isinstance(options, list):
         return
+    if isinstance(answer, bool):
+        word = "yes" if answer else "no"
+        item_row["answer"] = next(
+            (text for text in options if isinstance(text, str) and label_of(text) == word), answer
+        )
     if options.count("N/A") > 1:  # a version of MMLU-Pro fills up its ten with them
         while options[-1:] == ["N/A"]:
             options = options[:-1]

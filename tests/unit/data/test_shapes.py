@@ -122,6 +122,14 @@ KNOWN: dict[str, tuple[dict[str, Any], tuple[str, str, tuple[str, ...]]]] = {
         },
         ("Which?", "cd", ("ab", "cd")),
     ),
+    "choices that are true and false": (
+        {"question": "Is it so?", "choices": ["True", "False"], "answer": False},
+        ("Is it so?", "False", ("True", "False")),
+    ),
+    "columns of operands": (
+        {"question": "What is A - B?", "A": "5", "B": "3", "answer": "2"},
+        ("What is A - B?", "2", ()),
+    ),
     "RACE": (
         {
             "article": "It rained.",
@@ -342,6 +350,9 @@ def test_choices_can_be_named(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("stem,of,key\nWhich?,red|blue,B\n", encoding="utf-8")
     (item,) = load("x", f"{path}:question=stem,choices=of,answer=key").items
+    assert (item.choices, item.answer) == (("red", "blue"), "blue")
+    path.write_text("Question,Correct Answer,Incorrect Answer 1\nWhich?,blue,red\n", encoding="utf-8")
+    (item,) = load("x", f"{path}:choices=Incorrect Answer 1+Correct Answer").items
     assert (item.choices, item.answer) == (("red", "blue"), "blue")
 
 
