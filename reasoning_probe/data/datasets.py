@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +14,7 @@ from reasoning_probe.data import generators
 from reasoning_probe.data.items import Item, ItemError
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.sources.base import DatasetError, Format, NumberedItems, quoted
-from reasoning_probe.data.sources.registry import open_source
+from reasoning_probe.data.sources.registry import OPENERS, open_source, scheme_of
 
 BUILTIN = ("arithmetic", "multi_step", "logic", "gsm8k")
 """The names of the built-in datasets."""
@@ -47,8 +49,20 @@ def read(name: str, source: str | Path | Iterable[Item] | None, limit: int | Non
     if generators.is_spec(source):
         return generated(name, str(source), limit)
     if isinstance(source, str | Path):
+        _refuse_misspelt(source)
         return load(name, source, limit)
     return from_items(name, source, limit)
+
+
+def _refuse_misspelt(source: str | Path) -> None:
+    """Refuse a file that does not exist and is called nearly as a built-in dataset or a generator."""
+    if scheme_of(source) in OPENERS:
+        return
+    word, colon, _ = Path(source).name.partition(":")
+    near = difflib.get_close_matches(word.lower(), generators.NAMES if colon else BUILTIN, cutoff=0.7)
+    if near and not Path(word).suffix and not os.path.lexists(os.path.expanduser(source)):
+        names = " or ".join(f"{name}{colon}..." if colon else name for name in near)
+        raise DatasetError(f"there is no file {source}, and no built-in dataset {word!r}: did you mean {names}?")
 
 
 def generated(name: str, source: str, limit: int | None = None) -> Dataset:

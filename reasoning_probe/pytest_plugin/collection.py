@@ -70,18 +70,21 @@ def cases_and_ids(
 
 def _dataset(state: PluginState, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
     from reasoning_probe.data import datasets
+    from reasoning_probe.data.sources.fields import split_fields, with_fields
     from reasoning_probe.data.sources.registry import located
 
     (source,) = mark.args
-    name = mark.kwargs.get("name")
+    name, fields = mark.kwargs.get("name"), mark.kwargs.get("fields")
     if not isinstance(name, str | None):
         raise ValueError(f"the probe {metafunc.definition.name}: name={ascii(name)[:40]} is no text: give one")
+    if fields is not None:
+        source = with_fields(source, fields, f"the probe {metafunc.definition.name}")
     if isinstance(source, str) and source in datasets.BUILTIN:
         return state.session.dataset(name or source, source)
     if isinstance(source, str | Path):
         source = located(source, metafunc.definition.path.parent)
     if isinstance(source, Path):
-        return state.session.dataset(name or source.stem, source)
+        return state.session.dataset(name or Path(split_fields(str(source))[0]).stem, source)
     return state.session.dataset(name or metafunc.definition.name.removeprefix("test_"), source)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from types import FunctionType
 from typing import Any, TypeVar
@@ -18,13 +18,17 @@ def register_markers(config: pytest.Config) -> None:
     """Register the markers ``probe`` and ``ablated``."""
     config.addinivalue_line(
         "markers",
-        "probe(source, name=None): ask every item of a reasoning dataset: a built-in's name, a file, hf:NAME:SPLIT,"
-        " lm-eval:TASK or Items; written as the decorator reasoning_probe.probe, which editors check",
+        "probe(source, name=None, fields=None): ask every item of a reasoning dataset: a built-in's name, a file,"
+        " hf:NAME:SPLIT, lm-eval:TASK or Items; written as the decorator reasoning_probe.probe, which editors check",
     )
     config.addinivalue_line("markers", "ablated: a probe's case with attention heads switched off")
 
 
-def probe(source: str | PathLike[str] | Iterable[Item], name: str | None = None) -> Callable[[Test], Test]:
+def probe(
+    source: str | PathLike[str] | Iterable[Item],
+    name: str | None = None,
+    fields: Mapping[str, str | Sequence[str]] | None = None,
+) -> Callable[[Test], Test]:
     """Ask every item of *source* in the decorated test, once as it is and once for every switched-off target.
 
     *source* is a built-in dataset (``arithmetic``, ``multi_step``, ``logic``, ``gsm8k``), harder questions of one
@@ -32,7 +36,8 @@ def probe(source: str | PathLike[str] | Iterable[Item], name: str | None = None)
     starts at the test module's folder, a dataset of the Hugging Face hub (``hf:openai/gsm8k:test``), a task of
     lm-evaluation-harness (``lm-eval:arc_easy``), or any iterable of :class:`~reasoning_probe.Item`. *name* is what
     reports and ``--probe-dataset`` call it; by default the built-in's name, the file's stem, or the test's name without
-    ``test_``.
+    ``test_``. *fields* names the fields of a file or of a hub's dataset whose names are not known:
+    ``{"question": "q", "context": ["story", "rules"], "answer": "a"}``.
 
     The test asks for the fixture ``answer``, an :class:`~reasoning_probe.Outcome`::
 
@@ -43,4 +48,4 @@ def probe(source: str | PathLike[str] | Iterable[Item], name: str | None = None)
     if isinstance(source, FunctionType):  # @probe without parentheses gets the test itself; collection refuses it
         bare: Any = pytest.mark.probe()(source)
         return bare
-    return pytest.mark.probe(source, name=name)
+    return pytest.mark.probe(source, name=name, fields=fields)

@@ -93,7 +93,7 @@ OPTIONS = (
         ("--probe-dataset",),
         "probe_dataset",
         "ask other items in place of a dataset: a .jsonl, .json, .csv or .parquet file, hf:openai/gsm8k:test, or"
-        " harder ones, arithmetic:digits=3,steps=4",
+        " harder ones, arithmetic:digits=3,steps=4; FILE:question=q,context=c,answer=a names the fields of a file",
         option_types.source,
         "NAME=SOURCE",
         many=True,

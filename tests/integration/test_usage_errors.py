@@ -36,6 +36,25 @@ def test_a_missing_file_beside_the_module(project: Project) -> None:
     assert_matches(refused(project.run()), "there is no file *colours.jsonl*")
 
 
+def test_a_probe_of_a_misspelt_dataset(project: Project) -> None:
+    project.write("test_colours.py", COLOUR_PROBE.replace("colours.jsonl", "arithmatic"))
+    assert_matches(refused(project.run()), "there is no file *arithmatic, and no *: did you mean arithmetic?")
+
+
+def test_fields_are_named_in_a_probe_and_by_an_option(project: Project) -> None:
+    row = {"q": "What colour is the sky?", "clue": "Look up.", "a": "blue"}
+    project.write("colours.jsonl", json.dumps(row))
+    project.write("test_colours.py", COLOUR_PROBE)
+    assert_matches(refused(project.run()), '*colours.jsonl, line 1: no question: add "question"')
+    project.run("--probe-dataset=colours=colours.jsonl:question=q,answer=a").assert_outcomes(passed=1)
+    fields = {"question": "q", "context": ["clue"], "answer": "a"}
+    probe = COLOUR_PROBE.replace('"colours.jsonl"', f'"colours.jsonl", fields={fields}')
+    project.write("test_colours.py", probe.replace("answer.correct", "True"))
+    project.run().assert_outcomes(passed=1)
+    assert [line["question"] for line in project.outcomes()] == ["Look up.\nWhat colour is the sky?"]
+    assert list(project.summary()["datasets"]) == ["colours"]
+
+
 # -- models -----------------------------------------------------------------------------------------------------------
 
 

@@ -350,6 +350,7 @@ def entry(**fields: object) -> str:
 
 
 option("a file that is not there", "--probe-dataset=colours=gone.jsonl")
+option("a name nearly that of a built-in dataset: `arithmatic`", "--probe-dataset=colours=arithmatic")
 option("a folder in place of a file", "--probe-dataset=colours=.")
 data("a file that holds nothing", "")
 data("a file of empty lines", "\n \r\n\n")
@@ -368,6 +369,11 @@ data("a kind that is none", entry(kind="colour"))
 data("a number that is none", entry(kind="number"))
 data("operands that are no list", entry(operands=3))
 data("half of a surrogate pair", '{"question": "\\ud800", "answer": "blue"}')
+data("a field that may belong to the question", entry(hint="Look up."))
+data("a context that is no text", entry(context={"title": "Sky"}))
+data("an answer that is none of the columns A to D", entry(A="red", B="blue", C="green", D="grey", answer=0))
+option("a named field that no row has", "--probe-dataset=colours=colours.jsonl:answer=reply")
+option("a field named for something else: `FILE:colour=q`", "--probe-dataset=colours=colours.jsonl:colour=q")
 data("an id twice", f"{entry(id='a')}\n{entry(id='a')}")
 
 
@@ -394,6 +400,7 @@ probe("a probe of no items", '"colours.jsonl"', "[]")
 probe("a probe without a source: `@probe`", '("colours.jsonl")', "")
 probe("a probe of something else: `@probe(5)`", '"colours.jsonl"', "5")
 probe("a probe whose name is no text", '"colours.jsonl"', '"colours.jsonl", name=5')
+probe("a probe whose fields are none", '"colours.jsonl"', '"colours.jsonl", fields=5')
 probe("a probe of things that are no items", '"colours.jsonl"', "['What?']")
 probe("a probe that does not ask for its answer", "(answer)", "()")
 

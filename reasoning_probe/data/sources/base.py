@@ -17,6 +17,10 @@ NumberedItems = Iterator[tuple[int, tuple[Item, Format]]]
 """The items of a source, each with its number, by which messages name it, and its format."""
 
 
+NumberedRows = Iterator[tuple[int, object]]
+"""The rows of a source, each with its number."""
+
+
 class DatasetError(ValueError):
     """A dataset that cannot be read; the message is one line with the file, the line number and the fix."""
 

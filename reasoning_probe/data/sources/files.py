@@ -9,34 +9,38 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reasoning_probe.data.sources.base import DatasetError, NumberedItems, OpenedSource
-from reasoning_probe.data.sources.records import Number, item_of, plain
+from reasoning_probe.data.sources.base import DatasetError, NumberedRows, OpenedSource
+from reasoning_probe.data.sources.fields import Fields
+from reasoning_probe.data.sources.records import Number, plain
+from reasoning_probe.data.sources.shapes import has_question, numbered_items
 
 LONGEST_LINE = 1_000_000  # bytes; a longer line means a file without line ends
 LARGEST_JSON = 200_000_000  # bytes of a .json file, which is read as a whole
 
-_LISTS = ("choices", "operands")
+_LISTS = ("choices", "options", "operands")
 """Columns whose cells hold a list: as JSON, or with ``|`` between the entries."""
 
 
-def open_file(path: Path) -> OpenedSource:
-    """Return the items of the file *path*, which is read as its ending says, and as JSON lines by default."""
+def open_file(path: Path, fields: Fields | None = None) -> OpenedSource:
+    """Return the items of the file *path*, which is read as its ending says, and as JSON lines by default.
+
+    *fields* are the names of its fields by their role, if the user names them.
+    """
     read, unit = {
         ".json": (_json, "item"),
         ".csv": (_csv, "row"),
         ".tsv": (_csv, "row"),
         ".parquet": (_parquet, "row"),
     }.get(path.suffix.lower(), (_json_lines, "line"))
-    return OpenedSource(str(path), unit, read(path))
+    return OpenedSource(str(path), unit, numbered_items(read(path, fields), str(path), unit, fields))
 
 
-def _json_lines(path: Path) -> NumberedItems:
+def _json_lines(path: Path, fields: Fields | None) -> NumberedRows:
     for number, text in _lines(path):
-        where = f"{path}, line {number}"
-        yield number, item_of(_parse_json(text, where, "write one JSON object a line"), where)
+        yield number, _parse_json(text, f"{path}, line {number}", "write one JSON object a line")
 
 
-def _json(path: Path) -> NumberedItems:
+def _json(path: Path, fields: Fields | None) -> NumberedRows:
     with _readable(path), path.open("rb") as file:
         data = file.read(LARGEST_JSON + 1)
     if len(data) > LARGEST_JSON:
@@ -48,8 +52,7 @@ def _json(path: Path) -> NumberedItems:
     rows = _parse_json(text, str(path), "write a list of objects")
     if not isinstance(rows, list):
         raise DatasetError(f"{path}: not a list: write a list of objects, or one object a line in a .jsonl file")
-    for number, row in enumerate(rows, 1):
-        yield number, item_of(row, f"{path}, item {number}")
+    yield from enumerate(rows, 1)
 
 
 def _parse_json(text: str, where: str, fix: str) -> Any:
@@ -60,36 +63,39 @@ def _parse_json(text: str, where: str, fix: str) -> Any:
         raise DatasetError(f"{where}: not JSON ({reason}): {fix}") from error
 
 
-def _csv(path: Path) -> NumberedItems:
+def _csv(path: Path, fields: Fields | None) -> NumberedRows:
+    choices = (fields or {}).get("choices", ())
+    lists = {*_LISTS, *(choices if len(choices) == 1 else ())}
     try:
         with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-            names = table.fieldnames or ()
-            if not ({"question", "Body"} & set(names)):
+            names = [name.strip() for name in table.fieldnames or ()]
+            table.fieldnames = names  # blanks around a name are the spreadsheet's, not part of it
+            if not has_question(names, fields):
                 raise DatasetError(f"{path}: no column question: name the columns question and answer in the first row")
             for number, row in enumerate(table, 2):  # as spreadsheets count: the first row names the columns
                 where = f"{path}, row {number}"
                 if None in row:
                     raise DatasetError(f"{where}: more cells than columns: put texts with commas in double quotes")
-                yield number, item_of({name: _cell(name, row[name], where) for name in names}, where)
+                yield number, {name: _cell(name, row[name], where, lists) for name in names}
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: not UTF-8: save the file as UTF-8") from error
     except csv.Error as error:
         raise DatasetError(f"{path}: not CSV ({error}): save it as CSV with double quotes") from error
 
 
-def _cell(name: str, text: str | None, where: str) -> Any:
-    """Return the value of a cell: ``None`` if it is empty, a list in a column of lists, else its text."""
+def _cell(name: str, text: str | None, where: str, lists: set[str]) -> Any:
+    """Return the value of a cell: ``None`` if it is empty, a list in a column of *lists*, else its text."""
     if text is None or not text.strip():
         return None
-    if name not in _LISTS:
+    if name not in lists:
         return text
     if text.lstrip().startswith(("[", "{")):
         return _parse_json(text, f"{where}: {name}", "write a list, or | between the entries")
     return [part.strip() for part in text.split("|")]
 
 
-def _parquet(path: Path) -> NumberedItems:
+def _parquet(path: Path, fields: Fields | None) -> NumberedRows:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -103,7 +109,7 @@ def _parquet(path: Path) -> NumberedItems:
             for batch in file.iter_batches(batch_size=1000):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, item_of(plain(row), f"{path}, row {number}")
+                    yield number, plain(row)
     except pyarrow.ArrowException as error:
         reason = " ".join(str(error).split())[:100]
         raise DatasetError(f"{path}: not a Parquet file ({reason}): write it again") from error

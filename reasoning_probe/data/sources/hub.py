@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_probe.data.sources.base import DatasetError, OpenedSource, as_dataset_error
-from reasoning_probe.data.sources.records import item_of, plain
+from reasoning_probe.data.sources.fields import Fields
+from reasoning_probe.data.sources.records import plain
+from reasoning_probe.data.sources.shapes import numbered_items
 from reasoning_probe.utils.logging import silence_datasets
 
 _SYNTAX = "write hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT, for example hf:openai/gsm8k:test"
 
 
-def open_hub(source: str) -> OpenedSource:
-    """Return the rows that *source* names. Raises :class:`DatasetError`, one line."""
+def open_hub(source: str, fields: Fields | None = None) -> OpenedSource:
+    """Return the rows that *source* names; *fields* are its fields by their role, if the user names them.
+
+    Raises :class:`DatasetError`, one line.
+    """
     name, *more = [part.strip() for part in source.removeprefix("hf:").split(":")]
     if not name or len(more) > 2 or not all(more):
         raise DatasetError(f"cannot read {source[:80]!r}: {_SYNTAX}")
@@ -33,8 +38,8 @@ def open_hub(source: str) -> OpenedSource:
             table = datasets.load_dataset(name, config or _config(datasets, name))
         if isinstance(table, dict):  # of splits
             table = table[_split(source, split, list(table))]
-    rows = ((number, item_of(plain(dict(row)), f"{source}, row {number}")) for number, row in enumerate(table, 1))
-    return OpenedSource(source, "row", rows)
+    rows = ((number, plain(dict(row))) for number, row in enumerate(table, 1))
+    return OpenedSource(source, "row", numbered_items(rows, source, "row", fields))
 
 
 def _on_disk(datasets: Any, folder: str) -> Any:

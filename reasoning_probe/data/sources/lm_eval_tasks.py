@@ -13,6 +13,7 @@ from typing import Any
 
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.sources.base import DatasetError, NumberedItems, OpenedSource, as_dataset_error
+from reasoning_probe.data.sources.fields import Fields
 from reasoning_probe.data.sources.records import Number, item_of
 from reasoning_probe.utils.logging import silence_datasets
 
@@ -22,8 +23,10 @@ MOST_TOKENS = 256
 _PLAIN = re.compile(r"Question: (.*)\nAnswer:", re.DOTALL)
 
 
-def open_task(source: str) -> OpenedSource:
+def open_task(source: str, fields: Fields | None = None) -> OpenedSource:
     """Return the questions of the task that *source* names. Raises :class:`DatasetError`, one line."""
+    if fields:
+        raise DatasetError(f"{source}: a task names its fields itself: leave out those that you name")
     task = _load_task(source)
     with as_dataset_error(source), silence_datasets():
         kind = task.config.output_type

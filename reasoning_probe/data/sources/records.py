@@ -1,13 +1,8 @@
-"""Records: from a row with the fields of one question, as files and hubs name them, to an item.
+"""Records: from a row whose fields have the names of an item's to the item.
 
-The fields are ``question`` and ``answer``, and where they are known ``id``, ``solution``, ``kind``, ``operands``,
-``operation``, ``choices`` and ``prompt`` (see :class:`~reasoning_probe.data.items.Item`). Three formats of well-known
-datasets are read without conversion:
-
-- GSM8K (Cobbe et al. 2021): an answer that ends with ``#### N`` is the solution, and N the answer;
-- SVAMP (Patel et al. 2021): ``Body``, ``Question``, ``Equation``, ``Answer``;
-- multiple choice: ``choices`` is a list, or ARC's ``{"text": [...], "label": [...]}``; ``answer`` or ``answerKey`` is
-  the letter of the right choice, its index from 0 if it is a number, or its text.
+An answer that ends with GSM8K's ``#### N`` (Cobbe et al. 2021) is the solution, and N the answer. ``choices`` is a
+list, or ARC's ``{"text": [...], "label": [...]}``; ``answer`` is the label of the right choice, its index from 0 if it
+is a number, or its text. ``shapes.py`` brings the rows of other datasets into this form.
 """
 
 from __future__ import annotations
@@ -23,8 +18,14 @@ from reasoning_probe.data.sources.base import DatasetError, Format, quoted
 
 _GSM8K_ANSWER = re.compile(r"^#### *(.*)\Z", re.MULTILINE)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_ONE_STEP = re.compile(r"\(?\s*(\d+(?:\.\d+)?)\s*([-+*/])\s*(\d+(?:\.\d+)?)\s*\)?")
 _WHOLE = re.compile(r"(\d)\.0+(?!\d)")
+_WHOLE_ALONE = re.compile(r"([+-]?\d[\d,]*)\.0*", re.ASCII)
+
+
+_LABEL = re.compile(r"\(?(\w+)[).:]?")
+
+ITEM_FIELDS = ("id", "question", "answer", "solution", "kind", "operands", "operation", "choices", "prompt")
+"""The fields of a row that is read here."""
 
 
 class Number(str):
@@ -35,32 +36,52 @@ def item_of(data: object, where: str) -> tuple[Item, Format]:
     """Return the item in *data*, a row of a source, and its format. Raises :class:`DatasetError` that names *where*."""
     if not isinstance(data, Mapping):
         raise DatasetError(f'{where}: not a JSON object: write {{"question": ..., "answer": ...}}')
-    if "Body" in data and "Question" in data:
-        data = _svamp(data, where)
-    question = _text(data, "question", where)
+    question = text_of(data, "question", where)
     choices = _choices(data, where)
-    answer = _right_choice(data, choices, where) if choices else _text(data, "answer", where, numbers=True)
-    solution = _text(data, "solution", where, optional=True)
+    answer = _right_choice(data, choices, where) if choices else text_of(data, "answer", where, numbers=True)
+    kind = _kind(data, where)
+    solution = text_of(data, "solution", where, optional=True)
     form: Format = "plain"
     if not choices and (match := _GSM8K_ANSWER.search(answer.rstrip())):
         form, solution, answer = "gsm8k", answer, match[1]
         if not answer:
             raise DatasetError(f"{where}: no answer after ####: end the answer with #### and the number")
+    if not choices and kind != "text":
+        answer = whole(answer)
     try:
         item = Item(
-            id=_text(data, "id", where, numbers=True, optional=True) or None,
+            id=text_of(data, "id", where, numbers=True, optional=True) or None,
             question=question,
             answer=answer,
             solution=solution or None,
-            kind=_kind(data, where),
+            kind=kind,
             operands=_operands(data, where),
-            operation=_text(data, "operation", where, optional=True) or None,
+            operation=text_of(data, "operation", where, optional=True) or None,
             choices=choices,
-            prompt=_text(data, "prompt", where, optional=True) or None,
+            prompt=text_of(data, "prompt", where, optional=True) or None,
         )
     except ItemError as error:
         raise DatasetError(f"{where}: {error}") from error
     return item, form
+
+
+def whole(text: str) -> str:
+    """Return *text* without its decimal places if it is a whole number: tables write 8 as 8.0, which no model says.
+
+    >>> whole("8.0"), whole("8.50"), whole("version 8.0")
+    ('8', '8.50', 'version 8.0')
+    """
+    match = _WHOLE_ALONE.fullmatch(text.strip())
+    return match[1] if match else text
+
+
+def without_zeros(text: str) -> str:
+    """Return *text* with all whole numbers in it without decimal places.
+
+    >>> without_zeros("( 76.0 - 25.50 )")
+    '( 76 - 25.50 )'
+    """
+    return _WHOLE.sub(r"\1", text)
 
 
 def plain(value: Any) -> Any:
@@ -80,23 +101,6 @@ def plain(value: Any) -> Any:
     return plain(value.item()) if hasattr(value, "item") else str(value)
 
 
-def _svamp(data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return a row of SVAMP under the names of the fields above."""
-    body, question = _text(data, "Body", where).strip(), _text(data, "Question", where).strip()
-    answer = _WHOLE.sub(r"\1", _text(data, "Answer", where, numbers=True).strip())
-    equation = _WHOLE.sub(r"\1", _text(data, "Equation", where, optional=True).strip())
-    row: dict[str, Any] = {
-        "id": data.get("ID"),
-        "question": f"{body}{'' if body.endswith(('.', '?', '!', ',')) else ','} {question}",
-        "answer": answer,
-    }
-    if step := _ONE_STEP.fullmatch(equation):
-        row |= {"operands": [step[1], step[3]], "operation": step[2]}
-    elif equation:
-        row["solution"] = f"{equation} = {answer}"
-    return row
-
-
 # -- multiple choice ------------------------------------------------------------------------------------------------
 
 
@@ -108,18 +112,21 @@ def _choices(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 
 def _right_choice(data: Mapping[str, Any], choices: tuple[str, ...], where: str) -> str:
-    """Return the text of the right choice, which the row names by index, by letter or label, or by its text."""
-    key = "answer" if data.get("answer") is not None else "answerKey"
-    answer = _text({"answer": data.get(key)}, "answer", where, numbers=True).strip()
+    """Return the text of the right choice, which the row names by its label, by its index or by its text."""
+    answer = text_of(data, "answer", where, numbers=True).strip()
     labels = data["choices"].get("label") if isinstance(data["choices"], Mapping) else None
+    if isinstance(labels, list) and answer in map(str, labels[: len(choices)]):
+        return choices[[str(label) for label in labels].index(answer)]
     labels = [str(label) for label in labels] if isinstance(labels, list) else list(ascii_uppercase)
-    index = int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 4 else len(choices)
-    if isinstance(data.get(key), Number) and index < len(choices):
+    number = whole(answer)
+    index = int(number) if number.isascii() and number.isdigit() and len(number) < 4 else len(choices)
+    if isinstance(data["answer"], Number) and index < len(choices):
         return choices[index]
     if answer in choices:
         return answer
-    if answer in labels and labels.index(answer) < len(choices):
-        return choices[labels.index(answer)]
+    label = match[1].upper() if (match := _LABEL.fullmatch(answer)) else answer
+    if label in labels[: len(choices)]:
+        return choices[labels.index(label)]
     if index < len(choices):
         return choices[index]
     raise DatasetError(
@@ -131,7 +138,7 @@ def _right_choice(data: Mapping[str, Any], choices: tuple[str, ...], where: str)
 # -- fields ---------------------------------------------------------------------------------------------------------
 
 
-def _text(data: Mapping[str, Any], key: str, where: str, numbers: bool = False, optional: bool = False) -> str:
+def text_of(data: Mapping[str, Any], key: str, where: str, numbers: bool = False, optional: bool = False) -> str:
     """Return the text at *key*; if it is *optional*, an absent one is ``""``. *numbers* allows a number, as text."""
     value = data.get(key)
     if value is None:
@@ -140,14 +147,14 @@ def _text(data: Mapping[str, Any], key: str, where: str, numbers: bool = False, 
         raise DatasetError(f'{where}: no {key}: add "{key}"')
     if not isinstance(value, str) or (isinstance(value, Number) and not numbers):
         wanted = "a text or a number" if numbers else "a text"
-        raise DatasetError(f"{where}: {key} is {_json_name(value)}: make it {wanted}")
+        raise DatasetError(f"{where}: {key} is {json_name(value)}: make it {wanted}")
     if not value.strip():
         if optional:
             return ""
         raise DatasetError(f"{where}: {key} is empty: give it a text")
     if _LONE_SURROGATE.search(value):
         raise DatasetError(f"{where}: {key} holds half of a surrogate pair: write the whole character")
-    return str(value)
+    return whole(value) if isinstance(value, Number) else str(value)
 
 
 def _kind(data: Mapping[str, Any], where: str) -> AnswerKind | None:
@@ -166,11 +173,11 @@ def _list_of(key: str, entries: Any, kind: str, where: str) -> tuple[str, ...]:
     if entries is None:
         return ()
     if not isinstance(entries, list):
-        raise DatasetError(f"{where}: {key}s is {_json_name(entries)}: make it a list of {kind}")
-    return tuple(_text({key: entry}, key, where, numbers=True) for entry in entries)
+        raise DatasetError(f"{where}: {key}s is {json_name(entries)}: make it a list of {kind}")
+    return tuple(text_of({key: entry}, key, where, numbers=True) for entry in entries)
 
 
-def _json_name(value: object) -> str:
+def json_name(value: object) -> str:
     """Return JSON's name for the type of *value*."""
     names = {bool: "true or false", list: "a list", dict: "an object", str: "a text", type(None): "null"}
     return names.get(type(value), "a number")

@@ -14,9 +14,9 @@ To add a source here:
 
 1. Choose a scheme, the word before the first colon of the text, as in ``hf:...``.
 2. Write a module with a function that takes the text and returns an
-   :class:`~reasoning_probe.data.sources.base.OpenedSource`. Turn each row into an item with
-   :func:`~reasoning_probe.data.sources.records.item_of`, which knows the fields, and yield the items one by one, so
-   that a limit reads no further. Data that cannot be read raises
+   :class:`~reasoning_probe.data.sources.base.OpenedSource`. Turn its rows into items with
+   :func:`~reasoning_probe.data.sources.shapes.numbered_items`, which knows the fields, and yield the rows one by one,
+   so that a limit reads no further. Data that cannot be read raises
    :class:`~reasoning_probe.data.sources.base.DatasetError` with one line that says what to do;
    :func:`~reasoning_probe.data.sources.base.as_dataset_error` turns a library's exceptions into it.
 3. Add the function to :data:`OPENERS`, and the scheme to :data:`PATH_SCHEMES` if a path may follow it.
@@ -33,11 +33,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reasoning_probe.data.sources.base import OpenedSource
+from reasoning_probe.data.sources.fields import Fields, split_fields
 from reasoning_probe.data.sources.files import open_file
 from reasoning_probe.data.sources.hub import open_hub
 from reasoning_probe.data.sources.lm_eval_tasks import open_task
 
-OPENERS: dict[str, Callable[[str], OpenedSource]] = {"hf": open_hub, "lm-eval": open_task}
+OPENERS: dict[str, Callable[[str, Fields | None], OpenedSource]] = {"hf": open_hub, "lm-eval": open_task}
 """The function that opens a source, by scheme; a text of any other scheme, or of none, is the path of a file."""
 
 PATH_SCHEMES = ("hf", "lm-eval")
@@ -47,12 +48,15 @@ PATH_SCHEMES = ("hf", "lm-eval")
 def open_source(source: str | os.PathLike[str]) -> OpenedSource:
     """Return the source named *source*, of which as little as possible is read yet.
 
+    The names of its fields may follow it, ``questions.csv:question=q,context=story,answer=a`` (see ``fields.py``).
+
     Raises :class:`~reasoning_probe.data.sources.base.DatasetError`, now or while its items are read.
     """
-    opener = OPENERS.get(scheme_of(source) or "")
+    text, fields = split_fields(os.fspath(source))
+    opener = OPENERS.get(scheme_of(text) or "") if isinstance(source, str) else None
     if opener is not None:
-        return opener(str(source))
-    return open_file(Path(os.path.expanduser(source)))  # unlike Path.expanduser, this never raises
+        return opener(text, fields)
+    return open_file(Path(os.path.expanduser(text)), fields)  # unlike Path.expanduser, this never raises
 
 
 def scheme_of(source: str | os.PathLike[str]) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_probe.data.datasets import BUILTIN, Dataset, builtin, from_items, load, safe_id, safe_ids
+from reasoning_probe.data.datasets import BUILTIN, Dataset, builtin, from_items, load, read, safe_id, safe_ids
 from reasoning_probe.data.generators import generate
 from reasoning_probe.data.items import Item, ItemError
 from reasoning_probe.data.sources.base import DatasetError
@@ -66,6 +66,35 @@ def test_more_items_are_generated_and_gsm8k_is_cut() -> None:
 def test_an_unknown_name_is_told_what_to_do() -> None:
     with pytest.raises(DatasetError, match=r"no built-in dataset 'algebra'.*--probe-dataset algebra=FILE\.jsonl"):
         builtin("algebra")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("arithmatic", "no built-in dataset 'arithmatic': did you mean arithmetic?"),
+        (
+            Path("/nowhere/Logic"),
+            "there is no file /nowhere/Logic, and no built-in dataset 'Logic': did you mean logic?",
+        ),
+        ("multistep", "did you mean multi_step?"),
+        ("gsm-8k", "did you mean gsm8k?"),
+        ("arithmatic:digits=3", "there is no file arithmatic:digits=3, and no built-in dataset 'arithmatic':"),
+        ("arithmatic:digits=3", "did you mean arithmetic:...?"),
+        ("hf:", "cannot read 'hf:': write hf:NAME:SPLIT"),
+        ("algebra", "there is no file algebra: give the path"),
+        ("arithmatic.jsonl", "there is no file arithmatic.jsonl: give the path"),
+    ],
+)
+def test_a_misspelt_name_is_told_the_near_ones(source: str | Path, expected: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        read("x", source)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_called_nearly_as_a_built_in_dataset_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, GSM8K, name="arithmatic")
+    assert questions(read("x", path)) == ["Two and three?"]
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
