@@ -43,7 +43,9 @@ _TENS = {
     "twenty": 20, "thirty": 30, "forty": 40, "fourty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
     "ninety": 90,
 }  # fmt: skip
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+"""The words that multiply the number before them."""
+
 _PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
 _VULGAR = "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _MINUS = "-\N{MINUS SIGN}\N{EN DASH}"
@@ -81,7 +83,7 @@ _DIGITS = re.compile(
     """,
     re.VERBOSE,
 )
-NUMBER_WORDS = _ONES | _TENS | _SCALES
+NUMBER_WORDS = _ONES | _TENS | SCALES
 _WORD = "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
 _WORDS = re.compile(
     rf"(?<![\w-])(?P<article>(?:half[ ])?an?[ ](?=hundred|thousand|million|billion|dozen))?(?:{_WORD})\b"
@@ -190,7 +192,7 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
         if abs(int(match["exponent"])) > MAX_DIGITS:
             return None
         value *= Fraction(10) ** int(match["exponent"])
-    return value * (1000 if match["kilo"] else _SCALES.get(match["scale"], 1))
+    return value * (1000 if match["kilo"] else SCALES.get(match["scale"], 1))
 
 
 def _without_separators(digits: str) -> str:
@@ -255,7 +257,7 @@ def _split_words(text: str, match: re.Match[str]) -> list[NumberSpan]:
             value /= 2 if match["article"].lower().startswith("half") else 1
         if last and match["extra"]:
             value, end = value + Fraction(1, _PARTS[match["extra"].lower()]), match.end()
-            value *= _SCALES[match["extra_scale"].lower()] if match["extra_scale"] else 1
+            value *= SCALES[match["extra_scale"].lower()] if match["extra_scale"] else 1
         elif last and match["part"] and (value == 1 or (match["plural"] and value < 10)):
             value, end = value / _PARTS[match["part"].lower()], match.end()
         numerals.append(NumberSpan(value, start, end, text[start:end]))
@@ -265,20 +267,20 @@ def _split_words(text: str, match: re.Match[str]) -> list[NumberSpan]:
 def _continues(words: list[str], word: str) -> bool:
     """Whether *word* continues the number that *words* spell."""
     last = words[-1]
-    if word in _SCALES:
-        return last not in _SCALES or _SCALES[last] < _SCALES[word]
+    if word in SCALES:
+        return last not in SCALES or SCALES[last] < SCALES[word]
     if last in _TENS:
         return 1 <= _ONES.get(word, 0) <= 9
-    return last in _SCALES and last != "dozen" and word != "zero"
+    return last in SCALES and last != "dozen" and word != "zero"
 
 
 def _words_value(words: list[str]) -> int:
     total = current = 0
     for word in words:
         if word in ("hundred", "dozen"):
-            current = (current or 1) * _SCALES[word]
-        elif word in _SCALES:
-            total, current = total + (current or 1) * _SCALES[word], 0
+            current = (current or 1) * SCALES[word]
+        elif word in SCALES:
+            total, current = total + (current or 1) * SCALES[word], 0
         else:
             current += NUMBER_WORDS[word]
     return total + current

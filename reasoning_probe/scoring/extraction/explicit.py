@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from reasoning_probe.scoring.extraction.sentences import options_in
-from reasoning_probe.scoring.extraction.units import asked_unit, convert_unit
-from reasoning_probe.utils.numbers import NumberSpan, render_number
 
 ANSWER_PHRASE = re.compile(
     r"\banswer\b(?:[^.\n:=]{0,80}?\b(?:is|was|equals|(?:would|will|should|must) be)\b(?! not \d)[ \t]*:?"
@@ -56,14 +54,6 @@ def with_choice(text: str) -> str:
     options = options_in(text)
     choice = re.fullmatch(r"\(?([A-Ea-e])\)?[.)]?", explicit_statement(text).strip()) if options else None
     return f"The answer is {options[choice[1].upper()]}" if choice and choice[1].upper() in options else text
-
-
-def answer_from_number(number: NumberSpan, source: str, question: str) -> ExtractedAnswer:
-    """Return *number* of *source* as an answer in the unit that *question* asks for."""
-    after = source[number.end : number.end + 30]
-    value = convert_unit(number.value, after, asked_unit(question), number.text)
-    plain = number.text if "/" in number.text and value == number.value else render_number(value)
-    return ExtractedAnswer(plain.strip(), value, source, after.lstrip(" \\").startswith("%"), number.value)
 
 
 def to_sentence_end(text: str, start: int) -> str:

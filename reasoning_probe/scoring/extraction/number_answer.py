@@ -13,7 +13,6 @@ from reasoning_probe.scoring.extraction.explicit import (
     FINAL,
     HASH_MARK,
     ExtractedAnswer,
-    answer_from_number,
     to_sentence_end,
     with_choice,
 )
@@ -96,8 +95,8 @@ def corrected_number(response: NumberResponse) -> ExtractedAnswer | None:
         short = len(words(statement)) <= MAX_CORRECTION
         number = stated_number(statement, response.question_numbers) if short else None
         if number and not CHECK.search(statement) and find_numbers(text[: match.start()]):
-            answer = answer_from_number(number, statement, response.question)
-            return _carried_through(answer, text[match.end() :], response.question)
+            answer = response.answer(number, statement)
+            return _carried_through(answer, text[match.end() :], response)
     return None
 
 
@@ -111,7 +110,7 @@ def hash_mark_number(response: NumberResponse) -> ExtractedAnswer | None:
     for match in HASH_MARK.finditer(response.text):
         line = response.text[match.end() : match.end() + 200].partition("\n")[0]
         if number := stated_number(line, response.question_numbers):
-            return answer_from_number(number, line, response.question)
+            return response.answer(number, line)
     return None
 
 
@@ -124,7 +123,7 @@ def boxed_number(response: NumberResponse) -> ExtractedAnswer | None:
     """
     for content in reversed(BOXED.findall(response.text)):
         if number := stated_number(content, response.question_numbers):
-            return answer_from_number(number, content, response.question)
+            return response.answer(number, content)
     return None
 
 
@@ -142,7 +141,7 @@ def answer_phrase_number(response: NumberResponse) -> ExtractedAnswer | None:
         line_start = text.rfind("\n", 0, match.start()) + 1
         before = text[max(line_start, match.start() - 40) : match.end()]
         if number and (answer is None or FINAL.search(before)):
-            answer = answer_from_number(number, statement, response.question)
+            answer = response.answer(number, statement)
     return answer
 
 
@@ -174,7 +173,7 @@ def repeated_calculation(response: NumberResponse) -> ExtractedAnswer | None:
         return None
     first = numeric[0].text
     number = stated_number(first, response.question_numbers)
-    return answer_from_number(number, first, response.question) if number and number.value in results else None
+    return response.answer(number, first) if number and number.value in results else None
 
 
 def zero_in_words(response: NumberResponse) -> ExtractedAnswer | Decision | None:
@@ -230,7 +229,7 @@ def final_result(response: NumberResponse) -> ExtractedAnswer | None:
     equations = calculations_in(last.text)
     if bare is not None and not (equations and set(equations[-1].operands) <= question_numbers):
         return None  # " 8", and then "5 + 4 = 9": rambling about something else
-    return _rounded(answer_from_number(numbers[-1], last.text, response.question), response)
+    return _rounded(response.answer(numbers[-1], last.text), response)
 
 
 def bare_number(response: NumberResponse) -> ExtractedAnswer | None:
@@ -277,14 +276,14 @@ NUMBER_STRATEGIES: tuple[Callable[[NumberResponse], ExtractedAnswer | Decision |
 """The strategies for a number in the order in which they are tried."""
 
 
-def _carried_through(answer: ExtractedAnswer, rest: str, question: str) -> ExtractedAnswer:
+def _carried_through(answer: ExtractedAnswer, rest: str, response: NumberResponse) -> ExtractedAnswer:
     """Return what the calculations of *rest* make of *answer*: "no, 15 - 4 is 11. 11 + 6 is 17." comes to 17."""
     value = answer.written
     for equation in calculations_in(rest):
         if equation.stated is not None and equation.result_end is not None and value in equation.operands:
             value = equation.stated
             results = [number for number in find_numbers(rest[:MAX_SENTENCE]) if number.end == equation.result_end]
-            answer = answer_from_number(results[0], rest, question) if results else answer
+            answer = response.answer(results[0], rest) if results else answer
     return answer
 
 
@@ -306,7 +305,7 @@ def _bare_number(response: NumberResponse) -> ExtractedAnswer | None:
     listed = len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1
     if listed or _ROUNDED.search(rest) or not _BARE_REST.match(rest):
         return None
-    return answer_from_number(numbers[0], first.text, response.question)
+    return response.answer(numbers[0], first.text)
 
 
 def _is_premise(number: NumberSpan, rest: str) -> bool:
@@ -333,7 +332,7 @@ def _rounded(answer: ExtractedAnswer, response: NumberResponse) -> ExtractedAnsw
         number = find_numbers(later)[-1]
         near = number.value.denominator == 1 and abs(number.value - answer.value) < 1
         if near and _ROUNDING.search(later) and not (response.truncated and later == sources[-1]):
-            return answer_from_number(number, later, response.question)
+            return response.answer(number, later)
     return answer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -54,8 +54,10 @@ def stated_number(sentence: str, question_numbers: AbstractSet[Fraction]) -> Num
     ['6', '6', None, '4']
     """
     conclusions = list(_CONCLUDING.finditer(sentence))
-    if conclusions and (number := stated_number(sentence[conclusions[-1].end() :], question_numbers)):
-        return number
+    if conclusions:
+        start = conclusions[-1].end()
+        if number := stated_number(sentence[start:], question_numbers):
+            return replace(number, start=number.start + start, end=number.end + start)
     explanation = _EXPLAINED.search(sentence)
     if explanation:
         before = sentence[: explanation.start()]

@@ -1,0 +1,55 @@
+"""Readings of answers as models write them: units, number formats, results, thoughts, and text with signs."""
+
+from __future__ import annotations
+
+import pytest
+
+from reasoning_probe.data.items import Item
+from reasoning_probe.scoring.judge import judge
+
+
+def answer(question: str, expected: str, response: str) -> str | None:
+    """Return the answer that is read from *response*; it has to be right if it is the expected one."""
+    judgement = judge(Item(question=question, answer=expected), response)
+    assert judgement.correct == (judgement.answer is not None and judgement.answer == expected)
+    return judgement.answer
+
+
+WEEK = "Each dog takes 0.5 hours a day. Joan walks 10 dogs. How many hours a week does she walk dogs?"
+LESSON = "A lesson lasts 90 minutes. There is one on each of 4 days. How long do they last in a week?"
+BAGS = "Ann buys 3 bags of 16 kilograms, and 500 grams of salt. How many kilograms of potatoes does she buy?"
+EGGS = "Lori bakes 3 cakes with 8 eggs each. How many dozens of eggs does she need?"
+PEN = "A pen costs $0.50. How much do 5 pens cost?"
+TIME = "A bus takes 20 minutes for one trip. It makes 9 trips. How many hours does that take?"
+
+
+@pytest.mark.parametrize(
+    ("question", "expected", "response"),
+    [
+        (WEEK, "35", "She walks 10 * 0.5 = 5 hours a day, so she walks 5 * 7 = 35 hours a week.\nA: 35"),
+        (WEEK, "35", "She walks 5 hours a day, so it is 35 hours a week"),
+        (WEEK, "35", "35 hours a week"),
+        (WEEK, "35", "35 hours per week."),
+        (LESSON, "360", "There are lessons on 4 days, so they last 4 * 90 = 360 minutes."),
+        (LESSON, "360", "360 minutes"),
+        (BAGS, "48", "3 bags of 16 kilograms weigh 3 * 16 = 48, so it is 48 kilograms."),
+        (BAGS, "48", "48 kg"),
+        (BAGS, "48", "She buys 48000 grams."),
+        (BAGS, "48", "3 kg * 16 = 48 kg, or, as a careless writer says, 48 grams"),
+        (EGGS, "2", "She needs 3 * 8 = 24 eggs. 24 / 12 = 2 dozen eggs."),
+        (EGGS, "2", "2 dozens"),
+        (EGGS, "2", "2"),
+        (PEN, "2.5", "250 cents"),
+        (PEN, "2.5", "5 * 50 = 250 cents, so they cost $2.50."),
+        (TIME, "3", "180 minutes"),
+        (TIME, "3", "It takes 3 hours."),
+        (TIME, "3", "It takes 3 hours, so that is 180 minutes."),
+        ("How many milliliters of tea does Ann drink in 2 days, with 3 liters a day?", "6000", "6 liters"),
+        ("How many thousands of people live there, if 4 towns have 3000 each?", "12", "It is 12 thousand people."),
+        ("How many pages does Ann read in two weeks if she reads 3 a day?", "42", "She reads 42 pages in 14 days."),
+        ("How many hours are 210 minutes?", "3.5", "210 minutes is 3 hours and 30 minutes."),
+        ("What is the total length in feet of 2 ropes of 36 inches?", "6", "72 inches"),
+    ],
+)
+def test_a_unit_is_converted_only_to_the_one_that_is_asked_for(question: str, expected: str, response: str) -> None:
+    assert answer(question, expected, response) == expected
