@@ -14,7 +14,7 @@ ANSWER_PHRASE = re.compile(
     re.IGNORECASE,
 )
 HASH_MARK = re.compile(r"####[ \t]*")
-BOXED = re.compile(r"\\boxed\{([^{}]{1,100})\}")
+BOXED = re.compile(r"\\(?:boxed|fbox)[ ]?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,40}\}){0,60}\}){1,100})\}")
 FINAL = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|correct(?:ed)?|overall)\b", re.IGNORECASE)
 """The words with which a later "the answer is" replaces an earlier one."""
 

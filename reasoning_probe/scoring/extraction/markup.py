@@ -3,6 +3,7 @@ r"""Conversion of the markup in a response (thoughts, programs, tables, LaTeX, M
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _CODE = re.compile(r"```[^\n`]{0,20}\n(.*?)(?:```|\Z)", re.DOTALL)
 _PROGRAM = re.compile(
@@ -23,15 +24,26 @@ _AND_A_HALF = re.compile(
     r"\b(?:an?|(one|two|three|four|five|six|seven|eight|nine|ten))[ ]([a-z]{3,12})[ ]and[ ]a[ ](half|quarter)\b",
     re.IGNORECASE,
 )
-_PLAIN = (
+
+
+def _quotient(match: re.Match[str]) -> str:
+    r"""Write ``\frac{12 + 4}{2}`` as ``(12 + 4) / 2``; a fraction of two numbers is a number and stays."""
+    operators = [re.search(r"[-+*/x]", part) is not None for part in match.groups()]
+    if not any(operators):
+        return match[0]
+    return " / ".join(f"({part})" if group else part for part, group in zip(match.groups(), operators, strict=True))
+
+
+_PLAIN: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\\(?:times|cdot)\b"), "*"),
     (re.compile(r"\\div\b"), "/"),
     (re.compile(r"\\approx\b"), "\N{ALMOST EQUAL TO}"),
     (re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit)\{([^{}]{0,200})\}"), r"\1"),
-    (re.compile(r"\\[()\[\]$ ,;!]|\\(?:left|right|quad)\b"), ""),
-    (re.compile(r"(?<=[0-9)])\^\{([0-9]{1,3})\}"), r"^\1"),
+    (re.compile(r"\\([$%])"), r"\1"),
+    (re.compile(r"\\[()\[\] ,;!]|\\(?:left|right|quad)\b"), ""),
+    (re.compile(r"(?<=[0-9)])\^\{(-?[0-9]{1,3})\}"), r"^\1"),
     (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\\%"), "%"),
+    (re.compile(r"\\[cdt]?frac\{([0-9][-+*/x(). 0-9]{0,40})\}\{([0-9][-+*/x(). 0-9]{0,40})\}"), _quotient),
     (re.compile(r"<<[^<>]{0,200}>>"), ""),  # GSM8K's calculator annotations
     (re.compile(r"(?<![0-9])\*\*(?=\S)|(?<=\S)\*\*(?![0-9])|__(?=\S)|(?<=\S)__|`"), ""),  # Markdown
     (re.compile(r"<(?:final_)?answer>\s*", re.IGNORECASE), "Answer: "),

@@ -53,3 +53,91 @@ TIME = "A bus takes 20 minutes for one trip. It makes 9 trips. How many hours do
 )
 def test_a_unit_is_converted_only_to_the_one_that_is_asked_for(question: str, expected: str, response: str) -> None:
     assert answer(question, expected, response) == expected
+
+
+HOW_MANY = "How many people live in the town?"
+
+
+@pytest.mark.parametrize(
+    ("expected", "response"),
+    [
+        ("-0.75", r"\boxed{\frac{-3}{4}}"),
+        ("-0.75", r"The answer is $-\frac{3}{4}$."),
+        ("-0.75", r"$\boxed{\dfrac{3}{-4}}$"),
+        ("0.5", r"\frac12"),
+        ("0.5", r"So it is $\tfrac{1}2$."),
+        ("2.5", r"\boxed{2\frac{1}{2}}"),
+        ("-2.5", r"The answer is $-2 \frac12$"),
+        ("8", r"$\frac{12 + 4}{2} = 8$"),
+        ("250", r"\boxed{\frac{1,000}{4}}"),
+        ("150000", "The answer is 1,50,000."),
+        ("12345678", "1,23,45,678 people"),
+        ("150000", "1.5 lakh"),
+        ("250000", "There are two lakh fifty thousand people."),
+        ("30000000", "Rs. 3 crore"),
+        ("30000000", "3 crores"),
+        ("3000000", "There are 3M people."),
+        ("2500000000", "It is worth $2.5B."),
+        ("2500000000", "2.5bn"),
+        ("7000", "7K"),
+        ("120000", "1.2 × 10^5"),
+        ("120000", r"It is $1.2 \times 10^{5}$ people."),
+        ("120000", "The answer is 1.2 x 10⁵."),
+        ("0.005", r"$5 \times 10^{-3}$"),
+        ("0.005", "5·10⁻³"),
+        ("300", "3 * 10^2 = 300"),
+        ("18.9", r"It costs \$18.90"),
+        ("18.9", r"\boxed{\$18.90}"),
+        ("12", r"12\%"),
+        ("10000", r"\boxed{10{,}000}"),
+        ("10000", r"\boxed{10,\!000}"),
+        ("17815", "It is 17'815."),
+    ],
+)
+def test_numbers_in_the_formats_that_models_write(expected: str, response: str) -> None:
+    assert answer(HOW_MANY, expected, response) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "response"),
+    [
+        ("4", "4π"),
+        ("4", r"4\pi"),
+        ("4", "The area is 4 π."),
+        ("4", "The answer is 4pi."),
+        ("4", "4 sqrt(2)"),
+        ("4", r"\boxed{4\sqrt{2}}"),
+        ("2", r"\boxed{4\sqrt{2}}"),
+        ("2", "It is √2."),
+        ("3", r"$\frac{\pi}{3}$"),
+        ("2", r"$\boxed{\frac{\sqrt{3}}{2}}$"),
+        ("3", "4π/3"),
+        ("2", "2 + √3"),
+        ("4", "4i"),
+        ("4", "4x"),
+        ("3", "3²"),
+        ("3", "The answer is 3^2."),
+        ("2", r"\boxed{n^{2}}"),
+        ("2", "x_2"),
+    ],
+)
+def test_a_number_that_goes_on_is_not_the_answer(number: str, response: str) -> None:
+    judgement = judge(Item(question="What is the result?", answer=number), response)
+    assert (judgement.answer, judgement.correct) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("expected", "response"),
+    [
+        ("12.57", "It is 4π ≈ 12.57"),
+        ("4", "sqrt(16) = 4"),
+        ("25", "3² + 4² = 25"),
+        ("5", "5x as many"),
+        ("8", "8 pies"),
+        ("50", "50 m²"),
+        ("7", "Flat 7B"),
+        ("5", "5 is it."),
+    ],
+)
+def test_a_number_beside_symbols_is_read(expected: str, response: str) -> None:
+    assert answer("What is the result?", expected, response) == expected
