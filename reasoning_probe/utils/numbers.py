@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 MAX_DIGITS = 200
 """Longer runs of digits are degenerate output, not numbers, and their conversion to integers is not linear."""
@@ -119,6 +120,7 @@ _SYMBOL_BEFORE = re.compile(
     r"|(?:π|\\pi|\bpi|sqrt(?:\([^()]{0,20}\)|\{[^{}]{0,20}\})|√[0-9]{1,9})[ ]?[-+*/][ ]?"
     r"|[^\W\d_]\^[\{(]?-?|[^\W\d_]_\{?)\Z"
 )
+_DIGIT_START = re.compile(rf"[0-9.\\{_VULGAR}]|\b(?={_MONTH}\.?[ ][0-9])")
 NUMBER_WORDS = _ONES | _TENS | SCALES
 _WORD = "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
 _WORDS = re.compile(
@@ -128,6 +130,7 @@ _WORDS = re.compile(
     rf"(?:[ ](?P<extra_scale>hundred|thousand|million|billion)\b)?|[ -](?P<part>{'|'.join(_PARTS)})(?P<plural>s?)\b)?",
     re.IGNORECASE,
 )
+_MAY_HAVE_NUMBER = re.compile(rf"\d|[{_VULGAR}]|\b(?:{_WORD})\b", re.IGNORECASE)
 _WORD_TOKEN = re.compile(rf"\b(?:{_WORD})\b", re.IGNORECASE)
 
 _BELOW_ZERO = re.compile(r"[ ]?(?:\u00b0[CF]?|degrees?)?(?:[ ](?:Celsius|Fahrenheit))?[ ]below[ ](?:zero|0)\b", re.I)
@@ -170,13 +173,21 @@ def find_numbers(text: str) -> list[NumberSpan]:
     >>> [str(number.value) for number in find_numbers("Eight of 1,000 at -3.5: L3H7, 10-4, on 5/5/2021")]
     ['8', '1000', '-7/2', '10', '4']
     """
+    return list(_numbers_of(text))
+
+
+@lru_cache(maxsize=1024)
+def _numbers_of(text: str) -> tuple[NumberSpan, ...]:
+    """Return the numbers in *text*; the sentences of a response are searched by many rules, and only once."""
+    if not _MAY_HAVE_NUMBER.search(text):
+        return ()
     text = _ascii_digits(text)
     numbers = sorted([*_digit_numbers(text), *_word_numbers(text)], key=lambda number: number.start)
-    return [
+    return tuple(
         number
         for previous, number in zip([None, *numbers], numbers, strict=False)
         if previous is None or number.start >= previous.end
-    ]
+    )
 
 
 def render_number(value: Fraction) -> str:
@@ -202,13 +213,22 @@ def _ascii_digits(text: str) -> str:
 
 def _digit_numbers(text: str) -> Iterator[NumberSpan]:
     symbolic = _SYMBOLIC.search(text) is not None
-    for match in _DIGITS.finditer(text):
+    for match in _digit_matches(text):
         value = None if match["other"] or match["symbolic"] else _digit_value(match)
         if value is not None and not (symbolic and _in_symbols(text, match)):
             start, negative = _start_and_sign(text, match.start())
             below = _BELOW_ZERO.match(text, match.end())
             end = below.end() if below else match.end()
             yield NumberSpan(-value if negative or below else value, start, end, text[start:end])
+
+
+def _digit_matches(text: str) -> Iterator[re.Match[str]]:
+    """Yield the matches of ``_DIGITS``, which is tried only where one can begin."""
+    end = 0
+    for start in _DIGIT_START.finditer(text):
+        if start.start() >= end and (match := _DIGITS.match(text, start.start())):
+            end = match.end()
+            yield match
 
 
 def _digit_value(match: re.Match[str]) -> Fraction | None:

@@ -10,12 +10,18 @@ from reasoning_probe.scoring.extraction.sentences import options_in
 
 ANSWER_PHRASE = re.compile(
     r"\banswer\b(?:[^.\n:=]{0,80}?\b(?:is|was|equals|(?:would|will|should|must) be)\b(?! not \d)[ \t]*:?"
-    r"|[^.\n:=]{0,80}[:=])\s*",
+    r"|[^.\n:=]{0,80}[:=])\s*"
+    r"|(?:^|\n)[ \t]*(?:A|a|Ans|ANS|(?:[Ff]inal )?[Rr]esult)[ \t]*[:=][ \t]*(?=[^\n]+\s*\Z)",
     re.IGNORECASE,
 )
+"""The words before an explicit answer, "A:" of the last line among them."""
+
 HASH_MARK = re.compile(r"####[ \t]*")
 BOXED = re.compile(r"\\(?:boxed|fbox)[ ]?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,40}\}){0,60}\}){1,100})\}")
-FINAL = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|correct(?:ed)?|overall)\b", re.IGNORECASE)
+FINAL = re.compile(
+    r"\b(?:so|therefore|thus|hence|final(?:ly)?|correct(?:ed)?|overall)\b|(?:^|\n)[ \t]*(?:a|ans)[ \t]*[:=][ \t]*\Z",
+    re.IGNORECASE,
+)
 """The words with which a later "the answer is" replaces an earlier one."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
@@ -105,7 +106,7 @@ class NumberResponse:
         ]
 
     @cached_property
-    def equations(self) -> dict[Sentence, list[Equation]]:
+    def equations(self) -> dict[Sentence, Sequence[Equation]]:
         """The calculations of each numeric sentence."""
         return {sentence: find_equations(sentence.text) for sentence in self.numeric}
 
@@ -201,7 +202,7 @@ class NumberResponse:
         return significant & {word.rstrip("s") for word in words(sentence)}
 
 
-def has_result(sentence: str, equations: list[Equation]) -> bool:
+def has_result(sentence: str, equations: Sequence[Equation]) -> bool:
     """Whether *sentence* calculates something: it has an equation, or at least a number after an equals sign."""
     stated = any(equation.stated is not None for equation in equations)
     return stated or any(after_equals(sentence, number) for number in find_numbers(sentence))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from reasoning_probe.scoring.extraction.equations import Equation, find_equations
@@ -191,10 +192,11 @@ def after_equals(statement: str, number: NumberSpan) -> bool:
     return statement[max(0, number.start - 4) : number.start].rstrip(" $(").endswith(("=", "\N{ALMOST EQUAL TO}"))
 
 
-def calculations_in(text: str) -> list[Equation]:
+@lru_cache(maxsize=1024)
+def calculations_in(text: str) -> tuple[Equation, ...]:
     """Return the equations of *text* that are more than a fraction such as ``1/8``."""
-    return [
+    return tuple(
         equation
         for equation in find_equations(text[:MAX_SENTENCE])
         if equation.stated is not None or equation.operators != ("/",) or " " in text[equation.start : equation.end]
-    ]
+    )

@@ -141,3 +141,60 @@ def test_a_number_that_goes_on_is_not_the_answer(number: str, response: str) -> 
 )
 def test_a_number_beside_symbols_is_read(expected: str, response: str) -> None:
     assert answer("What is the result?", expected, response) == expected
+
+
+PROFIT = "A house costs $80,000. Repairs cost $50,000. Its value rises by 150%. How much profit is made?"
+LOAVES = "Sam had seventy loaves. A bakery has 40 less than seven times as many. How many loaves does the bakery have?"
+DEER = "Half of 50 deer are bucks, and 20% of the bucks are 8 points. How many deer are 8 points?"
+
+
+@pytest.mark.parametrize(
+    ("question", "expected", "response"),
+    [
+        (DEER, "5", "50 * 0.5 = 25 bucks. 25 * 0.20 = 5 deer that are 8 points"),
+        (DEER, "5", "50 * 0.5 = 25 bucks, so 25 * 0.20 = 5 of the deer have 8 points or more."),
+        (
+            "5 pizzas have 3 slices. Ann eats 5 of 13. How many are left?",
+            "8",
+            "5 * 3 = 15 slices. 13 - 5 = 8 slices left",
+        ),
+        (
+            "5 pizzas have 3 slices. How many are left?",
+            "8",
+            "So there are 15.\n13 - 5 = 8 slices left to share among 4",
+        ),
+        (
+            "There were 36 guests, then 40. How many got no second?",
+            "26",
+            "40 x 2 = 80. So, 80 - 54 = 26 did not get 2.",
+        ),
+        (
+            "She made 18 cards. How many are left to make?",
+            "18",
+            "18 + 36 = 54. 72 - 54 = 18 cards left to make the 72.",
+        ),
+        ("How many packs are there in two boxes?", "10", "80 / 8 = 10 packs that he can make with the two boxes."),
+        (LOAVES, "450", "Seven times as many loaves as Sam had is 70*7=490.\nThe bakery has 490-40=450 loaves."),
+        (LOAVES, "450", "7 times as many as Sam had is 70*7=490. It has 490-40=450 loaves of bread."),
+        ("How many novels did she write?", "36", "There are 12 months in a year.\nShe wrote 3 * 12 = 36 novels."),
+        ("How many months are in a year?", "12", "There are 12 months in a year. Each has about 30 days."),
+        (PROFIT, "35", "80000 + 50000 = 130000\nSo the profit is 30.\nA: 35"),
+        (PROFIT, "35", "The answer is 40, I think.\nA: 35"),
+        (PROFIT, "35", "Result: 35"),
+        (
+            PROFIT,
+            "70000",
+            "So the new value is $200,000. He spent $80,000 + $50,000 = $130,000. "
+            "His profit is $200,000 - $130,000 = $70,000. **$70,000**",
+        ),
+        (PROFIT, "70000", "So the value is $200,000.\n\nThe profit is $200,000 - $130,000 = $70,000.\n\n**$70,000**"),
+        (PROFIT, "70000", "So the value is $200,000.\n\nThe profit comes to $70,000 then.\n\n$70,000."),
+    ],
+)
+def test_the_result_is_read_not_the_last_number(question: str, expected: str, response: str) -> None:
+    assert answer(question, expected, response) == expected
+
+
+def test_the_last_line_gives_words_and_labels_too() -> None:
+    assert answer("Who is the tallest?", "Ann", "Bob is taller than Cid.\nA: Ann") == "Ann"
+    assert answer("Is Max a dog?", "no", "Max is a cat.\nA: No") == "no"
