@@ -198,3 +198,45 @@ def test_the_result_is_read_not_the_last_number(question: str, expected: str, re
 def test_the_last_line_gives_words_and_labels_too() -> None:
     assert answer("Who is the tallest?", "Ann", "Bob is taller than Cid.\nA: Ann") == "Ann"
     assert answer("Is Max a dog?", "no", "Max is a cat.\nA: No") == "no"
+
+
+@pytest.mark.parametrize(
+    ("expected", "response", "right"),
+    [
+        ("p - q", "The answer is p + q.", False),
+        ("p - q", "The answer is p-q.", True),
+        ("x + 1", "x+1", True),
+        ("x + 1", "x - 1", False),
+        ("x > 3", "x < 3", False),
+        ("x > 3", "3", False),
+        ("x >= 3", "The answer is $x \\geq 3$.", True),
+        ("x = 5", "5", True),
+        ("(1, 2]", "The answer is (1,2].", True),
+        ("(1, 2]", "The answer is [1, 2).", False),
+        ("f(x)", "f", False),
+        ("f", "f(x)", False),
+        ("2:3 mixture", "The answer is 3:2 mixture", False),
+        ("2:3 mixture", "The answer is 2 : 3 mixture.", True),
+        ("at 9:30", "The answer is at 9:30.", True),
+        ("at 9:30", "The answer is at 93:0.", False),
+        ("version 3.11", "The answer is version 311.", False),
+        ("C#", "C", False),
+        ("C#", "The answer is C#.", True),
+        ("C++", "The answer is C.", False),
+        ("C++", "c++", True),
+        ("A and not B", "The answer is not A and B.", False),
+        ("Paris", "the 'Paris'.", True),
+        ("Paris", "Paris, in France", True),
+        ("U.S.", "The answer is US.", True),
+        (r"\text{Evelyn}", r"\boxed{\text{Evelyn}}", True),
+        (r"\text{Evelyn}", "Evelyn", True),
+        (r"$x + 1$", r"\boxed{x+1}", True),
+        (r"\dfrac{\pi}{3}", r"$\boxed{\frac{\pi}{3}}$", True),
+        (r"4\pi", "4π", True),
+        (r"4\pi", "4", False),
+        ("8 apples", "8", True),
+        ("8 - a", "8", False),
+    ],
+)
+def test_signs_count_where_words_are_expected(expected: str, response: str, right: bool) -> None:
+    assert judge(Item(question="What comes out?", answer=expected, kind="text"), response).correct is right
