@@ -137,6 +137,7 @@ def comparable_text(text: str) -> str:
     """
     plain = plain_text(unicodedata.normalize("NFC", text[:10_000]))
     plain = BOXED.sub(r"\1", plain).lower().strip().rstrip(".!?").strip()
+    plain = " ".join(plain.split())
     for pattern, replacement in _COMPARED:
         plain = pattern.sub(replacement, plain)
     return " ".join(_OPERATOR.sub(r"\1", _ARTICLES.sub(" ", plain)).split())

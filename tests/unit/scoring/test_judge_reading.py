@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reasoning_probe.data.items import Item
+from reasoning_probe.scoring.extraction.markup import THOUGHTS, without_thoughts
 from reasoning_probe.scoring.judge import judge
 
 
@@ -240,3 +241,39 @@ def test_the_last_line_gives_words_and_labels_too() -> None:
 )
 def test_signs_count_where_words_are_expected(expected: str, response: str, right: bool) -> None:
     assert judge(Item(question="What comes out?", answer=expected, kind="text"), response).correct is right
+
+
+ADD = Item(question="What is 5 + 3?", answer="8")
+
+
+@pytest.mark.parametrize(("opening", "closing"), THOUGHTS)
+def test_thoughts_are_not_read_in_whatever_they_are_wrapped(opening: str, closing: str) -> None:
+    for thoughts in ("Is it 7? So the answer is 7.", "So 7.\n\nThe answer is: 7\n" * 400):
+        assert judge(ADD, f"{opening}{thoughts}{closing}\n\n8").answer == "8"
+        assert judge(ADD, f"{opening.upper()}{thoughts}{closing.upper()}The answer is 8.").correct
+        assert judge(ADD, f"{opening}{thoughts}").category == "incomplete"
+        assert judge(ADD, f"{opening}{thoughts}", truncated=True).category == "incomplete"
+
+
+def test_thoughts_in_other_words() -> None:
+    assert without_thoughts("(7)8", [("(", ")")]) == "8"
+    assert judge(ADD, "analysis of this: 5 + 3 = 8").correct
+    assert judge(ADD, "7</think>8").correct
+    assert judge(ADD, "<|channel|>analysis<|message|>7?<|end|><|start|>assistant<|channel|>final<|message|>8").correct
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        (" 8\n\nWhat is 9 + 1?\nAnswer: 10", "8"),
+        (" 8\nWhat is 9 + 1?\nA: 10", "8"),
+        (" 8\n\nWhat is 9 + 1?\n10", "8"),
+        ("5 + 3 = 8\n\nTom has 4 pens and buys 6. How many pens has he?\nAnswer: 4 + 6 = 10", "8"),
+        ("8\n\nWho is the king of France?\n\nAnswer: Nobody, since 1848", "8"),
+        ("What is 5 + 3?\nAnswer: 8", "8"),
+        ("We add 5 and 3.\n\nWhat is 5 + 3?\nAnswer: 8", "8"),
+        ("First add 5 and 3.\nSo what is the sum?\n5 + 3 = 8", "8"),
+    ],
+)
+def test_another_question_without_a_heading_ends_the_answer(response: str, expected: str) -> None:
+    assert judge(ADD, response).answer == expected
