@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reasoning_probe.data.items import Item
+from reasoning_probe.scoring.extraction.choices import read_choice
 from reasoning_probe.scoring.extraction.markup import THOUGHTS, without_thoughts
 from reasoning_probe.scoring.judge import judge
 
@@ -277,3 +278,67 @@ def test_thoughts_in_other_words() -> None:
 )
 def test_another_question_without_a_heading_ends_the_answer(response: str, expected: str) -> None:
     assert judge(ADD, response).answer == expected
+
+
+WET = "Which is wet?\nA. sand\nB. rain\nC. a stone\nD. light rain clothes"
+COUNT = "How many legs has a man?\n1. 2\n2. 1\n3. 4\n4. 3"
+
+
+@pytest.mark.parametrize(
+    ("response", "label"),
+    [
+        ("**B**", "B"),
+        ("**B.** rain", "B"),
+        ("**B. rain**", "B"),
+        (r"\boxed{B}", "B"),
+        (r"$\boxed{\text{B}}$", "B"),
+        (r"\boxed{\textbf{(B)}}", "B"),
+        ("#### B", "B"),
+        ("The answer is option B.", "B"),
+        ("The correct option is (B).", "B"),
+        ("The correct answer is **B**.", "B"),
+        ("The answer is: B) rain", "B"),
+        ("Answer:\nB", "B"),
+        ("Answer: B", "B"),
+        ("Answer\n\nB", "B"),
+        ("<answer>B</answer>", "B"),
+        ("The answer is rain.", "B"),
+        ("The answer is A STONE.", "C"),
+        ("It is rain, because it falls.", "B"),
+        ("It is not sand. It is rain.", "B"),
+        ("rain", "B"),
+        ("b", "B"),
+        ("(b)", "B"),
+        ("b) rain", "B"),
+        ("Option B", "B"),
+        ("I choose B.", "B"),
+        ("Sand is dry. So B.", "B"),
+        ("Sand is dry. Therefore, B is correct.", "B"),
+        ("B because it falls", "B"),
+        ("B - rain", "B"),
+        ("<think>A? The answer is A.</think>B", "B"),
+        ("[THINK]The answer is A.[/THINK]\n\nThe answer is B.", "B"),
+        ("<think>The answer is A.", None),
+        ("A. sand\nB. rain\nC. a stone\nD. light rain clothes\n\nAnswer: B", "B"),
+        ("A. sand\nB. rain\nC. a stone\nD. light rain clothes\n\nB", "B"),
+        ("A) sand\nB) rain\nC) a stone\nD) light rain clothes\nIt is rain.", "B"),
+        ("A. sand\nB. rain\nC. a stone\nD. light rain clothes", None),
+        ("The answer is A. No, the answer is B.", "B"),
+        ("A. sand", "A"),
+        ("A: sand", "A"),
+        ("A stone is dry.", "C"),
+        ("A cloud is wet.", None),
+        ("The answer is E.", None),
+        ("B\n\nQuestion: Which is dry?\nAnswer: A", "B"),
+    ],
+)
+def test_which_choice_a_response_gives(response: str, label: str | None) -> None:
+    assert read_choice(response, WET, "ABCD") == label
+
+
+@pytest.mark.parametrize(
+    ("response", "label"),
+    [("2", "2"), ("The answer is 2.", "2"), ("1. 2", "1"), (r"\boxed{3}", "3"), ("(4)", "4"), ("Answer: 1) 2", "1")],
+)
+def test_labels_count_before_the_texts_of_choices(response: str, label: str) -> None:
+    assert read_choice(response, COUNT, "1234") == label
