@@ -247,7 +247,8 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
         whole = Fraction(_without_separators(match["latex_whole"] or match["whole"] or "0"))
         divisor = Fraction(_without_separators(bottom))
         return whole + Fraction(_without_separators(top)) / divisor if divisor else None
-    value = Fraction(_without_separators(match["mantissa"]))
+    digits = _without_separators(match["mantissa"])
+    value = Fraction(int(digits)) if digits.isdecimal() else Fraction(digits)
     raised = "".join(_EXPONENTS.get(character, character) for character in match["power"] or match["raised"] or "")
     exponent = int(match["exponent"] or raised or 0)
     if abs(exponent) > MAX_DIGITS:
@@ -256,7 +257,8 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
     if match["letter"] == "B" and before not in tuple(_CURRENCY):
         return value  # flat 7B
     scale = _LETTER_SCALES[match["letter"].strip().lower()] if match["letter"] else SCALES.get(match["scale"], 1)
-    return value * Fraction(10) ** exponent * scale
+    value = value * Fraction(10) ** exponent if exponent else value
+    return value if scale == 1 else value * scale
 
 
 def _in_symbols(text: str, match: re.Match[str]) -> bool:

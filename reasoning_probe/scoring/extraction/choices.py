@@ -26,7 +26,8 @@ _FIRST_LABEL = re.compile(
     r"|\s+(?:because|since|as it|is (?:the )?(?:correct|right|best|answer))\b))|([a-z])(?=[.):]|\s*$))"
 )
 _NAMED_LABEL = re.compile(
-    r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter|[Aa]nswer|[Cc]hoose|[Pp]ick|[Ss]elect)(?: is|:)?\s+\(?([A-Z]|[1-9][0-9]?)\b(?!')"
+    r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter|[Aa]nswer|[Cc]hoose|[Pp]ick|[Ss]elect)(?: is|:)?\s+"
+    r"\(?([A-Z]|[1-9][0-9]?)\b(?!')"
 )
 _SUBJECT_LABEL = re.compile(
     r"(?:^|\b(?:[Ss]o|[Tt]herefore|[Tt]hus|[Hh]ence),? (?:it is |it's )?)\(?([A-Z])\)?(?: is\b|[.,]|\s*$)", re.MULTILINE

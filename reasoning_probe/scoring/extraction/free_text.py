@@ -21,7 +21,7 @@ _CONCLUDING = re.compile(r"(?:^|[,;]? )(?:and )?(?:so|therefore|thus|hence|this 
 _VERB = re.compile(r"\b(?:(?:will|would|must|should) be|is|are|was|were|equals|becomes)\b\s*(?::\s*)?", re.IGNORECASE)
 _FUNCTION_WORDS = {"the", "a", "an", "it", "this", "that", "answer", "he", "she", "they", "one", "then", "now", "so"}
 _QUESTION_WORDS = set(words("who what which where when how many much is are was were does do did in of to for on"))
-_ARTICLES = re.compile(r"(?<![\w+*/=<>^-])(?:an?|the)\s+(?=[^\W\d_]{2})")
+_ARTICLES = re.compile(r"(?<![\w+*/=<>^-])(?:the\s+|an?\s+(?=[^\W\d_]{2}))")
 _COMPARED: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[\u2212\u2013]"), "-"),
     (re.compile(r"[\u00d7\u00b7]"), "*"),

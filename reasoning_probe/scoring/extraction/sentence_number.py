@@ -54,6 +54,11 @@ def stated_number(sentence: str, question_numbers: AbstractSet[Fraction]) -> Num
     >>> [number.text if (number := stated_number(text, question_numbers)) else None for text in texts]
     ['6', '6', None, '4']
     """
+    return _stated_number(sentence, frozenset(question_numbers))
+
+
+@lru_cache(maxsize=1024)
+def _stated_number(sentence: str, question_numbers: frozenset[Fraction]) -> NumberSpan | None:
     conclusions = list(_CONCLUDING.finditer(sentence))
     if conclusions:
         start = conclusions[-1].end()
@@ -170,8 +175,9 @@ SENTENCE_STRATEGIES: tuple[Callable[[NumberSentence], NumberSpan | Decision | No
 
 def _is_result(number: NumberSpan, equation: Equation) -> bool:
     """Whether *number* is the stated result of *equation*; "5 + 3 = 4 + 4" has no such number."""
-    values = (abs(number.value), abs(number.value) / 100)
-    return equation.result_end == number.end and abs(equation.stated or 0) in values
+    if equation.result_end != number.end:
+        return False
+    return abs(equation.stated or 0) in (abs(number.value), abs(number.value) / 100)
 
 
 def _is_clock_operand(statement: str, number: NumberSpan) -> bool:
