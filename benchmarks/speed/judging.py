@@ -4,8 +4,8 @@
     python -m benchmarks.speed.judging gsm8k_test.jsonl --against ../before
 
 A line of the file has a ``question`` and an ``answer``; of an answer with ``####``, a worked solution, the text before
-that is judged as a response. A line with a ``response`` too has that judged. Each side judges in its own process, the two in turn, and
-every response once a round, so that nothing is recalled but what the rules share within one response.
+that is judged as a response. A line with a ``response`` too has that judged. Each side judges in its own process, the
+two in turn, and every response once a round, so that nothing is recalled but what the rules share within one response.
 """
 
 from __future__ import annotations
