@@ -227,9 +227,7 @@ def final_result(response: NumberResponse) -> ExtractedAnswer | None:
     if response.truncated or response.answers_question_calculation:
         return None
     last, bare, question_numbers = response.numeric[-1], _bare_number(response), response.question_numbers
-    if last is not response.sentences[-1]:
-        return None
-    number = _final_number(last.text, question_numbers)
+    number = _final_number(last.text, question_numbers) if last is response.sentences[-1] else None
     if number is None:
         return None
     if bare is not None and bare.written not in question_numbers and last.listed and last.paragraph > 0:
@@ -305,11 +303,7 @@ NUMBER_STRATEGIES: tuple[Callable[[NumberResponse], ExtractedAnswer | Decision |
 
 
 def _final_number(sentence: str, question_numbers: AbstractSet[Fraction]) -> NumberSpan | None:
-    """Return the result that the last sentence of a response states.
-
-    It is the result of a calculation, whatever is said of it ("25 * 0.20 = 5 deer that are 8 points"), or else the
-    number with which the sentence ends.
-    """
+    """Return the result that the last *sentence* states: of a calculation ("25 * 0.2 = 5 deer"), else at its end."""
     stated = stated_number(sentence, question_numbers)
     last = merge_unit_pairs(sentence, find_numbers(sentence), question_numbers)[-1]
     if stated is not None and stated.start < last.start and after_equals(sentence, stated):
