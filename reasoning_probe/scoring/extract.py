@@ -13,6 +13,7 @@ from reasoning_probe.scoring.extraction.choices import chosen_option, expand_opt
 from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, explicit_statement
 from reasoning_probe.scoring.extraction.free_text import read_text, same_words
 from reasoning_probe.scoring.extraction.label_answer import read_label
+from reasoning_probe.scoring.extraction.markup import plain_text
 from reasoning_probe.scoring.extraction.number_answer import read_number
 from reasoning_probe.scoring.extraction.preprocess import clean
 from reasoning_probe.scoring.extraction.sentences import options_in, words
@@ -22,6 +23,7 @@ MAX_SCANNED = 100_000
 """lm-eval's filters scan so many characters of a response, from its beginning and from its end."""
 
 _LETTER = re.compile(r"\(?[A-Ea-e]\)?[.)]?")
+_OPERATOR = re.compile(r"[-+*/^<>#:%()\[\]\u2212\u00d7\u00f7\u2264\u2265\u2260\\]")
 _FINISHED = re.compile(r"=[^\n=0-9]{0,9}[0-9][^\n=]{0,40}\n[ \t]*\n[ \t]*\n\s*\Z")
 """A line that ends in "= N" before nothing but blank lines: the model had finished before the limit."""
 
@@ -62,7 +64,10 @@ def is_correct(item: Item, extracted: ExtractedAnswer) -> bool:
         return value is not None and (value == expected or (extracted.percent and value / 100 == expected))
     if item.kind == "label":
         return extracted.answer == label_of(item.answer)
-    numbers = find_numbers(item.answer[:1000])
-    if len(numbers) == 1 and extracted.value is not None and len(words(item.answer[numbers[0].end :])) <= 3:
-        return extracted.value == numbers[0].value  # "8" for "8 apples"
+    expected_text = plain_text(item.answer[:1000])
+    numbers = find_numbers(expected_text)
+    if len(numbers) == 1 and extracted.value is not None and len(words(expected_text[numbers[0].end :])) <= 3:
+        rest = expected_text[: numbers[0].start] + expected_text[numbers[0].end :]
+        if not _OPERATOR.search(rest):
+            return extracted.value == numbers[0].value  # "8" for "8 apples"
     return same_words(extracted.answer, item.answer)

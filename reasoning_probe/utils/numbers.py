@@ -1,8 +1,10 @@
 r"""Parsing and rendering of numbers in the forms in which people and models write them.
 
-Digits (``$1,000.00``, ``-3``, ``8.``, ``1 1/2``, ``50%``, ``2.5 million``, ``\frac{1}{2}``) and English number words
+Digits (``$1,000.00``, ``-3``, ``8.``, ``1 1/2``, ``50%``, ``2.5 million``, ``1,50,000``, ``1.2 x 10^5``,
+``2\frac{1}{2}``) and English number words
 (``eight``, ``twenty-one``, ``two thirds``, ``7 dozen``). Values are :class:`fractions.Fraction`, so rounding never
-decides whether an answer is right. Dates, version numbers and clock times other than full hours are no numbers here.
+decides whether an answer is right. Dates, version numbers and clock times other than full hours are no numbers here,
+and neither are parts of an expression that is not worked out: the 4 of ``4\pi`` and ``4 sqrt(2)``, the 3 of ``3²``.
 All functions are linear in the length of the text: each pattern has bounded parts, and runs of more than
 :data:`MAX_DIGITS` digits are no numbers.
 """
@@ -14,6 +16,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 MAX_DIGITS = 200
 """Longer runs of digits are degenerate output, not numbers, and their conversion to integers is not linear."""
@@ -43,21 +46,37 @@ _TENS = {
     "twenty": 20, "thirty": 30, "forty": 40, "fourty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
     "ninety": 90,
 }  # fmt: skip
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+SCALES = {
+    "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+    "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7,
+}  # fmt: skip
+"""The words that multiply the number before them."""
+
 _PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
 _VULGAR = "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _MINUS = "-\N{MINUS SIGN}\N{EN DASH}"
-_CURRENCY = "$€£¥"
+_CURRENCY = "$€£¥₹₩₽₺₦"
 _MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)(?:uary|ch|il|ust|ember|tember|ober)?"
+
+_TWO_SIGNS = {f"{sign} " for sign in _CURRENCY} | {"\\$"}
+_LETTER_SCALES = {"k": 1000, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
+_EXPONENTS = {character: str(exponent) for exponent, character in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {
+    "⁻": "-",
+    "\N{MINUS SIGN}": "-",
+}
 
 _INTEGER = (
     r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])"
+    r"|[0-9]{1,3}(?:'[0-9]{3})+(?![0-9])"  # 17'815, in Switzerland
+    r"|(?<![0-9,])[0-9]{1,2}(?:,[0-9]{2}){1,4},[0-9]{3}(?![0-9])(?!,[0-9])"  # 1,50,000, in India
     r"|[0-9]{1,3}(?:[ ]000|[\u00a0\u202f][0-9]{3})+(?![0-9])"  # 400 000, and any groups with a space that is no space
     r"|(?<=[$€£¥])[0-9]{1,3}(?:[ ][0-9]{3})+(?![0-9])"
     r"|(?<![0-9][ ])[0-9]{2,3}(?:[ ][0-9]{3})+(?![0-9]|[ ][0-9])"  # 17 815 that stands alone
     r"|(?<![0-9][ ])[1-9](?:[ ][0-9]{3}){2,9}(?![0-9]|[ ][0-9])"  # 2 500 000
     r"|(?<![0-9][ ])[1-9](?:[ ][0-9]{3})+(?=[ ][a-z]{3})|[0-9]+)"  # 7 500 dollars
 )
+_LATEX = r"[-\u2212]?[ ]?[0-9]{1,9}(?:,[0-9]{3}){0,4}(?:\.[0-9]{1,9})?"
+_GROUP = r"(?:\{(?:[^{}]|\{[^{}]{0,40}\}){0,40}\}|[0-9])"
 _DIGITS = re.compile(
     rf"""
     (?P<other> \b{_MONTH}\.?[ ][0-9]{{1,2}}(?:st|nd|rd|th)?(?:,?[ ][0-9]{{4}})?\b  # May 5, 2021
@@ -66,7 +85,10 @@ _DIGITS = re.compile(
       | (?<![0-9:])[0-9]{{1,2}}:(?!00(?![0-9:]))[0-9]{{2}}(?![0-9])                # 10:30
       | (?<![0-9.])[0-9]{{1,4}}(?:\.[0-9]{{1,4}}){{2,9}}(?![0-9])                  # 1.2.3
     )
-    | \\[dt]?frac\{{(?P<latex_top>[0-9]{{1,9}})\}}\{{(?P<latex_bottom>[0-9]{{1,9}})\}}
+    | (?:(?<![0-9.,])(?P<latex_whole>[0-9]{{1,9}})[ ]?)?
+      \\[cdt]?frac[ ]?(?:\{{[ ]?(?P<latex_top>{_LATEX})[ ]?\}}|(?P<top_digit>[0-9]))
+      [ ]?(?:\{{[ ]?(?P<latex_bottom>{_LATEX})[ ]?\}}|(?P<bottom_digit>[0-9]))
+    | (?P<symbolic>(?:(?<![0-9.,])[0-9]{{1,9}}[ ]?)?\\[cdt]?frac[ ]?{_GROUP}[ ]?{_GROUP})       # \frac{{\pi}}{{4}}
     | (?<![0-9.,])(?P<euro>[0-9]{{1,3}}(?:\.[0-9]{{3}}){{0,4}},[0-9]{{2}})(?=[ ]?(?:€|EUR\b|[Ee]uros?\b))  # 1.240,00 €
     | (?<![0-9:])(?P<hour>[0-9]{{1,2}}):00(?![0-9:])                                # 3:00 is 3
     | (?<![0-9]) (?<![0-9]\.) (?<!(?<!\#)\#)                                        # not the 0 of L1.0, nor #1
@@ -75,13 +97,31 @@ _DIGITS = re.compile(
         | (?P<top>{_INTEGER})/(?P<bottom>[0-9]{{1,9}})(?![0-9/]|\.[0-9])
         | (?P<vulgar_whole>[0-9]{{1,9}})?(?P<vulgar>[{_VULGAR}])
         | (?P<mantissa>{_INTEGER}(?:\.[0-9]+)?|\.[0-9]+)
-          (?:[eE](?P<exponent>[+-]?[0-9]+)\b)?
-          (?:[ ]?(?P<scale>hundred|thousand|million|billion|trillion|dozen)\b|(?P<kilo>k)\b)?
+          (?:[eE](?P<exponent>[+-]?[0-9]+)\b
+            |[ ]?(?:[\u00d7x*\u00b7]|\\times|\\cdot)[ ]?10
+             (?:\^\{{?(?P<power>[-+\u2212]?[0-9]{{1,3}})\}}?|(?P<raised>\u207b?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}}))
+             (?![0-9]|[ ]?[-+*/^=\u00d7\u2248][ ]?[$(]?[0-9])                            # not 3 * 10^2 = 300
+          )?
+          (?:[ ]?(?P<scale>hundred|thousand|million|billion|trillion|dozen|lakh|crore)s?\b
+            |(?P<letter>[kKM]|[ ]?[mb]n|B)\b)?
       )
     """,
     re.VERBOSE,
 )
-NUMBER_WORDS = _ONES | _TENS | _SCALES
+_SYMBOL = r"(?:[π√∛∞]|\\(?:pi|sqrt|ln|log|sin|cos|tan|theta|infty)\b|(?:pi|sqrt)\b)"
+_SYMBOLIC = re.compile(rf"{_SYMBOL}|[²³⁴⁵⁶⁷⁸⁹ⁿ]|[0-9][a-z]\b|[^\W\d_][\^_]", re.IGNORECASE)
+"""A text without these signs has no number that is part of an expression with symbols."""
+
+_SYMBOL_AFTER = re.compile(
+    rf"[ ]?(?:[-+*/\u00b7\u00d7]|\\cdot\b|\\times\b)?[ ]?{_SYMBOL}|[²³⁴⁵⁶⁷⁸⁹ⁿ]|[iynz]\b(?!')|x\b(?![ ][a-z])|e\^",
+)
+_SYMBOL_BEFORE = re.compile(
+    rf"(?:{_SYMBOL}[ ]?[\{{(\[]?"
+    r"|(?:π|\\pi|\bpi|sqrt(?:\([^()]{0,20}\)|\{[^{}]{0,20}\})|√[0-9]{1,9})[ ]?[-+*/][ ]?"
+    r"|[^\W\d_]\^[\{(]?-?|[^\W\d_]_\{?)\Z"
+)
+_DIGIT_START = re.compile(rf"[0-9.\\{_VULGAR}]|\b(?={_MONTH}\.?[ ][0-9])")
+NUMBER_WORDS = _ONES | _TENS | SCALES
 _WORD = "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
 _WORDS = re.compile(
     rf"(?<![\w-])(?P<article>(?:half[ ])?an?[ ](?=hundred|thousand|million|billion|dozen))?(?:{_WORD})\b"
@@ -90,11 +130,14 @@ _WORDS = re.compile(
     rf"(?:[ ](?P<extra_scale>hundred|thousand|million|billion)\b)?|[ -](?P<part>{'|'.join(_PARTS)})(?P<plural>s?)\b)?",
     re.IGNORECASE,
 )
+_MAY_HAVE_NUMBER = re.compile(rf"\d|[{_VULGAR}]|\b(?:{_WORD})\b", re.IGNORECASE)
 _WORD_TOKEN = re.compile(rf"\b(?:{_WORD})\b", re.IGNORECASE)
 
 _BELOW_ZERO = re.compile(r"[ ]?(?:\u00b0[CF]?|degrees?)?(?:[ ](?:Celsius|Fahrenheit))?[ ]below[ ](?:zero|0)\b", re.I)
 
 _MINUS_WORD = re.compile(r"(?:^|\b(?:is|are|equals|be|to|gives?)|[=:(.\n])\s*minus $", re.I)
+
+_LATEX_SPACE = re.compile(r"\\[,!;]|\^?\\circ\b|\^\{\\circ\}")
 
 # "one" is a pronoun more often than a number: "no one", "each one", "one of them", "one can see".
 _PRONOUN_BEFORE = re.compile(
@@ -111,14 +154,14 @@ def parse_number(text: str) -> Fraction | None:
     >>> [str(parse_number(text)) for text in ("$1,000.00", "-3", "8.", "1/2", "eight", "50%", "8 apples")]
     ['1000', '-3', '8', '1/2', '8', '50', 'None']
     """
-    text = text.strip()
-    if len(text) > 2 * MAX_DIGITS:
+    if len(text) > 4 * MAX_DIGITS:
         return None
+    text = _LATEX_SPACE.sub("", text.replace("{,}", ",")).strip()
     numbers = find_numbers(text)
     if len(numbers) != 1:
         return None
     before, after = text[: numbers[0].start], text[numbers[0].end :]
-    whole = before.strip(" +" + _CURRENCY) == "" and after.strip(" .!%" + _CURRENCY) == ""
+    whole = before.strip(" +\\(" + _CURRENCY) == "" and after.strip(" .!%\\)" + _CURRENCY) == ""
     return numbers[0].value if whole else None
 
 
@@ -130,13 +173,21 @@ def find_numbers(text: str) -> list[NumberSpan]:
     >>> [str(number.value) for number in find_numbers("Eight of 1,000 at -3.5: L3H7, 10-4, on 5/5/2021")]
     ['8', '1000', '-7/2', '10', '4']
     """
+    return list(_numbers_of(text))
+
+
+@lru_cache(maxsize=1024)
+def _numbers_of(text: str) -> tuple[NumberSpan, ...]:
+    """Return the numbers in *text*; the sentences of a response are searched by many rules, and only once."""
+    if not _MAY_HAVE_NUMBER.search(text):
+        return ()
     text = _ascii_digits(text)
     numbers = sorted([*_digit_numbers(text), *_word_numbers(text)], key=lambda number: number.start)
-    return [
+    return tuple(
         number
         for previous, number in zip([None, *numbers], numbers, strict=False)
         if previous is None or number.start >= previous.end
-    ]
+    )
 
 
 def render_number(value: Fraction) -> str:
@@ -161,13 +212,23 @@ def _ascii_digits(text: str) -> str:
 
 
 def _digit_numbers(text: str) -> Iterator[NumberSpan]:
-    for match in _DIGITS.finditer(text):
-        value = None if match["other"] else _digit_value(match)
-        if value is not None:
+    symbolic = _SYMBOLIC.search(text) is not None
+    for match in _digit_matches(text):
+        value = None if match["other"] or match["symbolic"] else _digit_value(match)
+        if value is not None and not (symbolic and _in_symbols(text, match)):
             start, negative = _start_and_sign(text, match.start())
             below = _BELOW_ZERO.match(text, match.end())
             end = below.end() if below else match.end()
             yield NumberSpan(-value if negative or below else value, start, end, text[start:end])
+
+
+def _digit_matches(text: str) -> Iterator[re.Match[str]]:
+    """Yield the matches of ``_DIGITS``, which is tried only where one can begin."""
+    end = 0
+    for start in _DIGIT_START.finditer(text):
+        if start.start() >= end and (match := _DIGITS.match(text, start.start())):
+            end = match.end()
+            yield match
 
 
 def _digit_value(match: re.Match[str]) -> Fraction | None:
@@ -181,26 +242,41 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
     if match["hour"]:
         return Fraction(match["hour"])
     if match["mantissa"] is None:
-        top = match["latex_top"] or match["mixed_top"] or match["top"]
-        bottom = int(match["latex_bottom"] or match["mixed_bottom"] or match["bottom"])
-        whole = int(_without_separators(match["whole"] or "0"))
-        return whole + Fraction(int(_without_separators(top)), bottom) if bottom else None
-    value = Fraction(_without_separators(match["mantissa"]))
-    if match["exponent"]:
-        if abs(int(match["exponent"])) > MAX_DIGITS:
-            return None
-        value *= Fraction(10) ** int(match["exponent"])
-    return value * (1000 if match["kilo"] else _SCALES.get(match["scale"], 1))
+        top = match["latex_top"] or match["top_digit"] or match["mixed_top"] or match["top"]
+        bottom = match["latex_bottom"] or match["bottom_digit"] or match["mixed_bottom"] or match["bottom"]
+        whole = Fraction(_without_separators(match["latex_whole"] or match["whole"] or "0"))
+        divisor = Fraction(_without_separators(bottom))
+        return whole + Fraction(_without_separators(top)) / divisor if divisor else None
+    digits = _without_separators(match["mantissa"])
+    value = Fraction(int(digits)) if digits.isdecimal() else Fraction(digits)
+    raised = "".join(_EXPONENTS.get(character, character) for character in match["power"] or match["raised"] or "")
+    exponent = int(match["exponent"] or raised or 0)
+    if abs(exponent) > MAX_DIGITS:
+        return None
+    before = match.string[max(0, match.start() - 2) : match.start()].rstrip()[-1:]
+    if match["letter"] == "B" and before not in tuple(_CURRENCY):
+        return value  # flat 7B
+    scale = _LETTER_SCALES[match["letter"].strip().lower()] if match["letter"] else SCALES.get(match["scale"], 1)
+    value = value * Fraction(10) ** exponent if exponent else value
+    return value if scale == 1 else value * scale
+
+
+def _in_symbols(text: str, match: re.Match[str]) -> bool:
+    r"""Whether the number of *match* is part of an expression with symbols: "4\pi", "sqrt(2)", "x^2", "3²", "4i"."""
+    return bool(
+        _SYMBOL_AFTER.match(text, match.end())
+        or _SYMBOL_BEFORE.search(text[max(0, match.start() - 40) : match.start()].rstrip("-\u2212"))
+    )
 
 
 def _without_separators(digits: str) -> str:
     """Return *digits* without their thousands separators."""
-    return re.sub(r"[,\s]", "", digits)
+    return re.sub(r"[,'\s]", "", digits).replace("\N{MINUS SIGN}", "-")
 
 
 def _start_and_sign(text: str, start: int) -> tuple[int, bool]:
     """Return where the number with its digits at *start* begins (sign, currency), and whether it is negative."""
-    if text[max(0, start - 2) : start] in {f"{sign} " for sign in _CURRENCY}:
+    if text[max(0, start - 2) : start] in _TWO_SIGNS:
         start -= 2
     elif text[start - 1 : start] in tuple(_CURRENCY):
         start -= 1
@@ -255,7 +331,7 @@ def _split_words(text: str, match: re.Match[str]) -> list[NumberSpan]:
             value /= 2 if match["article"].lower().startswith("half") else 1
         if last and match["extra"]:
             value, end = value + Fraction(1, _PARTS[match["extra"].lower()]), match.end()
-            value *= _SCALES[match["extra_scale"].lower()] if match["extra_scale"] else 1
+            value *= SCALES[match["extra_scale"].lower()] if match["extra_scale"] else 1
         elif last and match["part"] and (value == 1 or (match["plural"] and value < 10)):
             value, end = value / _PARTS[match["part"].lower()], match.end()
         numerals.append(NumberSpan(value, start, end, text[start:end]))
@@ -265,20 +341,20 @@ def _split_words(text: str, match: re.Match[str]) -> list[NumberSpan]:
 def _continues(words: list[str], word: str) -> bool:
     """Whether *word* continues the number that *words* spell."""
     last = words[-1]
-    if word in _SCALES:
-        return last not in _SCALES or _SCALES[last] < _SCALES[word]
+    if word in SCALES:
+        return last not in SCALES or SCALES[last] < SCALES[word]
     if last in _TENS:
         return 1 <= _ONES.get(word, 0) <= 9
-    return last in _SCALES and last != "dozen" and word != "zero"
+    return last in SCALES and last != "dozen" and word != "zero"
 
 
 def _words_value(words: list[str]) -> int:
     total = current = 0
     for word in words:
         if word in ("hundred", "dozen"):
-            current = (current or 1) * _SCALES[word]
-        elif word in _SCALES:
-            total, current = total + (current or 1) * _SCALES[word], 0
+            current = (current or 1) * SCALES[word]
+        elif word in SCALES:
+            total, current = total + (current or 1) * SCALES[word], 0
         else:
             current += NUMBER_WORDS[word]
     return total + current

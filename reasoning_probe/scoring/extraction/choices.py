@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from reasoning_probe.scoring.extraction.explicit import explicit_statement
+from reasoning_probe.scoring.extraction.explicit import BOXED, explicit_statement
+from reasoning_probe.scoring.extraction.preprocess import without_markup
 from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, sentences
 
-_STATED = re.compile(r"answer(?: is)?:?\s*\(?([A-Z])\)?(?=[.,:;)\s]|\Z)")
-_FIRST = re.compile(r"\W{0,3}([A-Z])(?:[.,:;)]|\s*\Z|\s*\n)")
-_OPTION = re.compile(r"([A-Z])\. (.*)")
+_NEW_QUESTION = re.compile(r"\n[ \t>#*]{0,8}(?:question|problem|user|human)\b[^\n:]{0,9}[:.]", re.IGNORECASE)
+_CHOICE_LINE = re.compile(r"\(?([A-Z]|[1-9][0-9]?)[.):]\s*(.*)")
+_MARK = re.compile(
+    r"\b(?:answer|choice|option)\b(?: (?:is|would be|should be|must be)\b|[ \t]*:)"
+    r"(?: (?:option|choice|letter))?[ \t]*:?\s*"
+    r"|\banswer\b[^.\n:=]{0,60}?\b(?:is|was|be)\b[ \t]*:?\s*(?:(?:option|choice|letter) )?"
+    r"|####[ \t]*",
+    re.IGNORECASE,
+)
+"""The words before a choice that is marked as the answer."""
+
+_FIRST_LABEL = re.compile(
+    r"(?:(?:the )?(?:correct |right |best |final )?(?:option|choice|letter|answer)(?: is|:)?\s+)?[\"'*\[]{0,3}"
+    r"(?:\(([A-Za-z]|[1-9][0-9]?)\)|([A-Z]|[1-9][0-9]?)(?=[\"'*\]]{0,3}(?:[.):,;!]|\s*$|\s*\n|\s+[-\u2013\u2014]\s"
+    r"|\s+(?:because|since|as it|is (?:the )?(?:correct|right|best|answer))\b))|([a-z])(?=[.):]|\s*$))"
+)
+_NAMED_LABEL = re.compile(
+    r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter|[Aa]nswer|[Cc]hoose|[Pp]ick|[Ss]elect)(?: is|:)?\s+"
+    r"\(?([A-Z]|[1-9][0-9]?)\b(?!')"
+)
+_SUBJECT_LABEL = re.compile(
+    r"(?:^|\b(?:[Ss]o|[Tt]herefore|[Tt]hus|[Hh]ence),? (?:it is |it's )?)\(?([A-Z])\)?(?: is\b|[.,]|\s*$)", re.MULTILINE
+)
+_OTHER_LABEL = re.compile(r"[(*]{0,3}[A-Z][)*]{0,3}[.:]?")
 
 _INSTRUCTION = re.compile(
     r"\s+(?:please )?(?:answer|reply|respond|choose|select|pick|give|write|state)\b.{0,200}$", re.IGNORECASE | re.DOTALL
@@ -80,20 +102,78 @@ def _mentions(statement: str, option: str) -> bool:
 
 
 def read_choice(response: str, question: str, letters: Sequence[str]) -> str | None:
-    r"""Return the letter among *letters* that a response to listed choices gives, or ``None`` if it gives none.
+    r"""Return the label among *letters* that a response to listed choices gives, or ``None`` if it gives none.
 
-    It is the last one after "the answer is", else what the response begins with: a letter, or the words of a choice.
+    It is the last one that is marked as the answer (in a box, after "the answer is"), else what the response begins
+    with, else the one that it names. A label counts before the text of a choice: "2" is the second choice, whatever
+    number another choice has.
 
     >>> question = "Which is wet?\nA. sand\nB. rain"
-    >>> responses = (" B. rain", " Rain.", " So the answer is (A).", " A cloud is")
+    >>> responses = (" B. rain", " **Rain.**", " So the answer is (A).", r"\boxed{\text{B}}", " A cloud is")
     >>> [read_choice(response, question, "AB") for response in responses]
-    ['B', 'B', 'A', None]
+    ['B', 'B', 'A', 'B', None]
     """
-    if stated := _STATED.findall(response):
-        return stated[-1] if stated[-1] in letters else None
-    initial = _FIRST.match(response.lstrip())
-    if initial and initial[1] in letters:
-        return initial[1]
-    first = normalise_text(response.strip().partition("\n")[0])
-    options = [match for line in question.split("\n")[-len(letters) :] if (match := _OPTION.fullmatch(line))]
-    return next((option[1] for option in options if normalise_text(option[2]) == first), None)
+    text = _without_list(_NEW_QUESTION.split(without_markup(response).strip())[0].strip(), letters)
+    choices = _listed_choices(question, letters)
+    for statement in _marked_statements(text):
+        if _OTHER_LABEL.fullmatch(statement) and statement.strip(" ().*:") not in letters:
+            return None
+        if label := _label_at_start(statement, letters) or _mentioned(statement, choices):
+            return label
+    if label := _label_at_start(text, letters):
+        return label
+    named = [match[1] for pattern in (_NAMED_LABEL, _SUBJECT_LABEL) for match in pattern.finditer(text)]
+    if labels := [label for label in named if label in letters]:
+        return labels[-1]
+    lines = [part.text for part in sentences(text) if not part.is_question]
+    return next((label for line in (*lines[:1], *reversed(lines)) if (label := _mentioned(line, choices))), None)
+
+
+def _listed_choices(question: str, letters: Sequence[str]) -> dict[str, str]:
+    """Return the text of each choice in the last lines of *question*, by its label."""
+    matches = (_CHOICE_LINE.fullmatch(line.strip()) for line in question.strip().split("\n")[-len(letters) - 2 :])
+    return {match[1]: match[2].strip() for match in matches if match and match[1] in letters}
+
+
+def _without_list(text: str, letters: Sequence[str]) -> str:
+    """Return *text* without the list of all choices, which some models repeat before they answer."""
+    lines = text.split("\n")
+    listed = [
+        index
+        for index, line in enumerate(lines)
+        if (match := _CHOICE_LINE.fullmatch(line.strip())) and match[1] in letters
+    ]
+    labels = [lines[index].strip().lstrip("(")[0] for index in listed]
+    if len(listed) < len(letters) or labels[: len(letters)] != [letter[0] for letter in letters]:
+        return text
+    repeated = set(listed[: len(letters)])
+    return "\n".join(line for index, line in enumerate(lines) if index not in repeated).strip()
+
+
+def _marked_statements(text: str) -> list[str]:
+    """Return what *text* marks as its answer, the last first: boxes, ``####`` and "the answer is"."""
+    boxes = [match[1] for match in BOXED.finditer(text)]
+    marks = [text[match.end() : match.end() + 400].strip().partition("\n")[0] for match in _MARK.finditer(text)]
+    return [statement.strip() for statement in (*reversed(boxes), *reversed(marks)) if statement.strip()]
+
+
+def _label_at_start(statement: str, letters: Sequence[str]) -> str | None:
+    """Return the label with which *statement* begins; "A cloud" begins with an article."""
+    match = _FIRST_LABEL.match(statement)
+    label = next((group for group in match.groups() if group), "") if match else ""
+    return next((letter for letter in letters if letter in (label, label.upper())), None)
+
+
+def _mentioned(statement: str, choices: Mapping[str, str]) -> str | None:
+    """Return the label of the only choice whose text *statement* is, or else mentions without a "not"."""
+    plain = normalise_text(statement)
+    same = [label for label, choice in choices.items() if plain and normalise_text(choice) == plain]
+    labels = same or [
+        label
+        for label, choice in choices.items()
+        if _mentions(statement, choice) and not re.search(rf"\bnot (?:an? |the )?{re.escape(choice)}", statement, re.I)
+    ]
+    if len(labels) > 1:  # "light rain" also mentions "rain"
+        longest = max(labels, key=lambda label: len(choices[label]))
+        labels = [longest] if all(choices[label].lower() in choices[longest].lower() for label in labels) else []
+    return labels[0] if labels and (same or len(labels) == 1) else None

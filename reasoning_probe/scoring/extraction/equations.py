@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from reasoning_probe.utils.numbers import MAX_DIGITS, NumberSpan, find_numbers
 
@@ -88,14 +89,22 @@ class Equation:
         return evaluate(self.tokens)
 
 
-def find_equations(text: str) -> list[Equation]:
+def find_equations(text: str) -> Sequence[Equation]:
     """Return the calculations in *text*, in order.
 
     >>> equations = find_equations("10 - 4 = 5, so 5 plus 3 is 8; 2 + 2")
     >>> [(str(equation.true), str(equation.stated)) for equation in equations]
     [('6', '5'), ('8', '8'), ('4', 'None')]
     """
+    return _equations_of(text)
+
+
+@lru_cache(maxsize=1024)
+def _equations_of(text: str) -> tuple[Equation, ...]:
+    """Return the calculations in *text*; the sentences of a response are read by many rules, and only once."""
     numbers = _split_fractions(text, find_numbers(text))
+    if len(numbers) < 2 and not _VERB.search(text):
+        return ()
     equations = list(_verbal(text, numbers))
     first = 0
     while first < len(numbers):
@@ -106,7 +115,7 @@ def find_equations(text: str) -> list[Equation]:
             last += 1
         equations += _written(text, numbers[first : last + 1], gaps)
         first = last + 1
-    return sorted(equations, key=lambda equation: equation.start)
+    return tuple(sorted(equations, key=lambda equation: equation.start))
 
 
 def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | None = None) -> Fraction | None:
@@ -206,6 +215,8 @@ def _gap(text: str, left: NumberSpan, right: NumberSpan, gaps: list[_Gap]) -> _G
         symbol = "*"
     if match["result"] and not any(gap.symbol in "+-*/^" for gap in gaps):
         return None  # "Tom is 5 and Ann is 3" calculates nothing
+    if match["result"] and gaps[-1].symbol == "=" and (match["unit"] or "%").strip() != "%":
+        return None  # "25 * 0.2 = 5 deer that are 8 points" has its result
     return _Gap(symbol, len(match["close"]), len(match["open"]))
 
 

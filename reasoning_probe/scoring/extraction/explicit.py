@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from reasoning_probe.scoring.extraction.sentences import options_in
-from reasoning_probe.scoring.extraction.units import asked_unit, convert_unit
-from reasoning_probe.utils.numbers import NumberSpan, render_number
 
 ANSWER_PHRASE = re.compile(
     r"\banswer\b(?:[^.\n:=]{0,80}?\b(?:is|was|equals|(?:would|will|should|must) be)\b(?! not \d)[ \t]*:?"
-    r"|[^.\n:=]{0,80}[:=])\s*",
+    r"|[^.\n:=]{0,80}[:=])\s*"
+    r"|(?:^|\n)[ \t]*(?:A|a|Ans|ANS|(?:[Ff]inal )?[Rr]esult)[ \t]*[:=][ \t]*(?=[^\n]+\s*\Z)",
     re.IGNORECASE,
 )
+"""The words before an explicit answer, "A:" of the last line among them."""
+
 HASH_MARK = re.compile(r"####[ \t]*")
-BOXED = re.compile(r"\\boxed\{([^{}]{1,100})\}")
-FINAL = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|correct(?:ed)?|overall)\b", re.IGNORECASE)
+BOXED = re.compile(r"\\(?:boxed|fbox)[ ]?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,40}\}){0,60}\}){1,100})\}")
+FINAL = re.compile(
+    r"\b(?:so|therefore|thus|hence|final(?:ly)?|correct(?:ed)?|overall)\b|(?:^|\n)[ \t]*(?:a|ans)[ \t]*[:=][ \t]*\Z",
+    re.IGNORECASE,
+)
 """The words with which a later "the answer is" replaces an earlier one."""
 
 
@@ -56,14 +60,6 @@ def with_choice(text: str) -> str:
     options = options_in(text)
     choice = re.fullmatch(r"\(?([A-Ea-e])\)?[.)]?", explicit_statement(text).strip()) if options else None
     return f"The answer is {options[choice[1].upper()]}" if choice and choice[1].upper() in options else text
-
-
-def answer_from_number(number: NumberSpan, source: str, question: str) -> ExtractedAnswer:
-    """Return *number* of *source* as an answer in the unit that *question* asks for."""
-    after = source[number.end : number.end + 30]
-    value = convert_unit(number.value, after, asked_unit(question), number.text)
-    plain = number.text if "/" in number.text and value == number.value else render_number(value)
-    return ExtractedAnswer(plain.strip(), value, source, after.lstrip(" \\").startswith("%"), number.value)
 
 
 def to_sentence_end(text: str, start: int) -> str:

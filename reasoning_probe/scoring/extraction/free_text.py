@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
-from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, explicit_statement
+from reasoning_probe.scoring.extraction.explicit import BOXED, ExtractedAnswer, explicit_statement
+from reasoning_probe.scoring.extraction.markup import plain_text
 from reasoning_probe.scoring.extraction.sentences import (
     is_loop,
     is_refusal,
@@ -19,7 +21,26 @@ _CONCLUDING = re.compile(r"(?:^|[,;]? )(?:and )?(?:so|therefore|thus|hence|this 
 _VERB = re.compile(r"\b(?:(?:will|would|must|should) be|is|are|was|were|equals|becomes)\b\s*(?::\s*)?", re.IGNORECASE)
 _FUNCTION_WORDS = {"the", "a", "an", "it", "this", "that", "answer", "he", "she", "they", "one", "then", "now", "so"}
 _QUESTION_WORDS = set(words("who what which where when how many much is are was were does do did in of to for on"))
-_ASIDE = re.compile(r"[,;(\u2014]|\b(?:because|since|as|which|who)\b")
+_ARTICLES = re.compile(r"(?<![\w+*/=<>^-])(?:the\s+|an?\s+(?=[^\W\d_]{2}))")
+_COMPARED: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"[\u2212\u2013]"), "-"),
+    (re.compile(r"[\u00d7\u00b7]"), "*"),
+    (re.compile(r"\u00f7"), "/"),
+    (re.compile(r"\u2264|\\leq?\b"), "<="),
+    (re.compile(r"\u2265|\\geq?\b"), ">="),
+    (re.compile(r"\u2260|\\neq?\b"), "!="),
+    (re.compile(r"\\pi\b"), "π"),
+    (re.compile(r"\\[dt]frac\b"), r"\\frac"),
+    (re.compile(r"[\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb_$€£]"), ""),
+    (re.compile(r"^[#>*]+\s+"), ""),
+    (re.compile(r"\b([^\W\d_])\.(?=[^\W\d_]\b)|(?<=\b[^\W\d_])\.(?=\s|$)"), r"\1"),  # U.S.
+    (re.compile(r"(?<=[^\W\d_])[,;:!?.](?=\s|$)"), ""),
+    (re.compile(r"^\(([\w\s]+)\)$"), r"\1"),
+)
+"""What is written otherwise, or left out, before two texts are compared."""
+
+_OPERATOR = re.compile(r"\s*([-+*/=<>^|&~,:;()\[\]{}\u2227\u2228\u2192\u00ac]+)\s*")
+_ASIDE = re.compile(r"[,;](?=\s)|\s\(|\u2014|\b(?:because|since|as|which|who)\b")
 
 
 def read_text(text: str, question: str, truncated: bool) -> ExtractedAnswer | None:
@@ -103,4 +124,20 @@ def same_words(answer: str, expected: str) -> bool:
     >>> same_words("the Paris!", "Paris"), same_words("Paris, in France", "Paris"), same_words("Paris or Rome", "Paris")
     (True, True, False)
     """
-    return normalise_text(expected) in (normalise_text(answer), normalise_text(_ASIDE.split(answer)[0]))
+    return comparable_text(expected) in (comparable_text(answer), comparable_text(_ASIDE.split(answer)[0]))
+
+
+def comparable_text(text: str) -> str:
+    r"""Return *text* as answers are compared: signs, operators, brackets, ratios and points count.
+
+    Case, articles, quotes, a final point, blanks around operators and LaTeX's markup do not.
+
+    >>> comparable_text("The p + q."), comparable_text("p-Q"), comparable_text(r"\text{Evelyn}"), comparable_text("C++")
+    ('p+q', 'p-q', 'evelyn', 'c++')
+    """
+    plain = plain_text(unicodedata.normalize("NFC", text[:10_000]))
+    plain = BOXED.sub(r"\1", plain).lower().strip().rstrip(".!?").strip()
+    plain = " ".join(plain.split())
+    for pattern, replacement in _COMPARED:
+        plain = pattern.sub(replacement, plain)
+    return " ".join(_OPERATOR.sub(r"\1", _ARTICLES.sub(" ", plain)).split())

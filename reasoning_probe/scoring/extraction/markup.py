@@ -3,7 +3,31 @@ r"""Conversion of the markup in a response (thoughts, programs, tables, LaTeX, M
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
+BARE_ANALYSIS = "analysis"
+"""What gpt-oss's channel of thoughts begins with where the special tokens are left out."""
+
+THOUGHTS: tuple[tuple[str, str], ...] = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<thoughts>", "</thoughts>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<reason>", "</reason>"),
+    ("<scratchpad>", "</scratchpad>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|think|>", "<|/think|>"),
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+    (BARE_ANALYSIS, "assistantfinal"),
+)
+"""The texts between which models write their thoughts, in any case of letters."""
+
+_ANALYSIS = re.compile(r"\s*analysis(?=[^\sa-z,.:;])")
 _CODE = re.compile(r"```[^\n`]{0,20}\n(.*?)(?:```|\Z)", re.DOTALL)
 _PROGRAM = re.compile(
     r"\b(?:print|def|import|return|function|const|let|var)\b|[-+*/]=|^[ \t]*[a-z_]\w* ?= ?\S", re.MULTILINE
@@ -23,15 +47,26 @@ _AND_A_HALF = re.compile(
     r"\b(?:an?|(one|two|three|four|five|six|seven|eight|nine|ten))[ ]([a-z]{3,12})[ ]and[ ]a[ ](half|quarter)\b",
     re.IGNORECASE,
 )
-_PLAIN = (
+
+
+def _quotient(match: re.Match[str]) -> str:
+    r"""Write ``\frac{12 + 4}{2}`` as ``(12 + 4) / 2``; a fraction of two numbers is a number and stays."""
+    operators = [re.search(r"[-+*/x]", part) is not None for part in match.groups()]
+    if not any(operators):
+        return match[0]
+    return " / ".join(f"({part})" if group else part for part, group in zip(match.groups(), operators, strict=True))
+
+
+_PLAIN: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\\(?:times|cdot)\b"), "*"),
     (re.compile(r"\\div\b"), "/"),
     (re.compile(r"\\approx\b"), "\N{ALMOST EQUAL TO}"),
     (re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit)\{([^{}]{0,200})\}"), r"\1"),
-    (re.compile(r"\\[()\[\]$ ,;!]|\\(?:left|right|quad)\b"), ""),
-    (re.compile(r"(?<=[0-9)])\^\{([0-9]{1,3})\}"), r"^\1"),
+    (re.compile(r"\\([$%])"), r"\1"),
+    (re.compile(r"\\[()\[\] ,;!]|\\(?:left|right|quad)\b"), ""),
+    (re.compile(r"(?<=[0-9)])\^\{(-?[0-9]{1,3})\}"), r"^\1"),
     (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\\%"), "%"),
+    (re.compile(r"\\[cdt]?frac\{([0-9][-+*/x(). 0-9]{0,40})\}\{([0-9][-+*/x(). 0-9]{0,40})\}"), _quotient),
     (re.compile(r"<<[^<>]{0,200}>>"), ""),  # GSM8K's calculator annotations
     (re.compile(r"(?<![0-9])\*\*(?=\S)|(?<=\S)\*\*(?![0-9])|__(?=\S)|(?<=\S)__|`"), ""),  # Markdown
     (re.compile(r"<(?:final_)?answer>\s*", re.IGNORECASE), "Answer: "),
@@ -52,16 +87,26 @@ def plain_text(text: str) -> str:
     return _ROW.sub(_cells, text)
 
 
-def without_thoughts(text: str) -> str:
-    """Drop what is between ``<think>`` and ``</think>``; unfinished thoughts have no answer.
+def without_thoughts(text: str, pairs: Sequence[tuple[str, str]] = THOUGHTS) -> str:
+    """Drop the thoughts of a model, between the texts of one of *pairs*; unclosed thoughts have no answer.
 
     >>> without_thoughts("<think>7? No.</think>8"), without_thoughts("<think>It is 7."), without_thoughts("8")
     ('8', '', '8')
+    >>> without_thoughts("[THINK]7?[/THINK]8"), without_thoughts("analysisIt is 7.assistantfinal8")
+    ('8', '8')
     """
-    before, opened, _ = text.partition("<think>")
-    if "</think>" in text:
-        return text.rpartition("</think>")[2]
-    return before if opened else text
+    lower = text.lower()
+    if len(lower) != len(text):  # a few letters are longer in lower case
+        lower = text
+    for _, closing in pairs:
+        end = lower.rfind(closing.lower())
+        if end >= 0:
+            return text[end + len(closing) :]
+    for opening, _ in pairs:
+        start = lower.find(opening.lower()) if opening != BARE_ANALYSIS else -1
+        if start >= 0:
+            return text[:start]
+    return "" if _ANALYSIS.match(text) else text
 
 
 def _block_text(block: re.Match[str]) -> str:

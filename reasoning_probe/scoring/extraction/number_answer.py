@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from fractions import Fraction
 
 from reasoning_probe.scoring.extraction.equations import RESULT
@@ -13,12 +14,11 @@ from reasoning_probe.scoring.extraction.explicit import (
     FINAL,
     HASH_MARK,
     ExtractedAnswer,
-    answer_from_number,
     to_sentence_end,
     with_choice,
 )
 from reasoning_probe.scoring.extraction.number_response import CHECK, NumberResponse
-from reasoning_probe.scoring.extraction.sentence_number import calculations_in, stated_number
+from reasoning_probe.scoring.extraction.sentence_number import after_equals, calculations_in, stated_number
 from reasoning_probe.scoring.extraction.sentences import (
     MAX_SENTENCE,
     is_counting,
@@ -54,7 +54,8 @@ _OPENING = re.compile(
 _CLOSE = r"[%\u00b0\u00a2\"')\]]*"
 _WORD = r"[ -]?[^\W\d_]+"
 _BARE_REST = re.compile(
-    rf"{_CLOSE}(?:{_WORD}(?:[ -][^\W\d_]+)?)?[)\"']*(?:[.!,;:)]|\s+(?:because|since|as|so|which|that|is the)\b|\s*\()"
+    rf"{_CLOSE}(?:{_WORD}(?:[ -][^\W\d_]+)?)?[)\"']*(?:[.!,;:)]"
+    r"|\s+(?:because|since|as(?! (?:many|much|long|far|old))|so|which|that|is the)\b|\s*\()"
     rf"|{_CLOSE}(?:{_WORD}(?:[ -][^\W\d_]+){{0,4}})?[.!)\"']*\s*$",
     re.IGNORECASE,
 )
@@ -69,6 +70,14 @@ _ENDLESS_DIGITS = re.compile(r"([0-9])\1{14}")
 """Digits without end."""
 
 _AT_END = re.compile(r"[%\u00b0\u00a2\"')\]}]*(?:[ -][^\W\d_]+){0,4}(?:/[^\W\d_]+)?[\s.!\"')\]}$]*")
+_UNIT_FACT = re.compile(
+    r" \w+(?: are)? (in (?:an?|one|each|every) (?:year|month|week|day|hour|minute|dozen|foot|yard|mile|dollar))\b",
+    re.IGNORECASE,
+)
+_ALONE = re.compile(r"[%\u00b0\u00a2\"')\]}]*(?:[ -][^\W\d_]+){0,2}[\s.!\"')\]}$]*")
+_SAID_OF_RESULT = re.compile(r"[%\u00b0\u00a2]?(?:[ -][^\W\d_]+){1,12}\b")
+"""Words after a result that belong to it: "= 5 deer that are", "= 18 cards left to fill the"."""
+
 _MARKED = re.compile(
     rf"(?:=|\N{{ALMOST EQUAL TO}}|\b(?:which|gives|total|make|get)\b.{{0,20}}?|{RESULT})[ \t(]*$", re.IGNORECASE
 )
@@ -96,8 +105,8 @@ def corrected_number(response: NumberResponse) -> ExtractedAnswer | None:
         short = len(words(statement)) <= MAX_CORRECTION
         number = stated_number(statement, response.question_numbers) if short else None
         if number and not CHECK.search(statement) and find_numbers(text[: match.start()]):
-            answer = answer_from_number(number, statement, response.question)
-            return _carried_through(answer, text[match.end() :], response.question)
+            answer = response.answer(number, statement)
+            return _carried_through(answer, text[match.end() :], response)
     return None
 
 
@@ -111,7 +120,7 @@ def hash_mark_number(response: NumberResponse) -> ExtractedAnswer | None:
     for match in HASH_MARK.finditer(response.text):
         line = response.text[match.end() : match.end() + 200].partition("\n")[0]
         if number := stated_number(line, response.question_numbers):
-            return answer_from_number(number, line, response.question)
+            return response.answer(number, line)
     return None
 
 
@@ -124,7 +133,7 @@ def boxed_number(response: NumberResponse) -> ExtractedAnswer | None:
     """
     for content in reversed(BOXED.findall(response.text)):
         if number := stated_number(content, response.question_numbers):
-            return answer_from_number(number, content, response.question)
+            return response.answer(number, content)
     return None
 
 
@@ -142,7 +151,7 @@ def answer_phrase_number(response: NumberResponse) -> ExtractedAnswer | None:
         line_start = text.rfind("\n", 0, match.start()) + 1
         before = text[max(line_start, match.start() - 40) : match.end()]
         if number and (answer is None or FINAL.search(before)):
-            answer = answer_from_number(number, statement, response.question)
+            answer = response.answer(number, statement)
     return answer
 
 
@@ -174,7 +183,7 @@ def repeated_calculation(response: NumberResponse) -> ExtractedAnswer | None:
         return None
     first = numeric[0].text
     number = stated_number(first, response.question_numbers)
-    return answer_from_number(number, first, response.question) if number and number.value in results else None
+    return response.answer(number, first) if number and number.value in results else None
 
 
 def zero_in_words(response: NumberResponse) -> ExtractedAnswer | Decision | None:
@@ -218,19 +227,34 @@ def final_result(response: NumberResponse) -> ExtractedAnswer | None:
     if response.truncated or response.answers_question_calculation:
         return None
     last, bare, question_numbers = response.numeric[-1], _bare_number(response), response.question_numbers
-    numbers = merge_unit_pairs(last.text, find_numbers(last.text), question_numbers)
-    if last is not response.sentences[-1]:
-        return None
-    if not _MARKED.search(last.text[max(0, numbers[-1].start - 60) : numbers[-1].start]):
-        return None
-    if not _AT_END.fullmatch(last.text, numbers[-1].end):
+    number = _final_number(last.text, question_numbers) if last is response.sentences[-1] else None
+    if number is None:
         return None
     if bare is not None and bare.written not in question_numbers and last.listed and last.paragraph > 0:
         return None  # "44 legs", and then the list of steps that explains it
     equations = calculations_in(last.text)
     if bare is not None and not (equations and set(equations[-1].operands) <= question_numbers):
         return None  # " 8", and then "5 + 4 = 9": rambling about something else
-    return _rounded(answer_from_number(numbers[-1], last.text, response.question), response)
+    return _rounded(response.answer(number, last.text), response)
+
+
+def closing_number(response: NumberResponse) -> ExtractedAnswer | None:
+    r"""A number alone at the end of a finished response that stated it before.
+
+    >>> question = "A pen costs $3 and a book $4. What do they cost?"
+    >>> closing_number(NumberResponse("So the pen is $3.\n\n3 + 4 = 7 dollars.\n\n$7", question)).answer
+    '7'
+    >>> closing_number(NumberResponse("3 + 4 = 7 dollars.\n\n$9", question))
+    """
+    *earlier, last = response.numeric
+    number = stated_number(last.text, response.question_numbers)
+    if response.truncated or not earlier or last is not response.sentences[-1] or number is None:
+        return None
+    if re.search(r"\w", last.text[: number.start]) or not _ALONE.fullmatch(last.text, number.end):
+        return None
+    stated = (stated_number(sentence.text, response.question_numbers) for sentence in earlier[-3:])
+    same = any(other is not None and other.value == number.value for other in stated)
+    return response.answer(number, last.text) if same else None
 
 
 def bare_number(response: NumberResponse) -> ExtractedAnswer | None:
@@ -269,6 +293,7 @@ NUMBER_STRATEGIES: tuple[Callable[[NumberResponse], ExtractedAnswer | Decision |
     repeated_calculation,
     zero_in_words,
     degenerate_text,
+    closing_number,
     final_result,
     bare_number,
     unfinished_calculation,
@@ -277,14 +302,24 @@ NUMBER_STRATEGIES: tuple[Callable[[NumberResponse], ExtractedAnswer | Decision |
 """The strategies for a number in the order in which they are tried."""
 
 
-def _carried_through(answer: ExtractedAnswer, rest: str, question: str) -> ExtractedAnswer:
+def _final_number(sentence: str, question_numbers: AbstractSet[Fraction]) -> NumberSpan | None:
+    """Return the result that the last *sentence* states: of a calculation ("25 * 0.2 = 5 deer"), else at its end."""
+    stated = stated_number(sentence, question_numbers)
+    last = merge_unit_pairs(sentence, find_numbers(sentence), question_numbers)[-1]
+    if stated is not None and stated.start < last.start and after_equals(sentence, stated):
+        return stated if _SAID_OF_RESULT.match(sentence, stated.end) else None
+    marked = _MARKED.search(sentence[max(0, last.start - 60) : last.start])
+    return last if marked and _AT_END.fullmatch(sentence, last.end) else None
+
+
+def _carried_through(answer: ExtractedAnswer, rest: str, response: NumberResponse) -> ExtractedAnswer:
     """Return what the calculations of *rest* make of *answer*: "no, 15 - 4 is 11. 11 + 6 is 17." comes to 17."""
     value = answer.written
     for equation in calculations_in(rest):
         if equation.stated is not None and equation.result_end is not None and value in equation.operands:
             value = equation.stated
             results = [number for number in find_numbers(rest[:MAX_SENTENCE]) if number.end == equation.result_end]
-            answer = answer_from_number(results[0], rest, question) if results else answer
+            answer = response.answer(results[0], rest) if results else answer
     return answer
 
 
@@ -301,12 +336,20 @@ def _bare_number(response: NumberResponse) -> ExtractedAnswer | None:
     if any(equation.start <= numbers[0].start for equation in calculations_in(first.text)):
         return None
     rest = first.text[numbers[0].end :]
+    if _is_fact(rest, response):
+        return None
     if re.match(r"[^\W\d_]{0,3}\.[^\W\d_]", rest) or _is_premise(numbers[0], rest):  # "1.2.you.", "20s.Add"
         return None
     listed = len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1
     if listed or _ROUNDED.search(rest) or not _BARE_REST.match(rest):
         return None
-    return answer_from_number(numbers[0], first.text, response.question)
+    return response.answer(numbers[0], first.text)
+
+
+def _is_fact(rest: str, response: NumberResponse) -> bool:
+    """Whether a solution only begins with how many of one unit make another: "There are 12 months in a year."."""
+    fact = _UNIT_FACT.match(rest)
+    return fact is not None and len(response.sentences) > 1 and fact[1].lower() not in response.question.lower()
 
 
 def _is_premise(number: NumberSpan, rest: str) -> bool:
@@ -333,7 +376,7 @@ def _rounded(answer: ExtractedAnswer, response: NumberResponse) -> ExtractedAnsw
         number = find_numbers(later)[-1]
         near = number.value.denominator == 1 and abs(number.value - answer.value) < 1
         if near and _ROUNDING.search(later) and not (response.truncated and later == sources[-1]):
-            return answer_from_number(number, later, response.question)
+            return response.answer(number, later)
     return answer
 
 

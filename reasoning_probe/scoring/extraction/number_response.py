@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
 from reasoning_probe.scoring.extraction.equations import Equation, Token, find_equations
+from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer
 from reasoning_probe.scoring.extraction.sentence_number import after_equals, calculations_in, stated_number
 from reasoning_probe.scoring.extraction.sentences import Sentence, repeats_question, sentences, words
-from reasoning_probe.utils.numbers import find_numbers
+from reasoning_probe.scoring.extraction.units import asked_unit, convert_unit, is_unit, merge_unit_pairs, unit_of
+from reasoning_probe.utils.numbers import NumberSpan, find_numbers, render_number
 
 MAX_QUESTION = 20_000
 """Numbers are looked for in this many characters of a question."""
@@ -103,7 +106,7 @@ class NumberResponse:
         ]
 
     @cached_property
-    def equations(self) -> dict[Sentence, list[Equation]]:
+    def equations(self) -> dict[Sentence, Sequence[Equation]]:
         """The calculations of each numeric sentence."""
         return {sentence: find_equations(sentence.text) for sentence in self.numeric}
 
@@ -157,6 +160,33 @@ class NumberResponse:
         )
         return last.paragraph > last_number.paragraph and (closes or not self.is_stepwise)
 
+    @cached_property
+    def asked_unit(self) -> str | None:
+        """The unit in which the question asks for its answer."""
+        return asked_unit(self.question)
+
+    @cached_property
+    def values_in_asked_unit(self) -> frozenset[Fraction]:
+        """The values of the numbers of the response that bear the unit that the question asks for."""
+        return frozenset(
+            number.value
+            for number in merge_unit_pairs(self.text, find_numbers(self.text), self.question_numbers)
+            if is_unit(unit_of(self.text[number.end : number.end + 30], number.text), self.asked_unit)
+        )
+
+    def answer(self, number: NumberSpan, source: str) -> ExtractedAnswer:
+        """Return *number* of *source* as an answer in the unit that the question asks for.
+
+        Its unit is not converted where other numbers of the response bear the question's unit: the response has come
+        to its answer in that unit, or it writes its own unit carelessly.
+        """
+        after = source[number.end : number.end + 30]
+        value = convert_unit(number.value, after, self.asked_unit, number.text)
+        if value != number.value and self.values_in_asked_unit and value not in self.values_in_asked_unit:
+            value = number.value
+        plain = number.text if "/" in number.text and value == number.value else render_number(value)
+        return ExtractedAnswer(plain.strip(), value, source, after.lstrip(" \\").startswith("%"), number.value)
+
     def index(self, sentence: Sentence) -> int:
         """Return the place of *sentence* among the sentences."""
         return self.sentences.index(sentence)
@@ -172,7 +202,7 @@ class NumberResponse:
         return significant & {word.rstrip("s") for word in words(sentence)}
 
 
-def has_result(sentence: str, equations: list[Equation]) -> bool:
+def has_result(sentence: str, equations: Sequence[Equation]) -> bool:
     """Whether *sentence* calculates something: it has an equation, or at least a number after an equals sign."""
     stated = any(equation.stated is not None for equation in equations)
     return stated or any(after_equals(sentence, number) for number in find_numbers(sentence))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from reasoning_probe.scoring.extraction.markup import plain_text
-from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in
+from reasoning_probe.scoring.extraction.markup import plain_text, without_thoughts
+from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, words
 from reasoning_probe.utils.numbers import NUMBER_WORDS, find_numbers
 
 HEAD, TAIL = 6000, 3000
@@ -20,6 +20,8 @@ _NEW_QUESTION = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
+_QUESTION_LINE = re.compile(r"\n(?P<blank>[ \t]*\n)?[ \t]*(?P<question>[A-Z0-9][^\n]{3,600}\?)[ \t]*(?=\n)")
+_ANSWERED = re.compile(r"\s*(?:answer|a|ans|solution|response)[ \t]*[:.]", re.IGNORECASE)
 _ROLE = re.compile(r"\s*(?:(?:assistant|a|answer|response|output|solution)[ \t]*[:\n]\s*)+", re.IGNORECASE)
 
 
@@ -32,7 +34,12 @@ def clean(response: str, question: str, truncated: bool) -> str:
     Everything after a new question is dropped, and so is a repetition of *question* before its answer. If the token
     limit ended the response (*truncated*), a number that touches its end is dropped: it may be cut in half.
     """
-    text = response
+    return _this_question(without_markup(response, truncated), question).strip(" \t\n")
+
+
+def without_markup(response: str, truncated: bool = False) -> str:
+    """Return *response* without thoughts, special tokens and markup, and if *truncated* without a number at its end."""
+    text = without_thoughts(response)
     if len(text) > HEAD + TAIL:
         head, tail = text[:HEAD], text[-TAIL:]
         text = f"{head[: head.rfind(' ') + 1]}\n\n{tail[tail.find(' ') + 1 :]}"
@@ -41,7 +48,7 @@ def clean(response: str, question: str, truncated: bool) -> str:
     text = plain_text(text)
     if truncated:
         text = _without_cut_number(text)
-    return _this_question(text, question).strip(" \t\n")
+    return text
 
 
 def _may_continue(rest: str) -> bool:
@@ -80,4 +87,23 @@ def _this_question(text: str, question: str) -> str:
         role = _ROLE.match(rest)
         text = rest[role.end() :] if role else rest
     following = _NEW_QUESTION.search(text)
-    return text[: following.start()] if following else text
+    text = text[: following.start()] if following else text
+    return text[: _other_question(text, question)]
+
+
+def _other_question(text: str, question: str) -> int:
+    """Return where *text* asks a question other than *question* after an answer, without a heading; else its length.
+
+    " 8", and then "What is 9 + 1?" with its own answer; a question that a solution asks itself has no new numbers.
+    """
+    end = 0
+    for line in _QUESTION_LINE.finditer(text):
+        if not any(character.isalnum() for character in text[end : line.start()]):
+            continue
+        known = set(words(f"{question} {text[: line.start()]}"))
+        new = [word for word in words(line["question"]) if word not in known]
+        answered = _ANSWERED.match(text, line.end()) is not None
+        numbers = any(word[0].isdecimal() for word in new)
+        if (answered and (numbers or len(new) > 2)) or (numbers and line["blank"]):
+            return line.start()
+    return len(text)

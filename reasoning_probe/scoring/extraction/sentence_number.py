@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from reasoning_probe.scoring.extraction.equations import Equation, find_equations
@@ -53,9 +54,16 @@ def stated_number(sentence: str, question_numbers: AbstractSet[Fraction]) -> Num
     >>> [number.text if (number := stated_number(text, question_numbers)) else None for text in texts]
     ['6', '6', None, '4']
     """
+    return _stated_number(sentence, frozenset(question_numbers))
+
+
+@lru_cache(maxsize=1024)
+def _stated_number(sentence: str, question_numbers: frozenset[Fraction]) -> NumberSpan | None:
     conclusions = list(_CONCLUDING.finditer(sentence))
-    if conclusions and (number := stated_number(sentence[conclusions[-1].end() :], question_numbers)):
-        return number
+    if conclusions:
+        start = conclusions[-1].end()
+        if number := stated_number(sentence[start:], question_numbers):
+            return replace(number, start=number.start + start, end=number.end + start)
     explanation = _EXPLAINED.search(sentence)
     if explanation:
         before = sentence[: explanation.start()]
@@ -167,8 +175,9 @@ SENTENCE_STRATEGIES: tuple[Callable[[NumberSentence], NumberSpan | Decision | No
 
 def _is_result(number: NumberSpan, equation: Equation) -> bool:
     """Whether *number* is the stated result of *equation*; "5 + 3 = 4 + 4" has no such number."""
-    values = (abs(number.value), abs(number.value) / 100)
-    return equation.result_end == number.end and abs(equation.stated or 0) in values
+    if equation.result_end != number.end:
+        return False
+    return abs(equation.stated or 0) in (abs(number.value), abs(number.value) / 100)
 
 
 def _is_clock_operand(statement: str, number: NumberSpan) -> bool:
@@ -189,10 +198,11 @@ def after_equals(statement: str, number: NumberSpan) -> bool:
     return statement[max(0, number.start - 4) : number.start].rstrip(" $(").endswith(("=", "\N{ALMOST EQUAL TO}"))
 
 
-def calculations_in(text: str) -> list[Equation]:
+@lru_cache(maxsize=1024)
+def calculations_in(text: str) -> tuple[Equation, ...]:
     """Return the equations of *text* that are more than a fraction such as ``1/8``."""
-    return [
+    return tuple(
         equation
         for equation in find_equations(text[:MAX_SENTENCE])
         if equation.stated is not None or equation.operators != ("/",) or " " in text[equation.start : equation.end]
-    ]
+    )

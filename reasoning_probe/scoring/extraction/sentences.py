@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from reasoning_probe.utils.numbers import find_numbers
@@ -22,6 +23,9 @@ IRREGULAR = {
     "spent": "spend", "made": "make", "lost": "lose", "paid": "pay", "took": "take", "got": "get", "won": "win",
 }  # fmt: skip
 _CALCULATED = re.compile(r"[0-9] ?[-+*/=\u2212\u00d7\u00f7]|\b(?:is|are|equals) [^\w\s]?[0-9.,]+\W*$")
+_NEITHER = re.compile(r"[^\w\s]|_")
+"""A character that is neither a letter or digit nor a space."""
+
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _LABEL = re.compile(
     r"^(?:explanation|solution|reasoning|explain|note|answer|a|calculation)[ \t]*:[ \t]*", re.IGNORECASE
@@ -67,8 +71,7 @@ def normalise_text(text: str) -> str:
     >>> normalise_text(" The Eiffel-Tower. ")
     'eiffeltower'
     """
-    plain = "".join(character for character in text.lower() if character.isalnum() or character.isspace())
-    return " ".join(_ARTICLES.sub(" ", plain).split())
+    return " ".join(_ARTICLES.sub(" ", _NEITHER.sub("", text.lower())).split())
 
 
 def words(text: str) -> list[str]:
@@ -114,9 +117,7 @@ def repeats_question(sentence: str, question: str) -> bool:
     (True, False)
     """
     plain = normalise_text(sentence)
-    plain_question = normalise_text(question)
-    clauses = [*re.split(r"[,;:?.!]\s", question), *re.split(r"[.?!]\s", question)]
-    parts = {normalise_text(clause) for clause in clauses}
+    plain_question, parts = _plain_parts(question)
     all_but_last = " ".join(plain.split()[:-1])  # "has 12 fewer toys" of "has 12 fewer"
     if plain in parts or (len(plain.split()) > 3 and plain_question.startswith(plain)):
         return bool(plain)
@@ -125,6 +126,13 @@ def repeats_question(sentence: str, question: str) -> bool:
         return True  # "He buys 7 more."
     is_beginning = len(all_but_last.split()) > 4 and f" {all_but_last} " in f" {plain_question} "
     return is_beginning or _retells(sentence, question)
+
+
+@lru_cache(maxsize=256)
+def _plain_parts(question: str) -> tuple[str, frozenset[str]]:
+    """Return *question*, and each of its clauses and sentences, in normal form."""
+    clauses = [*re.split(r"[,;:?.!]\s", question), *re.split(r"[.?!]\s", question)]
+    return normalise_text(question), frozenset(normalise_text(clause) for clause in clauses)
 
 
 def _retells(sentence: str, question: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from fractions import Fraction
 from itertools import combinations, pairwise
 
-from reasoning_probe.utils.numbers import NumberSpan
+from reasoning_probe.utils.numbers import SCALES, NumberSpan
 
 _FAMILIES: tuple[dict[str, int], ...] = (
     {"cent": 1, "dollar": 100},
@@ -32,10 +32,19 @@ _FAMILIES: tuple[dict[str, int], ...] = (
 )
 _SIZES = {unit: (family, size) for family, units in enumerate(_FAMILIES) for unit, size in units.items()}
 _UNIT = "|".join(sorted(_SIZES, key=len, reverse=True))
+_ABBREVIATIONS = {"min", "hr", "g", "kg", "ml", "l", "mm", "cm", "m", "km"}
+_PLURAL = "|".join(unit if unit in _ABBREVIATIONS | {"feet"} else f"{unit}s" for unit in _UNIT.split("|"))
 _FOLLOWING = re.compile(rf"[ -]?(?:(?P<cent>\u00a2)|(?P<unit>{_UNIT})s?\b)(?! (?:a|an|per|each)\b)", re.IGNORECASE)
 _NAMED = re.compile(rf"\b(?P<unit>{_UNIT})s?\b", re.IGNORECASE)
 _AND = re.compile(rf"(?P<unit>[ -]?(?:{_UNIT})s?)?(?:,| and|, and)? \$?", re.IGNORECASE)
-_ASKED = re.compile(rf"\b(?:how many|in) (?:\w+ )?(?P<unit>{_UNIT})s?\b", re.IGNORECASE)
+_ASKED = re.compile(
+    rf"\bhow many (?:\w+ )?(?P<counted>{_UNIT})s?\b"
+    rf"|\bin (?:(?:total|whole|full|us|u\.s\.) )?(?P<unit>{_PLURAL})\b",
+    re.IGNORECASE,
+)
+"""The words that ask for a unit: "how many hours", "in dollars"; not "in a week", which is when something happens."""
+
+_ASKED_SCALE = re.compile(r"\bhow many (?:\w+ )?(dozen|hundred|thousand|million|billion)s?\b", re.IGNORECASE)
 _HOW_MUCH = re.compile(
     r"\bhow much\b|\b(?:price|costs?|pays?|paid|earns?|charges?|bill|change|fee|salary)\b", re.IGNORECASE
 )
@@ -47,11 +56,16 @@ def asked_unit(question: str) -> str | None:
 
     >>> asked_unit("Ann earns $3. How much is left?"), asked_unit("How many minutes is that?"), asked_unit("How many?")
     ('dollar', 'minute', None)
+    >>> asked_unit("How much milk does she drink in 2 weeks?"), asked_unit("How many dozens does she need?")
+    (None, 'dozen')
     """
     last = re.split(r"[.!]\s", question[-2000:].strip())[-1]
     match = _ASKED.search(last)
     if match:
-        return match["unit"].lower()
+        unit = (match["counted"] or match["unit"]).lower()
+        return unit if unit in _SIZES else unit.removesuffix("s")
+    if scale := _ASKED_SCALE.search(last):
+        return scale[1].lower()
     money = _HOW_MUCH.search(last) and _MONEY.search(question) and "cent" not in last
     return "dollar" if money else None
 
@@ -65,19 +79,37 @@ def convert_unit(value: Fraction, after: str, wanted: str | None, written: str =
     ['5/2', '250', '250', '250']
     >>> str(convert_unit(Fraction(41, 20), "", "cent", "$2.05"))
     '205'
+    >>> str(convert_unit(Fraction(24), "", "dozen", "2 dozen"))
+    '2'
     """
-    match = _FOLLOWING.match(after)
-    if match:
-        unit = "cent" if match["cent"] else match["unit"].lower()
-    elif "$" in written:
-        unit = "dollar"
-    else:
-        return value
-    if wanted is None:
+    if wanted in SCALES:
+        return value / SCALES[wanted] if written.lower().rstrip("s").endswith(wanted) else value
+    unit = unit_of(after, written)
+    if unit is None or wanted is None:
         return value
     family, size = _SIZES[unit]
     wanted_family, wanted_size = _SIZES[wanted]
     return value * size / wanted_size if family == wanted_family else value
+
+
+def is_unit(unit: str | None, wanted: str | None) -> bool:
+    """Whether *unit* is the unit *wanted*, whichever of its names is used.
+
+    >>> is_unit("kg", "kilogram"), is_unit("gram", "kilogram"), is_unit(None, None)
+    (True, False, False)
+    """
+    return unit in _SIZES and _SIZES[unit] == _SIZES.get(wanted or "")
+
+
+def unit_of(after: str, written: str = "") -> str | None:
+    """Return the unit of a number, in the singular, from the text *after* it or from its own text *written*.
+
+    >>> unit_of(" cents"), unit_of("\u00a2"), unit_of("", "$2.05"), unit_of(" miles")
+    ('cent', 'cent', 'dollar', None)
+    """
+    if match := _FOLLOWING.match(after):
+        return "cent" if match["cent"] else match["unit"].lower()
+    return "dollar" if "$" in written else None
 
 
 def merge_unit_pairs(

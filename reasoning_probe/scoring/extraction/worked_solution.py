@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from reasoning_probe.scoring.extraction.equations import Equation
-from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, answer_from_number
+from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer
 from reasoning_probe.scoring.extraction.number_response import MAX_QUESTION, OPENING_WORDS, STEP, NumberResponse
 from reasoning_probe.scoring.extraction.sentence_number import stated_number
 from reasoning_probe.scoring.extraction.sentences import Sentence, words
@@ -46,7 +46,7 @@ def worked_number(response: NumberResponse) -> ExtractedAnswer | None:
     """
     sentence = first_decision(WORKED_STRATEGIES, response)
     number = stated_number(sentence.text, response.question_numbers) if sentence else None
-    return answer_from_number(number, sentence.text, response.question) if sentence and number else None
+    return response.answer(number, sentence.text) if sentence and number else None
 
 
 def repeated_statement(response: NumberResponse) -> Sentence | None:
