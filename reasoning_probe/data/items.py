@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoning_probe.utils.numbers import parse_number
-
 AnswerKind = Literal["number", "label", "text"]
 
 LABELS = ("yes", "no", "unknown")
@@ -63,7 +61,7 @@ class Item:
             self._check_choices()
         if self.kind is None:
             object.__setattr__(self, "kind", infer_kind(self.answer))
-        elif self.kind == "number" and parse_number(self.answer) is None:
+        elif self.kind == "number" and not _is_number(self.answer):
             raise ItemError(f"the answer {self.answer[:40]!r} is not a number: write it in digits")
 
     def _check_choices(self) -> None:
@@ -79,4 +77,10 @@ def infer_kind(answer: str) -> AnswerKind:
     """Return how *answer* is compared: as a label, as a number, or as text."""
     if label_of(answer) is not None:
         return "label"
-    return "text" if parse_number(answer) is None else "number"
+    return "number" if _is_number(answer) else "text"
+
+
+def _is_number(answer: str) -> bool:
+    from reasoning_probe.utils.numbers import parse_number  # its patterns take longer to compile than all else here
+
+    return parse_number(answer) is not None
