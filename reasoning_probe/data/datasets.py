@@ -38,20 +38,22 @@ class Dataset:
     builtin: str | None = None
 
 
-def read(name: str, source: str | Path | Iterable[Item] | None, limit: int | None = None) -> Dataset:
+def read(
+    name: str, source: str | Path | Iterable[Item] | None, limit: int | None = None, *, at_most: bool = False
+) -> Dataset:
     """Return the dataset *name*, or *limit* items of it. *source* is ``None`` for the built-in dataset of that name.
 
-    Otherwise it is a built-in dataset's name, a generator's spec, a source's text or path, or items in memory. Raises
-    :class:`DatasetError`.
+    Otherwise it is a built-in dataset's name, a generator's spec, a source's text or path, or items in memory. With
+    *at_most* a dataset that has fewer items gives all of them. Raises :class:`DatasetError`.
     """
     if source is None or (isinstance(source, str) and source in BUILTIN):
-        return replace(builtin(str(source or name), limit), name=name)
+        return replace(builtin(str(source or name), limit, at_most=at_most), name=name)
     if generators.is_spec(source):
         return generated(name, str(source), limit)
     if isinstance(source, str | Path):
         _refuse_misspelt(source)
-        return load(name, source, limit)
-    return from_items(name, source, limit)
+        return load(name, source, limit, at_most=at_most)
+    return from_items(name, source, limit, at_most=at_most)
 
 
 def _refuse_misspelt(source: str | Path) -> None:
@@ -74,10 +76,10 @@ def generated(name: str, source: str, limit: int | None = None) -> Dataset:
         raise DatasetError(str(error)) from error
 
 
-def builtin(name: str, limit: int | None = None) -> Dataset:
+def builtin(name: str, limit: int | None = None, *, at_most: bool = False) -> Dataset:
     """Return a built-in dataset. With a *limit*, gsm8k is cut to it and the others are generated with seed 0.
 
-    Raises :class:`DatasetError` for an unknown name, and for more items than there are.
+    Raises :class:`DatasetError` for an unknown name, and for more items than there are unless *limit* is *at_most*.
     """
     if name not in BUILTIN:
         raise DatasetError(
@@ -91,26 +93,26 @@ def builtin(name: str, limit: int | None = None) -> Dataset:
             raise DatasetError(str(error)) from error
     file = Path(__file__).parent / "builtin" / f"{name}.jsonl"
     dataset = load(name, file)
-    if limit is not None and limit > len(dataset.items):
+    if limit is not None and limit > len(dataset.items) and not at_most:
         raise DatasetError(
             f"the built-in {name} has {len(dataset.items)} items, not {limit}: give more of them, --probe-dataset"
-            f" {name}=FILE, or say of which dataset you want {limit}, --probe-items arithmetic={limit}"
+            f" {name}=FILE, or ask for {len(dataset.items)} or fewer"
         )
-    dataset = dataset if limit is None else load(name, file, limit)
+    dataset = dataset if limit is None else load(name, file, limit, at_most=at_most)
     return replace(dataset, source="built in", builtin=name)
 
 
-def load(name: str, source: str | Path, limit: int | None = None) -> Dataset:
+def load(name: str, source: str | Path, limit: int | None = None, *, at_most: bool = False) -> Dataset:
     """Return the items of a file or another *source*, or the first *limit* of them, as the dataset *name*.
 
     Items without an id are called ``q1``, ``q2`` ... by their position. Raises :class:`DatasetError`.
     """
     opened = open_source(source)
-    dataset = _collect(name, opened.items, opened.name, opened.unit, limit)
+    dataset = _collect(name, opened.items, opened.name, opened.unit, limit, at_most)
     return replace(dataset, source=str(source), generation=opened.generation)
 
 
-def from_items(name: str, items: Iterable[Item], limit: int | None = None) -> Dataset:
+def from_items(name: str, items: Iterable[Item], limit: int | None = None, *, at_most: bool = False) -> Dataset:
     """Return *items*, or the first *limit* of them, as a dataset; items without an id are called ``q1``, ``q2`` ...
 
     Raises :class:`DatasetError`.
@@ -119,10 +121,10 @@ def from_items(name: str, items: Iterable[Item], limit: int | None = None) -> Da
         raise DatasetError(
             f"the items of {name}: {quoted(items)} holds no Items: give a list of them, or name a source"
         )
-    return _collect(name, enumerate(_checked(name, items), 1), f"the items of {name}", "item", limit)
+    return _collect(name, enumerate(_checked(name, items), 1), f"the items of {name}", "item", limit, at_most)
 
 
-def _collect(name: str, items: NumberedItems, source: str, unit: str, limit: int | None) -> Dataset:
+def _collect(name: str, items: NumberedItems, source: str, unit: str, limit: int | None, at_most: bool) -> Dataset:
     """Return the first *limit* of *items* as a dataset, each with an id; messages name *source* and *unit*."""
     if limit is not None and limit < 1:
         raise DatasetError(f"cannot take {limit} items of {source}: ask for at least 1")
@@ -139,7 +141,7 @@ def _collect(name: str, items: NumberedItems, source: str, unit: str, limit: int
         formats.add(form)
     if not by_id:
         raise DatasetError(f"{source}: no items: give at least one question with its answer")
-    if limit is not None and len(by_id) < limit:
+    if limit is not None and len(by_id) < limit and not at_most:
         raise DatasetError(f"{source}: there are {len(by_id)} items, not {limit}: ask for {len(by_id)} or fewer")
     return Dataset(name, tuple(by_id.values()), "gsm8k" if formats == {"gsm8k"} else "plain", source)
 

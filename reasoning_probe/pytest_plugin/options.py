@@ -102,7 +102,7 @@ OPTIONS = (
         ("--probe-items",),
         "probe_items",
         "ask N items of each dataset, or of those that are named, arithmetic=200,logic=100: a file's first N;"
-        " arithmetic, multi_step and logic are generated",
+        " arithmetic, multi_step and logic are generated; without names a dataset that has fewer is asked whole",
         option_types.counts_by_dataset,
         "N|NAME=N",
     ),

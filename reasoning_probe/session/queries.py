@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -47,7 +47,9 @@ class QueryBuilder:
             limit, shots = self.settings.items_of(name), self.settings.prompting.shots
             if shots and source is not None and not isinstance(source, str | Path):
                 source = tuple(islice(source, limit + _BEYOND if limit else None))
-            dataset = datasets.read(name, source, limit)
+            # One number for all datasets is the most of each; a number for one dataset is what it must have.
+            at_most = not isinstance(self.settings.items, Mapping)
+            dataset = datasets.read(name, source, limit, at_most=at_most)
             beyond = self._beyond(name, source, dataset) if shots else ()
             self.shots[name] = few_shot_examples(dataset, self.settings.prompting, self.settings.seed, beyond)
             self.datasets[name] = dataset

@@ -17,6 +17,7 @@ from reasoning_probe.session.plan import Case, Plan, every_case
 from reasoning_probe.session.post_sweep import PostSweep
 from reasoning_probe.session.queries import DatasetSource, QueryBuilder
 from reasoning_probe.session.settings import Settings
+from reasoning_probe.utils.text import join_names
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.protocol import Engine, SweepRequest
@@ -112,6 +113,17 @@ class ProbeSession:
         in_memory = runner.provided is not None or (runner.from_fixture and not runner.fixture_has_dependencies)
         name = "a model in memory" if in_memory else self.settings.model
         return f"reasoning-probe: {name}{heads}, {len(self.plan.by_item)} items, {len(self.plan.cases)} cases"
+
+    def fewer_items_line(self) -> str:
+        """Say in one line which datasets have fewer items than the settings ask of each; empty where none has."""
+        most = self.settings.items
+        if not isinstance(most, int):
+            return ""
+        sizes = {name: len(dataset.items) for name, dataset in self.datasets.items() if len(dataset.items) < most}
+        counts = join_names([f"{name} has {size}" for name, size in sizes.items()])
+        return (
+            f"reasoning-probe: {counts} of the {most} items that --probe-items asks for: all are asked" if sizes else ""
+        )
 
     # -- the run --------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class Settings:
     ablations: tuple[str, ...] = ("zero",)
     seed: int = 0
     sources: dict[str, str] = field(default_factory=dict)
-    items: int | Mapping[str, int] | None = None  # of every dataset, or by its name
+    items: int | Mapping[str, int] | None = None  # at most so many of every dataset, or exactly so many by its name
     max_new_tokens: int | None = None
     stop: tuple[str, ...] | None = None  # stop strings; None: those of the dataset and its prompt
     device: str = "auto"

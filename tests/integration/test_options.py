@@ -253,3 +253,15 @@ def test_what_is_no_share_is_refused(project: Project, option: str) -> None:
     result.stderr.fnmatch_lines(
         [f"*{option.partition('=')[0]}: cannot read *: write a number from 0 to 1, such as 0.9"]
     )
+
+
+def test_a_dataset_with_fewer_items_is_asked_whole_and_said_once(project: Project) -> None:
+    project.probe("logic", "gsm8k")
+    result = project.run("--probe-items=7", "--co")
+    assert result.ret == pytest.ExitCode.OK
+    line = "reasoning-probe: gsm8k has 5 of the 7 items that --probe-items asks for: all are asked"
+    assert result.outlines.count(line) == 1
+    result.stdout.fnmatch_lines(["reasoning-probe: *, 12 items, 12 cases"])
+    named = project.run("--probe-items=logic=7,gsm8k=7", "--co")
+    assert named.ret == pytest.ExitCode.USAGE_ERROR
+    named.stderr.fnmatch_lines(["ERROR: *the built-in gsm8k has 5 items, not 7: give more of them*"])

@@ -167,6 +167,7 @@ def test_a_limit_takes_the_first_and_reads_no_further(tmp_path: Path) -> None:
     assert questions(load("x", path, 2)) == ["Two and three?", "So?"]
     with pytest.raises(DatasetError, match="at least 1"):
         load("x", path, 0)
+    assert len(load("x", write(tmp_path, GSM8K), 3, at_most=True).items) == 1
     with pytest.raises(DatasetError, match="there are 1 items, not 3"):
         load("x", write(tmp_path, GSM8K), 3)
 
