@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
-from urllib.parse import unquote
 
 from reasoning_probe.data.sources.base import DatasetError, quoted
 
@@ -34,7 +33,7 @@ def split_fields(source: str) -> tuple[str, Fields | None]:
     if match is None:
         return source, None
     pairs = [part.partition("=") for part in match[2].split(",")]
-    names_of = {role.strip(): [unquote(name) for name in names.split("+")] for role, _, names in pairs}
+    names_of = {role.strip(): [_unescaped(name) for name in names.split("+")] for role, _, names in pairs}
     if not set(names_of) & set(ROLES) and PurePath(match[1]).suffix.lower() not in _FILES:
         return source, None  # arithmetic:digits=3, or a path
     return match[1], named_fields(names_of, quoted(source))
@@ -76,3 +75,7 @@ def with_fields(source: Any, value: Any, where: str) -> Any:
 
 def _escaped(name: str) -> str:
     return re.sub(r"[%,=+:/\\.]", lambda sign: f"%{ord(sign[0]):02X}", name)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"%([0-7][0-9A-Fa-f])", lambda code: chr(int(code[1], 16)), text)
