@@ -219,25 +219,11 @@ def paired_effects(
     return effects
 
 
-def sign_flip(changes: Sequence[float], seed: int = 0) -> float:
-    """Return the two-sided p-value of a paired sign-flip test of mean 0: exact for a few items, else sampled."""
-    import numpy as np
-
-    change = np.asarray([changes], dtype=np.float64)
-    return float(_sign_flip(change, np.isfinite(change), seed)[0])
-
-
-def bootstrap_mean(changes: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a mean (Efron 1979)."""
-    import numpy as np
-
-    change = np.asarray([changes], dtype=np.float64)
-    low, high = _bootstrap(change, np.isfinite(change), seed)
-    return float(low[0]), float(high[0])
-
-
 def _bootstrap(change: Floats, known: NDArray[np.bool_], seed: int) -> tuple[Floats, Floats]:
-    """Return the (targets,) limits of each mean; resampling items is one matrix product for all targets."""
+    """Return the (targets,) 95 % percentile bootstrap limits of each mean (Efron 1979).
+
+    Resampling items is one matrix product for all targets.
+    """
     import numpy as np
 
     items = change.shape[1]
@@ -321,7 +307,7 @@ def mean_changes(change: Floats, seed: int = 0) -> list[MeanChange]:
     """Return the mean of each row of *change*, (targets, items), ``nan`` where an item has none.
 
     The interval is a percentile bootstrap, the test a paired sign flip. It is exact for changes of whole numbers up to
-    2, which are what two verdicts on an item can differ by; see :func:`sign_flip` for others.
+    2, which are what two verdicts on an item can differ by; see ``_sign_flip`` for others.
     """
     import numpy as np
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from reasoning_probe.report.terminal.summary import Line, Piece, gate_word, plain, summary, summary_lines
+from reasoning_probe.report.terminal.summary import Line, Piece, gate_word, plain, summary
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, every_head, fake_outcomes, full_run, outcome
 from tests.helpers.planted_model import CARRIER
 from tests.helpers.project import Project
+from tests.helpers.terminal_lines import summary_lines
 
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 

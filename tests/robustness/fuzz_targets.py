@@ -50,12 +50,12 @@ with _instrumented():
     from reasoning_probe.pytest_plugin.option_types import OptionError
     from reasoning_probe.pytest_plugin.options import OPTIONS
     from reasoning_probe.report.ci.markdown import markdown_summary
-    from reasoning_probe.report.terminal.summary import summary_lines
     from reasoning_probe.results.run import Run, RunError, read_run
     from reasoning_probe.scoring.error_categories import CATEGORIES
     from reasoning_probe.scoring.judge import judge
     from reasoning_probe.utils.files import to_json_types
     from tests.helpers.fake_runs import full_run, outcome
+    from tests.helpers.terminal_lines import summary_lines
 
 SLOW_S = 2.0
 """The time limit in seconds for an input of a few thousand bytes."""

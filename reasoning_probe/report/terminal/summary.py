@@ -49,11 +49,6 @@ def plain(line: Line) -> str:
     return "".join(piece.text for piece in line)
 
 
-def summary_lines(run: Run, width: int = 80, verbosity: int = 0) -> list[str]:
-    """Return :func:`summary` without its styles."""
-    return [plain(line) for line in summary(run, width, verbosity)]
-
-
 def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
     """Return accuracy by dataset, the strongest targets, the mistakes, the sentences, the engine's facts and the gate.
 

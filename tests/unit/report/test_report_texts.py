@@ -14,10 +14,10 @@ from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.report.format import percent
 from reasoning_probe.report.html.rendering import environment
 from reasoning_probe.report.terminal.cases import ablated_line, failure_text
-from reasoning_probe.report.terminal.summary import summary_lines
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, every_head, fake_outcomes, fake_run, outcome
 from tests.helpers.html_pages import HOSTILE, HOSTILE_RUN, hostile_run
+from tests.helpers.terminal_lines import summary_lines
 
 # -- sentences ----------------------------------------------------------------------------------------------------
 

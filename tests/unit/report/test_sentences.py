@@ -9,9 +9,10 @@ import pytest
 from reasoning_probe.cli import main
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.report.sentences import curve_sentences, screening_sentences
-from reasoning_probe.report.terminal.summary import engine_lines, summary_lines
+from reasoning_probe.report.terminal.summary import engine_lines
 from reasoning_probe.results.run import Run, write_run
 from tests.helpers.fake_runs import full_run
+from tests.helpers.terminal_lines import summary_lines
 
 
 @pytest.fixture(scope="module")

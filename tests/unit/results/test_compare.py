@@ -21,7 +21,6 @@ from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.report.figures.run_figures import write_figures
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.report.terminal.show import print_run
-from reasoning_probe.report.terminal.summary import summary_lines
 from reasoning_probe.report.terminal.tables import console
 from reasoning_probe.results import stats
 from reasoning_probe.results.compare import Comparison, compare
@@ -30,6 +29,7 @@ from reasoning_probe.results.run import Run, RunError, read_run, write_run
 from reasoning_probe.utils.files import to_json_types
 from tests.helpers.corrupt_json import damaged
 from tests.helpers.fake_runs import as_run, fake_outcomes, full_run, outcome
+from tests.helpers.terminal_lines import summary_lines
 
 A, B = Path("a"), Path("b")
 WRONG = {"correct": False, "answer": "7", "category": "off_by_one"}
