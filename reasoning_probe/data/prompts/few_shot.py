@@ -32,16 +32,16 @@ def few_shot_examples(
     n = prompting.shots
     if not n:
         return ()
-    asked = {_normalised(item) for item in dataset.items}
+    excluded = {_normalised(item) for item in dataset.items}
     if prompting.shots_from is not None:
-        pool = _not_asked(read("shots", prompting.shots_from).items, asked)
+        pool = _without(read("shots", prompting.shots_from).items, excluded)
         reason = f"{prompting.shots_from} has {len(pool)} that are not asked: name another source"
         return _draw(pool, n, seed, reason)
     if spec := _generator(dataset):
-        return _generate(spec, n, seed, asked)
-    pool = _not_asked(unused_items, asked)
+        return _generate(spec, n, seed, excluded)
+    pool = _without(unused_items, excluded)
     if len(pool) < n and dataset.format == "gsm8k":
-        return _generate("multi_step", n, seed, asked)
+        return _generate("multi_step", n, seed, excluded)
     fix = f"ask fewer of them with --probe-items, or name a source: --probe-shots {n}:FILE.jsonl"
     return _draw(pool, n, seed, f"{dataset.name} has {len(pool)} that are not asked: {fix}")
 
@@ -53,19 +53,19 @@ def _generator(dataset: Dataset) -> str | None:
     return dataset.builtin if dataset.builtin in generators.NAMES else None
 
 
-def _generate(generator: str, n: int, seed: int, asked: set[str]) -> tuple[Item, ...]:
-    """Return *n* items of *generator* that are not *asked*."""
+def _generate(generator: str, n: int, seed: int, excluded: set[str]) -> tuple[Item, ...]:
+    """Return *n* items of *generator* that are not *excluded*, which holds the questions that are asked."""
     spec = generators.parse(generator)
     spec = replace(spec, seed=spec.seed + seed + _SEED_OFFSET)
     count = n
     while True:
         try:
-            items = _not_asked(generators.generate_spec(spec, count), asked)
+            items = _without(generators.generate_spec(spec, count), excluded)
         except ItemError as error:
             raise DatasetError(f"{n} shots of {generator}: {error}") from error
         if len(items) >= n:
             return tuple(items[:n])
-        count += len(asked)
+        count += len(excluded)
 
 
 def _draw(pool: Sequence[Item], n: int, seed: int, reason: str) -> tuple[Item, ...]:
@@ -75,12 +75,12 @@ def _draw(pool: Sequence[Item], n: int, seed: int, reason: str) -> tuple[Item, .
     return tuple(random.Random(seed).sample(pool, n))
 
 
-def _not_asked(items: Iterable[Item], asked: set[str]) -> list[Item]:
-    """Return the first *items* whose question is not *asked*, each question once."""
+def _without(items: Iterable[Item], excluded: set[str]) -> list[Item]:
+    """Return the first *items* whose question is not *excluded*, each question once."""
     by_question: dict[str, Item] = {}
     for _, item in zip(range(_MOST_READ), items, strict=False):
         question = _normalised(item)
-        if question not in asked:
+        if question not in excluded:
             by_question.setdefault(question, item)
     return list(by_question.values())
 
