@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from functools import partial
 
+from reasoning_probe.data.generators.blocks import shuffled_blocks
 from reasoning_probe.data.items import Item
 
 # fmt: off
@@ -74,7 +75,7 @@ TEMPLATES = (
         "twice",
         "{name} has {a} {things}. {other} has {b} times as many. How many {things} do they have together?",
         "a * b = x, a + x = y",
-        {"b": (2, 5)},
+        {"a": (2, 60), "b": (2, 5)},
     ),
     Template(
         "bus",
@@ -145,10 +146,10 @@ TEMPLATES = (
 )
 
 
-def items(rng: random.Random) -> Iterator[Item]:
-    """Yield word problems without end."""
-    for number in count(1):
-        yield draw(rng, rng.choice(TEMPLATES), number)
+def draws(rng: random.Random) -> Iterator[Callable[[], Item]]:
+    """Yield, without end, what draws the next word problem; the templates come in shuffled blocks."""
+    for number, template in enumerate(shuffled_blocks(rng, TEMPLATES), 1):
+        yield partial(draw, rng, template, number)
 
 
 def draw(rng: random.Random, template: Template, number: int) -> Item:
@@ -167,6 +168,7 @@ def draw(rng: random.Random, template: Template, number: int) -> Item:
         answer=answer,
         kind="number",
         solution="\n".join((*(_line(step) for step in steps), f"#### {answer}")),
+        form=template.name,
     )
 
 

@@ -24,7 +24,7 @@ _WHOLE_ALONE = re.compile(r"([+-]?\d[\d,]*)\.0*", re.ASCII)
 
 _LABEL = re.compile(r"\(?(\w+)[).:]?")
 
-ITEM_FIELDS = ("id", "question", "answer", "solution", "kind", "operands", "operation", "choices", "prompt")
+ITEM_FIELDS = ("id", "question", "answer", "solution", "kind", "operands", "operation", "choices", "prompt", "form")
 """The fields of a row that is read here."""
 
 
@@ -59,6 +59,7 @@ def item_of(data: object, where: str) -> tuple[Item, Format]:
             operation=text_of(data, "operation", where, optional=True) or None,
             choices=choices,
             prompt=text_of(data, "prompt", where, optional=True) or None,
+            form=text_of(data, "form", where, optional=True) or None,
         )
     except ItemError as error:
         raise DatasetError(f"{where}: {error}") from error
