@@ -117,13 +117,14 @@ def _arithmetic(pairs: set[tuple[object, ...]]) -> Iterator[Example]:
 
 
 def _logic(rng: random.Random) -> Iterator[Example]:
-    for item in logic.items(rng):
+    for draw in logic.draws(rng):
+        item = draw()
         yield Example(item.question, item.answer)
 
 
 def _premises(rng: random.Random) -> Iterator[Example]:
     for number in count(1):
-        item = logic.draw(rng, rng.choice(ONE_PREMISE), number)
+        item = logic.draw(rng, rng.choice(ONE_PREMISE), (0,), number)
         yield Example(item.question, item.answer)
 
 

@@ -36,8 +36,8 @@ class Item:
     normalised exact match; without it, it is inferred from ``answer``. ``solution`` is a worked gold solution, GSM8K's
     with its ``<<a*b=c>>`` annotations. ``operands`` and ``operation`` (one of ``+ - * /``) say what a one-step
     arithmetic question asks; the error analysis uses them. ``choices`` makes the item multiple choice; the answer is
-    one of them. ``prompt`` is sent as it is, in place of the question in its frame. ``form`` names the kind of question,
-    such as the form of an argument or the template of a story: items of one form are not independent of each other.
+    one of them. ``prompt`` is sent as it is, in place of the question in its frame. ``form`` names the kind of the
+    question, such as the form of an argument or the template of a story: items of one form are not independent.
 
     Raises :class:`ItemError` if the question or the answer is empty, a ``number`` is not one, or the choices are not
     two to 26 different texts with the answer among them.

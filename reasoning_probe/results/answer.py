@@ -66,6 +66,7 @@ class Answer:
             answer_logprob=self.answer_logprob,
             truncated=self.truncated,
             choices=self.choices,
+            form=self.query.item.form,
         )
 
 

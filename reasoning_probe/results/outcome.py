@@ -31,7 +31,7 @@ class Outcome:
     string. ``category``, ``kind`` and ``reason`` say what is wrong with a wrong answer and are ``None`` for a right
     one. ``answer_logprob`` is the sum of the natural-log probabilities of the expected answer's tokens as they would
     continue the prompt. ``truncated`` says that the token limit ended the response. ``choices`` are those of a
-    multiple-choice question, each with its own log-probability.
+    multiple-choice question, each with its own log-probability. ``form`` is the item's kind of question, if it has one.
     """
 
     dataset: str
@@ -50,6 +50,7 @@ class Outcome:
     answer_logprob: float | None
     truncated: bool
     choices: tuple[Choice, ...] | None = None
+    form: str | None = None
 
     def __post_init__(self) -> None:
         if self.choices is not None:  # read from a file

@@ -43,6 +43,7 @@ class OutcomeRecord(TypedDict):
     answer_logprob: float | None
     truncated: bool
     choices: NotRequired[list[ChoiceRecord] | None]
+    form: NotRequired[str | None]
 
 
 # -- run.json: the settings ---------------------------------------------------------------------------------------

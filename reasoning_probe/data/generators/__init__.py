@@ -57,8 +57,8 @@ def generate_spec(spec: Spec, n: int) -> tuple[Item, ...]:
     items = tuple(islice(_distinct(draws), n))
     if len(items) < n:
         raise ItemError(
-            f"cannot generate {n} different {spec.name} items: some kind of question runs out; ask for {len(items)} or"
-            f" fewer, or for harder ones, as in {_EXAMPLES[spec.name]}"
+            f"cannot generate {n} different {spec.name} items: ask for {len(items)} or fewer, after which some kind of"
+            f" question runs out, or for harder ones, as in {_EXAMPLES[spec.name]}"
         )
     return items
 

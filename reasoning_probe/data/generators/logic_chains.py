@@ -79,12 +79,15 @@ class Skeleton:
 def draws(rng: random.Random, spec: Spec) -> Iterator[Callable[[], Item]]:
     """Yield, without end, what draws the next argument.
 
-    Skeletons come in shuffled blocks, of which half can end in No. The answers come in shuffled blocks within each
-    skeleton, each choice of the irrelevant premises' wording, and each order of all premises' wordings.
+    Skeletons come in shuffled blocks, of which half can end in No (and in Unknown, if any can). The answers come in
+    shuffled blocks within each skeleton, each choice of the irrelevant premises' wording, and each order of all
+    premises' wordings.
     """
     skeletons = [(skeleton, forms) for skeleton in SKELETONS if (forms := skeleton.fitting(spec))]
-    deniable = [(skeleton, forms) for skeleton, forms in skeletons if any(form.answer == "No" for form in forms)]
-    others = [one for one in skeletons if one not in deniable]
+    answered = [{form.answer for form in forms} for _, forms in skeletons]
+    open_ended = [one for one, answers in zip(skeletons, answered, strict=True) if {"No", "Unknown"} <= answers]
+    deniable = open_ended or [one for one, answers in zip(skeletons, answered, strict=True) if "No" in answers]
+    others = [one for one, answers in zip(skeletons, answered, strict=True) if "No" not in answers]
     answers: dict[tuple[str, ...], Iterator[str]] = {}
     blocks = shuffled_blocks(rng, [*deniable * len(others), *others * len(deniable)])
     for number, (skeleton, forms) in enumerate(blocks, 1):
@@ -100,7 +103,7 @@ def draws(rng: random.Random, spec: Spec) -> Iterator[Callable[[], Item]]:
 def draw(
     rng: random.Random, form: Form, irrelevant: Sequence[str], wordings: Sequence[str], steps: int, number: int
 ) -> Item:
-    """Return an argument of *form* and *irrelevant* premises, in the order of *wordings*, with words drawn from *rng*."""
+    """Return an argument of *form* with *irrelevant* premises, all in the order of *wordings*; draw its words."""
     nouns = rng.sample(NOUNS, len(NOUNS))
     people = rng.sample(PEOPLE, len(PEOPLE))
     cast = Cast(nouns[: steps + 1], people[0], people[: steps + 1], rng.choice(COMPARATIVES))

@@ -9,7 +9,19 @@ from typing import Any
 
 from reasoning_probe.data.sources.base import DatasetError, quoted
 
-ROLES = ("question", "context", "choices", "answer", "id", "solution", "kind", "operands", "operation", "prompt", "form")
+ROLES = (
+    "question",
+    "context",
+    "choices",
+    "answer",
+    "id",
+    "solution",
+    "kind",
+    "operands",
+    "operation",
+    "prompt",
+    "form",
+)
 """What a field can be. Several fields may be the context or the choices; every other role has one."""
 
 SYNTAX = "question=...,context=...,answer=..."

@@ -226,10 +226,13 @@ def test_longer_arguments_follow(seed: int, steps: int, distractors: int, negati
         assert sum("Some " in text for text in premises) == quantifiers
 
 
-def test_every_harder_form_is_drawn_and_answers_are_balanced() -> None:
-    items = generate("logic:steps=3,negation=1,quantifiers=1", 400)
-    assert {(item.id or "").rsplit("-", 2)[0] for item in items} == {form.name for form in logic_chains.FORMS}
-    assert min(Counter(item.answer for item in items).values()) > 100
+def test_every_harder_form_is_drawn_and_half_of_the_arguments_can_be_denied() -> None:
+    items = generate("logic:steps=3,negation=1,quantifiers=1", 480)
+    forms = {form.name: skeleton for skeleton in logic_chains.SKELETONS for form in skeleton.forms}
+    assert {item.form for item in items} == set(forms)
+    deniable = [item for item in items if "No" in {form.answer for form in forms[item.form or ""].forms}]
+    assert len(deniable) == 240
+    assert min(Counter(item.answer for item in items).values()) > 90
 
 
 @pytest.mark.parametrize("spec", ["arithmetic:digits=2", "multi_step:steps=3", "logic:steps=3"])

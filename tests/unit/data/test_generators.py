@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_probe.data.datasets import builtin
-from reasoning_probe.data.generators import NAMES, _distinct, arithmetic, generate, logic, multi_step
+from reasoning_probe.data.generators import NAMES, _distinct, generate, logic, multi_step
 from reasoning_probe.data.items import Item, ItemError
 from tests.helpers.solvers import CLASSES, ONE, OPERATIONS, ORDER, SEEDS, check_annotations, compute
 
@@ -96,8 +96,9 @@ def test_logic_answers_follow_from_the_premises(seed: int) -> None:
 
 @pytest.mark.parametrize("form", logic.FORMS, ids=lambda form: form.name)
 def test_every_form_has_its_answer(form: logic.Form) -> None:
-    item = logic.draw(random.Random(3), form, 1)
+    item = logic.draw(random.Random(3), form, range(len(form.premises)), 1)
     assert solve_logic(item.question) == item.answer == form.answer
+    assert item.form == form.name
 
 
 def test_built_in_logic_is_right() -> None:
@@ -105,10 +106,66 @@ def test_built_in_logic_is_right() -> None:
         assert solve_logic(item.question) == item.answer, item.question
 
 
-def test_logic_answers_are_balanced() -> None:
+def without_nouns(question: str) -> str:
+    """Return the skeleton of *question*: every noun, name and comparative is ``_``."""
+    kept = {"All", "No", "Some", "Are", "Is", "all", "some", "not", "is", "are", "a", "than"}
+    words = re.findall(r"\w+|[.?]", re.sub(r"\ban\b", "a", question))
+    return " ".join(word if word in kept | {".", "?"} else "_" for word in words)
+
+
+RULES: dict[str, Callable[[str], object]] = {
+    "skeleton": without_nouns,
+    "quantifiers and negations": lambda question: tuple(re.findall(r"\b(All|No|Some|not)\b", question)),
+    "negations": lambda question: frozenset(re.findall(r"\b(No|Some|not)\b", question)),
+    "question": lambda question: without_nouns(question.rpartition(". ")[2]),
+    "number of sentences": lambda question: question.count(". "),
+    "comparison": lambda question: " than " in question,
+    "length": len,
+}
+"""What a rule may look at that does not see which words are equal."""
+
+
+def accuracy_of(rule: Callable[[str], object], items: tuple[Item, ...]) -> float:
+    """Return how many of *items* are right if each gets the commonest answer of those that look the same to *rule*."""
+    answers: dict[object, Counter[str]] = {}
+    for item in items:
+        answers.setdefault(rule(item.question), Counter())[item.answer] += 1
+    return sum(max(counts.values()) for counts in answers.values()) / len(items)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "spec", ["logic", "logic:steps=2", "logic:steps=3", "logic:steps=1,negation=1", "logic:steps=2,negation=1"]
+)
+def test_no_rule_without_binding_beats_the_commonest_answer(spec: str, rule: str) -> None:
+    items = generate(spec, 2_000)
+    commonest = max(Counter(item.answer for item in items).values()) / len(items)
+    # A length is shared by few questions: by chance alone the commonest answer among them is more frequent.
+    chance = 0.05 if rule == "length" else 0
+    assert accuracy_of(RULES[rule], items) <= commonest + 0.05 + chance
+
+
+def test_a_rule_that_the_words_give_away_would_be_noticed() -> None:
+    given_away = tuple(
+        Item(question=f"{'No' if n % 3 else 'All'} poets are singers.", answer="No" if n % 3 else "Yes")
+        for n in range(9)
+    )
+    assert accuracy_of(RULES["negations"], given_away) == 1
+
+
+def test_logic_answers_have_their_shares() -> None:
     counts = Counter(item.answer for item in generate("logic", 600))
-    assert set(counts) == {"Yes", "No", "Unknown"}
-    assert min(counts.values()) > 150
+    assert counts == {
+        "Yes": pytest.approx(175, abs=5),
+        "No": pytest.approx(175, abs=5),
+        "Unknown": pytest.approx(250, abs=5),
+    }
+
+
+def test_every_form_is_drawn_as_often_as_its_skeleton_says() -> None:
+    counts = Counter(item.form for item in generate("logic", 10 * logic.BLOCK))
+    for skeleton in logic.SKELETONS:
+        assert sum(counts[form.name] for form in skeleton.forms) == pytest.approx(10 * skeleton.share, abs=1)
 
 
 # -- arithmetic -------------------------------------------------------------------------------------------------------
@@ -130,18 +187,19 @@ def test_arithmetic_is_right_and_in_range(seed: int) -> None:
             assert 1 <= (a if item.operation == "*" else value) <= 12
 
 
-def test_arithmetic_shares_its_operations() -> None:
-    counts = Counter(item.operation for item in generate("arithmetic", 600))
-    for operation in arithmetic.OPERATIONS:
-        # 144 facts of a table are not exhausted by 600 items, so the shares hold up to chance.
-        assert counts[operation.sign] == pytest.approx(600 * operation.share, abs=50)
+def test_arithmetic_shares_its_operations_from_the_first_item_to_the_last() -> None:
+    items = generate("arithmetic", 1_040)
+    for first in range(0, 1_040, 40):
+        counts = Counter(item.form for item in items[first : first + 40])
+        assert counts == {"add": 16, "sub": 16, "mul": 3, "div": 5}
 
 
-def test_all_of_arithmetic_and_no_more() -> None:
-    everything = 100 * 100 + 100 * 101 // 2 + 2 * 12 * 12
-    assert len(generate("arithmetic", everything)) == everything
-    with pytest.raises(ItemError, match=f"ask for {everything} or fewer"):
-        generate("arithmetic", everything + 1)
+def test_arithmetic_ends_with_the_products_of_the_tables() -> None:
+    most = 1_045  # 78 products of 1 to 12, three of every 40 items
+    items = generate("arithmetic", most)
+    assert sum(item.operation == "*" for item in items) == 12 * 13 // 2
+    with pytest.raises(ItemError, match=f"ask for {most} or fewer, after which some kind of question runs out"):
+        generate("arithmetic", most + 1)
 
 
 # -- word problems ----------------------------------------------------------------------------------------------------
@@ -234,5 +292,71 @@ def test_what_cannot_be_generated_is_said() -> None:
 
 
 def test_a_source_that_only_repeats_itself_ends() -> None:
-    same = (Item(question="Is it so?", answer="Yes", id=f"so-{n}") for n in itertools.count())
-    assert [item.id for item in _distinct(same)] == ["so-0"]
+    same = Item(question="Is it so?", answer="Yes", id="so")
+    assert list(_distinct(itertools.repeat(lambda: same))) == [same]
+
+
+def calculation(item: Item) -> object:
+    """Return the steps of *item* with the operands of sums and products sorted."""
+    steps = re.findall(r"<<(\d+)([-+*/])(\d+)=", item.solution or "") or [
+        (item.operands[0], item.operation, item.operands[1])
+    ]
+    return [(sign, *(sorted((a, b)) if sign in "+*" else (a, b))) for a, sign, b in steps]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "arithmetic",
+        "arithmetic:digits=1,steps=2",
+        "arithmetic:digits=2",
+        "multi_step:digits=1,steps=2",
+        "multi_step:steps=3",
+    ],
+)
+def test_no_calculation_is_asked_twice(spec: str) -> None:
+    items = generate(spec, 1_000)
+    assert len({str(calculation(item)) for item in items}) == 1_000
+
+
+@pytest.mark.parametrize("spec", ["logic", "logic:steps=3,negation=1"])
+def test_no_argument_is_repeated_with_other_names(spec: str) -> None:
+    arguments = []
+    for item in generate(spec, 2_000):
+        if " than " not in item.question:  # a comparison is about people alone, as a syllogism is about classes
+            names: dict[str, str] = {}
+            people = "|".join(logic.PEOPLE)
+            arguments.append(re.sub(people, lambda m: names.setdefault(m[0], str(len(names))), item.question))  # noqa: B023
+    assert len(arguments) > 1_000
+    assert len(set(arguments)) == len(arguments)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "arithmetic",
+        "arithmetic:digits=1,steps=2",
+        "multi_step",
+        "multi_step:digits=1,steps=2",
+        "logic",
+        "logic:steps=2",
+    ],
+)
+def test_later_items_are_of_the_same_kinds_as_earlier_ones(spec: str) -> None:
+    items = generate(spec, 1_000)
+    first, last = (
+        Counter(part for item in half for part in (item.form or "").split("-")) for half in (items[:500], items[500:])
+    )
+    assert set(first) == set(last)
+    for part, number in first.items():
+        assert last[part] == pytest.approx(number, abs=4 * number**0.5 + 5), part
+
+
+def test_items_say_their_form() -> None:
+    assert {item.form for item in generate("arithmetic", 40)} == {"add", "sub", "mul", "div"}
+    assert {item.form for item in generate("multi_step", 16)} == {template.name for template in multi_step.TEMPLATES}
+    assert {item.form for item in generate("logic", 400)} == {form.name for form in logic.FORMS}
+    assert generate("arithmetic:digits=2,steps=2", 1)[0].form in {f"{a}-{b}" for a in WORDS for b in WORDS}
+
+
+WORDS = ("add", "sub", "mul")

@@ -225,7 +225,7 @@ def test_examples_of_generated_data_are_never_asked(name: str, limit: int | None
 
 
 def test_examples_of_all_there_is_cannot_be_had() -> None:
-    dataset = read("x", "arithmetic:digits=1", 160)
+    dataset = read("x", "arithmetic:digits=1", 100)
     with pytest.raises(DatasetError, match="9999 shots of arithmetic:digits=1: cannot generate"):
         few_shot_examples(dataset, Prompting(shots=9999), seed=0)
 
