@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reasoning_probe.engine.protocol import Analysis, Result
     from reasoning_probe.engine.tokenization import Baseline
     from reasoning_probe.models.device_map import DeviceMap
+    from reasoning_probe.models.generation import GenerationMode
     from reasoning_probe.models.head_map import HeadMap
     from reasoning_probe.results.answer import Answer
 
@@ -28,6 +29,7 @@ MUST_MATCH = (
     "weights",
     "architecture",
     "config",
+    "generation",
     "tokenizer",
     "reasoning-probe",
     "engine",
@@ -54,6 +56,7 @@ class ReplicaConfig:
     chats: frozenset[str] = frozenset()
     remote_code: bool = False
     pickled: bool = False
+    generation: GenerationMode = "model"
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class Replica:
         from reasoning_probe.engine.engine import LocalEngine
         from reasoning_probe.engine.memory import SHARE, Memory
         from reasoning_probe.models import loading
+        from reasoning_probe.models.generation import rules_of
         from reasoning_probe.models.heads import find_heads, verify_heads
         from reasoning_probe.models.weights import device_of, fingerprint
 
@@ -122,7 +126,8 @@ class Replica:
             source = loading.resolve_model(config.model, remote_code=config.remote_code, pickled=config.pickled)
             loaded = loading.load_model(source, config.device, config.dtype, device_map=config.device_map)
         digest = fingerprint(loaded.model)
-        context = model_context(loaded.model, loaded.tokenizer, digest) or {"weights": digest}
+        rules = rules_of(loaded.model, config.generation)
+        context = model_context(loaded.model, loaded.tokenizer, digest, rules) or {"weights": digest}
         mismatch = context_mismatch(config.context, context)
         if mismatch:
             return ReplicaStatus(error=mismatch)
@@ -141,6 +146,7 @@ class Replica:
             memory_cap=cap,
             seed=config.seed,
             chats=config.chats,
+            rules=rules,
         )
         return ReplicaStatus(context)
 
@@ -204,7 +210,7 @@ def context_mismatch(ours: dict[str, str], theirs: dict[str, str]) -> str:
         if here is None:
             continue  # a model in memory with custom code: only its weights can be compared
         if here.partition("+")[0] != there.partition("+")[0]:
-            if name in ("weights", "config", "tokenizer", "architecture"):
+            if name in ("weights", "config", "generation", "tokenizer", "architecture"):
                 return f"the model has other {name} than here: give every node the same files"
             return f"{name} is {there or 'missing'} and {here} here: install the same version on every node"
     return ""

@@ -24,6 +24,7 @@ from reasoning_probe.engine.tokenization import (
     TokenCodec,
 )
 from reasoning_probe.models.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
+from reasoning_probe.models.generation import GenerationRules
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.results.answer import Answer
 from reasoning_probe.results.outcome import BASELINE
@@ -51,12 +52,13 @@ class LocalEngine:
     seed: int = 0  # of the donors that ``resample`` draws
     baselines: dict[Query, Baseline] | None = None  # a store of known ones, None for none
     chats: frozenset[str] = frozenset()  # datasets whose prompts hold the tokenizer's special tokens already
+    rules: GenerationRules | None = None  # how the model's settings change greedy answers; None: as they say
 
     def __post_init__(self) -> None:
         self.codec = TokenCodec(self.model, self.tokenizer)
         self.references = self.codec.within_context(self.references, self.chats)
         self.memory = Memory(self.codec.device, self.memory_cap)
-        self.plain = PlainPath(self.model, self.head_map, self.codec, self.memory)
+        self.plain = PlainPath(self.model, self.head_map, self.codec, self.memory, rules=self.rules)
         self.counts = self.plain.counts
         self.path_name, self.why = "", ""
         self._path: FastPath | PlainPath | None = None
@@ -67,7 +69,11 @@ class LocalEngine:
         """The path that answers ablated queries: the fast one where the model passes its self-check."""
         if self._path is None:
             started = time.perf_counter()
-            fast, self.why = fast_path(self.model, self.head_map, self.codec, self.plain, self.memory)
+            fast, self.why = None, ""
+            if rules := self.plain.rules.rules:  # short prompts need not show what they do, so they are not tried
+                self.why = f"the model's generation settings change its answers: {', '.join(sorted(rules))}"
+            else:
+                fast, self.why = fast_path(self.model, self.head_map, self.codec, self.plain, self.memory)
             self._path, self.path_name = (self.plain, "plain") if fast is None else (fast, "fast")
             self.timing.proof_s += time.perf_counter() - started
         return self._path

@@ -22,6 +22,7 @@ from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 from reasoning_probe.engine.memory import Memory, run_in_halves
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion, EncodedQuery, TokenCodec
 from reasoning_probe.models.ablation import ZERO, Replacement, ablate
+from reasoning_probe.models.generation import GenerationRules, rules_of, settings_aside
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.targets import Target
 from reasoning_probe.utils.logging import silence_transformers
@@ -83,8 +84,17 @@ class _StopStrings(StoppingCriteria):  # type: ignore[misc]
 class PlainPath:
     """Answers queries with ``generate``: any model that transformers can run, at the price of decoding every row."""
 
-    def __init__(self, model: Any, head_map: HeadMap, codec: TokenCodec, memory: Memory, rows: int = 32) -> None:
+    def __init__(
+        self,
+        model: Any,
+        head_map: HeadMap,
+        codec: TokenCodec,
+        memory: Memory,
+        rows: int = 32,
+        rules: GenerationRules | None = None,
+    ) -> None:
         self.model, self.head_map, self.codec, self.memory, self.rows = model, head_map, codec, memory, rows
+        self.rules = rules_of(model) if rules is None else rules
         self.counts = Counts()
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 
@@ -154,24 +164,24 @@ class PlainPath:
         """Return every row's new tokens, and its two best logits at each step, ``(rows, steps, 2)``."""
         ids = encoded.prompt.expand(len(rows), -1)  # (rows, tokens)
         top_logits = _TopLogits()
-        with torch.inference_mode(), self._ablated(rows, replacement), silence_transformers():
+        arguments = self.generate_arguments(encoded, stop)
+        alone = settings_aside(self.model, arguments["generation_config"])
+        with torch.inference_mode(), self._ablated(rows, replacement), silence_transformers(), alone:
             output = self.model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                logits_processor=[top_logits],
-                **self.generate_arguments(encoded, stop),
+                input_ids=ids, attention_mask=torch.ones_like(ids), logits_processor=[top_logits], **arguments
             )
         new = output[:, ids.shape[1] :].tolist()  # rows that have ended are padded
         return [self.codec.cut(row, stop) for row in new], torch.stack(top_logits.best, dim=1).cpu()  # (rows, steps, 2)
 
     def generate_arguments(self, encoded: EncodedQuery, stop: tuple[str, ...]) -> dict[str, Any]:
-        """Return the arguments of ``generate``: greedy decoding, the token limit, where answers end."""
+        """Return the arguments of ``generate``: greedy decoding, the token limit, where answers end, the rules."""
         config = GenerationConfig(
             do_sample=False,
             num_beams=1,
             max_new_tokens=encoded.limit,
             eos_token_id=sorted(self.codec.eos) or None,
             pad_token_id=self.codec.pad,
+            **self.rules.arguments,
         )
         criteria = [_StopStrings(self.codec, stop, encoded.prompt.shape[1])] if stop else None
         return {"generation_config": config, "stopping_criteria": criteria}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reasoning_probe.data.prompts.prompting import cut_at_stop
 from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.data.prompts.special_tokens import added_tokens
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.hooks import text_config
 from reasoning_probe.models.targets import Target
@@ -89,6 +90,7 @@ class TokenCodec:
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        self.added = added_tokens(tokenizer)
         self.device = device_of(model)
         self.eos = _eos_ids(model, tokenizer)
         self.context = _context(model)
@@ -130,10 +132,10 @@ class TokenCodec:
         return EncodedQuery(torch.tensor([prompt], device=self.device), answer, limit)
 
     def ids(self, text: str, special_tokens: bool = True) -> list[int]:
-        """Return *text* as token ids; *special_tokens* adds the tokenizer's special ones."""
+        """Return *text* as token ids; *special_tokens* adds those that the tokenizer puts before a text."""
         if special_tokens:
-            return list(self.tokenizer(text)["input_ids"])
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            return self.added.trimmed(self.tokenizer(text)["input_ids"])
+        return self.added.trimmed(self.tokenizer(text, add_special_tokens=False)["input_ids"], appended=False)
 
     def _continuation(self, query: Query, ids: list[int]) -> tuple[int, ...]:
         """Return the tokens of the expected answer after a prompt of *ids*."""

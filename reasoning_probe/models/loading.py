@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.models import bundled
+from reasoning_probe.models import bundled, generation
 from reasoning_probe.models.errors import ModelError, as_model_error
 from reasoning_probe.utils.logging import silence_transformers
+from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
     from reasoning_probe.models.device_map import DeviceMap
@@ -221,6 +222,7 @@ def load_model(
     with silence_transformers(), as_model_error(source.name):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        _check_generation_config(source)
         placement = {} if device_map is None else _placement(source, device_map, target_device)
         model, loading_info = AutoModelForCausalLM.from_pretrained(
             source.location,
@@ -256,6 +258,20 @@ def _check_complete(loading_info: Mapping[str, Any], name: str) -> None:
         )
 
 
+def _check_generation_config(source: ModelSource) -> None:
+    """Raise :class:`ModelError` if transformers refuses the generation settings beside the weights of *source*."""
+    if not (Path(source.location) / generation.FILE).is_file():
+        return
+    from transformers import GenerationConfig
+
+    try:
+        GenerationConfig.from_pretrained(source.location)
+    except Exception as error:  # it checks some settings, and builds objects of others
+        raise ModelError(
+            f"{generation.FILE} of {source.name} cannot be used ({one_line(error, 200)}): take that setting out"
+        ) from error
+
+
 def _placement(source: ModelSource, device_map: DeviceMap, device: str) -> dict[str, Any]:
     from reasoning_probe.models.device_map import placement_options
 
@@ -285,6 +301,7 @@ def wrap_model(model: Any, tokenizer: Any, name: str | None = None) -> LoadedMod
     if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one if its files are missing
         raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
     _check_vocabulary(model, tokenizer, name)
+    _check_ends(model, name)
     return LoadedModel(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(device_of(model)))
 
 
@@ -298,6 +315,19 @@ def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
             f"the tokenizer of {name} has {tokens} tokens, but the model knows {embedded}: they do not belong together,"
             " give the model its own tokenizer"
         )
+
+
+def _check_ends(model: Any, name: str) -> None:
+    """Raise :class:`ModelError` if what ends an answer is not the id of a token, or a list of such."""
+    from reasoning_probe.models.hooks import text_config
+
+    for config in (text_config(model.config), getattr(model, "generation_config", None)):
+        value = getattr(config, "eos_token_id", None)
+        ids = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        if not all(isinstance(each, int) and not isinstance(each, bool) for each in ids):
+            raise ModelError(
+                f"eos_token_id of {name} is {one_line(ascii(value), 60)}: give the id of a token, or several"
+            )
 
 
 def _default_dtype(source: ModelSource) -> Any:

@@ -44,6 +44,7 @@ def load_settings(config: pytest.Config) -> Settings:
         device=values["probe_device"],
         device_map=values["probe_device_map"],
         dtype=values["probe_dtype"],
+        generation=values["probe_generation"],
         memory=values["probe_memory"],
         directory=Path(config.invocation_params.dir, values["probe_dir"]),
         cache=_cache(config, values["probe_cache"]),
@@ -63,7 +64,21 @@ def _prompting(config: pytest.Config, values: dict[str, Any]) -> Prompting:
     except PromptError as error:
         raise pytest.UsageError(f"--probe-template: {error}") from None
     shots, source = values["probe_shots"]
-    return Prompting(shots, source, values["probe_chat"], values["probe_cot"], text, values["probe_choices"])
+    chat, choices = values["probe_chat"], values["probe_choices"]
+    return Prompting(shots, source, chat, values["probe_cot"], text, choices, _chat_kwargs(config, values))
+
+
+def _chat_kwargs(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments for the chat template, of all times that the option was written."""
+    kwargs: dict[str, Any] = {}
+    for part in values["probe_chat_kwargs"]:
+        for name, value in part.items():
+            if name in kwargs:
+                raise pytest.UsageError(f"--probe-chat-kwargs: {name} is there twice: write it once")
+            kwargs[name] = value
+    if kwargs and values["probe_chat"] == "off" and config.getoption("reasoning_probe_probe_chat_kwargs") is not None:
+        raise pytest.UsageError("--probe-chat-kwargs is for the chat template, which is off: add --probe-chat on")
+    return kwargs
 
 
 def load_gate_rules(config: pytest.Config, directory: Path) -> GateRules:

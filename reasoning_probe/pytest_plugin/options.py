@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reasoning_probe.cluster.config import parse_engine
+from reasoning_probe.data.prompts.chat import parse_chat_kwargs
 from reasoning_probe.data.shards import parse_shard
 from reasoning_probe.models.device_map import parse_device_map
 from reasoning_probe.pytest_plugin import option_types
@@ -122,6 +123,14 @@ OPTIONS = (
         "MODE",
         default="off",
     ),
+    Option(
+        ("--probe-chat-kwargs",),
+        "probe_chat_kwargs",
+        "arguments for the chat template, for example enable_thinking=false; with --probe-chat on or auto",
+        option_types.as_option_type(parse_chat_kwargs),
+        "NAME=VALUE[,...]",
+        many=True,
+    ),
     Option(("--probe-cot",), "probe_cot", 'ask for a chain of thought: "Let\'s think step by step."'),
     Option(
         ("--probe-template",),
@@ -168,6 +177,15 @@ OPTIONS = (
         option_types.dtype,
         "DTYPE",
         default="auto",
+    ),
+    Option(
+        ("--probe-generation",),
+        "probe_generation",
+        "what the model's generation_config.json changes in greedy answers, such as repetition_penalty: model applies"
+        " it, plain leaves it out",
+        option_types.choice("model", "plain"),
+        "model|plain",
+        default="model",
     ),
     Option(
         ("--probe-memory",),

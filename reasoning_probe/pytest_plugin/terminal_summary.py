@@ -34,7 +34,11 @@ def header_lines(config: pytest.Config) -> list[str]:
     state = config.stash[STATE]
     if not state.started or config.get_verbosity() < 0:
         return []
-    lines = list(filter(None, [state.session.summary_line(), state.session.fewer_items_line()]))
+    lines = list(
+        filter(
+            None, [state.session.summary_line(), state.session.fewer_items_line(), *state.session.generation_lines()]
+        )
+    )
     runner = state.session.model_runner
     model_given = config.getoption("reasoning_probe_probe_model") is not None
     if model_given and runner.from_fixture and not runner.fixture_has_dependencies:

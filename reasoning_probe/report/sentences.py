@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from reasoning_probe.data.generators import NAMES as GENERATED
+from reasoning_probe.models.generation import rules_sentence, unused_sentence
 from reasoning_probe.report.effects import EffectGroup, Finding, groups, harms_plain_text, significant
 from reasoning_probe.report.format import nats, percent, points
 from reasoning_probe.results.record import ControlTargetRecord, CurveRecord
@@ -274,9 +275,22 @@ def _logprob_sentence(group: EffectGroup, ablation: str) -> str:
     )
 
 
+def setting_sentences(run: Run) -> list[str]:
+    """Return what changes the answers beside the weights: the model's own generation settings, and its prompts."""
+    generation = run.summary["model"].get("generation")
+    texts = [] if generation is None else [rules_sentence(generation), unused_sentence(generation)]
+    sentences = list(filter(None, texts))
+    prompting = run.summary.get("prompting") or {}
+    if date := prompting.get("chat_date"):
+        sentences.append(f"The chat template prints today's date: it is told {date}, on every day.")
+    return [f"{sentence}." if not sentence.endswith(".") else sentence for sentence in sentences] + [
+        str(note) for note in prompting.get("notes") or ()
+    ]
+
+
 def remarks(run: Run) -> list[str]:
     """Return the sentences that a reader needs to interpret the accuracies."""
-    notes = []
+    notes = setting_sentences(run)
     if (run.summary.get("prompting") or {}).get("chat_template_unused"):
         notes.append("The model has a chat template that was not used: --probe-chat on puts the questions in it.")
     for dataset, entry in run.summary["datasets"].items():

@@ -194,7 +194,7 @@ def _check_datasets(one: tuple[Path, RunRecord], other: tuple[Path, RunRecord]) 
         for key in ("max_new_tokens", "stop"):
             _check_same(what, key, (first, a["generation"][name][key]), (second, b["generation"][name][key]))
     prompting = a.get("prompting") or {}, b.get("prompting") or {}
-    for key in sorted({**prompting[0], **prompting[1]}.keys() - {_SHOTS}):
+    for key in sorted({**prompting[0], **prompting[1]}.keys() - {_SHOTS, "notes"}):
         _check_same("prompting", key, (first, prompting[0].get(key)), (second, prompting[1].get(key)))
     shots = [record.get("shot_questions") or {} for record in prompting]
     for name in shots[0].keys() & shots[1].keys():
@@ -305,7 +305,9 @@ def _skipped(parts: Sequence[RunRecord], places: Mapping[ItemKey, int]) -> list[
 def _prompting(parts: Sequence[RunRecord]) -> PromptingRecord:
     records = [part.get("prompting") or PromptingRecord() for part in parts]
     shots = _first_of_each([record.get("shot_questions") or {} for record in records])
-    return records[0] | PromptingRecord(shot_questions=shots) if shots else records[0]
+    merged = records[0] | PromptingRecord(shot_questions=shots) if shots else records[0]
+    notes = list(dict.fromkeys(note for record in records for note in record.get("notes") or ()))
+    return merged | PromptingRecord(notes=notes) if notes else merged
 
 
 def _sections(runs: Named) -> list[SectionRecord]:

@@ -49,6 +49,14 @@ class OutcomeRecord(TypedDict):
 # -- run.json: the settings ---------------------------------------------------------------------------------------
 
 
+class ModelGenerationRecord(TypedDict):
+    """What the model's own generation settings do: those that change greedy answers, and those that are not used."""
+
+    mode: str
+    rules: dict[str, str]
+    unused: dict[str, str]
+
+
 class ModelRecord(TypedDict):
     """The model that answered."""
 
@@ -60,6 +68,7 @@ class ModelRecord(TypedDict):
     layer_indices: NotRequired[list[int] | None]
     dtype: NotRequired[str]
     device: NotRequired[str]
+    generation: NotRequired[ModelGenerationRecord]
 
 
 class GenerationRecord(TypedDict):
@@ -80,6 +89,9 @@ class PromptingRecord(TypedDict, total=False):
     cot: bool
     template: str | None
     choices: str
+    chat_kwargs: dict[str, str]
+    chat_date: str | None
+    notes: list[str]
 
 
 class ReferencePromptsRecord(TypedDict):

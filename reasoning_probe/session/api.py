@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from reasoning_probe.models.generation import GenerationMode
     from reasoning_probe.results.export import Table
     from reasoning_probe.results.record import RunRecord
 
@@ -95,6 +97,8 @@ def sweep(
     stop: Sequence[str] = Generation.stop,
     cache: str | Path | None = None,
     prompting: Prompting | None = None,
+    generation: GenerationMode = "model",
+    chat_kwargs: Mapping[str, Any] | None = None,
 ) -> Sweep:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
@@ -108,7 +112,9 @@ def sweep(
 
     With *cache*, a folder, outcomes are kept in its store as they are found and taken from there where they are known.
     *prompting* says how questions are put: ``rp.Prompting(chat="auto", cot=True)``, ``rp.Prompting(shots=5,
-    shots_from="train.jsonl")``.
+    shots_from="train.jsonl")``. *chat_kwargs* are arguments for the chat template, ``{"enable_thinking": False}``.
+    *generation* says whether settings of the model that change greedy answers, such as ``repetition_penalty``, apply
+    (``"model"``) or are left out (``"plain"``).
 
     Raises ``ArgumentError``, ``DatasetError``, ``TargetError``, ``PromptError``, ``ModelError`` or ``HeadError`` (all
     ``ValueError``) with one line that says what is wrong.
@@ -119,6 +125,9 @@ def sweep(
     arguments.check_texts(dataset, stop, cache)
     arguments.check_targets(targets)
     arguments.check_prompting(prompting)
+    arguments.check_generation(generation)
+    arguments.check_chat_kwargs(chat_kwargs)
+    prompting = prompting or Prompting()
     settings = Settings(
         ablate_heads=targets is None,
         heads=targets or None,
@@ -127,7 +136,8 @@ def sweep(
         max_new_tokens=max_new_tokens,
         stop=tuple(stop),
         cache=None if cache is None else Path(cache),
-        prompting=prompting or Prompting(),
+        generation=generation,
+        prompting=prompting if chat_kwargs is None else replace(prompting, chat_kwargs=dict(chat_kwargs)),
     )
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer), _name(model))

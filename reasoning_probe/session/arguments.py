@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from reasoning_probe.data.prompts.chat import RESERVED
 from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompting
+from reasoning_probe.models.generation import GenerationMode
 from reasoning_probe.models.targets import ABLATIONS, Target
 from reasoning_probe.utils.text import one_line
 
@@ -83,3 +86,24 @@ def check_prompting(value: Any) -> None:
     for name, known in (("chat", get_args(ChatMode)), ("choices", get_args(ChoiceMode))):
         if getattr(value, name) not in known:
             raise ArgumentError(f"{name}={_quoted(getattr(value, name))} is none of {', '.join(known)}")
+    check_chat_kwargs(value.chat_kwargs)
+
+
+def check_generation(value: Any) -> None:
+    """Refuse what is no way to treat the model's generation settings."""
+    if value not in get_args(GenerationMode):
+        raise ArgumentError(f"generation={_quoted(value)} is none of {', '.join(get_args(GenerationMode))}")
+
+
+def check_chat_kwargs(value: Any) -> None:
+    """Refuse what are no arguments for a chat template."""
+    if value is None:
+        return
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) and name.isidentifier() for name in value):
+        raise ArgumentError(f"chat_kwargs={_quoted(value)} names none: give a dict, {{'enable_thinking': False}}")
+    if reserved := sorted(RESERVED & set(value)):
+        raise ArgumentError(f"chat_kwargs: {reserved[0]} is not for you to pass: it says what is rendered, or how")
+    try:
+        json.dumps(dict(value))
+    except (TypeError, ValueError, RecursionError):
+        raise ArgumentError(f"chat_kwargs={_quoted(value)}: give values of JSON's types") from None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reasoning_probe.cluster.cluster_engine import ClusterEngine
     from reasoning_probe.engine.cache.store import OutcomeCache
     from reasoning_probe.engine.protocol import Engine
+    from reasoning_probe.models.generation import GenerationRules
     from reasoning_probe.models.head_map import HeadMap
     from reasoning_probe.models.loading import LoadedModel, ModelSource
 
@@ -97,12 +98,13 @@ class ModelRunner:
         head_map = self._verified_heads(loaded, targets)
         self.proof_s = time.perf_counter() - started
         self.queries.set_tokenizer(loaded.tokenizer)
+        rules = self._checked_rules(loaded)
         fingerprint = weights.fingerprint(loaded.model)
-        context = model_context(loaded.model, loaded.tokenizer, fingerprint)
+        context = model_context(loaded.model, loaded.tokenizer, fingerprint, rules)
         device = loaded.device
         engine: Engine
         if self.settings.cluster is None:
-            engine = self._on_this_machine(loaded, head_map)
+            engine = self._on_this_machine(loaded, head_map, rules)
         else:
             engine = cluster = self._on_cluster(loaded, head_map, context or {"weights": fingerprint})
             context, device = context and cluster.context, cluster.device  # those of the nodes, which compute
@@ -115,6 +117,7 @@ class ModelRunner:
             "layer_indices": list(head_map.layers),
             "dtype": loaded.dtype,
             "device": device,
+            "generation": rules.record(),
         }
         self.engine = self._with_store(engine, context)
         return self.engine
@@ -138,7 +141,29 @@ class ModelRunner:
             verify_heads(loaded.model, head_map, targets)
         return head_map
 
-    def _on_this_machine(self, loaded: LoadedModel, head_map: HeadMap) -> Engine:
+    @property
+    def rules(self) -> GenerationRules:
+        """What the model's generation settings change, as far as its files or its object in memory say."""
+        from reasoning_probe.models import generation
+        from reasoning_probe.models.errors import ModelError
+
+        in_memory = self._loaded or self.provided
+        if in_memory is not None:
+            return generation.rules_of(in_memory.model, self.settings.generation)
+        try:
+            return generation.rules_of_files(self._source(), self.settings.generation)
+        except ModelError:  # loading it says so
+            return generation.GenerationRules(self.settings.generation)
+
+    def _checked_rules(self, loaded: LoadedModel) -> GenerationRules:
+        """Return what the generation settings of the model change. Raises ``ModelError`` where they cannot be used."""
+        from reasoning_probe.engine.tokenization import TokenCodec
+        from reasoning_probe.models.generation import check_rules
+
+        check_rules(loaded.model, self.rules, loaded.name, sorted(TokenCodec(loaded.model, loaded.tokenizer).eos))
+        return self.rules
+
+    def _on_this_machine(self, loaded: LoadedModel, head_map: HeadMap, rules: GenerationRules) -> Engine:
         from reasoning_probe.engine.engine import LocalEngine
 
         return LocalEngine(
@@ -150,6 +175,7 @@ class ModelRunner:
             seed=self.settings.seed,
             baselines={},  # the curve asks some queries again
             chats=self.queries.chats,
+            rules=rules,
         )
 
     def _on_cluster(self, loaded: LoadedModel, head_map: HeadMap, context: dict[str, str]) -> ClusterEngine:
@@ -166,6 +192,7 @@ class ModelRunner:
             device_map=settings.device_map,
             remote_code=settings.remote_code,
             pickled=settings.pickled,
+            generation=settings.generation,
             memory=settings.memory,
             seed=settings.seed,
             references=TokenCodec(loaded.model, loaded.tokenizer).within_context(self.queries.references(), chats),

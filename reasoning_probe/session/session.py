@@ -125,6 +125,14 @@ class ProbeSession:
             f"reasoning-probe: {counts} of the {most} items that --probe-items asks for: all are asked" if sizes else ""
         )
 
+    def generation_lines(self) -> list[str]:
+        """Say in one line each which settings of the model change its answers, and which are not used."""
+        from reasoning_probe.models.generation import rules_sentence, unused_sentence
+
+        record = self.model_runner.rules.record()
+        sentences = [rules_sentence(record), unused_sentence(record)]
+        return [f"reasoning-probe: {sentence}" for sentence in sentences if sentence]
+
     # -- the run --------------------------------------------------------------------------------------------------
 
     def outcome(self, case: Case, *, whole_plan: bool = True, progress: ProgressBar | None = None) -> Outcome | None:

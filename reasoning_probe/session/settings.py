@@ -13,6 +13,7 @@ from reasoning_probe.data.shards import Shard
 if TYPE_CHECKING:
     from reasoning_probe.cluster.config import ClusterSpec
     from reasoning_probe.models.device_map import DeviceMap
+    from reasoning_probe.models.generation import GenerationMode
     from reasoning_probe.models.targets import Target
 
 
@@ -35,6 +36,7 @@ class Settings:
     stop: tuple[str, ...] | None = None  # stop strings; None: those of the dataset and its prompt
     device: str = "auto"
     dtype: str = "auto"
+    generation: GenerationMode = "model"  # "plain" leaves out what the model's own settings change in greedy answers
     memory: int | None = None  # bytes
     directory: Path = Path("reports")
     cache: Path | None = None  # the outcome store's folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging as stdlib_logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,7 +17,8 @@ def silence_transformers() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        with _errors_only("huggingface_hub"):
+        with _errors_only("huggingface_hub"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"transformers\.")
             yield
     finally:
         logging.set_verbosity(level)

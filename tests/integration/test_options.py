@@ -59,6 +59,12 @@ TWINS = [
     (["--probe-shots", "5"], "probe_shots = 5", {"prompting": Prompting(shots=5)}),
     (["--probe-shots=2:hf:a/b:train"], "probe_shots = 2:hf:a/b:train", {"prompting": Prompting(2, "hf:a/b:train")}),
     (["--probe-chat", "auto"], "probe_chat = auto", {"prompting": Prompting(chat="auto")}),
+    (
+        ["--probe-chat=on", "--probe-chat-kwargs", "enable_thinking=false,effort=low", "--probe-chat-kwargs", "budget=9"],
+        "probe_chat = on\nprobe_chat_kwargs =\n    enable_thinking=False, effort=low\n    budget=9",
+        {"prompting": Prompting(chat="on", chat_kwargs={"enable_thinking": False, "effort": "low", "budget": 9})},
+    ),
+    (["--probe-generation", "plain"], "probe_generation = plain", {"generation": "plain"}),
     (["--probe-cot"], "probe_cot = true", {"prompting": Prompting(cot=True)}),
     (["--probe-choices=generation"], "probe_choices = generation", {"prompting": Prompting(choices="generation")}),
     (["--probe-items", "200"], "probe_items = 200", {"items": 200}),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 PLAIN = "Question: {question}\nAnswer:"
 """The plain prompt; the expected answer continues it as a space and the answer."""
@@ -36,6 +37,7 @@ class Prompting:
     ``shots`` worked examples come first, from the source ``shots_from`` if one is named. ``chat`` renders everything
     by the tokenizer's chat template (``auto``: if it has one). ``cot`` asks for a chain of thought. ``template`` is the
     text around the question. ``choices`` says whether a choice is read from log-probabilities or from generated text.
+    ``chat_kwargs`` are arguments for the chat template, such as ``{"enable_thinking": False}``.
     """
 
     shots: int = 0
@@ -44,6 +46,7 @@ class Prompting:
     cot: bool = False
     template: str | None = None
     choices: ChoiceMode = "logprob"
+    chat_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def listing(self) -> bool:

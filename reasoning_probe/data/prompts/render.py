@@ -6,6 +6,7 @@ answers. In a chat the frame is that of the chat template, and a shot is a turn 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,8 +14,11 @@ from string import ascii_uppercase
 from typing import Any
 
 from reasoning_probe.data.items import Item
+from reasoning_probe.data.prompts.chat import ChatTemplate, Turn
 from reasoning_probe.data.prompts.prompting import PLAIN, QUESTION, STEP_BY_STEP, Generation, PromptError, Prompting
 from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.data.prompts.special_tokens import added_tokens, token_text
+from reasoning_probe.utils.text import one_line
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 _MARK = "\x00"  # in place of an answer, to see what a chat template puts before it; no question holds it
@@ -37,11 +41,20 @@ class PromptRenderer:
         """Whether questions are rendered by the chat template."""
         self.template_unused = has_template and not self.chat
         """Whether the tokenizer has a chat template that is not used."""
+        self._template = ChatTemplate(tokenizer, prompting.chat_kwargs) if self.chat else None
+        self._beginning, self._end = token_text(tokenizer, "bos_token"), token_text(tokenizer, "eos_token")
+        self.notes: dict[str, None] = {}
+        """What was changed in prompts, or looks wrong in them, one line each; as a set in the order of its lines."""
+        if tokenizer is not None and added_tokens(tokenizer).after:
+            self._note("The tokenizer appends an end token to every text: it is left out of the prompts.")
 
     def describe(self) -> dict[str, Any]:
         """Return how questions are rendered, in JSON's types: ``prompting`` of ``run.json``."""
         return asdict(self.prompting) | {
             "chat": self.chat,
+            "chat_kwargs": {name: json.dumps(value) for name, value in self.prompting.chat_kwargs.items()},
+            "chat_date": self._template.date if self._template else None,
+            "notes": list(self.notes),
             "chat_template_unused": self.template_unused,
             "shot_questions": {name: [shot.question for shot in shots] for name, shots in self.shots.items() if shots},
         }
@@ -54,15 +67,36 @@ class PromptRenderer:
             with_lettered_choices(shot) if shot.choices and self.prompting.listing else shot
             for shot in self.shots.get(dataset, ())
         ]
-        if self.chat:
-            return self._in_chat(dataset, item, generation, shots)
-        examples = "".join(self._example(shot) for shot in shots)
-        prompt, separator = self._frame(item)
-        return Query(dataset, item, examples + prompt, generation, separator + self._answer_phrase)
+        if self._template is not None:
+            rendered = self._in_chat(self._template, dataset, item, generation, shots)
+        else:
+            examples = "".join(self._example(shot) for shot in shots)
+            prompt, separator = self._frame(item)
+            beginning = self._beginning if self._begins_sequence(item) else ""
+            prompt = beginning + examples + prompt
+            rendered = Query(dataset, item, prompt, generation, separator + self._answer_phrase)
+        if self._end and rendered.prompt.endswith(self._end):
+            self._note(
+                f"Prompts end in the end token {one_line(self._end, 40)}, after which a model may begin something else:"
+                f" {'its chat template' if self.chat else 'the prompt field or the template'} puts it there."
+            )
+        return rendered
+
+    def _note(self, line: str) -> None:
+        self.notes[line] = None
+
+    def _begins_sequence(self, item: Item) -> bool:
+        """Tell whether the user's text around the question of *item* begins with the token that begins a sequence."""
+        return bool(self._beginning) and (item.prompt or self.prompting.template or "").startswith(self._beginning)
+
+    def _text(self, item: Item, template: str) -> str:
+        """Return the text of *item*, without a beginning-of-sequence token: the whole prompt has one at most."""
+        text = item.prompt or template.replace(QUESTION, item.question)
+        return text.removeprefix(self._beginning) if self._begins_sequence(item) else text
 
     def _frame(self, item: Item) -> tuple[str, str]:
         """Return the question in its frame, and the separator between it and an answer."""
-        text = item.prompt or (self.prompting.template or PLAIN).replace(QUESTION, item.question)
+        text = self._text(item, self.prompting.template or PLAIN)
         if self.prompting.cot:
             text += f"{_separator(text)}{STEP_BY_STEP}"
         return text, _separator(text)
@@ -78,34 +112,27 @@ class PromptRenderer:
 
     # -- chat -----------------------------------------------------------------------------------------------------
 
-    def _in_chat(self, dataset: str, item: Item, generation: Generation, shots: Sequence[Item]) -> Query:
-        turns = []
+    def _in_chat(
+        self, template: ChatTemplate, dataset: str, item: Item, generation: Generation, shots: Sequence[Item]
+    ) -> Query:
+        turns: list[Turn] = []
         for shot in shots:
-            turns.append(_turn("user", self._user_turn(shot)))
-            turns.append(_turn("assistant", worked_answer(shot, self.prompting.cot)))
-        turns.append(_turn("user", self._user_turn(item)))
-        prompt = self._apply_chat_template(turns, add_generation_prompt=True)
-        answered = self._apply_chat_template([*turns, _turn("assistant", _MARK)])
+            turns.append(("user", self._user_turn(shot)))
+            turns.append(("assistant", worked_answer(shot, self.prompting.cot)))
+        turns.append(("user", self._user_turn(item)))
+        prompt = template.render(turns, add_generation_prompt=True)
+        answered = template.render([*turns, ("assistant", _MARK)])
         # Some templates put a space or an empty thought before an answer, which their generation prompt leaves out.
         known = answered.startswith(prompt) and _MARK in answered
         separator = answered[len(prompt) :].partition(_MARK)[0] if known else ""
+        if self._begins_sequence(item) and not prompt.startswith(self._beginning):
+            prompt = self._beginning + prompt
         return Query(dataset, item, prompt, generation, separator + self._answer_phrase, special_tokens=False)
 
     def _user_turn(self, item: Item) -> str:
         """Return the text of the user's turn: the question alone, unless there is a template."""
-        template = self.prompting.template or QUESTION
-        text = item.prompt or template.replace(QUESTION, item.question)
+        text = self._text(item, self.prompting.template or QUESTION)
         return f"{text}\n\n{STEP_BY_STEP}" if self.prompting.cot else text
-
-    def _apply_chat_template(self, turns: list[dict[str, str]], add_generation_prompt: bool = False) -> str:
-        try:
-            text = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-        except Exception as error:  # the template is a program that came with the model
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise PromptError(f"the chat template cannot be used ({reason}): use --probe-chat off") from None
-        return str(text)
 
 
 def worked_answer(item: Item, cot: bool) -> str:
@@ -151,7 +178,3 @@ def with_lettered_choices(item: Item) -> Item:
 def _separator(text: str) -> str:
     """Return the space between *text* and its continuation, or nothing if *text* ends with one."""
     return "" if text[-1:].isspace() else " "
-
-
-def _turn(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_probe.engine import ENGINE_VERSION
+from reasoning_probe.models.generation import GenerationRules, rules_of
 
 _VERSIONED = ("torch.", "transformers.")
 """Packages whose version stands for their code."""
@@ -17,11 +18,15 @@ _VERSIONED = ("torch.", "transformers.")
 _IGNORED_KEYS = {"_name_or_path", "name_or_path", "transformers_version"}  # of a config: these change no answer
 
 
-def model_context(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str] | None:
+def model_context(
+    model: Any, tokenizer: Any, fingerprint: str, rules: GenerationRules | None = None
+) -> dict[str, str] | None:
     """Return everything that all outcomes of *model* depend on, or ``None`` if it cannot be determined.
 
-    That is so if Python code was added to the model (hooks, a replaced ``forward``), if one of its classes has no
-    source file (as in a notebook), or if the tokenizer does not expose its contents.
+    *rules* are what the model's generation settings change; ``None`` takes them as they are.
+
+    That is so if Python code was added to the model (hooks, a replaced ``forward`` or ``generate``), if a class of
+    model or tokenizer has no source file (as in a notebook), or if the tokenizer does not expose its contents.
     """
     from importlib.metadata import version
 
@@ -42,6 +47,7 @@ def model_context(model: Any, tokenizer: Any, fingerprint: str) -> dict[str, str
         "architecture": type(model).__name__,
         "code": digest(*names, *foreign),
         "config": digest(json.dumps(config, sort_keys=True, default=str), str(generation)),
+        "generation": digest((rules_of(model) if rules is None else rules).text),
         "tokenizer": digest(tokenizer_text),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": device_of(model).type,
@@ -70,6 +76,8 @@ def _patched(model: Any) -> bool:
     """
     from reasoning_probe.models.weights import placing_hooks
 
+    if "generate" in vars(model):
+        return True
     for module in model.modules():
         hooks = [getattr(module, name, True) for name in ("_forward_hooks", "_forward_pre_hooks")]
         if any(hooks) or ("forward" in vars(module) and not placing_hooks(module)):

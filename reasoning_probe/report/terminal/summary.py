@@ -18,6 +18,7 @@ from reasoning_probe.report.sentences import (
     curve_sentences,
     findings,
     screening_sentences,
+    setting_sentences,
     skipped_sentence,
 )
 from reasoning_probe.results.outcome import BASELINE
@@ -70,6 +71,8 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
     more = [*screening_sentences(run), *curve_sentences(run), *control_sentences(run)]
     for sentence in more if verbosity >= 0 else ():
         lines += _wrapped(shorten(sentence, 1000), width)
+    for sentence in setting_sentences(run):
+        lines += _wrapped(shorten(sentence, 600), width, "warning")
     if skipped := skipped_sentence(run):
         lines += _wrapped(shorten(skipped, 300), width, "warning")
     if verbosity >= 0:
