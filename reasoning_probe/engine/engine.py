@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -52,6 +52,7 @@ class LocalEngine:
     seed: int = 0  # of the donors that ``resample`` draws
     baselines: dict[Query, Baseline] | None = None  # a store of known ones, None for none
     chats: frozenset[str] = frozenset()  # datasets whose prompts hold the tokenizer's special tokens already
+    guard: Callable[[], None] = lambda: None  # raises where answers since its last call cannot be trusted
     rules: GenerationRules | None = None  # how the model's settings change greedy answers; None: as they say
 
     def __post_init__(self) -> None:
@@ -99,11 +100,13 @@ class LocalEngine:
                     yield []
                     continue
                 baseline, by_ablation = self._jobs(request, encoded)
+                self.guard()
                 yield [self._answer(query, encoded, BASELINE, None, baseline.completion)]
                 jobs += by_ablation.values()
                 queries += [(query, encoded, ablation) for ablation in by_ablation]
             for index, replies in self._timed(jobs):
                 query, encoded, ablation = queries[index]
+                self.guard()
                 yield [
                     self._answer(query, encoded, target.name, ablation, reply)
                     for target, reply in zip(jobs[index].targets, replies, strict=True)
@@ -111,6 +114,7 @@ class LocalEngine:
 
     def measure(self, analysis: Analysis[Result]) -> Result:
         """Return the result of *analysis* on this model."""
+        self.guard()
         return analysis.measure(self)
 
     @contextmanager

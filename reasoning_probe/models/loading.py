@@ -216,6 +216,8 @@ def load_model(
     """Load *source*; an adapter is merged into its base model. Raises :class:`ModelError`, one line."""
     import torch
 
+    from reasoning_probe.models import weights
+
     target_device = resolve_device(device)
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype {dtype!r}: use one of {', '.join(DTYPES)}")
@@ -235,14 +237,16 @@ def load_model(
         if placement:
             weakref.finalize(model, shutil.rmtree, placement["offload_folder"], ignore_errors=True)
         _check_complete(loading_info, source.name)
-        if source.adapter is not None:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, source.adapter).merge_and_unload()
-        if source.adapter is not None and (Path(source.adapter) / "tokenizer_config.json").is_file():
+        with_tokenizer = source.adapter is not None and (Path(source.adapter) / "tokenizer_config.json").is_file()
+        if source.adapter is not None and with_tokenizer:
             tokenizer = AutoTokenizer.from_pretrained(source.adapter, trust_remote_code=source.remote_code)
         else:
             tokenizer = AutoTokenizer.from_pretrained(source.location, **source.options)
+        if source.adapter is not None:
+            from reasoning_probe.models.adapters import merge_adapter
+
+            model = merge_adapter(model, tokenizer if with_tokenizer else None, Path(source.adapter))
+        weights.copy_from_files(model)
         if device_map is None and not getattr(model, "hf_device_map", None):  # accelerate has not placed it
             model = model.to(target_device)
     return wrap_model(model, tokenizer, source.name)

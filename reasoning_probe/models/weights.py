@@ -96,6 +96,25 @@ def _unreadable(model: Any, name: str) -> ModelError:
     )
 
 
+def copy_from_files(model: Any) -> None:
+    """Copy the weights of *model* that lie on the CPU, so that none is a mapping of a file any more.
+
+    safetensors maps its files: a weight would change with its file while the model runs, and reading one whose file was
+    cut would end the process. One tensor after the other is copied, so that memory need hold no more than one twice;
+    weights that share memory go on sharing it. What accelerate brings in from files stays there.
+    """
+    copies: dict[tuple[int, tuple[int, ...], tuple[int, ...], torch.dtype], Tensor] = {}
+    with torch.no_grad():
+        for weight in (*model.parameters(), *model.buffers()):
+            data = weight.data
+            if data.device.type != "cpu" or type(data) is not Tensor or not data.numel():
+                continue  # a quantised weight is made of its file's, not the file's
+            key = (data.data_ptr(), tuple(data.shape), data.stride(), data.dtype)
+            if key not in copies:
+                copies[key] = data.clone()
+            weight.data = copies[key]
+
+
 def check_finite(model: Any, name: str) -> None:
     """Raise :class:`ModelError` if a weight of *model* is NaN or infinite, because it would answer nonsense."""
     ordinary = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

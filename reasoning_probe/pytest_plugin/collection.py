@@ -216,7 +216,7 @@ def plan_session(session: pytest.Session) -> None:
 
         cases = sort_by_item(cases)
     state.session.select(cases)
-    state.usage_error = state.gate.precheck(state.session) if cases else None
+    state.usage_error = (state.gate.precheck(state.session) or _model_error(session)) if cases else None
     if state.usage_error:
         _refuse(session.config, session.items, state.usage_error)
     elif cases and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
@@ -228,6 +228,19 @@ def plan_session(session: pytest.Session) -> None:
         except RunError as error:
             raise pytest.UsageError(f"--probe-dir: {error}") from None
         enable_html_report(state, session)
+
+
+def _model_error(session: pytest.Session) -> str | None:
+    """Return in one line why the model cannot be had, if that shows before it is loaded."""
+    from reasoning_probe.models.errors import ModelError
+
+    if session.config.option.collectonly:
+        return None
+    try:
+        session.config.stash[STATE].session.model_runner.check_source()
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def _refuse(config: pytest.Config, items: list[pytest.Item], error: str) -> None:

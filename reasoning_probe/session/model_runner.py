@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.models.targets import Target
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from reasoning_probe.models.generation import GenerationRules
     from reasoning_probe.models.head_map import HeadMap
     from reasoning_probe.models.loading import LoadedModel, ModelSource
+    from reasoning_probe.models.weight_files import WeightFiles
 
 
 class ModelRunner:
@@ -34,22 +36,35 @@ class ModelRunner:
         self.store: OutcomeCache | None = None
         self._loaded: LoadedModel | None = None
         self._note = ""  # why there is no store
+        self._files: WeightFiles | None = None  # those that the model goes on reading from
 
     @cached_property
     def head_map(self) -> HeadMap:
         """Where the model's heads are, found without its weights unless the model is in memory already."""
+        source = self._source() if self.provided is None else None  # a mistyped name is told before torch is imported
         from reasoning_probe.models import loading
         from reasoning_probe.models.heads import find_heads
 
         if self.provided is not None:
             return find_heads(self.provided.model)
-        return loading.load_shape(self._source()).head_map
+        assert source is not None
+        return loading.load_shape(source).head_map
 
-    def _source(self) -> ModelSource:
+    def _source(self, *, checked: bool = True) -> ModelSource:
+        """Return where the model's files are, *checked* to be there. Raises ``ModelError``."""
         from reasoning_probe.models import loading
+        from reasoning_probe.models.hub import check_hub
 
         settings = self.settings
-        return loading.resolve_model(settings.model, remote_code=settings.remote_code, pickled=settings.pickled)
+        source = loading.resolve_model(settings.model, remote_code=settings.remote_code, pickled=settings.pickled)
+        if checked:
+            check_hub(source)
+        return source
+
+    def check_source(self) -> None:
+        """Raise ``ModelError`` if the settings name a model that is not there, before anything is loaded."""
+        if self.provided is None and not self.from_fixture:
+            self._source()
 
     @property
     def loaded(self) -> bool:
@@ -60,6 +75,8 @@ class ModelRunner:
         """Load the model, once. Raises ``ModelError`` or ``HeadError``, each one line."""
         if self._loaded is None:
             from reasoning_probe.models import loading
+            from reasoning_probe.models.weight_files import WeightFiles
+            from reasoning_probe.models.weights import offloaded
 
             if self.settings.cluster is not None:
                 from reasoning_probe.cluster.actor_pool import check
@@ -71,9 +88,12 @@ class ModelRunner:
             else:
                 # A cluster's driver computes nothing: it leaves the devices to the replicas.
                 device = self.settings.device if self.settings.cluster is None else "cpu"
+                source = self._source()
+                files = WeightFiles(Path(source.location))
                 self._loaded = loading.load_model(
-                    self._source(), device, self.settings.dtype, device_map=self.settings.device_map
+                    source, device, self.settings.dtype, device_map=self.settings.device_map
                 )
+                self._files = files if offloaded(self._loaded.model) else None
             self.load_s = time.perf_counter() - started
         return self._loaded
 
@@ -101,6 +121,7 @@ class ModelRunner:
         rules = self._checked_rules(loaded)
         fingerprint = weights.fingerprint(loaded.model)
         context = model_context(loaded.model, loaded.tokenizer, fingerprint, rules)
+        self._guard()  # the fingerprint is that of the weights that were loaded
         device = loaded.device
         engine: Engine
         if self.settings.cluster is None:
@@ -151,7 +172,7 @@ class ModelRunner:
         if in_memory is not None:
             return generation.rules_of(in_memory.model, self.settings.generation)
         try:
-            return generation.rules_of_files(self._source(), self.settings.generation)
+            return generation.rules_of_files(self._source(checked=False), self.settings.generation)
         except ModelError:  # loading it says so
             return generation.GenerationRules(self.settings.generation)
 
@@ -176,7 +197,13 @@ class ModelRunner:
             baselines={},  # the curve asks some queries again
             chats=self.queries.chats,
             rules=rules,
+            guard=self._guard,
         )
+
+    def _guard(self) -> None:
+        """Raise ``ModelError`` if the files changed from which weights are brought in while the model runs."""
+        if self._files is not None:
+            self._files.check()
 
     def _on_cluster(self, loaded: LoadedModel, head_map: HeadMap, context: dict[str, str]) -> ClusterEngine:
         from reasoning_probe.cluster.cluster_engine import ClusterEngine

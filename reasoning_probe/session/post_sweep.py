@@ -49,13 +49,13 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
 
     The items *elsewhere* were answered by another process, which measures them.
     """
+    engine, outcomes = session.engine, session.outcomes
+    if engine is None or session.post_sweep.attempted:
+        return
     from reasoning_probe.analyses.control_task import control_task
     from reasoning_probe.analyses.cumulative_curve import cumulative_curves, plan_curves
     from reasoning_probe.models.targets import every_head
 
-    engine, outcomes = session.engine, session.outcomes
-    if engine is None or session.post_sweep.attempted:
-        return
     answered = [case for key, case in session.plan.cases.items() if key in outcomes]
     variants = {case.key[2:]: (case.target, case.ablation) for case in answered if case.target and case.ablation}
     known = {*elsewhere, *session.skipped}

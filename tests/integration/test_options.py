@@ -60,7 +60,13 @@ TWINS = [
     (["--probe-shots=2:hf:a/b:train"], "probe_shots = 2:hf:a/b:train", {"prompting": Prompting(2, "hf:a/b:train")}),
     (["--probe-chat", "auto"], "probe_chat = auto", {"prompting": Prompting(chat="auto")}),
     (
-        ["--probe-chat=on", "--probe-chat-kwargs", "enable_thinking=false,effort=low", "--probe-chat-kwargs", "budget=9"],
+        [
+            "--probe-chat=on",
+            "--probe-chat-kwargs",
+            "enable_thinking=false,effort=low",
+            "--probe-chat-kwargs",
+            "budget=9",
+        ],
         "probe_chat = on\nprobe_chat_kwargs =\n    enable_thinking=False, effort=low\n    budget=9",
         {"prompting": Prompting(chat="on", chat_kwargs={"enable_thinking": False, "effort": "low", "budget": 9})},
     ),

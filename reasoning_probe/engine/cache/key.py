@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from reasoning_probe.engine import ENGINE_VERSION
 from reasoning_probe.models.generation import GenerationRules, rules_of
 
-_VERSIONED = ("torch.", "transformers.")
+_VERSIONED = ("torch.", "transformers.", "builtins.", "abc.", "typing.")
 """Packages whose version stands for their code."""
 
 _IGNORED_KEYS = {"_name_or_path", "name_or_path", "transformers_version"}  # of a config: these change no answer
@@ -38,7 +38,7 @@ def model_context(
     config = {key: value for key, value in model.config.to_dict().items() if key not in _IGNORED_KEYS}
     generation = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     classes = {type(module) for module in model.modules()}
-    foreign = _foreign_code(classes)
+    foreign = _foreign_code(classes | set(type(tokenizer).__mro__) - {object})
     if foreign is None:
         return None
     names = sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in classes)
@@ -58,15 +58,66 @@ def model_context(
 
 
 def _tokenizer_text(tokenizer: Any) -> str | None:
-    """Return the contents of *tokenizer*, or ``None`` if it does not expose them."""
+    """Return the contents and settings of *tokenizer*, or ``None`` if it does not expose them.
+
+    The settings are those of its files (``init_kwargs``) and the attributes that were set since, whatever their names,
+    without paths. What it makes of a sample stands for contents that it may have beside them.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        rest = [type(tokenizer).__qualname__, str(tokenizer.special_tokens_map), str(tokenizer.eos_token_id)]
-        return "\n".join([backend.to_str(), *rest])
-    if hasattr(tokenizer, "get_vocab") and hasattr(tokenizer, "init_kwargs"):
-        kwargs = {key: value for key, value in tokenizer.init_kwargs.items() if key not in _IGNORED_KEYS}
-        return json.dumps([type(tokenizer).__qualname__, sorted(tokenizer.get_vocab().items()), kwargs], default=str)
-    return None
+        contents: Any = backend.to_str()
+    elif hasattr(tokenizer, "get_vocab") and hasattr(tokenizer, "init_kwargs"):
+        contents = sorted(tokenizer.get_vocab().items())
+    else:
+        return None
+    model = getattr(tokenizer, "sp_model", None)  # of sentencepiece: pieces and scores
+    proto = digest(model.serialized_model_proto().hex()) if model is not None else ""
+    settings = [_settings(getattr(tokenizer, "init_kwargs", {})), _settings(vars(tokenizer))]
+    special = [str(getattr(tokenizer, "special_tokens_map", None)), str(getattr(tokenizer, "eos_token_id", None))]
+    parts = [type(tokenizer).__qualname__, contents, proto, settings, special, _behaviour(tokenizer)]
+    return json.dumps(parts, default=str)
+
+
+def _behaviour(tokenizer: Any) -> list[Any]:
+    """Return what *tokenizer* makes of a sample, and the texts that it makes of the tokens."""
+    if not callable(tokenizer):
+        return []
+    ids = list(tokenizer(_SAMPLE)["input_ids"])
+    return [ids, tokenizer.decode(ids), tokenizer.decode(ids, skip_special_tokens=True)]
+
+
+_SAMPLE = "Question: What's 12 + 3.5?  It is <s> \u00e9\u4e2d , isn't it ?\n\n#### 1,000</s>"
+_PLAIN_TYPES = (str, int, float, bool, type(None))
+
+
+def _settings(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the *values* that are settings: plain ones and collections of such, sorted, without paths and caches."""
+    settings = []
+    for name, value in sorted(values.items()):
+        path = name.endswith(("_file", "name_or_path")) or name in _UNSET
+        plain = _plain(value)
+        if not path and plain is not _OPAQUE:
+            settings.append((name, plain))
+    return settings
+
+
+_OPAQUE = object()
+_UNSET = {"is_local", "local_files_only", "deprecation_warnings", "files_loaded", "init_kwargs", "cache", "verbose"}
+"""Attributes that tell how a tokenizer was loaded, or what it did since; none changes what it makes of a text."""
+
+
+def _plain(value: Any) -> Any:
+    """Return *value* in JSON's types, added tokens as their texts; objects of other kinds are opaque."""
+    if isinstance(value, _PLAIN_TYPES):
+        return value
+    if isinstance(value, Mapping):
+        entries = [(str(key), _plain(each)) for key, each in value.items()]
+        return sorted(((key, each) for key, each in entries if each is not _OPAQUE), key=lambda entry: entry[0])
+    if isinstance(value, list | tuple):
+        return [each for each in map(_plain, value) if each is not _OPAQUE]
+    if isinstance(value, set | frozenset):
+        return sorted(str(_plain(each)) for each in value)
+    return repr(value) if type(value).__name__ == "AddedToken" else _OPAQUE
 
 
 def _patched(model: Any) -> bool:

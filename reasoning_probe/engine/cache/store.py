@@ -6,12 +6,14 @@ change, answers do not. Each batch of outcomes is one transaction, and the write
 the process is killed and lets several sessions use it at once.
 
 The file is untrusted input: its tables and every value are checked, and a file that is damaged or not an outcome store
-is moved aside. No error with it ends a run: the store adds a line to :attr:`OutcomeCache.notes`, is no longer used,
-and the run continues.
+is moved aside. A response is stored behind a digest of its row; a row that does not match it, because a bit flipped or
+somebody edited it, is computed again. A folder or file that another user may write is not used. No error with it ends a run: the store adds
+a line to :attr:`OutcomeCache.notes`, is no longer used, and the run continues.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -19,10 +21,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reasoning_probe.utils.ownership import writable_by_others
 from reasoning_probe.utils.text import one_line
 
 FOLDER = ".reasoning_probe_cache"
@@ -42,6 +45,9 @@ _TABLES = {
 }
 LONGEST_RESPONSE = 10_000_000
 """Characters; the engine never stores a longer one, and reading it would cost memory."""
+
+_DIGEST = 32
+"""Hexadecimal digits before a response."""
 
 _FAILURES = (sqlite3.Error, OSError, UnicodeError)
 _KEYS_PER_QUERY = 500  # every build of SQLite accepts 999 parameters
@@ -75,7 +81,8 @@ class OutcomeCache:
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:
         self.path = folder / FILE
         self.fresh = fresh
-        self.notes: list[str] = []
+        self._notes: list[str] = []
+        self._altered = 0  # rows that do not match their digest
         self._db: sqlite3.Connection | None = None
         self._digest, self._model = b"", 0
         self._facts: dict[str, str] = {}
@@ -99,16 +106,29 @@ class OutcomeCache:
                 )
                 for key, *values in db.execute(query, batch):
                     answer = _answer(*values)
-                    if answer is not None:
-                        answers[key] = answer
+                    if answer is None:
+                        continue
+                    response = unsealed(key, answer)
+                    if response is None:
+                        self._altered += 1
+                    else:
+                        answers[key] = replace(answer, response=response)
 
         if not self.fresh:
             self._attempt(read)
         return answers
 
+    @property
+    def notes(self) -> list[str]:
+        """What went wrong with the store, one line each."""
+        if not self._altered:
+            return self._notes
+        rows = "row was" if self._altered == 1 else "rows were"
+        return [*self._notes, f"{self._altered:,} {rows} altered in the outcome store {self.path}: computed anew"]
+
     def put(self, answers: Mapping[bytes, CachedAnswer]) -> None:
         """Store *answers* in one transaction; once it returns they survive the end of the process, however it ends."""
-        rows = [(key, answer.response, answer.truncated, answer.logprob) for key, answer in answers.items()]
+        rows = [(key, sealed(key, answer), answer.truncated, answer.logprob) for key, answer in answers.items()]
 
         def write(db: sqlite3.Connection) -> None:
             with db:
@@ -127,6 +147,7 @@ class OutcomeCache:
 
     def _open(self, db: None = None) -> None:
         make_folder(self.path.parent)
+        check_private(self.path)
         self._db = connect(self.path)
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -146,7 +167,7 @@ class OutcomeCache:
         except _FAILURES as error:
             self.close()
             if not is_damage(error):
-                self.notes.append(
+                self._notes.append(
                     f"the outcome store {self.path} cannot be used, the run goes on without: {one_line(error)}"
                 )
                 return
@@ -158,11 +179,38 @@ class OutcomeCache:
                     action(self._db)
             except _FAILURES as second_error:
                 self.close()
-                self.notes.append(
+                self._notes.append(
                     f"the outcome store {self.path} is damaged, the run goes on without: {one_line(second_error)}"
                 )
                 return
-            self.notes.append(f"{self.path} was damaged or no outcome store: moved to {aside.name}, begun anew")
+            self._notes.append(f"{self.path} was damaged or no outcome store: moved to {aside.name}, begun anew")
+
+
+def sealed(key: bytes, answer: CachedAnswer) -> str:
+    """Return the response of *answer* behind a digest of its row."""
+    return f"{_row_digest(key, answer.response, answer)}{answer.response}"
+
+
+def unsealed(key: bytes, answer: CachedAnswer) -> str | None:
+    """Return the response of the stored *answer* without its digest, or ``None`` if the row does not match it."""
+    digest, response = answer.response[:_DIGEST], answer.response[_DIGEST:]
+    return response if digest == _row_digest(key, response, answer) else None
+
+
+def _row_digest(key: bytes, response: str, answer: CachedAnswer) -> str:
+    logprob = None if answer.logprob is None or math.isnan(answer.logprob) else float(answer.logprob).hex()
+    parts = [key.hex(), response, answer.truncated, logprob]  # SQLite keeps no NaN
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=_DIGEST // 2).hexdigest()
+
+
+def check_private(path: Path) -> None:
+    """Raise ``PermissionError``, one line, if another user may write the store *path*, its log or its folder."""
+    for each in (path.parent, *(path.with_name(path.name + ending) for ending in ("", "-wal", "-shm"))):
+        if each.exists() and writable_by_others(each):
+            raise PermissionError(
+                f"another user may write {each}: chmod go-w it, make it your own, or name another folder with"
+                " --probe-cache"
+            )
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -230,6 +278,7 @@ def make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     folder.mkdir(parents=True)
+    folder.chmod(folder.stat().st_mode & ~0o022)  # whatever the umask is: nobody else stores answers here
     (folder / ".gitignore").write_text("# made by reasoning-probe\n*\n", encoding="utf-8")
     tag = "Signature: 8a477f597d28d172789f06886806bc55\n# made by reasoning-probe, see https://bford.info/cachedir/\n"
     (folder / "CACHEDIR.TAG").write_text(tag, encoding="utf-8")

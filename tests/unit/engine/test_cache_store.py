@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from reasoning_probe.engine.cache import store as cache_store
 from reasoning_probe.engine.cache.store import FILE, CachedAnswer, OutcomeCache
+from reasoning_probe.utils.ownership import writable_by_others
 from tests.helpers.queries import Scenario, by_case, spoil
 
 
@@ -181,3 +184,108 @@ def test_the_store_of_a_model_that_nobody_uses_can_be_pruned(tmp_path: Path, mon
     assert [entry.facts["architecture"] for entry in cache_store.entries(tmp_path)] == ["new"]
     assert cache_store.prune(tmp_path) == 1
     assert cache_store.entries(tmp_path) == []
+
+
+# -- rows and files of others ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "response = replace(response, 'blue', 'bluf')",
+        "response = response || ' '",
+        "response = 'blue'",
+        "response = ''",
+        "response = (SELECT response FROM outcomes WHERE rowid = 1)",
+        "truncated = 1 - truncated",
+        "logprob = logprob + 0.001",
+        "logprob = NULL",
+        "key = (SELECT key FROM outcomes WHERE rowid = 2) || x'00'",
+    ],
+)
+def test_an_altered_row_is_computed_again_and_said(scenario: Scenario, tmp_path: Path, change: str) -> None:
+    first, _, _ = scenario.run(tmp_path)
+    spoil(tmp_path, f"UPDATE outcomes SET {change} WHERE rowid = 2")
+    outcomes, computed, notes = scenario.run(tmp_path)
+    assert by_case(outcomes) == by_case(first)
+    assert computed > 0
+    if not change.startswith("key"):  # under another key nobody asks for it
+        assert notes == [f"1 row was altered in the outcome store {tmp_path / FILE}: computed anew"]
+    assert scenario.run(tmp_path)[1:] == (0, [])
+
+
+def test_two_rows_that_changed_places_are_computed_again(scenario: Scenario, tmp_path: Path) -> None:
+    first, _, _ = scenario.run(tmp_path)
+    swap = "UPDATE outcomes SET key = (SELECT key FROM outcomes AS o WHERE o.rowid = 3 - outcomes.rowid) || x'01'"
+    spoil(tmp_path, f"{swap} WHERE rowid IN (1, 2)")
+    spoil(tmp_path, "UPDATE outcomes SET key = substr(key, 1, 16) WHERE rowid IN (1, 2)")
+    outcomes, _, notes = scenario.run(tmp_path)
+    assert by_case(outcomes) == by_case(first)
+    assert [note.startswith("2 rows were altered") for note in notes] == [True]
+
+
+@pytest.mark.parametrize("answer", [CachedAnswer("", True, None), CachedAnswer("\u4e2d\n", False, -1e-300)])
+def test_every_kind_of_answer_matches_its_digest(tmp_path: Path, answer: CachedAnswer) -> None:
+    store = OutcomeCache(tmp_path)
+    store.attach(b"m" * 16, {})
+    store.put({b"a" * 16: answer, b"b" * 16: CachedAnswer("x", False, float("nan"))})
+    assert store.get([b"a" * 16, b"b" * 16]) == {b"a" * 16: answer, b"b" * 16: CachedAnswer("x", False, None)}
+    assert store.notes == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no modes here")
+@pytest.mark.parametrize("which", ["folder", "file", "log"])
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o666])
+def test_a_store_that_another_user_may_write_is_not_used(
+    scenario: Scenario, tmp_path: Path, which: str, mode: int
+) -> None:
+    folder = tmp_path / "store"
+    first, _, _ = scenario.run(folder)
+    log = folder / f"{FILE}-wal"
+    path = {"folder": folder, "file": folder / FILE, "log": log}[which]
+    if which == "log":
+        log.touch()
+    before = path.stat().st_mode
+    path.chmod(mode | (0o700 if which == "folder" else 0))
+    outcomes, computed, notes = scenario.run(folder)
+    assert (by_case(outcomes), computed) == (by_case(first), 6)
+    assert len(notes) == 1
+    assert f"another user may write {path}: chmod go-w it" in notes[0]
+    path.chmod(before)
+    assert scenario.run(folder)[1:] == (0, [])
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives a file away")
+def test_a_store_of_another_user_is_not_used(scenario: Scenario, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    scenario.run(folder)
+    os.chown(folder / FILE, 65534, 65534)
+    outcomes, computed, notes = scenario.run(folder)
+    assert (len(outcomes), computed, len(notes)) == (6, 6, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no modes here")
+def test_a_store_is_its_user_s_own_whatever_the_umask(scenario: Scenario, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        scenario.run(tmp_path / "store")
+    finally:
+        os.umask(before)
+    assert scenario.run(tmp_path / "store")[1:] == (0, [])
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no modes here")
+@pytest.mark.parametrize(("members", "name", "others"), [([], None, False), (["eve"], None, True), ([], "staff", True)])
+def test_a_group_of_nobody_else_is_no_other_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: list[str], name: str | None, others: bool
+) -> None:
+    import grp
+    import pwd
+
+    owner = pwd.getpwuid(os.geteuid())
+    group = SimpleNamespace(gr_name=name or owner.pw_name, gr_mem=members)
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: group)
+    (tmp_path / "shared").mkdir()
+    os.chown(tmp_path / "shared", -1, owner.pw_gid)
+    (tmp_path / "shared").chmod(0o775)
+    assert writable_by_others(tmp_path / "shared") is others

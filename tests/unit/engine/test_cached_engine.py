@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from tokenizers import decoders, normalizers, pre_tokenizers, processors
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
@@ -203,3 +206,100 @@ def test_the_fingerprint_is_of_the_weights_and_not_of_their_place() -> None:
     with torch.no_grad():
         twin.lm_head.weight[-1, -1] += 1e-7
     assert weights.fingerprint(model) != weights.fingerprint(twin)
+
+
+# -- every setting of a tokenizer -------------------------------------------------------------------------------------
+
+TOKENIZER_SETTINGS = {
+    "clean_up_tokenization_spaces": True,
+    "split_special_tokens": True,
+    "padding_side": "left",
+    "truncation_side": "left",
+    "model_max_length": 7,
+    "add_prefix_space": True,
+    "add_bos_token": True,
+    "add_eos_token": True,
+    "bos_token": "sky",
+    "eos_token": "green",
+    "unk_token": "blue",
+    "pad_token": "grass",
+    "additional_special_tokens": ["white"],
+    "extra_special_tokens": {"image_token": "snow"},
+    "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output": True,
+    "legacy": False,
+    "do_lower_case": True,
+    "nobodys_setting": 3,
+}
+
+
+def tokenizer_with(folder: Path, **settings: Any) -> Any:
+    """Return the scenario's tokenizer, read from files whose config has *settings*."""
+    from transformers import AutoTokenizer
+
+    planted()[1].save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | settings), encoding="utf-8")
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", TOKENIZER_SETTINGS)
+def test_another_setting_of_the_tokenizer_gives_another_key_or_the_same_answers(
+    scenario: Scenario, tmp_path: Path, name: str
+) -> None:
+    scenario.tokenizer = tokenizer_with(tmp_path / "a")
+    before, _, _ = scenario.run(tmp_path)
+    scenario.tokenizer = tokenizer_with(tmp_path / "b", **{name: TOKENIZER_SETTINGS[name]})
+    stored, computed, _ = scenario.run(tmp_path)
+    fresh, _, _ = scenario.run(tmp_path / "fresh")
+    assert by_case(stored) == by_case(fresh)  # whether or not they were recalled, they are what it answers
+    assert computed in (0, 6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tokenizer: setattr(tokenizer, "clean_up_tokenization_spaces", True),
+        lambda tokenizer: setattr(tokenizer, "split_special_tokens", True),
+        lambda tokenizer: setattr(tokenizer, "eos_token", "green"),
+        lambda tokenizer: tokenizer.add_special_tokens({"additional_special_tokens": ["blue"]}),
+        lambda tokenizer: tokenizer.add_tokens(["colour sky"]),
+        lambda tokenizer: setattr(tokenizer.backend_tokenizer, "normalizer", normalizers.Lowercase()),
+        lambda tokenizer: setattr(tokenizer.backend_tokenizer, "decoder", decoders.Fuse()),
+        lambda tokenizer: setattr(tokenizer.backend_tokenizer, "pre_tokenizer", pre_tokenizers.Whitespace()),
+        lambda tokenizer: setattr(
+            tokenizer.backend_tokenizer,
+            "post_processor",
+            processors.TemplateProcessing(single="sky $A", special_tokens=[("sky", 5)]),
+        ),
+    ],
+)
+def test_a_tokenizer_that_is_changed_in_memory_has_another_key(scenario: Scenario, change: Any) -> None:
+    before = key.model_context(scenario.model, scenario.tokenizer, "weights")
+    change(scenario.tokenizer)
+    assert key.model_context(scenario.model, scenario.tokenizer, "weights") != before
+
+
+def test_where_a_tokenizer_lies_and_what_it_was_asked_do_not_count(scenario: Scenario, tmp_path: Path) -> None:
+    contexts = [
+        key.model_context(scenario.model, tokenizer_with(tmp_path / name), "weights") for name in ("here", "there")
+    ]
+    tokenizer = tokenizer_with(tmp_path / "here")
+    tokenizer("What colour is the sky? " * 100)
+    contexts.append(key.model_context(scenario.model, tokenizer, "weights"))
+    assert contexts[0] == contexts[1] == contexts[2]
+
+
+def test_code_of_a_tokenizer_counts(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of the user's own is known by its file; one without a file cannot be told from outside."""
+    before = key.model_context(scenario.model, scenario.tokenizer, "weights")
+    (tmp_path / "own_tokenizer.py").write_text("class Mixin:\n    pass\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    import own_tokenizer  # type: ignore[import-not-found]
+
+    cls = type(scenario.tokenizer)
+    scenario.tokenizer.__class__ = type(cls.__name__, (own_tokenizer.Mixin, cls), {"__module__": cls.__module__})
+    mine = key.model_context(scenario.model, scenario.tokenizer, "weights")
+    assert mine is not None
+    assert mine["code"] != before["code"]  # type: ignore[index]
+    monkeypatch.delattr(own_tokenizer, "__file__")
+    assert key.model_context(scenario.model, scenario.tokenizer, "weights") is None
