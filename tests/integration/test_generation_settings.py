@@ -32,8 +32,8 @@ UNUSED = {
 
 def with_settings(project: Project, folder: Path, **settings: Any) -> Project:
     """Return *project* on a copy of its model whose file has *settings*."""
-    model = folder / "settings-model"
-    shutil.copytree(project.model, model, dirs_exist_ok=True)
+    model = folder / f"model-{len(settings)}"
+    shutil.copytree(project.model, model)
     file = model / "generation_config.json"
     file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | settings), encoding="utf-8")
     project.write("colours.jsonl", COLOURS)
@@ -63,7 +63,7 @@ def test_plain_leaves_it_out(project: Project, tmp_path: Path) -> None:
     before = with_settings(project, tmp_path)
     before.run("--probe-heads=L1H2", "--probe-cache=off")
     plain = before.outcomes()
-    assert {outcome["response"] for outcome in plain} == {" blue", " green", " black", " Unknown"}
+    assert {outcome["response"] for outcome in plain} == {"blue", "green", "black", "Unknown"}
     project = with_settings(project, tmp_path, repetition_penalty=9.0, min_new_tokens=5)
     project.run("--probe-heads=L1H2", "--probe-cache=off")
     assert [outcome["response"] for outcome in project.outcomes()] != [outcome["response"] for outcome in plain]
@@ -91,7 +91,7 @@ def test_settings_of_other_ways_to_decode_do_nothing_and_raise_nothing(project: 
         ({"repetition_penalty": -1}, "cannot be used (repetition_penalty): `penalty` has to be a strictly positive"),
         ({"compile_config": {"mode": "default"}}, "take that setting out"),
         ({"num_return_sequences": 3}, "take that setting out"),
-        ({"eos_token_id": "x"}, "eos_token_id of .* is 'x': give a token's id, or several"),
+        ({"eos_token_id": "x"}, "eos_token_id of .* is 'x': give the id of a token, or several"),
     ],
 )
 def test_a_setting_that_cannot_be_used_ends_the_session_in_one_line(

@@ -121,6 +121,11 @@ option("a template that is not there", "--probe-template=gone.txt")
 option("a chat template that the tokenizer lacks: `--probe-chat on`", "--probe-chat=on")
 option("examples that are no number", "--probe-shots=x")
 option("examples where every item is asked", "--probe-shots=3")
+option("arguments for a chat template that is off", "--probe-chat-kwargs=enable_thinking=false")
+option("an argument without a value: `--probe-chat-kwargs thinking`", "--probe-chat-kwargs=thinking")
+option("an argument that is there twice", "--probe-chat-kwargs=a=1,a=2")
+option("an argument that is not the user's", "--probe-chat-kwargs=tokenize=true")
+option("a generation mode that is none", "--probe-generation=greedy")
 option("a chat mode that is none", "--probe-chat=maybe")
 option("a difficulty that does not exist", "--probe-dataset=colours=logic:size=3")
 option("a difficulty beyond its range", "--probe-dataset=colours=logic:steps=9")
@@ -156,6 +161,7 @@ ini("a dataset in the ini file", "probe_dataset = colours")
 
 option("a folder that is not there", "--model=./nowhere")
 option("a hub id that cannot be had", "--model=nobody/no-such-model")
+option("a hub id that is mistyped", "--model=gtp2")
 option("a `.gguf` file that is not there", "--model=no.gguf")
 option("a file that is no model", "--model=colours.jsonl")
 
@@ -266,6 +272,67 @@ def _(folder: Path) -> None:
 def _(folder: Path) -> None:
     for file in folder.glob("tokenizer*"):
         file.unlink()
+
+
+def sets(**settings: object) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        file = folder / "generation_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | settings), encoding="utf-8")
+
+    return write
+
+
+spoiled("a generation setting that cannot be used")(sets(repetition_penalty=-1))
+spoiled("a generation setting that transformers refuses")(sets(compile_config={"mode": "default"}))
+spoiled("an end token that is no token's id")(sets(eos_token_id="x"))
+
+
+def chat(what: str, template: str, *args: str) -> None:
+    def spoil(folder: Path) -> None:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.chat_template = template
+        tokenizer.save_pretrained(folder)
+
+    spoiled(what, "--probe-chat=on", *args)(spoil)
+
+
+chat("a chat template that loses the question", "{{ messages[-1].content | upper }}")
+chat("a chat template that fails", "{{ raise_exception('roles must alternate') }}")
+chat("a chat template that loses the examples", "{{ messages[-1].content }}", "--probe-shots=1:arithmetic")
+chat(
+    "an argument that the chat template does not take",
+    *("{{ messages[-1].content }}{{ enable_thinking }}", "--probe-chat-kwargs=enable_thinkin=false"),
+)
+
+
+def _changing_weights(project: Project) -> Ending:
+    """A model of which no part is in memory is read from its files; here all of one counts as such."""
+    shutil.copytree(project.model, project.path / "model")
+    project.write(
+        "conftest.py",
+        """
+from pathlib import Path
+from reasoning_probe.models import weights
+
+weights.offloaded = lambda model: True
+
+def pytest_reasoning_probe_judge(item, response, truncated):
+    weights_file = Path(__file__).parent / "model" / "model.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:-4] + b"0000")
+""",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        from reasoning_probe.models import weights
+
+        patch.setattr(weights, "offloaded", weights.offloaded)
+        line = refused(project.run("--model=model", "--probe-heads=L1H2"))
+    assert [outcome["target"] for outcome in project.outcomes()] == ["baseline"]
+    return Ending(4, line)
+
+
+WRONG["weights that change while they are read from the disk"] = _changing_weights
 
 
 def more_words(folder: Path, added: bool) -> None:
@@ -449,7 +516,26 @@ def _store_is_another(project: Project) -> Ending:
     return going_on(project)
 
 
+def _store_is_altered(project: Project) -> Ending:
+    import sqlite3
+
+    project.run()
+    db = sqlite3.connect(project.path / FOLDER / FILE)
+    with db:
+        db.execute("UPDATE outcomes SET response = 'green' WHERE rowid = 1")
+    db.close()
+    return going_on(project)
+
+
+def _store_is_open_to_all(project: Project) -> Ending:
+    project.run()
+    (project.path / FOLDER).chmod(0o777)
+    return going_on(project)
+
+
 WRONG["the outcome store cannot be used"] = _store_is_a_folder
+WRONG["an outcome in the store was altered"] = _store_is_altered
+WRONG["the outcome store is another user's to write"] = _store_is_open_to_all
 WRONG["the outcome store is damaged, or another's"] = _store_is_another
 
 # -- the command line -------------------------------------------------------------------------------------------------

@@ -18,12 +18,30 @@ from reasoning_probe.utils.text import one_line
 DATE = datetime.date(2024, 7, 26)
 """The date that templates are told, the one that Llama 3's name themselves: an answer must not depend on the day."""
 
+_DIRECTIVES = [
+    "%-d",
+    "%-m",
+    "%-H",
+    "%-I",
+    "%-M",
+    "%-j",
+    *(f"%{letter}" for letter in "aAwdbBmyYHIpMSfjUWGuVcxXDFTRehCnt"),
+]
+_STRFTIME = (
+    "{% macro strftime_now(format) %}{{ format"
+    + "".join(f" | replace({directive!r}, {DATE.strftime(directive)!r})" for directive in _DIRECTIVES)
+    + " }}{% endmacro %}{{ '' }}"
+)
+"""In place of the function by which templates ask for today's date: transformers lets no function of ours in."""
+
 RESERVED = frozenset(
     {"conversation", "tools", "documents", "chat_template", "add_generation_prompt", "continue_final_message"}
     | {"tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict", "messages", "strftime_now"}
     | {"return_assistant_tokens_mask", "tokenizer_kwargs", "sanitize_control_tokens"}
 )
 """Arguments that are not the user's to pass: they say what is rendered, or in which form it is returned."""
+
+_MARK = "\x00"  # in place of an answer, to see what a template puts before it; no question holds it
 
 Turn = tuple[str, str]
 """A role, ``user`` or ``assistant``, and its text."""
@@ -74,28 +92,32 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any, kwargs: Mapping[str, Any]) -> None:
         self._tokenizer = tokenizer
         template = tokenizer.chat_template
-        self._source = "\n".join(map(str, template.values())) if isinstance(template, dict) else str(template)
+        self._source = str(template.get("default", "")) if isinstance(template, dict) else str(template)
         for name in kwargs:
             if not self._mentions(name):
                 raise PromptError(
                     f"--probe-chat-kwargs: the chat template of this model takes no {one_line(name, 60)}: leave it out"
                 )
-        told = {"strftime_now": DATE.strftime, "date_string": DATE.strftime("%d %b %Y")}
-        dates = {name: value for name, value in told.items() if name not in kwargs and self._mentions(name)}
-        self.date = DATE.isoformat() if dates else None
+        self._kwargs = dict(kwargs)
+        asks_today = self._mentions("strftime_now")
+        if asks_today:
+            self._kwargs["chat_template"] = _STRFTIME + self._source
+        if self._mentions("date_string") and "date_string" not in kwargs:
+            asks_today = True
+            self._kwargs["date_string"] = DATE.strftime("%d %b %Y")
+        self.date = DATE.isoformat() if asks_today else None
         """The date that the template is told, if it asks for one."""
-        self._kwargs = dates | dict(kwargs)
         self._in_parts = False  # whether the content of a turn is given as a list of parts
 
     def _mentions(self, name: str) -> bool:
         return re.search(rf"\b{re.escape(name)}\b", self._source) is not None
 
-    def render(self, turns: Sequence[Turn], add_generation_prompt: bool = False) -> str:
-        """Return *turns* as the template's text. Raises :class:`PromptError`, one line, if it fails or lacks a turn."""
+    def prompt(self, turns: Sequence[Turn]) -> str:
+        """Return the prompt after *turns*. Raises :class:`PromptError` if the template fails or loses one of them."""
         error: PromptError | None = None
         for in_parts in (self._in_parts, not self._in_parts):
             try:
-                text = self._apply(turns, add_generation_prompt, in_parts)
+                text = self._apply(turns, True, in_parts)
                 _check_turns(text, turns)
             except PromptError as failure:
                 error = error or failure
@@ -104,6 +126,19 @@ class ChatTemplate:
                 return text
         assert error is not None
         raise error
+
+    def separator(self, turns: Sequence[Turn], prompt: str) -> str:
+        """Return what stands between the *prompt* after *turns* and the answer of an assistant.
+
+        Some templates put a space or an empty thought there, which their generation prompt leaves out. It is empty
+        where a template renders an answer in another way than after its own prompt, or none.
+        """
+        try:
+            answered = self._apply([*turns, ("assistant", _MARK)], False, self._in_parts)
+        except PromptError:
+            return ""
+        known = answered.startswith(prompt) and _MARK in answered
+        return answered[len(prompt) :].partition(_MARK)[0] if known else ""
 
     def _apply(self, turns: Sequence[Turn], add_generation_prompt: bool, in_parts: bool) -> str:
         messages = [

@@ -21,7 +21,6 @@ from reasoning_probe.data.prompts.special_tokens import added_tokens, token_text
 from reasoning_probe.utils.text import one_line
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
-_MARK = "\x00"  # in place of an answer, to see what a chat template puts before it; no question holds it
 
 
 class PromptRenderer:
@@ -120,11 +119,8 @@ class PromptRenderer:
             turns.append(("user", self._user_turn(shot)))
             turns.append(("assistant", worked_answer(shot, self.prompting.cot)))
         turns.append(("user", self._user_turn(item)))
-        prompt = template.render(turns, add_generation_prompt=True)
-        answered = template.render([*turns, ("assistant", _MARK)])
-        # Some templates put a space or an empty thought before an answer, which their generation prompt leaves out.
-        known = answered.startswith(prompt) and _MARK in answered
-        separator = answered[len(prompt) :].partition(_MARK)[0] if known else ""
+        prompt = template.prompt(turns)
+        separator = template.separator(turns, prompt)
         if self._begins_sequence(item) and not prompt.startswith(self._beginning):
             prompt = self._beginning + prompt
         return Query(dataset, item, prompt, generation, separator + self._answer_phrase, special_tokens=False)

@@ -7,8 +7,8 @@ the process is killed and lets several sessions use it at once.
 
 The file is untrusted input: its tables and every value are checked, and a file that is damaged or not an outcome store
 is moved aside. A response is stored behind a digest of its row; a row that does not match it, because a bit flipped or
-somebody edited it, is computed again. A folder or file that another user may write is not used. No error with it ends a run: the store adds
-a line to :attr:`OutcomeCache.notes`, is no longer used, and the run continues.
+somebody edited it, is computed again. A folder or file that another user may write is not used. No error with it ends a
+run: the store adds a line to :attr:`OutcomeCache.notes`, is no longer used, and the run continues.
 """
 
 from __future__ import annotations
@@ -198,8 +198,9 @@ def unsealed(key: bytes, answer: CachedAnswer) -> str | None:
 
 
 def _row_digest(key: bytes, response: str, answer: CachedAnswer) -> str:
-    logprob = None if answer.logprob is None or math.isnan(answer.logprob) else float(answer.logprob).hex()
-    parts = [key.hex(), response, answer.truncated, logprob]  # SQLite keeps no NaN
+    # SQLite keeps neither NaN nor the sign of zero.
+    logprob = None if answer.logprob is None or math.isnan(answer.logprob) else (answer.logprob + 0.0).hex()
+    parts = [key.hex(), response, answer.truncated, logprob]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=_DIGEST // 2).hexdigest()
 
 

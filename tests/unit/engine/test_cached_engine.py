@@ -247,7 +247,7 @@ def test_another_setting_of_the_tokenizer_gives_another_key_or_the_same_answers(
     scenario: Scenario, tmp_path: Path, name: str
 ) -> None:
     scenario.tokenizer = tokenizer_with(tmp_path / "a")
-    before, _, _ = scenario.run(tmp_path)
+    scenario.run(tmp_path)
     scenario.tokenizer = tokenizer_with(tmp_path / "b", **{name: TOKENIZER_SETTINGS[name]})
     stored, computed, _ = scenario.run(tmp_path)
     fresh, _, _ = scenario.run(tmp_path / "fresh")
