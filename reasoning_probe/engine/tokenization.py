@@ -135,7 +135,7 @@ class TokenCodec:
         """Return *text* as token ids; *special_tokens* adds those that the tokenizer puts before a text."""
         if special_tokens:
             return self.added.trimmed(self.tokenizer(text)["input_ids"])
-        return self.added.trimmed(self.tokenizer(text, add_special_tokens=False)["input_ids"], appended=False)
+        return self.added.trimmed(self.tokenizer(text, add_special_tokens=False)["input_ids"], special_tokens=False)
 
     def _continuation(self, query: Query, ids: list[int]) -> tuple[int, ...]:
         """Return the tokens of the expected answer after a prompt of *ids*."""

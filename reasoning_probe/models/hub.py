@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasoning_probe.models.errors import ModelError
@@ -51,6 +52,19 @@ def check_hub(source: ModelSource) -> None:
     problem = _NOT_THERE if constants.HF_HUB_OFFLINE else _ask(source)
     if problem:
         raise ModelError(f"cannot load the model {source.name}: {problem}{_meant(source)}")
+
+
+def local_folder(source: ModelSource) -> Path:
+    """Return the folder on this machine that the files of *source* lie in, in the hub's cache for a hub id.
+
+    There is none yet for what is not downloaded.
+    """
+    if os.path.isdir(source.location):
+        return Path(source.location)
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(source.location, "config.json", revision=source.revision)
+    return Path(config).parent if isinstance(config, str) else Path(source.location)
 
 
 _NOT_THERE = "it is no folder here, and the hub has no such model or cannot be reached: check the name"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.models.targets import Target
@@ -75,6 +74,7 @@ class ModelRunner:
         """Load the model, once. Raises ``ModelError`` or ``HeadError``, each one line."""
         if self._loaded is None:
             from reasoning_probe.models import loading
+            from reasoning_probe.models.hub import local_folder
             from reasoning_probe.models.weight_files import WeightFiles
             from reasoning_probe.models.weights import offloaded
 
@@ -89,7 +89,7 @@ class ModelRunner:
                 # A cluster's driver computes nothing: it leaves the devices to the replicas.
                 device = self.settings.device if self.settings.cluster is None else "cpu"
                 source = self._source()
-                files = WeightFiles(Path(source.location))
+                files = WeightFiles(local_folder(source))
                 self._loaded = loading.load_model(
                     source, device, self.settings.dtype, device_map=self.settings.device_map
                 )

@@ -16,21 +16,28 @@ _SAMPLE = "Question"
 
 @dataclass(frozen=True)
 class AddedTokens:
-    """The ids that a tokenizer puts ``before`` and ``after`` a text, and the id that begins a sequence, if any."""
+    """The ids that a tokenizer puts ``before`` and ``after`` a text, and the id that begins a sequence, if any.
+
+    ``always`` are those that it puts after a text even where it is told to add no special tokens.
+    """
 
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
     beginning: int | None = None
+    always: tuple[int, ...] = ()
 
-    def trimmed(self, ids: Sequence[int], appended: bool = True) -> list[int]:
-        """Return the *ids* of a prompt without a doubled beginning, and without what the tokenizer *appended*.
+    def trimmed(self, ids: Sequence[int], special_tokens: bool = True) -> list[int]:
+        """Return the *ids* of a prompt without a doubled beginning, and without what the tokenizer put after it.
+
+        *special_tokens* says whether the tokenizer was to add its own.
 
         >>> AddedTokens((1,), (2,), 1).trimmed([1, 1, 50, 60, 2])
         [1, 50, 60]
         """
         kept = list(ids)
-        if appended and self.after and len(kept) > len(self.after) and tuple(kept[-len(self.after) :]) == self.after:
-            del kept[-len(self.after) :]
+        end = self.after if special_tokens else self.always
+        if end and len(kept) > len(end) and tuple(kept[-len(end) :]) == end:
+            del kept[-len(end) :]
         beginnings = {self.before, () if self.beginning is None else (self.beginning,)} - {()}
         for beginning in beginnings:
             size = len(beginning)
@@ -48,11 +55,16 @@ def added_tokens(tokenizer: Any) -> AddedTokens:
         whole = list(tokenizer(_SAMPLE)["input_ids"])
     except TypeError:  # a function of the user's that takes a text and nothing else
         return AddedTokens(beginning=beginning)
-    for start in range(len(whole) - len(bare) + 1 if bare else 0):
-        end = start + len(bare)
-        if whole[start:end] == bare:
-            return AddedTokens(tuple(whole[:start]), tuple(whole[end:]), beginning)
-    return AddedTokens(beginning=beginning)
+    eos = getattr(tokenizer, "eos_token_id", None)
+    core = list(bare)
+    while len(core) > 1 and core[-1] == eos:
+        core.pop()
+    always = tuple(bare[len(core) :])
+    for start in range(len(whole) - len(core) + 1 if core else 0):
+        end = start + len(core)
+        if whole[start:end] == core:
+            return AddedTokens(tuple(whole[:start]), tuple(whole[end:]), beginning, always)
+    return AddedTokens(beginning=beginning, always=always)
 
 
 def token_text(tokenizer: Any, name: str) -> str:

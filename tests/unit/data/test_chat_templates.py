@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -305,6 +307,33 @@ def test_what_a_tokenizer_adds_is_found() -> None:
     assert added_tokens(tokenizer_of(None, ends=True)) == AddedTokens((0,), (1,), 0)
     assert added_tokens(tokenizer_of(None, begins=False)) == AddedTokens((), (), 0)
     assert added_tokens(lambda text: {"input_ids": [1]}) == AddedTokens()
+
+
+def test_an_end_that_is_appended_in_any_case_is_left_out() -> None:
+    """Some tokenizers of the user's append it whether or not special tokens are asked for."""
+
+    class Stubborn:
+        bos_token_id, eos_token_id, eos_token = 0, 1, "</s>"
+
+        def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, Any]:
+            return {"input_ids": [0] * add_special_tokens + [ord(letter) for letter in text] + [1]}
+
+    added = added_tokens(Stubborn())
+    assert added == AddedTokens((0,), (1,), 0, (1,))
+    assert added.trimmed(Stubborn()("ab")["input_ids"]) == [0, 97, 98]
+    assert added.trimmed(Stubborn()("ab", False)["input_ids"], special_tokens=False) == [97, 98]
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_arguments_or_one_line(text: str) -> None:
+    try:
+        kwargs = parse_chat_kwargs(text)
+    except PromptError as error:
+        assert "\n" not in str(error)
+        assert str(error).isprintable()
+    else:
+        assert json.loads(json.dumps(kwargs)) == kwargs
+        assert all(name.isidentifier() for name in kwargs)
 
 
 def test_answers_do_not_depend_on_an_appended_end(project: Project, tmp_path: Path) -> None:
