@@ -143,17 +143,29 @@ def rules_of(model: Any, mode: GenerationMode = "model") -> GenerationRules:
 
 
 def rules_of_files(source: ModelSource, mode: GenerationMode = "model") -> GenerationRules:
-    """Return what the file beside the weights of *source* changes, as far as it lies on this machine and is JSON."""
-    path: Any = Path(source.location) / FILE
+    """Return what the files of *source* change, as far as they lie on this machine and are JSON; loading says more.
+
+    Where there is no ``generation_config.json``, transformers takes the settings from ``config.json``.
+    """
+    settings = _read(source, FILE)
+    if settings is None:
+        config = _read(source, "config.json") or {}
+        settings = {name: config[name] for name in (*NEUTRAL, *_MENTIONED) if name in config}
+    return generation_rules(settings, mode)
+
+
+def _read(source: ModelSource, name: str) -> dict[str, Any] | None:
+    """Return the content of the file *name* of *source*; ``None`` where there is none to be read."""
+    path: Any = Path(source.location) / name
     if not Path(source.location).is_dir():
         from huggingface_hub import try_to_load_from_cache
 
-        path = try_to_load_from_cache(source.location, FILE, revision=source.revision)
+        path = try_to_load_from_cache(source.location, name, revision=source.revision)
     try:
-        settings = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, TypeError, ValueError, RecursionError):  # of a damaged one loading says more
-        return GenerationRules(mode)
-    return generation_rules(settings, mode) if isinstance(settings, dict) else GenerationRules(mode)
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, TypeError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _plain(value: Any) -> Any:

@@ -157,7 +157,8 @@ def _settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
     ]
     for key in {**a["versions"], **b["versions"]}:
         pairs.append((f"version of {key}", a["versions"].get(key), b["versions"].get(key)))
-    return [(name, to_words(one), to_words(other)) for name, one, other in pairs if one != other]
+    differing = [(name, to_words(one), to_words(other)) for name, one, other in pairs if one != other]
+    return [(name, one, other) for name, one, other in differing if one != other or one != "none"]
 
 
 def _head_mismatch(a: RunRecord, b: RunRecord) -> list[str]:

@@ -175,7 +175,8 @@ def _check_settings(runs: Named) -> None:
     first, *others = runs
     for other in others:
         a, b = runs[first].summary, runs[other].summary
-        for key in sorted({**a["model"], **b["model"]}.keys() - _ELSEWHERE):
+        new: set[str] = {"generation"} if "generation" not in a["model"] or "generation" not in b["model"] else set()
+        for key in sorted({**a["model"], **b["model"]}.keys() - _ELSEWHERE - new):  # earlier versions recorded none
             _check_same("model", key, (first, a["model"].get(key)), (other, b["model"].get(key)))
         kinds = [str(part["model"].get("device", "")).partition(":")[0] for part in (a, b)]
         _check_same("kind of device", "device", (first, kinds[0]), (other, kinds[1]))
@@ -195,7 +196,8 @@ def _check_datasets(one: tuple[Path, RunRecord], other: tuple[Path, RunRecord]) 
             _check_same(what, key, (first, a["generation"][name][key]), (second, b["generation"][name][key]))
     prompting = a.get("prompting") or {}, b.get("prompting") or {}
     for key in sorted({**prompting[0], **prompting[1]}.keys() - {_SHOTS, "notes"}):
-        _check_same("prompting", key, (first, prompting[0].get(key)), (second, prompting[1].get(key)))
+        values = [record.get(key) or None for record in prompting]  # what an earlier version did not know is not set
+        _check_same("prompting", key, (first, values[0]), (second, values[1]))
     shots = [record.get("shot_questions") or {} for record in prompting]
     for name in shots[0].keys() & shots[1].keys():
         _check_same(f"set of examples for {name[:40]!r}", _SHOTS, (first, shots[0][name]), (second, shots[1][name]))

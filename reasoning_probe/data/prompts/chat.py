@@ -67,10 +67,13 @@ def parse_chat_kwargs(text: str) -> dict[str, Any]:
         if name in kwargs:
             raise PromptError(f"{name} is there twice: write it once")
         try:
-            kwargs[name] = json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
+            kwargs[name] = json.loads(_AS_JSON.get(value, value), parse_constant=str)  # NaN is a text, too
         except (ValueError, RecursionError):
             kwargs[name] = value
     return kwargs
+
+
+_AS_JSON = {"True": "true", "False": "false", "None": "null"}
 
 
 def _split_at_commas(text: str) -> list[str]:

@@ -252,3 +252,6 @@ def test_the_file_is_read_without_transformers(tmp_path: Path) -> None:
     for text, rules in (('{"repetition_penalty": 1.1}', {"repetition_penalty": 1.1}), ("{", {}), ("[]", {})):
         (tmp_path / generation.FILE).write_text(text, encoding="utf-8")
         assert generation.rules_of_files(Source()).rules == rules  # type: ignore[arg-type]
+    (tmp_path / generation.FILE).unlink()
+    (tmp_path / "config.json").write_text('{"repetition_penalty": 1.2, "hidden_size": 8}', encoding="utf-8")
+    assert generation.rules_of_files(Source()).rules == {"repetition_penalty": 1.2}  # type: ignore[arg-type]
