@@ -128,6 +128,9 @@ def sweep(
     arguments.check_generation(generation)
     arguments.check_chat_kwargs(chat_kwargs)
     prompting = prompting or Prompting()
+    if chat_kwargs is not None:
+        prompting = replace(prompting, chat_kwargs=dict(chat_kwargs))
+    arguments.check_chat(prompting)
     settings = Settings(
         ablate_heads=targets is None,
         heads=targets or None,
@@ -137,7 +140,7 @@ def sweep(
         stop=tuple(stop),
         cache=None if cache is None else Path(cache),
         generation=generation,
-        prompting=prompting if chat_kwargs is None else replace(prompting, chat_kwargs=dict(chat_kwargs)),
+        prompting=prompting,
     )
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer), _name(model))

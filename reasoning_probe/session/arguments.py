@@ -95,6 +95,14 @@ def check_generation(value: Any) -> None:
         raise ArgumentError(f"generation={_quoted(value)} is none of {', '.join(get_args(GenerationMode))}")
 
 
+def check_chat(prompting: Prompting) -> None:
+    """Refuse arguments for a chat template that is off."""
+    if prompting.chat_kwargs and prompting.chat == "off":
+        raise ArgumentError(
+            "chat_kwargs is for the chat template, which is off: give prompting=rp.Prompting(chat='on')"
+        )
+
+
 def check_chat_kwargs(value: Any) -> None:
     """Refuse what are no arguments for a chat template."""
     if value is None:

@@ -47,6 +47,14 @@ ITEM = rp.Item(question="What colour is the sky?", answer="blue")
         ({"prompting": rp.Prompting(shots=-1)}, "shots=-1 is not a whole number from 0 on"),
         ({"prompting": rp.Prompting(chat="yes")}, "chat='yes' is none of auto, on, off"),  # type: ignore[arg-type]
         ({"prompting": rp.Prompting(choices="x")}, "choices='x' is none of logprob, gene"),  # type: ignore[arg-type]
+        ({"prompting": rp.Prompting(chat="on", chat_kwargs={"a b": 1})}, "names none: give a dict"),
+        ({"prompting": rp.Prompting(chat_kwargs={"a": 1})}, "which is off: give rp.Prompting"),
+        ({"chat_kwargs": {"a": 1}}, "chat_kwargs is for the chat template, which is off"),
+        ({"chat_kwargs": "a=1"}, "chat_kwargs='a=1' names none: give a dict, {'enable_thinking': False}"),
+        ({"chat_kwargs": {"tokenize": True}}, "chat_kwargs: tokenize is not for you to pass"),
+        ({"chat_kwargs": {"a": {1, 2}}}, "give values of JSON's types"),
+        ({"generation": "greedy"}, "generation='greedy' is none of model, plain"),
+        ({"generation": ["plain"]}, r"generation=\['plain'\] is none of model, plain"),
         ({"model": None}, "None is no model: give a causal language model of transformers, loaded"),
         ({"tokenizer": None}, "None is no tokenizer: give the model's own"),
         ({"tokenizer": MODEL}, "is no tokenizer: give the model's own"),
