@@ -48,7 +48,7 @@ ITEM = rp.Item(question="What colour is the sky?", answer="blue")
         ({"prompting": rp.Prompting(chat="yes")}, "chat='yes' is none of auto, on, off"),  # type: ignore[arg-type]
         ({"prompting": rp.Prompting(choices="x")}, "choices='x' is none of logprob, gene"),  # type: ignore[arg-type]
         ({"prompting": rp.Prompting(chat="on", chat_kwargs={"a b": 1})}, "names none: give a dict"),
-        ({"prompting": rp.Prompting(chat_kwargs={"a": 1})}, "which is off: give rp.Prompting"),
+        ({"prompting": rp.Prompting(chat_kwargs={"a": 1})}, "which is off: give prompting=rp.Prompting"),
         ({"chat_kwargs": {"a": 1}}, "chat_kwargs is for the chat template, which is off"),
         ({"chat_kwargs": "a=1"}, "chat_kwargs='a=1' names none: give a dict, {'enable_thinking': False}"),
         ({"chat_kwargs": {"tokenize": True}}, "chat_kwargs: tokenize is not for you to pass"),
