@@ -10,6 +10,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -298,10 +299,8 @@ def test_no_code_of_the_folder_runs(
         (folder / module).write_text(RUNS.format(ran=str(ran)), encoding="utf-8")
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(folder.parent / "modules"))
     set_json(folder / file, **values)
-    try:
+    with suppress(ModelError):
         load(folder)
-    except ModelError as error:
-        assert "\n" not in str(error)
     assert not ran.exists()
 
 

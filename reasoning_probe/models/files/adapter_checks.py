@@ -18,7 +18,20 @@ from reasoning_probe.utils.text import one_line
 
 CONFIG = "adapter_config.json"
 
-TYPES = ("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "HRA", "VERA", "FOURIERFT", "LN_TUNING", "BONE")
+TYPES: tuple[str, ...] = (
+    "LORA",
+    "ADALORA",
+    "LOHA",
+    "LOKR",
+    "IA3",
+    "OFT",
+    "BOFT",
+    "HRA",
+    "VERA",
+    "FOURIERFT",
+    "LN_TUNING",
+    "BONE",
+)
 TYPES += ("MISS", "RANDLORA", "SHIRA", "C3A", "ROAD", "WAVEFT", "DELORA")
 """The types of adapters that change weights alone, so that they can be merged."""
 
@@ -53,7 +66,13 @@ FIELDS = frozenset(
 )
 """The fields of these types that name no module, no file and no other model."""
 
-_PATTERNS = ("target_modules", "exclude_modules", "layers_pattern", "feedforward_modules", "rank_pattern")
+_PATTERNS: tuple[str, ...] = (
+    "target_modules",
+    "exclude_modules",
+    "layers_pattern",
+    "feedforward_modules",
+    "rank_pattern",
+)
 _PATTERNS += ("alpha_pattern",)
 _NESTED_REPETITION = re.compile(r"[*+}]\??\)(?:[*+]|\{\d)")
 _INITIAL = ("gaussian", "olora", "pissa", "orthogonal", "bat")
@@ -67,14 +86,14 @@ def check_adapter(files: ModelFiles, config: Mapping[str, Any], remote_code: boo
     kind = config.get("peft_type")
     if kind not in TYPES and not remote_code:
         raise ModelError(
-            f"cannot load the model {files.name}: {CONFIG} is of the type {one_line(kind, 40)!r}: use an adapter that can"
-            f" be merged, such as {', '.join(TYPES[:4])}"
+            f"cannot load the model {files.name}: {CONFIG} is of the type {one_line(kind, 40)!r}: use an adapter that"
+            f" can be merged, such as {', '.join(TYPES[:4])}"
         )
     for key, value in config.items():
         if not remote_code and key not in FIELDS and not _off(key, value):
             raise ModelError(
-                f"cannot load the model {files.name}: {CONFIG} sets {one_line(key, 60)!r}, which can name code, files or"
-                " another model: leave it out, or trust it with --probe-trust-remote-code"
+                f"cannot load the model {files.name}: {CONFIG} sets {one_line(key, 60)!r}, which can name code, files"
+                " or another model: leave it out, or trust it with --probe-trust-remote-code"
             )
     if config.get("layer_replication"):
         raise ModelError(f"cannot load the model {files.name}: {CONFIG} repeats layers: merge it with peft first")

@@ -21,18 +21,46 @@ MOST_EXPERTS = 100_000
 LARGEST_SIZE = 2**31 - 1
 """The largest number that a config may hold as the size of anything."""
 
-_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_decoder_layers", "encoder_layers")
+_LAYERS: tuple[str, ...] = (
+    "num_hidden_layers",
+    "n_layer",
+    "n_layers",
+    "num_layers",
+    "num_decoder_layers",
+    "encoder_layers",
+)
 _LAYERS += ("decoder_layers", "num_encoder_layers", "num_nextn_predict_layers", "block_count")
-_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "n_shared_experts")
-_SIZES = ("vocab_size", "hidden_size", "n_embd", "d_model", "num_attention_heads", "n_head", "num_key_value_heads")
+_EXPERTS: tuple[str, ...] = (
+    "num_local_experts",
+    "num_experts",
+    "n_routed_experts",
+    "moe_num_experts",
+    "n_shared_experts",
+)
+_SIZES: tuple[str, ...] = (
+    "vocab_size",
+    "hidden_size",
+    "n_embd",
+    "d_model",
+    "num_attention_heads",
+    "n_head",
+    "num_key_value_heads",
+)
 _SIZES += ("head_dim", "intermediate_size", "n_inner", "max_position_embeddings", "n_positions", "n_ctx", "ffn_dim")
-_OPTIONAL = ("n_inner", "head_dim", "num_key_value_heads", "intermediate_size")
+_OPTIONAL: tuple[str, ...] = ("n_inner", "head_dim", "num_key_value_heads", "intermediate_size")
 
-_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
+_IMPLEMENTATIONS: tuple[str, ...] = (
+    "eager",
+    "sdpa",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flash_attention_4",
+    "flex_attention",
+)
 _IMPLEMENTATIONS += ("batched_mm", "grouped_mm")
 """The names of attention and of experts in transformers' own code."""
 
-_QUANTISED = (
+_QUANTISED: tuple[str, ...] = (
     "torchao",
     "bitsandbytes",
     "gptq",
@@ -45,7 +73,7 @@ _QUANTISED = (
     "vptq",
 )
 _QUANTISED += ("bitnet", "quanto", "eetq", "higgs", "spqr", "mxfp4", "auto-round", "quark", "fp_quant")
-_FROM_HUB = ("mxfp4", "eetq", "fbgemm_fp8", "metal", "nvfp4")
+_FROM_HUB: tuple[str, ...] = ("mxfp4", "eetq", "fbgemm_fp8", "metal", "nvfp4")
 """The methods whose code transformers fetches from the hub."""
 
 
@@ -106,8 +134,8 @@ def _hub_kernels() -> bool:
 
 def _untrusted(name: str, what: str) -> ModelError:
     return ModelError(
-        f"cannot load the model {name}: {what}, which is code from the hub, and not run: leave it out of config.json, or"
-        " trust it with --probe-trust-remote-code"
+        f"cannot load the model {name}: {what}, which is code from the hub, and not run: leave it out of config.json,"
+        " or trust it with --probe-trust-remote-code"
     )
 
 
@@ -134,6 +162,6 @@ def _check_sizes(config: Mapping[str, Any], name: str) -> None:
     experts = max((config[key] for key in _EXPERTS if isinstance(config.get(key), int)), default=0)
     if experts * max(layers, 1) > MOST_EXPERTS:
         raise ModelError(
-            f"cannot load the model {name}: config.json describes {experts * max(layers, 1):,} experts, and no model has"
-            f" more than {MOST_EXPERTS:,}"
+            f"cannot load the model {name}: config.json describes {experts * max(layers, 1):,} experts, and no model"
+            f" has more than {MOST_EXPERTS:,}"
         )

@@ -1,4 +1,4 @@
-"""Checks of ``generation_config.json``, whose values transformers takes as they are and trips over when it generates."""
+"""Checks of ``generation_config.json``, whose values transformers trusts, and trips over when it generates."""
 
 from __future__ import annotations
 
@@ -9,16 +9,33 @@ from reasoning_probe.models.errors import ModelError
 from reasoning_probe.models.files.tokenizer_checks import LARGEST_ID
 from reasoning_probe.utils.text import one_line
 
-_IDS = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
+_IDS: tuple[str, ...] = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
 _IDS += ("forced_bos_token_id", "forced_eos_token_id")
-_LISTS = ("suppress_tokens", "begin_suppress_tokens")
-_LISTS_OF_LISTS = ("bad_words_ids",)
-_COUNTS = ("max_length", "min_length", "max_new_tokens", "min_new_tokens", "num_beams", "num_return_sequences", "top_k")
+_LISTS: tuple[str, ...] = ("suppress_tokens", "begin_suppress_tokens")
+_LISTS_OF_LISTS: tuple[str, ...] = ("bad_words_ids",)
+_COUNTS: tuple[str, ...] = (
+    "max_length",
+    "min_length",
+    "max_new_tokens",
+    "min_new_tokens",
+    "num_beams",
+    "num_return_sequences",
+    "top_k",
+)
 _COUNTS += ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size")
-_POSITIVE = ("repetition_penalty", "encoder_repetition_penalty")
-_NUMBERS = ("temperature", "top_p", "min_p", "typical_p", "top_h", "epsilon_cutoff", "eta_cutoff", "length_penalty")
+_POSITIVE: tuple[str, ...] = ("repetition_penalty", "encoder_repetition_penalty")
+_NUMBERS: tuple[str, ...] = (
+    "temperature",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "top_h",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "length_penalty",
+)
 _NUMBERS += ("diversity_penalty", "guidance_scale", *_POSITIVE)
-_TRUTHS = ("do_sample", "use_cache", "early_stopping", "renormalize_logits", "remove_invalid_values")
+_TRUTHS: tuple[str, ...] = ("do_sample", "use_cache", "early_stopping", "renormalize_logits", "remove_invalid_values")
 
 
 def check_generation(config: Mapping[str, Any], name: str, file: str = "generation_config.json") -> None:
@@ -32,7 +49,7 @@ def check_generation(config: Mapping[str, Any], name: str, file: str = "generati
 
 
 def check_ids(config: Mapping[str, Any], name: str, file: str) -> None:
-    """Raise :class:`ModelError` if *config*, the content of *file*, names a special token by something else than ids."""
+    """Raise :class:`ModelError` if *config*, the content of *file*, names a special token by anything but ids."""
     check_generation({key: config[key] for key in _IDS if key in config}, name, file)
 
 

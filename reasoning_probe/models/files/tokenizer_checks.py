@@ -37,7 +37,7 @@ _SETTINGS: tuple[tuple[str, tuple[type, ...], str], ...] = (
 
 
 def check_tokenizer(files: ModelFiles, config: Mapping[str, Any]) -> None:
-    """Raise :class:`ModelError` if the tokenizer of a model, whose ``config.json`` holds *config*, is not to be used."""
+    """Raise :class:`ModelError` if the tokenizer of the model with the ``config.json`` *config* is not to be used."""
     settings = files.json(_CONFIG)
     for where, value in ((_CONFIG, settings.get("tokenizer_class")), ("config.json", config.get("tokenizer_class"))):
         if value is not None and not (isinstance(value, str) and _CLASS.fullmatch(value)):
@@ -67,8 +67,8 @@ def _rules_files(settings: Mapping[str, Any], name: str) -> list[str]:
     for file in named:
         if re.search(r"[\\/:\0]", file):
             raise ModelError(
-                f"cannot load the model {name}: {_CONFIG} names {one_line(repr(file), 60)}: it may name files of its own"
-                " folder alone"
+                f"cannot load the model {name}: {_CONFIG} names {one_line(repr(file), 60)}: it may name files of its"
+                " own folder alone"
             )
     return [_RULES, *named]
 

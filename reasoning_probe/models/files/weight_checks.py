@@ -40,8 +40,8 @@ def check_weights(files: ModelFiles, config: Mapping[str, Any], pickled: bool) -
         _check_name(explicit, "config.json", files.name)
         if not explicit.endswith((".safetensors", SAFE_INDEX)):
             raise ModelError(
-                f"cannot load the model {files.name}: transformers_weights in config.json is {one_line(explicit, 60)!r}:"
-                " it must be a .safetensors file or its index"
+                f"cannot load the model {files.name}: transformers_weights in config.json is"
+                f" {one_line(explicit, 60)!r}: it must be a .safetensors file or its index"
             )
     if files.folder is None:
         for index in (SAFE_INDEX,) if not pickled else (SAFE_INDEX, PICKLED_INDEX):
