@@ -19,6 +19,10 @@ from reasoning_probe.data.sources.registry import OPENERS, open_source, scheme_o
 BUILTIN = ("arithmetic", "multi_step", "logic", "gsm8k")
 """The names of the built-in datasets."""
 
+MOST_ITEMS = 1_000_000
+MOST_CHARACTERS = 1_000_000_000
+"""The most that a dataset may hold, so that a source without end is noticed while there is memory left."""
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -131,6 +135,7 @@ def _collect(name: str, items: NumberedItems, source: str, unit: str, limit: int
     by_id: dict[str, Item] = {}
     numbers: dict[str, int] = {}
     formats: set[Format] = set()
+    characters = 0
     for number, (item, form) in islice(items, limit):
         id = item.id or f"q{len(by_id) + 1}"
         if id in by_id:
@@ -138,6 +143,12 @@ def _collect(name: str, items: NumberedItems, source: str, unit: str, limit: int
                 f"{source}, {unit} {number}: the id {quoted(id)} is that of {unit} {numbers[id]} too: make ids unique"
             )
         by_id[id], numbers[id] = replace(item, id=id), number
+        characters += len(item.question) + len(item.answer) + len(item.solution or "") + len(item.prompt or "")
+        if len(by_id) > MOST_ITEMS or characters > MOST_CHARACTERS:
+            raise DatasetError(
+                f"{source}: more than {MOST_ITEMS:,} items, or {MOST_CHARACTERS:,} characters: ask for fewer of them"
+                " with --probe-items"
+            )
         formats.add(form)
     if not by_id:
         raise DatasetError(f"{source}: no items: give at least one question with its answer")

@@ -18,21 +18,10 @@ from reasoning_probe.utils.text import one_line
 
 CONFIG = "adapter_config.json"
 
-TYPES: tuple[str, ...] = (
-    "LORA",
-    "ADALORA",
-    "LOHA",
-    "LOKR",
-    "IA3",
-    "OFT",
-    "BOFT",
-    "HRA",
-    "VERA",
-    "FOURIERFT",
-    "LN_TUNING",
-    "BONE",
+TYPES = (
+    *("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "HRA", "VERA"),
+    *("FOURIERFT", "LN_TUNING", "BONE", "MISS", "RANDLORA", "SHIRA", "C3A", "ROAD", "WAVEFT", "DELORA"),
 )
-TYPES += ("MISS", "RANDLORA", "SHIRA", "C3A", "ROAD", "WAVEFT", "DELORA")
 """The types of adapters that change weights alone, so that they can be merged."""
 
 FIELDS = frozenset(
@@ -66,14 +55,10 @@ FIELDS = frozenset(
 )
 """The fields of these types that name no module, no file and no other model."""
 
-_PATTERNS: tuple[str, ...] = (
-    "target_modules",
-    "exclude_modules",
-    "layers_pattern",
-    "feedforward_modules",
-    "rank_pattern",
+_PATTERNS = (
+    *("target_modules", "exclude_modules", "layers_pattern", "feedforward_modules"),
+    *("rank_pattern", "alpha_pattern"),
 )
-_PATTERNS += ("alpha_pattern",)
 _NESTED_REPETITION = re.compile(r"[*+}]\??\)(?:[*+]|\{\d)")
 _INITIAL = ("gaussian", "olora", "pissa", "orthogonal", "bat")
 

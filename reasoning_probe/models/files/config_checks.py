@@ -21,59 +21,33 @@ MOST_EXPERTS = 100_000
 LARGEST_SIZE = 2**31 - 1
 """The largest number that a config may hold as the size of anything."""
 
-_LAYERS: tuple[str, ...] = (
-    "num_hidden_layers",
-    "n_layer",
-    "n_layers",
-    "num_layers",
-    "num_decoder_layers",
-    "encoder_layers",
+_LAYERS = (
+    *("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_decoder_layers"),
+    *("encoder_layers", "decoder_layers", "num_encoder_layers", "num_nextn_predict_layers", "block_count"),
 )
-_LAYERS += ("decoder_layers", "num_encoder_layers", "num_nextn_predict_layers", "block_count")
-_EXPERTS: tuple[str, ...] = (
-    "num_local_experts",
-    "num_experts",
-    "n_routed_experts",
-    "moe_num_experts",
-    "n_shared_experts",
+_EXPERTS = (
+    *("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
+    *("n_shared_experts"),
 )
-_SIZES: tuple[str, ...] = (
-    "vocab_size",
-    "hidden_size",
-    "n_embd",
-    "d_model",
-    "num_attention_heads",
-    "n_head",
-    "num_key_value_heads",
+_SIZES = (
+    *("vocab_size", "hidden_size", "n_embd", "d_model", "num_attention_heads", "n_head"),
+    *("num_key_value_heads", "head_dim", "intermediate_size", "n_inner", "max_position_embeddings"),
+    *("n_positions", "n_ctx", "ffn_dim"),
 )
-_SIZES += ("head_dim", "intermediate_size", "n_inner", "max_position_embeddings", "n_positions", "n_ctx", "ffn_dim")
-_OPTIONAL: tuple[str, ...] = ("n_inner", "head_dim", "num_key_value_heads", "intermediate_size")
+_OPTIONAL = ("n_inner", "head_dim", "num_key_value_heads", "intermediate_size")
 
-_IMPLEMENTATIONS: tuple[str, ...] = (
-    "eager",
-    "sdpa",
-    "flash_attention_2",
-    "flash_attention_3",
-    "flash_attention_4",
-    "flex_attention",
+_IMPLEMENTATIONS = (
+    *("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4"),
+    *("flex_attention", "batched_mm", "grouped_mm"),
 )
-_IMPLEMENTATIONS += ("batched_mm", "grouped_mm")
 """The names of attention and of experts in transformers' own code."""
 
-_QUANTISED: tuple[str, ...] = (
-    "torchao",
-    "bitsandbytes",
-    "gptq",
-    "awq",
-    "compressed-tensors",
-    "fp8",
-    "fbgemm_fp8",
-    "hqq",
-    "aqlm",
-    "vptq",
+_QUANTISED = (
+    *("torchao", "bitsandbytes", "gptq", "awq", "compressed-tensors", "fp8"),
+    *("fbgemm_fp8", "hqq", "aqlm", "vptq", "bitnet", "quanto", "eetq", "higgs", "spqr", "mxfp4"),
+    *("auto-round", "quark", "fp_quant"),
 )
-_QUANTISED += ("bitnet", "quanto", "eetq", "higgs", "spqr", "mxfp4", "auto-round", "quark", "fp_quant")
-_FROM_HUB: tuple[str, ...] = ("mxfp4", "eetq", "fbgemm_fp8", "metal", "nvfp4")
+_FROM_HUB = ("mxfp4", "eetq", "fbgemm_fp8", "metal", "nvfp4")
 """The methods whose code transformers fetches from the hub."""
 
 

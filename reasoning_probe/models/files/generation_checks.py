@@ -9,33 +9,22 @@ from reasoning_probe.models.errors import ModelError
 from reasoning_probe.models.files.tokenizer_checks import LARGEST_ID
 from reasoning_probe.utils.text import one_line
 
-_IDS: tuple[str, ...] = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
-_IDS += ("forced_bos_token_id", "forced_eos_token_id")
-_LISTS: tuple[str, ...] = ("suppress_tokens", "begin_suppress_tokens")
-_LISTS_OF_LISTS: tuple[str, ...] = ("bad_words_ids",)
-_COUNTS: tuple[str, ...] = (
-    "max_length",
-    "min_length",
-    "max_new_tokens",
-    "min_new_tokens",
-    "num_beams",
-    "num_return_sequences",
-    "top_k",
+_IDS = (
+    *("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id", "forced_bos_token_id"),
+    *("forced_eos_token_id"),
 )
-_COUNTS += ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size")
-_POSITIVE: tuple[str, ...] = ("repetition_penalty", "encoder_repetition_penalty")
-_NUMBERS: tuple[str, ...] = (
-    "temperature",
-    "top_p",
-    "min_p",
-    "typical_p",
-    "top_h",
-    "epsilon_cutoff",
-    "eta_cutoff",
-    "length_penalty",
+_LISTS = ("suppress_tokens", "begin_suppress_tokens")
+_LISTS_OF_LISTS = ("bad_words_ids",)
+_COUNTS = (
+    *("max_length", "min_length", "max_new_tokens", "min_new_tokens", "num_beams"),
+    *("num_return_sequences", "top_k", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"),
 )
-_NUMBERS += ("diversity_penalty", "guidance_scale", *_POSITIVE)
-_TRUTHS: tuple[str, ...] = ("do_sample", "use_cache", "early_stopping", "renormalize_logits", "remove_invalid_values")
+_POSITIVE = ("repetition_penalty", "encoder_repetition_penalty")
+_NUMBERS = (
+    *("temperature", "top_p", "min_p", "typical_p", "top_h", "epsilon_cutoff"),
+    *("eta_cutoff", "length_penalty", "diversity_penalty", "guidance_scale", *_POSITIVE),
+)
+_TRUTHS = ("do_sample", "use_cache", "early_stopping", "renormalize_logits", "remove_invalid_values")
 
 
 def check_generation(config: Mapping[str, Any], name: str, file: str = "generation_config.json") -> None:
