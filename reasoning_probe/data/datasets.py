@@ -43,12 +43,18 @@ class Dataset:
 
 
 def read(
-    name: str, source: str | Path | Iterable[Item] | None, limit: int | None = None, *, at_most: bool = False
+    name: str,
+    source: str | Path | Iterable[Item] | None,
+    limit: int | None = None,
+    *,
+    at_most: bool = False,
+    trusted: bool = False,
 ) -> Dataset:
     """Return the dataset *name*, or *limit* items of it. *source* is ``None`` for the built-in dataset of that name.
 
     Otherwise it is a built-in dataset's name, a generator's spec, a source's text or path, or items in memory. With
-    *at_most* a dataset that has fewer items gives all of them. Raises :class:`DatasetError`.
+    *at_most* a dataset that has fewer items gives all of them; a *trusted* source may run code. Raises
+    :class:`DatasetError`.
     """
     if source is None or (isinstance(source, str) and source in BUILTIN):
         return replace(builtin(str(source or name), limit, at_most=at_most), name=name)
@@ -56,7 +62,7 @@ def read(
         return generated(name, str(source), limit)
     if isinstance(source, str | Path):
         _refuse_misspelt(source)
-        return load(name, source, limit, at_most=at_most)
+        return load(name, source, limit, at_most=at_most, trusted=trusted)
     return from_items(name, source, limit, at_most=at_most)
 
 
@@ -106,12 +112,14 @@ def builtin(name: str, limit: int | None = None, *, at_most: bool = False) -> Da
     return replace(dataset, source="built in", builtin=name)
 
 
-def load(name: str, source: str | Path, limit: int | None = None, *, at_most: bool = False) -> Dataset:
+def load(
+    name: str, source: str | Path, limit: int | None = None, *, at_most: bool = False, trusted: bool = False
+) -> Dataset:
     """Return the items of a file or another *source*, or the first *limit* of them, as the dataset *name*.
 
     Items without an id are called ``q1``, ``q2`` ... by their position. Raises :class:`DatasetError`.
     """
-    opened = open_source(source)
+    opened = open_source(source, trusted)
     dataset = _collect(name, opened.items, opened.name, opened.unit, limit, at_most)
     return replace(dataset, source=str(source), generation=opened.generation)
 

@@ -13,6 +13,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from reasoning_probe.data.items import Item
+from reasoning_probe.data.prompts.limits import bounded
 from reasoning_probe.data.prompts.prompting import PLAIN, QUESTION, STEP_BY_STEP, Generation, PromptError, Prompting
 from reasoning_probe.data.prompts.query import Query
 
@@ -99,13 +100,18 @@ class PromptRenderer:
 
     def _apply_chat_template(self, turns: list[dict[str, str]], add_generation_prompt: bool = False) -> str:
         try:
-            text = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=add_generation_prompt
+            text = bounded(
+                self._tokenizer.chat_template,
+                lambda: str(
+                    self._tokenizer.apply_chat_template(
+                        turns, tokenize=False, add_generation_prompt=add_generation_prompt
+                    )
+                ),
             )
         except Exception as error:  # the template is a program that came with the model
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise PromptError(f"the chat template cannot be used ({reason}): use --probe-chat off") from None
-        return str(text)
+        return text
 
 
 def worked_answer(item: Item, cot: bool) -> str:

@@ -76,6 +76,7 @@ def _csv(path: Path, fields: Fields | None) -> NumberedRows:
             lines = _RowLines(file, path)
             table = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             names = [name.strip() for name in table.fieldnames or ()]
+            lines.begin_row(2)
             table.fieldnames = names  # blanks around a name are the spreadsheet's, not part of it
             if not has_question(names, fields):
                 raise DatasetError(f"{path}: no column question: name the columns question and answer in the first row")
@@ -140,9 +141,7 @@ def _parquet(path: Path, fields: Fields | None) -> NumberedRows:
                     yield number, plain(row)
     except RecursionError:
         raise DatasetError(f"{path}, row {number + 1}: nested too deep: write texts and lists of texts") from None
-    except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+    except pyarrow.ArrowException as error:
         reason = " ".join(str(error).split())[:100]
         raise DatasetError(f"{path}: not a Parquet file ({reason}): write it again") from error
 
@@ -160,7 +159,7 @@ def check_parquet(path: Path) -> None:
 
 
 def _rows_at_once(metadata: Any, path: Path) -> int:
-    """Return how many rows of a Parquet file can be in memory together. Raises :class:`DatasetError` for too large ones.
+    """Return how many rows of a Parquet file can be in memory together. Raises :class:`DatasetError` if too many.
 
     A value is no longer than its column in the file, without compression, is altogether; a text that is stored once may
     be the value of every row. A list has as many entries as its column has values.
@@ -172,9 +171,10 @@ def _rows_at_once(metadata: Any, path: Path) -> int:
         lists = [column for number, column in enumerate(columns) if metadata.schema.column(number).max_repetition_level]
         size = sum(column.total_uncompressed_size for column in columns)
         if size > LARGEST_GROUP or any(column.num_values > MOST_IN_LISTS for column in lists):
+            entries = max((column.num_values for column in lists), default=0)
             raise DatasetError(
-                f"{path}: its row group {index + 1} takes {size:,} bytes and holds lists of"
-                f" {max((column.num_values for column in lists), default=0):,} entries: write it with smaller row groups"
+                f"{path}: its row group {index + 1} takes {size:,} bytes and holds lists of {entries:,} entries: write"
+                " it with smaller row groups"
             )
         most = min(most, max(1, MEMORY // max(size, 1)))
     return most
@@ -208,5 +208,5 @@ def _readable(path: Path) -> Iterator[None]:
     except IsADirectoryError as error:
         raise DatasetError(f"{path} is a folder: give the path of a JSONL file in it") from error
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = error.strerror or " ".join(str(error).split())[:100] or type(error).__name__
         raise DatasetError(f"cannot read {path} ({reason}): give a JSONL file that can be read") from error

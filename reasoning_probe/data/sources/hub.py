@@ -20,7 +20,7 @@ from reasoning_probe.utils.logging import silence_datasets
 _SYNTAX = "write hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT, for example hf:openai/gsm8k:test"
 
 
-def open_hub(source: str, fields: Fields | None = None) -> OpenedSource:
+def open_hub(source: str, fields: Fields | None = None, trusted: bool = False) -> OpenedSource:
     """Return the rows that *source* names; *fields* are its fields by their role, if the user names them.
 
     Raises :class:`DatasetError`, one line.

@@ -86,7 +86,7 @@ def _front_matter(path: Path, source: str) -> Any:
         match = re.match(r"\ufeff?\s*---\r?\n(.*?)\n---", text, re.DOTALL)
         text = match[1] if match else ""
     try:
-        import yaml
+        import yaml  # type: ignore[import-untyped, unused-ignore]
 
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
