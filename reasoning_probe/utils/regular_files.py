@@ -56,9 +56,13 @@ def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
 def is_inside(path: Path, folder: Path) -> bool:
     """Tell whether *path*, its links followed, lies in *folder*, or where the hub's cache keeps a folder's files.
 
-    In that cache ``models--x/snapshots/REVISION/FILE`` is a link to ``models--x/blobs/DIGEST``.
+    In that cache ``models--x/snapshots/REVISION/FILE`` is a link to ``models--x/blobs/DIGEST``. What is no path, or
+    leads in a circle, lies nowhere.
     """
-    real, home = path.resolve(), folder.resolve()
+    try:
+        real, home = path.resolve(), folder.resolve()
+    except (ValueError, OSError, RuntimeError):
+        return False
     if real.is_relative_to(home):
         return True
     blobs = home.parent.parent / "blobs"

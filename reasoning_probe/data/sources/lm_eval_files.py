@@ -8,6 +8,7 @@ its names are names of data, and its templates are rendered in Jinja's sandbox. 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ def check_task_file(path: Path, source: str) -> None:
         _check_keys(task, file, source)
         _check_dataset(task, file, source)
         included = task.get("include") or []
-        for name in [included] if isinstance(included, str) else included:
+        for name in included if isinstance(included, list) else [included]:
             if not isinstance(name, str) or not is_inside(file.parent / name, path.parent):
                 raise _untrusted(source, f"includes {quoted(name)}, which lies outside of its folder")
             waiting.append(file.parent / name)
@@ -132,11 +133,11 @@ def _check_dataset(task: Mapping[str, Any], path: Path, source: str) -> None:
     if name is not None and name not in MODULES:
         if not isinstance(name, str):
             raise _untrusted(source, f"names the dataset {quoted(name)}")
-        if Path(name).is_dir():
+        if os.path.isdir(name):
             if any(Path(name).glob("*.py")):
                 raise _untrusted(source, f"names the dataset {quoted(name)}, which is code")
             check_folder(Path(name), source)
-        elif name in _readers() or Path(name).exists() or not _HUB_ID.fullmatch(name) or name.endswith(".py"):
+        elif name in _readers() or os.path.exists(name) or not _HUB_ID.fullmatch(name) or name.endswith(".py"):
             raise _untrusted(source, f"names the dataset {quoted(name)}, which can run code")
     settings = task.get("dataset_kwargs") or {}
     if not isinstance(settings, Mapping):
