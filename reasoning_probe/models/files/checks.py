@@ -25,11 +25,13 @@ def check_before_config(source: ModelSource) -> None:
         check_gguf(Path(source.location) / source.gguf_file, source.name)
     else:
         files.check_regular()
-        check_config(files.json("config.json"), source.name, source.remote_code)
+        config = files.json("config.json")
+        check_config(config, source.name, source.remote_code)
+        check_ids(config, source.name, "config.json")
         if source.adapter is None and files.folder is None:  # transformers would load a hub's adapter with its base
-            config = files.json(ADAPTER_CONFIG)
-            if config:
-                check_adapter(files, config, source.remote_code)
+            adapter = files.json(ADAPTER_CONFIG)
+            if adapter:
+                check_adapter(files, adapter, source.remote_code)
 
 
 def check_before_weights(source: ModelSource) -> None:
@@ -37,7 +39,6 @@ def check_before_weights(source: ModelSource) -> None:
     files = _files(source)
     if source.gguf_file is None:
         config = files.json("config.json")
-        check_ids(config, source.name, "config.json")
         check_generation(files.json("generation_config.json"), source.name)
         check_weights(files, config, source.pickled)
         check_tokenizer(files, config)
