@@ -1,4 +1,7 @@
-"""Data that were made to run code, to read what lies outside them, or to take for ever: one line each."""
+"""Data that were made to run code, to read what lies outside them, or to take for ever: one line each.
+
+The file has more than 400 lines because it is one list of attacks, in the order of the table in the docs on reliability.
+"""
 
 from __future__ import annotations
 

@@ -31,6 +31,10 @@ class TemplateLimitError(ValueError):
     """A template that does not end in time, or that is or writes too much; the message is half a sentence."""
 
 
+class _OutOfTime(BaseException):
+    """No ``Exception``, which Jinja's compiler takes for a constant that it cannot calculate, and goes on."""
+
+
 def bounded(template: object, render: Callable[[], str]) -> str:
     """Return the text that *render* makes of *template*.
 
@@ -44,6 +48,8 @@ def bounded(template: object, render: Callable[[], str]) -> str:
     try:
         with _memory_limited(), _time_limited():
             written = render()
+    except _OutOfTime:
+        raise TemplateLimitError(f"it is not done after {LONGEST_S:g} seconds") from None
     except MemoryError:
         raise TemplateLimitError(f"it takes more than {MEMORY:,} bytes") from None
     if len(written) > LONGEST_TEXT:
@@ -73,12 +79,12 @@ def _has_power(template: str) -> bool:
 
 @contextmanager
 def _time_limited() -> Iterator[None]:
-    """Raise :class:`TemplateLimitError` inside the context once it has been open for :data:`LONGEST_S` seconds."""
+    """Raise :class:`_OutOfTime` inside the context once it has been open for :data:`LONGEST_S` seconds."""
     end = time.monotonic() + LONGEST_S
 
     def look(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
         if time.monotonic() > end:
-            raise TemplateLimitError(f"it is not done after {LONGEST_S:g} seconds")
+            raise _OutOfTime
         return look if frame.f_code.co_filename == _CODE else None
 
     before = sys.gettrace()

@@ -27,14 +27,13 @@ _LAYERS = (
 )
 _EXPERTS = (
     *("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
-    *("n_shared_experts"),
+    "n_shared_experts",
 )
 _SIZES = (
     *("vocab_size", "hidden_size", "n_embd", "d_model", "num_attention_heads", "n_head"),
     *("num_key_value_heads", "head_dim", "intermediate_size", "n_inner", "max_position_embeddings"),
     *("n_positions", "n_ctx", "ffn_dim"),
 )
-_OPTIONAL = ("n_inner", "head_dim", "num_key_value_heads", "intermediate_size")
 
 _IMPLEMENTATIONS = (
     *("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4"),

@@ -11,7 +11,7 @@ from reasoning_probe.utils.text import one_line
 
 _IDS = (
     *("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id", "forced_bos_token_id"),
-    *("forced_eos_token_id"),
+    "forced_eos_token_id",
 )
 _LISTS = ("suppress_tokens", "begin_suppress_tokens")
 _LISTS_OF_LISTS = ("bad_words_ids",)
