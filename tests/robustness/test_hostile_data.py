@@ -1,6 +1,6 @@
 """Data that were made to run code, to read what lies outside them, or to take for ever: one line each.
 
-The file has more than 400 lines because it is one list of attacks, in the order of the table in the docs on reliability.
+The file has more than 400 lines because it is one list of attacks, in the order of the table in the docs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Model folders that were made to run code, to read what lies outside them, or to take for ever: one line each.
 
-The file has more than 400 lines because it is one list of attacks on one kind of folder, with the helpers that they share.
+The file has more than 400 lines because it is one list of attacks on one kind of folder, with shared helpers.
 """
 
 from __future__ import annotations
