@@ -19,6 +19,10 @@ from reasoning_probe.data.sources.registry import OPENERS, open_source, scheme_o
 BUILTIN = ("arithmetic", "multi_step", "logic", "gsm8k")
 """The names of the built-in datasets."""
 
+MOST_ITEMS = 1_000_000
+MOST_CHARACTERS = 1_000_000_000
+"""The most that a dataset may hold, so that a source without end is noticed while there is memory left."""
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -39,12 +43,18 @@ class Dataset:
 
 
 def read(
-    name: str, source: str | Path | Iterable[Item] | None, limit: int | None = None, *, at_most: bool = False
+    name: str,
+    source: str | Path | Iterable[Item] | None,
+    limit: int | None = None,
+    *,
+    at_most: bool = False,
+    trusted: bool = False,
 ) -> Dataset:
     """Return the dataset *name*, or *limit* items of it. *source* is ``None`` for the built-in dataset of that name.
 
     Otherwise it is a built-in dataset's name, a generator's spec, a source's text or path, or items in memory. With
-    *at_most* a dataset that has fewer items gives all of them. Raises :class:`DatasetError`.
+    *at_most* a dataset that has fewer items gives all of them; a *trusted* source may run code. Raises
+    :class:`DatasetError`.
     """
     if source is None or (isinstance(source, str) and source in BUILTIN):
         return replace(builtin(str(source or name), limit, at_most=at_most), name=name)
@@ -52,7 +62,7 @@ def read(
         return generated(name, str(source), limit)
     if isinstance(source, str | Path):
         _refuse_misspelt(source)
-        return load(name, source, limit, at_most=at_most)
+        return load(name, source, limit, at_most=at_most, trusted=trusted)
     return from_items(name, source, limit, at_most=at_most)
 
 
@@ -102,12 +112,14 @@ def builtin(name: str, limit: int | None = None, *, at_most: bool = False) -> Da
     return replace(dataset, source="built in", builtin=name)
 
 
-def load(name: str, source: str | Path, limit: int | None = None, *, at_most: bool = False) -> Dataset:
+def load(
+    name: str, source: str | Path, limit: int | None = None, *, at_most: bool = False, trusted: bool = False
+) -> Dataset:
     """Return the items of a file or another *source*, or the first *limit* of them, as the dataset *name*.
 
     Items without an id are called ``q1``, ``q2`` ... by their position. Raises :class:`DatasetError`.
     """
-    opened = open_source(source)
+    opened = open_source(source, trusted)
     dataset = _collect(name, opened.items, opened.name, opened.unit, limit, at_most)
     return replace(dataset, source=str(source), generation=opened.generation)
 
@@ -131,6 +143,7 @@ def _collect(name: str, items: NumberedItems, source: str, unit: str, limit: int
     by_id: dict[str, Item] = {}
     numbers: dict[str, int] = {}
     formats: set[Format] = set()
+    characters = 0
     for number, (item, form) in islice(items, limit):
         id = item.id or f"q{len(by_id) + 1}"
         if id in by_id:
@@ -138,6 +151,12 @@ def _collect(name: str, items: NumberedItems, source: str, unit: str, limit: int
                 f"{source}, {unit} {number}: the id {quoted(id)} is that of {unit} {numbers[id]} too: make ids unique"
             )
         by_id[id], numbers[id] = replace(item, id=id), number
+        characters += len(item.question) + len(item.answer) + len(item.solution or "") + len(item.prompt or "")
+        if len(by_id) > MOST_ITEMS or characters > MOST_CHARACTERS:
+            raise DatasetError(
+                f"{source}: more than {MOST_ITEMS:,} items, or {MOST_CHARACTERS:,} characters: ask for fewer of them"
+                " with --probe-items"
+            )
         formats.add(form)
     if not by_id:
         raise DatasetError(f"{source}: no items: give at least one question with its answer")

@@ -23,7 +23,10 @@ def as_model_error(name: str) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except Exception as error:  # libraries raise every kind of error on a bad file
+    except BaseException as error:  # libraries raise every kind of error on a bad file
+        # A panic of Rust's code, such as tokenizers', is no Exception for Python.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         text = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(f"cannot load the model {name}: {_explanation(text) or one_line(text, 300)}") from error
 

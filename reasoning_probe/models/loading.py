@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import json
+import os
 import shutil
 import tempfile
 import weakref
@@ -19,6 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.models import bundled, generation
 from reasoning_probe.models.errors import ModelError, as_model_error
+from reasoning_probe.models.files.adapter_checks import CONFIG as ADAPTER_CONFIG
+from reasoning_probe.models.files.checks import check_before_config, check_before_weights, check_size
+from reasoning_probe.models.files.model_files import ModelFiles, read_object
+from reasoning_probe.models.files.weight_checks import PICKLED_ADAPTER, adapter_weights, check_weights
 from reasoning_probe.utils.logging import silence_transformers
 from reasoning_probe.utils.text import one_line
 
@@ -30,9 +34,6 @@ DEFAULT_MODEL = "tiny-reasoner"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SMALL = 2_000_000_000
 """Models of fewer parameters than this run in float32 by default: half precision changes greedy answers."""
-
-_SAFE = ("*.safetensors", "*.safetensors.index.json")
-_PICKLED = ("*.bin", "*.bin.index.json")
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,14 @@ def _resolve(name: str, pickled: bool) -> ModelSource:
         return ModelSource(name, str(bundled.path()))
     if name == "smollm2":
         return _smollm2()
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # unlike Path's methods, those of os.path raise for no name
     if name.lower().endswith(".gguf"):
-        if not path.is_file():
+        if not os.path.exists(path) or os.path.isdir(path):
             raise ModelError(f"there is no file {name}: give the path of a .gguf file")
         return ModelSource(name, str(path.parent.absolute()), gguf_file=path.name)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _folder(name, path, pickled)
-    if path.exists():
+    if os.path.exists(path):
         raise ModelError(f"{name} is a file but not a .gguf file: give a folder, a .gguf file or a hub id")
     hub_id, _, revision = name.partition("@")
     if name.startswith((".", "/", "~")) or not hub_id or hub_id.count("/") > 1:
@@ -122,39 +123,31 @@ def _smollm2() -> ModelSource:
 
 
 def _folder(name: str, path: Path, pickled: bool) -> ModelSource:
-    adapter = path / "adapter_config.json"
-    if adapter.is_file():
-        try:
-            base = str(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{adapter} names no base model: add base_model_name_or_path") from error
-        _check_safe(name, path, pickled)
-        if Path(base).is_dir() and (Path(base) / adapter.name).is_file():
-            raise ModelError(f"{adapter} names another adapter as its base model: name the model")
-        base_source = _resolve(base, pickled)
-        return replace(base_source, name=name, adapter=str(path))
+    if (path / ADAPTER_CONFIG).is_file():
+        return _adapter(name, path, pickled)
     if not (path / "config.json").is_file():
         ggufs = sorted(path.glob("*.gguf"))
         if len(ggufs) == 1:
             return ModelSource(name, str(path.absolute()), gguf_file=ggufs[0].name)
         raise ModelError(f"the folder {name} holds no model: there is no config.json in it")
-    if not any(any(path.glob(pattern)) for pattern in (*_SAFE, *_PICKLED)):
-        raise ModelError(
-            f"the folder {name} holds no weights: there is no .safetensors or .bin file beside config.json"
-        )
-    _check_safe(name, path, pickled)
+    files = ModelFiles(name, str(path))
+    files.check_regular()
+    check_weights(files, read_object(path / "config.json", name), pickled)
     return ModelSource(name, str(path.absolute()))
 
 
-def _check_safe(name: str, path: Path, pickled: bool) -> None:
-    """Raise :class:`ModelError` for weights in Python's pickle format alone, which can run code when they are read."""
-    if not pickled and not any(any(path.glob(pattern)) for pattern in _SAFE):
-        file = next((weights.name for pattern in _PICKLED for weights in sorted(path.glob(pattern))), None)
-        if file is not None:
-            raise ModelError(
-                f"the weights of {name} are a Python pickle ({file}), which can run code when it is read: convert them"
-                " to safetensors, or trust them with --probe-allow-pickle"
-            )
+def _adapter(name: str, path: Path, pickled: bool) -> ModelSource:
+    """Return the base of the adapter in the folder *path*, with the adapter."""
+    files, config = ModelFiles(name, str(path)), path / ADAPTER_CONFIG
+    files.check_regular()
+    base = files.json(ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base.strip():
+        raise ModelError(f"{config} names no base model: add base_model_name_or_path")
+    if (path / PICKLED_ADAPTER).exists():
+        adapter_weights(files, pickled)  # what it opens may be that pickle
+    if os.path.isfile(os.path.join(os.path.expanduser(base), ADAPTER_CONFIG)):
+        raise ModelError(f"{config} names another adapter as its base model: name the model")
+    return replace(_resolve(base, pickled), name=name, adapter=str(path))
 
 
 @functools.lru_cache(maxsize=8)  # reading the config of a .gguf file takes seconds
@@ -163,6 +156,7 @@ def config_of(source: ModelSource) -> Any:
     with silence_transformers(), as_model_error(source.name):
         from transformers import AutoConfig
 
+        check_before_config(source)
         return AutoConfig.from_pretrained(source.location, **source.options)
 
 
@@ -214,13 +208,13 @@ def load_model(
     source: ModelSource, device: str = "auto", dtype: str = "auto", *, device_map: DeviceMap | None = None
 ) -> LoadedModel:
     """Load *source*; an adapter is merged into its base model. Raises :class:`ModelError`, one line."""
-    import torch
-
     from reasoning_probe.models import weights
 
     target_device = resolve_device(device)
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype {dtype!r}: use one of {', '.join(DTYPES)}")
+    config_of(source)
+    check_before_weights(source)
     with silence_transformers(), as_model_error(source.name):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -228,7 +222,7 @@ def load_model(
         placement = {} if device_map is None else _placement(source, device_map, target_device)
         model, loading_info = AutoModelForCausalLM.from_pretrained(
             source.location,
-            dtype=_default_dtype(source) if dtype == "auto" else getattr(torch, dtype),
+            dtype=_dtype(source, dtype),
             output_loading_info=True,
             **placement,
             **source.options,
@@ -334,13 +328,18 @@ def _check_ends(model: Any, name: str) -> None:
             )
 
 
-def _default_dtype(source: ModelSource) -> Any:
-    """Return float32 for a model of fewer than :data:`SMALL` parameters, else its own dtype."""
+def _dtype(source: ModelSource, dtype: str) -> Any:
+    """Return *dtype* of torch; ``auto`` is float32 for a model of fewer than :data:`SMALL` parameters, else its own.
+
+    Raises :class:`ModelError` if the config describes a model far larger than its weights.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     config = config_of(source)
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=source.remote_code)
-        size = sum(parameter.numel() for parameter in skeleton.parameters())
-    return torch.float32 if size < SMALL else "auto"
+    check_size(source, skeleton)
+    if dtype != "auto":
+        return getattr(torch, dtype)
+    return torch.float32 if sum(parameter.numel() for parameter in skeleton.parameters()) < SMALL else "auto"

@@ -9,13 +9,15 @@ There is one part, unless there are several GPUs: then there are as many, each s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
+from reasoning_probe.engine.cache.store import NO_LOCKS
 from reasoning_probe.results.merge import PartialRun, merge_parts
 from reasoning_probe.results.outcome import Key, Outcome
 from reasoning_probe.results.run import Run
@@ -67,7 +69,7 @@ class XdistWorker:
     def _compute_or_load(self, part: int, prepare: Callable[[], None]) -> None:
         """Sweep *part* and write its file, or read the file if another process has swept it."""
         path = self.folder / f"part-{part}.json"
-        with FileLock(path.with_suffix(".lock")):
+        with self._lock(path):
             if path.exists():
                 self.session.import_part(PartialRun.from_dict(json.loads(path.read_text(encoding="utf-8"))))
                 self._published |= self.session.outcomes.keys()
@@ -85,6 +87,25 @@ class XdistWorker:
                 else:
                     self._write(path)
         self._finished.add(part)
+
+    @contextmanager
+    def _lock(self, path: Path) -> Iterator[None]:
+        """Hold the lock of the part *path*; where the file system has no locks, every process sweeps by itself."""
+        lock = FileLock(path.with_suffix(".lock"))
+        try:
+            lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                raise
+            reason = getattr(error, "strerror", None) or "no locks"
+            note = f"the temporary folder {path.parent} has no locks ({reason}): each process computes by itself"
+            self.session.model_runner.notes.append(note)
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _write(self, path: Path) -> None:
         outcomes = set(self.session.outcomes)
@@ -114,7 +135,7 @@ def collect_parts(folder: Path, *, interrupted: bool = False) -> Run | None:
         try:
             with FileLock(lock, timeout=INTERRUPTED_S):
                 pass  # the process that swept this part has written its outcomes
-        except Timeout:
+        except (Timeout, OSError, NotImplementedError):  # it is still held, or there are no locks
             continue
     parts = [PartialRun.from_dict(json.loads(path.read_text("utf-8"))) for path in sorted(folder.glob("*.json"))]
     return merge_parts(parts) if any(part.outcomes for part in parts) else None

@@ -16,6 +16,7 @@ from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import RunRecord
 from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, Validator, checker
 from reasoning_probe.utils.files import atomic_write_text, to_json
+from reasoning_probe.utils.regular_files import open_regular
 from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def read_lines(path: Path, check: Validator) -> Iterator[tuple[str, Any]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        with open_regular(path) as file:
+            return file.read().decode("utf-8")
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise RunError(f"{path} is not UTF-8 text") from None

@@ -36,6 +36,7 @@ class ModelRunner:
         self._loaded: LoadedModel | None = None
         self._note = ""  # why there is no store
         self._files: WeightFiles | None = None  # those that the model goes on reading from
+        self.notes: list[str] = []  # what went wrong around the engine and ended no run, a line each
 
     @cached_property
     def head_map(self) -> HeadMap:
@@ -245,7 +246,8 @@ class ModelRunner:
     def engine_facts(self) -> dict[str, Any]:
         """Return what the engine did, how many answers the store knew, and in a line what went wrong with it."""
         assert self.engine is not None
-        return self.engine.facts() | ({"recalled": 0, "store": self._note} if self.store is None else {})
+        facts = self.engine.facts() | ({"recalled": 0, "store": self._note} if self.store is None else {})
+        return facts | {"store": "; ".join(note for note in (*self.notes, facts["store"]) if note)}
 
     def close(self) -> None:
         """Let a cluster's replicas go."""

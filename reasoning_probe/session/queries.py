@@ -49,9 +49,11 @@ class QueryBuilder:
                 source = tuple(islice(source, limit + _BEYOND if limit else None))
             # One number for all datasets is the most of each; a number for one dataset is what it must have.
             at_most = not isinstance(self.settings.items, Mapping)
-            dataset = datasets.read(name, source, limit, at_most=at_most)
+            dataset = datasets.read(name, source, limit, at_most=at_most, trusted=self.settings.remote_code)
             beyond = self._beyond(name, source, dataset) if shots else ()
-            self.shots[name] = few_shot_examples(dataset, self.settings.prompting, self.settings.seed, beyond)
+            self.shots[name] = few_shot_examples(
+                dataset, self.settings.prompting, self.settings.seed, beyond, trusted=self.settings.remote_code
+            )
             self.datasets[name] = dataset
         return self.datasets[name]
 
@@ -60,7 +62,7 @@ class QueryBuilder:
         generated = dataset.builtin in generators.NAMES or generators.is_spec(dataset.source)
         if self.settings.items_of(name) is None or self.settings.prompting.shots_from or generated:
             return ()
-        return datasets.read(name, source).items[len(dataset.items) :]
+        return datasets.read(name, source, trusted=self.settings.remote_code).items[len(dataset.items) :]
 
     def set_tokenizer(self, tokenizer: Any) -> None:
         """Make prompts for the model's *tokenizer* from now on. Raises ``PromptError``."""

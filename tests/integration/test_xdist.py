@@ -176,6 +176,30 @@ def test_who_does_not_let_go_is_not_waited_for_long(tmp_path: Path, monkeypatch:
         assert collect_parts(tmp_path, interrupted=True) is None
 
 
+NO_LOCKS = """
+import errno, fcntl
+
+def no_locks(*args):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+fcntl.flock = fcntl.lockf = no_locks
+"""
+
+
+def test_without_locks_every_process_computes_by_itself(project: Project) -> None:
+    project.probe("logic")
+    arguments = ["--probe-heads=L1H2", "--probe-items=4"]
+    alone = project.run(*arguments, "--probe-dir=alone", "--probe-cache=off")
+    project.write("conftest.py", NO_LOCKS)
+    result = project.run_apart("-n", "2", *arguments, "--probe-dir=shared")
+    assert result.ret == alone.ret
+    same_but_for_time(project, project.path / "alone", project.path / "shared")
+    problem = project.summary("shared")["engine"]["store"]
+    assert "has no locks (No locks available): each process computes by itself" in problem
+    assert "the run goes on without: " in problem
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def test_what_is_wrong_before_the_sweep_ends_it(tmp_path: Path, planted_folder: Path) -> None:
     worker, cases = working(tmp_path, planted_folder)
 

@@ -12,6 +12,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,13 @@ from reasoning_probe import cli
 from reasoning_probe.engine.cache.store import FILE, FOLDER
 from reasoning_probe.results.run import write_run
 from tests.helpers.fake_runs import as_run, outcome
+from tests.helpers.gguf_file import gguf
 from tests.helpers.planted_model import COLOUR_PROBE, planted
 from tests.helpers.project import Project
 from tests.helpers.usage_errors import GOOD, refused
+
+if find_spec("datasets") is not None:
+    import datasets  # noqa: F401  # pytester drops what an in-process run imports, and this cannot be imported twice
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 
@@ -368,6 +373,151 @@ WRONG["an adapter whose base is itself"] = adapter({"base_model_name_or_path": "
 WRONG["an adapter as a Python pickle"] = adapter({"base_model_name_or_path": "gpt2"}, "adapter_model.bin")
 
 
+def lora(**changes: object) -> Wrong:
+    """Return the use of an adapter of the planted model as peft describes one, with *changes* of its config."""
+
+    def wrong(project: Project) -> Ending:
+        config = {"peft_type": "LORA", "r": 2, "target_modules": ["c_attn"], "base_model_name_or_path": "model"}
+        shutil.copytree(project.model, project.path / "model")
+        project.write("adapter/adapter_config.json", json.dumps(config | changes))
+        name = "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight"
+        save_file({name: torch.zeros(2, 8)}, project.path / "adapter" / "adapter_model.safetensors")
+        return session(project, "--model=adapter")
+
+    return wrong
+
+
+def adapter_text(text: str) -> Wrong:
+    def wrong(project: Project) -> Ending:
+        project.write("adapter/adapter_config.json", text)
+        return session(project, "--model=adapter")
+
+    return wrong
+
+
+def _adapter_without_weights(project: Project) -> Ending:
+    config = {"peft_type": "LORA", "base_model_name_or_path": str(project.model)}
+    project.write("adapter/adapter_config.json", json.dumps(config))
+    return session(project, "--model=adapter")
+
+
+WRONG["an adapter that names a module"] = lora(megatron_core="evil")
+WRONG["an adapter of a type that cannot be merged"] = lora(peft_type="PROMPT_TUNING")
+WRONG["an adapter that repeats layers"] = lora(layer_replication=[[0, 1], [0, 1]])
+WRONG["an adapter that is initialised from data"] = lora(init_lora_weights="corda")
+WRONG["an adapter with a pattern that may never end"] = lora(target_modules="(a+)+")
+WRONG["an adapter of a higher rank than its weights"] = lora(r=1_000_000)
+WRONG["an adapter without weights"] = _adapter_without_weights
+WRONG["a file that is nested without end"] = adapter_text("[" * 100_000)
+WRONG["an adapter config that is no JSON"] = adapter_text("{")
+
+
+def gguf_file(content: bytes) -> Wrong:
+    def wrong(project: Project) -> Ending:
+        (project.path / "bad.gguf").write_bytes(content)
+        return session(project, "--model=bad.gguf")
+
+    return wrong
+
+
+WRONG["a `.gguf` file that promises more than it holds"] = gguf_file(gguf({}, tensors=2**60))
+WRONG["a `.gguf` file of a million layers"] = gguf_file(gguf({"llama.block_count": 1_000_000}))
+
+
+def setting(what: str, file: str, *args: str, **values: object) -> None:
+    """Change *values* of a JSON file of the model."""
+
+    @spoiled(what, *args)
+    def _(folder: Path) -> None:
+        path = folder / file
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        path.write_text(json.dumps(content | values), encoding="utf-8")
+
+
+setting("a `config.json` of a million layers", "config.json", n_layer=1_000_000)
+setting("a `config.json` of a billion experts", "config.json", num_experts=1_000_000)
+setting("a `config.json` with a size that is none", "config.json", vocab_size=-1)
+setting("a `config.json` far larger than the weights", "config.json", n_embd=8192, n_inner=65536, n_layer=8)
+setting("a special token that is no id", "config.json", eos_token_id="x")
+setting("a `generation_config.json` with a wrong value", "generation_config.json", repetition_penalty="x")
+setting(
+    "a model whose attention is code from the hub", "config.json", _attn_implementation="kernels-community/flash-attn"
+)
+setting("a model that is quantised in an unknown way", "config.json", quantization_config={"quant_method": "evil"})
+setting("a tokenizer of a class that is none", "tokenizer_config.json", tokenizer_class="AutoModel")
+setting("a tokenizer with a wrong setting", "tokenizer_config.json", model_max_length="x")
+setting("a tokenizer whose files lie elsewhere", "tokenizer_config.json", fast_tokenizer_files=["../x.1.0.json"])
+TWICE = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+setting(
+    "a tokenizer that lengthens texts without end",
+    "tokenizer.json",
+    normalizer={"type": "Sequence", "normalizers": [TWICE] * 40},
+)
+setting(
+    "a tokenizer with a pattern that may never end",
+    "tokenizer.json",
+    pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False},
+)
+setting(
+    "a tokenizer that adds tokens without end",
+    "tokenizer.json",
+    post_processor={
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "x", "type_id": 0}}] * 2000,
+        "special_tokens": {"x": {"id": "x", "ids": [0] * 1000, "tokens": ["x"] * 1000}},
+    },
+)
+setting("a tokenizer that pads without end", "tokenizer.json", padding={"strategy": {"Fixed": 2**40}})
+setting("a token with an id of 2^31", "tokenizer.json", added_tokens=[{"id": 2**31, "content": "x"}])
+
+
+def chat(what: str, template: str) -> None:
+    setting(what, "tokenizer_config.json", "--probe-chat=on", chat_template=template)
+
+
+LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+chat("a chat template that does not end", LOOP)
+chat("a chat template that is too long", "x" * 1_000_001)
+chat("a chat template that writes too much", "{{ 'a' * 20000000 }}")
+chat("a chat template that takes too much memory", "{{ 'a' * 2000000000000 }}")
+chat("a chat template that calculates powers", "{{ 9 ** 9 }}")
+
+
+@spoiled("a decoy beside weights as a Python pickle")
+def _(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").rename(folder / "decoy.safetensors")
+
+
+@spoiled("a Python pickle under another name")
+def _(folder: Path) -> None:
+    torch.save({}, folder / "pickle")
+    (folder / "pickle").replace(folder / "model.safetensors")
+
+
+def index(what: str, weight_map: object) -> None:
+    @spoiled(what)
+    def _(folder: Path) -> None:
+        (folder / "model.safetensors").unlink()
+        content = {"metadata": {}, "weight_map": weight_map}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+index("an index that names a Python pickle", {"a": "weights.bin"})
+index("an index that names a file elsewhere", {"a": "../outside.safetensors"})
+index("an index that names no files", None)
+
+
+@spoiled("weights of other names")
+def _(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+
+
+@spoiled("a pipe or a device in a model's folder")
+def _(folder: Path) -> None:
+    os.mkfifo(folder / "chat_template.jinja")
+
+
 def fixture(text: str, *args: str) -> Wrong:
     def wrong(project: Project) -> Ending:
         project.write("conftest.py", f"import pytest\n@pytest.fixture(scope='session')\n{text}\n")
@@ -451,6 +601,64 @@ def _loop(project: Project) -> Ending:
 
 
 WRONG["a link that leads to itself"] = _loop
+
+
+def _pipe(project: Project) -> Ending:
+    (project.path / "colours.jsonl").unlink()
+    os.mkfifo(project.path / "colours.jsonl")
+    return session(project)
+
+
+def _row_without_end(project: Project) -> Ending:
+    project.write("colours.csv", "question,answer\n" + "a," * 1_000_000)
+    return session(project, "--probe-dataset=colours=colours.csv")
+
+
+def _huge_row_groups(project: Project) -> Ending:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    choices = pyarrow.ListArray.from_arrays([0, 30_000_000], pyarrow.nulls(30_000_000, pyarrow.int8()))
+    parquet.write_table(pyarrow.table({"question": ["q"], "choices": choices}), project.path / "colours.parquet")
+    return session(project, "--probe-dataset=colours=colours.parquet")
+
+
+def _data_without_end(project: Project) -> Ending:
+    item = {"question": "q" * 900_000, "answer": "8"}
+    project.write("colours.jsonl", (json.dumps(item) + "\n") * 1200)
+    return session(project)
+
+
+def data_folder(change: Callable[[Path], object]) -> Wrong:
+    def wrong(project: Project) -> Ending:
+        if find_spec("datasets") is None:
+            pytest.skip("datasets is not installed")
+        project.write("data/test.jsonl", GOOD)
+        project.write("secret.jsonl", GOOD)
+        change(project.path / "data")
+        return session(project, "--probe-dataset=colours=hf:data:test")
+
+    return wrong
+
+
+def _task_with_code(project: Project) -> Ending:
+    pytest.importorskip("lm_eval")
+    project.write("task.yaml", "task: x\nprocess_docs: !function x.f\n")
+    return Ending(4, refused(project.run_apart("--probe-dataset=colours=lm-eval:task.yaml")))
+
+
+WRONG["a pipe or a device as data"] = _pipe
+WRONG["a row of a table without end"] = _row_without_end
+WRONG["a Parquet file of huge row groups"] = _huge_row_groups
+WRONG["data without end"] = _data_without_end
+WRONG["a folder that names data elsewhere"] = data_folder(
+    text_in("README.md", "---\nconfigs:\n- config_name: default\n  data_files: ../secret.jsonl\n---\n")
+)
+WRONG["a link out of a folder of data"] = data_folder(
+    lambda folder: (folder / "train.jsonl").symlink_to("../secret.jsonl")
+)
+WRONG["a folder whose head is no YAML"] = data_folder(text_in("README.md", "---\n{[\n---\n"))
+WRONG["a task file of lm-eval that runs code"] = _task_with_code
 
 
 def probe(what: str, before: str, after: str) -> None:

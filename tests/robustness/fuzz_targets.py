@@ -40,11 +40,20 @@ def _instrumented() -> AbstractContextManager[None]:
 with _instrumented():
     from reasoning_probe.data.datasets import load, safe_id, safe_ids
     from reasoning_probe.data.items import Item, ItemError
-    from reasoning_probe.data.prompts.prompting import Generation, cut_at_stop
+    from reasoning_probe.data.prompts import limits
+    from reasoning_probe.data.prompts.prompting import Generation, PromptError, Prompting, cut_at_stop
     from reasoning_probe.data.prompts.query import query
+    from reasoning_probe.data.prompts.render import PromptRenderer
     from reasoning_probe.data.shards import parse_shard
+    from reasoning_probe.data.sources import lm_eval_files
     from reasoning_probe.data.sources.base import DatasetError
+    from reasoning_probe.data.sources.lm_eval_files import check_task_file
     from reasoning_probe.engine.cache.store import FILE, CachedAnswer, CacheError, OutcomeCache, entries, prune
+    from reasoning_probe.models.errors import ModelError
+    from reasoning_probe.models.files.adapter_checks import FIELDS, TYPES, check_adapter
+    from reasoning_probe.models.files.generation_checks import check_generation
+    from reasoning_probe.models.files.model_files import ModelFiles
+    from reasoning_probe.models.files.tokenizer_checks import check_rules
     from reasoning_probe.models.head_map import AttentionLayer, HeadMap
     from reasoning_probe.models.targets import TargetError, check_spelling, parse_targets
     from reasoning_probe.pytest_plugin.option_types import OptionError
@@ -318,6 +327,175 @@ def _store_bytes() -> bytes:
     return _STORE[0]
 
 
+def _content(data: bytes, good: Any) -> bytes:
+    """Return *data* itself, or *good* with changes that *data* determines, as JSON."""
+    return data[1:] if data[:1] == b"\x00" else json.dumps(_mutated(good, data[1:])).encode()
+
+
+ADAPTER = {
+    "peft_type": "LORA",
+    "base_model_name_or_path": "base",
+    "r": 8,
+    "target_modules": ["q_proj", "v_proj"],
+    "rank_pattern": {},
+    "megatron_config": None,
+    "megatron_core": "megatron.core",
+    "auto_mapping": {"base_model_class": "X", "parent_library": "transformers.models.gpt2.modeling_gpt2"},
+    "init_lora_weights": True,
+    "layer_replication": None,
+}
+
+
+def fuzz_adapter(data: bytes) -> None:
+    """An adapter's config is refused in one line, or sets nothing that can name code, files or another model."""
+    (HERE.path / "adapter_config.json").write_bytes(_content(data, ADAPTER))
+    files = ModelFiles("x", str(HERE.path))
+    try:
+        config = files.json("adapter_config.json")
+        check_adapter(files, config, remote_code=False)
+    except ModelError as error:
+        return one_line(error)
+    assert config["peft_type"] in TYPES
+    assert config.get("megatron_core") in (None, False, "megatron.core", {}, [])
+    others = {key: config[key] for key in config if key not in FIELDS | {"megatron_core", "auto_mapping"}}
+    assert not any(others.values()), others
+    return None
+
+
+RULES = {
+    "added_tokens": [{"id": 3, "content": "<s>", "special": True, "normalized": False, "lstrip": False}],
+    "normalizer": {
+        "type": "Sequence",
+        "normalizers": [
+            {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"},
+            {"type": "Replace", "pattern": {"Regex": "b+"}, "content": "c"},
+            {"type": "Lowercase"},
+        ],
+    },
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}]},
+    "post_processor": None,
+    "decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}]},
+    "model": {"type": "WordLevel", "vocab": {"a": 0, "aa": 1, "u": 2}, "unk_token": "u"},
+}
+PLAIN = "a banana and a Grass, " * 10
+
+
+def fuzz_tokenizer(data: bytes) -> None:
+    """Rules are refused in one line, or lengthen no text beyond the limit; a library's own refusal is one, too."""
+    from tokenizers import Tokenizer
+
+    (HERE.path / "tokenizer.json").write_bytes(_content(data, RULES))
+    try:
+        rules = ModelFiles("x", str(HERE.path)).json("tokenizer.json")
+        check_rules(rules, "tokenizer.json", "x")
+    except ModelError as error:
+        return one_line(error)
+    try:
+        tokenizer = Tokenizer.from_str(json.dumps(rules | {"version": "1.0"}))
+        tokens = tokenizer.encode(PLAIN)
+    except Exception:
+        return None
+    assert len(tokens.ids) < 1000 * len(PLAIN)
+    assert all(0 <= id <= 2**24 for id in tokens.ids)
+    return None
+
+
+GENERATION = {
+    "eos_token_id": [1, 2],
+    "pad_token_id": 0,
+    "max_length": 20,
+    "temperature": 0.7,
+    "do_sample": False,
+    "suppress_tokens": [5],
+    "bad_words_ids": [[5]],
+    "repetition_penalty": 1.1,
+    "stop_strings": ["x"],
+}
+
+
+def fuzz_generation(data: bytes) -> None:
+    """A generation config is refused in one line, or its ids are ids and its numbers numbers."""
+    (HERE.path / "generation_config.json").write_bytes(_content(data, GENERATION))
+    try:
+        config = ModelFiles("x", str(HERE.path)).json("generation_config.json")
+        check_generation(config, "x")
+    except ModelError as error:
+        return one_line(error)
+    ids = config.get("eos_token_id")
+    assert all(type(id) is int for id in (ids if isinstance(ids, list) else [ids]) if id is not None)
+    assert config.get("repetition_penalty") is None or config["repetition_penalty"] > 0
+    assert isinstance(config.get("temperature"), int | float | None)
+    return None
+
+
+class FakeTokenizer:
+    """A tokenizer with a chat template, which it renders in Jinja's sandbox as transformers does."""
+
+    def __init__(self, chat_template: str) -> None:
+        self.chat_template = chat_template
+
+    def apply_chat_template(self, turns: Any, tokenize: bool, add_generation_prompt: bool, **more: Any) -> str:
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        template = environment.from_string(self.chat_template)
+        return template.render(messages=turns, add_generation_prompt=add_generation_prompt, bos_token="<s>")
+
+
+TEMPLATE_PARTS = (
+    "{{ ", " }}", "{% ", " %}", "for m in messages", "endfor", "if ", "else", "endif", "m.content", "messages",
+    "range(99999)", "range(9)", "'a' * 99999", " * ", "x", "macro f(n)", "endmacro", "f(1)", "|join", "set x = ",
+    "|tojson", "|center(99999999)", "loop.index", "bos_token", ".__class__", ".__init__.__globals__", "[0]", "['role']",
+    "|length", "|list", " + ", " ~ ", "not ", "namespace(a=1)", ".append(1)", "|replace('a', 'aa')", "{# ", " #}", "\n",
+    "- %}", "{%- ", "**", "9", "is defined", "|sum", "|batch(2)", "|trim", "|upper", "in ", "(", ")", "{", "}",
+)  # fmt: skip
+
+
+def fuzz_chat(data: bytes) -> None:
+    """A chat template makes a text of bounded length in bounded time, or is refused in one line."""
+    template = "".join(
+        chr(byte) if byte < 128 else TEMPLATE_PARTS[(byte - 128) % len(TEMPLATE_PARTS)] for byte in data[:400]
+    )
+    limits.LONGEST_S = 0.3
+    renderer = PromptRenderer(Prompting(chat="auto"), FakeTokenizer(template))
+    try:
+        prompt = renderer.query("x", Item(question="What is 2 + 2?", answer="4", id="a"), Generation()).prompt
+    except PromptError as error:
+        return one_line(error)
+    assert len(prompt) <= limits.LONGEST_TEXT
+    return None
+
+
+TASK = {
+    "task": "mine",
+    "dataset_path": "json",
+    "dataset_kwargs": {"data_files": {"test": "test.jsonl"}},
+    "test_split": "test",
+    "output_type": "generate_until",
+    "doc_to_text": "{{question}}",
+    "metric_list": [{"metric": "exact_match"}],
+    "include": None,
+    "generation_kwargs": {"until": ["x"], "max_gen_toks": 9},
+}
+
+
+def fuzz_tasks(data: bytes) -> None:
+    """A task file is refused in one line, or has keys of the list alone and names no code."""
+    import yaml
+
+    lm_eval_files._metrics = lambda: ("exact_match",)
+    path = HERE.path / "task.yaml"
+    path.write_bytes(_content(data, TASK))
+    try:
+        check_task_file(path, "lm-eval:task.yaml")
+    except DatasetError as error:
+        return one_line(error, "lm-eval:task.yaml")
+    task = yaml.safe_load(path.read_bytes())
+    assert {key for key, value in task.items() if value is not None} <= lm_eval_files.KEYS
+    assert task.get("dataset_path") in (None, *lm_eval_files.MODULES) or "/" not in task["dataset_path"][:1]
+    return None
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "items": fuzz_items,
     "judge": fuzz_judge,
@@ -326,9 +504,15 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "prompts": fuzz_prompts,
     "run": fuzz_run,
     "store": fuzz_store,
+    "adapter": fuzz_adapter,
+    "tokenizer": fuzz_tokenizer,
+    "generation": fuzz_generation,
+    "chat": fuzz_chat,
+    "tasks": fuzz_tasks,
 }
 
-SHARES = {"items": 22, "judge": 30, "heads": 18, "options": 10, "prompts": 13, "run": 4, "store": 3}
+SHARES = {"items": 17, "judge": 25, "heads": 13, "options": 5, "prompts": 8, "run": 4, "store": 3}
+SHARES |= dict.fromkeys(("adapter", "tokenizer", "generation", "chat", "tasks"), 5)
 """Each target's share of the inputs; ``run`` and ``store`` write files, which takes longer."""
 
 SEEDS: dict[str, tuple[bytes, ...]] = {
@@ -342,6 +526,16 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "prompts": (b"What?\x01 8\nQuestion: next\x02Question:\x02\n\n",),
     "run": (b"\x02\x00\x00\x00", b"\x03\x01\x01\x01", b"\x00{}", b"\x01{}"),
     "store": (b"\x01\x00\x00\x00", b"\x00SQLite format 3\x00"),
+    "adapter": (
+        b"\x01",
+        b"\x01\x05\x00\x08",
+        b'\x00{"peft_type": "LORA", "megatron_core": "os"}',
+        b"\x00" + b"[" * 900,
+    ),
+    "tokenizer": (b"\x01", b"\x01\x02\x00\x08", b'\x00{"normalizer": {"type": "Replace"}}', b"\x00" + b'{"a":' * 70),
+    "generation": (b"\x01", b"\x01\x02\x00\x08", b'\x00{"eos_token_id": "x"}', b"\x00[1]"),
+    "chat": (b"\x80\x89\x81", b"\x82\x84\x83\x80\x89\x81\x82\x85\x83", b"{{ messages[0]['content'] }}"),
+    "tasks": (b"\x01", b"\x01\x02\x00\x08", b"\x00task: x\nprocess_docs: !function a.b\n", b"\x00a: &a [*a]"),
 }
 
 

@@ -52,6 +52,11 @@ def test_a_target_fails_where_its_reader_does(name: str, monkeypatch: pytest.Mon
         "prompts": "cut_at_stop",
         "run": "read_run",
         "store": "OutcomeCache",
+        "adapter": "check_adapter",
+        "tokenizer": "check_rules",
+        "generation": "check_generation",
+        "chat": "PromptRenderer",
+        "tasks": "check_task_file",
     }[name]
 
     def broken(*args: object, **options: object) -> None:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reasoning_probe.data.prompts.limits import bounded
 from reasoning_probe.data.prompts.prompting import PromptError
 from reasoning_probe.utils.text import one_line
 
@@ -149,13 +150,17 @@ class ChatTemplate:
             for role, content in turns
         ]
         try:
-            text = self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=add_generation_prompt, **self._kwargs
+            return bounded(
+                self._tokenizer.chat_template,
+                lambda: str(
+                    self._tokenizer.apply_chat_template(
+                        messages, tokenize=False, add_generation_prompt=add_generation_prompt, **self._kwargs
+                    )
+                ),
             )
         except Exception as error:  # the template is a program that came with the model
             reason = one_line(error, 200) or type(error).__name__
             raise PromptError(f"the chat template cannot be used ({reason}): use --probe-chat off") from None
-        return str(text)
 
 
 def _check_turns(text: str, turns: Sequence[Turn]) -> None:

@@ -23,18 +23,23 @@ _MOST_READ = 100_000  # items of a source that are read for shots
 
 
 def few_shot_examples(
-    dataset: Dataset, prompting: Prompting, seed: int, unused_items: Iterable[Item] = ()
+    dataset: Dataset,
+    prompting: Prompting,
+    seed: int,
+    unused_items: Iterable[Item] = (),
+    *,
+    trusted: bool = False,
 ) -> tuple[Item, ...]:
     """Return the shots of *dataset*; *unused_items* are the items of its source that are not in it.
 
-    Raises ``DatasetError``, one line, if there are too few.
+    The code of a *trusted* source of shots is run. Raises ``DatasetError``, one line, if there are too few.
     """
     n = prompting.shots
     if not n:
         return ()
     excluded = {_normalised(item) for item in dataset.items}
     if prompting.shots_from is not None:
-        pool = _without(read("shots", prompting.shots_from).items, excluded)
+        pool = _without(read("shots", prompting.shots_from, trusted=trusted).items, excluded)
         reason = f"{prompting.shots_from} has {len(pool)} that are not asked: name another source"
         return _draw(pool, n, seed, reason)
     if spec := _generator(dataset):

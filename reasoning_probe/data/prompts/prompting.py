@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from reasoning_probe.utils.regular_files import read_bytes
+
 PLAIN = "Question: {question}\nAnswer:"
 """The plain prompt; the expected answer continues it as a space and the answer."""
 
@@ -57,8 +59,7 @@ class Prompting:
 def read_template(path: Path) -> str:
     """Return the template in the file *path*. Raises :class:`PromptError`, one line."""
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_TEMPLATE + 1)
+        data = read_bytes(path, LARGEST_TEMPLATE)
         text = data.decode("utf-8-sig")
     except OSError as error:
         raise PromptError(f"cannot read the template {path} ({error.strerror}): give a text file") from None

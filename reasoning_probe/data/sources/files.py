@@ -6,16 +6,21 @@ import csv
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from reasoning_probe.data.sources.base import DatasetError, NumberedRows, OpenedSource
 from reasoning_probe.data.sources.fields import Fields
 from reasoning_probe.data.sources.records import Number, plain
 from reasoning_probe.data.sources.shapes import has_question, numbered_items
+from reasoning_probe.utils.regular_files import open_regular, read_bytes
 
 LONGEST_LINE = 1_000_000  # bytes; a longer line means a file without line ends
 LARGEST_JSON = 200_000_000  # bytes of a .json file, which is read as a whole
+LARGEST_GROUP = 2_000_000_000  # bytes of a Parquet file's row group without compression
+MOST_IN_LISTS = 20_000_000  # entries of all lists of a column in a row group
+MEMORY = 256_000_000  # bytes of a Parquet file's rows that are in memory together
 
 _LISTS = ("choices", "options", "operands")
 """Columns whose cells hold a list: as JSON, or with ``|`` between the entries."""
@@ -41,8 +46,8 @@ def _json_lines(path: Path, fields: Fields | None) -> NumberedRows:
 
 
 def _json(path: Path, fields: Fields | None) -> NumberedRows:
-    with _readable(path), path.open("rb") as file:
-        data = file.read(LARGEST_JSON + 1)
+    with _readable(path):
+        data = read_bytes(path, LARGEST_JSON)
     if len(data) > LARGEST_JSON:
         raise DatasetError(f"{path}: longer than {LARGEST_JSON:,} bytes: write one JSON object a line, as .jsonl")
     try:
@@ -67,14 +72,17 @@ def _csv(path: Path, fields: Fields | None) -> NumberedRows:
     choices = (fields or {}).get("choices", ())
     lists = {*_LISTS, *(choices if len(choices) == 1 else ())}
     try:
-        with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        with _readable(path), TextIOWrapper(open_regular(path), "utf-8-sig", newline="") as file:
+            lines = _RowLines(file, path)
+            table = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             names = [name.strip() for name in table.fieldnames or ()]
+            lines.begin_row(2)
             table.fieldnames = names  # blanks around a name are the spreadsheet's, not part of it
             if not has_question(names, fields):
                 raise DatasetError(f"{path}: no column question: name the columns question and answer in the first row")
             for number, row in enumerate(table, 2):  # as spreadsheets count: the first row names the columns
                 where = f"{path}, row {number}"
+                lines.begin_row(number + 1)
                 if None in row:
                     raise DatasetError(f"{where}: more cells than columns: put texts with commas in double quotes")
                 yield number, {name: _cell(name, row[name], where, lists) for name in names}
@@ -82,6 +90,27 @@ def _csv(path: Path, fields: Fields | None) -> NumberedRows:
         raise DatasetError(f"{path}: not UTF-8: save the file as UTF-8") from error
     except csv.Error as error:
         raise DatasetError(f"{path}: not CSV ({error}): save it as CSV with double quotes") from error
+
+
+class _RowLines:
+    """The lines of a table in *file*, of which a row may have several, as long as they are not too long together."""
+
+    def __init__(self, file: TextIO, path: Path) -> None:
+        self.file, self.path, self.number, self.length = file, path, 1, 0
+
+    def begin_row(self, number: int) -> None:
+        """Count the length of the row *number* from here on."""
+        self.number, self.length = number, 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self.file.readline(LONGEST_LINE + 1):
+            self.length += len(line)
+            if self.length > LONGEST_LINE:
+                raise DatasetError(
+                    f"{self.path}, row {self.number}: longer than {LONGEST_LINE:,} characters: end each row with a line"
+                    " end, and each cell in double quotes with a quote"
+                )
+            yield line
 
 
 def _cell(name: str, text: str | None, where: str, lists: set[str]) -> Any:
@@ -105,19 +134,55 @@ def _parquet(path: Path, fields: Fields | None) -> NumberedRows:
         ) from None
     number = 0
     try:
-        with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1000):
+        with _readable(path), open_regular(path) as opened, pyarrow.parquet.ParquetFile(opened) as file:
+            for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata, path)):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, plain(row)
+    except RecursionError:
+        raise DatasetError(f"{path}, row {number + 1}: nested too deep: write texts and lists of texts") from None
     except pyarrow.ArrowException as error:
         reason = " ".join(str(error).split())[:100]
         raise DatasetError(f"{path}: not a Parquet file ({reason}): write it again") from error
 
 
+def check_parquet(path: Path) -> None:
+    """Raise :class:`DatasetError` if the Parquet file *path* is far larger in memory than a file of data is."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with _readable(path), open_regular(path) as opened, pyarrow.parquet.ParquetFile(opened) as file:
+            _rows_at_once(file.metadata, path)
+    except pyarrow.ArrowException:
+        return  # whoever reads it reports it
+
+
+def _rows_at_once(metadata: Any, path: Path) -> int:
+    """Return how many rows of a Parquet file can be in memory together. Raises :class:`DatasetError` if too many.
+
+    A value is no longer than its column in the file, without compression, is altogether; a text that is stored once may
+    be the value of every row. A list has as many entries as its column has values.
+    """
+    most = 1000
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        columns = [group.column(number) for number in range(group.num_columns)]
+        lists = [column for number, column in enumerate(columns) if metadata.schema.column(number).max_repetition_level]
+        size = sum(column.total_uncompressed_size for column in columns)
+        if size > LARGEST_GROUP or any(column.num_values > MOST_IN_LISTS for column in lists):
+            entries = max((column.num_values for column in lists), default=0)
+            raise DatasetError(
+                f"{path}: its row group {index + 1} takes {size:,} bytes and holds lists of {entries:,} entries: write"
+                " it with smaller row groups"
+            )
+        most = min(most, max(1, MEMORY // max(size, 1)))
+    return most
+
+
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number and text of each line of *path* that is not blank."""
-    with _readable(path), path.open("rb") as file:
+    with _readable(path), open_regular(path) as file:
         number = 0
         while raw := file.readline(LONGEST_LINE + 1):
             number += 1
@@ -143,5 +208,5 @@ def _readable(path: Path) -> Iterator[None]:
     except IsADirectoryError as error:
         raise DatasetError(f"{path} is a folder: give the path of a JSONL file in it") from error
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = error.strerror or " ".join(str(error).split())[:100] or type(error).__name__
         raise DatasetError(f"cannot read {path} ({reason}): give a JSONL file that can be read") from error

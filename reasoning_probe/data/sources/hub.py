@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from reasoning_probe.data.sources.base import DatasetError, OpenedSource, as_dataset_error
+from reasoning_probe.data.sources.base import DatasetError, NumberedRows, OpenedSource, as_dataset_error
 from reasoning_probe.data.sources.fields import Fields
+from reasoning_probe.data.sources.files import check_parquet
+from reasoning_probe.data.sources.hub_folder import MODULES, check_files, check_folder
 from reasoning_probe.data.sources.records import plain
 from reasoning_probe.data.sources.shapes import numbered_items
 from reasoning_probe.utils.logging import silence_datasets
@@ -18,7 +20,7 @@ from reasoning_probe.utils.logging import silence_datasets
 _SYNTAX = "write hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT, for example hf:openai/gsm8k:test"
 
 
-def open_hub(source: str, fields: Fields | None = None) -> OpenedSource:
+def open_hub(source: str, fields: Fields | None = None, trusted: bool = False) -> OpenedSource:
     """Return the rows that *source* names; *fields* are its fields by their role, if the user names them.
 
     Raises :class:`DatasetError`, one line.
@@ -33,13 +35,58 @@ def open_hub(source: str, fields: Fields | None = None) -> OpenedSource:
     except ImportError:
         raise DatasetError(f"{source}: needs the library datasets: pip install 'reasoning-probe[datasets]'") from None
     with as_dataset_error(source), silence_datasets():
-        table = _on_disk(datasets, name) if Path(name).is_dir() else None
-        if table is None:
+        if Path(name).is_dir():
+            check_folder(Path(name), source)
+            table = _on_disk(datasets, name) or _data_files(datasets, name, config, source)
+        else:
             table = datasets.load_dataset(name, config or _config(datasets, name))
         if isinstance(table, dict):  # of splits
             table = table[_split(source, split, list(table))]
-    rows = ((number, plain(dict(row))) for number, row in enumerate(table, 1))
-    return OpenedSource(source, "row", numbered_items(rows, source, "row", fields))
+        table = _without_media(table)
+    return OpenedSource(source, "row", numbered_items(_rows(table, source), source, "row", fields))
+
+
+def _rows(table: Any, source: str) -> NumberedRows:
+    rows = enumerate(table, 1)
+    while True:
+        with as_dataset_error(source):
+            numbered = next(rows, None)
+            if numbered is None:
+                return
+            number, row = numbered[0], plain(dict(numbered[1]))
+        yield number, row
+
+
+def _data_files(datasets: Any, folder: str, config: str | None, source: str) -> Any:
+    """Return the dataset that the data files in *folder* make up, which must lie in it."""
+    builder = datasets.load_dataset_builder(folder, config or _config(datasets, folder))
+    module = type(builder).__module__.rpartition(".")[2]
+    if module not in MODULES:
+        raise DatasetError(f"{source}: its files are of the kind {module}: save them as JSON lines, CSV or Parquet")
+    files = [file for split in (builder.config.data_files or {}).values() for file in split]
+    check_files(files, Path(folder), source)
+    for file in files:
+        if file.endswith(".parquet"):
+            check_parquet(Path(file))
+    builder.download_and_prepare()
+    return builder.as_dataset()
+
+
+def _without_media(table: Any) -> Any:
+    """Return *table* without columns of images, sounds and the like, whose cells name files or addresses to open."""
+    media = [name for name, feature in (getattr(table, "features", None) or {}).items() if not _is_data(feature)]
+    return table.remove_columns(media) if media else table
+
+
+def _is_data(feature: Any) -> bool:
+    """Tell whether *feature*, the type of a column, is plain data at every depth."""
+    if isinstance(feature, dict):
+        return all(map(_is_data, feature.values()))
+    if isinstance(feature, list | tuple):
+        return all(map(_is_data, feature))
+    if hasattr(feature, "feature"):  # a list of some feature
+        return _is_data(feature.feature)
+    return not hasattr(feature, "decode_example")
 
 
 def _on_disk(datasets: Any, folder: str) -> Any:

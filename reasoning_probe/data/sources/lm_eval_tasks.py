@@ -8,12 +8,15 @@ examples come from ``--probe-shots``.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.sources.base import DatasetError, NumberedItems, OpenedSource, as_dataset_error
 from reasoning_probe.data.sources.fields import Fields
+from reasoning_probe.data.sources.lm_eval_files import check_task_file, sandboxed_templates
 from reasoning_probe.data.sources.records import Number, item_of
 from reasoning_probe.utils.logging import silence_datasets
 
@@ -23,21 +26,30 @@ MOST_TOKENS = 256
 _PLAIN = re.compile(r"Question: (.*)\nAnswer:", re.DOTALL)
 
 
-def open_task(source: str, fields: Fields | None = None) -> OpenedSource:
-    """Return the questions of the task that *source* names. Raises :class:`DatasetError`, one line."""
+def open_task(source: str, fields: Fields | None = None, trusted: bool = False) -> OpenedSource:
+    """Return the questions of the task that *source* names. Raises :class:`DatasetError`, one line.
+
+    A task file that is not *trusted* runs no code: see ``lm_eval_files.py``.
+    """
     if fields:
         raise DatasetError(f"{source}: a task names its fields itself: leave out those that you name")
-    task = _load_task(source)
-    with as_dataset_error(source), silence_datasets():
+    sandbox = nullcontext if trusted or not _is_file(source) else sandboxed_templates
+    with sandbox():
+        task = _load_task(source, trusted)
+    with as_dataset_error(source), silence_datasets(), sandbox():
         kind = task.config.output_type
         if kind not in ("generate_until", "multiple_choice"):
             raise DatasetError(f"{source} is of the type {kind}: only generate_until and multiple_choice have answers")
         docs = task.eval_docs
-    generation = _generation(task) if kind == "generate_until" else None
-    return OpenedSource(source, "item", _items(task, docs, source), generation)
+        generation = _generation(task) if kind == "generate_until" else None
+    return OpenedSource(source, "item", _items(task, docs, source, sandbox), generation)
 
 
-def _load_task(source: str) -> Any:
+def _is_file(source: str) -> bool:
+    return source.strip().endswith((".yaml", ".yml"))
+
+
+def _load_task(source: str, trusted: bool) -> Any:
     """Return the one task of lm-evaluation-harness that *source* names."""
     name = source.removeprefix("lm-eval:").strip()
     try:
@@ -45,9 +57,11 @@ def _load_task(source: str) -> Any:
     except ImportError:
         raise DatasetError(f"{source}: needs lm-eval: pip install 'reasoning-probe[lm-eval]'") from None
     with as_dataset_error(source), silence_datasets():
-        if name.endswith((".yaml", ".yml")):
-            if not Path(name).is_file():
+        if _is_file(source):
+            if not Path(name).exists():
                 raise DatasetError(f"{source}: there is no file {name}: give the path of a task's .yaml file")
+            if not trusted:
+                check_task_file(Path(name), source)
             manager, wanted = TaskManager(include_defaults=False), str(Path(name).absolute())
         else:
             manager, wanted = TaskManager(), name
@@ -68,13 +82,15 @@ def _generation(task: Any) -> Generation:
     settings = task.config.generation_kwargs or {}
     until = settings.get("until") or []
     stop = tuple([until] if isinstance(until, str) else until)
+    if not all(isinstance(text, str) for text in stop):
+        raise DatasetError("until in generation_kwargs is no text and no list of texts")
     return Generation(int(settings.get("max_gen_toks", MOST_TOKENS)), stop)
 
 
-def _items(task: Any, docs: Any, source: str) -> NumberedItems:
+def _items(task: Any, docs: Any, source: str, sandbox: Callable[[], AbstractContextManager[None]]) -> NumberedItems:
     for number, doc in enumerate(docs, 1):
         where = f"{source}, item {number}"
-        with as_dataset_error(where):
+        with as_dataset_error(where), sandbox():
             row = _row(task, doc, where)
         yield number, item_of(row, where)
 

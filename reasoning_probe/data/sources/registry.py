@@ -13,8 +13,8 @@ source                      items                                               
 To add a source here:
 
 1. Choose a scheme, the word before the first colon of the text, as in ``hf:...``.
-2. Write a module with a function that takes the text and returns an
-   :class:`~reasoning_probe.data.sources.base.OpenedSource`. Turn its rows into items with
+2. Write a module with a function that takes the text, the fields that the user names, and whether the user trusts its
+   code, and returns an :class:`~reasoning_probe.data.sources.base.OpenedSource`. Turn its rows into items with
    :func:`~reasoning_probe.data.sources.shapes.numbered_items`, which knows the fields, and yield the rows one by one,
    so that a limit reads no further. Data that cannot be read raises
    :class:`~reasoning_probe.data.sources.base.DatasetError` with one line that says what to do;
@@ -38,15 +38,15 @@ from reasoning_probe.data.sources.files import open_file
 from reasoning_probe.data.sources.hub import open_hub
 from reasoning_probe.data.sources.lm_eval_tasks import open_task
 
-OPENERS: dict[str, Callable[[str, Fields | None], OpenedSource]] = {"hf": open_hub, "lm-eval": open_task}
+OPENERS: dict[str, Callable[[str, Fields | None, bool], OpenedSource]] = {"hf": open_hub, "lm-eval": open_task}
 """The function that opens a source, by scheme; a text of any other scheme, or of none, is the path of a file."""
 
 PATH_SCHEMES = ("hf", "lm-eval")
 """The schemes that a path may follow."""
 
 
-def open_source(source: str | os.PathLike[str]) -> OpenedSource:
-    """Return the source named *source*, of which as little as possible is read yet.
+def open_source(source: str | os.PathLike[str], trusted: bool = False) -> OpenedSource:
+    """Return the source named *source*, of which as little as possible is read yet; a *trusted* one may run code.
 
     The names of its fields may follow it, ``questions.csv:question=q,context=story,answer=a`` (see ``fields.py``).
 
@@ -55,7 +55,7 @@ def open_source(source: str | os.PathLike[str]) -> OpenedSource:
     text, fields = split_fields(os.fspath(source))
     opener = OPENERS.get(scheme_of(text) or "") if isinstance(source, str) else None
     if opener is not None:
-        return opener(text, fields)
+        return opener(text, fields, trusted)
     return open_file(Path(os.path.expanduser(text)), fields)  # unlike Path.expanduser, this never raises
 
 

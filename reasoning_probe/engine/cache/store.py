@@ -13,6 +13,7 @@ run: the store adds a line to :attr:`OutcomeCache.notes`, is no longer used, and
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -33,7 +34,10 @@ FILE = "outcomes-1.sqlite"
 """The name includes the version of the tables: files of other versions are left alone."""
 
 LOCKED_S = 30.0
-"""Seconds to wait for another session's transaction."""
+"""Seconds to wait for other sessions' transactions before the store is given up, all attempts together."""
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
+"""The errors of a file system that has no locks."""
 
 DAY_S = 86_400.0
 
@@ -148,8 +152,11 @@ class OutcomeCache:
     def _open(self, db: None = None) -> None:
         make_folder(self.path.parent)
         check_private(self.path)
+        check_locks(self.path.parent)
+        end = time.monotonic() + LOCKED_S
         self._db = connect(self.path)
         with self._db:
+            wait(self._db, end - time.monotonic())
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(
                 "INSERT INTO models (digest, facts, used) VALUES (?, ?, ?)"
@@ -157,6 +164,7 @@ class OutcomeCache:
                 (self._digest, json.dumps(self._facts), time.time()),
             )
             (self._model,) = self._db.execute("SELECT id FROM models WHERE digest = ?", (self._digest,)).fetchone()
+        wait(self._db, LOCKED_S)
 
     def _attempt(self, action: Callable[[Any], None]) -> None:
         """Call *action* with the open file, again with a new one if it is damaged; close the store on other errors."""
@@ -215,10 +223,14 @@ def check_private(path: Path) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the store *path*, or create it. Raises ``sqlite3.Error``; ``DatabaseError`` itself means damage."""
-    for attempts_left in range(20, -1, -1):
+    """Open the store *path*, or create it. Raises ``sqlite3.Error``; ``DatabaseError`` itself means damage.
+
+    A store that is locked is waited for :data:`LOCKED_S` seconds in all.
+    """
+    end = time.monotonic() + LOCKED_S
+    while True:
         # isolation_level=None: transactions are begun explicitly
-        db = sqlite3.connect(path, timeout=LOCKED_S, isolation_level=None)
+        db = sqlite3.connect(path, timeout=max(0.0, end - time.monotonic()), isolation_level=None)
         try:
             db.text_factory = _text
             db.execute("PRAGMA trusted_schema = OFF")
@@ -235,13 +247,39 @@ def connect(path: Path) -> sqlite3.Connection:
         except sqlite3.OperationalError as error:
             db.close()
             # Two sessions that both switch on the log do not wait for each other as they do for transactions.
-            if "locked" not in str(error) or not attempts_left:
+            if "locked" not in str(error) or time.monotonic() >= end:
                 raise
             time.sleep(0.1)
         except BaseException:
             db.close()
             raise
-    raise AssertionError("unreachable")
+
+
+def wait(db: sqlite3.Connection, seconds: float) -> None:
+    """Let the statements of *db* wait for *seconds* for a lock from now on."""
+    db.execute(f"PRAGMA busy_timeout = {max(0, round(seconds * 1000))}")
+
+
+def check_locks(folder: Path) -> None:
+    """Raise ``OSError`` if the file system of *folder* has no locks, for which SQLite would wait in vain.
+
+    Some network file systems have none. The file that is locked is not the store's: closing it would release the locks
+    of another connection to the store in this process.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has other locks, which every file system has
+        return
+    try:
+        with (folder / "CACHEDIR.TAG").open("rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_UN)
+    except (FileNotFoundError, PermissionError, BlockingIOError):
+        return  # what SQLite makes of its own file counts
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            reason = f"its file system has no locks ({error.strerror}): name a local folder"
+            raise OSError(error.errno, reason) from None
 
 
 def _text(data: bytes) -> str | None:
