@@ -89,6 +89,7 @@ def load_gate_rules(config: pytest.Config, directory: Path) -> GateRules:
         max_drop=values["probe_max_drop"],
         update=values["probe_update_reference"] and reference is not None,
         named=frozenset(limits) if typed["probe_min_accuracy"] else frozenset(),
+        typed=typed["probe_min_accuracy"] or typed["probe_reference"],
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from reasoning_probe.pytest_plugin.collection import cases_in, cases_of
+from reasoning_probe.pytest_plugin.skips import NO_OUTCOME
 from reasoning_probe.pytest_plugin.state import ANSWER_UNCHANGED, GROUP_OUTCOMES, OUTCOME, STATE
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     stash = request.node.stash
     outcomes = ask_all(cases_of(request.node), lambda case: _ask(request, case))
     if not outcomes:
+        stash[NO_OUTCOME] = True
         stash[ANSWER_UNCHANGED] = session.screened_out(probe_case)  # the page has no row for it
         pytest.skip(session.skip_reason(probe_case))
     pairs = [(outcome, session.baseline_of(outcome)) for _, outcome in outcomes]

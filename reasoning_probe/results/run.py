@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from reasoning_probe.results.export import TABLES, Table, frame, rows
 from reasoning_probe.results.outcome import BASELINE, Outcome
@@ -89,6 +89,16 @@ MOST_DEPTH = 40
 def read_run(folder: str | Path) -> Run:
     """Return the run whose files are in *folder*. Raises :class:`RunError`, one line, where they are not a run's."""
     folder = Path(folder)
+    summary = read_summary(folder)
+    names = [field.name for field in fields(Outcome)]
+    lines = read_lines(folder / OUTCOMES_FILE, checker(OUTCOME))
+    run = Run(summary, [Outcome(**{name: values.get(name) for name in names}) for _, values in lines])
+    _check_complete(folder, run)
+    return run
+
+
+def read_summary(folder: Path) -> RunRecord:
+    """Return the content of ``run.json`` in *folder*. Raises :class:`RunError`, one line, where it is not a run's."""
     summary = _parse(_read(folder / RUN_FILE), folder / RUN_FILE)
     version = summary.get("schema_version") if isinstance(summary, dict) else None
     if type(version) is int and version != SCHEMA_VERSION:
@@ -99,11 +109,7 @@ def read_run(folder: str | Path) -> Run:
         checker(RUN)(summary, str(folder / RUN_FILE))
     except Mismatch as error:
         raise RunError(str(error)) from None
-    names = [field.name for field in fields(Outcome)]
-    lines = read_lines(folder / OUTCOMES_FILE, checker(OUTCOME))
-    run = Run(summary, [Outcome(**{name: values.get(name) for name in names}) for _, values in lines])
-    _check_complete(folder, run)
-    return run
+    return cast(RunRecord, summary)
 
 
 def _check_complete(folder: Path, run: Run) -> None:

@@ -13,6 +13,8 @@ import pytest
 import reasoning_probe as rp
 from reasoning_probe.engine.cache.store import entries
 from reasoning_probe.pytest_plugin.session_finish import finish_run
+from reasoning_probe.pytest_plugin.skips import SkipTally
+from reasoning_probe.pytest_plugin.termination import Termination
 from tests.helpers.planted_model import planted
 from tests.helpers.project import ROOT, Project
 
@@ -158,7 +160,13 @@ def test_workers_that_left_nothing_ended_early(tmp_path: Path, lock: bool, inter
     if lock:  # a worker started
         (tmp_path / "part-0.lock").touch()
     state: Any = SimpleNamespace(
-        started=False, config=object(), shared=tmp_path, run=None, interrupted_before_outcomes=None
+        started=False,
+        config=object(),
+        shared=tmp_path,
+        run=None,
+        interrupted_before_outcomes=None,
+        skips=SkipTally(),
+        termination=Termination(),
     )
     finish_run(state, lambda done, total: None, interrupted=interrupted)
     assert state.interrupted_before_outcomes is early
