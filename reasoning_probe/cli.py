@@ -165,7 +165,7 @@ def _gate(options: argparse.Namespace) -> int:
     run = read_run(options.dir)
     for name in rules.min_accuracy:
         if name not in {EVERY, *run.summary["datasets"]}:
-            known = ", ".join(shorten(dataset, 40) for dataset in run.summary["datasets"])
+            known = ", ".join(shorten(dataset, 40) for dataset in run.summary["datasets"]) or "none"
             raise RunError(f"{options.dir} has no dataset {name[:40]!r}: it has {known}")
     reference = None if rules.reference is None else read_reference(rules.reference)
     if reference is not None and (difference := different_items(reference, run)):

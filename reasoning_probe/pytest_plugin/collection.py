@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reasoning_probe.pytest_plugin.skips import count_tests, skipped_by_mark
-from reasoning_probe.pytest_plugin.state import COLLECTED, SHARED, STATE
+from reasoning_probe.pytest_plugin.state import COLLECTED, SHARED, STATE, end_session
 
 if TYPE_CHECKING:
     from reasoning_probe.pytest_plugin.head_granularity import ItemGroup
@@ -170,7 +170,7 @@ def refuse_per_item_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.
     if request.config.stash[STATE].settings.granularity == "head" and cases_of(request.node):
         error = per_item_fixture_error(fixturedef.argname, fixturedef.func)
         if error:
-            pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
+            end_session(request.config, error)
 
 
 def set_up_nothing(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import os
 import secrets
@@ -135,24 +136,23 @@ class HtmlReportHooks:
         if hasattr(report, "reasoning_probe") and reason and report.longreprtext:
             data[0] = html.escape(reason) + "\n"
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)  # within the plugin's, which tells what cannot be written
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
         """Have pytest-html write a draft, and put it, patched, in the page's place.
 
-        The last page stays as it is until then, and where the session ended before anything was asked.
+        The last page stays as it is until then, and where the session ended before anything was asked. Raises
+        ``OSError``.
         """
-        self.state.termination.hold()
         draft = self.file.with_name(f".{self.file.name}.{secrets.token_hex(8)}")
         writers = [plugin for plugin in session.config.pluginmanager.get_plugins() if hasattr(plugin, "_report_path")]
         for writer in writers:  # pytest-html has no public name for where it writes
             writer._report_path = draft
+        page, self.state.page_file = self.state.page_file, None
         try:
             yield
             if self.state.run is not None or session.exitstatus not in _FAILED_STARTS:
                 self._publish(draft)
-        except OSError as error:
-            self.state.note_write_error(error)
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+                self.state.page_file = page
         finally:
             for writer in writers:
                 writer._report_path = self.file
@@ -165,9 +165,8 @@ class HtmlReportHooks:
         from reasoning_probe.utils.files import atomic_write_text
 
         page = draft.read_text(encoding="utf-8") if draft.is_file() else ""
-        if not page.rstrip().endswith("</html>"):  # what went wrong is told already
-            self.state.page_file = None
-            return
+        if not page.rstrip().endswith("</html>"):
+            raise OSError(errno.EIO, "pytest-html did not write the whole page", str(self.file))
         if self.state.run is not None:
             page = patch_pytest_html(page, self.totals, self.listed.total(), self.dropped, self.css)
         atomic_write_text(self.file, page)

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -104,7 +104,7 @@ class PluginState:
             folder = Path(worker_input[SHARED])
             if not folder.is_dir():
                 error = "pytest-xdist's workers must be on one machine: use --probe-shard on each, then merge"
-                pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
+                end_session(self.config, error)
             number = int(worker_input["workerid"].removeprefix("gw"))
             self._worker = XdistWorker(self.session, folder, number, worker_input["workercount"])
         return self._worker
@@ -151,6 +151,14 @@ class PluginState:
             self.session.model_runner.close()
         if self.shared is not None:
             shutil.rmtree(self.shared, ignore_errors=True)
+
+
+def end_session(config: pytest.Config, error: str) -> NoReturn:
+    """End the session with the line *error* and exit code 4; an xdist worker leaves that to the controller."""
+    if not hasattr(config, "workerinput"):
+        pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
+    getattr(config, "workeroutput")[SHARED] = error  # noqa: B009  # set by xdist, unknown to the type
+    pytest.exit(error, returncode=pytest.ExitCode.INTERRUPTED)  # with another code the controller would miss the test
 
 
 def extensions(config: pytest.Config) -> Extensions:

@@ -139,11 +139,14 @@ def test_variants_of_a_skipped_item_are_left_out(project: Project) -> None:
 
 
 def test_curves_and_control_task_are_measured_without_skipped_items(project: Project) -> None:
-    project.write("test_sums.py", probe(body="if '7-8' in item.id: pytest.skip('x')").replace("logic", "arithmetic"))
+    items = [{"id": f"i{n}", "question": f"What colour is the sky? {n}", "answer": "blue"} for n in range(10)]
+    project.write("colours.jsonl", "\n".join(map(json.dumps, items)))
+    skips = probe(body="if item.id == 'i3': pytest.skip('x')")
+    project.write("test_colours.py", skips.replace('"logic"', '"colours.jsonl"'))
     project.run("--ablate-heads")
     curves = project.summary()["curves"]
     assert curves
-    assert {point["items"] for curve in curves for point in curve["points"]} <= set(range(1, 8))
+    assert {point["items"] for curve in curves for point in curve["points"]} <= set(range(1, 10))
     assert project.summary()["control"] is not None
 
 
@@ -249,10 +252,12 @@ def test_a_skipped_subtest_is_no_skipped_test(project: Project) -> None:
 
 def test_a_test_that_skips_when_it_is_run_again_is_left_out(project: Project) -> None:
     pytest.importorskip("pytest_rerunfailures")
-    body = (
-        "import os\n    if 'leo' in item.id and os.path.exists('once'): pytest.skip('x')\n    open('once', 'w').close()"
+    lines = (
+        "import os",
+        "if 'leo' in item.id and os.path.exists('once'): pytest.skip('x')",
+        "if 'leo' in item.id: open('once', 'w').close(); raise KeyError",
     )
-    project.write("test_logic.py", probe(body=body + "\n    if 'leo' in item.id: raise KeyError"))
+    project.write("test_logic.py", probe(body="\n    ".join(lines)))
     project.run("--reruns=1")
     assert LEO not in {item for item, _ in project.computed()}
 
