@@ -12,9 +12,11 @@ from torch import Tensor
 from reasoning_probe.data.prompts.prompting import cut_at_stop
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.models.ablation import Replacement
+from reasoning_probe.models.errors import is_panic
 from reasoning_probe.models.hooks import text_config
 from reasoning_probe.models.targets import Target
 from reasoning_probe.models.weights import device_of
+from reasoning_probe.utils.text import one_line
 
 
 class ContextError(ValueError):
@@ -131,9 +133,13 @@ class TokenCodec:
 
     def ids(self, text: str, special_tokens: bool = True) -> list[int]:
         """Return *text* as token ids; *special_tokens* adds the tokenizer's special ones."""
-        if special_tokens:
-            return list(self.tokenizer(text)["input_ids"])
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        options = {} if special_tokens else {"add_special_tokens": False}
+        try:
+            return list(self.tokenizer(text, **options)["input_ids"])
+        except BaseException as error:
+            if is_panic(error) or type(error) is Exception:  # what tokenizers raises for a text that it cannot read
+                raise ContextError(f"the tokenizer cannot read it: {one_line(error, 120)}") from error
+            raise
 
     def _continuation(self, query: Query, ids: list[int]) -> tuple[int, ...]:
         """Return the tokens of the expected answer after a prompt of *ids*."""

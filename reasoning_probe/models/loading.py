@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 import shutil
 import tempfile
 import weakref
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_probe.models import bundled
 from reasoning_probe.models.errors import ModelError, as_model_error
 from reasoning_probe.utils.logging import silence_transformers
+from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
     from reasoning_probe.models.device_map import DeviceMap
@@ -88,7 +90,12 @@ def resolve_model(name: str, *, remote_code: bool = False, pickled: bool = False
     *pickled* trusts weights in Python's pickle format, *remote_code* the model's own Python code. Raises
     :class:`ModelError` for a path that holds no model, or only weights that are not trusted.
     """
-    return replace(_resolve(name, pickled), remote_code=remote_code, pickled=pickled)
+    try:
+        source = _resolve(name, pickled)
+    except OSError as error:  # the name is longer than a path may be, or cannot be looked at
+        reason = f"{error.strerror}: give an existing folder, a .gguf file or a hub id"
+        raise ModelError(f"there is no model at {one_line(name, 80)}: {reason}") from error
+    return replace(source, remote_code=remote_code, pickled=pickled)
 
 
 def _resolve(name: str, pickled: bool) -> ModelSource:
@@ -96,7 +103,7 @@ def _resolve(name: str, pickled: bool) -> ModelSource:
         return ModelSource(name, str(bundled.path()))
     if name == "smollm2":
         return _smollm2()
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # unlike Path.expanduser, this never raises
     if name.lower().endswith(".gguf"):
         if not path.is_file():
             raise ModelError(f"there is no file {name}: give the path of a .gguf file")
@@ -282,10 +289,29 @@ def wrap_model(model: Any, tokenizer: Any, name: str | None = None) -> LoadedMod
     from reasoning_probe.models.weights import device_of
 
     name = name or name_of(model)
-    if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one if its files are missing
+    with as_model_error(name):
+        tokens = list(tokenizer("Question")["input_ids"])
+    if not tokens:  # transformers makes an empty one if its files are missing
         raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
     _check_vocabulary(model, tokenizer, name)
+    _check_special_ids(model, name)
     return LoadedModel(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(device_of(model)))
+
+
+def _check_special_ids(model: Any, name: str) -> None:
+    """Raise :class:`ModelError` for an end, begin or padding token that is no token's number."""
+    for file, config in (
+        ("config.json", model.config),
+        ("generation_config.json", getattr(model, "generation_config", None)),
+    ):
+        for field in ("eos_token_id", "bos_token_id", "pad_token_id"):
+            value = getattr(config, field, None)
+            for id in value if isinstance(value, list | tuple) else (value,):
+                if id is not None and (not isinstance(id, int) or isinstance(id, bool)):
+                    raise ModelError(
+                        f"cannot load the model {name}: {field} is {ascii(id)[:40]} in its {file}: write a token's"
+                        " number, or leave it out"
+                    )
 
 
 def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:

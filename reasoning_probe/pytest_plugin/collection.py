@@ -71,12 +71,13 @@ def cases_and_ids(
 
 def _dataset(state: PluginState, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
     from reasoning_probe.data import datasets
+    from reasoning_probe.data.items import has_lone_surrogate
     from reasoning_probe.data.sources.fields import split_fields, with_fields
     from reasoning_probe.data.sources.registry import located
 
     (source,) = mark.args
     name, fields = mark.kwargs.get("name"), mark.kwargs.get("fields")
-    if not isinstance(name, str | None):
+    if not isinstance(name, str | None) or has_lone_surrogate(name or ""):
         raise ValueError(f"the probe {metafunc.definition.name}: name={ascii(name)[:40]} is no text: give one")
     if fields is not None:
         source = with_fields(source, fields, f"the probe {metafunc.definition.name}")
@@ -93,15 +94,19 @@ def _case_ids(cases: list[Case], state: PluginState) -> list[str]:
     from reasoning_probe.data.datasets import safe_ids
 
     several = len(state.settings.ablations) > 1
-    item_ids = iter(safe_ids([case.item.id or "" for case in cases if case.target is None]))
+    item_ids = safe_ids([case.item.id or "" for case in cases if case.target is None])
+    taken, remaining = frozenset(item_ids), iter(item_ids)
     ids = []
     item_id = ""
     for case in cases:
         if case.target is None:
-            item_id = next(item_ids)
+            item_id = next(remaining)
             ids.append(item_id)
         else:
-            ids.append(f"{item_id}-{case.target.name}" + (f"-{case.ablation}" if several else ""))
+            name = f"{item_id}-{case.target.name}" + (f"-{case.ablation}" if several else "")
+            while name in taken:  # an item is called as this variant of another would be
+                name += "-off"
+            ids.append(name)
     return ids
 
 

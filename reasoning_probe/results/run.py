@@ -71,13 +71,33 @@ def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raise :class:`RunError` where no file can be written into *folder*, before anything is computed for it."""
+    if "\0" in str(folder):
+        raise RunError("its name holds a NUL: name another one")
     for existing in (folder, *folder.parents):
         if os.path.lexists(existing):
             if not os.path.isdir(existing):
                 raise RunError(f"{existing} is not a folder: name another one")
             if not os.access(existing, os.W_OK | os.X_OK):
                 raise RunError(f"{existing} cannot be written: name another folder")
+            _check_length(folder, existing)
             return
+
+
+_LONGEST_FILE = len("figures/") + 120
+"""Bytes that the names of the files in a run's folder may take, those of drafts among them."""
+
+
+def _check_length(folder: Path, existing: Path) -> None:
+    """Raise :class:`RunError` where the names of *folder*, or of files in it, are too long for the file system."""
+    if not hasattr(os, "pathconf"):  # on Windows
+        return
+    longest_path, longest_name = (os.pathconf(existing, name) for name in ("PC_PATH_MAX", "PC_NAME_MAX"))
+    names = [os.fsencode(part) for part in folder.parts]
+    if len(os.fsencode(folder)) + _LONGEST_FILE >= longest_path:
+        raise RunError(f"the path has {len(os.fsencode(folder)):,} bytes, which is too long: name another folder")
+    if any(len(name) > longest_name for name in names):
+        longest = one_line(max(folder.parts, key=len), 40)
+        raise RunError(f"the name {longest} is longer than {longest_name} bytes: name another folder")
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
