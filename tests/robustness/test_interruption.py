@@ -22,7 +22,7 @@ from tests.helpers.project import ROOT, Project
 def test_nothing_is_lost_or_double_at_random_moments() -> None:
     """Each kind of interruption once, and two sessions at once on one outcome cache."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.robustness.kill_test", "--moments", "6"],
+        [sys.executable, "-m", "tests.robustness.kill_test", "--moments", "7"],
         capture_output=True,
         text=True,
         timeout=600,
@@ -30,7 +30,7 @@ def test_nothing_is_lost_or_double_at_random_moments() -> None:
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 moments (kill 1, ctrl_c 1, memory 1, full_disk 1, read_only 1, raising 1)" in done.stdout
+    assert "7 moments (kill 1, ctrl_c 1, sigterm 1, memory 1, full_disk 1, read_only 1, raising 1)" in done.stdout
 
 
 def test_a_run_that_ended_early_says_so_and_the_next_one_goes_on(project: Project) -> None:
