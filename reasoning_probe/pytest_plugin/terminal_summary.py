@@ -106,7 +106,7 @@ def _print_earlier_run(reporter: pytest.TerminalReporter, state: PluginState) ->
     from reasoning_probe.results.run import RUN_FILE
 
     file = state.settings.directory / RUN_FILE
-    if file.is_file():
+    if os.path.isfile(file):  # unlike Path.is_file, this never raises
         reporter.line(f"reasoning-probe: no run was written: {_relative(state, file)} is of an earlier session")
 
 
