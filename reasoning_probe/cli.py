@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,12 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
+    def path(text: str) -> Path:
+        return Path(os.path.expanduser(text))  # a shell leaves the ~ that follows an equals sign
+
     def add(name: str, function: object, help: str, *folders: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False)
         command.set_defaults(function=function)
         for folder in folders:
             command.add_argument(
-                folder.lower(), type=Path, metavar=folder, help="folder with run.json and outcomes.jsonl"
+                folder.lower(), type=path, metavar=folder, help="folder with run.json and outcomes.jsonl"
             )
         return command
 
@@ -63,23 +67,23 @@ def _parser() -> argparse.ArgumentParser:
     for command, rows in ((show, 10), (compare, 20)):
         command.add_argument("--most", type=int, default=rows, metavar="N", help=f"rows of a table (default: {rows})")
     report = add("report", _report, "write the page of a run again from its files", "DIR")
-    report.add_argument("-o", "--output", type=Path, metavar="FILE", help="the page (default: DIR/report.html)")
+    report.add_argument("-o", "--output", type=path, metavar="FILE", help="the page (default: DIR/report.html)")
     report.add_argument("--figures", action="store_true", help="its figures as SVG and PNG files, too")
     merge = add("merge", _merge, "put shards, or other parts of one sweep, together: files and page")
-    merge.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folder of a part")
-    merge.add_argument("-o", "--output", type=Path, metavar="DIR", required=True, help="folder of the whole")
+    merge.add_argument("folders", type=path, nargs="+", metavar="DIR", help="folder of a part")
+    merge.add_argument("-o", "--output", type=path, metavar="DIR", required=True, help="folder of the whole")
     table = add("export", _export, "write a run's outcomes or targets as a table", "DIR")
     table.add_argument("--format", choices=_FORMATS, required=True, help="parquet needs reasoning-probe[export]")
     table.add_argument("--table", choices=TABLES, default="outcomes", help="a row an outcome, or a target")
-    table.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file (default: DIR/TABLE.FORMAT)")
+    table.add_argument("-o", "--output", type=path, metavar="FILE", help="the file (default: DIR/TABLE.FORMAT)")
     gate = add("gate", _gate, "hold a run, or merged shards, to limits; exit status 1 where it does not pass", "DIR")
     gate.add_argument("--min-accuracy", type=_limits, metavar="LIMITS", help="0.9, or arithmetic=0.9,logic=0.5")
-    gate.add_argument("--reference", type=Path, metavar="PATH", help="an earlier run over the same items")
+    gate.add_argument("--reference", type=path, metavar="PATH", help="an earlier run over the same items")
     gate.add_argument(
         "--max-drop", type=_share, default=MAX_DROP, metavar="SHARE", help="how far below it (default: %(default)s)"
     )
     cache = add("cache", _cache, "show the outcome store, or prune it")
-    cache.add_argument("folder", type=Path, nargs="?", metavar="DIR", help=f"its folder (default: {FOLDER} here)")
+    cache.add_argument("folder", type=path, nargs="?", metavar="DIR", help=f"its folder (default: {FOLDER} here)")
     cache.add_argument(
         "--prune", type=_days, metavar="DAYS", help="remove what no run has used for so many days; 0 removes all"
     )
@@ -165,7 +169,7 @@ def _gate(options: argparse.Namespace) -> int:
     run = read_run(options.dir)
     for name in rules.min_accuracy:
         if name not in {EVERY, *run.summary["datasets"]}:
-            known = ", ".join(shorten(dataset, 40) for dataset in run.summary["datasets"])
+            known = ", ".join(shorten(dataset, 40) for dataset in run.summary["datasets"]) or "none"
             raise RunError(f"{options.dir} has no dataset {name[:40]!r}: it has {known}")
     reference = None if rules.reference is None else read_reference(rules.reference)
     if reference is not None and (difference := different_items(reference, run)):

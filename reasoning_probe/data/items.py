@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 AnswerKind = Literal["number", "label", "text"]
 
@@ -55,6 +55,7 @@ class Item:
     form: str | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not self.question.strip():
             raise ItemError("an item has an empty question: give it a text")
         if not self.answer.strip():
@@ -66,13 +67,47 @@ class Item:
         elif self.kind == "number" and not _is_number(self.answer):
             raise ItemError(f"the answer {self.answer[:40]!r} is not a number: write it in digits")
 
+    def _check_types(self) -> None:
+        """Refuse what is no text; lists become tuples, so that an item can be hashed."""
+        for name in ("operands", "choices"):
+            values = getattr(self, name)
+            if not isinstance(values, list | tuple):
+                raise ItemError(f"{name}={ascii(values)[:40]} is no tuple: give a tuple of texts")
+            object.__setattr__(self, name, tuple(values))
+        for name in ("question", "answer", "id", "solution", "kind", "operation", "prompt"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name in ("question", "answer")):
+                raise ItemError(f"{name}={ascii(value)[:40]} is no text: give one")
+        if self.kind not in (None, *get_args(AnswerKind)):
+            raise ItemError(f"kind={ascii(self.kind)[:40]} is none: use {', '.join(get_args(AnswerKind))}")
+        texts = {"question": self.question, "answer": self.answer, "id": self.id, "solution": self.solution}
+        texts |= {"prompt": self.prompt, "a choice": "".join(map(str, self.choices))}
+        for name, text in texts.items():
+            if text and has_lone_surrogate(text):
+                raise ItemError(f"{name} holds half of a surrogate pair: write the whole character")
+
     def _check_choices(self) -> None:
+        if not all(isinstance(choice, str) for choice in self.choices):
+            raise ItemError(f"choices={ascii(self.choices)[:40]} are no texts: give a tuple of texts")
         if not 2 <= len(self.choices) <= 26 or len(set(self.choices)) < len(self.choices):
             raise ItemError("choices must be 2 to 26 different texts")
         if not all(isinstance(choice, str) and choice.strip() for choice in self.choices):
             raise ItemError("a choice is empty: give each a text")
         if self.answer not in self.choices:
             raise ItemError(f"the answer {ascii(self.answer)[:60]} is none of the choices: give the right one's text")
+
+
+def has_lone_surrogate(text: str) -> bool:
+    r"""Tell whether *text* holds half of a surrogate pair, which UTF-8 cannot encode.
+
+    >>> has_lone_surrogate("\ud800"), has_lone_surrogate("größe")
+    (True, False)
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def infer_kind(answer: str) -> AnswerKind:

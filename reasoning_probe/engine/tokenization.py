@@ -13,9 +13,11 @@ from reasoning_probe.data.prompts.prompting import cut_at_stop
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.special_tokens import added_tokens
 from reasoning_probe.models.ablation import Replacement
+from reasoning_probe.models.errors import is_panic
 from reasoning_probe.models.hooks import text_config
 from reasoning_probe.models.targets import Target
 from reasoning_probe.models.weights import device_of
+from reasoning_probe.utils.text import one_line
 
 
 class ContextError(ValueError):
@@ -133,9 +135,14 @@ class TokenCodec:
 
     def ids(self, text: str, special_tokens: bool = True) -> list[int]:
         """Return *text* as token ids; *special_tokens* adds those that the tokenizer puts before a text."""
-        if special_tokens:
-            return self.added.trimmed(self.tokenizer(text)["input_ids"])
-        return self.added.trimmed(self.tokenizer(text, add_special_tokens=False)["input_ids"], special_tokens=False)
+        options = {} if special_tokens else {"add_special_tokens": False}
+        try:
+            ids = self.tokenizer(text, **options)["input_ids"]
+        except BaseException as error:
+            if is_panic(error) or type(error) is Exception:  # what tokenizers raises for a text that it cannot read
+                raise ContextError(f"the tokenizer cannot read it: {one_line(error, 120)}") from error
+            raise
+        return self.added.trimmed(ids, special_tokens=special_tokens)
 
     def _continuation(self, query: Query, ids: list[int]) -> tuple[int, ...]:
         """Return the tokens of the expected answer after a prompt of *ids*."""

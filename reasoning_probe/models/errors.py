@@ -16,6 +16,11 @@ class ModelError(ValueError):
         super().__init__(one_line(message))  # it may quote the model's files
 
 
+def is_panic(error: BaseException) -> bool:
+    """Tell whether *error* is a panic of a library in Rust, such as tokenizers: it is no ``Exception``."""
+    return type(error).__name__ == "PanicException"
+
+
 @contextmanager
 def as_model_error(name: str) -> Iterator[None]:
     """Turn any exception raised while *name* is loaded into a :class:`ModelError`: its files are input, not code."""
@@ -24,8 +29,7 @@ def as_model_error(name: str) -> Iterator[None]:
     except ModelError:
         raise
     except BaseException as error:  # libraries raise every kind of error on a bad file
-        # A panic of Rust's code, such as tokenizers', is no Exception for Python.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not (isinstance(error, Exception) or is_panic(error)):
             raise
         text = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(f"cannot load the model {name}: {_explanation(text) or one_line(text, 300)}") from error

@@ -90,7 +90,12 @@ def resolve_model(name: str, *, remote_code: bool = False, pickled: bool = False
     *pickled* trusts weights in Python's pickle format, *remote_code* the model's own Python code. Raises
     :class:`ModelError` for a path that holds no model, or only weights that are not trusted.
     """
-    return replace(_resolve(name, pickled), remote_code=remote_code, pickled=pickled)
+    try:
+        source = _resolve(name, pickled)
+    except OSError as error:  # the name is longer than a path may be, or cannot be looked at
+        reason = f"{error.strerror}: give an existing folder, a .gguf file or a hub id"
+        raise ModelError(f"there is no model at {one_line(name, 80)}: {reason}") from error
+    return replace(source, remote_code=remote_code, pickled=pickled)
 
 
 def _resolve(name: str, pickled: bool) -> ModelSource:
@@ -296,11 +301,31 @@ def wrap_model(model: Any, tokenizer: Any, name: str | None = None) -> LoadedMod
     from reasoning_probe.models.weights import device_of
 
     name = name or name_of(model)
-    if not list(tokenizer("Question")["input_ids"]):  # transformers makes an empty one if its files are missing
+    with as_model_error(name):
+        tokens = list(tokenizer("Question")["input_ids"])
+    if not tokens:  # transformers makes an empty one if its files are missing
         raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
     _check_vocabulary(model, tokenizer, name)
-    _check_ends(model, name)
+    _check_special_ids(model, name)
     return LoadedModel(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(device_of(model)))
+
+
+def _check_special_ids(model: Any, name: str) -> None:
+    """Raise :class:`ModelError` for an end, begin or padding token that is no token's number."""
+    from reasoning_probe.models.hooks import text_config
+
+    for file, config in (
+        ("config.json", text_config(model.config)),
+        ("generation_config.json", getattr(model, "generation_config", None)),
+    ):
+        for field in ("eos_token_id", "bos_token_id", "pad_token_id"):
+            value = getattr(config, field, None)
+            for id in value if isinstance(value, list | tuple) else (value,):
+                if id is not None and (not isinstance(id, int) or isinstance(id, bool)):
+                    raise ModelError(
+                        f"cannot load the model {name}: {field} is {ascii(id)[:40]} in its {file}: write a token's"
+                        " number, or leave it out"
+                    )
 
 
 def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
@@ -313,19 +338,6 @@ def _check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
             f"the tokenizer of {name} has {tokens} tokens, but the model knows {embedded}: they do not belong together,"
             " give the model its own tokenizer"
         )
-
-
-def _check_ends(model: Any, name: str) -> None:
-    """Raise :class:`ModelError` if what ends an answer is not the id of a token, or a list of such."""
-    from reasoning_probe.models.hooks import text_config
-
-    for config in (text_config(model.config), getattr(model, "generation_config", None)):
-        value = getattr(config, "eos_token_id", None)
-        ids = value if isinstance(value, list | tuple) else [] if value is None else [value]
-        if not all(isinstance(each, int) and not isinstance(each, bool) for each in ids):
-            raise ModelError(
-                f"eos_token_id of {name} is {one_line(ascii(value), 60)}: give the id of a token, or several"
-            )
 
 
 def _dtype(source: ModelSource, dtype: str) -> Any:

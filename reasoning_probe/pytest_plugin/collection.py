@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reasoning_probe.pytest_plugin.state import SHARED, STATE
+from reasoning_probe.pytest_plugin.skips import count_tests, skipped_by_mark
+from reasoning_probe.pytest_plugin.state import COLLECTED, SHARED, STATE, end_session
 
 if TYPE_CHECKING:
     from reasoning_probe.pytest_plugin.head_granularity import ItemGroup
@@ -70,12 +71,13 @@ def cases_and_ids(
 
 def _dataset(state: PluginState, metafunc: pytest.Metafunc, mark: pytest.Mark) -> Any:
     from reasoning_probe.data import datasets
+    from reasoning_probe.data.items import has_lone_surrogate
     from reasoning_probe.data.sources.fields import split_fields, with_fields
     from reasoning_probe.data.sources.registry import located
 
     (source,) = mark.args
     name, fields = mark.kwargs.get("name"), mark.kwargs.get("fields")
-    if not isinstance(name, str | None):
+    if not isinstance(name, str | None) or has_lone_surrogate(name or ""):
         raise ValueError(f"the probe {metafunc.definition.name}: name={ascii(name)[:40]} is no text: give one")
     if fields is not None:
         source = with_fields(source, fields, f"the probe {metafunc.definition.name}")
@@ -92,15 +94,19 @@ def _case_ids(cases: list[Case], state: PluginState) -> list[str]:
     from reasoning_probe.data.datasets import safe_ids
 
     several = len(state.settings.ablations) > 1
-    item_ids = iter(safe_ids([case.item.id or "" for case in cases if case.target is None]))
+    item_ids = safe_ids([case.item.id or "" for case in cases if case.target is None])
+    taken, remaining = frozenset(item_ids), iter(item_ids)
     ids = []
     item_id = ""
     for case in cases:
         if case.target is None:
-            item_id = next(item_ids)
+            item_id = next(remaining)
             ids.append(item_id)
         else:
-            ids.append(f"{item_id}-{case.target.name}" + (f"-{case.ablation}" if several else ""))
+            name = f"{item_id}-{case.target.name}" + (f"-{case.ablation}" if several else "")
+            while name in taken:  # an item is called as this variant of another would be
+                name += "-off"
+            ids.append(name)
     return ids
 
 
@@ -169,7 +175,17 @@ def refuse_per_item_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.
     if request.config.stash[STATE].settings.granularity == "head" and cases_of(request.node):
         error = per_item_fixture_error(fixturedef.argname, fixturedef.func)
         if error:
-            pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
+            end_session(request.config, error)
+
+
+def set_up_nothing(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> object:
+    """Give the model's fixture and the answer's no value where no test runs; ``None`` leaves a fixture to pytest."""
+    asking = fixturedef.argname in ("probe_model", "answer") and fixturedef.func.__module__ == _FIXTURES_MODULE
+    if not (asking and asks_nothing(request.config)):
+        return None
+    key: Any = fixturedef.cache_key(request)  # type: ignore[arg-type]
+    fixturedef.cached_result = (None, key, None)  # as pytest's own --setup-plan does
+    return fixturedef.cached_result
 
 
 # -- all collected tests ------------------------------------------------------------------------------------------
@@ -208,33 +224,57 @@ def plan_session(session: pytest.Session) -> None:
     """Make the cases of the selected tests the plan, check it against the gate, and enable the page."""
     state = session.config.stash[STATE]
     state.gc_freeze.unfreeze()
+    if state.collected and hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[COLLECTED] = True
     if not state.started:
         return
-    cases = [case for item in session.items for case in cases_of(item)]
-    if state.settings.granularity == "head":
-        from reasoning_probe.pytest_plugin.head_granularity import sort_by_item
-
-        cases = sort_by_item(cases)
-    state.session.select(cases)
+    cases = _planned_cases(state, session.items)
+    if cases:
+        state.handle_sigterm()
     state.usage_error = (state.gate.precheck(state.session) or _model_error(session)) if cases else None
     if state.usage_error:
         _refuse(session.config, session.items, state.usage_error)
-    elif cases and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
+    elif cases and not asks_nothing(session.config) and not hasattr(session.config, "workerinput"):
         from reasoning_probe.pytest_plugin.html_report import enable_html_report
         from reasoning_probe.results.run import RunError, check_folder
 
         try:
             check_folder(state.settings.directory)
+            enable_html_report(state, session)
         except RunError as error:
             raise pytest.UsageError(f"--probe-dir: {error}") from None
-        enable_html_report(state, session)
+        except OSError as error:  # pytest-html makes the page's folder
+            raise pytest.UsageError(f"cannot write {error.filename}: {error.strerror}: name another folder") from None
+
+
+def _planned_cases(state: PluginState, items: Sequence[pytest.Item]) -> list[Case]:
+    """Make the cases of *items* the plan, without those of tests that a mark skips; return them."""
+    by_item = [(item, cases_of(item)) for item in items]
+    state.tests_of = count_tests(case for _, cases in by_item for case in cases)
+    skipped = {item for item, cases in by_item if cases and skipped_by_mark(item)}
+    selected = [case for item, cases in by_item if item not in skipped for case in cases]
+    if state.settings.granularity == "head":
+        from reasoning_probe.pytest_plugin.head_granularity import sort_by_item
+
+        selected = sort_by_item(selected)
+    state.session.select(selected)
+    state.session.plan.skipped_items = {case.item_key for item in skipped for case in cases_of(item)}
+    return selected
+
+
+_LISTINGS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
+
+
+def asks_nothing(config: pytest.Config) -> bool:
+    """Tell whether the session lists tests or fixtures and runs no test."""
+    return any(getattr(config.option, name, False) for name in _LISTINGS)
 
 
 def _model_error(session: pytest.Session) -> str | None:
     """Return in one line why the model cannot be had, if that shows before it is loaded."""
     from reasoning_probe.models.errors import ModelError
 
-    if session.config.option.collectonly:
+    if asks_nothing(session.config):
         return None
     try:
         session.config.stash[STATE].session.model_runner.check_source()
@@ -253,7 +293,9 @@ def _refuse(config: pytest.Config, items: list[pytest.Item], error: str) -> None
 
 def raise_worker_error(node: Any) -> None:
     """End the session of xdist's controller with the usage error of its worker *node*, if it had one."""
-    error = getattr(node, "workeroutput", {}).get(SHARED)
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[STATE].collected_elsewhere |= bool(output.get(COLLECTED))
+    error = output.get(SHARED)
     if error:
         raise pytest.UsageError(error)
 

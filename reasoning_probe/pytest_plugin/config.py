@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def load_settings(config: pytest.Config) -> Settings:
         dtype=values["probe_dtype"],
         generation=values["probe_generation"],
         memory=values["probe_memory"],
-        directory=Path(config.invocation_params.dir, values["probe_dir"]),
+        directory=Path(config.invocation_params.dir, _home("--probe-dir", values["probe_dir"])),
         cache=_cache(config, values["probe_cache"]),
         fresh=values["probe_fresh"],
         shard=values["probe_shard"],
@@ -60,7 +61,11 @@ def load_settings(config: pytest.Config) -> Settings:
 def _prompting(config: pytest.Config, values: dict[str, Any]) -> Prompting:
     template = values["probe_template"]
     try:
-        text = None if template is None else read_template(Path(config.invocation_params.dir, template))
+        text = (
+            None
+            if template is None
+            else read_template(Path(config.invocation_params.dir, _home("--probe-template", template)))
+        )
     except PromptError as error:
         raise pytest.UsageError(f"--probe-template: {error}") from None
     shots, source = values["probe_shots"]
@@ -94,7 +99,8 @@ def load_gate_rules(config: pytest.Config, directory: Path) -> GateRules:
             if typed[name]:
                 raise pytest.UsageError(f"{flag} needs a reference: name it with --probe-reference")
     else:  # a typed path starts where pytest was called, one of the ini file beside that file
-        reference = Path(config.invocation_params.dir if typed["probe_reference"] else config.rootpath, reference)
+        folder = config.invocation_params.dir if typed["probe_reference"] else config.rootpath
+        reference = Path(folder, _home("--probe-reference", reference))
         if directory.resolve() in (reference.resolve(), reference.resolve().parent):
             raise pytest.UsageError(f"--probe-reference: this run writes to {reference}: name another --probe-dir")
     limits = values["probe_min_accuracy"] or {}
@@ -104,14 +110,23 @@ def load_gate_rules(config: pytest.Config, directory: Path) -> GateRules:
         max_drop=values["probe_max_drop"],
         update=values["probe_update_reference"] and reference is not None,
         named=frozenset(limits) if typed["probe_min_accuracy"] else frozenset(),
+        typed=typed["probe_min_accuracy"] or typed["probe_reference"],
     )
+
+
+def _home(option: str, path: str) -> str:
+    """Return *path* with a home folder in place of ``~``, which a shell leaves where it follows an equals sign."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise pytest.UsageError(f"{option}: there is no home folder {Path(path).parts[0][:40]!r}: write ./~ for a name")
+    return expanded
 
 
 def _cache(config: pytest.Config, value: str | None) -> Path | None:
     """Return the folder of the outcome store, ``None`` for none."""
     if value is None:
         return config.rootpath / FOLDER
-    return None if value == "off" else Path(config.invocation_params.dir, value)
+    return None if value == "off" else Path(config.invocation_params.dir, _home("--probe-cache", value))
 
 
 def _cluster(spec: ClusterSpec | None, cpus: float, gpus: float | None) -> ClusterSpec | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from reasoning_probe.pytest_plugin.collection import cases_in, cases_of
-from reasoning_probe.pytest_plugin.state import ANSWER_UNCHANGED, GROUP_OUTCOMES, OUTCOME, STATE
+from reasoning_probe.pytest_plugin.skips import NO_OUTCOME
+from reasoning_probe.pytest_plugin.state import ANSWER_UNCHANGED, GROUP_OUTCOMES, OUTCOME, STATE, end_session
 
 if TYPE_CHECKING:
     from reasoning_probe.data.items import Item
@@ -22,7 +23,7 @@ T = TypeVar("T")
 def probe_model(request: pytest.FixtureRequest) -> Any:
     """The model that is probed, ``(model, tokenizer)``; override it to probe a model in memory."""
     state = request.config.stash[STATE]
-    loaded = _or_exit(state.session.model_runner.load)
+    loaded = _or_exit(request.config, state.session.model_runner.load)
     return loaded.model, loaded.tokenizer
 
 
@@ -54,6 +55,7 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     stash = request.node.stash
     outcomes = ask_all(cases_of(request.node), lambda case: _ask(request, case))
     if not outcomes:
+        stash[NO_OUTCOME] = True
         stash[ANSWER_UNCHANGED] = session.screened_out(probe_case)  # the page has no row for it
         pytest.skip(session.skip_reason(probe_case))
     pairs = [(outcome, session.baseline_of(outcome)) for _, outcome in outcomes]
@@ -89,10 +91,10 @@ def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
         with progress_bar(config) as progress:
             return session.outcome(case, whole_plan=whole_plan, progress=progress)
 
-    return _or_exit(ask)
+    return _or_exit(config, ask)
 
 
-def _or_exit(call: Callable[[], T]) -> T:
+def _or_exit(config: pytest.Config, call: Callable[[], T]) -> T:
     """Return the result of *call*; an error of the model or of a hook ends the session in one line, exit code 4."""
     try:
         return call()
@@ -103,5 +105,5 @@ def _or_exit(call: Callable[[], T]) -> T:
         from reasoning_probe.session.extensions import ExtensionError
 
         if isinstance(error, ModelError | HeadError | PromptError | ExtensionError):
-            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+            end_session(config, str(error))
         raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from reasoning_probe.results.gate_rules import EVERY, GateRules
+from reasoning_probe.utils.text import join_names, shorten
 
 if TYPE_CHECKING:
     from reasoning_probe.results.gate_reference import Answers
@@ -20,6 +22,7 @@ class SessionGate:
         self.rules = rules
         self.message: str | None = None  # that the reference was updated
         self.error: str | None = None  # why the reference could not be read or updated
+        self.write_failed = False  # whether that was an error of the file system
         self._judged: frozenset[str] = frozenset()  # the datasets that the gate judges
 
     @cached_property
@@ -50,8 +53,11 @@ class SessionGate:
         except RunError as error:
             return f"--probe-reference: {error}"
         if reference is not None:
+            marked = session.plan.skipped_items - session.plan.by_item.keys()
             for dataset in session.planned_datasets:
-                difference = other_items(reference, dataset, session.datasets[dataset].items)
+                items = [item for item in session.datasets[dataset].items if (dataset, str(item.id)) not in marked]
+                skipped = {id for name, id in marked if name == dataset}
+                difference = other_items(reference, dataset, items, skipped)
                 if difference:
                     return (
                         f"--probe-reference: {self.rules.reference} was made from other items: {difference};"
@@ -94,6 +100,8 @@ class SessionGate:
             self.error = f"{path} was not updated: the run ended early"
         elif (gate := run.summary.get("gate")) and gate["passed"] is False:
             self.error = f"{path} was not updated: the gate failed"
+        elif not run.summary["datasets"]:
+            self.error = f"{path} was not updated: no item was answered"
         else:
             try:
                 write_reference(path, run)
@@ -102,6 +110,7 @@ class SessionGate:
                 self.error = str(error)
             except OSError as error:
                 self.error = f"cannot write {error.filename or path}: {error.strerror}: name another reference"
+                self.write_failed = True
 
     def failed(self, run: Run | None) -> bool:
         """Tell whether a session whose tests all passed must fail: the gate failed or had too little to judge."""
@@ -111,3 +120,24 @@ class SessionGate:
         if run is None or gate is None:
             return False
         return gate["passed"] is False or (gate["passed"] is None and bool(run.summary.get("partial")))
+
+    def not_judged(self, run: Run | None, skipped: Collection[str]) -> str:
+        """Say in one line what the gate should have judged and did not; empty where it judged all.
+
+        No verdict is no pass. A part of a dataset has one, since each of its answers does; a shard leaves it to the
+        merged run. Limits of the ini file hold for the datasets of which a test is selected, *skipped* are those of
+        which a test was skipped.
+        """
+        if not self.rules.on:
+            return ""
+        gate = None if run is None else run.summary.get("gate")
+        judged = {check["dataset"] for check in gate["checks"]} if gate else set[str]()
+        unjudged = self.rules.min_accuracy.keys() - {EVERY} - judged
+        due = unjudged & (self.rules.named | {*skipped})
+        names = [shorten(name, 40) for name in self.rules.min_accuracy if name in due]
+        if names:
+            return f"the gate judged no item of {join_names(names)}, for which there is a limit"
+        for_all = EVERY in self.rules.min_accuracy or (self.rules.reference is not None and not self.rules.update)
+        if for_all and not judged and (run is None or not run.summary["datasets"]) and (self.rules.typed or skipped):
+            return "the gate judged nothing, since no question was asked"
+        return ""

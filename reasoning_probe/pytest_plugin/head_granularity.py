@@ -5,6 +5,7 @@ Only the tests are grouped. The plan, the outcomes and the files are those of a 
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import pytest
 
 from reasoning_probe.models.targets import Target
 from reasoning_probe.pytest_plugin.collection import cases_of
+from reasoning_probe.pytest_plugin.skips import SKIPPED_CASES
 from reasoning_probe.pytest_plugin.state import GROUP_OUTCOMES, INSIDE_GROUP, OUTCOME, STATE
 from reasoning_probe.pytest_plugin.verdicts import xfail
 from reasoning_probe.report.effects import answer_changed
@@ -120,8 +122,9 @@ def run_test_per_item(test: pytest.Function, cases: Iterable[Case], outcomes: di
             test.stash[OUTCOME] = outcome
         try:
             test.ihook.pytest_pyfunc_call(pyfuncitem=test)
-        except pytest.skip.Exception as error:
+        except (pytest.skip.Exception, unittest.SkipTest) as error:
             skipped = error
+            test.stash.setdefault(SKIPPED_CASES, []).append(case)
             continue
         except AssertionError:
             if outcome is None or outcome.correct:

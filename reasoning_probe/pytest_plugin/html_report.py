@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import os
+import secrets
 from collections import Counter
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,10 @@ from reasoning_probe.pytest_plugin.state import STATE, PluginState
 MOST_BASELINES = 1000
 MOST_CHANGED = 4000
 """Rows of the table, all of which pytest-html draws at once: 1,000 take half a second and a megabyte."""
+
+
+_FAILED_STARTS = (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.INTERRUPTED)
+"""How a session ends that may have asked nothing; its page would say nothing."""
 
 
 def enable_html_report(state: PluginState, session: pytest.Session) -> list[Any]:
@@ -37,7 +44,7 @@ def enable_html_report(state: PluginState, session: pytest.Session) -> list[Any]
     path = str(state.settings.directory / "report.html") if named is None else named
     file = config.invocation_params.dir / Path(os.path.expandvars(path)).expanduser()
     state.page_file = file
-    config.pluginmanager.register(HtmlReportHooks(state, file, css, is_default=named is None), "reasoning-probe-html")
+    config.pluginmanager.register(HtmlReportHooks(state, file, css), "reasoning-probe-html")
     if named:
         return []
     config.option.htmlpath = path
@@ -50,12 +57,21 @@ def enable_html_report(state: PluginState, session: pytest.Session) -> list[Any]
     return new_plugins
 
 
-def enable_on_controller(report: pytest.TestReport) -> None:
-    """Enable the page on xdist's controller, which collects nothing, if *report* is the first of a probe's case."""
+def page_is_wanted(config: pytest.Config) -> bool:
+    """Tell whether the page is written where it always is: pytest-html is there, and the user named no other page."""
+    return config.pluginmanager.hasplugin("html") and config.option.htmlpath is None
+
+
+def take_over_report(report: pytest.TestReport) -> None:
+    """On xdist's controller, which collects nothing, count what *report* of a probe's case skipped.
+
+    The first such report enables the page.
+    """
     node = getattr(report, "node", None)
     if node is None or not hasattr(report, "reasoning_probe"):
         return
     state = node.config.stash[STATE]
+    state.skips.add(report)
     if not state.html_enabled:
         for plugin in enable_html_report(state, node.config.pluginmanager.getplugin("session")):
             plugin.pytest_runtest_logreport(report)  # pluggy does not call plugins that are registered during the call
@@ -71,9 +87,8 @@ def _style_sheet(path: str) -> str:
 class HtmlReportHooks:
     """pytest-html's hooks: findings above the table, and no rows for cases that the ablation left as they were."""
 
-    def __init__(self, state: PluginState, file: Path, css: str, *, is_default: bool) -> None:
+    def __init__(self, state: PluginState, file: Path, css: str) -> None:
         self.state, self.file, self.css = state, file, css
-        self.is_default = is_default  # whether the user named no page with --html
         self.report_data: Any = None  # pytest-html's, which holds the title
         self.totals: Counter[str] = Counter()  # reports by pytest-html's outcome
         self.listed: Counter[str] = Counter()  # rows by kind
@@ -121,22 +136,40 @@ class HtmlReportHooks:
         if hasattr(report, "reasoning_probe") and reason and report.longreprtext:
             data[0] = html.escape(reason) + "\n"
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> Generator[None]:
-        """Patch the page once pytest-html has written it; a usage error leaves the last run's page in place."""
-        readable = self.is_default and os.access(self.file, os.R_OK) and self.file.is_file()
-        last_page = self.file.read_bytes() if readable else None
-        yield
-        if self.state.run is None and last_page is not None and exitstatus == pytest.ExitCode.USAGE_ERROR:
-            self.file.write_bytes(last_page)
-        if self.state.run is not None and self.file.is_file():
-            from reasoning_probe.report.html.pytest_html import patch_pytest_html
-            from reasoning_probe.utils.files import atomic_write_text
+    @pytest.hookimpl(wrapper=True, trylast=True)  # within the plugin's, which tells what cannot be written
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Have pytest-html write a draft, and put it, patched, in the page's place.
 
-            page = self.file.read_text(encoding="utf-8")
-            atomic_write_text(
-                self.file, patch_pytest_html(page, self.totals, self.listed.total(), self.dropped, self.css)
-            )
+        The last page stays as it is until then, and where the session ended before anything was asked. Raises
+        ``OSError``.
+        """
+        draft = self.file.with_name(f".{self.file.name}.{secrets.token_hex(8)}")
+        writers = [plugin for plugin in session.config.pluginmanager.get_plugins() if hasattr(plugin, "_report_path")]
+        for writer in writers:  # pytest-html has no public name for where it writes
+            writer._report_path = draft
+        page, self.state.page_file = self.state.page_file, None
+        try:
+            yield
+            if self.state.run is not None or session.exitstatus not in _FAILED_STARTS:
+                self._publish(draft)
+                self.state.page_file = page
+        finally:
+            for writer in writers:
+                writer._report_path = self.file
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+    def _publish(self, draft: Path) -> None:
+        """Make *draft* the page, if pytest-html could write the whole of it. Raises ``OSError``."""
+        from reasoning_probe.report.html.pytest_html import patch_pytest_html
+        from reasoning_probe.utils.files import atomic_write_text
+
+        page = draft.read_text(encoding="utf-8") if draft.is_file() else ""
+        if not page.rstrip().endswith("</html>"):
+            raise OSError(errno.EIO, "pytest-html did not write the whole page", str(self.file))
+        if self.state.run is not None:
+            page = patch_pytest_html(page, self.totals, self.listed.total(), self.dropped, self.css)
+        atomic_write_text(self.file, page)
 
 
 def _outcome(report: pytest.TestReport) -> str:

@@ -16,10 +16,12 @@ from reasoning_probe.pytest_plugin.collection import (
     plan_session,
     raise_worker_error,
     refuse_per_item_fixture,
+    set_up_nothing,
 )
-from reasoning_probe.pytest_plugin.html_report import enable_on_controller
+from reasoning_probe.pytest_plugin.html_report import take_over_report
 from reasoning_probe.pytest_plugin.marks import register_markers
 from reasoning_probe.pytest_plugin.options import add_options
+from reasoning_probe.pytest_plugin.skips import INSIDE_BODY
 from reasoning_probe.pytest_plugin.state import STATE, PluginState
 from reasoning_probe.pytest_plugin.terminal_summary import header_lines, print_summary
 from reasoning_probe.pytest_plugin.verdicts import fail_or_xfail, mark_report, wrong_outcome
@@ -78,9 +80,13 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
-    """End the session at a fixture that depends on a single item of a group, which collection could not see."""
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> object:
+    """End the session at a fixture that depends on a single item of a group, which collection could not see.
+
+    A session that lists fixtures gets the model's and the answers' without a value.
+    """
     refuse_per_item_fixture(fixturedef, request)
+    return set_up_nothing(fixturedef, request)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -96,12 +102,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Turn the ``AssertionError`` of a wrong answer into a failure or an xfail; every other error stays."""
+    item.stash[INSIDE_BODY] = True
     try:
         return (yield)
     except AssertionError:
         outcome = wrong_outcome(item)
         if outcome is None:
             raise
+    finally:
+        item.stash[INSIDE_BODY] = False
     fail_or_xfail(item, outcome)  # outside the "except" block, so that no AssertionError is chained to the failure
 
 
@@ -113,8 +122,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Under xdist, enable the page at the first report of a probe's case: the controller collects nothing itself."""
-    enable_on_controller(report)
+    """Under xdist, take over what a worker's report says: the controller collects nothing itself."""
+    take_over_report(report)
 
 
 # -- the end of the session -----------------------------------------------------------------------------------------

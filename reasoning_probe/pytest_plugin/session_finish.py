@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reasoning_probe.pytest_plugin.collection import asks_nothing
+from reasoning_probe.pytest_plugin.html_report import page_is_wanted
 from reasoning_probe.pytest_plugin.progress import progress_bar
 from reasoning_probe.pytest_plugin.state import STATE, PluginState, extensions
 
 if TYPE_CHECKING:
     from reasoning_probe.results.run import Run
     from reasoning_probe.session.session import ProgressBar
+
+
+_VERDICTS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
 def finish_session(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
@@ -30,24 +35,30 @@ def finish_session(session: pytest.Session, exitstatus: int) -> Generator[None, 
         with progress_bar(session.config, "curve") as progress:
             finish_run(state, progress, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
     except (OSError, KeyboardInterrupt) as error:  # on a second Ctrl-C pytest is ending already
-        state.write_error = write_error_message(error, state)
-        state.interrupted_while_writing |= isinstance(error, KeyboardInterrupt)
+        state.note_write_error(error)
     try:
         result = yield
         complete_junit(state)
         return result
     except OSError as error:
-        if state.run is None:
+        if state.run is None and not state.html_enabled:
             raise
-        state.write_error = state.write_error or write_error_message(error, state)
+        state.note_write_error(error)
         return None
     finally:
-        if state.interrupted_while_writing:
+        if state.interrupted_while_writing or state.termination.received:
             session.exitstatus = pytest.ExitCode.INTERRUPTED
-        elif state.write_error:
+        elif state.write_error or state.gate.write_failed:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        elif session.exitstatus == pytest.ExitCode.OK and state.gate.failed(state.run):
+        elif session.exitstatus in _VERDICTS and _gate_failed(state):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _gate_failed(state: PluginState) -> bool:
+    """Tell whether the gate ends the session as failed; one that lists tests, or has no probe, is not judged."""
+    if state.collected and not hasattr(state.config, "workerinput") and not asks_nothing(state.config):
+        state.not_judged = state.gate.not_judged(state.run, state.skips.datasets)
+    return bool(state.not_judged) or state.gate.failed(state.run)
 
 
 def finish_run(state: PluginState, progress: ProgressBar, *, interrupted: bool) -> None:
@@ -55,18 +66,22 @@ def finish_run(state: PluginState, progress: ProgressBar, *, interrupted: bool) 
 
     *progress* is called while the cumulative curves are measured.
     """
+    skipped = state.skips.cases()
     if state.started and not interrupted:
+        state.session.left_out = {case.key for case in skipped}
+        state.termination.hold(False)
         state.session.run_post_sweep(progress)
+    state.termination.hold()
     if hasattr(state.config, "workerinput"):
         state.publish_rest()
         return
     if state.shared is not None:
         from reasoning_probe.pytest_plugin.xdist import collect_parts
 
-        state.run = collect_parts(state.shared, interrupted=interrupted)
+        state.run = collect_parts(state.shared, skipped, interrupted=interrupted)
         state.interrupted_before_outcomes = interrupted and state.run is None and any(state.shared.glob("*.lock"))
     elif state.started:
-        state.run = state.session.finish()
+        state.run = state.session.finish(skipped)
         state.interrupted_before_outcomes = interrupted and state.run is None
     if state.run is not None:
         state.run = state.gate.evaluate(state.run)
@@ -92,6 +107,13 @@ def _write_files(state: PluginState, run: Run) -> None:
     from reasoning_probe.results.run import write_run
 
     write_run(state.settings.directory, run)
+    if state.shared is not None and not state.html_enabled and page_is_wanted(state.config):
+        from reasoning_probe.report.html.page import standalone_page
+        from reasoning_probe.utils.files import atomic_write_text
+
+        # Interrupted, xdist's workers reported no test: this page has the findings, and no table of tests.
+        state.page_file = state.settings.directory / "report.html"
+        atomic_write_text(state.page_file, standalone_page(run))
     if state.settings.figures:
         from reasoning_probe.report.figures.run_figures import FOLDER, write_figures
 
@@ -124,14 +146,3 @@ def complete_junit(state: PluginState) -> None:
     path = Path(state.config.invocation_params.dir, os.path.expanduser(os.path.expandvars(xml_path)))
     with suppress(ParseError):  # another plugin's file
         atomic_write_text(path, with_gate(path.read_text(encoding="utf-8"), gate))
-
-
-def write_error_message(error: OSError | KeyboardInterrupt, state: PluginState) -> str:
-    """Return in one line what *error* prevented from being written, and what to do."""
-    cache = "" if state.settings.cache is None else f"; the outcomes are kept in {state.settings.cache}"
-    if isinstance(error, KeyboardInterrupt):
-        return f"interrupted while the files were written{cache}: the same command goes on from there"
-    return (
-        f"cannot write {error.filename or state.settings.directory}: {error.strerror}{cache}: run the same command"
-        " again when that is mended, or name another folder with --probe-dir"
-    )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from reasoning_probe.pytest_plugin.config import load_gate_rules, load_settings
 from reasoning_probe.pytest_plugin.gate import SessionGate
 from reasoning_probe.pytest_plugin.gc_freeze import GcFreeze
+from reasoning_probe.pytest_plugin.skips import SkipTally
+from reasoning_probe.pytest_plugin.termination import Termination, leave_process_id
 
 if TYPE_CHECKING:
     from reasoning_probe.pytest_plugin.xdist import XdistWorker
@@ -42,6 +45,9 @@ SHARED = "reasoning_probe"
 ``workerinput`` holds the folder through which outcomes are exchanged, ``workeroutput`` the usage error of a worker.
 """
 
+COLLECTED = "reasoning_probe_collected"
+"""The key of ``workeroutput`` under which an xdist worker says that it collected a probe."""
+
 
 class PluginState:
     """The settings, the probe session, the run and the errors of one pytest session."""
@@ -51,11 +57,16 @@ class PluginState:
         self.settings = load_settings(config)
         self.gate = SessionGate(load_gate_rules(config, self.settings.directory))
         self.gc_freeze = GcFreeze()
+        self.skips = SkipTally()
+        self.termination = Termination()
+        self.tests_of: Counter[Key] = Counter()  # how many tests ask each case
+        self.collected_elsewhere = False  # whether one of xdist's workers collected a probe
         self.run: Run | None = None
         self.html_enabled = False  # whether the page was enabled, if pytest-html is there
         self.page_file: Path | None = None  # where pytest-html writes the page
         self.shared: Path | None = None  # on xdist's controller: the folder through which outcomes are exchanged
         self.usage_error: str | None = None  # what is wrong with options or data
+        self.not_judged = ""  # what the gate should have judged and did not
         self.write_error: str | None = None  # why the files or the page could not be written
         self.job_summary_error: str | None = None  # why the CI job's summary could not be written
         self.interrupted_before_outcomes = False  # Ctrl-C came before any outcome
@@ -74,6 +85,11 @@ class PluginState:
         return self._session
 
     @property
+    def collected(self) -> bool:
+        """Whether a probe was collected, here or by xdist's workers."""
+        return self._session is not None or self.collected_elsewhere or self.skips.probes
+
+    @property
     def started(self) -> bool:
         """Whether a probe was collected and can be run."""
         return self._session is not None and self.usage_error is None
@@ -88,7 +104,7 @@ class PluginState:
             folder = Path(worker_input[SHARED])
             if not folder.is_dir():
                 error = "pytest-xdist's workers must be on one machine: use --probe-shard on each, then merge"
-                pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
+                end_session(self.config, error)
             number = int(worker_input["workerid"].removeprefix("gw"))
             self._worker = XdistWorker(self.session, folder, number, worker_input["workercount"])
         return self._worker
@@ -96,8 +112,29 @@ class PluginState:
     def share_folder(self, node: Any) -> None:
         """Tell xdist's worker *node* the folder through which outcomes are exchanged, made for the first of them."""
         if self.shared is None:
-            self.shared = Path(tempfile.mkdtemp(prefix="reasoning-probe-"))
+            self.shared = self.termination.workers = Path(tempfile.mkdtemp(prefix="reasoning-probe-"))
+            self.termination.install()
         node.workerinput[SHARED] = str(self.shared)
+
+    def handle_sigterm(self) -> None:
+        """End the session at SIGTERM as at Ctrl-C; an xdist worker tells the controller where it can be reached."""
+        self.termination.install()
+        worker_input = getattr(self.config, "workerinput", None)
+        if worker_input is not None:
+            leave_process_id(Path(worker_input[SHARED]), worker_input["workerid"])
+
+    def note_write_error(self, error: OSError | KeyboardInterrupt) -> None:
+        """Keep in one line what *error* prevented from being written, and what to do; the first such line stands."""
+        self.interrupted_while_writing |= isinstance(error, KeyboardInterrupt)
+        cache = "" if self.settings.cache is None else f"; the outcomes are kept in {self.settings.cache}"
+        if isinstance(error, KeyboardInterrupt):
+            line = f"interrupted while the files were written{cache}: the same command goes on from there"
+        else:
+            line = (
+                f"cannot write {error.filename or self.settings.directory}: {error.strerror}{cache}: run the same"
+                " command again when that is mended, or name another folder with --probe-dir"
+            )
+        self.write_error = self.write_error or line
 
     def publish_rest(self) -> None:
         """Publish what this xdist worker computed since its last part, if it was asked for anything."""
@@ -106,6 +143,7 @@ class PluginState:
 
     def close(self) -> None:
         """Release the generator fixtures that were run at collection, the model, and the folder of the workers."""
+        self.termination.restore()
         self.gc_freeze.unfreeze()
         for generator in self.open_generators:
             next(generator, None)
@@ -113,6 +151,14 @@ class PluginState:
             self.session.model_runner.close()
         if self.shared is not None:
             shutil.rmtree(self.shared, ignore_errors=True)
+
+
+def end_session(config: pytest.Config, error: str) -> NoReturn:
+    """End the session with the line *error* and exit code 4; an xdist worker leaves that to the controller."""
+    if not hasattr(config, "workerinput"):
+        pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
+    getattr(config, "workeroutput")[SHARED] = error  # noqa: B009  # set by xdist, unknown to the type
+    pytest.exit(error, returncode=pytest.ExitCode.INTERRUPTED)  # with another code the controller would miss the test
 
 
 def extensions(config: pytest.Config) -> Extensions:

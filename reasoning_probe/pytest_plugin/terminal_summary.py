@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reasoning_probe.pytest_plugin.collection import asks_nothing
 from reasoning_probe.pytest_plugin.state import STATE, PluginState
 
 if TYPE_CHECKING:
@@ -70,8 +71,11 @@ def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None
         _count_failed(reporter, gate["checks"] if gate else ())
     elif state.interrupted_before_outcomes:
         reporter.line("reasoning-probe: ended early, before any outcome: the same command goes on from what is stored")
-    elif state.gate.rules.on and state.started and state.session.planned_datasets:
-        reporter.line("reasoning-probe: the gate judged nothing, since no question was asked", yellow=True)
+    if state.not_judged:
+        reporter.line(f"reasoning-probe: {state.not_judged}", red=True)
+        _count_failure(reporter, "gate", state.not_judged)
+    if state.run is None and state.collected and not asks_nothing(config):
+        _print_earlier_run(reporter, state)
     if state.gate.message:
         reporter.line(f"reasoning-probe: {state.gate.message}")
     for error in (state.write_error, state.gate.error, state.job_summary_error):
@@ -86,15 +90,28 @@ def _count_failed(reporter: pytest.TerminalReporter, checks: Iterable[GateCheckR
     """
     for check in checks:
         if check["passed"] is False:
-            report = pytest.TestReport(
-                nodeid=f"gate[{check['dataset']}-{check['rule']}]",
-                location=("reasoning-probe", None, "gate"),
-                keywords={},
-                outcome="failed",
-                longrepr=check["line"],
-                when="call",
-            )
-            reporter.stats.setdefault(_GATE_FAILED, []).append(report)
+            _count_failure(reporter, f"gate[{check['dataset']}-{check['rule']}]", check["line"])
+
+
+def _count_failure(reporter: pytest.TerminalReporter, nodeid: str, line: str) -> None:
+    report = pytest.TestReport(
+        nodeid=nodeid,
+        location=("reasoning-probe", None, "gate"),
+        keywords={},
+        outcome="failed",
+        longrepr=line,
+        when="call",
+    )
+    reporter.stats.setdefault(_GATE_FAILED, []).append(report)
+
+
+def _print_earlier_run(reporter: pytest.TerminalReporter, state: PluginState) -> None:
+    """Say that the run in the folder is not this session's, so that nobody takes its verdict for this one's."""
+    from reasoning_probe.results.run import RUN_FILE
+
+    file = state.settings.directory / RUN_FILE
+    if os.path.isfile(file):  # unlike Path.is_file, this never raises
+        reporter.line(f"reasoning-probe: no run was written: {_relative(state, file)} is of an earlier session")
 
 
 def _print(config: pytest.Config, line: Line) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from reasoning_probe.pytest_plugin.collection import cases_of
+from reasoning_probe.pytest_plugin.skips import skipped_facts
 from reasoning_probe.pytest_plugin.state import ANSWER_UNCHANGED, OUTCOME, STATE
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ def mark_report(item: pytest.Item, report: Any) -> pytest.TestReport:
 
     It is an attribute, since a user property would be written to the JUnit XML as well.
     """
-    if cases_of(item):
+    if cases := cases_of(item):
         ablated = item.get_closest_marker("ablated") is not None
         report.reasoning_probe = {"ablated": ablated, "unchanged": item.stash.get(ANSWER_UNCHANGED, False)}
+        state = item.config.stash[STATE]
+        if skipped := skipped_facts(state, item, cases, report):
+            report.reasoning_probe["skipped"] = skipped
+        state.skips.add(report)
     return report  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ There is one part, unless there are several GPUs: then there are as many, each s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from reasoning_probe.engine.cache.store import NO_LOCKS
 from reasoning_probe.results.merge import PartialRun, merge_parts
 from reasoning_probe.results.outcome import Key, Outcome
 from reasoning_probe.results.run import Run
+from reasoning_probe.results.skips import SkippedCase
 from reasoning_probe.session.plan import Case
 from reasoning_probe.session.session import ProbeSession
 from reasoning_probe.utils.files import atomic_write_text
@@ -129,8 +130,11 @@ def gpu_count(session: ProbeSession) -> int:
     return torch.cuda.device_count()
 
 
-def collect_parts(folder: Path, *, interrupted: bool = False) -> Run | None:
-    """Return the run that workers left in *folder*, as far as it got; ``None`` if they left nothing."""
+def collect_parts(folder: Path, skipped: Collection[SkippedCase] = (), *, interrupted: bool = False) -> Run | None:
+    """Return the run that workers left in *folder*, as far as it got; ``None`` if they left nothing.
+
+    Cases that their tests *skipped* are left out.
+    """
     for lock in sorted(folder.glob("*.lock")) if interrupted else ():
         try:
             with FileLock(lock, timeout=INTERRUPTED_S):
@@ -138,4 +142,4 @@ def collect_parts(folder: Path, *, interrupted: bool = False) -> Run | None:
         except (Timeout, OSError, NotImplementedError):  # it is still held, or there are no locks
             continue
     parts = [PartialRun.from_dict(json.loads(path.read_text("utf-8"))) for path in sorted(folder.glob("*.json"))]
-    return merge_parts(parts) if any(part.outcomes for part in parts) else None
+    return merge_parts(parts, skipped) if any(part.outcomes or part.facts["skipped"] for part in parts) else None

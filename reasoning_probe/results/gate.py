@@ -2,7 +2,7 @@
 
 A check holds the baseline answers of one dataset to one limit: its accuracy (``min-accuracy``), or how far it may fall
 against a reference over the same items (``max-drop``). A check of which only some items were asked neither passes nor
-fails: ``passed`` is ``None``, and ``line`` says why.
+fails: ``passed`` is ``None``, and ``line`` says why. Items whose tests were skipped are not judged.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from reasoning_probe.results.gate_rules import EVERY, GateRules
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import GateCheckRecord, GateRecord, RegressionRecord
 from reasoning_probe.results.run import Run
+from reasoning_probe.results.skips import is_skipped_baseline
 from reasoning_probe.utils.text import join_names, pluralise, shorten
 
 _NAME = 40
@@ -48,19 +49,23 @@ def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> Gate
     skipped = Counter(str(skip["dataset"]) for skip in run.summary["skipped"])
     for name in skipped:
         baselines.setdefault(name, [])
+    not_judged = {name: frozenset(ids) for name, ids in (run.summary.get("skipped_tests") or {}).items()}
     for outcome in run.outcomes:
-        if outcome.target == BASELINE:
+        if outcome.target == BASELINE and not is_skipped_baseline(outcome, not_judged):
             baselines[outcome.dataset].append(outcome)
     whole = _incomplete_run(run)
     checks: list[GateCheck] = []
     regressions: list[RegressionRecord] = []
     for name, answers in baselines.items():
-        why = whole or _incomplete_dataset(run, name, len(answers) + skipped[name])
+        by_tests = len(not_judged.get(name, ()))
+        why = whole or _incomplete_dataset(run, name, len(answers) + skipped[name] + by_tests)
+        without = _without(skipped[name], by_tests)
         limit = rules.limit(name)
         if limit is not None:
-            checks.append(_accuracy(name, answers, skipped[name], limit, why))
+            checks.append(_accuracy(name, answers, without, limit, why))
         if reference is not None and name in reference:
-            pairs = [(answer, reference[name][answer.item]) for answer in answers if answer.item in reference[name]]
+            known = {id: earlier for id, earlier in reference[name].items() if earlier.answered}
+            pairs = [(answer, known[answer.item]) for answer in answers if answer.item in known]
             checks.append(_drop(name, [(new.correct, old.correct) for new, old in pairs], rules.max_drop, why))
             regressions += [_regression(new) for new, old in pairs if old.correct and not new.correct]
     verdicts = {check.passed for check in checks}
@@ -88,10 +93,15 @@ def _incomplete_dataset(run: Run, dataset: str, selected: int) -> str:
     return f"{selected:,} of {pluralise(size, 'item')} selected" if size is not None and selected < size else ""
 
 
-def _accuracy(dataset: str, answers: Sequence[Outcome], skipped: int, limit: float, why: str) -> GateCheck:
+def _without(skipped: int, by_tests: int) -> str:
+    """Say how many items were not judged: those that do not fit the model, and those whose tests were skipped."""
+    parts = (f", {skipped:,} skipped" if skipped else "", f", {by_tests:,} skipped by their tests" if by_tests else "")
+    return "".join(parts)
+
+
+def _accuracy(dataset: str, answers: Sequence[Outcome], without: str, limit: float, why: str) -> GateCheck:
     name, required = shorten(dataset, _NAME), f"at least {percentage(limit)} asked"
     correct, items = sum(answer.correct for answer in answers), len(answers)
-    without = f", {skipped:,} skipped" if skipped else ""
     value = correct / items if items else None
     if why:
         return GateCheck(dataset, "min-accuracy", limit, value, None, f"{name}: not judged, {why}; {required}")
@@ -141,8 +151,8 @@ def _notes(
         notes.append(f"No item of {join_names(absent)} was asked.")
     if reference is not None and (rest := [shorten(name, _NAME) for name in reference if name not in datasets]):
         notes.append(f"The reference also holds {join_names(rest)}.")
-    if not checks and whole:
-        notes.append(f"Nothing was judged: {whole}.")
+    if not checks and (whole or not datasets):
+        notes.append(f"Nothing was judged: {whole or 'no item was answered'}.")
     return notes
 
 

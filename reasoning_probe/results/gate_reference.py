@@ -1,34 +1,40 @@
 """The gate's reference: the answers of an earlier run, to which a new one is compared item by item.
 
 It is a file like ``outcomes.jsonl``, of which the baseline's lines count, or a folder that holds one. What the gate
-writes itself is shorter: a line an item, made to be committed and read in a diff.
+writes itself is shorter: a line an item, made to be committed and read in a diff. An item that was not answered, since
+it did not fit the model or its test was skipped, has a line with the target ``skipped``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.results.outcome import BASELINE
-from reasoning_probe.results.run import OUTCOMES_FILE, Run, RunError, read_lines, write_lines, write_run
+from reasoning_probe.results.outcome import BASELINE, ItemKey
+from reasoning_probe.results.run import OUTCOMES_FILE, Run, RunError, read_lines, read_summary, write_lines, write_run
 from reasoning_probe.results.schema import OUTCOME, compiled, schema
 from reasoning_probe.utils.text import pluralise, shorten
 
 FIELDS = ("dataset", "item", "target", "question", "expected", "answer", "correct")
 """The keys of a line of a reference; others are ignored."""
 
+SKIPPED = "skipped"
+"""The target of an item that was not answered; versions that do not know it pass over the line."""
+
 
 @dataclass(frozen=True)
 class ReferenceAnswer:
-    """An item with the answer that an earlier run gave."""
+    """An item with the answer that an earlier run gave; it was not ``answered`` if it was skipped."""
 
     question: str
     expected: str
     answer: str | None
     correct: bool
+    answered: bool = True
 
     @property
     def question_and_answer(self) -> tuple[str, str]:
@@ -53,15 +59,30 @@ def read_reference(path: Path) -> Answers:
     answers: dict[str, dict[str, ReferenceAnswer]] = {}
     shape = {"type": "object", "required": [*FIELDS], "properties": _of_outcome(FIELDS)}
     for where, line in read_lines(file, compiled(shape, shape)):
-        if line["target"] != BASELINE:
+        if line["target"] not in (BASELINE, SKIPPED):
             continue
         items = answers.setdefault(line["dataset"], {})
         if line["item"] in items:
             raise RunError(f"{where}: {shorten(line['dataset'], 40)} has {shorten(line['item'], 60)} twice")
-        items[line["item"]] = ReferenceAnswer(line["question"], line["expected"], line["answer"], line["correct"])
-    if not answers:
+        values = line["question"], line["expected"], line["answer"], line["correct"]
+        items[line["item"]] = ReferenceAnswer(*values, answered=line["target"] == BASELINE)
+    if file != path:
+        for dataset, id in _skipped_in(path):
+            answers.setdefault(dataset, {}).setdefault(id, _NOT_ANSWERED)
+    if not any(answer.answered for items in answers.values() for answer in items.values()):
         raise RunError(f"{file} holds no answers: --probe-update-reference makes a reference from a run")
     return answers
+
+
+_NOT_ANSWERED = ReferenceAnswer("", "", None, correct=False, answered=False)
+
+
+def _skipped_in(folder: Path) -> Iterator[ItemKey]:
+    """Yield the items that the run in *folder* skipped; none where its ``run.json`` is gone or cannot be read."""
+    with suppress(OSError, ValueError):
+        summary = read_summary(folder)
+        yield from ((skip["dataset"], skip["item"]) for skip in summary["skipped"])
+        yield from ((name, id) for name, ids in (summary.get("skipped_tests") or {}).items() for id in ids)
 
 
 def _of_outcome(names: Iterable[str]) -> dict[str, Any]:
@@ -69,17 +90,23 @@ def _of_outcome(names: Iterable[str]) -> dict[str, Any]:
     return {name: properties[name] for name in names}
 
 
-def other_items(reference: Answers, dataset: str, items: Iterable[Item]) -> str | None:
-    """Say in a few words how the *items* of *dataset* differ from those of *reference*; ``None`` where they do not."""
-    return _others(reference, dataset, {str(item.id): (item.question, item.answer) for item in items})
+def other_items(reference: Answers, dataset: str, items: Iterable[Item], not_asked: Collection[str] = ()) -> str | None:
+    """Say in a few words how the *items* of *dataset* differ from those of *reference*; ``None`` where they do not.
+
+    The reference may hold the items *not_asked* or lack them.
+    """
+    known = reference.get(dataset, {})
+    texts = {id: known[id].question_and_answer for id in not_asked if id in known}
+    return _others(reference, dataset, texts | {str(item.id): (item.question, item.answer) for item in items})
 
 
 def different_items(reference: Answers, run: Run) -> str | None:
-    """Say in a few words how the items of *run*, skipped ones aside, differ from those of *reference*."""
+    """Say in a few words how the items of *run*, those that were not asked aside, differ from those of *reference*."""
     by_dataset: dict[str, dict[str, tuple[str, str]]] = {}
     for outcome in run.outcomes:
         by_dataset.setdefault(outcome.dataset, {})[outcome.item] = (outcome.question, outcome.expected)
     skipped = {(skip["dataset"], skip["item"]) for skip in run.summary["skipped"]}
+    skipped |= {(name, id) for name, ids in (run.summary.get("skipped_tests") or {}).items() for id in ids}
     for dataset, items in by_dataset.items():
         known = reference.get(dataset, {})
         items |= {id: known[id].question_and_answer for id in known if (dataset, id) in skipped}
@@ -94,13 +121,18 @@ def _others(reference: Answers, dataset: str, items: Mapping[str, tuple[str, str
         return f"it holds no items of {shorten(dataset, 40)}"
     lacks = [id for id in items if id not in known]
     more = [id for id in known if id not in items]
-    changed = [id for id in items if id in known and items[id] != known[id].question_and_answer]
+    changed = [id for id in items if id in known and known[id].answered and items[id] != known[id].question_and_answer]
     parts = [
         f"{words.format(pluralise(len(ids), 'item'))} (such as {shorten(ids[0], 60)})"
         for ids, words in ((lacks, "lacks {}"), (more, "holds {} more"), (changed, "has {} with another text"))
         if ids
     ]
     return f"of {shorten(dataset, 40)} it {', '.join(parts)}" if parts else None
+
+
+def _line(answer: ReferenceAnswer) -> dict[str, Any]:
+    """Return the part of a line that *answer* holds."""
+    return {name: getattr(answer, name) for name in ("question", "expected", "answer", "correct")}
 
 
 def write_reference(path: Path, run: Run) -> None:
@@ -125,13 +157,19 @@ def write_reference(path: Path, run: Run) -> None:
             )
         write_run(path, run)
         return
+    by_tests = run.summary.get("skipped_tests") or {}
     lines = [
-        {"dataset": name, "item": id, "target": BASELINE} | asdict(answer)
+        {"dataset": name, "item": id, "target": BASELINE if answer.answered else SKIPPED} | _line(answer)
         for name, items in others.items()
         for id, answer in items.items()
     ]
     lines += [
-        {name: getattr(outcome, name) for name in FIELDS} for outcome in run.outcomes if outcome.target == BASELINE
+        {name: getattr(outcome, name) for name in FIELDS}
+        for outcome in run.outcomes
+        if outcome.target == BASELINE and outcome.item not in by_tests.get(outcome.dataset, ())
     ]
+    skipped = [(skip["dataset"], skip["item"]) for skip in run.summary["skipped"]]
+    skipped += [(name, id) for name, ids in by_tests.items() for id in ids]
+    lines += [{"dataset": name, "item": id, "target": SKIPPED} | _line(_NOT_ANSWERED) for name, id in skipped]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_lines(path, lines)

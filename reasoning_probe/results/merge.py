@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, cast
@@ -27,6 +27,7 @@ from reasoning_probe.results.record import (
 )
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.results.screening import merged_screening
+from reasoning_probe.results.skips import SkippedCase, leave_out, merged_skips, skipped_items
 from reasoning_probe.results.summary import merged_control, summarise
 from reasoning_probe.utils.text import to_words
 
@@ -120,6 +121,7 @@ def merge_runs(runs: Named) -> Run:
         screening=merged_screening([part.get("screening") for part in parts]),
         curves=_curves(runs),
         prompting=_prompting(parts),
+        skipped_tests=merged_skips([(run.summary.get("skipped_tests") or {}, run.outcomes) for run in runs.values()]),
     )
     for name, entry in summary["datasets"].items():
         entry["size"] = _size(parts, name)
@@ -330,11 +332,15 @@ def _reference(parts: Sequence[RunRecord]) -> dict[str, ReferenceRecord]:
     return together
 
 
-def merge_parts(parts: Sequence[PartialRun]) -> Run:
+def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = ()) -> Run:
     """Return one run from *parts*, in the plan's order; an outcome that two of them have counts once.
+
+    Cases that their tests *skipped* are left out.
 
     A later part of the same process replaces the facts of an earlier one: they count what the process did.
     """
+    skipped_tests = skipped_items(parts, skipped)
+    parts = leave_out(parts, skipped)
     placed: dict[int, Outcome] = {}
     for part in parts:
         for place, outcome in zip(part.places, part.outcomes, strict=True):
@@ -345,7 +351,7 @@ def merge_parts(parts: Sequence[PartialRun]) -> Run:
     first = facts[0]
     timings: list[Mapping[str, Any]] = [of_process["timing"] for of_process in facts]
     engines: list[Mapping[str, Any]] = [of_process["engine"] for of_process in facts]
-    skipped = {(skip["dataset"], skip["item"]): skip for of_process in facts for skip in of_process["skipped"]}
+    unfit = {(skip["dataset"], skip["item"]): skip for of_process in facts for skip in of_process["skipped"]}
     summary = summarise(
         outcomes,
         model=first["model"],
@@ -355,12 +361,13 @@ def merge_parts(parts: Sequence[PartialRun]) -> Run:
         timing=cast(TimingRecord, {key: max(timing.get(key, 0.0) for timing in timings) for key in timings[0]}),
         engine=cast(EngineRecord, {key: _sum_or_first([engine[key] for engine in engines]) for key in engines[0]}),
         versions=first["versions"],
-        skipped=list(skipped.values()),
+        skipped=list(unfit.values()),
         reference=first["reference"],
         control=merged_control([of_process["control"] for of_process in facts]),
         prompting=first["prompting"],
         screening=merged_screening([of_process["screening"] for of_process in facts]),
         curves=merged_curves([of_process["curves"] for of_process in facts]),
+        skipped_tests=skipped_tests,
     )
     sizes = {name: size for of_process in facts for name, size in of_process["sizes"].items()}
     for name, entry in summary["datasets"].items():

@@ -378,6 +378,7 @@ class RunRecord(TypedDict):
     engine: EngineRecord
     versions: dict[str, str | None]
     skipped: list[SkippedRecord]
+    skipped_tests: NotRequired[dict[str, list[str]] | None]
     partial: NotRequired[PartialRecord | None]
     shard: NotRequired[str | None]
     places: NotRequired[dict[str, dict[str, int]] | None]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from reasoning_probe.results.export import TABLES, Table, frame, rows
 from reasoning_probe.results.outcome import BASELINE, Outcome
@@ -72,13 +72,33 @@ def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raise :class:`RunError` where no file can be written into *folder*, before anything is computed for it."""
+    if "\0" in str(folder):
+        raise RunError("its name holds a NUL: name another one")
     for existing in (folder, *folder.parents):
         if os.path.lexists(existing):
             if not os.path.isdir(existing):
                 raise RunError(f"{existing} is not a folder: name another one")
             if not os.access(existing, os.W_OK | os.X_OK):
                 raise RunError(f"{existing} cannot be written: name another folder")
+            _check_length(folder, existing)
             return
+
+
+_LONGEST_FILE = len("figures/") + 120
+"""Bytes that the names of the files in a run's folder may take, those of drafts among them."""
+
+
+def _check_length(folder: Path, existing: Path) -> None:
+    """Raise :class:`RunError` where the names of *folder*, or of files in it, are too long for the file system."""
+    if not hasattr(os, "pathconf"):  # on Windows
+        return
+    longest_path, longest_name = (os.pathconf(existing, name) for name in ("PC_PATH_MAX", "PC_NAME_MAX"))
+    names = [os.fsencode(part) for part in folder.parts]
+    if len(os.fsencode(folder)) + _LONGEST_FILE >= longest_path:
+        raise RunError(f"the path has {len(os.fsencode(folder)):,} bytes, which is too long: name another folder")
+    if any(len(name) > longest_name for name in names):
+        longest = one_line(max(folder.parts, key=len), 40)
+        raise RunError(f"the name {longest} is longer than {longest_name} bytes: name another folder")
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
@@ -90,6 +110,16 @@ MOST_DEPTH = 40
 def read_run(folder: str | Path) -> Run:
     """Return the run whose files are in *folder*. Raises :class:`RunError`, one line, where they are not a run's."""
     folder = Path(folder)
+    summary = read_summary(folder)
+    names = [field.name for field in fields(Outcome)]
+    lines = read_lines(folder / OUTCOMES_FILE, checker(OUTCOME))
+    run = Run(summary, [Outcome(**{name: values.get(name) for name in names}) for _, values in lines])
+    _check_complete(folder, run)
+    return run
+
+
+def read_summary(folder: Path) -> RunRecord:
+    """Return the content of ``run.json`` in *folder*. Raises :class:`RunError`, one line, where it is not a run's."""
     summary = _parse(_read(folder / RUN_FILE), folder / RUN_FILE)
     version = summary.get("schema_version") if isinstance(summary, dict) else None
     if type(version) is int and version != SCHEMA_VERSION:
@@ -100,11 +130,7 @@ def read_run(folder: str | Path) -> Run:
         checker(RUN)(summary, str(folder / RUN_FILE))
     except Mismatch as error:
         raise RunError(str(error)) from None
-    names = [field.name for field in fields(Outcome)]
-    lines = read_lines(folder / OUTCOMES_FILE, checker(OUTCOME))
-    run = Run(summary, [Outcome(**{name: values.get(name) for name in names}) for _, values in lines])
-    _check_complete(folder, run)
-    return run
+    return cast(RunRecord, summary)
 
 
 def _check_complete(folder: Path, run: Run) -> None:

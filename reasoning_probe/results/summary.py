@@ -30,6 +30,7 @@ from reasoning_probe.results.record import (
 )
 from reasoning_probe.results.run import SCHEMA_VERSION
 from reasoning_probe.results.screening import unmeasured, with_measured_effects
+from reasoning_probe.results.skips import is_skipped_baseline
 from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
 from reasoning_probe.utils.files import to_json_types
 
@@ -53,16 +54,20 @@ def summarise(
     prompting: PromptingRecord | None = None,
     screening: Sequence[HeadSelectionRecord] = (),
     curves: Sequence[CurveRecord] = (),
+    skipped_tests: Mapping[str, Sequence[str]] | None = None,
 ) -> RunRecord:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
     A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome. Heads that a
-    *screening* left out are not tested, but count in the corrections: the same items chose those that are.
+    *screening* left out are not tested, but count in the corrections: the same items chose those that are. Baselines of
+    *skipped_tests*, item ids by dataset, are compared with, but not counted.
     """
     names = list(dict.fromkeys(outcome.dataset for outcome in outcomes))
     groups: dict[str, list[Outcome]] = {name: [] for name in names}
     for outcome in outcomes:
         groups[outcome.dataset].append(outcome)
+    without = {name: frozenset(ids) for name, ids in (skipped_tests or {}).items()}
+    counted = {name: [one for one in groups[name] if not is_skipped_baseline(one, without)] for name in names}
     targets = {name: _targets(name, groups[name], screening) for name in names}
     rows = [row for name in names for row in targets[name]]
     summary: RunRecord = {
@@ -73,7 +78,7 @@ def summarise(
         "ablation": ablation,
         "reference": dict(reference or {}),
         "datasets": {
-            name: _dataset(name, _baselines(groups[name]), formats.get(name, "plain"), targets[name], screening)
+            name: _dataset(name, _baselines(counted[name]), formats.get(name, "plain"), targets[name], screening)
             for name in names
         },
         "targets": rows,
@@ -81,12 +86,14 @@ def summarise(
         "control": control,
         "screening": with_measured_effects(screening, rows),
         "curves": list(curves),
-        "errors": _errors(outcomes),
+        "errors": _errors(outcome for name in names for outcome in counted[name]),
         "timing": timing,
         "engine": engine,
         "versions": dict(versions),
         "skipped": list(skipped),
     }
+    if skipped_tests:
+        summary["skipped_tests"] = {name: list(ids) for name, ids in skipped_tests.items()}
     json_types: RunRecord = to_json_types(summary)  # as reading the file again gives it
     return json_types
 

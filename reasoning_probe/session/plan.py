@@ -56,6 +56,7 @@ class Plan:
         self.datasets, self.shard = datasets, shard
         self.cases: dict[Key, Case] = {}
         self.by_item: dict[ItemKey, list[Case]] = {}
+        self.skipped_items: set[ItemKey] = set()  # selected, but skipped by a mark
         self._shards: dict[str, dict[str, int]] = {}  # by dataset and item id
 
     def select(self, cases: Iterable[Case]) -> None:
@@ -83,13 +84,19 @@ class Plan:
         return list(dict.fromkeys(dataset for dataset, _ in self.by_item))
 
     def covers_all_of(self, dataset: str) -> bool:
-        """Tell whether the plan holds every item of *dataset* that there is to ask."""
-        return sum(name == dataset for name, _ in self.by_item) == self.size(dataset)
+        """Tell whether the plan holds every item of *dataset* that there is to ask, those that marks skip aside."""
+        selected = self.by_item.keys() | self.skipped_items
+        return sum(name == dataset for name, _ in selected) == self.size(dataset)
+
+    @staticmethod
+    def baseline_key(case: Case) -> Key:
+        """Return the key of the baseline that *case* is compared with, or is itself."""
+        return (*case.item_key, BASELINE, None)
 
     @property
     def keys(self) -> list[Key]:
         """The keys of all outcomes of the plan, with the baselines that ablated cases are compared with."""
-        keys = (key for case in self.cases.values() for key in ((*case.item_key, BASELINE, None), case.key))
+        keys = (key for case in self.cases.values() for key in (self.baseline_key(case), case.key))
         return list(dict.fromkeys(keys))
 
     def places(self) -> dict[str, dict[str, int]]:

@@ -56,9 +56,10 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
     from reasoning_probe.analyses.cumulative_curve import cumulative_curves, plan_curves
     from reasoning_probe.models.targets import every_head
 
-    answered = [case for key, case in session.plan.cases.items() if key in outcomes]
+    answered = [case for key, case in session.plan.cases.items() if key in outcomes and key not in session.left_out]
     variants = {case.key[2:]: (case.target, case.ablation) for case in answered if case.target and case.ablation}
     known = {*elsewhere, *session.skipped}
+    known |= {key[:2] for key in session.left_out}  # the curves need all heads of an item
     by_item = {item: cases for item, cases in session.plan.by_item.items() if item not in known}
     complete = all(case.key in outcomes for cases in by_item.values() for case in cases)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reasoning_probe.results.merge import PartialRun
     from reasoning_probe.results.run import Run
     from reasoning_probe.results.screening import Screening
+    from reasoning_probe.results.skips import SkippedCase
 
 ProgressBar = Callable[[int, int], None]
 """Called with the number of rows done and of rows in all."""
@@ -42,6 +43,7 @@ class ProbeSession:
         self.model_runner = ModelRunner(settings, self.queries)
         self.outcomes: dict[Key, Outcome] = {}
         self.skipped: dict[ItemKey, str] = {}
+        self.left_out: Collection[Key] = ()  # the cases that their tests skipped
         self.screenings: dict[tuple[str, str], Screening] = {}  # by dataset and ablation
         self.post_sweep = PostSweep()
         self.started = time.perf_counter()
@@ -260,8 +262,13 @@ class ProbeSession:
         """Take over the outcomes of another process of the same run."""
         self._imported |= run_record.import_part(self, part)
 
-    def finish(self) -> Run | None:
-        """Return the run as far as it got; ``None`` where nothing was computed."""
+    def finish(self, skipped: Collection[SkippedCase] = ()) -> Run | None:
+        """Return the run as far as it got, without the cases that their tests *skipped*.
+
+        It is ``None`` where nothing was asked.
+        """
         from reasoning_probe.results.merge import merge_parts
 
-        return merge_parts([self.export()]) if self.engine is not None and self.outcomes else None
+        if self.engine is None or not (self.outcomes or self.skipped):
+            return None
+        return merge_parts([self.export()], skipped)

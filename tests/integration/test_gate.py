@@ -195,3 +195,131 @@ def test_the_page_and_show_tell_the_gate(project: Project, capsys: pytest.Captur
     capsys.readouterr()
     assert main(["show", str(project.path / "reports")]) == 0
     assert "gate FAILED: logic: 3 of 4 right (75 %), at least 90 % asked" in capsys.readouterr().out
+
+
+# -- no verdict is no pass ----------------------------------------------------------------------------------------
+
+LONG = '{{"id": "{id}", "question": "What is the {words}?", "answer": "blue"}}\n'
+COLOURS_PROBE = """
+import reasoning_probe as rp
+
+@rp.probe("colours.jsonl")
+def test_colours(answer):
+    assert answer.correct
+"""
+
+
+def too_long(project: Project, *ids: str) -> None:
+    project.write("test_colours.py", COLOURS_PROBE)
+    project.write("colours.jsonl", "".join(LONG.format(id=id, words="sky " * 5000) for id in ids or ("sky",)))
+
+
+@pytest.mark.parametrize("options", [(), ("-n2",), ("--probe-granularity=head",), ("-x",), ("--ablate-heads",)])
+def test_a_run_whose_items_are_all_too_long_fails(project: Project, options: tuple[str, ...]) -> None:
+    too_long(project)
+    run = project.run_apart if "-n2" in options else project.run
+    for limit in ("0.9", "colours=0.9", "0"):
+        result = run(f"--probe-min-accuracy={limit}", *options)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED, result.stdout.str()
+        (line,) = gate_lines(result)
+        assert line.startswith("gate FAILED: colours: no item was answered, 1 skipped; at least ")
+        result.stdout.fnmatch_lines(["*1 gate failed in*"])
+    summary = project.summary()
+    assert (summary["datasets"], summary["gate"]["passed"]) == ({}, False)
+    assert [skip["item"] for skip in summary["skipped"]] == ["sky"]
+    assert project.outcomes() == []
+
+
+def test_a_run_of_too_long_items_replaces_the_earlier_one(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    from reasoning_probe.cli import main
+
+    project.write("test_colours.py", COLOURS_PROBE)
+    project.write("colours.jsonl", '{"id": "sky", "question": "What colour is the sky?", "answer": "blue"}\n')
+    assert project.run("--probe-min-accuracy=0.9", page=True).ret == pytest.ExitCode.OK
+    too_long(project)
+    assert project.run("--probe-min-accuracy=0.9", page=True).ret == pytest.ExitCode.TESTS_FAILED
+    capsys.readouterr()
+    for limit, code in (("0.9", 1), ("0", 1), ("colours=0.9", 2)):
+        assert main(["gate", "reports", "--min-accuracy", limit]) == code
+    output = capsys.readouterr()
+    assert "gate FAILED: colours: no item was answered, 1 skipped; at least 90 % asked" in output.out
+    assert "has no dataset 'colours': it has none" in output.err
+    for command in ("show", "report"):
+        assert main([command, "reports"]) == 0
+
+
+def test_a_reference_does_not_pass_over_items_that_are_too_long(project: Project) -> None:
+    project.write("test_colours.py", COLOURS_PROBE)
+    good = '{"id": "sky", "question": "What colour is the sky?", "answer": "blue"}\n'
+    project.write("colours.jsonl", good)
+    reference = "--probe-reference=reference.jsonl"
+    assert project.run(reference, "--probe-update-reference").ret == pytest.ExitCode.OK
+    assert project.run(reference, "--probe-template=long.txt").ret == pytest.ExitCode.USAGE_ERROR
+    project.write("long.txt", "the " * 100 + "{question}")
+    result = project.run(reference, "--probe-template=long.txt")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert gate_lines(result)[0].startswith("gate FAILED: colours: no item was answered, so nothing compares")
+    kept = (project.path / "reference.jsonl").read_bytes()
+    result = project.run(reference, "--probe-update-reference", "--probe-template=long.txt")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["reasoning-probe: *reference.jsonl was not updated: no item was answered"])
+    assert (project.path / "reference.jsonl").read_bytes() == kept
+
+
+def test_a_reference_made_with_an_item_that_is_too_long_serves(project: Project) -> None:
+    too_long(project, "long")
+    text = (project.path / "colours.jsonl").read_text(encoding="utf-8")
+    project.write("colours.jsonl", '{"id": "sky", "question": "What colour is the sky?", "answer": "blue"}\n' + text)
+    for reference in ("reference.jsonl", "reference"):
+        assert project.run(f"--probe-reference={reference}", "--probe-update-reference").ret == pytest.ExitCode.OK
+        result = project.run(f"--probe-reference={reference}")
+        assert result.ret == pytest.ExitCode.OK, result.stdout.str() + result.stderr.str()
+        assert gate_lines(result)[0].startswith("gate passed: colours: accuracy did not drop (0 lost, 0 won of 1 item)")
+
+
+def test_a_typed_limit_for_a_dataset_that_was_not_asked_fails(project: Project) -> None:
+    project.probe("logic", "arithmetic")
+    result = project.run("--probe-min-accuracy=arithmetic=0.5", "-k", "max")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1, deselected=11)
+    result.stdout.fnmatch_lines(
+        ["reasoning-probe: the gate judged no item of arithmetic, for which there is a limit", "*1 gate failed in*"]
+    )
+
+
+def test_a_limit_of_the_ini_file_holds_for_what_is_selected(project: Project) -> None:
+    project.probe("logic", "arithmetic")
+    project.pytester.makeini("[pytest]\nprobe_min_accuracy = arithmetic=0.5\n")
+    assert project.run("-k", "max").ret == pytest.ExitCode.OK
+    skips = "import pytest\ndef pytest_runtest_setup(item):\n    if 'arith' in item.nodeid: pytest.skip('x')\n"
+    project.write("conftest.py", skips)
+    result = project.run("-k", "max or arithmetic")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["reasoning-probe: the gate judged no item of arithmetic, for which there is a limit"])
+
+
+@pytest.mark.parametrize("options", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_a_typed_gate_whose_probes_are_all_deselected_fails(project: Project, options: tuple[str, ...]) -> None:
+    project.probe("logic")
+    project.write("test_plain.py", "def test_plain(): pass\n")
+    run = project.run_apart if options else project.run
+    result = run("--probe-min-accuracy=0.5", "-k", "plain", *options)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["reasoning-probe: the gate judged nothing, since no question was asked"])
+
+
+def test_a_session_without_probes_has_no_gate(project: Project) -> None:
+    project.write("test_plain.py", "def test_plain(): pass\n")
+    assert project.run("--probe-min-accuracy=0.5").ret == pytest.ExitCode.OK
+    project.pytester.makeini("[pytest]\nprobe_min_accuracy = 0.5\n")
+    project.probe("logic")
+    assert project.run("-k", "plain").ret == pytest.ExitCode.OK
+
+
+def test_an_earlier_run_is_said_to_be_one_where_none_was_written(project: Project) -> None:
+    project.probe("logic")
+    project.run("--probe-min-accuracy=0.5")
+    project.write("conftest.py", "import pytest\ndef pytest_runtest_setup(item): pytest.skip('not today')\n")
+    result = project.run("--probe-min-accuracy=0.5")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["reasoning-probe: no run was written: reports/run.json is of an earlier session"])

@@ -88,10 +88,10 @@ def test_settings_of_other_ways_to_decode_do_nothing_and_raise_nothing(project: 
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"repetition_penalty": -1}, "cannot be used (repetition_penalty): `penalty` has to be a strictly positive"),
+        ({"repetition_penalty": -1}, "repetition_penalty in generation_config.json is -1: it must be a number above 0"),
         ({"compile_config": {"mode": "default"}}, "take that setting out"),
         ({"num_return_sequences": 3}, "take that setting out"),
-        ({"eos_token_id": "x"}, "eos_token_id of .* is 'x': give the id of a token, or several"),
+        ({"eos_token_id": "x"}, "eos_token_id in generation_config.json is 'x': it must be the id of a token"),
     ],
 )
 def test_a_setting_that_cannot_be_used_ends_the_session_in_one_line(

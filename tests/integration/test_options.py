@@ -277,3 +277,17 @@ def test_a_dataset_with_fewer_items_is_asked_whole_and_said_once(project: Projec
     named = project.run("--probe-items=logic=7,gsm8k=7", "--co")
     assert named.ret == pytest.ExitCode.USAGE_ERROR
     named.stderr.fnmatch_lines(["ERROR: *the built-in gsm8k has 5 items, not 7: give more of them*"])
+
+
+def test_a_tilde_is_the_home_folder(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = project.path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    project.probe("logic")
+    project.run("--probe-dir=~/r", "--probe-cache=~/cache")
+    assert (home / "r" / "run.json").is_file()
+    assert (home / "cache").is_dir()
+    project.pytester.makeini("[pytest]\nprobe_dir = ~/from-ini\n")
+    project.run()
+    assert (home / "from-ini" / "run.json").is_file()
+    assert not (project.path / "~").exists()

@@ -65,6 +65,38 @@ def test_ids_hold_no_character_that_pytest_or_a_shell_reads(project: Project) ->
     assert [outcome["item"] for outcome in project.outcomes()] == ["a::b"]
 
 
+def colliding(project: Project, *item_ids: str) -> None:
+    project.write("test_colours.py", COLOUR_PROBE)
+    lines = [json.dumps({"id": id, "question": "What colour is the sky?", "answer": "blue"}) for id in item_ids]
+    project.write("colours.jsonl", "\n".join(lines))
+
+
+@pytest.mark.parametrize("strict", ["", "strict_parametrization_ids = true\n"], ids=["", "strict"])
+def test_an_item_that_is_called_as_a_variant_keeps_its_id(project: Project, strict: str) -> None:
+    if strict and pytest.version_tuple < (9, 0):
+        pytest.skip("pytest 9 brings strict ids")
+    project.pytester.makeini(f"[pytest]\n{strict}")
+    colliding(project, "sky", "sky-L1H2", "sky-L1H2-off", "grass")
+    alone = ids(project.run("--co", "-q"))
+    together = ids(project.run("--co", "-q", "--probe-heads", "L1H2"))
+    names = [id.partition("[")[2].rstrip("]") for id in together]
+    assert names == [
+        *("sky", "sky-L1H2-off-off", "sky-L1H2", "sky-L1H2-L1H2"),
+        *("sky-L1H2-off", "sky-L1H2-off-L1H2", "grass", "grass-L1H2"),
+    ]
+    assert set(alone) < set(together)
+    project.run("--probe-heads", "L1H2", "test_colours.py::test_colours[sky-L1H2]").assert_outcomes(passed=1)
+    assert project.computed() == {("sky-L1H2", "baseline")}
+    project.run("--probe-heads", "L1H2", "test_colours.py::test_colours[sky-L1H2-off-off]").assert_outcomes(xfailed=1)
+    assert project.computed() == {("sky", "baseline"), ("sky", "L1H2")}
+
+
+def test_ids_that_collide_with_nothing_are_as_they_always_were(project: Project) -> None:
+    colliding(project, "sky", "grass-L0H0")
+    together = ids(project.run("--co", "-q", "--probe-heads", "L1H2", "--ablation", "zero,mean"))
+    assert [id.partition("[")[2].rstrip("]") for id in together][:3] == ["sky", "sky-L1H2-zero", "sky-L1H2-mean"]
+
+
 # -- what is left is what is computed -------------------------------------------------------------------------------
 
 

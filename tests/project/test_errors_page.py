@@ -150,6 +150,9 @@ option(
 )
 
 
+option("a home folder that is not there: `--probe-dir=~no-such-user/r`", "--probe-dir=~no-such-user/r")
+
+
 def ini(what: str, setting: str) -> None:
     def wrong(project: Project) -> Ending:
         project.pytester.makeini(f"[pytest]\n{setting}\n")
@@ -169,6 +172,9 @@ option("a hub id that cannot be had", "--model=nobody/no-such-model")
 option("a hub id that is mistyped", "--model=gtp2")
 option("a `.gguf` file that is not there", "--model=no.gguf")
 option("a file that is no model", "--model=colours.jsonl")
+
+
+option("a model's name of 5,000 characters", "--model=" + "a" * 5000)
 
 
 def spoiled(what: str, *args: str) -> Callable[[Callable[[Path], object]], None]:
@@ -204,6 +210,19 @@ def _broken_gguf(project: Project) -> Ending:
 
 
 WRONG["a `.gguf` file that is none"] = _broken_gguf
+
+
+def changed(file: str, **values: object) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        content = json.loads((folder / file).read_text(encoding="utf-8"))
+        (folder / file).write_text(json.dumps(content | values), encoding="utf-8")
+
+    return change
+
+
+spoiled("a tokenizer that panics")(
+    changed("tokenizer.json", normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="})
+)
 
 
 @spoiled("weights that are half there")
@@ -289,7 +308,6 @@ def sets(**settings: object) -> Callable[[Path], object]:
 
 spoiled("a generation setting that cannot be used")(sets(repetition_penalty=-1))
 spoiled("a generation setting that transformers refuses")(sets(compile_config={"mode": "default"}))
-spoiled("an end token that is no token's id")(sets(eos_token_id="x"))
 
 
 def chat(what: str, template: str, *args: str) -> None:
@@ -679,9 +697,21 @@ probe("a probe whose fields are none", '"colours.jsonl"', '"colours.jsonl", fiel
 probe("a probe of things that are no items", '"colours.jsonl"', "['What?']")
 probe("a probe that does not ask for its answer", "(answer)", "()")
 
+
+def item(what: str, values: str) -> None:
+    """A probe whose items are made while they are collected."""
+    probe(what, '"colours.jsonl"', f"rp.Item(**{values}) for _ in range(1)")
+
+
+item("an item whose id is no text", "dict(question='Why?', answer='blue', id=5)")
+item("choices that are no texts", "dict(question='Why?', answer='blue', choices=['blue', 5])")
+item("an item with half of a surrogate pair", "dict(question='Why \\ud800?', answer='blue')")
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 option("the reports folder is a file", "--probe-dir=colours.jsonl")
+option("the reports folder has too long a name", "--probe-dir=" + "a" * 300)
+option("the reports folder has too long a path", "--probe-dir=" + "a/" * 2020)
 
 
 def _no_permission(project: Project) -> Ending:
@@ -745,6 +775,33 @@ WRONG["the outcome store cannot be used"] = _store_is_a_folder
 WRONG["an outcome in the store was altered"] = _store_is_altered
 WRONG["the outcome store is another user's to write"] = _store_is_open_to_all
 WRONG["the outcome store is damaged, or another's"] = _store_is_another
+
+# -- the gate ---------------------------------------------------------------------------------------------------------
+
+SKIPS = "import pytest\ndef pytest_runtest_setup(item):\n    if 'colours' in item.nodeid: pytest.skip('not today')\n"
+NO_ROOM = '{"question": "' + "What is the colour? " * 40 + '", "answer": "blue"}'
+
+
+def gated(what: str, *args: str, skips: bool = False, items: str = GOOD) -> None:
+    def wrong(project: Project) -> Ending:
+        project.run()
+        project.write("colours.jsonl", items)
+        project.write("conftest.py", SKIPS if skips else "")
+        project.probe("logic")
+        return going_on(project, *args)
+
+    WRONG[what] = wrong
+
+
+gated("all items are longer than the context", "--probe-min-accuracy=0.9", "-k", "colours", items=NO_ROOM)
+gated("a gate where every probe was skipped", "--probe-min-accuracy=0.9", "-k", "colours", skips=True)
+gated("a limit for a dataset whose probes were not asked", "--probe-min-accuracy=logic=0.9", "-k", "colours")
+gated("a session that wrote no run beside an earlier one", "--probe-min-accuracy=0.9", "-k", "colours", skips=True)
+gated(
+    "a reference of no answers: `--probe-update-reference`",
+    *("--probe-reference=new.jsonl", "--probe-update-reference", "-k", "colours"),
+    items=NO_ROOM,
+)
 
 # -- the command line -------------------------------------------------------------------------------------------------
 

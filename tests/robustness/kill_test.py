@@ -4,7 +4,8 @@
 
 Each moment is a real session on the bundled model, forked from a process that has imported everything, so that it takes
 one second instead of five. After each interruption the outcome cache is intact, it holds every outcome that was
-reported as done exactly once, and a rerun of the same command writes the files of the uninterrupted run.
+reported as done exactly once, the page is whole if there is one, and a rerun of the same command writes the files and
+the page of the uninterrupted run.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from typing import Any
 os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
 
 import pytest
+import pytest_html.plugin  # noqa: F401
 import scipy.stats  # noqa: F401
 import torch
 import transformers  # noqa: F401
 
 from reasoning_probe.engine import engine as _engine  # noqa: F401
 from reasoning_probe.engine.cache import store as cache
+from reasoning_probe.report.html import findings as _findings  # noqa: F401
 from reasoning_probe.report.terminal import summary as _summary  # noqa: F401
 from reasoning_probe.results import run as store
 
@@ -45,7 +48,7 @@ OPTIONS = (
     "--ablate-heads",
     "-q",
     "--tb=no",
-    *(f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "html", "randomly")),
+    *(f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "randomly")),
 )
 
 
@@ -176,10 +179,12 @@ class Interrupted:
         reported = set(child.reported)
         try:
             self._check_store(project, reported)
+            _check_page(project, needed=False)
             rerun = Child(project)
             assert rerun.wait() in (0, 1), (project.parent / "log.txt").read_text()[-3000:]
             assert not reported & set(rerun.reported), "an outcome that was done has been computed again"
             self._check_files(store.read_run(project / "reports"))
+            _check_page(project)
             self._check_store(project, reported | set(rerun.reported))
         finally:
             subprocess.run(["umount", "-q", project / "reports", project], capture_output=True, check=False)
@@ -200,6 +205,9 @@ class Interrupted:
 
     def _ctrl_c(self, project: Path) -> Child:
         return self._struck(project, signalled(signal.SIGINT))
+
+    def _sigterm(self, project: Path) -> Child:
+        return self._struck(project, signalled(signal.SIGTERM))
 
     def _memory(self, project: Path) -> Child:
         return self._struck(project, no_more_memory)
@@ -275,6 +283,12 @@ class Interrupted:
             assert value == (pytest.approx(once[path], abs=1e-3) if isinstance(value, float) else once[path]), path
 
 
+def _check_page(project: Path, needed: bool = True) -> None:
+    page = project / "reports" / "report.html"
+    if needed or page.exists():
+        assert page.read_text(encoding="utf-8").rstrip().endswith("</html>"), "the page is torn"
+
+
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the leaves of ``run.json`` that must be equal: all but the timing and how the engine computed them."""
     if isinstance(value, dict | list) and value:
@@ -285,7 +299,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-KINDS = ("kill", "ctrl_c", "memory", "full_disk", "read_only", "raising")
+KINDS = ("kill", "ctrl_c", "sigterm", "memory", "full_disk", "read_only", "raising")
 
 
 def main() -> int:

@@ -13,6 +13,8 @@ import pytest
 import reasoning_probe as rp
 from reasoning_probe.engine.cache.store import entries
 from reasoning_probe.pytest_plugin.session_finish import finish_run
+from reasoning_probe.pytest_plugin.skips import SkipTally
+from reasoning_probe.pytest_plugin.termination import Termination
 from tests.helpers.planted_model import planted
 from tests.helpers.project import ROOT, Project
 
@@ -20,7 +22,7 @@ from tests.helpers.project import ROOT, Project
 def test_nothing_is_lost_or_double_at_random_moments() -> None:
     """Each kind of interruption once, and two sessions at once on one outcome cache."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.robustness.kill_test", "--moments", "6"],
+        [sys.executable, "-m", "tests.robustness.kill_test", "--moments", "7"],
         capture_output=True,
         text=True,
         timeout=600,
@@ -28,7 +30,7 @@ def test_nothing_is_lost_or_double_at_random_moments() -> None:
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 moments (kill 1, ctrl_c 1, memory 1, full_disk 1, read_only 1, raising 1)" in done.stdout
+    assert "7 moments (kill 1, ctrl_c 1, sigterm 1, memory 1, full_disk 1, read_only 1, raising 1)" in done.stdout
 
 
 def test_a_run_that_ended_early_says_so_and_the_next_one_goes_on(project: Project) -> None:
@@ -158,7 +160,13 @@ def test_workers_that_left_nothing_ended_early(tmp_path: Path, lock: bool, inter
     if lock:  # a worker started
         (tmp_path / "part-0.lock").touch()
     state: Any = SimpleNamespace(
-        started=False, config=object(), shared=tmp_path, run=None, interrupted_before_outcomes=None
+        started=False,
+        config=object(),
+        shared=tmp_path,
+        run=None,
+        interrupted_before_outcomes=None,
+        skips=SkipTally(),
+        termination=Termination(),
     )
     finish_run(state, lambda done, total: None, interrupted=interrupted)
     assert state.interrupted_before_outcomes is early

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 PIPED = 1000
 """The width of a pipe in columns: nothing is folded, so that ``grep`` finds a row on one line."""
 
+FALLBACK, NARROWEST = 80, 20
+"""The width where ``COLUMNS`` is no width, and the least that is taken for one: in less nothing can be read."""
+
 MOST_CELL = 60
 
 
@@ -22,8 +25,11 @@ def console() -> Console:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=False, markup=False, emoji=False, width=PIPED)
+    columns = os.environ.get("COLUMNS", "").strip()
+    if not console.is_terminal and not columns.isdecimal():
+        console.width = PIPED
+    elif console.width < NARROWEST:
+        console.width = FALLBACK
     return console
 
 
