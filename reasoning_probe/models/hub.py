@@ -47,7 +47,12 @@ def check_hub(source: ModelSource) -> None:
         return
     from huggingface_hub import constants, try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(source.location, "config.json", revision=source.revision), str):
+    try:
+        cached = try_to_load_from_cache(source.location, "config.json", revision=source.revision)
+    except ValueError as error:  # no name that a hub could know
+        wanted = "give an existing folder, a .gguf file or a hub id"
+        raise ModelError(f"there is no model at {one_line(source.name, 80)}: {wanted}") from error
+    if isinstance(cached, str):
         return
     problem = _NOT_THERE if constants.HF_HUB_OFFLINE else _ask(source)
     if problem:

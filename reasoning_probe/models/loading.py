@@ -106,7 +106,7 @@ def _resolve(name: str, pickled: bool) -> ModelSource:
     path = Path(os.path.expanduser(name))  # unlike Path's methods, those of os.path raise for no name
     if name.lower().endswith(".gguf"):
         if not os.path.exists(path) or os.path.isdir(path):
-            raise ModelError(f"there is no file {name}: give the path of a .gguf file")
+            raise ModelError(f"there is no file {one_line(name, 200)}: give the path of a .gguf file")
         return ModelSource(name, str(path.parent.absolute()), gguf_file=path.name)
     if os.path.isdir(path):
         return _folder(name, path, pickled)
@@ -114,7 +114,8 @@ def _resolve(name: str, pickled: bool) -> ModelSource:
         raise ModelError(f"{name} is a file but not a .gguf file: give a folder, a .gguf file or a hub id")
     hub_id, _, revision = name.partition("@")
     if name.startswith((".", "/", "~")) or not hub_id or hub_id.count("/") > 1:
-        raise ModelError(f"there is no model at {name}: give an existing folder, a .gguf file or a hub id")
+        shown = one_line(name, 200)
+        raise ModelError(f"there is no model at {shown}: give an existing folder, a .gguf file or a hub id")
     return ModelSource(name, hub_id, revision=revision or None)
 
 
