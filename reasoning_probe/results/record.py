@@ -369,3 +369,4 @@ class RunRecord(TypedDict):
     partial: NotRequired[PartialRecord | None]
     shard: NotRequired[str | None]
     places: NotRequired[dict[str, dict[str, int]] | None]
+    outcomes_sha256: NotRequired[str | None]
