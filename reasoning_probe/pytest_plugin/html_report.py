@@ -37,13 +37,16 @@ def enable_html_report(state: PluginState, session: pytest.Session) -> list[Any]
     path = str(state.settings.directory / "report.html") if named is None else named
     file = config.invocation_params.dir / Path(os.path.expandvars(path)).expanduser()
     state.page_file = file
-    config.pluginmanager.register(HtmlReportHooks(state, file, css, is_default=named is None), "reasoning-probe-html")
+    hooks = HtmlReportHooks(state, file, css, is_default=named is None)
+    config.pluginmanager.register(hooks, "reasoning-probe-html")
     if named:
+        hooks.take_over_writing()
         return []
     config.option.htmlpath = path
     config.option.self_contained_html = True
     before = set(config.pluginmanager.get_plugins())
     pytest_html.pytest_configure(config)
+    hooks.take_over_writing()
     new_plugins = list(set(config.pluginmanager.get_plugins()) - before)
     for plugin in new_plugins:
         plugin.pytest_sessionstart(session)
@@ -74,11 +77,29 @@ class HtmlReportHooks:
     def __init__(self, state: PluginState, file: Path, css: str, *, is_default: bool) -> None:
         self.state, self.file, self.css = state, file, css
         self.is_default = is_default  # whether the user named no page with --html
+        self.writes = False  # whether pytest-html hands its pages to us
+        self.usage_error = False  # whether the session ends with one
         self.report_data: Any = None  # pytest-html's, which holds the title
         self.totals: Counter[str] = Counter()  # reports by pytest-html's outcome
         self.listed: Counter[str] = Counter()  # rows by kind
         self.dropped = 0  # rows that the limits left out
         self.without_row = ""  # the node id of the last case without a row
+
+    def take_over_writing(self) -> None:
+        """Have pytest-html hand its pages to :meth:`write_page`: it would write through a link, and unpatched."""
+        for plugin in self.state.config.pluginmanager.get_plugins():
+            if hasattr(plugin, "_write_report") and hasattr(plugin, "_report_path"):
+                plugin._write_report = self.write_page
+                self.writes = True
+
+    def write_page(self, page: str) -> None:
+        """Write pytest-html's *page*, patched; a usage error leaves the last run's page in place. Raises ``OSError``."""
+        from reasoning_probe.report.html.pytest_html import patch_pytest_html
+        from reasoning_probe.utils.files import atomic_write_text
+
+        if self.usage_error and self.is_default and self.state.run is None and self.file.exists():
+            return
+        atomic_write_text(self.file, patch_pytest_html(page, self.totals, self.listed.total(), self.dropped, self.css))
 
     def pytest_html_report_title(self, report: Any) -> None:
         """Set a title until the probed model is known, at the end."""
@@ -111,8 +132,7 @@ class HtmlReportHooks:
             del cells[:]
             return
         self.listed[kind] += 1
-        # A node id holds a file's and an item's name, which pytest-html writes unescaped. The first cell opens the row.
-        cells[:] = [cell.replace(report.nodeid, html.escape(report.nodeid)) for cell in cells]
+        # The first cell opens the row.
         cells[0] = cells[0].replace('class="col-result"', 'class="col-result" tabindex="0"')
 
     def pytest_html_results_table_html(self, report: pytest.TestReport, data: list[str]) -> None:
@@ -123,20 +143,11 @@ class HtmlReportHooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> Generator[None]:
-        """Patch the page once pytest-html has written it; a usage error leaves the last run's page in place."""
-        readable = self.is_default and os.access(self.file, os.R_OK) and self.file.is_file()
-        last_page = self.file.read_bytes() if readable else None
+        """Note how the session ends before pytest-html writes its page; one that wrote it itself has it patched."""
+        self.usage_error = exitstatus == pytest.ExitCode.USAGE_ERROR
         yield
-        if self.state.run is None and last_page is not None and exitstatus == pytest.ExitCode.USAGE_ERROR:
-            self.file.write_bytes(last_page)
-        if self.state.run is not None and self.file.is_file():
-            from reasoning_probe.report.html.pytest_html import patch_pytest_html
-            from reasoning_probe.utils.files import atomic_write_text
-
-            page = self.file.read_text(encoding="utf-8")
-            atomic_write_text(
-                self.file, patch_pytest_html(page, self.totals, self.listed.total(), self.dropped, self.css)
-            )
+        if not self.writes and self.state.run is not None and self.file.is_file():
+            self.write_page(self.file.read_text(encoding="utf-8"))
 
 
 def _outcome(report: pytest.TestReport) -> str:

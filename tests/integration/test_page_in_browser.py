@@ -266,7 +266,7 @@ def test_axe_finds_nothing_serious(
     for opened in (False, True):
         if opened:
             visit.tab.locator(".rp-open").first.click()
-            visit.tab.wait_for_function("document.getAnimations().length === 0")
+            visit.tab.evaluate("Promise.all(document.getAnimations().map(a => a.finished))")  # wait_for_function evals
         found = axe.Axe().run(visit.tab).response["violations"]
         serious = {
             rule["id"]: rule["nodes"][0]["html"][:200] for rule in found if rule["impact"] in ("serious", "critical")
