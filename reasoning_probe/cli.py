@@ -226,7 +226,8 @@ def _cache(options: argparse.Namespace) -> None:
     if options.prune is not None:
         print(f"removed {pluralise(prune(folder, unused_days=options.prune), 'outcome')}")
     models = entries(folder)
-    print(f"{printable(str(folder))}: {pluralise(sum(entry.outcomes for entry in models), 'outcome')}, {size(folder) / 1e6:.1f} MB")
+    stored = pluralise(sum(entry.outcomes for entry in models), "outcome")
+    print(f"{printable(str(folder))}: {stored}, {size(folder) / 1e6:.1f} MB")
     for entry in models:
         facts = [str(entry.facts.get(name)) for name in ("name", "architecture", "weights", "dtype", "device")]
         used = datetime.fromtimestamp(entry.used).isoformat(" ", "minutes")

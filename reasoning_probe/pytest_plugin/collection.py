@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reasoning_probe.pytest_plugin.state import SHARED, STATE
+from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
     from reasoning_probe.pytest_plugin.head_granularity import ItemGroup
     from reasoning_probe.pytest_plugin.state import PluginState
     from reasoning_probe.session.plan import Case
+
+MOST_ERROR = 2000
+"""Characters of an error at most; it may quote files of others."""
 
 PER_ITEM_FIXTURES = ("answer", "item", "probe_case")
 """The fixtures whose values differ between the items of a group."""
@@ -169,7 +173,7 @@ def refuse_per_item_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.
     if request.config.stash[STATE].settings.granularity == "head" and cases_of(request.node):
         error = per_item_fixture_error(fixturedef.argname, fixturedef.func)
         if error:
-            pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
+            pytest.exit(one_line(error, MOST_ERROR), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 # -- all collected tests ------------------------------------------------------------------------------------------
@@ -226,14 +230,14 @@ def plan_session(session: pytest.Session) -> None:
         try:
             check_folder(state.settings.directory)
         except RunError as error:
-            raise pytest.UsageError(f"--probe-dir: {error}") from None
+            raise pytest.UsageError(one_line(f"--probe-dir: {error}", MOST_ERROR)) from None
         enable_html_report(state, session)
 
 
 def _refuse(config: pytest.Config, items: list[pytest.Item], error: str) -> None:
     """End the session with exit code 4; an xdist worker runs nothing and leaves that to the controller."""
     if not hasattr(config, "workerinput"):
-        raise pytest.UsageError(error)
+        raise pytest.UsageError(one_line(error, MOST_ERROR))
     items[:] = []
     getattr(config, "workeroutput")[SHARED] = error  # noqa: B009  # set by xdist, unknown to the type
 
@@ -242,7 +246,7 @@ def raise_worker_error(node: Any) -> None:
     """End the session of xdist's controller with the usage error of its worker *node*, if it had one."""
     error = getattr(node, "workeroutput", {}).get(SHARED)
     if error:
-        raise pytest.UsageError(error)
+        raise pytest.UsageError(one_line(error, MOST_ERROR))
 
 
 # -- one collected test -------------------------------------------------------------------------------------------

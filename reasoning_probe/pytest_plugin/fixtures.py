@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from reasoning_probe.pytest_plugin.collection import cases_in, cases_of
+from reasoning_probe.pytest_plugin.collection import MOST_ERROR, cases_in, cases_of
 from reasoning_probe.pytest_plugin.state import ANSWER_UNCHANGED, GROUP_OUTCOMES, OUTCOME, STATE
+from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
     from reasoning_probe.data.items import Item
@@ -103,5 +104,5 @@ def _or_exit(call: Callable[[], T]) -> T:
         from reasoning_probe.session.extensions import ExtensionError
 
         if isinstance(error, ModelError | HeadError | PromptError | ExtensionError):
-            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+            pytest.exit(one_line(error, MOST_ERROR), returncode=pytest.ExitCode.USAGE_ERROR)
         raise

@@ -93,7 +93,7 @@ class HtmlReportHooks:
                 self.writes = True
 
     def write_page(self, page: str) -> None:
-        """Write pytest-html's *page*, patched; a usage error leaves the last run's page in place. Raises ``OSError``."""
+        """Write pytest-html's *page*, patched; a usage error leaves the last page in place. Raises ``OSError``."""
         from reasoning_probe.report.html.pytest_html import patch_pytest_html
         from reasoning_probe.utils.files import atomic_write_text
 

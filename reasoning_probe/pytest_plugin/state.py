@@ -58,6 +58,7 @@ class PluginState:
         self.usage_error: str | None = None  # what is wrong with options or data
         self.write_error: str | None = None  # why the files or the page could not be written
         self.job_summary_error: str | None = None  # why the CI job's summary could not be written
+        self.junit_error: str | None = None  # why the gate's checks are not in the JUnit file
         self.interrupted_before_outcomes = False  # Ctrl-C came before any outcome
         self.interrupted_while_writing = False  # Ctrl-C came while the files were written
         self.open_generators: list[Iterator[Any]] = []  # fixtures that were run at collection and wait for their end

@@ -1,10 +1,11 @@
-"""Contradictions between ``run.json`` and the outcomes beside it: counts that differ, doubles, shards that cannot be."""
+"""Contradictions between ``run.json`` and the outcomes beside it: other counts, doubles, shards that cannot be."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from reasoning_probe.data.shards import parse_shards
 from reasoning_probe.results.outcome import BASELINE, Outcome
@@ -43,7 +44,7 @@ def _doubles(_: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def _datasets(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
-    baselines = [outcome for outcome in outcomes if outcome.target == BASELINE]
+    baselines = [outcome for outcome in _counted(summary, outcomes) if outcome.target == BASELINE]
     items = Counter(outcome.dataset for outcome in baselines)
     correct = Counter(outcome.dataset for outcome in baselines if outcome.correct)
     for name, entry in summary["datasets"].items():
@@ -83,7 +84,9 @@ def _effects(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def _errors(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
-    wrong = Counter((each.dataset, each.target, each.ablation) for each in outcomes if not each.correct)
+    wrong = Counter(
+        (each.dataset, each.target, each.ablation) for each in _counted(summary, outcomes) if not each.correct
+    )
     counted: Counter[_Group] = Counter()
     for entry in summary["errors"]:
         counted[entry["dataset"], entry["target"], entry["ablation"]] += entry["count"]
@@ -98,6 +101,15 @@ def _partial(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
     if partial and (partial["done"] != len(outcomes) or partial["planned"] < partial["done"]):
         done = f"{partial['done']:,} of {partial['planned']:,}"
         yield f"holds {len(outcomes):,} outcomes, and run.json says that {done} were done"
+
+
+def _counted(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Yield the outcomes that accuracies and mistakes count: not the baselines whose own tests were skipped."""
+    skipped = cast(Mapping[str, Any], summary).get("skipped_tests") or {}
+    without = {dataset: frozenset(ids) for dataset, ids in skipped.items()}
+    for outcome in outcomes:
+        if outcome.target != BASELINE or outcome.item not in without.get(outcome.dataset, ()):
+            yield outcome
 
 
 def _compare_counts(what: str, items: tuple[int, int], correct: tuple[int, int]) -> Iterator[str]:

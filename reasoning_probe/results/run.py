@@ -18,7 +18,14 @@ from reasoning_probe.results.export import TABLES, Table, frame, rows
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.record import RunRecord
 from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, Validator, checker
-from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text, encode, locked, read_regular_file, to_json
+from reasoning_probe.utils.files import (
+    atomic_write_bytes,
+    atomic_write_text,
+    encode,
+    locked,
+    read_regular_file,
+    to_json,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +118,7 @@ def check_folder(folder: Path) -> None:
 # -- reading ------------------------------------------------------------------------------------------------------
 
 RETRIES_S = (0.05, 0.2, 0.5, 1.0)
-"""Seconds after which files that are not of one run are read again: where no lock works, a writer may be between them."""
+"""Seconds after which files that are not of one run are read again: without locks a writer may be between them."""
 
 MOST_DEPTH = 40
 """How deep ``run.json`` may be nested; a run needs a quarter of it."""
@@ -146,7 +153,7 @@ def read_run(folder: str | Path) -> Run:
 
 
 def read_reference_lines(file: Path, check: Validator) -> Iterator[tuple[str, Any]]:
-    """Yield what :func:`parse_lines` does of *file*, held to the digest in ``run.json`` where it is a run's outcomes."""
+    """Yield what :func:`parse_lines` does of *file*, held to ``run.json``'s digest where it is a run's outcomes."""
     if file.name == OUTCOMES_FILE and os.path.lexists(file.with_name(RUN_FILE)):
         files = _read_files(file.parent)
         files.check_digest()

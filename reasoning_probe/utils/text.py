@@ -9,7 +9,7 @@ _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
 )
 _COMMAND = re.compile(
-    r"##\w*(?=\[)|\b(?:section_start|section_end|travis_fold)(?=:)|^(?:[^\S\n]|\x1b\[[0-9;]*m)*(?=::)", re.MULTILINE
+    r"##\w*(?=\[)|(?:section_start|section_end|travis_fold)(?=:)|^(?:[^\S\n]|\x1b\[[0-9;]*m)*(?=::)", re.MULTILINE
 )
 
 

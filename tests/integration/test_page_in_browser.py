@@ -488,7 +488,9 @@ def test_no_script_gets_into_the_page_of_a_session(browser: Browser, attacked_pa
     tab.locator("#show_all_details").click()
     assert visit.wrong == []
     assert tab.locator("img[onerror], .rp img, #environment img, #results-table img").count() == 0
-    assert tab.evaluate("[...document.querySelectorAll('*')].every(e => [...e.attributes].every(a => !/^on/.test(a.name)))")
+    assert tab.evaluate(
+        "[...document.querySelectorAll('*')].every(e => [...e.attributes].every(a => !/^on/.test(a.name)))"
+    )
     environment = tab.locator("#environment").inner_text()
     for name in CI_VARIABLES[:1]:
         assert name in environment
@@ -511,7 +513,10 @@ def test_the_policy_stops_what_gets_in_all_the_same(browser: Browser, attacked_p
     visit.tab.locator("#evil").click()
     assert [line for line in visit.wrong if "Content Security Policy" not in line] == []
     assert len(visit.wrong) >= 8
-    assert {url for url in visit.asked if url.startswith("http")} == {"https://x.example/x.css", "https://x.example/x.png"}
+    assert {url for url in visit.asked if url.startswith("http")} == {
+        "https://x.example/x.css",
+        "https://x.example/x.png",
+    }
     assert {reason for url, reason in visit.refused if url.startswith("http")} == {"csp"}
     assert visit.tab.locator(".rp[data-ready]").count() == 1
 
@@ -561,7 +566,9 @@ def test_our_own_page_breaks_no_rule_of_its_policy(browser: Browser, files: dict
     visit.tab.evaluate(OPEN_ALL)
     visit.tab.emulate_media(media="print")
     assert visit.tab.locator("[style]:not(.rp-cursor)").count() == 0
-    assert visit.tab.locator(".rp-swatch").first.evaluate("e => getComputedStyle(e).backgroundColor") != "rgba(0, 0, 0, 0)"
+    assert (
+        visit.tab.locator(".rp-swatch").first.evaluate("e => getComputedStyle(e).backgroundColor") != "rgba(0, 0, 0, 0)"
+    )
     assert visit.wrong == []
 
 
@@ -571,10 +578,13 @@ def test_bars_are_as_long_as_what_they_show(browser: Browser, files: dict[str, P
     shares = (
         "bar => { const box = e => bar.querySelector(e).getBoundingClientRect(); const inside = bar.clientWidth;"
         " const left = bar.getBoundingClientRect().left + bar.clientLeft;"
-        " return [box('.rp-at').width, box('.rp-span').left - left, box('.rp-span').right - left].map(x => x / inside) }"
+        " const span = box('.rp-span');"
+        " return [box('.rp-at').width, span.left - left, span.right - left].map(x => x / inside) }"
     )
     measured = tab.locator(".rp-bar").first.evaluate(shares)
     assert measured == pytest.approx([entry["accuracy"], *entry["ci95"]], abs=0.011)
     widths = tab.locator(".rp-signed").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
-    rows = sorted((row for row in fake_run().summary["targets"] if row["dataset"] == "arithmetic"), key=lambda r: r["delta"])
+    rows = sorted(
+        (row for row in fake_run().summary["targets"] if row["dataset"] == "arithmetic"), key=lambda r: r["delta"]
+    )
     assert widths[0] == pytest.approx(16 * (0.15 + 5 * abs(rows[0]["delta"])), abs=0.5)

@@ -15,6 +15,7 @@ from typing import Any
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import PLAIN, QUESTION, STEP_BY_STEP, Generation, PromptError, Prompting
 from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.utils.text import one_line
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 _MARK = "\x00"  # in place of an answer, to see what a chat template puts before it; no question holds it
@@ -103,7 +104,7 @@ class PromptRenderer:
                 turns, tokenize=False, add_generation_prompt=add_generation_prompt
             )
         except Exception as error:  # the template is a program that came with the model
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = one_line(error, 200) or type(error).__name__
             raise PromptError(f"the chat template cannot be used ({reason}): use --probe-chat off") from None
         return str(text)
 

@@ -92,7 +92,7 @@ def _measured_cells(
 
 
 _NARROW_PX = 416
-"""The width up to which a map is never made smaller to fit a screen: 26 rem, below which a wider one is not made, either."""
+"""26 rem: a map up to this width is never made smaller to fit a screen, and a wider one not below it."""
 
 
 def _colours(measure: Measure) -> str:

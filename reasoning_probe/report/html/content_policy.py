@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of a page: its scripts and styles run by the hash of their text, and nothing else does."""
+"""The Content-Security-Policy of a page: its scripts and styles are allowed by their hash, and nothing else is."""
 
 from __future__ import annotations
 

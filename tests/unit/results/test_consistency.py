@@ -217,7 +217,7 @@ def test_an_outcome_that_stands_twice_is_named(folder: Path) -> None:
 def test_outcomes_of_a_dataset_that_run_json_lacks_are_named(folder: Path) -> None:
     changed(folder, lambda _: None)
     add_line(folder, outcome("more"))
-    with pytest.raises(RunError, match="holds outcomes of more, a dataset that run.json lacks"):
+    with pytest.raises(RunError, match=r"holds outcomes of more, a dataset that run\.json lacks"):
         read_run(folder)
 
 

@@ -13,8 +13,13 @@ from pathlib import Path
 import pytest
 
 from reasoning_probe.utils import files
-from reasoning_probe.utils.files import append_text, atomic_write_bytes, atomic_write_text, make_folder
-from reasoning_probe.utils.files import read_regular_file
+from reasoning_probe.utils.files import (
+    append_text,
+    atomic_write_bytes,
+    atomic_write_text,
+    make_folder,
+    read_regular_file,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -133,7 +138,7 @@ def test_a_device_anywhere_is_written_into_and_stays(tmp_path: Path) -> None:
         os.mknod(tmp_path / "disk", 0o666 | stat.S_IFBLK, os.makedev(7, 255))
     except PermissionError:
         pytest.skip("no devices can be made here")
-    with pytest.raises(OSError, match="No space left on device|Operation not permitted"):
+    with pytest.raises(OSError, match=r"No space left on device|Operation not permitted"):
         atomic_write_text(tmp_path / "full", "page")
     with pytest.raises(OSError, match="it is a socket or a disk: name a file"):
         atomic_write_text(tmp_path / "disk", "page")
