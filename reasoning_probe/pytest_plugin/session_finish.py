@@ -121,10 +121,11 @@ def complete_junit(state: PluginState) -> None:
     from reasoning_probe.report.ci.junit import with_gate
     from reasoning_probe.utils.files import atomic_write_text, is_stream, read_regular_file
 
-    path = Path(state.config.invocation_params.dir, os.path.expanduser(os.path.expandvars(xml_path))).resolve()
+    path = Path(state.config.invocation_params.dir, os.path.expanduser(os.path.expandvars(xml_path)))
     if is_stream(path) or (path.exists() and not path.is_file()):
         state.junit_error = f"the gate's checks are not in {xml_path}, which is no file: name a file with --junitxml"
         return
+    path = path.resolve()  # pytest has followed the user's link, too
     with suppress(ParseError):  # another plugin's file
         atomic_write_text(path, with_gate(read_regular_file(path).decode("utf-8"), gate))
 
