@@ -327,6 +327,7 @@ class EngineRecord(TypedDict):
     lost: NotRequired[int]
     notes: NotRequired[str]
     afterwards: NotRequired[str | None]
+    outcomes_sha256: NotRequired[str | None]
 
 
 class SkippedRecord(TypedDict):
@@ -369,4 +370,3 @@ class RunRecord(TypedDict):
     partial: NotRequired[PartialRecord | None]
     shard: NotRequired[str | None]
     places: NotRequired[dict[str, dict[str, int]] | None]
-    outcomes_sha256: NotRequired[str | None]

@@ -34,7 +34,10 @@ SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 OUTCOMES_FILE = "outcomes.jsonl"
 DIGEST = "outcomes_sha256"
-"""The key of ``run.json`` that holds the digest of ``outcomes.jsonl``; a :class:`Run` has it as ``digest``."""
+"""The key of ``engine`` in ``run.json`` that holds the digest of ``outcomes.jsonl``.
+
+It differs between equal runs as log-probabilities do in their last digits, and so it stands beside what may differ.
+"""
 
 
 class RunError(ValueError):
@@ -51,6 +54,13 @@ class Run:
     summary: RunRecord
     outcomes: list[Outcome]
     digest: str | None = field(default=None, compare=False, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare summary and outcomes; a run that was read from files has their digest in its summary."""
+        if not isinstance(other, Run):
+            return NotImplemented
+        mine, others = (_with_digest(run.summary, None) for run in (self, other))
+        return mine == others and self.outcomes == other.outcomes
 
     def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
         """Return a table with one row per outcome, or per target for ``"targets"``. ``ImportError`` without pandas."""
@@ -91,7 +101,11 @@ def write_summary(folder: Path, run: Run) -> None:
 
 
 def _write_summary(folder: Path, summary: RunRecord, digest: str | None) -> None:
-    atomic_write_text(folder / RUN_FILE, to_json({**summary, DIGEST: digest}, indent=1) + "\n")
+    atomic_write_text(folder / RUN_FILE, to_json(_with_digest(summary, digest), indent=1) + "\n")
+
+
+def _with_digest(summary: RunRecord, digest: str | None) -> dict[str, Any]:
+    return {**summary, "engine": {**summary["engine"], DIGEST: digest}}
 
 
 def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -149,7 +163,7 @@ def read_run(folder: str | Path) -> Run:
         cause = "lines were removed" if error_text.startswith("lacks") else "one of them was changed"
         raise RunError(f"{files.outcomes_file} {error_text}: the two are not of one run, or {cause}")
     files.check_digest()
-    return Run({key: value for key, value in summary.items() if key != DIGEST}, outcomes, files.digest)  # type: ignore[arg-type]
+    return Run(summary, outcomes, files.digest)
 
 
 def read_reference_lines(file: Path, check: Validator) -> Iterator[tuple[str, Any]]:
@@ -185,7 +199,8 @@ class _Files:
     @property
     def match(self) -> bool:
         """Whether ``run.json`` has that digest, or none: earlier versions wrote none."""
-        noted = self.summary.get(DIGEST) if isinstance(self.summary, dict) else None
+        engine = self.summary.get("engine") if isinstance(self.summary, dict) else None
+        noted = engine.get(DIGEST) if isinstance(engine, dict) else None
         return noted is None or noted == self.digest
 
     def check_digest(self) -> None:

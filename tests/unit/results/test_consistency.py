@@ -41,7 +41,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], object], *, digest:
     path = folder / "run.json"
     summary = json.loads(path.read_text("utf-8"))
     if not digest:
-        del summary["outcomes_sha256"]
+        del summary["engine"]["outcomes_sha256"]
     change(summary)
     path.write_text(json.dumps(summary), "utf-8")
     return folder
@@ -58,7 +58,7 @@ def add_line(folder: Path, line: Outcome) -> None:
 def test_run_json_holds_the_digest_of_the_outcomes(folder: Path) -> None:
     summary = json.loads((folder / "run.json").read_text("utf-8"))
     digest = hashlib.sha256((folder / "outcomes.jsonl").read_bytes()).hexdigest()
-    assert summary["outcomes_sha256"] == digest == read_run(folder).digest
+    assert summary["engine"]["outcomes_sha256"] == digest == read_run(folder).digest
 
 
 def test_a_run_without_a_digest_is_read(folder: Path) -> None:

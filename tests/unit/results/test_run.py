@@ -170,7 +170,7 @@ def without_digest(folder: Path) -> None:
     """Make the run in *folder* one of an earlier version, which wrote no digest."""
     path = folder / "run.json"
     summary = json.loads(path.read_text("utf-8"))
-    del summary["outcomes_sha256"]
+    del summary["engine"]["outcomes_sha256"]
     path.write_text(json.dumps(summary), "utf-8")
 
 
