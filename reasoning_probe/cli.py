@@ -10,14 +10,16 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from reasoning_probe.engine.cache.store import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
 from reasoning_probe.results.export import TABLES, ExtraError, csv_file, parquet_file
 from reasoning_probe.results.gate_rules import EVERY, MAX_DROP, GateRules, parse_limits, parse_share
-from reasoning_probe.results.run import Run, RunError, check_folder, read_run, write_run, write_summary
-from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text
+from reasoning_probe.results.run import RunError, check_folder, read_run, write_run, write_summary
+from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text, is_stream
+from reasoning_probe.utils.text import one_line, printable
 
 T = TypeVar("T")
 
@@ -37,11 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.function(options) or 0)
     except (RunError, CacheError, ExtraError) as error:
-        print(f"reasoning-probe: {error}", file=sys.stderr)
-        return 2
+        return _complain(str(error))
     except OSError as error:
-        print(f"reasoning-probe: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+        return _complain(f"cannot write {error.filename}: {error.strerror}")
+
+
+def _complain(error: str) -> int:
+    """Print *error*, which may quote names and files of others, and return the exit status for it."""
+    print(f"reasoning-probe: {one_line(error, 2000)}", file=sys.stderr)
+    return 2
+
+
+def _print_path(path: Path) -> None:
+    """Print where something was written, unless it was written into a stream: that may be the output itself."""
+    if not is_stream(path):
+        print(printable(str(path)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,14 +131,16 @@ def _report(options: argparse.Namespace) -> None:
     from reasoning_probe.report.html.page import standalone_page
 
     page: Path = options.output or options.dir / "report.html"
+    if options.figures and is_stream(page):
+        raise RunError(f"--figures writes beside the page, and {page} is no file: name one with -o")
     run = read_run(options.dir)
     atomic_write_text(page, standalone_page(run))
-    print(page)
+    _print_path(page)
     if options.figures:
         from reasoning_probe.report.figures.run_figures import FOLDER, write_figures
 
         write_figures(page.parent / FOLDER, run)
-        print(page.parent / FOLDER)
+        _print_path(page.parent / FOLDER)
 
 
 def _merge(options: argparse.Namespace) -> None:
@@ -145,14 +159,14 @@ def _merge(options: argparse.Namespace) -> None:
     if shard := run.summary.get("shard"):
         absent = missing(shard)
         print(f"reasoning-probe: {pluralise(len(absent), 'shard')} missing: {join_names(absent, 12)}", file=sys.stderr)
-    print(output / "report.html")
+    _print_path(output / "report.html")
 
 
 def _export(options: argparse.Namespace) -> None:
     file: Path = options.output or options.dir / f"{options.table}.{options.format}"
     rows = read_run(options.dir).rows(options.table)
     atomic_write_bytes(file, _FORMATS[options.format](options.table, rows))
-    print(file)
+    _print_path(file)
 
 
 def _gate(options: argparse.Namespace) -> int:
@@ -175,7 +189,7 @@ def _gate(options: argparse.Namespace) -> int:
     if reference is not None and (difference := different_items(reference, run)):
         raise RunError(f"{rules.reference} was made from other items: {difference}; ask the same ones")
     gate = evaluate_gate(run, rules, reference)
-    run = Run(run.summary | {"gate": gate}, run.outcomes)
+    run = replace(run, summary=run.summary | {"gate": gate})
     write_summary(options.dir, run)  # for "show" and "report"
     for line, style in gate_lines(run):
         console().print(line, style=STYLES.get(style))
@@ -216,7 +230,8 @@ def _cache(options: argparse.Namespace) -> None:
     if options.prune is not None:
         print(f"removed {pluralise(prune(folder, unused_days=options.prune), 'outcome')}")
     models = entries(folder)
-    print(f"{folder}: {pluralise(sum(entry.outcomes for entry in models), 'outcome')}, {size(folder) / 1e6:.1f} MB")
+    stored = pluralise(sum(entry.outcomes for entry in models), "outcome")
+    print(f"{printable(str(folder))}: {stored}, {size(folder) / 1e6:.1f} MB")
     for entry in models:
         facts = [str(entry.facts.get(name)) for name in ("name", "architecture", "weights", "dtype", "device")]
         used = datetime.fromtimestamp(entry.used).isoformat(" ", "minutes")

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reasoning_probe.pytest_plugin.skips import count_tests, skipped_by_mark
-from reasoning_probe.pytest_plugin.state import COLLECTED, SHARED, STATE, end_session
+from reasoning_probe.pytest_plugin.state import COLLECTED, MOST_ERROR, SHARED, STATE, end_session
+from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
     from reasoning_probe.pytest_plugin.head_granularity import ItemGroup
     from reasoning_probe.pytest_plugin.state import PluginState
     from reasoning_probe.session.plan import Case
+
 
 PER_ITEM_FIXTURES = ("answer", "item", "probe_case")
 """The fixtures whose values differ between the items of a group."""
@@ -232,19 +234,23 @@ def plan_session(session: pytest.Session) -> None:
     if cases:
         state.handle_sigterm()
     state.usage_error = (state.gate.precheck(state.session) or _model_error(session)) if cases else None
+    from reasoning_probe.pytest_plugin.html_report import enable_html_report
+
     if state.usage_error:
+        if session.config.getoption("htmlpath", None):
+            enable_html_report(state, session)  # so that pytest-html leaves the last page of that name
         _refuse(session.config, session.items, state.usage_error)
     elif cases and not asks_nothing(session.config) and not hasattr(session.config, "workerinput"):
-        from reasoning_probe.pytest_plugin.html_report import enable_html_report
         from reasoning_probe.results.run import RunError, check_folder
 
         try:
             check_folder(state.settings.directory)
             enable_html_report(state, session)
         except RunError as error:
-            raise pytest.UsageError(f"--probe-dir: {error}") from None
+            raise pytest.UsageError(one_line(f"--probe-dir: {error}", MOST_ERROR)) from None
         except OSError as error:  # pytest-html makes the page's folder
-            raise pytest.UsageError(f"cannot write {error.filename}: {error.strerror}: name another folder") from None
+            line = one_line(f"cannot write {error.filename}: {error.strerror}: name another folder", MOST_ERROR)
+            raise pytest.UsageError(line) from None
 
 
 def _planned_cases(state: PluginState, items: Sequence[pytest.Item]) -> list[Case]:
@@ -286,7 +292,7 @@ def _model_error(session: pytest.Session) -> str | None:
 def _refuse(config: pytest.Config, items: list[pytest.Item], error: str) -> None:
     """End the session with exit code 4; an xdist worker runs nothing and leaves that to the controller."""
     if not hasattr(config, "workerinput"):
-        raise pytest.UsageError(error)
+        raise pytest.UsageError(one_line(error, MOST_ERROR))
     items[:] = []
     getattr(config, "workeroutput")[SHARED] = error  # noqa: B009  # set by xdist, unknown to the type
 
@@ -297,7 +303,7 @@ def raise_worker_error(node: Any) -> None:
     node.config.stash[STATE].collected_elsewhere |= bool(output.get(COLLECTED))
     error = output.get(SHARED)
     if error:
-        raise pytest.UsageError(error)
+        raise pytest.UsageError(one_line(error, MOST_ERROR))
 
 
 # -- one collected test -------------------------------------------------------------------------------------------

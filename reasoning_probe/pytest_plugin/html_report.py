@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import html
 import os
-import secrets
 from collections import Counter
 from collections.abc import Generator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +41,16 @@ def enable_html_report(state: PluginState, session: pytest.Session) -> list[Any]
     path = str(state.settings.directory / "report.html") if named is None else named
     file = config.invocation_params.dir / Path(os.path.expandvars(path)).expanduser()
     state.page_file = file
-    config.pluginmanager.register(HtmlReportHooks(state, file, css), "reasoning-probe-html")
+    hooks = HtmlReportHooks(state, file, css)
+    config.pluginmanager.register(hooks, "reasoning-probe-html")
     if named:
+        hooks.take_over_writing()
         return []
     config.option.htmlpath = path
     config.option.self_contained_html = True
     before = set(config.pluginmanager.get_plugins())
     pytest_html.pytest_configure(config)
+    hooks.take_over_writing()
     new_plugins = list(set(config.pluginmanager.get_plugins()) - before)
     for plugin in new_plugins:
         plugin.pytest_sessionstart(session)
@@ -89,11 +89,33 @@ class HtmlReportHooks:
 
     def __init__(self, state: PluginState, file: Path, css: str) -> None:
         self.state, self.file, self.css = state, file, css
+        self.writes = False  # whether pytest-html hands its pages to us
+        self.exit_status = 0  # how the session ends
         self.report_data: Any = None  # pytest-html's, which holds the title
         self.totals: Counter[str] = Counter()  # reports by pytest-html's outcome
         self.listed: Counter[str] = Counter()  # rows by kind
         self.dropped = 0  # rows that the limits left out
         self.without_row = ""  # the node id of the last case without a row
+
+    def take_over_writing(self) -> None:
+        """Have pytest-html hand its pages to :meth:`write_page`: it would write through a link, and unpatched."""
+        for plugin in self.state.config.pluginmanager.get_plugins():
+            if hasattr(plugin, "_write_report") and hasattr(plugin, "_report_path"):
+                plugin._write_report = self.write_page
+                self.writes = True
+
+    def write_page(self, page: str) -> None:
+        """Write pytest-html's *page*, patched; a session that failed before it asked anything leaves the last one.
+
+        Raises ``OSError``.
+        """
+        from reasoning_probe.report.html.pytest_html import patch_pytest_html
+        from reasoning_probe.utils.files import atomic_write_text
+
+        if self.state.run is None and self.exit_status in _FAILED_STARTS:
+            return
+        atomic_write_text(self.file, patch_pytest_html(page, self.totals, self.listed.total(), self.dropped, self.css))
+        self.state.page_file = self.file
 
     def pytest_html_report_title(self, report: Any) -> None:
         """Set a title until the probed model is known, at the end."""
@@ -126,8 +148,7 @@ class HtmlReportHooks:
             del cells[:]
             return
         self.listed[kind] += 1
-        # A node id holds a file's and an item's name, which pytest-html writes unescaped. The first cell opens the row.
-        cells[:] = [cell.replace(report.nodeid, html.escape(report.nodeid)) for cell in cells]
+        # The first cell opens the row.
         cells[0] = cells[0].replace('class="col-result"', 'class="col-result" tabindex="0"')
 
     def pytest_html_results_table_html(self, report: pytest.TestReport, data: list[str]) -> None:
@@ -136,40 +157,14 @@ class HtmlReportHooks:
         if hasattr(report, "reasoning_probe") and reason and report.longreprtext:
             data[0] = html.escape(reason) + "\n"
 
-    @pytest.hookimpl(wrapper=True, trylast=True)  # within the plugin's, which tells what cannot be written
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
-        """Have pytest-html write a draft, and put it, patched, in the page's place.
-
-        The last page stays as it is until then, and where the session ended before anything was asked. Raises
-        ``OSError``.
-        """
-        draft = self.file.with_name(f".{self.file.name}.{secrets.token_hex(8)}")
-        writers = [plugin for plugin in session.config.pluginmanager.get_plugins() if hasattr(plugin, "_report_path")]
-        for writer in writers:  # pytest-html has no public name for where it writes
-            writer._report_path = draft
-        page, self.state.page_file = self.state.page_file, None
-        try:
-            yield
-            if self.state.run is not None or session.exitstatus not in _FAILED_STARTS:
-                self._publish(draft)
-                self.state.page_file = page
-        finally:
-            for writer in writers:
-                writer._report_path = self.file
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
-
-    def _publish(self, draft: Path) -> None:
-        """Make *draft* the page, if pytest-html could write the whole of it. Raises ``OSError``."""
-        from reasoning_probe.report.html.pytest_html import patch_pytest_html
-        from reasoning_probe.utils.files import atomic_write_text
-
-        page = draft.read_text(encoding="utf-8") if draft.is_file() else ""
-        if not page.rstrip().endswith("</html>"):
-            raise OSError(errno.EIO, "pytest-html did not write the whole page", str(self.file))
-        if self.state.run is not None:
-            page = patch_pytest_html(page, self.totals, self.listed.total(), self.dropped, self.css)
-        atomic_write_text(self.file, page)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> Generator[None]:
+        """Note how the session ends before pytest-html writes its page; one that wrote it itself has it patched."""
+        self.exit_status = exitstatus
+        self.state.page_file = None  # until there is one
+        yield
+        if not self.writes and self.state.run is not None and self.file.is_file():
+            self.write_page(self.file.read_text(encoding="utf-8"))
 
 
 def _outcome(report: pytest.TestReport) -> str:

@@ -141,8 +141,13 @@ def complete_junit(state: PluginState) -> None:
     from xml.etree.ElementTree import ParseError
 
     from reasoning_probe.report.ci.junit import with_gate
-    from reasoning_probe.utils.files import atomic_write_text
+    from reasoning_probe.utils.files import atomic_write_text, is_stream
+    from reasoning_probe.utils.regular_files import read_regular_file
 
     path = Path(state.config.invocation_params.dir, os.path.expanduser(os.path.expandvars(xml_path)))
+    if is_stream(path) or (path.exists() and not path.is_file()):
+        state.junit_error = f"the gate's checks are not in {xml_path}, which is no file: name a file with --junitxml"
+        return
+    path = path.resolve()  # pytest has followed the user's link, too
     with suppress(ParseError):  # another plugin's file
-        atomic_write_text(path, with_gate(path.read_text(encoding="utf-8"), gate))
+        atomic_write_text(path, with_gate(read_regular_file(path).decode("utf-8"), gate))

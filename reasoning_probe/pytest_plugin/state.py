@@ -16,6 +16,7 @@ from reasoning_probe.pytest_plugin.gate import SessionGate
 from reasoning_probe.pytest_plugin.gc_freeze import GcFreeze
 from reasoning_probe.pytest_plugin.skips import SkipTally
 from reasoning_probe.pytest_plugin.termination import Termination, leave_process_id
+from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
     from reasoning_probe.pytest_plugin.xdist import XdistWorker
@@ -38,6 +39,9 @@ GROUP_OUTCOMES = pytest.StashKey[dict["Key", "Outcome"]]()
 
 INSIDE_GROUP = pytest.StashKey[bool]()
 """Whether the body of a group's test is being run for one of its items."""
+
+MOST_ERROR = 2000
+"""Characters of an error at most; it may quote files of others."""
 
 SHARED = "reasoning_probe"
 """The key of what xdist's controller and its workers tell each other.
@@ -69,6 +73,7 @@ class PluginState:
         self.not_judged = ""  # what the gate should have judged and did not
         self.write_error: str | None = None  # why the files or the page could not be written
         self.job_summary_error: str | None = None  # why the CI job's summary could not be written
+        self.junit_error: str | None = None  # why the gate's checks are not in the JUnit file
         self.interrupted_before_outcomes = False  # Ctrl-C came before any outcome
         self.interrupted_while_writing = False  # Ctrl-C came while the files were written
         self.open_generators: list[Iterator[Any]] = []  # fixtures that were run at collection and wait for their end
@@ -155,6 +160,7 @@ class PluginState:
 
 def end_session(config: pytest.Config, error: str) -> NoReturn:
     """End the session with the line *error* and exit code 4; an xdist worker leaves that to the controller."""
+    error = one_line(error, MOST_ERROR)
     if not hasattr(config, "workerinput"):
         pytest.exit(error, returncode=pytest.ExitCode.USAGE_ERROR)
     getattr(config, "workeroutput")[SHARED] = error  # noqa: B009  # set by xdist, unknown to the type

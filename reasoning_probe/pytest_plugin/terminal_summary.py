@@ -11,6 +11,7 @@ import pytest
 
 from reasoning_probe.pytest_plugin.collection import asks_nothing
 from reasoning_probe.pytest_plugin.state import STATE, PluginState
+from reasoning_probe.utils.text import one_line, printable
 
 if TYPE_CHECKING:
     from reasoning_probe.report.terminal.summary import Line
@@ -46,7 +47,7 @@ def header_lines(config: pytest.Config) -> list[str]:
         lines.append(
             "reasoning-probe: --model is not used: the fixture probe_model gives the model; leave one of them out"
         )
-    return lines
+    return list(map(printable, lines))
 
 
 def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None:
@@ -77,10 +78,10 @@ def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None
     if state.run is None and state.collected and not asks_nothing(config):
         _print_earlier_run(reporter, state)
     if state.gate.message:
-        reporter.line(f"reasoning-probe: {state.gate.message}")
-    for error in (state.write_error, state.gate.error, state.job_summary_error):
+        reporter.line(f"reasoning-probe: {printable(state.gate.message)}")
+    for error in (state.write_error, state.gate.error, state.job_summary_error, state.junit_error):
         if error:
-            reporter.line(f"reasoning-probe: {error}", red=True)
+            reporter.line(f"reasoning-probe: {one_line(error, 2000)}", red=True)
 
 
 def _count_failed(reporter: pytest.TerminalReporter, checks: Iterable[GateCheckRecord]) -> None:
@@ -132,7 +133,5 @@ def _location_line(state: PluginState) -> str:
 
 def _relative(state: PluginState, path: Path) -> str:
     """Return *path* as one would type it in the folder where pytest was called."""
-    from reasoning_probe.utils.text import escape_control_characters
-
     folder = state.config.invocation_params.dir
-    return escape_control_characters(str(path.relative_to(folder) if path.is_relative_to(folder) else path))
+    return printable(str(path.relative_to(folder) if path.is_relative_to(folder) else path))

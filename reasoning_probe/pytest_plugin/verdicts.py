@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from reasoning_probe.pytest_plugin.collection import cases_of
+from reasoning_probe.pytest_plugin.safe_reports import make_printable
 from reasoning_probe.pytest_plugin.skips import skipped_facts
 from reasoning_probe.pytest_plugin.state import ANSWER_UNCHANGED, OUTCOME, STATE
 
@@ -48,7 +49,7 @@ def xfail(item: pytest.Item, reason: str) -> None:
 
 
 def mark_report(item: pytest.Item, report: Any) -> pytest.TestReport:
-    """Return *report* with what the page needs to know of a probe's case.
+    """Return *report* with what the page needs to know of a probe's case, and nothing that a CI system would obey.
 
     It is an attribute, since a user property would be written to the JUnit XML as well.
     """
@@ -59,4 +60,5 @@ def mark_report(item: pytest.Item, report: Any) -> pytest.TestReport:
         if skipped := skipped_facts(state, item, cases, report):
             report.reasoning_probe["skipped"] = skipped
         state.skips.add(report)
+        make_printable(report)
     return report  # type: ignore[no-any-return]

@@ -83,7 +83,9 @@ def csv_file(table: Table, rows: Iterable[Mapping[str, Any]]) -> bytes:
 
     A spreadsheet runs a cell that begins with ``=`` as a formula, and what a model or a dataset wrote may do so: such a
     text gets an apostrophe before it. One that begins with an apostrophe gets another, so taking one away from every
-    text that begins with it gives all texts back.
+    text that begins with it gives all texts back. A spreadsheet that splits lines at semicolons, as a German one does,
+    knows nothing of quotes within them: there a cell begins after every semicolon, tab and line break of a text, and
+    what would run gets an apostrophe there, too.
     """
     text = io.StringIO(newline="")
     # Before Python 3.11 the writer takes a NUL for the escape character, unless it has another: one that UTF-8 has not.
@@ -93,14 +95,22 @@ def csv_file(table: Table, rows: Iterable[Mapping[str, Any]]) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-_ACTIVE = re.compile(r"['=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)*", re.ASCII)
+_SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20"
+"""What makes a formula; some spreadsheets read a full-width sign like the usual one."""
+_ACTIVE = re.compile(rf"['{_SIGNS}\t\r]|[\s\"]+[{_SIGNS}]", re.ASCII)
+_NUMBER = re.compile(r"\s*[+-]?[0-9]+([.,][0-9]+)*", re.ASCII)
+_BEHIND = re.compile(
+    rf"([;\t\r\n][\s\"]*)(?='*[{_SIGNS}])(?![+-]?[0-9]+(?:[.,][0-9]+)*\s*[;\t\r\n])",
+    re.ASCII,
+)
+"""Where a cell begins elsewhere, before what makes a formula; a number that ends with its cell does no harm."""
 
 
 def _inert(value: Any) -> Any:
     """Return *value* as a cell that no spreadsheet runs; numbers, also those that are written as text, stay."""
-    if isinstance(value, str) and _ACTIVE.match(value) and not _NUMBER.fullmatch(value):
-        return f"'{value}"
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        behind = _BEHIND.sub(r"\1'", value)
+        return f"'{behind}" if _ACTIVE.match(value) else behind
     return value
 
 

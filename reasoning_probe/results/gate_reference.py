@@ -15,7 +15,15 @@ from typing import Any
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.results.outcome import BASELINE, ItemKey
-from reasoning_probe.results.run import OUTCOMES_FILE, Run, RunError, read_lines, read_summary, write_lines, write_run
+from reasoning_probe.results.run import (
+    OUTCOMES_FILE,
+    Run,
+    RunError,
+    read_reference_lines,
+    read_summary,
+    write_lines,
+    write_run,
+)
 from reasoning_probe.results.schema import OUTCOME, compiled, schema
 from reasoning_probe.utils.text import pluralise, shorten
 
@@ -58,7 +66,7 @@ def read_reference(path: Path) -> Answers:
         raise RunError(f"there is no reference {path}: --probe-update-reference makes it from a run")
     answers: dict[str, dict[str, ReferenceAnswer]] = {}
     shape = {"type": "object", "required": [*FIELDS], "properties": _of_outcome(FIELDS)}
-    for where, line in read_lines(file, compiled(shape, shape)):
+    for where, line in read_reference_lines(file, compiled(shape, shape)):
         if line["target"] not in (BASELINE, SKIPPED):
             continue
         items = answers.setdefault(line["dataset"], {})

@@ -339,6 +339,7 @@ class EngineRecord(TypedDict):
     lost: NotRequired[int]
     notes: NotRequired[str]
     afterwards: NotRequired[str | None]
+    outcomes_sha256: NotRequired[str | None]
 
 
 class SkippedRecord(TypedDict):

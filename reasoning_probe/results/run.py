@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
-from collections import Counter
+import time
 from collections.abc import Iterable, Iterator, Mapping, ValuesView
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from reasoning_probe.results.consistency import contradiction, impossible_shard
 from reasoning_probe.results.export import TABLES, Table, frame, rows
-from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.record import RunRecord
 from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, Validator, checker
-from reasoning_probe.utils.files import atomic_write_text, to_json
-from reasoning_probe.utils.regular_files import open_regular
+from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text, encode, locked, to_json
+from reasoning_probe.utils.regular_files import read_regular_file
 from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 OUTCOMES_FILE = "outcomes.jsonl"
+DIGEST = "outcomes_sha256"
+"""The key of ``engine`` in ``run.json`` that holds the digest of ``outcomes.jsonl``.
+
+It differs between equal runs as log-probabilities do in their last digits, and so it stands beside what may differ.
+"""
 
 
 class RunError(ValueError):
@@ -33,10 +41,21 @@ class RunError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: ``summary`` is the content of ``run.json``, ``outcomes`` that of ``outcomes.jsonl``."""
+    """A finished run: ``summary`` is the content of ``run.json``, ``outcomes`` that of ``outcomes.jsonl``.
+
+    ``digest`` is the SHA-256 of the file that the outcomes were read from; ``None`` where they come from no file.
+    """
 
     summary: RunRecord
     outcomes: list[Outcome]
+    digest: str | None = field(default=None, compare=False, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare summary and outcomes; a run that was read from files has their digest in its summary."""
+        if not isinstance(other, Run):
+            return NotImplemented
+        mine, others = (_with_digest(run.summary, None) for run in (self, other))
+        return mine == others and self.outcomes == other.outcomes
 
     def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
         """Return a table with one row per outcome, or per target for ``"targets"``. ``ImportError`` without pandas."""
@@ -53,21 +72,45 @@ class Run:
 
 
 def write_run(folder: str | Path, run: Run) -> None:
-    """Write ``run.json`` and ``outcomes.jsonl`` into *folder*, each replaced at once; makes the folder."""
+    """Write ``run.json`` and ``outcomes.jsonl`` into *folder*, each replaced at once; makes the folder.
+
+    ``run.json`` holds the digest of the outcomes, by which a reader knows that the two are of one run.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_lines(folder / OUTCOMES_FILE, (outcome.as_dict() for outcome in run.outcomes))
-    write_summary(folder, run)
+    outcomes = encode("".join(to_json(outcome.as_dict()) + "\n" for outcome in run.outcomes))
+    with locked(folder):
+        atomic_write_bytes(folder / OUTCOMES_FILE, outcomes)
+        _write_summary(folder, run.summary, sha256(outcomes))
 
 
 def write_summary(folder: Path, run: Run) -> None:
-    """Write ``run.json`` alone, for results that were added after the outcomes were written."""
-    atomic_write_text(folder / RUN_FILE, to_json(run.summary, indent=1) + "\n")
+    """Write ``run.json`` alone, for results that were added to a *run* that was read from *folder*.
+
+    Raises :class:`RunError` where another run has taken its place there since.
+    """
+    with locked(folder):
+        if run.digest is not None and sha256(_read(folder / OUTCOMES_FILE)) != run.digest:
+            raise RunError(f"{folder / OUTCOMES_FILE} was replaced by another run's: run the same command again")
+        _write_summary(folder, run.summary, run.digest)
+
+
+def _write_summary(folder: Path, summary: RunRecord, digest: str | None) -> None:
+    atomic_write_text(folder / RUN_FILE, to_json(_with_digest(summary, digest), indent=1) + "\n")
+
+
+def _with_digest(summary: RunRecord, digest: str | None) -> dict[str, Any]:
+    return {**summary, "engine": {**summary["engine"], DIGEST: digest}}
 
 
 def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     """Write a JSON object a line to *path*, replaced at once."""
     atomic_write_text(path, "".join(to_json(line) + "\n" for line in lines))
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of *content* in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def check_folder(folder: Path) -> None:
@@ -103,55 +146,113 @@ def _check_length(folder: Path, existing: Path) -> None:
 
 # -- reading ------------------------------------------------------------------------------------------------------
 
+RETRIES_S = (0.05, 0.2, 0.5, 1.0)
+"""Seconds after which files that are not of one run are read again: without locks a writer may be between them."""
+
 MOST_DEPTH = 40
 """How deep ``run.json`` may be nested; a run needs a quarter of it."""
 
 
 def read_run(folder: str | Path) -> Run:
-    """Return the run whose files are in *folder*. Raises :class:`RunError`, one line, where they are not a run's."""
-    folder = Path(folder)
-    summary = read_summary(folder)
+    """Return the run whose files are in *folder*.
+
+    Raises :class:`RunError`, one line, where they are not a run's, not of one run, or contradict each other.
+    """
+    files = _read_files(Path(folder))
+    summary = _checked_summary(files.summary, files.run_file)
     names = [field.name for field in fields(Outcome)]
-    lines = read_lines(folder / OUTCOMES_FILE, checker(OUTCOME))
-    run = Run(summary, [Outcome(**{name: values.get(name) for name in names}) for _, values in lines])
-    _check_complete(folder, run)
-    return run
+    lines = parse_lines(files.outcomes_file, files.outcomes, checker(OUTCOME))
+    outcomes = [Outcome(**{name: values.get(name) for name in names}) for _, values in lines]
+    if (error_text := impossible_shard(summary)) is not None:
+        raise RunError(f"{files.run_file}: shard: {error_text}")
+    if (error_text := contradiction(summary, outcomes)) is not None:
+        cause = "lines were removed" if error_text.startswith("lacks") else "one of them was changed"
+        raise RunError(f"{files.outcomes_file} {error_text}: the two are not of one run, or {cause}")
+    files.check_digest()
+    return Run(summary, outcomes, files.digest)
 
 
 def read_summary(folder: Path) -> RunRecord:
     """Return the content of ``run.json`` in *folder*. Raises :class:`RunError`, one line, where it is not a run's."""
-    summary = _parse(_read(folder / RUN_FILE), folder / RUN_FILE)
+    file = folder / RUN_FILE
+    return _checked_summary(_parse(_decoded(_read(file), file), file), file)
+
+
+def _checked_summary(summary: Any, file: Path) -> RunRecord:
+    """Return *summary*, the content of *file*. Raises :class:`RunError` where it is not a run's."""
     version = summary.get("schema_version") if isinstance(summary, dict) else None
     if type(version) is int and version != SCHEMA_VERSION:
-        raise RunError(f"{folder / RUN_FILE} has schema version {version}, this package reads {SCHEMA_VERSION}")
+        raise RunError(f"{file} has schema version {version}, this package reads {SCHEMA_VERSION}")
     if _depth(summary) > MOST_DEPTH:
-        raise RunError(f"{folder / RUN_FILE} is nested more than {MOST_DEPTH} deep: no run's is")
+        raise RunError(f"{file} is nested more than {MOST_DEPTH} deep: no run's is")
     try:
-        checker(RUN)(summary, str(folder / RUN_FILE))
+        checker(RUN)(summary, str(file))
     except Mismatch as error:
         raise RunError(str(error)) from None
     return cast(RunRecord, summary)
 
 
-def _check_complete(folder: Path, run: Run) -> None:
-    """Raise :class:`RunError` where outcomes are gone that ``run.json`` counts."""
-    there = Counter((outcome.dataset, outcome.target, outcome.ablation) for outcome in run.outcomes)
-    counted: list[tuple[tuple[str, str, str | None], int]] = [
-        ((name, BASELINE, None), entry["items"]) for name, entry in run.summary["datasets"].items()
-    ]
-    counted += [((row["dataset"], row["target"], row["ablation"]), row["items"]) for row in run.summary["targets"]]
-    for key, items in counted:
-        if there[key] < items:
-            what = f"{one_line(key[0], 40)} under {one_line(key[1], 40)}"
+def read_reference_lines(file: Path, check: Validator) -> Iterator[tuple[str, Any]]:
+    """Yield what :func:`parse_lines` does of *file*, held to ``run.json``'s digest where it is a run's outcomes."""
+    if file.name == OUTCOMES_FILE and os.path.lexists(file.with_name(RUN_FILE)):
+        files = _read_files(file.parent)
+        files.check_digest()
+        return parse_lines(file, files.outcomes, check)
+    return parse_lines(file, _read(file), check)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a run as they were read together: ``run.json`` parsed, the bytes of ``outcomes.jsonl``."""
+
+    folder: Path
+    summary: Any
+    outcomes: bytes
+
+    @property
+    def run_file(self) -> Path:
+        return self.folder / RUN_FILE
+
+    @property
+    def outcomes_file(self) -> Path:
+        return self.folder / OUTCOMES_FILE
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the outcomes."""
+        return sha256(self.outcomes)
+
+    @property
+    def match(self) -> bool:
+        """Whether ``run.json`` has that digest, or none: earlier versions wrote none."""
+        engine = self.summary.get("engine") if isinstance(self.summary, dict) else None
+        noted = engine.get(DIGEST) if isinstance(engine, dict) else None
+        return noted is None or noted == self.digest
+
+    def check_digest(self) -> None:
+        """Raise :class:`RunError` where the outcomes are not those that ``run.json`` was written with."""
+        if not self.match:
             raise RunError(
-                f"{folder / OUTCOMES_FILE} lacks outcomes: {there[key]:,} of {what}, and {RUN_FILE} counts {items:,}:"
-                " the two are not of one run, or lines were removed"
+                f"{self.outcomes_file} is not the file that {RUN_FILE} was written with: the two are not of one run,"
+                " or lines were changed: run the same command again, or restore both from one run"
             )
 
 
-def read_lines(path: Path, check: Validator) -> Iterator[tuple[str, Any]]:
-    """Yield the JSON object of each line of *path*, which *check* must pass, and where it stands."""
-    for number, line in enumerate(_read(path).split("\n"), start=1):
+def _read_files(folder: Path) -> _Files:
+    """Read a run's two files; while another process replaces them, again until they are of one run."""
+    for pause in (*RETRIES_S, None):
+        with locked(folder, shared=True):
+            summary = _parse(_decoded(_read(folder / RUN_FILE), folder / RUN_FILE), folder / RUN_FILE)
+            files = _Files(folder, summary, _read(folder / OUTCOMES_FILE))
+        if files.match or pause is None:
+            break
+        time.sleep(pause)
+    return files
+
+
+def parse_lines(path: Path, content: bytes, check: Validator) -> Iterator[tuple[str, Any]]:
+    """Yield the JSON object of each line of *content*, which *check* must pass, and where it stands in *path*."""
+    for number, line in enumerate(_decoded(content, path).split("\n"), start=1):
         if line.strip():
             where = f"{path}, line {number}"
             values = _parse(line, where)
@@ -162,15 +263,19 @@ def read_lines(path: Path, check: Validator) -> Iterator[tuple[str, Any]]:
             yield where, values
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        with open_regular(path) as file:
-            return file.read().decode("utf-8")
+        return read_regular_file(path)
     except (OSError, ValueError) as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise RunError(f"{path} is not UTF-8 text") from None
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"cannot read {path}: {reason}; a run's folder holds {RUN_FILE}") from None
+
+
+def _decoded(content: bytes, path: Path) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise RunError(f"{path} is not UTF-8 text") from None
 
 
 def _parse(text: str, where: str | Path) -> Any:

@@ -53,6 +53,12 @@ def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
         return file.read(most + 1)
 
 
+def read_regular_file(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of the file *path*. Raises ``OSError``."""
+    with open_regular(path) as file:
+        return file.read()
+
+
 def is_inside(path: Path, folder: Path) -> bool:
     """Tell whether *path*, its links followed, lies in *folder*, or where the hub's cache keeps a folder's files.
 

@@ -1,4 +1,4 @@
-"""Text for messages and pages: one line, safe for a terminal and for HTML, in plain words."""
+"""Text for messages and pages: one line, safe for a terminal, for a CI system's log and for HTML, in plain words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import re
 
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
+)
+_COMMAND = re.compile(
+    r"##\w*(?=\[)|(?:section_start|section_end|travis_fold)(?=:)|^(?:[^\S\n]|\x1b\[[0-9;]*m)*(?=::)", re.MULTILINE
 )
 
 
@@ -19,7 +22,7 @@ def one_line(text: object, most: int = 600) -> str:
     'no such type: ?[2J'
     """
     line = " ".join(str(text).split())
-    line = "".join(character if character.isprintable() else "?" for character in line)
+    line = break_commands("".join(character if character.isprintable() else "?" for character in line))
     return line if len(line) <= most else line[: most - 3] + "..."
 
 
@@ -49,6 +52,30 @@ def escape_control_characters(text: str) -> str:
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def break_commands(text: str) -> str:
+    r"""Return *text* with a backslash in whatever a CI system would obey when it reads it in a job's log.
+
+    GitHub's runner and its kin obey ``##[...]`` anywhere in a line and ``::`` at its beginning, Azure ``##vso[...]``,
+    TeamCity ``##teamcity[...]``, GitLab ``section_start:``. Colours stay, and so do the lines.
+
+    >>> print(break_commands("see ##[set-output name=x]y and a::b\n  ::error::z"))
+    see ##\[set-output name=x]y and a::b
+      \::error::z
+    """
+    return _COMMAND.sub(lambda match: match[0] + "\\", text)
+
+
+def printable(text: str) -> str:
+    r"""Return *text*, of any number of lines, so that neither a terminal nor a CI system obeys anything in it.
+
+    Whatever is printed goes through this function, or through :func:`shorten` or :func:`one_line`, which use it.
+
+    >>> print(printable("\x1b]0;title\x07 ##[debug]"))
+    \x1b]0;title\x07 ##\[debug]
+    """
+    return break_commands(escape_control_characters(text))
+
+
 def escape(text: object) -> str:
     """Return *text* escaped for HTML, for an element or a quoted attribute."""
     return html.escape(escape_control_characters(str(text)))
@@ -56,7 +83,7 @@ def escape(text: object) -> str:
 
 def shorten(text: str, width: int) -> str:
     """Return *text* on one line without control characters, cut to *width* characters with ``...``."""
-    line = escape_control_characters(" ".join(text[: 4 * width].split()))
+    line = printable(" ".join(text[: 4 * width].split()))
     return line if len(line) <= width and len(text) <= 4 * width else line[: max(0, width - 3)] + "..."
 
 

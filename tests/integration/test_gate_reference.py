@@ -172,7 +172,7 @@ def test_other_items_are_an_input_error(project: Project) -> None:
     project.probe("logic", "arithmetic")
     reference(project)
     message = refused(project.run("--probe-reference=reference.jsonl", "--probe-items=2"))
-    difference = "of arithmetic it lacks 2 items (such as div-48-12), holds 8 items more (such as add-5-3)"
+    difference = "of arithmetic it lacks 2 items (such as add-63-11), holds 8 items more (such as add-5-3)"
     assert message.startswith(
         f"--probe-reference: {project.path}/reference.jsonl was made from other items: {difference};"
     )

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -771,6 +772,11 @@ def _store_is_open_to_all(project: Project) -> Ending:
     return going_on(project)
 
 
+def _junit_is_a_device(project: Project) -> Ending:
+    return going_on(project, "--junitxml=/dev/null", "--probe-min-accuracy=0")
+
+
+WRONG["a JUnit file that is a device, with a gate"] = _junit_is_a_device
 WRONG["the outcome store cannot be used"] = _store_is_a_folder
 WRONG["an outcome in the store was altered"] = _store_is_altered
 WRONG["the outcome store is another user's to write"] = _store_is_open_to_all
@@ -830,6 +836,70 @@ command("outcomes that are gone", outcomes="")
 command("a number too large in a file", run='{"schema_version": 1e400}')
 command("no outcome store", "cache")
 command("an outcome store that is none", "cache", store="not a database, but long enough to be one" * 10)
+
+
+def command_on(what: str, prepare: Callable[[Path], object], *args: str) -> None:
+    """Add the mistake that *prepare* makes in a run's folder, to which ``{run}`` in *args* refers."""
+
+    def wrong(project: Project) -> Ending:
+        folder = project.path / "run"
+        write_run(folder, as_run([outcome(), outcome(item="b", correct=False, answer="7", category="off_by_one")]))
+        prepare(folder)
+        code = cli.main([arg.format(run=folder) for arg in args or ("show", "{run}")])
+        return Ending(code, project.stderr())  # type: ignore[attr-defined]
+
+    WRONG[what] = wrong
+
+
+def _change(**values: Any) -> Callable[[Path], object]:
+    """Return what changes ``run.json``, as an earlier version wrote it: without a digest."""
+
+    def change(folder: Path) -> None:
+        path = folder / "run.json"
+        summary = json.loads(path.read_text("utf-8")) | values
+        del summary["engine"]["outcomes_sha256"]
+        path.write_text(json.dumps(summary), "utf-8")
+
+    return change
+
+
+def _other_outcomes(folder: Path) -> None:
+    path = folder / "outcomes.jsonl"
+    path.write_text(path.read_text("utf-8").replace(" 8", " so 8"), "utf-8")
+
+
+def _line_twice(folder: Path) -> None:
+    _change()(folder)
+    path = folder / "outcomes.jsonl"
+    path.write_text(path.read_text("utf-8") + path.read_text("utf-8").splitlines()[0], "utf-8")
+
+
+def _pipe_for_run(folder: Path) -> None:
+    (folder / "run.json").unlink()
+    os.mkfifo(folder / "run.json")
+
+
+def _socket(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(folder / "socket"))  # its name must be short
+
+
+def _linked_figures(folder: Path) -> None:
+    (folder / "figures").symlink_to("/tmp")
+
+
+_ALL_RIGHT = {"items": 2, "correct": 2, "accuracy": 1.0, "ci95": [0.3, 1.0]}
+command_on("outcomes of another run", _other_outcomes)
+command_on("an outcome that stands twice", _line_twice)
+command_on("counts that the outcomes contradict", _change(datasets={"arithmetic": _ALL_RIGHT}))
+command_on("a dataset that `run.json` lacks", _change(datasets={}))
+command_on("a shard that cannot be", _change(shard="999/3"))
+command_on("a run that is a named pipe", _pipe_for_run)
+command_on("a page that is a socket", _socket, "report", "{run}", "-o", "{run}/socket")
+command_on("a page that is a folder", lambda folder: None, "report", "{run}", "-o", "{run}")
+command_on("a page that is a pipe", lambda folder: os.mkfifo(folder / "pipe"), "report", "{run}", "-o", "{run}/pipe")
+command_on("figures without a page", lambda _: None, "report", "{run}", "-o", "/dev/stdout", "--figures")
+command_on("a folder of figures that is a link", _linked_figures, "report", "{run}", "--figures")
 
 # -- the tests --------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.utils.text import one_line
 
 Format = Literal["plain", "gsm8k"]
 """How a source writes its answers: alone, or as GSM8K does at the end of a solution, ``#### N``."""
@@ -47,7 +48,7 @@ def as_dataset_error(source: str) -> Iterator[None]:
     except DatasetError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = one_line(error) or type(error).__name__
         low = f"{type(error).__name__} {text}".lower()
         if any(word in low for word in ("offline", "connection", "couldn't reach", "resolve", "timed out", "retries")):
             text = (

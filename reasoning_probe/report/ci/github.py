@@ -7,6 +7,7 @@ from pathlib import Path
 from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.report.format import p_value
 from reasoning_probe.results.run import Run
+from reasoning_probe.utils.files import append_text
 from reasoning_probe.utils.text import pluralise, shorten
 
 MOST = 10
@@ -53,5 +54,4 @@ def _command(kind: str, title: str, text: str) -> str:
 
 def append_summary(path: Path, run: Run) -> None:
     """Append the Markdown summary to the job's, which other steps may have begun. Raises ``OSError``."""
-    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-        file.write("\n" + markdown_summary(run))
+    append_text(path, "\n" + markdown_summary(run))

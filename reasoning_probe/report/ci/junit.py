@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from reasoning_probe.results.record import GateRecord
-from reasoning_probe.utils.text import escape_control_characters
+from reasoning_probe.utils.text import printable
 
 _CLASS = "reasoning_probe.gate"
 
@@ -22,8 +22,8 @@ def with_gate(xml: str, gate: GateRecord) -> str:
         return xml
     for check in gate["checks"]:
         name, line = (
-            escape_control_characters(f"{check['dataset']}-{check['rule']}"),
-            escape_control_characters(check["line"]),
+            printable(f"{check['dataset']}-{check['rule']}"),
+            printable(check["line"]),
         )
         case = ElementTree.SubElement(suite, "testcase", classname=_CLASS, name=name, time="0.000")
         counted = ["tests"]

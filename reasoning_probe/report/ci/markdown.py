@@ -18,7 +18,8 @@ MOST_TARGETS = 10
 MOST_BYTES = 58_000
 MOST_SENTENCE_BYTES = 20_000
 """The limit of the sentences in bytes, which leaves room for the gate after them."""
-_SPECIAL = re.compile(r"[\\`*_\[\]#|~$@:<>&]")
+_SPECIAL = re.compile(r"[\\`*_\[\]#|~$@:<>&!]|(?<=www)\.", re.IGNORECASE)
+"""What Markdown, HTML or GitHub reads as more than text: it makes links of ``https://``, ``www.`` and ``@name``."""
 
 
 def markdown_summary(run: Run) -> str:

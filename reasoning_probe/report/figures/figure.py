@@ -55,7 +55,8 @@ class SvgFigure:
         fresh = {old: f"{name}-{index}" for index, old in enumerate(used)}
         svg = re.sub(r' id="([^"]+)"', lambda match: f' id="{fresh[match[1]]}"' if match[1] in fresh else "", svg)
         svg = re.sub(r'(href="#|url\(#)([^")]+)', lambda match: match[1] + fresh[match[2]], svg)
-        svg = re.sub(r"<style.*?</style>|<!--.*?-->|font-family: [^;]*; ?", "", svg, flags=re.DOTALL)
+        svg = re.sub(r"<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+        svg = re.sub(r' style="([^"]*)"', lambda match: _attributes(match[1]), svg)
         svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
         width, height = (72 * float(side) for side in self.figure.get_size_inches())
         head = (
@@ -74,6 +75,21 @@ class SvgFigure:
         with style():
             self.figure.savefig(buffer, format="png", dpi=_DOTS, facecolor="white", metadata={"Software": None})
         return buffer.getvalue()
+
+
+def _attributes(style: str) -> str:
+    """Return a ``style`` attribute's declarations as attributes of their own, for pages that allow no inline style.
+
+    The font's family is left to the reader's. Older versions of matplotlib write ``font``, of which the size stays.
+    """
+    values: dict[str, str] = {}
+    for declaration in style.split(";"):
+        name, _, value = (part.strip() for part in declaration.partition(":"))
+        if name == "font" and (size := re.search(r"[0-9.]+px", value)):
+            values["font-size"] = size[0]
+        elif re.fullmatch("[a-z-]+", name) and name not in ("font", "font-family"):
+            values[name] = value  # the last of several counts, as in a style
+    return "".join(f' {name}="{value}"' for name, value in values.items())
 
 
 @contextmanager

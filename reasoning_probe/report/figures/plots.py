@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OTHER_COLOUR = "#8A8A8A"
 """The colour of categories that are not in the table: a project may add its own by a hook."""
+COLOURS = (*dict.fromkeys(category.colour for category in BY_NAME.values()), OTHER_COLOUR)
+"""All colours of categories."""
 MOST_CELLS = 4096
 """Larger maps, and layers and heads beyond this number, are not drawn; only a damaged file holds so many."""
 
@@ -71,7 +73,7 @@ def heatmap(
         box = " ".join(f"{72 * side:.2f}" for side in (left, top, wide, high))
         attributes = (
             f' data-grid="{box}" data-columns="{" ".join(columns)}" data-layers="{" ".join(map(str, layers))}"'
-            f' style="min-width:min({72 * size[0]:.0f}px,26rem)"'
+            f' class="{"rp-map-whole" if 72 * size[0] < _NARROW_PX else "rp-map"}"'
         )
         return SvgFigure(figure, name, title, description, attributes)
 
@@ -87,6 +89,10 @@ def _measured_cells(
         for (layer, column), row in by_cell(rows).items()
         if layer in row_of and column in column_of and (value := measure.value(row)) is not None
     }
+
+
+_NARROW_PX = 416
+"""26 rem: a map up to this width is never made smaller to fit a screen, and a wider one not below it."""
 
 
 def _colours(measure: Measure) -> str:

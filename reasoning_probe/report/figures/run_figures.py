@@ -14,7 +14,7 @@ from reasoning_probe.report.format import percent, points
 from reasoning_probe.results.record import CurveRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import CATEGORIES
-from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text
+from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text, make_folder
 from reasoning_probe.utils.target_names import part_name
 
 FOLDER = "figures"
@@ -121,8 +121,11 @@ def run_figures(run: Run) -> Iterator[tuple[str, SvgFigure]]:
 
 
 def write_figures(folder: Path, run: Run) -> list[Path]:
-    """Write every picture of *run*'s page into *folder* as SVG and as PNG; makes the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write every picture of *run*'s page into *folder* as SVG and as PNG; makes the folder.
+
+    Raises ``OSError``, also where the folder is a link: whoever made it chose where the pictures would go.
+    """
+    make_folder(folder)
     written: list[Path] = []
     for name, picture in run_figures(run):
         stem = base = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:80].strip(".-") or "figure"

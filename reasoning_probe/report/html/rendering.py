@@ -13,8 +13,12 @@ from jinja2.lexer import Token, TokenStream
 from markupsafe import Markup
 
 from reasoning_probe.report.figures.figure import SvgFigure
+from reasoning_probe.report.figures.plots import COLOURS
 from reasoning_probe.report.format import nats, p_value, percent, points
 from reasoning_probe.utils.text import escape_control_characters, pluralise, shorten
+
+SHARES = 100
+"""The steps of a bar: one in a hundred of its length is less than two pixels."""
 
 _OPTION = re.compile(r"((?<![\w-])--[a-z][a-z-]+(?: \d+)?)")
 _UNIT = re.compile(r"(?<=\d) %")
@@ -33,6 +37,27 @@ def package_file(name: str) -> Markup:
 
 
 @cache
+def page_styles() -> Markup:
+    """Return the style sheet of the findings: ``page.css``, a class for each length of a bar and each colour.
+
+    A policy that allows styles by their hash allows no ``style`` attribute, so a value that changes is a class.
+    """
+    shares = (f".{share_class(step / SHARES)}{{--share:{step / SHARES:g}}}" for step in range(SHARES + 1))
+    colours = (f".rp .{colour_class(colour)}{{background:{colour}}}" for colour in COLOURS)
+    return package_file("page.css") + Markup("\n").join(map(Markup, ("".join(shares), "".join(colours), "")))
+
+
+def share_class(share: float) -> str:
+    """Return the class of a bar as long as *share*, rounded to one of :data:`SHARES` steps."""
+    return f"rp-share-{round(SHARES * min(1.0, max(0.0, share)))}"
+
+
+def colour_class(colour: str) -> str:
+    """Return the class of what is filled with *colour*, one of the categories' such as ``#56B4E9``."""
+    return f"rp-colour-{colour.removeprefix('#')}"
+
+
+@cache
 def environment() -> Environment:
     """Return the environment, made once."""
     environment = Environment(
@@ -44,8 +69,9 @@ def environment() -> Environment:
         extensions=[_SourceLayout],
     )
     formats = (minus, nats, nonbreaking, p_value, percent, pluralise, points, shorten, split_options)
-    environment.filters |= {function.__name__: function for function in (*formats, thousands)}
-    environment.globals["package_file"] = package_file
+    classes = (colour_class, share_class)
+    environment.filters |= {function.__name__: function for function in (*formats, *classes, thousands)}
+    environment.globals |= {"package_file": package_file, "page_styles": page_styles}
     return environment
 
 

@@ -24,7 +24,7 @@ from reasoning_probe.report.sentences import (
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.record import EffectRecord, TimingRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import pluralise, shorten
+from reasoning_probe.utils.text import break_commands, pluralise, shorten
 
 MOST_DATASETS, MOST_TARGETS = 8, 5
 VERBOSE_DATASETS, VERBOSE_TARGETS = 100, 40
@@ -87,12 +87,14 @@ def _wrapped(text: str, width: int, style: Style = "", indent: int = 2) -> list[
 
 
 def _cut(lines: Sequence[Line], width: int) -> list[Line]:
-    """Return *lines* cut to *width* characters."""
+    """Return *lines* cut to *width* characters; none begins with what a CI system would obey, wrapped or not."""
     cut_lines = []
     for line in lines:
-        room, pieces = width, []
+        room = width
+        pieces: list[Piece] = []
         for piece in line:
-            pieces.append(Piece(piece.text[:room], piece.style))
+            text = break_commands(piece.text) if not pieces else piece.text
+            pieces.append(Piece(text[:room], piece.style))
             room -= len(pieces[-1].text)
         cut_lines.append(tuple(piece for piece in pieces if piece.text))
     return cut_lines

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
-from reasoning_probe.utils.text import shorten
+from reasoning_probe.utils.text import break_commands, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -21,16 +22,32 @@ MOST_CELL = 60
 
 
 def console() -> Console:
-    """Return a console for the standard output that reads nothing in a text as markup, emoji or a number to colour."""
+    """Return a console for the standard output that reads nothing in a text as markup, emoji or a number to colour.
+
+    It folds texts into columns, so what a CI system would obey is broken up in its finished lines.
+    """
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = Console(file=cast(IO[str], _BrokenCommands(sys.stdout)), highlight=False, markup=False, emoji=False)
     columns = os.environ.get("COLUMNS", "").strip()
     if not console.is_terminal and not columns.isdecimal():
         console.width = PIPED
     elif console.width < NARROWEST:
         console.width = FALLBACK
     return console
+
+
+class _BrokenCommands:
+    """An output through which no command to a CI system comes."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write(break_commands(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Group:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
-import io
 import json
 import pickle
 import subprocess
@@ -241,15 +239,3 @@ def test_a_head_that_a_second_model_lost_is_what_the_comparison_names() -> None:
     assert (change.second, change.change.mean) == (0.0, -change.first)
     lost = [each for each in comparison.changed if each.what == "lost"]
     assert len(lost) == round(-change.first * len(items)) >= 6
-
-
-def test_no_text_in_a_csv_file_is_run_by_a_spreadsheet() -> None:
-    harmless = ["-3", "+4.5", "-1,000.50", " -3", "8", ""]
-    active = ["=1+1", "+cmd", "-x", "@sum", "\t=1", "\r=1", "'=1", "'", "- 4 = 2"]
-    texts = [*harmless, *active]
-    rows = [outcome(response=text, answer=text).as_dict() for text in texts]
-    text = csv_file("outcomes", rows).decode()
-    cells = [row["response"] for row in csv.DictReader(io.StringIO(text, newline=""))]
-    assert cells == [*harmless, *(f"'{text}" for text in active)]
-    assert [cell[1:] if cell.startswith("'") else cell for cell in cells] == texts
-    assert ",-0.5," in text  # numbers are not quoted
