@@ -186,6 +186,8 @@ def _apply(operator: str, values: list[Fraction]) -> None:
 
 def _split_fractions(text: str, numbers: list[NumberSpan]) -> list[NumberSpan]:
     """Split ``12/4`` into twelve and four, so that both are operands."""
+    if not any("/" in number.text for number in numbers):
+        return numbers
     split: list[NumberSpan] = []
     for number in numbers:
         top, slash, bottom = number.text.partition("/")

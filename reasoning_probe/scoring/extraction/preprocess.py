@@ -6,6 +6,7 @@ import re
 
 from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks, plain_text, without_thoughts
 from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, words
+from reasoning_probe.scoring.extraction.units import without_open_quantity
 from reasoning_probe.utils.numbers import NUMBER_WORDS, find_numbers
 
 HEAD, TAIL = 6000, 3000
@@ -59,6 +60,7 @@ def _may_continue(rest: str) -> bool:
 
 def _without_cut_number(text: str) -> str:
     """Drop a number at the very end: "18" may have been cut to "1", "7.5" to "7.", "1,000" to "1,0", "4 000" to "4"."""
+    text = without_open_quantity(text)
     tail = text[-500:]
     numbers = find_numbers(tail)
     if numbers and numbers[-1].is_word and _may_continue(tail[numbers[-1].end :]):
