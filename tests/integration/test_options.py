@@ -75,7 +75,11 @@ TWINS = [
     (["--probe-generation", "plain"], "probe_generation = plain", {"generation": "plain"}),
     (["--probe-cot"], "probe_cot = true", {"prompting": Prompting(cot=True)}),
     (["--probe-think=off"], "probe_think = off", {"prompting": Prompting(think="off")}),
-    (["--probe-think=<plan>,</plan>"], "probe_think = <plan>,</plan>", {"prompting": Prompting(think="<plan>,</plan>")}),
+    (
+        ["--probe-think=<plan>,</plan>"],
+        "probe_think = <plan>,</plan>",
+        {"prompting": Prompting(think="<plan>,</plan>")},
+    ),
     (["--probe-choices=generation"], "probe_choices = generation", {"prompting": Prompting(choices="generation")}),
     (["--probe-items", "200"], "probe_items = 200", {"items": 200}),
     (["--probe-max-new-tokens", "8"], "probe_max_new_tokens = 8", {"max_new_tokens": 8}),
@@ -291,6 +295,8 @@ def test_marks_of_thoughts_are_the_users(project: Project) -> None:
     assert project.summary()["prompting"]["think"] == "auto"
     project.run("--probe-think=a,b").assert_outcomes(failed=1)
     assert (project.outcomes()[0]["answer"], project.summary()["prompting"]["think"]) == ("lue", "a,b")
-    assert refused(project.run("--probe-think=<plan>")).startswith("argument --probe-think: '<plan>' is no pair of marks")
+    assert refused(project.run("--probe-think=<plan>")).startswith(
+        "argument --probe-think: '<plan>' is no pair of marks"
+    )
     project.write("pytest.ini", "[pytest]\nprobe_think = <plan>\n")
     assert "probe_think in the ini file: '<plan>' is no pair of marks" in refused(project.run())

@@ -376,7 +376,9 @@ def test_a_quantity_that_the_limit_cut_is_no_answer(
     assert (judge(item, response, truncated=True).answer, judge(item, response).answer) == (cut, whole)
 
 
-@pytest.mark.parametrize("response", ["<plan>It is 7.</plan> 8", "<PLAN>7</PLAN>\n\n8", "<think>7</think> <plan>6</plan> 8"])
+@pytest.mark.parametrize(
+    "response", ["<plan>It is 7.</plan> 8", "<PLAN>7</PLAN>\n\n8", "<think>7</think> <plan>6</plan> 8"]
+)
 def test_thoughts_between_marks_of_the_users_own(response: str) -> None:
     item = Item(question="What is 5 + 3?", answer="8")
     assert judge(item, response, think="<plan>,</plan>").answer == "8"

@@ -68,7 +68,13 @@ def test_likelihoods_of_choices_are_judged_each_time() -> None:
     for best, right in ((0, True), (1, False)):
         choices = tuple(Choice(text, -1.0 - (index != best)) for index, text in enumerate(item.choices))
         each = Answer(
-            query=asked, target="L0", ablation="zero", response="", truncated=False, answer_logprob=None, choices=choices
+            query=asked,
+            target="L0",
+            ablation="zero",
+            response="",
+            truncated=False,
+            answer_logprob=None,
+            choices=choices,
         )
         assert judged.judgement(each).correct is right
 
