@@ -23,7 +23,8 @@ class GateRules:
     max_drop: float = MAX_DROP
     update: bool = False  # this run becomes the reference, and is not held to the one that was
     named: frozenset[str] = frozenset()  # the datasets that must be there, since somebody typed their names
-    typed: bool = False  # whether the gate is this session's, and not one of the ini file for whatever is asked
+    # Whether the gate is this session's, and not one of the ini file for whatever is asked.
+    typed: bool = field(default=False, compare=False, repr=False)
 
     @property
     def on(self) -> bool:

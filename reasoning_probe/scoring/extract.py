@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from reasoning_probe.data.items import Item, label_of
+from reasoning_probe.scoring.expressions import same_expression
 from reasoning_probe.scoring.extraction.choices import chosen_option, expand_option_letter, options_of
 from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, explicit_statement
 from reasoning_probe.scoring.extraction.free_text import read_text, same_words
@@ -29,15 +30,21 @@ _FINISHED = re.compile(r"=[^\n=0-9]{0,9}[0-9][^\n=]{0,40}\n[ \t]*\n[ \t]*\n\s*\Z
 
 
 def extract_answer(item: Item, response: str, truncated: bool = False) -> ExtractedAnswer | None:
-    """Return the answer that a careful reader takes from *response*, or ``None`` if it gives no definite one.
+    """Return the answer of *response* as :func:`answer_in` reads it from the cleaned response."""
+    return answer_in(clean(response, item.question, truncated), item, response, truncated)
+
+
+def answer_in(text: str, item: Item, response: str, truncated: bool = False) -> ExtractedAnswer | None:
+    """Return the answer that a careful reader takes from *text*, or ``None`` if it gives no definite one.
+
+    *text* is *response* as :func:`~reasoning_probe.scoring.extraction.preprocess.clean` leaves it.
 
     The answer is a number for a number question, yes / no / unknown for a label question, and words for a text
     question. Where the question lists options, it is the chosen one: its letter if a letter is expected, else its text.
     *truncated* says that the token limit ended the response; a number that touches its end may be cut in half and is
     not read.
     """
-    text = clean(response, item.question, truncated)
-    if not any(character.isalnum() for character in text):
+    if not any(map(str.isalnum, text)):
         return None
     choices = options_of(item.question)
     if choices and item.kind == "text":
@@ -64,6 +71,8 @@ def is_correct(item: Item, extracted: ExtractedAnswer) -> bool:
         return value is not None and (value == expected or (extracted.percent and value / 100 == expected))
     if item.kind == "label":
         return extracted.answer == label_of(item.answer)
+    if item.kind == "expression":
+        return same_expression(extracted.answer, item.answer)
     expected_text = plain_text(item.answer[:1000])
     numbers = find_numbers(expected_text)
     if len(numbers) == 1 and extracted.value is not None and len(words(expected_text[numbers[0].end :])) <= 3:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reasoning_probe.data.prompts.limits import bounded
+from reasoning_probe.data.prompts.limits import TemplateLimitError, bounded, check_template
 from reasoning_probe.data.prompts.prompting import PromptError
 from reasoning_probe.utils.text import one_line
 
@@ -96,6 +96,10 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any, kwargs: Mapping[str, Any]) -> None:
         self._tokenizer = tokenizer
         template = tokenizer.chat_template
+        try:
+            check_template(template)
+        except TemplateLimitError as error:
+            raise _unusable(error) from None
         self._source = str(template.get("default", "")) if isinstance(template, dict) else str(template)
         for name in kwargs:
             if not self._mentions(name):
@@ -123,6 +127,8 @@ class ChatTemplate:
             try:
                 text = self._apply(turns, True, in_parts)
                 _check_turns(text, turns)
+            except _EndlessTemplateError:
+                raise
             except PromptError as failure:
                 error = error or failure
             else:
@@ -159,8 +165,17 @@ class ChatTemplate:
                 ),
             )
         except Exception as error:  # the template is a program that came with the model
-            reason = one_line(error, 200) or type(error).__name__
-            raise PromptError(f"the chat template cannot be used ({reason}): use --probe-chat off") from None
+            raise _unusable(error) from None
+
+
+class _EndlessTemplateError(PromptError):
+    """A template that a limit stopped, which is not tried again with other content."""
+
+
+def _unusable(error: Exception) -> PromptError:
+    reason = one_line(error, 200) or type(error).__name__
+    kind = _EndlessTemplateError if isinstance(error, TemplateLimitError) else PromptError
+    return kind(f"the chat template cannot be used ({reason}): use --probe-chat off")
 
 
 def _check_turns(text: str, turns: Sequence[Turn]) -> None:

@@ -40,11 +40,7 @@ def bounded(template: object, render: Callable[[], str]) -> str:
 
     Raises :class:`TemplateLimitError`, or what *render* raises.
     """
-    for text in _texts(template):
-        if len(text) > LONGEST_TEMPLATE:
-            raise TemplateLimitError(f"it is longer than {LONGEST_TEMPLATE:,} characters")
-        if _has_power(text):
-            raise TemplateLimitError("it calculates powers, which may never end")
+    check_template(template)
     try:
         with _memory_limited(), _time_limited():
             written = render()
@@ -55,6 +51,15 @@ def bounded(template: object, render: Callable[[], str]) -> str:
     if len(written) > LONGEST_TEXT:
         raise TemplateLimitError(f"it writes more than {LONGEST_TEXT:,} characters")
     return written
+
+
+def check_template(template: object) -> None:
+    """Raise :class:`TemplateLimitError` if *template* is too long, or shows that it may never end."""
+    for text in _texts(template):
+        if len(text) > LONGEST_TEMPLATE:
+            raise TemplateLimitError(f"it is longer than {LONGEST_TEMPLATE:,} characters")
+        if _has_power(text):
+            raise TemplateLimitError("it calculates powers, which may never end")
 
 
 def _texts(template: object) -> Iterator[str]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 BARE_ANALYSIS = "analysis"
 """What gpt-oss's channel of thoughts begins with where the special tokens are left out."""
+
+ThoughtMarks = Sequence[tuple[str, str]]
+"""The texts before and after a model's thoughts, in pairs."""
+
+BARE_FINAL = "assistantfinal"
+"""What ends that channel there."""
 
 THOUGHTS: tuple[tuple[str, str], ...] = (
     ("<think>", "</think>"),
@@ -15,15 +22,32 @@ THOUGHTS: tuple[tuple[str, str], ...] = (
     ("<thoughts>", "</thoughts>"),
     ("<reasoning>", "</reasoning>"),
     ("<reason>", "</reason>"),
+    ("<rationale>", "</rationale>"),
+    ("<reflection>", "</reflection>"),
+    ("<analysis>", "</analysis>"),
+    ("<cot>", "</cot>"),
+    ("<chain_of_thought>", "</chain_of_thought>"),
+    ("<thinking_process>", "</thinking_process>"),
+    ("<thought_process>", "</thought_process>"),
+    ("<inner_thoughts>", "</inner_thoughts>"),
+    ("<inner_monologue>", "</inner_monologue>"),
+    ("<internal>", "</internal>"),
     ("<scratchpad>", "</scratchpad>"),
     ("<seed:think>", "</seed:think>"),
     ("[THINK]", "[/THINK]"),
+    ("[THINKING]", "[/THINKING]"),
+    ("[THOUGHT]", "[/THOUGHT]"),
+    ("[REASONING]", "[/REASONING]"),
     ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|think|>", "<|/think|>"),
+    ("<|thinking|>", "<|/thinking|>"),
+    ("<|begin_of_thinking|>", "<|end_of_thinking|>"),
+    ("<\uff5cbegin\u2581of\u2581thinking\uff5c>", "<\uff5cend\u2581of\u2581thinking\uff5c>"),
+    ("<unused94>", "<unused95>"),  # MedGemma
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
-    (BARE_ANALYSIS, "assistantfinal"),
+    (BARE_ANALYSIS, BARE_FINAL),
 )
 """The texts between which models write their thoughts, in any case of letters."""
 
@@ -57,37 +81,69 @@ def _quotient(match: re.Match[str]) -> str:
     return " / ".join(f"({part})" if group else part for part, group in zip(match.groups(), operators, strict=True))
 
 
-_PLAIN: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"\\(?:times|cdot)\b"), "*"),
-    (re.compile(r"\\div\b"), "/"),
-    (re.compile(r"\\approx\b"), "\N{ALMOST EQUAL TO}"),
-    (re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit)\{([^{}]{0,200})\}"), r"\1"),
-    (re.compile(r"\\([$%])"), r"\1"),
-    (re.compile(r"\\[()\[\] ,;!]|\\(?:left|right|quad)\b"), ""),
-    (re.compile(r"(?<=[0-9)])\^\{(-?[0-9]{1,3})\}"), r"^\1"),
-    (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\\[cdt]?frac\{([0-9][-+*/x(). 0-9]{0,40})\}\{([0-9][-+*/x(). 0-9]{0,40})\}"), _quotient),
-    (re.compile(r"<<[^<>]{0,200}>>"), ""),  # GSM8K's calculator annotations
-    (re.compile(r"(?<![0-9])\*\*(?=\S)|(?<=\S)\*\*(?![0-9])|__(?=\S)|(?<=\S)__|`"), ""),  # Markdown
-    (re.compile(r"<(?:final_)?answer>\s*", re.IGNORECASE), "Answer: "),
-    (re.compile(r"</(?:final_)?answer>", re.IGNORECASE), "\n"),
+_PLAIN: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (("\\",), re.compile(r"\\(?:times|cdot)\b"), "*"),
+    (("\\",), re.compile(r"\\div\b"), "/"),
+    (("\\",), re.compile(r"\\approx\b"), "\N{ALMOST EQUAL TO}"),
+    (("\\",), re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit)\{([^{}]{0,200})\}"), r"\1"),
+    (("\\",), re.compile(r"\\([$%])"), r"\1"),
+    (("\\",), re.compile(r"\\[()\[\] ,;!]|\\(?:left|right|quad)\b"), ""),
+    (("^{",), re.compile(r"(?<=[0-9)])\^\{(-?[0-9]{1,3})\}"), r"^\1"),
+    (("{,}",), re.compile(r"\{,\}"), ","),
+    (
+        ("\\",),
+        re.compile(r"\\[cdt]?frac\{([0-9][-+*/x(). 0-9]{0,40})\}\{([0-9][-+*/x(). 0-9]{0,40})\}"),
+        _quotient,
+    ),
+    (("<<",), re.compile(r"<<[^<>]{0,200}>>"), ""),  # GSM8K's calculator annotations
+    (("**", "__", "`"), re.compile(r"(?<![0-9])\*\*(?=\S)|(?<=\S)\*\*(?![0-9])|__(?=\S)|(?<=\S)__|`"), ""),  # Markdown
+    (("<",), re.compile(r"<(?:final_)?answer>\s*", re.IGNORECASE), "Answer: "),
+    (("<",), re.compile(r"</(?:final_)?answer>", re.IGNORECASE), "\n"),
 )
+"""The signs of which a text needs one to hold any such markup, its pattern, and what it becomes."""
 
 
 def plain_text(text: str) -> str:
-    r"""Return *text* without thoughts, programs and markup, and with each row of a table as "cell: cell".
+    r"""Return *text* without programs and markup, and with each row of a table as "cell: cell".
 
-    >>> plain_text("<think>7?</think>\\boxed{**8**}"), plain_text("| Total | $8 |\n|---|---|")
+    >>> plain_text("\\boxed{**8**}"), plain_text("| Total | $8 |\n|---|---|")
     ('\\boxed{8}', 'Total: $8\n')
     """
-    text = _AND_A_HALF.sub(_number_first, _SPACE.sub(" ", _CODE.sub(_block_text, without_thoughts(text))))
-    text = _COLUMN.sub(r"\1 \2 \3 = ", text)
-    for pattern, plain in _PLAIN:
-        text = pattern.sub(plain, text)
-    return _ROW.sub(_cells, text)
+    if "```" in text:
+        text = _CODE.sub(_block_text, text)
+    if not text.isascii():
+        text = _SPACE.sub(" ", text)
+    if " and a " in text.lower():
+        text = _AND_A_HALF.sub(_number_first, text)
+    if "\n" in text:
+        text = _COLUMN.sub(r"\1 \2 \3 = ", text)
+    for signs, pattern, plain in _PLAIN:
+        if any(sign in text for sign in signs):
+            text = pattern.sub(plain, text)
+    return _ROW.sub(_cells, text) if "|" in text else text
 
 
-def without_thoughts(text: str, pairs: Sequence[tuple[str, str]] = THOUGHTS) -> str:
+@lru_cache(maxsize=64)
+def thought_marks(think: str) -> ThoughtMarks:
+    """Return the marks that *think* names: those of :data:`THOUGHTS` for ``auto``, none for ``off``, else one more.
+
+    Raises ``ValueError``, in one line, where *think* is neither of these words nor two different marks with a comma.
+
+    >>> thought_marks("off"), thought_marks("<plan>,</plan>")[0]
+    ((), ('<plan>', '</plan>'))
+    """
+    if think in ("auto", "off"):
+        return THOUGHTS if think == "auto" else ()
+    marks = tuple(mark.strip() for mark in think.split(",")) if isinstance(think, str) else ()
+    if len(marks) != 2 or not all(marks) or marks[0].lower() == marks[1].lower():
+        raise ValueError(
+            f"{ascii(think)[:60]} is no pair of marks: write auto, off, or two different marks with one comma between"
+            " them, for example <plan>,</plan>"
+        )
+    return ((marks[0], marks[1]), *THOUGHTS)
+
+
+def without_thoughts(text: str, pairs: ThoughtMarks = THOUGHTS) -> str:
     """Drop the thoughts of a model, between the texts of one of *pairs*; unclosed thoughts have no answer.
 
     >>> without_thoughts("<think>7? No.</think>8"), without_thoughts("<think>It is 7."), without_thoughts("8")
@@ -95,18 +151,30 @@ def without_thoughts(text: str, pairs: Sequence[tuple[str, str]] = THOUGHTS) -> 
     >>> without_thoughts("[THINK]7?[/THINK]8"), without_thoughts("analysisIt is 7.assistantfinal8")
     ('8', '8')
     """
+    if not _may_have_thoughts(text, tuple(pairs)):
+        return text
     lower = text.lower()
     if len(lower) != len(text):  # a few letters are longer in lower case
         lower = text
-    for _, closing in pairs:
-        end = lower.rfind(closing.lower())
-        if end >= 0:
-            return text[end + len(closing) :]
-    for opening, _ in pairs:
-        start = lower.find(opening.lower()) if opening != BARE_ANALYSIS else -1
-        if start >= 0:
-            return text[:start]
-    return "" if _ANALYSIS.match(text) else text
+    start = max((end + len(closing) for _, closing in pairs if (end := lower.rfind(closing.lower())) >= 0), default=0)
+    openings = (opening.lower() for opening, _ in pairs if opening != BARE_ANALYSIS)
+    ends = [place for opening in openings if (place := lower.find(opening, start)) >= 0]
+    if ends:
+        return text[start : min(ends)]
+    bare = any(opening == BARE_ANALYSIS for opening, _ in pairs)
+    return "" if bare and _ANALYSIS.match(text, start) else text[start:]
+
+
+def _may_have_thoughts(text: str, pairs: tuple[tuple[str, str], ...]) -> bool:
+    """Whether *text* has a sign with which one of the marks of *pairs* begins; most responses have none."""
+    return any(sign in text for sign in _first_signs(pairs))
+
+
+@lru_cache(maxsize=64)
+def _first_signs(pairs: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Return the first character of each mark, in either case, and all of a mark that begins as any word may."""
+    signs = {mark if mark in (BARE_ANALYSIS, BARE_FINAL) else mark[0] for pair in pairs for mark in pair}
+    return tuple({sign for mark in signs for sign in (mark, mark.upper(), mark.lower(), mark.capitalize())})
 
 
 def _block_text(block: re.Match[str]) -> str:

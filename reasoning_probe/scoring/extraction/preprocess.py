@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from reasoning_probe.scoring.extraction.markup import plain_text, without_thoughts
+from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks, plain_text, without_thoughts
 from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, words
+from reasoning_probe.scoring.extraction.units import without_open_quantity
 from reasoning_probe.utils.numbers import NUMBER_WORDS, find_numbers
 
 HEAD, TAIL = 6000, 3000
@@ -20,7 +21,9 @@ _NEW_QUESTION = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-_QUESTION_LINE = re.compile(r"\n(?P<blank>[ \t]*\n)?[ \t]*(?P<question>[A-Z0-9][^\n]{3,600}\?)[ \t]*(?=\n)")
+_QUESTION_LINE = re.compile(
+    r"\n(?P<blank>[ \t]*\n)?[ \t]*(?P<question>[A-Z0-9][^\n]{3,600}?\?)[ \t]*(?=\n|(?:A|Ans|Answer)[ \t]*:)"
+)
 _ANSWERED = re.compile(r"\s*(?:answer|a|ans|solution|response)[ \t]*[:.]", re.IGNORECASE)
 _ROLE = re.compile(r"\s*(?:(?:assistant|a|answer|response|output|solution)[ \t]*[:\n]\s*)+", re.IGNORECASE)
 
@@ -28,27 +31,34 @@ _ROLE = re.compile(r"\s*(?:(?:assistant|a|answer|response|output|solution)[ \t]*
 _CUT = re.compile(r"[-+\u2212\u2013$\u20ac\u00a3\u00a5]{0,3}[0-9][0-9.,/:]*(?: [0-9]{1,3})* ?\Z")
 
 
-def clean(response: str, question: str, truncated: bool) -> str:
-    """Return the part of *response* that can hold its answer, without markup.
+def clean(response: str, question: str, truncated: bool, thoughts: ThoughtMarks = THOUGHTS) -> str:
+    """Return the part of *response* that can hold its answer, without markup and without what *thoughts* surround.
 
     Everything after a new question is dropped, and so is a repetition of *question* before its answer. If the token
     limit ended the response (*truncated*), a number that touches its end is dropped: it may be cut in half.
     """
-    return _this_question(without_markup(response, truncated), question).strip(" \t\n")
+    return _this_question(without_markup(response, truncated, thoughts), question).strip(" \t\n")
 
 
-def without_markup(response: str, truncated: bool = False) -> str:
+def with_latex(response: str, question: str, thoughts: ThoughtMarks = THOUGHTS) -> str:
+    """Return what :func:`clean` returns, with the response's markup in it."""
+    return _this_question(_visible(response, thoughts), question).strip(" \t\n")
+
+
+def without_markup(response: str, truncated: bool = False, thoughts: ThoughtMarks = THOUGHTS) -> str:
     """Return *response* without thoughts, special tokens and markup, and if *truncated* without a number at its end."""
-    text = without_thoughts(response)
+    text = plain_text(_visible(response, thoughts))
+    return _without_cut_number(text) if truncated else text
+
+
+def _visible(response: str, thoughts: ThoughtMarks) -> str:
+    """Return the ends of *response* without thoughts and special tokens."""
+    text = without_thoughts(response, thoughts)
     if len(text) > HEAD + TAIL:
         head, tail = text[:HEAD], text[-TAIL:]
         text = f"{head[: head.rfind(' ') + 1]}\n\n{tail[tail.find(' ') + 1 :]}"
     text = text.replace("\r", "\n").replace("\u2019", "'")
-    text = _SPECIAL.split(_SPECIAL_AHEAD.sub("", text), maxsplit=1)[0]
-    text = plain_text(text)
-    if truncated:
-        text = _without_cut_number(text)
-    return text
+    return _SPECIAL.split(_SPECIAL_AHEAD.sub("", text), maxsplit=1)[0]
 
 
 def _may_continue(rest: str) -> bool:
@@ -59,6 +69,7 @@ def _may_continue(rest: str) -> bool:
 
 def _without_cut_number(text: str) -> str:
     """Drop a number at the very end: "18" may have been cut to "1", "7.5" to "7.", "1,000" to "1,0", "4 000" to "4"."""
+    text = without_open_quantity(text)
     tail = text[-500:]
     numbers = find_numbers(tail)
     if numbers and numbers[-1].is_word and _may_continue(tail[numbers[-1].end :]):
@@ -73,7 +84,7 @@ def _without_cut_number(text: str) -> str:
 def _this_question(text: str, question: str) -> str:
     """Cut *text* before another question, and skip the question itself where *text* repeats it first."""
     role = _ROLE.match(text)
-    text = text[role.end() :] if role and not options_in(text) else text
+    text = text[role.end() :] if role and text[role.end() :].strip() and not options_in(text) else text
     plain_question = normalise_text(question)
     for _ in range(3):
         start = _NEW_QUESTION.match(text.lstrip())

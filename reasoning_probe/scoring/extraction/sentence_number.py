@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
@@ -13,7 +13,7 @@ from itertools import pairwise
 from reasoning_probe.scoring.extraction.equations import Equation, find_equations
 from reasoning_probe.scoring.extraction.sentences import MAX_SENTENCE, words
 from reasoning_probe.scoring.extraction.strategies import NO_ANSWER, Decision, first_decision
-from reasoning_probe.scoring.extraction.units import merge_unit_pairs
+from reasoning_probe.scoring.extraction.units import is_conversion, merge_unit_pairs
 from reasoning_probe.utils.numbers import NumberSpan, find_numbers
 
 _DENIED = re.compile(r"(?:\bnot|n't)(?: (?:equal to|exactly|just|only))?[ $(]*$", re.IGNORECASE)
@@ -63,7 +63,7 @@ def _stated_number(sentence: str, question_numbers: frozenset[Fraction]) -> Numb
     if conclusions:
         start = conclusions[-1].end()
         if number := stated_number(sentence[start:], question_numbers):
-            return replace(number, start=number.start + start, end=number.end + start)
+            return number._replace(start=number.start + start, end=number.end + start)
     explanation = _EXPLAINED.search(sentence)
     if explanation:
         before = sentence[: explanation.start()]
@@ -79,10 +79,12 @@ def number_sentence(text: str, question_numbers: AbstractSet[Fraction]) -> Numbe
     ['8']
     """
     calculations = calculations_in(text)
+    lower = text.lower()
+    denies = "not" in lower or "n't" in lower
     numbers = [
         number
         for number in merge_unit_pairs(text, find_numbers(text), question_numbers)
-        if not _DENIED.search(text, max(0, number.start - 30), number.start)
+        if not (denies and _DENIED.search(text, max(0, number.start - 30), number.start))
         and not any(
             equation.start <= number.start < equation.end and not _is_result(number, equation)
             for equation in calculations
@@ -136,6 +138,17 @@ def offered_numbers(sentence: NumberSentence) -> Decision | None:
     return NO_ANSWER if offered else None
 
 
+def converted_number(sentence: NumberSentence) -> NumberSpan | None:
+    """The last number that says the same as the number before it, in another unit.
+
+    >>> converted_number(number_sentence("210 minutes is 3 hours.", {Fraction(210)})).text
+    '3'
+    >>> converted_number(number_sentence("210 minutes is 30 more.", {Fraction(210)}))
+    """
+    numbers = [right for left, right in pairwise(sentence.numbers) if is_conversion(sentence.text, left, right)]
+    return numbers[-1] if numbers else None
+
+
 def number_at_the_beginning(sentence: NumberSentence) -> NumberSpan | None:
     """The number with which the sentence begins.
 
@@ -167,6 +180,7 @@ SENTENCE_STRATEGIES: tuple[Callable[[NumberSentence], NumberSpan | Decision | No
     listed_numbers,
     result_of_calculation,
     offered_numbers,
+    converted_number,
     number_at_the_beginning,
     last_number,
 )
@@ -177,13 +191,18 @@ def _is_result(number: NumberSpan, equation: Equation) -> bool:
     """Whether *number* is the stated result of *equation*; "5 + 3 = 4 + 4" has no such number."""
     if equation.result_end != number.end:
         return False
-    return abs(equation.stated or 0) in (abs(number.value), abs(number.value) / 100)
+    if equation.stated == number.value:
+        return True
+    stated, value = abs(equation.stated or 0), abs(number.value)
+    return stated in (value, value / 100)
 
 
 def _is_clock_operand(statement: str, number: NumberSpan) -> bool:
     """Whether a full hour is calculated with, as in "10:00 - 8:40"."""
-    before, after = statement[max(0, number.start - 3) : number.start], statement[number.end :]
-    return ":" in number.text and bool(_GOES_ON.match(after) or re.search(r"[-+*/] ?$", before))
+    if ":" not in number.text:
+        return False
+    before = statement[max(0, number.start - 3) : number.start]
+    return bool(_GOES_ON.match(statement, number.end) or re.search(r"[-+*/] ?$", before))
 
 
 def _is_choice(statement: str, left: NumberSpan, right: NumberSpan) -> bool:

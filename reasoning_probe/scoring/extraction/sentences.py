@@ -6,6 +6,7 @@ All of it works on text that ``clean`` has clipped, whatever the model wrote.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -26,7 +27,8 @@ _CALCULATED = re.compile(r"[0-9] ?[-+*/=\u2212\u00d7\u00f7]|\b(?:is|are|equals) 
 _NEITHER = re.compile(r"[^\w\s]|_")
 """A character that is neither a letter or digit nor a space."""
 
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_WITHOUT_SIGNS = {code: None for code in range(128) if _NEITHER.match(chr(code))}
+_ARTICLES = ("a", "an", "the")
 _LABEL = re.compile(
     r"^(?:explanation|solution|reasoning|explain|note|answer|a|calculation)[ \t]*:[ \t]*", re.IGNORECASE
 )
@@ -71,7 +73,9 @@ def normalise_text(text: str) -> str:
     >>> normalise_text(" The Eiffel-Tower. ")
     'eiffeltower'
     """
-    return " ".join(_ARTICLES.sub(" ", _NEITHER.sub("", text.lower())).split())
+    lower = text.lower()
+    plain = lower.translate(_WITHOUT_SIGNS) if text.isascii() else _NEITHER.sub("", lower)
+    return " ".join([word for word in plain.split() if word not in _ARTICLES])
 
 
 def words(text: str) -> list[str]:
@@ -102,7 +106,8 @@ def sentences(text: str) -> list[Sentence]:
         listed = bool(bullet)
         if marker and int(marker[1]) in (1, next_number) and (line[marker.end() :].strip() or int(marker[1]) > 1):
             next_number, line, listed = int(marker[1]) + 1, line[marker.end() :], True
-        line = _LABEL.sub("", _NUMBERED.sub(r"\1", line).strip())
+        line = _NUMBERED.sub(r"\1", line).strip()
+        line = _LABEL.sub("", line) if ":" in line else line
         texts = [text[:MAX_SENTENCE] for text in _SENTENCE_END.split(line)]
         parts += [Sentence(text, paragraph, listed) for text in texts if text.strip()]
         has_text = True
@@ -131,7 +136,7 @@ def repeats_question(sentence: str, question: str) -> bool:
 @lru_cache(maxsize=256)
 def _plain_parts(question: str) -> tuple[str, frozenset[str]]:
     """Return *question*, and each of its clauses and sentences, in normal form."""
-    clauses = [*re.split(r"[,;:?.!]\s", question), *re.split(r"[.?!]\s", question)]
+    clauses = {*re.split(r"[,;:?.!]\s", question), *re.split(r"[.?!]\s", question)}
     return normalise_text(question), frozenset(normalise_text(clause) for clause in clauses)
 
 
@@ -203,7 +208,8 @@ def is_counting(text: str) -> bool:
     return len(values) > 2 and len(set(values)) > 1 and letters * 5 <= len(values) and (not letters or "." in text)
 
 
-def options_in(text: str) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def options_in(text: str) -> Mapping[str, str]:
     r"""Return the options that a response lists, by their letters; a list has an A and a B.
 
     >>> options_in("A) 7\nB) 8"), options_in("B) 8")

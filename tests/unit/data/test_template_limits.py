@@ -41,10 +41,10 @@ def test_a_good_template_is_rendered_as_transformers_renders_it() -> None:
 @pytest.mark.parametrize(
     ("template", "line"),
     [
-        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "is not done after 0.5 s"),
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "is not done after 1 s"),
         (
             "{% set r = range(99999) %}" + "".join(map(NEST.format, "abc")) + "{% endfor %}" * 3,
-            "is not done after 0.5 seconds",
+            "is not done after 1 seconds",
         ),
         ("{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}", "recursion|is not done after"),
         ("{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}", "is not done after"),
@@ -54,7 +54,7 @@ def test_a_good_template_is_rendered_as_transformers_renders_it() -> None:
         ("{{ 'a'|center(20000000000) }}", "takes more than 1,000,000,000 bytes"),
         ("{{ '%020000000000d' % 1 }}", "takes more than|cannot be used"),
         ("{{ '{:>20000000000}'.format(1) }}", "takes more than|cannot be used"),
-        ("{{ 'a'" + "|center(9999999)|join" * 40 + " }}", "is not done after 0.5 seconds"),  # the compiler does this
+        ("{{ 'a'" + "|center(9999999)|join" * 40 + " }}", "is not done after 1 seconds"),  # the compiler does this
         ("{{ 9**9**9**9 }}", "it calculates powers, which may never end"),
         ("{% set x = messages|length ** 9 %}", "it calculates powers"),
         ("x" * 200_000_000, "it is longer than 1,000,000 characters"),
@@ -67,11 +67,11 @@ def test_a_good_template_is_rendered_as_transformers_renders_it() -> None:
     ids=lambda value: str(value)[:30] if isinstance(value, str) else None,
 )
 def test_a_template_that_is_stopped(template: Any, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LONGEST_S", 0.5)
+    monkeypatch.setattr(limits, "LONGEST_S", 1.0)
     started = time.monotonic()
     with pytest.raises(PromptError, match=f"the chat template cannot be used .*{line}"):
         prompt(template)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
 
 
 def test_what_is_limited_is_limited_no_more_afterwards() -> None:
