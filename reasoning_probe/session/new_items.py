@@ -29,8 +29,7 @@ def read(
     """Return *limit* items of the dataset *name* from the place *start* on whose questions are not in *asked*.
 
     ``None`` is all of them; with *at_most* a dataset that has fewer gives all it has; *trusted* lets a source run code
-    of its own. Raises ``DatasetError`` where
-    none is left, or fewer than a *limit* that is not *at_most*.
+    of its own. Raises ``DatasetError`` where none is left, or fewer than a *limit* that is not *at_most*.
     """
     if not start and not asked:
         return datasets.read(name, source, limit, at_most=at_most, trusted=trusted)

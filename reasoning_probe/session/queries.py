@@ -59,9 +59,7 @@ class QueryBuilder:
             at_most = not isinstance(self.settings.items, Mapping)
             start, asked = self.settings.items_start(name), self._asked.get(name, frozenset())
             trusted = self.settings.remote_code
-            dataset = new_items.read(
-                name, source, limit, at_most=at_most, start=start, asked=asked, trusted=trusted
-            )
+            dataset = new_items.read(name, source, limit, at_most=at_most, start=start, asked=asked, trusted=trusted)
             beyond = self._beyond(name, source, dataset) if shots else ()
             self.shots[name] = few_shot_examples(
                 dataset, self.settings.prompting, self.settings.seed, beyond, trusted=trusted
