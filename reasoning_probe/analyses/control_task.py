@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_probe.engine.protocol import Engine
 from reasoning_probe.engine.tokenization import AblationJob, EncodedQuery
+from reasoning_probe.models.hooks import text_config
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.record import ControlRecord, ControlTargetRecord
 from reasoning_probe.results.summary import merged_control
@@ -80,7 +81,8 @@ class ControlTask:
                 for target, mean in zip(targets, means, strict=True)
             ]
         engine.timing.control_s += time.perf_counter() - started
-        return {"sentences": len(texts), "tokens": tokens, "logprob": baseline, "targets": rows}
+        uniform = -math.log(text_config(engine.model.config).vocab_size)
+        return {"sentences": len(texts), "tokens": tokens, "logprob": baseline, "uniform": uniform, "targets": rows}
 
     def split(self, parts: int) -> list[ControlTask]:
         """Return the task in at most *parts* parts of as many variants each."""

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reasoning_probe.analyses.curve_statistics import carried, excess, with_adjusted
 from reasoning_probe.engine.protocol import Engine, SweepRequest
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
-from reasoning_probe.results.record import CurvePointRecord, CurveRecord
+from reasoning_probe.results.record import CarriedRecord, CurvePointRecord, CurveRecord, ExcessRecord
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
@@ -55,13 +56,17 @@ def steps(heads: int) -> list[int]:
 
 @dataclass(frozen=True)
 class CurveSpec:
-    """What one dataset's curve under one ablation is made of: who is ordered by which items, measured on which."""
+    """What one dataset's curve under one ablation is made of: who is ordered by which items, measured on which.
+
+    ``estimated`` says that attribution scores, which come from measured items, too, ordered some of the heads.
+    """
 
     dataset: str
     ablation: str
     order: tuple[Target, ...]
     ranked_on: tuple[str, ...]
     items: tuple[str, ...]
+    estimated: bool = False
 
     def joint_targets(self, outcomes: OutcomesByKey) -> list[Target]:
         """Return the targets to run: those of the steps that the sweep has not answered already."""
@@ -125,9 +130,11 @@ def plan_curves(
         if len(heads) < 2 or len(ids) < FEWEST or not right:
             continue
         for ablation in ablations:
-            order = rank_heads(heads, dataset, ablation, ranking, outcomes, scores.get((dataset, ablation), {}))
+            estimates = scores.get((dataset, ablation), {})
+            order = rank_heads(heads, dataset, ablation, ranking, outcomes, estimates)
             if order is not None:
-                specs.append(CurveSpec(dataset, ablation, order, tuple(ranking), tuple(measured)))
+                estimated = bool(estimates)  # a screening chose the measured heads by its scores, too
+                specs.append(CurveSpec(dataset, ablation, order, tuple(ranking), tuple(measured), estimated))
     return specs
 
 
@@ -189,7 +196,11 @@ def cumulative_curves(
                 done += sum(outcome.ablation is not None for outcome in batch)
                 if progress is not None:
                     progress(done, total)
-        yield [_entry(spec, kind, with_joint) for spec in of_dataset for kind in ("off", "kept")]
+        yield [
+            entry
+            for spec in of_dataset
+            for entry in with_adjusted([_entry(spec, kind, with_joint) for kind in ("off", "kept")])
+        ]
 
 
 def _entry(spec: CurveSpec, kind: str, outcomes: OutcomesByKey) -> CurveRecord:
@@ -198,20 +209,32 @@ def _entry(spec: CurveSpec, kind: str, outcomes: OutcomesByKey) -> CurveRecord:
         "ablation": spec.ablation,
         "kind": kind,
         "order": [head.name for head in spec.order],
-        "held_out": not set(spec.items) & set(spec.ranked_on),
+        "held_out": not (set(spec.items) & set(spec.ranked_on) or spec.estimated),
         "ranked_on": len(spec.ranked_on),
         "orders": 1,
+        "carried": _carried(spec, outcomes) if kind == "kept" else None,
         "points": [_point(spec, kind, count, outcomes) for count in spec.counts(kind)],
     }
 
 
+def _carried(spec: CurveSpec, outcomes: OutcomesByKey) -> CarriedRecord | None:
+    import numpy as np
+
+    counts = spec.counts("kept")
+    right = [[outcome.correct for outcome in _measured(spec, "kept", count, outcomes)] for count in counts]
+    return carried(counts, np.array(right, dtype=np.float64))
+
+
+def _measured(spec: CurveSpec, kind: str, count: int, outcomes: OutcomesByKey) -> list[Outcome]:
+    """Return the outcomes of the measured items with *count* heads off, or kept."""
+    target = spec.target(kind, count)
+    name, ablation = (target.name, spec.ablation) if target.heads else (BASELINE, None)
+    return [outcomes[spec.dataset, item, name, ablation] for item in spec.items]
+
+
 def _point(spec: CurveSpec, kind: str, count: int, outcomes: OutcomesByKey) -> CurvePointRecord:
-    dataset, ablation, target = spec.dataset, spec.ablation, spec.target(kind, count)
-    baselines = [outcomes[dataset, item, BASELINE, None] for item in spec.items]
-    measured = [
-        outcomes[dataset, item, target.name, ablation] if target.heads else baseline
-        for item, baseline in zip(spec.items, baselines, strict=True)
-    ]
+    baselines = [outcomes[spec.dataset, item, BASELINE, None] for item in spec.items]
+    measured = _measured(spec, kind, count, outcomes)
     logprobs = [value for outcome in measured if (value := outcome.answer_logprob) is not None and math.isfinite(value)]
     items, correct = len(measured), sum(outcome.correct for outcome in measured)
     off = spec.order[:count] if kind == "off" else spec.order[count:]
@@ -224,7 +247,30 @@ def _point(spec: CurveSpec, kind: str, count: int, outcomes: OutcomesByKey) -> C
         "mean_answer_logprob": math.fsum(logprobs) / len(logprobs) if logprobs else None,
         "logprobs": len(logprobs),
         "if_added": _if_added(spec, off, baselines, outcomes),
+        "excess": _excess(spec, off, baselines, measured, outcomes) if len(off) > 1 else None,
     }
+
+
+def _excess(
+    spec: CurveSpec,
+    off: Sequence[Target],
+    baselines: Sequence[Outcome],
+    joint: Sequence[Outcome],
+    outcomes: OutcomesByKey,
+) -> ExcessRecord | None:
+    """Return what the heads *off* cost together beyond what they cost one by one; ``None`` if one is not measured."""
+    import numpy as np
+
+    singles = [
+        [outcomes.get((spec.dataset, baseline.item, head.name, spec.ablation)) for baseline in baselines]
+        for head in off
+    ]
+    rows = np.array([[_logprob(outcome) for outcome in row] for row in (baselines, joint, *singles)])
+    return excess(rows[0], rows[1], rows[2:])
+
+
+def _logprob(outcome: Outcome | None) -> float:
+    return math.nan if outcome is None or outcome.answer_logprob is None else outcome.answer_logprob
 
 
 def _if_added(

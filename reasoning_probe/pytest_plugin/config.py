@@ -12,6 +12,7 @@ import pytest
 from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.data.prompts.prompting import PromptError, Prompting, read_template
 from reasoning_probe.engine.cache.store import FOLDER
+from reasoning_probe.pytest_plugin.option_types import ItemCounts
 from reasoning_probe.pytest_plugin.options import OPTIONS, value_of
 from reasoning_probe.results.gate_rules import GateRules
 from reasoning_probe.session.settings import Settings
@@ -29,6 +30,8 @@ def load_settings(config: pytest.Config) -> Settings:
             raise pytest.UsageError("--probe-screen chooses heads by itself: leave out --probe-heads")
         if not values["ablate_heads"]:
             raise pytest.UsageError("--probe-screen chooses among all heads: add --ablate-heads")
+    items = values["probe_items"] or ItemCounts()
+    fresh_from = values["probe_fresh_items"]
     return Settings(
         model=values["probe_model"],
         remote_code=values["probe_trust_remote_code"],
@@ -40,7 +43,9 @@ def load_settings(config: pytest.Config) -> Settings:
         ablations=values["probe_ablation"],
         seed=values["probe_seed"],
         sources=dict(values["probe_dataset"]),
-        items=values["probe_items"],
+        items=items.counts,
+        items_from=items.starts,
+        fresh_from=Path(config.invocation_params.dir, fresh_from) if fresh_from else None,
         max_new_tokens=values["probe_max_new_tokens"],
         device=values["probe_device"],
         device_map=values["probe_device_map"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from reasoning_probe.models.loading import DTYPES
@@ -40,19 +41,33 @@ def non_negative_float(text: str) -> float:
     return float(text.strip())  # float() strips fewer kinds of white space
 
 
-def counts_by_dataset(text: str) -> int | dict[str, int]:
-    """Return a whole number from 1 on, or for ``NAME=N,NAME=N`` such a number by name."""
+@dataclass(frozen=True)
+class ItemCounts:
+    """How many items are asked, of each dataset or by its name, and how many are passed over before them."""
+
+    counts: int | dict[str, int] | None = None
+    starts: int | dict[str, int] = 0
+
+
+def item_counts(text: str) -> ItemCounts:
+    """Return ``N`` items of each dataset, or ``NAME=N,NAME=N`` by name; ``N@K`` passes over the first K."""
     if "=" not in text:
-        return positive_int(text)
+        return ItemCounts(*_count_from(text))
     counts: dict[str, int] = {}
+    starts: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = (word.strip() for word in part.partition("="))
         if not (name and number) or name in counts:
             raise OptionError(
                 f"cannot read {part.strip()[:40]!r}: write 200, or each dataset once, arithmetic=200,logic=100"
             )
-        counts[name] = positive_int(number)
-    return counts
+        counts[name], starts[name] = _count_from(number)
+    return ItemCounts(counts, starts)
+
+
+def _count_from(text: str) -> tuple[int, int]:
+    count, separator, start = text.partition("@")
+    return positive_int(count), non_negative_int(start) if separator else 0
 
 
 def byte_size(text: str) -> int:

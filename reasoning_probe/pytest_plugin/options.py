@@ -103,9 +103,17 @@ OPTIONS = (
         ("--probe-items",),
         "probe_items",
         "ask N items of each dataset, or of those that are named, arithmetic=200,logic=100: a file's first N;"
-        " arithmetic, multi_step and logic are generated; without names a dataset that has fewer is asked whole",
-        option_types.counts_by_dataset,
-        "N|NAME=N",
+        " arithmetic, multi_step and logic are generated; without names a dataset that has fewer is asked whole;"
+        " N@K passes over the first K, so that 200@40 confirms what 40 items showed",
+        option_types.item_counts,
+        "N[@K]|NAME=N[@K]",
+    ),
+    Option(
+        ("--probe-fresh-items",),
+        "probe_fresh_items",
+        "ask no question that the run in this folder asked: items that chose a head cannot confirm it",
+        option_types.non_empty_text,
+        "RUN",
     ),
     Option(
         ("--probe-shots",),

@@ -6,30 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from reasoning_probe.results.naming import moves_logprob_on_page, significant, significant_on_page
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.record import ControlTargetRecord, DatasetRecord, EffectRecord
+from reasoning_probe.results.record import ControlRecord, ControlTargetRecord, DatasetRecord, EffectRecord, FamilyRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.stats import is_significant
 from reasoning_probe.utils.target_names import cell_of, head_of, layer_of
 from reasoning_probe.utils.text import pluralise
 
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
 
 LEAST_NATS = 0.01
-"""Smaller changes of the log-probability can be significant, too, but are not worth a sentence."""
+"""Smaller median changes of the log-probability can be significant, too, but are not worth a sentence."""
 
 HARMFUL_NATS = -0.5
 """Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""
-
-
-def significant(row: EffectRecord) -> bool:
-    """Whether the target changes the accuracy, after Holm's correction."""
-    return is_significant(row["p_adjusted"])
-
-
-def moves_logprob(row: EffectRecord) -> bool:
-    """Whether the target changes the log-probability of the expected answer, after Holm's correction."""
-    return is_significant(row.get("logprob_p_adjusted"))
 
 
 def harms_plain_text(row: ControlTargetRecord) -> bool:
@@ -38,6 +28,18 @@ def harms_plain_text(row: ControlTargetRecord) -> bool:
     An unknown change counts as harm: a token of plain text then has no finite log-probability at all.
     """
     return row["delta"] is None or row["delta"] <= HARMFUL_NATS
+
+
+def guesses_plain_text(control: ControlRecord) -> bool:
+    """Whether the model continues plain text no better than by guessing among all tokens, with nothing off."""
+    logprob, uniform = control["logprob"], control.get("uniform")
+    return logprob is None or (uniform is not None and logprob <= uniform)
+
+
+def median_nats(row: EffectRecord) -> float:
+    """Return the median change of the expected answer's log-probability; the mean where a run holds no median."""
+    median = row.get("median_logprob")
+    return (row["delta_logprob"] if median is None else median) or 0.0
 
 
 def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:
@@ -49,7 +51,8 @@ def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:
 class EffectGroup:
     """The effects of all targets on one dataset under one ablation, the strongest first.
 
-    ``entry`` is the dataset's record; ``screened`` says that a screening chose which targets were measured.
+    ``entry`` is the dataset's record; ``screened`` says that a screening chose which targets were measured. ``family``
+    is what the targets could have shown together; runs of earlier versions hold none.
     """
 
     dataset: str
@@ -57,6 +60,7 @@ class EffectGroup:
     entry: DatasetRecord
     rows: tuple[EffectRecord, ...]
     screened: bool = False
+    family: FamilyRecord | None = None
 
     @property
     def items(self) -> int:
@@ -66,19 +70,36 @@ class EffectGroup:
     @property
     def flips_needed(self) -> int:
         """The number of items that must flip one way for the strongest target to be significant."""
+        if self.family is not None:
+            return self.family["flips_needed"]
         power = self.entry.get("power")
         return power["flips_needed"] if power else 1
 
     @property
-    def significant(self) -> list[EffectRecord]:
-        """The targets that change the accuracy."""
+    def smallest_effect(self) -> float | None:
+        """The loss of accuracy that 80 % of such runs would name, as a fraction; ``None`` where none is known."""
+        return self.family["smallest_effect"] if self.family is not None else None
+
+    @property
+    def marked(self) -> list[EffectRecord]:
+        """The targets that change the accuracy, of all targets of this map."""
         return [row for row in self.rows if significant(row)]
+
+    @property
+    def significant(self) -> list[EffectRecord]:
+        """The targets that change the accuracy, of all targets of all maps on the page: sentences name these."""
+        return [row for row in self.rows if significant_on_page(row)]
+
+    def inflated(self, row: EffectRecord) -> bool:
+        """Whether a named effect is so small that most runs would miss it: those that name it show too large a one."""
+        smallest = self.smallest_effect
+        return self.family is not None and significant(row) and (smallest is None or abs(row["delta"]) < smallest)
 
     @property
     def with_logprob_effect(self) -> list[EffectRecord]:
         """The targets that change the log-probability by :data:`LEAST_NATS` or more, the strongest first."""
-        rows = [row for row in self.rows if moves_logprob(row) and abs(row["delta_logprob"] or 0.0) >= LEAST_NATS]
-        return sorted(rows, key=lambda row: -abs(row["delta_logprob"] or 0.0))
+        rows = [row for row in self.rows if moves_logprob_on_page(row) and abs(median_nats(row)) >= LEAST_NATS]
+        return sorted(rows, key=lambda row: -abs(median_nats(row)))
 
     @property
     def floor(self) -> bool:
@@ -116,13 +137,20 @@ def groups(run: Run) -> list[EffectGroup]:
         for row in run.summary["targets"]:
             if row["dataset"] == name:
                 rows_by_key.setdefault((name, str(row["ablation"])), []).append(row)
+    families = {(family["dataset"], str(family["ablation"])): family for family in run.summary.get("families") or ()}
     screened = {
         (entry["dataset"], str(entry["ablation"]))
         for entry in run.summary.get("screening") or ()
         if entry["sampled"] < entry["rest"]
     }
     return [
-        EffectGroup(*key, run.summary["datasets"][key[0]], tuple(sorted(rows, key=_strength)), key in screened)
+        EffectGroup(
+            *key,
+            run.summary["datasets"][key[0]],
+            tuple(sorted(rows, key=_strength)),
+            key in screened,
+            families.get(key),
+        )
         for key, rows in rows_by_key.items()
     ]
 

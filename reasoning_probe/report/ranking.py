@@ -6,51 +6,54 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoning_probe.report.effects import EffectGroup, groups, harms_plain_text, significant
+from reasoning_probe.report.effects import EffectGroup, groups, guesses_plain_text, harms_plain_text
 from reasoning_probe.report.format import nats, p_value, points
+from reasoning_probe.results.naming import significant, significant_on_page
 from reasoning_probe.results.record import ControlTargetRecord, EffectRecord
 from reasoning_probe.results.run import Run
 
 Column = Literal[
     "points",
-    "points_ci95",
+    "points_shrunken",
+    "points_ci",
     "flips_to_wrong",
     "flips_to_right",
-    "p_value",
-    "p_adjusted",
-    "q_value",
+    "p_discrete",
+    "p_page",
     "nats",
-    "nats_ci95",
-    "logprob_p_adjusted",
+    "median",
+    "median_ci95",
+    "logprob_p_discrete",
     "plain_text",
 ]
 
 PAGE_COLUMNS: Mapping[Column, str] = {
     "points": "accuracy (points)",
-    "points_ci95": "95 % interval",
+    "points_shrunken": "shrunken",
+    "points_ci": "joint interval",
     "flips_to_wrong": "right to wrong",
     "flips_to_right": "wrong to right",
-    "p_value": "p, McNemar",
-    "p_adjusted": "p, Holm",
-    "q_value": "q, B-H",
-    "nats": "log-prob. (nats)",
-    "nats_ci95": "its interval",
-    "logprob_p_adjusted": "its p, Holm",
+    "p_discrete": "p on the map",
+    "p_page": "p on the page",
+    "median": "log-prob. (median nats)",
+    "median_ci95": "its interval",
+    "logprob_p_discrete": "its p",
     "plain_text": "neutral text (nats a token)",
 }
 SUMMARY_COLUMNS: Mapping[Column, str] = {
     "points": "points",
     "flips_to_wrong": "right to wrong",
     "flips_to_right": "wrong to right",
-    "p_adjusted": "p (Holm)",
+    "p_discrete": "p (discrete Holm)",
     "nats": "log-prob. (nats)",
 }
 TERMINAL_COLUMNS: Mapping[Column, str] = {
     "points": "points",
-    "points_ci95": "95 % interval",
+    "points_shrunken": "shrunken",
+    "points_ci": "joint interval",
     "flips_to_wrong": "lost",
     "flips_to_right": "won",
-    "p_adjusted": "p (Holm)",
+    "p_discrete": "p (discrete Holm)",
     "nats": "nats",
 }
 """The columns of the page, of the notebook and CI summaries, and of the terminal, with their headings."""
@@ -110,9 +113,11 @@ def ranking(
 
 
 def control_targets(run: Run) -> dict[tuple[str, str], ControlTargetRecord]:
-    """Return the control task's results by target and ablation; empty where *run* has none."""
+    """Return the control task's results by target and ablation; empty where *run* has none that says anything."""
     control = run.summary.get("control")
-    return {(row["target"], str(row["ablation"])): row for row in (control["targets"] if control else ())}
+    if not control or guesses_plain_text(control):
+        return {}
+    return {(row["target"], str(row["ablation"])): row for row in control["targets"]}
 
 
 def strongest(run: Run, most: int) -> list[EffectRecord]:
@@ -127,12 +132,28 @@ def strongest(run: Run, most: int) -> list[EffectRecord]:
         for row in group.rows
         if row["delta"]
     ]
-    rows.sort(key=lambda pair: (not significant(pair[1]), pair[0], -abs(pair[1]["delta"])))
+    rows.sort(key=lambda pair: (not significant_on_page(pair[1]), pair[0], -abs(pair[1]["delta"])))
     return [row for _, row in rows[:most]]
 
 
 def _interval(ends: list[float] | None, text: Callable[[float], str]) -> str:
     return f"{text(ends[0])} to {text(ends[1])}" if ends else "-"
+
+
+def _simultaneous(row: EffectRecord) -> str:
+    """Return the interval that holds for all targets together; of an earlier version's run the single one."""
+    return _interval(row.get("delta_ci_simultaneous") or row["delta_ci95"], points)
+
+
+def p_discrete(row: EffectRecord) -> float:
+    """Return the p-value that marks a target on its map; runs of earlier versions hold plain Holm's alone."""
+    p = row.get("p_discrete")
+    return row["p_adjusted"] if p is None else p
+
+
+def _shrunken(row: EffectRecord) -> str:
+    shrunken = row.get("delta_shrunken")
+    return "-" if shrunken is None else points(shrunken)
 
 
 def _plain_text(row: ControlTargetRecord | None) -> str:
@@ -141,13 +162,14 @@ def _plain_text(row: ControlTargetRecord | None) -> str:
 
 _TEXTS: Mapping[Column, Callable[[EffectRecord], str]] = {
     "points": lambda row: points(row["delta"]),
-    "points_ci95": lambda row: _interval(row["delta_ci95"], points),
+    "points_shrunken": _shrunken,
+    "points_ci": _simultaneous,
     "flips_to_wrong": lambda row: f"{row['flips_to_wrong']:,}",
     "flips_to_right": lambda row: f"{row['flips_to_right']:,}",
-    "p_value": lambda row: p_value(row["p_value"]),
-    "p_adjusted": lambda row: p_value(row["p_adjusted"]),
-    "q_value": lambda row: p_value(row.get("q_value")),
+    "p_discrete": lambda row: p_value(p_discrete(row)),
+    "p_page": lambda row: p_value(row.get("p_page")),
     "nats": lambda row: nats(row["delta_logprob"]),
-    "nats_ci95": lambda row: _interval(row.get("delta_logprob_ci95"), nats),
-    "logprob_p_adjusted": lambda row: p_value(row.get("logprob_p_adjusted")),
+    "median": lambda row: nats(row.get("median_logprob")),
+    "median_ci95": lambda row: _interval(row.get("median_logprob_ci95"), nats),
+    "logprob_p_discrete": lambda row: p_value(row.get("logprob_p_discrete")),
 }

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from reasoning_probe.data.generators import NAMES as GENERATED
 from reasoning_probe.models.generation import rules_sentence, unused_sentence
-from reasoning_probe.report.effects import EffectGroup, Finding, groups, harms_plain_text, significant
+from reasoning_probe.report.effects import (
+    HARMFUL_NATS,
+    EffectGroup,
+    Finding,
+    groups,
+    guesses_plain_text,
+    harms_plain_text,
+    median_nats,
+)
 from reasoning_probe.report.format import nats, percent, points
-from reasoning_probe.results.record import ControlTargetRecord, CurveRecord
+from reasoning_probe.results.curves import CARRIED_SHARE
+from reasoning_probe.results.naming import significant_on_page
+from reasoning_probe.results.record import ControlRecord, CurveRecord, EffectRecord, ScreeningRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.stats import items_to_try
+from reasoning_probe.results.stats import is_significant, items_to_try
 from reasoning_probe.utils.text import join_names, pluralise, shorten
 
-CARRIED_SHARE = 0.9
-"""Heads carry a task if this share of the baseline's accuracy is left with all others off."""
-
-BACKUP_NATS = 1.0
-"""Heads get a sentence if together they cost this many nats more than one by one."""
+EXCESS_LOG_ODDS, EXCESS_RATIO = 1.0, 2.0
+"""Heads get a sentence if together they cost the median item this much more log-odds than one by one, and more than
+this many times the sum of their single changes: heads whose sum the logits square cost up to twice as much together."""
 
 MOST_NAME = 60
 """Characters of a dataset's name in a sentence."""
@@ -29,25 +37,30 @@ _MOST_NAMES = 4
 
 
 def control_sentences(run: Run) -> list[str]:
-    """Say whether the targets that matter also break plain text, and which ranks depend on the ablation."""
+    """Say whether the targets that matter also harm plain text, and which effects depend on the ablation."""
     control = run.summary.get("control")
-    sentences = [] if control is None else _plain_text_sentences(run, control["targets"])
+    sentences = [] if control is None else _plain_text_sentences(run, control)
     rank_changes = [
         f"{change['target']} ({', '.join(f'{name} {rank}' for name, rank in change['ranks'].items())})"
         for change in run.summary.get("rank_changes") or ()
     ]
     if rank_changes:
         sentences.append(
-            f"The rank depends on the ablation for {join_names(rank_changes, _MOST_NAMES)}: trust none of these alone."
+            f"An effect under one ablation and none under another, by rank: {join_names(rank_changes, _MOST_NAMES)}."
         )
     return sentences
 
 
-def _plain_text_sentences(run: Run, rows: Sequence[ControlTargetRecord]) -> list[str]:
+def _plain_text_sentences(run: Run, control: ControlRecord) -> list[str]:
+    rows = control["targets"]
     several = len({row["ablation"] for row in rows}) > 1
     matter = {
-        (row["target"], row["ablation"]) for group in groups(run) for row in group.rows if significant(row)
-    }  # on any dataset
+        (row["target"], row["ablation"]) for group in groups(run) for row in group.rows if significant_on_page(row)
+    }  # on any dataset: of all tests of the page
+    if guesses_plain_text(control):
+        return ["The control task says nothing: the model continues plain text no better than by guessing."] * bool(
+            matter
+        )
     broken: list[str] = []
     spared: list[str] = []
     for row in rows:
@@ -55,20 +68,17 @@ def _plain_text_sentences(run: Run, rows: Sequence[ControlTargetRecord]) -> list
             continue
         suffix = f" {row['ablation']}" if several else ""
         (broken if harms_plain_text(row) else spared).append(f"{row['target']}{suffix} ({nats(row['delta'])})")
+    limit = f"{-HARMFUL_NATS:.1f} nats a token"
     sentences = []
     if broken:
-        sentences.append(
-            f"Without {join_names(broken, _MOST_NAMES)} the model is broken: plain text suffers, too (nats a token)."
-        )
+        sentences.append(f"Plain text, too, loses {limit} or more without {join_names(broken, _MOST_NAMES)}.")
     if spared:
-        sentences.append(
-            f"Plain text hardly needs {join_names(spared, _MOST_NAMES)} (nats a token): reasoning, not a broken model."
-        )
+        sentences.append(f"Plain text loses less than {limit} without {join_names(spared, _MOST_NAMES)}.")
     return sentences
 
 
 def curve_sentences(run: Run) -> list[str]:
-    """Say how few heads carry each task, and which heads cost more together than their single effects add up to."""
+    """Say how many heads keep each task's accuracy, and which heads back each other up."""
     notes = []
     keys = dict.fromkeys((str(entry["dataset"]), str(entry["ablation"])) for entry in run.summary.get("curves") or ())
     several = len({ablation for _, ablation in keys}) > 1
@@ -80,8 +90,8 @@ def curve_sentences(run: Run) -> list[str]:
 
 
 def curve_notes(curves: Mapping[str, CurveRecord], task: str) -> list[str]:
-    """Say what the curves of *task* show: how few heads carry it, and whether heads back each other up."""
-    return [sentence for sentence in (_carried_sentence(curves, task), _backup_sentence(curves, task)) if sentence]
+    """Say what the curves of *task* show: how many heads keep its accuracy, and whether heads back each other up."""
+    return [sentence for sentence in (_kept_sentence(curves, task), _backup_sentence(curves, task)) if sentence]
 
 
 def _curves_of(run: Run, dataset: str, ablation: str) -> dict[str, CurveRecord]:
@@ -92,44 +102,39 @@ def _curves_of(run: Run, dataset: str, ablation: str) -> dict[str, CurveRecord]:
     }
 
 
-def _carried_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
-    if "kept" not in curves:
+def _kept_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
+    """Say at which size the kept heads have nine tenths of the accuracy; runs of earlier versions know no range."""
+    kept = curves.get("kept")
+    carried = kept.get("carried") if kept else None
+    if kept is None or not carried:
         return ""
-    entry = curves["kept"]
-    points = entry["points"]
-    whole, heads = points[-1], len(entry["order"])
-    enough = next((point for point in points if point["accuracy"] >= CARRIED_SHARE * whole["accuracy"]), whole)
-    if not whole["correct"] or enough is whole:
-        return ""
-    if not enough["heads"]:
-        return f"With every head off {percent(enough['accuracy'])} of {task} stay right: it needs no attention."
-    return (
-        f"{enough['heads']} of {pluralise(heads, 'head')} carry {task}: with all others off"
-        f" {percent(enough['accuracy'])} are right, of {percent(whole['accuracy'])}"
-        f" ({pluralise(whole['items'], 'item')})."
-    )
+    low, high = carried["range95"]
+    heads = pluralise(len(kept["order"]), "head")
+    first = f"In this order of {heads}, the first measured size that keeps {percent(CARRIED_SHARE)} of the accuracy on"
+    items = pluralise(kept["points"][-1]["items"], "item")
+    return f"{first} {task} was {carried['heads']:,} (95 % range {low:,} to {high:,}; {items})."
 
 
 def _backup_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
-    """Say how few heads cost more together than one by one, the sign that they back each other up."""
+    """Say how few heads cost more together than one by one, where the items show it that did not choose the order."""
     candidates = []
     for kind, entry in curves.items():
         heads = len(entry["order"])
-        start = entry["points"][0 if kind == "off" else -1].get("mean_answer_logprob")
         for point in entry["points"]:
-            together, added = point.get("mean_answer_logprob"), point.get("if_added")
-            if start is None or together is None or added is None:
+            excess = point.get("excess")
+            if not entry["held_out"] or excess is None or not is_significant(excess["p_adjusted"]):
                 continue
             off = point["heads"] if kind == "off" else heads - point["heads"]
-            if off > 1 and start - together >= max(BACKUP_NATS, 2 * (start - added)):
-                candidates.append((off, kind, start - together, start - added))
+            if -excess["median"] >= max(EXCESS_LOG_ODDS, EXCESS_RATIO * abs(excess["sum_of_single"])):
+                candidates.append((off, kind, excess))
     if not candidates:
         return ""
-    off, kind, together, added = min(candidates)
-    which = "strongest" if kind == "off" else "weakest"
+    off, kind, excess = min(candidates, key=lambda candidate: candidate[0])
+    place = "first" if kind == "off" else "last"
     return (
-        f"Off together, the {off} {which} heads cost {task} {together:.2f} nats, where their single effects add up to"
-        f" {added:.2f}: heads back each other up."
+        f"The {place} {off} heads of the order back each other up on {task}: their single changes add up to"
+        f" {nats(excess['sum_of_single'])} log-odds in the median, and off together they lose"
+        f" {-excess['median']:.2f} more (so on {excess['falls']:,} of {excess['items']:,} other items)."
     )
 
 
@@ -154,22 +159,39 @@ def screening_sentences(run: Run) -> list[str]:
             low, high = map(percent, entry["ci95"])
             notes.append(
                 f"{chosen}. Of {entry['sampled']:,} of the other {entry['rest']:,}, drawn at random,"
-                f" {entry['missed']:,} {matter}: a miss rate of {percent(entry['miss_rate'])} ({low} to {high})."
+                f" {entry['missed']:,} {matter}: a miss rate of {percent(entry['miss_rate'])} ({low} to {high})"
+                f"{_detectable(entry)}."
             )
     return notes
 
 
+def _detectable(entry: ScreeningRecord) -> str:
+    """Return which heads a miss rate speaks of; nothing for runs of earlier versions."""
+    if "smallest_effect" not in entry:
+        return ""
+    smallest = entry["smallest_effect"]
+    if smallest is None:
+        return ", but these items would miss any effect more often than in 2 of 10 runs"
+    return f" of the heads that these items can show, which cost {points(smallest).removeprefix('+')} points or more"
+
+
 def accuracy_sentence(run: Run) -> str:
-    """Say how many questions the model answers right.
+    """Say how many questions the model answers right, of each dataset: unlike datasets have no common accuracy.
 
     Never empty: ``tiny-reasoner answers 17 of 22 questions right (77 %).``
     """
-    entries = run.summary["datasets"].values()
-    items, correct = sum(entry["items"] for entry in entries), sum(entry["correct"] for entry in entries)
-    name = run.summary["model"]["name"]
-    if not items:
-        return f"{name} was asked nothing."
-    return f"{name} answers {correct:,} of {pluralise(items, 'question')} right ({percent(correct / items)})."
+    entries = {name: entry for name, entry in run.summary["datasets"].items() if entry["items"]}
+    model = run.summary["model"]["name"]
+    if not entries:
+        return f"{model} was asked nothing."
+    if len(entries) == 1:
+        (entry,) = entries.values()
+        items, correct = entry["items"], entry["correct"]
+        return f"{model} answers {correct:,} of {pluralise(items, 'question')} right ({percent(correct / items)})."
+    by_dataset = [
+        f"{entry['correct']:,} of {entry['items']:,} on {shorten(name, MOST_NAME)}" for name, entry in entries.items()
+    ]
+    return f"Right answers of {model}: {join_names(by_dataset, _MOST_NAMES)}."
 
 
 def sentences(run: Run) -> list[str]:
@@ -194,10 +216,12 @@ def findings(run: Run) -> list[tuple[str, bool]]:
         for members in by_finding.values()
     ]
     without_accuracy_effect = [group for group in groups(run) if not group.significant and group.with_logprob_effect]
+    inflated = [(sentence, False) for group in groups(run) if (sentence := _inflated_sentence(group, several))]
     logprob_sentences = [
         (_logprob_sentence(group, _ablation_suffix(group, several)), False) for group in without_accuracy_effect
     ]
-    return [*((sentence, True) for sentence in _extent_sentences(run)), *finding_sentences, *logprob_sentences]
+    extent = [(sentence, True) for sentence in _extent_sentences(run)]
+    return [*extent, *finding_sentences, *inflated, *logprob_sentences]
 
 
 def _ablation_suffix(group: EffectGroup, several: bool) -> str:
@@ -224,6 +248,7 @@ def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> st
     names, noun = [shorten(member.dataset, MOST_NAME) for member in members], group.noun
     items_text = pluralise(group.items, "item")
     needed = group.flips_needed
+    single = "single " if noun == "head" else ""
     datasets = join_names(names) + ablation
     if group.finding == "found":
         rows = group.significant
@@ -233,11 +258,9 @@ def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> st
     if group.finding == "floor":
         return f"No {noun} can be judged on {datasets}: the baseline is 0 %."
     if group.finding == "none":
-        least = points(needed / group.items).removeprefix("+")
-        return (
-            f"None of {group.counted} matters for {datasets} as far as {items_text} can show:"
-            f" a change of {least} points ({needed} flips one way) would have been significant."
-        )
+        marked = len(group.marked)
+        alone = f" ({marked} of this map alone, without the page's other tests)" if marked else ""
+        return f"None of {group.counted} is shown to matter for {datasets}{alone}: {_power_text(group)}."
     if group.finding == "few_right":
         return (
             f"No drop could be significant on {datasets}: {needed} flips are needed, and only"
@@ -245,33 +268,69 @@ def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> st
         )
     fewest, most = min(member.items for member in members), max(member.items for member in members)
     items = pluralise(most, "item") if fewest == most else f"{fewest} to {pluralise(most, 'item')}"
-    single = "single " if noun == "head" else ""
     return (
         f"With {items} and {group.counted} no {single}{noun} can reach significance on {datasets};"
         f" {needed} flips are needed: {_more_items_hint(names, items_to_try(needed), run)}."
     )
 
 
+def _power_text(group: EffectGroup) -> str:
+    """Return what the items could have shown; of an earlier version's run, what it needed at the least."""
+    items = pluralise(group.items, "item")
+    if group.family is None:
+        return f"{items} can show no effect of fewer than {group.flips_needed} flips"
+    if group.smallest_effect is None:
+        return f"with {items}, no loss would be named in 8 of 10 such runs"
+    loss = points(group.smallest_effect).removeprefix("+")
+    return f"with {items}, 8 of 10 such runs would name a {group.noun} that costs {loss} points, and fewer a weaker one"
+
+
+def _inflated_sentence(group: EffectGroup, several: bool) -> str:
+    """Say which named effects most such runs would have missed, so that those which name them show them too large."""
+    rows = [row for row in group.significant if group.inflated(row)]
+    if not rows:
+        return ""
+    effects = [f"{row['target']} ({points(row['delta'])}, shrunken {_shrunken(row)})" for row in rows]
+    return (
+        f"Named on {shorten(group.dataset, MOST_NAME)}{_ablation_suffix(group, several)} with less than 80 % power, so"
+        f" probably smaller than measured: {join_names(effects, _MOST_NAMES)}."
+    )
+
+
+def _shrunken(row: EffectRecord) -> str:
+    shrunken = row.get("delta_shrunken")
+    return "-" if shrunken is None else points(shrunken)
+
+
 def _more_items_hint(datasets: list[str], items: int, run: Run) -> str:
-    """Return the options that ask more items, ready to be typed: only generated datasets have any number of items."""
+    """Return the options that ask new items, ready to be typed: only generated datasets have any number of items.
+
+    The items that were asked are left out: looking again at a growing sample counts as looking again.
+    """
+    asked_items = {name: entry["items"] for name, entry in run.summary["datasets"].items()}
     growing = [dataset for dataset in datasets if dataset in GENERATED]
-    if all(dataset in GENERATED for dataset in run.summary["datasets"]):
-        return f"try --probe-items {items}"
-    options = [f"--probe-items {','.join(f'{dataset}={items}' for dataset in growing)}"] if growing else []
+    if all(dataset in GENERATED for dataset in asked_items) and len(set(asked_items.values())) == 1:
+        return f"try {items} new ones, --probe-items {items}@{next(iter(asked_items.values()))}"
+    counts = ",".join(f"{dataset}={items}@{asked_items[dataset]}" for dataset in growing)
+    options = [f"{items} new ones, --probe-items {counts}"] if growing else []
     if fixed := [dataset for dataset in datasets if dataset not in GENERATED]:
         name = fixed[0] if len(fixed) == 1 and _SHELL_SAFE.fullmatch(fixed[0]) else "NAME"
-        options.append(f"{items} items by --probe-dataset {name}=FILE")
+        options.append(f"{items} new items by --probe-dataset {name}=FILE")
     return f"try {' and '.join(options)}"
 
 
 def _logprob_sentence(group: EffectGroup, ablation: str) -> str:
-    """Say which targets change the log-probability of the expected answer, for a dataset whose accuracy shows none."""
-    rows = group.with_logprob_effect
-    effects = [f"{row['target']} ({nats(row['delta_logprob'])}{' nats' if row is rows[0] else ''})" for row in rows]
-    move = "moves" if len(rows) == 1 else "move"
+    """Say without which targets the expected answer's log-probability falls, or rises, on most items."""
+    falling = [row for row in group.with_logprob_effect if row.get("logprob_falls", 0) > row.get("logprob_rises", 0)]
+    rising = [row for row in group.with_logprob_effect if row not in falling]
+    parts = []
+    for verb, rows in (("falls", falling), ("rises", rising)):
+        effects = [f"{row['target']} ({nats(median_nats(row))})" for row in rows]
+        if rows:
+            parts.append(f"{verb} on most items without {len(rows)} of {group.counted}: {join_names(effects, 4)}")
     return (
-        f"{len(rows)} of {group.counted} {move} the log-probability of the expected answer on"
-        f" {shorten(group.dataset, MOST_NAME)}{ablation}: {join_names(effects, 4)}."
+        f"The log-probability of the expected answer on {shorten(group.dataset, MOST_NAME)}{ablation}"
+        f" {'; it '.join(parts)} (median nats)."
     )
 
 
@@ -299,10 +358,13 @@ def remarks(run: Run) -> list[str]:
         if entry["items"] and entry["correct"] == entry["items"]:
             notes.append(f"{dataset}: every answer is right, so a target can only lose.")
         strict, flexible = entry.get("strict"), entry.get("flexible")
-        if strict != flexible:
+        disagree = entry.get("extractors_disagree")
+        if disagree is None and strict is not None and flexible is not None:
+            disagree = round(abs(strict - flexible) * entry["items"])  # of an earlier version's run: at least so many
+        if disagree:
             notes.append(
-                f"{dataset}: strict extraction finds {percent(strict)} right, flexible {percent(flexible)};"
-                " the difference is formatting, not reasoning."
+                f"{dataset}: the two extractors disagree on {pluralise(disagree, 'answer')}: strict finds"
+                f" {percent(strict)} right, flexible {percent(flexible)}."
             )
     return notes
 

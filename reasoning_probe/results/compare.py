@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.results import stats
+from reasoning_probe.results.confirmation import Confirmation, confirmations
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
 from reasoning_probe.results.record import RunRecord, prompting_of
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.utils.text import to_words
 
 if TYPE_CHECKING:
-    from reasoning_probe.results.stats import Floats
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 Named = tuple[Path, Run]
 """A run with the folder that it was read from, which messages name."""
@@ -40,7 +44,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class DatasetChange:
-    """The accuracy of both runs on one dataset; ``effect`` is paired, its adjusted p-values are over the datasets."""
+    """The accuracy of both runs on one dataset; ``effect`` is paired, its ``p_discrete`` is over the datasets."""
 
     dataset: str
     first_correct: int
@@ -52,7 +56,8 @@ class TargetChange:
     """How the effect of one target differs between the runs, over the items that have all four outcomes.
 
     ``first`` and ``second`` are its effects on the accuracy, ``change`` their difference; the same for the
-    log-probability. Adjusted p-values are over all targets of the dataset and ablation.
+    log-probability. Both changes have exact sign tests, over the items on which the effect grew or shrank. The adjusted
+    p-values are these after discrete Holm over all targets of all datasets and ablations.
     """
 
     dataset: str
@@ -64,11 +69,13 @@ class TargetChange:
     first_logprob: float | None
     second_logprob: float | None
     change_logprob: stats.MeanChange
+    p_adjusted: float | None = None
+    logprob_p_adjusted: float | None = None
 
     @property
     def significant(self) -> bool:
-        """Whether the effect on the accuracy, or on the log-probability, changed."""
-        return any(stats.is_significant(change.p_adjusted) for change in (self.change, self.change_logprob))
+        """Whether the effect on the accuracy, or on the log-probability, changed; each test has half of the level."""
+        return any(stats.is_significant(p) for p in (self.p_adjusted, self.logprob_p_adjusted))
 
 
 @dataclass(frozen=True)
@@ -80,19 +87,21 @@ class Comparison:
     datasets: list[DatasetChange]
     changed: list[Changed]
     targets: list[TargetChange]
+    confirmations: list[Confirmation] = field(default_factory=list)
 
 
 def compare(first: Named, second: Named, *, common: bool = False) -> Comparison:
     """Compare the second run with the first, item by item.
 
     Raises :class:`RunError`, one line that names items, where the runs did not ask the same ones; with *common* the
-    items that both asked are compared.
+    items that both asked are compared. Where they share none, the second run can still confirm what the first names.
     """
     a, b = _baselines(first[1]), _baselines(second[1])
     shared = [item for item in a if item in b and _asks(a[item]) == _asks(b[item])]
-    if not shared or (len(shared) < max(len(a), len(b)) and not common):
+    confirmed = confirmations(first[1], second[1]) if _shape(first[1].summary) == _shape(second[1].summary) else []
+    if not (confirmed and not shared) and (not shared or (len(shared) < max(len(a), len(b)) and not common)):
         raise RunError(_mismatch(first[0], second[0], a, b, shared))
-    left = len(a.keys() | b.keys()) - len(shared)
+    left = len(a.keys() | b.keys()) - len(shared) if shared else 0
     notes = [f"{left:,} items that only one of the runs asked are left out"] if left else []
     prompts = sum(a[item].prompt != b[item].prompt for item in shared)
     if prompts:
@@ -102,7 +111,8 @@ def compare(first: Named, second: Named, *, common: bool = False) -> Comparison:
         notes=[*notes, *_head_mismatch(first[1].summary, second[1].summary)],
         datasets=_datasets(shared, a, b),
         changed=[Changed(a[item], b[item]) for item in shared if _verdict(a[item]) != _verdict(b[item])],
-        targets=_targets(first[1], second[1], shared),
+        targets=_adjusted(_targets(first[1], second[1], shared)),
+        confirmations=confirmed,
     )
 
 
@@ -185,20 +195,13 @@ def _datasets(
         with np.errstate(over="ignore"):
             (effect,) = stats.paired_effects(right, right_b[None], logprob, logprob_b[None])
         changes.append(DatasetChange(name, int(right.sum()), effect))
-    adjusted = stats.holm([change.effect.p_value for change in changes])
-    logprob_p = [change.effect.logprob_p_value for change in changes]
-    known = [index for index, p in enumerate(logprob_p) if p is not None]
-    of_logprob = dict(zip(known, stats.holm([p for p in logprob_p if p is not None]), strict=True))
+    effects = [change.effect for change in changes]
+    adjusted = stats.discrete_holm(
+        [effect.p_value for effect in effects], [effect.flips_to_wrong + effect.flips_to_right for effect in effects]
+    )
     return [
-        replace(
-            change,
-            effect=replace(
-                change.effect,
-                p_adjusted=float(adjusted[index]),
-                logprob_p_adjusted=float(of_logprob[index]) if index in of_logprob else None,
-            ),
-        )
-        for index, change in enumerate(changes)
+        replace(change, effect=replace(change.effect, p_discrete=float(p)))
+        for change, p in zip(changes, adjusted, strict=True)
     ]
 
 
@@ -225,11 +228,31 @@ def _targets(first: Run, second: Run, shared: Sequence[ItemKey]) -> list[TargetC
             for target, (one, other, change), of_logprob in rows
             if one is not None and other is not None
         ]
-    return sorted(changes, key=_clearness)
+    return changes
+
+
+def _adjusted(changes: Sequence[TargetChange]) -> list[TargetChange]:
+    """Return *changes* with their p-values adjusted over all of them, the clearest first."""
+    of_accuracy = _over_all([target.change for target in changes])
+    of_logprob = _over_all([target.change_logprob for target in changes])
+    return sorted(
+        (
+            replace(target, p_adjusted=p, logprob_p_adjusted=logprob_p)
+            for target, p, logprob_p in zip(changes, of_accuracy, of_logprob, strict=True)
+        ),
+        key=_clearness,
+    )
+
+
+def _over_all(changes: Sequence[stats.MeanChange]) -> list[float | None]:
+    known = [change for change in changes if change.p_value is not None]
+    p_values = [change.p_value for change in known if change.p_value is not None]
+    adjusted = iter(map(float, stats.discrete_holm(p_values, [change.falls + change.rises for change in known])))
+    return [None if change.p_value is None else next(adjusted) for change in changes]
 
 
 def _clearness(target: TargetChange) -> tuple[float, ...]:
-    p = [1.0 if p is None else p for p in (target.change.p_adjusted, target.change_logprob.p_adjusted)]
+    p = [1.0 if p is None else p for p in (target.p_adjusted, target.logprob_p_adjusted)]
     sizes = [-abs(change.mean or 0.0) for change in (target.change, target.change_logprob)]
     return not target.significant, *sizes, *p
 

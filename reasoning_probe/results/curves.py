@@ -9,6 +9,9 @@ from typing import Literal
 from reasoning_probe.results import stats
 from reasoning_probe.results.record import CurvePointRecord, CurveRecord
 
+CARRIED_SHARE = 0.9
+"""The share of the baseline's accuracy at which a number of kept heads gets a sentence."""
+
 
 def merged_curves(parts: Sequence[Sequence[CurveRecord] | None]) -> list[CurveRecord]:
     """Return the curves of several processes as one; each process measured its own items in its own order."""
@@ -31,6 +34,7 @@ def _pooled(entries: Sequence[CurveRecord]) -> CurveRecord:
         "held_out": all(entry["held_out"] for entry in entries),
         "ranked_on": sum(entry["ranked_on"] for entry in entries),
         "orders": sum(entry["orders"] for entry in entries),
+        "carried": None,  # each part has an order of its own
         "points": [_pooled_point(alike) for _, alike in sorted(points.items())],
     }
 

@@ -4,6 +4,8 @@ The files are read into plain dicts, which these types describe key by key; ``sc
 to other programs, with a description of every key. A key that is not required is missing in the files of some runs:
 of other tools, of earlier versions, or of runs without that part. Shares are fractions from 0 to 1, log-probabilities
 natural, in nats; an interval is the list of its two ends.
+
+The module has more than 400 lines because it is one list, in the order of the files.
 """
 
 from __future__ import annotations
@@ -131,6 +133,7 @@ class PowerRecord(TypedDict):
 
     targets: int
     flips_needed: int
+    flips_needed_holm: NotRequired[int]
 
 
 class DatasetRecord(TypedDict):
@@ -145,6 +148,7 @@ class DatasetRecord(TypedDict):
     mean_answer_logprob: NotRequired[float | None]
     strict: NotRequired[float | None]
     flexible: NotRequired[float | None]
+    extractors_disagree: NotRequired[int | None]
     acc: NotRequired[float | None]
     acc_norm: NotRequired[float | None]
     always: NotRequired[ConstantAnswerRecord | None]
@@ -161,16 +165,41 @@ class EffectRecord(TypedDict):
     correct: int
     delta: float
     delta_ci95: list[float]
+    delta_ci_simultaneous: NotRequired[list[float]]
+    delta_shrunken: NotRequired[float | None]
     flips_to_wrong: int
     flips_to_right: int
     p_value: float
+    p_discrete: NotRequired[float]
+    p_page: NotRequired[float]
     p_adjusted: float
     q_value: NotRequired[float | None]
     delta_logprob: float | None
     delta_logprob_ci95: NotRequired[list[float] | None]
+    median_logprob: NotRequired[float | None]
+    median_logprob_ci95: NotRequired[list[float] | None]
+    logprob_falls: NotRequired[int]
+    logprob_rises: NotRequired[int]
+    logprob_sign_p_value: NotRequired[float | None]
+    logprob_p_discrete: NotRequired[float | None]
+    logprob_p_page: NotRequired[float | None]
     logprob_p_value: NotRequired[float | None]
     logprob_p_adjusted: NotRequired[float | None]
     shift: NotRequired[dict[str, int] | None]
+
+
+class FamilyRecord(TypedDict):
+    """The targets of one dataset and ablation, which are tested together; see :class:`~.stats.Detectable`."""
+
+    dataset: str
+    ablation: str | None
+    items: int
+    targets: int
+    unmeasured: int
+    p_critical: float
+    flips_needed: int
+    background_flips: float
+    smallest_effect: float | None
 
 
 class RankChangeRecord(TypedDict):
@@ -196,6 +225,7 @@ class ControlRecord(TypedDict):
     sentences: int
     tokens: int
     logprob: float | None
+    uniform: NotRequired[float]
     targets: list[ControlTargetRecord]
 
 
@@ -210,6 +240,25 @@ class ErrorCountRecord(TypedDict):
     count: int
 
 
+class ExcessRecord(TypedDict):
+    """How much more log-odds heads cost together than one by one, with the sign test of the items' excess."""
+
+    items: int
+    falls: int
+    rises: int
+    median: float
+    sum_of_single: float
+    p_value: float
+    p_adjusted: float
+
+
+class CarriedRecord(TypedDict):
+    """The first measured number of kept heads that keeps nine tenths of the accuracy, with its 95 % range."""
+
+    heads: int
+    range95: list[int]
+
+
 class CurvePointRecord(TypedDict):
     """The accuracy with so many heads switched off, or left on."""
 
@@ -221,6 +270,7 @@ class CurvePointRecord(TypedDict):
     mean_answer_logprob: float | None
     logprobs: int
     if_added: float | None
+    excess: NotRequired[ExcessRecord | None]
 
 
 class CurveRecord(TypedDict):
@@ -233,6 +283,7 @@ class CurveRecord(TypedDict):
     held_out: bool
     ranked_on: int
     orders: int
+    carried: NotRequired[CarriedRecord | None]
     points: list[CurvePointRecord]
 
 
@@ -266,6 +317,7 @@ class ScreeningRecord(HeadSelectionRecord):
     ci95: list[float]
     moved: NotRequired[int]
     found: NotRequired[int]
+    smallest_effect: NotRequired[float | None]
 
 
 # -- run.json: the gate, the user's sections ----------------------------------------------------------------------
@@ -376,6 +428,7 @@ class RunRecord(TypedDict):
     reference: NotRequired[dict[str, ReferenceRecord]]
     datasets: dict[str, DatasetRecord]
     targets: list[EffectRecord]
+    families: NotRequired[list[FamilyRecord] | None]
     rank_changes: NotRequired[list[RankChangeRecord] | None]
     control: NotRequired[ControlRecord | None]
     errors: list[ErrorCountRecord]

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reasoning_probe.results import stats
-from reasoning_probe.results.record import EffectRecord, HeadSelectionRecord, ScreeningRecord, ScreeningScoreRecord
+from reasoning_probe.results.naming import moves_logprob, significant
+from reasoning_probe.results.record import (
+    EffectRecord,
+    FamilyRecord,
+    HeadSelectionRecord,
+    ScreeningRecord,
+    ScreeningScoreRecord,
+)
 
 
 @dataclass(frozen=True)
@@ -79,27 +86,31 @@ def unmeasured(
 
 
 def with_measured_effects(
-    entries: Iterable[HeadSelectionRecord], rows: Iterable[EffectRecord]
+    entries: Sequence[HeadSelectionRecord], rows: Iterable[EffectRecord], families: Iterable[FamilyRecord] = ()
 ) -> list[ScreeningRecord]:
     """Return *entries* with the results of the measured *rows* (``targets`` of ``run.json``).
 
-    ``missed`` of the ``sampled`` heads change the accuracy, after Holm's correction over all candidates; so does about
+    ``missed`` of the ``sampled`` heads change the accuracy, after discrete Holm over all candidates; so does about
     ``miss_rate`` of the ``rest``, which were not among the ``ranked``, with an exact interval for a finite population.
-    ``moved`` change the log-probability. The rate is ``None`` where nothing of the
-    sample was measured.
+    Effects that the run cannot show, below the ``smallest_effect`` of the *families*, are not among the missed ones.
+    ``moved`` change the log-probability. The rate is ``None`` where nothing of the sample was measured.
     """
+    smallest = {(family["dataset"], family["ablation"]): family["smallest_effect"] for family in families}
     by_key: dict[tuple[str, str | None], dict[str, EffectRecord]] = {}
     for row in rows:
         by_key.setdefault((row["dataset"], str(row["ablation"])), {})[row["target"]] = row
-    return [_reported(entry, by_key.get((entry["dataset"], entry["ablation"]), {})) for entry in entries]
+    keys = [(entry["dataset"], entry["ablation"]) for entry in entries]
+    return [_reported(entry, by_key.get(key, {}), smallest.get(key)) for entry, key in zip(entries, keys, strict=True)]
 
 
-def _reported(entry: HeadSelectionRecord, rows: Mapping[str, EffectRecord]) -> ScreeningRecord:
+def _reported(
+    entry: HeadSelectionRecord, rows: Mapping[str, EffectRecord], smallest_effect: float | None
+) -> ScreeningRecord:
     screening = from_entry(entry)
     sample = [rows[name] for name in screening.sampled if name in rows]
     rest = len(screening.scores) - len(screening.ranked)
-    missed = sum(stats.is_significant(row["p_adjusted"]) for row in sample)
-    moved = sum(stats.is_significant(row["logprob_p_adjusted"]) for row in sample)
+    missed = sum(significant(row) for row in sample)
+    moved = sum(moves_logprob(row) for row in sample)
     low, high = stats.finite_interval(missed, len(sample), rest) if sample or not rest else (0.0, 1.0)
     return {
         **entry,
@@ -111,5 +122,6 @@ def _reported(entry: HeadSelectionRecord, rows: Mapping[str, EffectRecord]) -> S
         "miss_rate": missed / len(sample) if sample else None if rest else 0.0,
         "ci95": [low, high],
         "moved": moved,
-        "found": sum(stats.is_significant(rows[name]["p_adjusted"]) for name in screening.ranked if name in rows),
+        "found": sum(significant(rows[name]) for name in screening.ranked if name in rows),
+        "smallest_effect": smallest_effect,
     }

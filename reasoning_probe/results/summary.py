@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -10,7 +11,9 @@ from typing import cast
 
 from reasoning_probe.data.items import label_of
 from reasoning_probe.results import stats
+from reasoning_probe.results.families import families_of, with_families
 from reasoning_probe.results.outcome import BASELINE, Outcome, accuracy
+from reasoning_probe.results.rank_changes import rank_changes
 from reasoning_probe.results.record import (
     ControlRecord,
     CurveRecord,
@@ -18,11 +21,11 @@ from reasoning_probe.results.record import (
     EffectRecord,
     EngineRecord,
     ErrorCountRecord,
+    FamilyRecord,
     GenerationRecord,
     HeadSelectionRecord,
     ModelRecord,
     PromptingRecord,
-    RankChangeRecord,
     ReferenceRecord,
     RunRecord,
     SkippedRecord,
@@ -33,9 +36,6 @@ from reasoning_probe.results.screening import unmeasured, with_measured_effects
 from reasoning_probe.results.skips import is_skipped_baseline
 from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
 from reasoning_probe.utils.files import to_json_types
-
-SHARE = 10
-"""A rank changes clearly when it is in the first tenth under one ablation and in the lower half under another."""
 
 
 def summarise(
@@ -68,8 +68,14 @@ def summarise(
         groups[outcome.dataset].append(outcome)
     without = {name: frozenset(ids) for name, ids in (skipped_tests or {}).items()}
     counted = {name: [one for one in groups[name] if not is_skipped_baseline(one, without)] for name in names}
-    targets = {name: _targets(name, groups[name], screening) for name in names}
-    rows = [row for name in names for row in targets[name]]
+    answered = {name: _baselines(counted[name]) for name in names}
+    rows = [row for name in names for row in _targets(name, groups[name], screening)]
+    accuracies = {
+        name: sum(outcome.correct for outcome in baselines.values()) / max(1, len(baselines))
+        for name, baselines in answered.items()
+    }
+    families = families_of(rows, accuracies, screening)
+    rows = with_families(rows, families)
     summary: RunRecord = {
         "schema_version": SCHEMA_VERSION,
         "model": model,
@@ -78,13 +84,18 @@ def summarise(
         "ablation": ablation,
         "reference": dict(reference or {}),
         "datasets": {
-            name: _dataset(name, _baselines(counted[name]), formats.get(name, "plain"), targets[name], screening)
+            name: _dataset(
+                answered[name],
+                formats.get(name, "plain"),
+                [family for family in families if family["dataset"] == name],
+            )
             for name in names
         },
         "targets": rows,
+        "families": families,
         "rank_changes": rank_changes(rows),
         "control": control,
-        "screening": with_measured_effects(screening, rows),
+        "screening": with_measured_effects(screening, rows, families),
         "curves": list(curves),
         "errors": _errors(outcome for name in names for outcome in counted[name]),
         "timing": timing,
@@ -111,13 +122,7 @@ def _baselines(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
     return {outcome.item: outcome for outcome in outcomes if outcome.target == BASELINE}
 
 
-def _dataset(
-    name: str,
-    baselines: Mapping[str, Outcome],
-    format: str,
-    targets: Sequence[EffectRecord],
-    screening: Sequence[HeadSelectionRecord],
-) -> DatasetRecord:
+def _dataset(baselines: Mapping[str, Outcome], format: str, families: Sequence[FamilyRecord]) -> DatasetRecord:
     answered = list(baselines.values())
     items, correct = len(answered), sum(outcome.correct for outcome in answered)
     logprobs = [known for outcome in answered if math.isfinite(known := _known(outcome.answer_logprob))]
@@ -130,7 +135,12 @@ def _dataset(
         "mean_answer_logprob": math.fsum(logprobs) / len(logprobs) if logprobs else None,
     }
     if format == "gsm8k" and items:
-        entry |= {"strict": _accuracy_by(strict_match, answered), "flexible": _accuracy_by(flexible_match, answered)}
+        by_strict, by_flexible = _right_by(strict_match, answered), _right_by(flexible_match, answered)
+        entry |= {
+            "strict": sum(by_strict) / items,
+            "flexible": sum(by_flexible) / items,
+            "extractors_disagree": sum(map(operator.ne, by_strict, by_flexible)),
+        }
     if items and all(outcome.choices for outcome in answered):
         entry |= {
             "acc": accuracy(answered),
@@ -140,20 +150,19 @@ def _dataset(
     label, count = labels.most_common(1)[0] if items and None not in labels else (None, 0)
     if label is not None:
         entry["always"] = {"answer": label, "accuracy": count / items}
-    if targets:
-        families: dict[str | None, list[str]] = {}
-        for row in targets:
-            families.setdefault(row["ablation"], []).append(row["target"])
-        tested = max(
-            len(members) + unmeasured(screening, name, ablation, members) for ablation, members in families.items()
-        )
-        entry["power"] = {"targets": tested, "flips_needed": stats.flips_needed(tested)}
+    if families:
+        tested = max(family["targets"] + family["unmeasured"] for family in families)
+        entry["power"] = {
+            "targets": tested,
+            "flips_needed": max(family["flips_needed"] for family in families),
+            "flips_needed_holm": stats.flips_needed_by_holm(tested),
+        }
     return entry
 
 
-def _accuracy_by(extract: Callable[[str], str | None], answered: Sequence[Outcome]) -> float:
-    """Return the accuracy by one of lm-eval's GSM8K filters, answers being compared as exact numbers."""
-    return sum(same_number(extract(outcome.response), outcome.expected) for outcome in answered) / len(answered)
+def _right_by(extract: Callable[[str], str | None], answered: Sequence[Outcome]) -> list[bool]:
+    """Return which answers are right by one of lm-eval's GSM8K filters, compared as exact numbers."""
+    return [same_number(extract(outcome.response), outcome.expected) for outcome in answered]
 
 
 def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[HeadSelectionRecord]) -> list[EffectRecord]:
@@ -214,28 +223,3 @@ def _errors(outcomes: Iterable[Outcome]) -> list[ErrorCountRecord]:
         {"dataset": dataset, "target": target, "ablation": ablation, "category": category, "kind": kind, "count": count}
         for (dataset, target, ablation, category, kind), count in counts.items()
     ]
-
-
-def rank_changes(rows: Iterable[EffectRecord]) -> list[RankChangeRecord]:
-    """Return the targets of *rows* (``targets`` of ``run.json``) whose rank differs clearly between ablations.
-
-    Rank 1 lowers the expected answer's log-probability most; equal changes share the better rank. Only targets that
-    were measured under every ablation of a dataset are ranked. What ablations disagree on is a property of the method
-    as much as of the model (Zhang & Nanda 2023, "Towards best practices of activation patching").
-    """
-    drops: dict[str, dict[str, dict[str, float]]] = {}  # dataset, ablation, target
-    for row in rows:
-        if (change := row["delta_logprob"]) is not None:
-            drops.setdefault(row["dataset"], {}).setdefault(str(row["ablation"]), {})[row["target"]] = change
-    changes: list[RankChangeRecord] = []
-    for dataset, by_ablation in drops.items():
-        first = next(iter(by_ablation.values()))
-        shared = [target for target in first if all(target in values for values in by_ablation.values())]
-        if len(by_ablation) < 2:
-            continue
-        ordered = {name: sorted(values[target] for target in shared) for name, values in by_ablation.items()}
-        for target in shared:
-            ranks = {name: 1 + ordered[name].index(values[target]) for name, values in by_ablation.items()}
-            if min(ranks.values()) <= max(1, len(shared) // SHARE) and max(ranks.values()) > max(1, len(shared) / 2):
-                changes.append({"dataset": dataset, "target": target, "ranks": ranks})
-    return changes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from reasoning_probe.data.prompts.prompting import Generation, default_generatio
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.render import PromptRenderer
 from reasoning_probe.data.sources.base import DatasetError
+from reasoning_probe.session import new_items
 from reasoning_probe.session.extensions import Extensions
 from reasoning_probe.session.settings import Settings
 
@@ -34,6 +36,11 @@ class QueryBuilder:
         self._sources: dict[str, Any] = {}
         self._prompter: PromptRenderer | None = None
 
+    @cached_property
+    def _asked(self) -> Mapping[str, Set[str]]:
+        """The questions that an earlier run asked, by dataset; empty where none is to be left out."""
+        return new_items.asked_questions(self.settings.fresh_from) if self.settings.fresh_from is not None else {}
+
     def dataset(self, name: str, source: DatasetSource | None = None) -> Dataset:
         """Return the dataset *name*, loaded once; ``--probe-dataset`` overrides *source*. Raises ``DatasetError``."""
         if name in self.datasets and name not in self.settings.sources and self._sources[name] != source:
@@ -46,13 +53,16 @@ class QueryBuilder:
                 source = items
             limit, shots = self.settings.items_of(name), self.settings.prompting.shots
             if shots and source is not None and not isinstance(source, str | Path):
-                source = tuple(islice(source, limit + _BEYOND if limit else None))
+                most = limit + self.settings.items_start(name) + _BEYOND if limit and not self._asked else None
+                source = tuple(islice(source, most))
             # One number for all datasets is the most of each; a number for one dataset is what it must have.
             at_most = not isinstance(self.settings.items, Mapping)
-            dataset = datasets.read(name, source, limit, at_most=at_most, trusted=self.settings.remote_code)
+            start, asked = self.settings.items_start(name), self._asked.get(name, frozenset())
+            trusted = self.settings.remote_code
+            dataset = new_items.read(name, source, limit, at_most=at_most, start=start, asked=asked, trusted=trusted)
             beyond = self._beyond(name, source, dataset) if shots else ()
             self.shots[name] = few_shot_examples(
-                dataset, self.settings.prompting, self.settings.seed, beyond, trusted=self.settings.remote_code
+                dataset, self.settings.prompting, self.settings.seed, beyond, trusted=trusted
             )
             self.datasets[name] = dataset
         return self.datasets[name]
@@ -62,7 +72,9 @@ class QueryBuilder:
         generated = dataset.builtin in generators.NAMES or generators.is_spec(dataset.source)
         if self.settings.items_of(name) is None or self.settings.prompting.shots_from or generated:
             return ()
-        return datasets.read(name, source, trusted=self.settings.remote_code).items[len(dataset.items) :]
+        asked = {item.id for item in dataset.items}
+        every = datasets.read(name, source, trusted=self.settings.remote_code)
+        return tuple(item for item in every.items if item.id not in asked)
 
     def set_tokenizer(self, tokenizer: Any) -> None:
         """Make prompts for the model's *tokenizer* from now on. Raises ``PromptError``."""

@@ -32,6 +32,8 @@ class Settings:
     seed: int = 0
     sources: dict[str, str] = field(default_factory=dict)
     items: int | Mapping[str, int] | None = None  # at most so many of every dataset, or exactly so many by its name
+    items_from: int | Mapping[str, int] = 0  # so many items of every dataset, or by name, are passed over
+    fresh_from: Path | None = None  # the folder of a run whose questions are not asked again
     max_new_tokens: int | None = None
     stop: tuple[str, ...] | None = None  # stop strings; None: those of the dataset and its prompt
     device: str = "auto"
@@ -51,6 +53,10 @@ class Settings:
     def items_of(self, dataset: str) -> int | None:
         """Return how many items of *dataset* are asked; ``None`` is all there are."""
         return self.items.get(dataset) if isinstance(self.items, Mapping) else self.items
+
+    def items_start(self, dataset: str) -> int:
+        """Return how many items of *dataset* are passed over before those that are asked."""
+        return self.items_from.get(dataset, 0) if isinstance(self.items_from, Mapping) else self.items_from
 
     @property
     def ablating(self) -> bool:

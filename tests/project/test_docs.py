@@ -185,6 +185,9 @@ def test_commands_of_pytest(snippet: Snippet, words: list[str], clone: Path, pyt
     if "--probe-reference" in words and "--probe-update-reference" not in words:  # what it is held to is made first
         first = [word for word in reduced(words, clone) if not word.startswith("--probe-min")]
         pytester.runpytest_inprocess(*first, "--probe-update-reference", "--probe-dir=first")
+    if "--probe-fresh-items" in words:  # the run whose items are left out is made first
+        folder = words[words.index("--probe-fresh-items") + 1]
+        pytester.runpytest_inprocess(*words[:1], "--probe-items=1", f"--probe-dir={folder}", "--probe-cache=off")
     result = pytester.runpytest_inprocess(*reduced(words, clone))
     assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), snippet
     outcomes = result.parseoutcomes()
@@ -209,6 +212,7 @@ def test_there_are_as_many_items_as_commands_ask_for(
     for word in rest:
         if word == "--probe-items":
             arguments += [word, number := next(rest)]
+            number = number.partition("@")[0]
         elif word == "--probe-dataset":
             name, _, source = next(rest).partition("=")
             if Path(source).suffix:

@@ -110,6 +110,17 @@ option("items of a dataset that no probe asks for", "--probe-items=shapes=2")
 option("more items than a built-in dataset has", "--probe-dataset=colours=gsm8k", "--probe-items=colours=200")
 option("items that are no number", "--probe-items=many")
 option("more items than a file has", "--probe-items=colours=7")
+option("a place in a dataset that is no number: `colours=2@x`", "--probe-items=colours=2@x")
+option("items from a place on where none is left", "--probe-items=colours=2@7")
+
+
+def _nothing_fresh(project: Project) -> Ending:
+    project.run("--probe-dir=whole")
+    return session(project, "--probe-fresh-items=whole")
+
+
+WRONG["fresh items where the run asked all of them"] = _nothing_fresh
+option("fresh items of a folder without a run", "--probe-fresh-items=nowhere")
 option("a limit below 1", "--probe-max-new-tokens=-1")
 option("a seed that is no number", "--probe-seed=x")
 option("a size that cannot be read", "--probe-memory=lots")

@@ -40,7 +40,9 @@ def test_show_fits_the_terminal_and_the_pipe(
     assert main(["show", str(folder), "--most", "3"]) == 0
     piped = capsys.readouterr().out
     (sentence,) = (line for line in piped.splitlines() if line.startswith("- With 4 to 5 items"))
-    assert sentence.endswith("try --probe-items logic=200,multi_step=200.")  # not folded: grep finds it whole
+    assert sentence.endswith(
+        "try 200 new ones, --probe-items logic=200@4,multi_step=200@5."
+    )  # not folded: grep finds it whole
     assert piped.count("L1H3 *") == 1
     assert "strongest 3 of 16" in piped
     assert "gate FAILED: multi_step: accuracy dropped" in piped

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reasoning_probe.report.effects import moves_logprob, significant
 from reasoning_probe.report.format import nats, points
+from reasoning_probe.results.naming import moves_logprob, significant
 from reasoning_probe.results.record import EffectRecord
 from reasoning_probe.scoring.error_categories import CATEGORIES
 

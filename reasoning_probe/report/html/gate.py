@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from reasoning_probe.report.effects import guesses_plain_text
 from reasoning_probe.report.html.rendering import minus, render
 from reasoning_probe.report.html.tables import FoldedTable, Table
 from reasoning_probe.report.sentences import screening_sentences
@@ -61,11 +62,16 @@ def _control(run: Run) -> str:
     control = run.summary.get("control")
     if not control:
         return ""
+    logprob = control["logprob"]
+    measured = "none" if logprob is None else f"{minus(format(logprob, '+.2f'))} nats a token"
+    meaning = (
+        "Guessing among all tokens does as well, so what a target does to them says nothing."
+        if guesses_plain_text(control)
+        else "What a target does to this is in the ranking's last column."
+    )
     return (
         f"Control: {pluralise(control['sentences'], 'neutral sentence')} of {pluralise(control['tokens'], 'token')}"
-        f" have a log-probability of {minus(format(control['logprob'], '+.2f'))} nats a token with nothing switched"
-        " off. A target that lowers this, too, breaks the model rather than its reasoning: see the"
-        " ranking's last column."
+        f" have a log-probability of {measured} with nothing switched off. {meaning}"
     )
 
 
@@ -78,7 +84,7 @@ def _rank_changes(run: Run) -> FoldedTable | None:
         (change["target"], change["dataset"], *(change["ranks"].get(ablation, "-") for ablation in ablations))
         for change in changes[:MOST_ROWS]
     ]
-    caption = "These rank differently by what replaces a head's output, so one ablation alone does not tell"
+    caption = "These have an effect under the ablation that ranks them high, and none under the one that ranks them low"
     table = Table(caption, ["target", "dataset", *(f"rank, {ablation}" for ablation in ablations)], rows, names=2)
     return FoldedTable(f"{pluralise(len(changes), 'target')} whose rank changes between ablations", table)
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 from markupsafe import Markup
 
-from reasoning_probe.report.effects import EffectGroup, Finding, groups, moves_logprob, significant
+from reasoning_probe.report.effects import EffectGroup, Finding, groups
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure
 from reasoning_probe.report.figures.run_figures import GroupFigures
@@ -16,6 +16,7 @@ from reasoning_probe.report.format import nats, points
 from reasoning_probe.report.html.curves import curve_html
 from reasoning_probe.report.html.rendering import inline_svg, minus, render
 from reasoning_probe.report.html.tables import Picture, Table
+from reasoning_probe.results.naming import moves_logprob, significant
 from reasoning_probe.results.record import EffectRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.target_names import part_name
@@ -120,7 +121,7 @@ def maps_html(run: Run) -> Markup:
 def group_label(group: EffectGroup, effect_groups: Sequence[EffectGroup]) -> GroupLabel:
     """Return the line that *group*'s part opens by, one of *effect_groups*."""
     several = len({other.ablation for other in effect_groups}) > 1
-    finding = f"{len(group.significant)} significant" if group.significant else _SHORT[group.finding]
+    finding = f"{len(group.marked)} significant" if group.marked else _SHORT[group.finding]
     return GroupLabel(group.dataset, group.ablation if several else "", finding)
 
 
@@ -136,8 +137,8 @@ def _map(figures: GroupFigures, measure: Measure, letter: str) -> Picture:
     nouns = list(dict.fromkeys(_NOUNS[column[0]] for column in figures.columns))
     cell = nouns[0] if len(nouns) == 1 else f"{', '.join(nouns[:-1])} or {nouns[-1]}"
     caption = (
-        f"{measure.name} in {measure.unit} with one {cell} off. Red loses, blue gains, ○ is significant (Holm, 0.05)."
-        + (" Hatched: not measured." if incomplete else "")
+        f"{measure.name} in {measure.unit} with one {cell} off. Red loses, blue gains, ○ is significant"
+        " (discrete Holm, 0.025)." + (" Hatched: not measured." if incomplete else "")
     )
     return Picture(inline_svg(figures.heatmap(measure, letter)), caption, figures.index)
 

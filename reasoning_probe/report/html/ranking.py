@@ -55,7 +55,7 @@ def _ranking(run: Run, group: EffectGroup, label: GroupLabel, index: int, opened
         index,
         opened,
         table.columns,
-        caption=f"{group.dataset}: {pluralise(group.items, 'item')}, paired with the baseline, intervals at 95 %{cut}",
+        caption=f"{group.dataset}: {pluralise(group.items, 'item')}; ○ is significant (discrete Holm, 0.025){cut}",
         first=first,
         rest_caption=f"{group.dataset}: the next {len(rest):,}"
         + (f"; {unlisted:,} more are in run.json" if unlisted else ""),

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import TypedDict
 
-from reasoning_probe.report.effects import EffectGroup, answer_changed, groups, significant
+from reasoning_probe.report.effects import EffectGroup, answer_changed, groups
 from reasoning_probe.report.format import nats, p_value, points
 from reasoning_probe.report.html.diff import split_at_difference
+from reasoning_probe.report.ranking import p_discrete
+from reasoning_probe.results.naming import significant
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import EffectRecord
 from reasoning_probe.results.run import Run
@@ -98,12 +100,12 @@ class _Texts:
 
 def effect_lines(row: EffectRecord) -> list[str]:
     """Return a target's effect: the change with its interval, the flips, the tests."""
-    low, high = row["delta_ci95"]
+    low, high = row.get("delta_ci_simultaneous") or row["delta_ci95"]
     mark = ", significant" if significant(row) else ""
     return [
         f"accuracy {points(row['delta'])} points ({points(low)} to {points(high)})",
         f"{row['flips_to_wrong']:,} right to wrong, {row['flips_to_right']:,} wrong to right of {row['items']:,}",
-        f"adjusted p {p_value(row['p_adjusted'])}{mark}",
+        f"adjusted p {p_value(p_discrete(row))}{mark}",
         f"log-probability {nats(row['delta_logprob'])} nats",
     ]
 

@@ -9,6 +9,7 @@ from reasoning_probe.report.format import nats, p_value, percent, points
 from reasoning_probe.report.sentences import accuracy_sentence
 from reasoning_probe.report.terminal.tables import table
 from reasoning_probe.results.compare import Comparison, DatasetChange, TargetChange
+from reasoning_probe.results.confirmation import Confirmation
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import is_significant
 from reasoning_probe.utils.text import join_names, pluralise, shorten
@@ -32,8 +33,9 @@ def show_comparison(
     for sentence in sentences(comparison):
         console.print(f"- {shorten(sentence, 1000)}")
     console.print()
-    head = ["dataset", "A", "B", "points", "95 % interval", "lost", "won", "p", "p (Holm)", "nats"]
-    console.print(table("Accuracy, B against A over the same items", head, map(_accuracy, comparison.datasets)))
+    head = ["dataset", "A", "B", "points", "95 % interval", "lost", "won", "p", "p (discrete Holm)", "nats"]
+    if comparison.datasets:
+        console.print(table("Accuracy, B against A over the same items", head, map(_accuracy, comparison.datasets)))
     if comparison.changed:
         ranked = sorted(comparison.changed, key=lambda change: ("lost", "won", "other").index(change.what))
         rows = [
@@ -50,10 +52,25 @@ def show_comparison(
         title = f"Answers that changed{_cut(len(ranked), most)}"
         console.print(table(title, ["", "item", "question", "expected", "A", "B"], rows, texts=6))
     if comparison.targets:
-        head = ["target", "dataset", "points, A", "B", "change", "95 % interval", "p (Holm)", "nats, A", "B", "change"]
+        head = [
+            "target",
+            "dataset",
+            "points, A",
+            "B",
+            "change",
+            "95 % interval",
+            "p (discrete Holm)",
+            "nats, A",
+            "B",
+            "change",
+        ]
         title = f"Effects, the clearest changes first{_cut(len(comparison.targets), most)}; * is significant"
         rows_of_targets = map(_target, comparison.targets[:most])
-        console.print(table(title, [*head, "p (Holm)"], rows_of_targets, texts=2))
+        console.print(table(title, head, rows_of_targets, texts=2))
+    if comparison.confirmations:
+        head = ["target", "dataset", "points, A", "B", "lost", "won", "items", "p (discrete Holm)"]
+        title = f"What A names, on items that only B asked{_cut(len(comparison.confirmations), most)}; * is confirmed"
+        console.print(table(title, head, map(_confirmation, comparison.confirmations[:most]), texts=2))
 
 
 def sentences(comparison: Comparison) -> list[str]:
@@ -62,11 +79,11 @@ def sentences(comparison: Comparison) -> list[str]:
     for change in comparison.datasets:
         effect = change.effect
         by = f"{points(effect.delta)} points" if effect.delta else "no change"
-        chance = ", which may be chance" if effect.delta and not is_significant(effect.p_adjusted) else ""
+        chance = ", which may be chance" if effect.delta and not is_significant(effect.p_discrete) else ""
         notes.append(
             f"{change.dataset}: {effect.flips_to_wrong:,} lost and {effect.flips_to_right:,} won of"
             f" {pluralise(effect.items, 'item')}, {by}{chance}"
-            f" (p {p_value(effect.p_adjusted)})."
+            f" (p {p_value(effect.p_discrete)})."
         )
     if comparison.targets:
         clear_targets = [target for target in comparison.targets if target.significant]
@@ -76,7 +93,29 @@ def sentences(comparison: Comparison) -> list[str]:
             notes.append(f"{len(names):,} of {what} changed significantly: {join_names(names, 4)}.")
         else:
             notes.append(f"None of {what} changed significantly.")
+    if comparison.confirmations:
+        confirmed = [f"{each.target} on {each.dataset}" for each in comparison.confirmations if each.confirmed]
+        which = f": {join_names(confirmed, 4)}" if confirmed else ""
+        notes.append(
+            f"New items in B confirm {len(confirmed):,} of {pluralise(len(comparison.confirmations), 'effect')} that A"
+            f" names{which}."
+        )
+    elif comparison.targets:
+        notes.append("B asked no new items: what A names is not confirmed by naming it again.")
     return notes
+
+
+def _confirmation(each: Confirmation) -> tuple[str, ...]:
+    return (
+        each.target + (" *" if each.confirmed else ""),
+        f"{each.dataset}, {each.ablation}",
+        points(each.first),
+        points(each.second),
+        f"{each.flips_to_wrong:,}",
+        f"{each.flips_to_right:,}",
+        f"{each.items:,}",
+        p_value(each.p_adjusted),
+    )
 
 
 def _cut(there: int, most: int) -> str:
@@ -94,7 +133,7 @@ def _accuracy(change: DatasetChange) -> tuple[str, ...]:
         f"{effect.flips_to_wrong:,}",
         f"{effect.flips_to_right:,}",
         p_value(effect.p_value),
-        p_value(effect.p_adjusted),
+        p_value(effect.p_discrete),
         nats(effect.delta_logprob),
     )
 
@@ -107,11 +146,11 @@ def _target(change: TargetChange) -> tuple[str, ...]:
         points(change.second),
         points(change.change.mean or 0.0),
         _interval(change.change.ci95),
-        p_value(change.change.p_adjusted),
+        p_value(change.p_adjusted),
         nats(change.first_logprob),
         nats(change.second_logprob),
         nats(change.change_logprob.mean),
-        p_value(change.change_logprob.p_adjusted),
+        p_value(change.logprob_p_adjusted),
     )
 
 

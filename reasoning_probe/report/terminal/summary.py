@@ -10,9 +10,9 @@ from itertools import product
 from textwrap import wrap
 from typing import Literal, NamedTuple, get_args
 
-from reasoning_probe.report.effects import error_counts, significant
+from reasoning_probe.report.effects import error_counts
 from reasoning_probe.report.format import p_value, percent, points
-from reasoning_probe.report.ranking import strongest
+from reasoning_probe.report.ranking import p_discrete, strongest
 from reasoning_probe.report.sentences import (
     control_sentences,
     curve_sentences,
@@ -21,6 +21,7 @@ from reasoning_probe.report.sentences import (
     setting_sentences,
     skipped_sentence,
 )
+from reasoning_probe.results.naming import significant_on_page
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.record import EffectRecord, TimingRecord
 from reasoning_probe.results.run import Run
@@ -139,15 +140,20 @@ def _accuracies(run: Run, width: int, most: int) -> list[Line]:
 def _target_shapes(row: EffectRecord) -> Iterator[Line]:
     loses = row["delta"] < 0
     flips = f"{row['flips_to_wrong']} lost, {row['flips_to_right']} won"
-    details = (f", {flips}, p {p_value(row['p_adjusted'])}", f", {flips}", "")
+    details = (f", {flips}, p {p_value(_page_p(row))}", f", {flips}", "")
     for detail, bar in (*product(details, _BARS), ("", 0)):
         drawn = ("-" if loses else "+") * max(1, round(bar * min(1.0, abs(row["delta"])))) if bar else ""
         yield (
-            Piece(f"{shorten(row['target'], 12):12} ", "strong" if significant(row) else ""),
-            Piece(f"{points(row['delta']):>4}{'*' if significant(row) else ' '} "),
+            Piece(f"{shorten(row['target'], 12):12} ", "strong" if significant_on_page(row) else ""),
+            Piece(f"{points(row['delta']):>4}{'*' if significant_on_page(row) else ' '} "),
             Piece(f"{drawn:{bar}}  " if bar else "", "bad" if loses else "good"),
             Piece(f"{shorten(row['dataset'], 12)}{detail}"),
         )
+
+
+def _page_p(row: EffectRecord) -> float:
+    p = row.get("p_page")
+    return p_discrete(row) if p is None else p
 
 
 def _mistakes(run: Run, width: int) -> list[Line]:

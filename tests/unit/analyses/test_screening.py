@@ -22,7 +22,7 @@ from reasoning_probe.models.heads import find_heads
 from reasoning_probe.report.sentences import screening_sentences
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.screening import from_entry, unmeasured, with_measured_effects
-from reasoning_probe.results.stats import finite_interval, flips_needed
+from reasoning_probe.results.stats import finite_interval, flips_needed_by_holm
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.known_circuits import ALL, COPIERS, DECIDER, circuit, save_circuit, sums
 from tests.helpers.model_families import build
@@ -159,30 +159,33 @@ def test_the_miss_rate_is_that_of_the_sample() -> None:
     chosen = select_heads("d", "zero", scores, 5, 0, 9)
     entry = chosen.entry() | {"dataset": "d"}
     rows = [
-        {"dataset": "d", "ablation": "zero", "target": name, "p_adjusted": p, "logprob_p_adjusted": logprob_p}
+        {"dataset": "d", "ablation": "zero", "target": name, "p_discrete": p, "logprob_p_discrete": logprob_p}
         for name, p, logprob_p in [
             (chosen.ranked[0], 0.01, 0.01),
             (chosen.ranked[1], 0.5, None),
             *(
-                (name, 0.04 if index < 3 else 0.3, 0.01 if index < 5 else None)
+                (name, 0.02 if index < 3 else 0.3, 0.01 if index < 5 else None)
                 for index, name in enumerate(chosen.sampled)
             ),
         ]
     ]
     assert len(chosen.sampled) == 20
-    (measured,) = with_measured_effects([entry], rows)
+    family = {"dataset": "d", "ablation": "zero", "smallest_effect": 0.12}
+    (measured,) = with_measured_effects([entry], rows, [family])
+    assert measured["smallest_effect"] == 0.12
     assert (measured["candidates"], measured["ranked"], measured["found"], measured["rest"]) == (30, 2, 1, 25)
     assert (measured["sampled"], measured["missed"], measured["moved"], measured["miss_rate"]) == (20, 3, 5, 0.15)
     # With 7 of the 25 only one draw in 80 would hold 3 or fewer: C(7,4) * 18 + C(7,5) of C(25,5) ways.
     assert measured["ci95"] == list(finite_interval(3, 20, 25)) == [3 / 25, 6 / 25]
-    assert with_measured_effects([measured], rows) == [measured]
+    assert with_measured_effects([measured], rows, [family]) == [measured]
     assert unmeasured([entry], "d", "zero", [row["target"] for row in rows]) == 8
     assert unmeasured([entry], "d", "mean", []) == unmeasured([entry], "e", "zero", []) == 0
     (none,) = with_measured_effects([entry], [])
     assert (none["sampled"], none["miss_rate"], none["ci95"]) == (0, None, [0.0, 1.0])
     sentences = screening_sentences(Run({"screening": [measured, none]}, []))
     assert sentences[0].endswith(
-        "Of 20 of the other 25, drawn at random, 3 matter: a miss rate of 15 % (12 % to 24 %)."
+        "Of 20 of the other 25, drawn at random, 3 matter: a miss rate of 15 % (12 % to 24 %) of the heads that these"
+        " items can show, which cost 12 points or more."
     )
     assert sentences[1].endswith("and none of the other 25: how many of these matter is not known.")
 
@@ -223,7 +226,13 @@ def test_the_corrections_count_every_candidate(project: Project, options: tuple[
     summary = project.summary()
     rows = sorted(summary["targets"], key=lambda row: row["p_value"])
     assert len(rows) == 6
-    assert summary["datasets"]["arithmetic"]["power"] == {"targets": 12, "flips_needed": flips_needed(12)}
+    (family,) = summary["families"]
+    assert (family["targets"], family["unmeasured"]) == (6, 6)
+    assert summary["datasets"]["arithmetic"]["power"] == {
+        "targets": 12,
+        "flips_needed": family["flips_needed"],
+        "flips_needed_holm": flips_needed_by_holm(12),
+    }
     largest = 0.0
     for index, row in enumerate(rows):
         largest = max(largest, min(1.0, (12 - index) * row["p_value"]))
@@ -239,6 +248,7 @@ def test_the_curve_goes_over_all_heads(project: Project, options: tuple[str, ...
         assert sorted(entry["order"]) == sorted(ALL)
         assert [name for name in entry["order"] if name in unknown] == unknown
         assert entry["points"][-1]["heads"] == 12
+        assert not entry["held_out"]  # the scores that ordered these heads come from measured items, too
     assert len(summary["curves"]) == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.models.ablation import donor_of, reference_record
 from reasoning_probe.models.heads import find_heads
-from reasoning_probe.results.summary import rank_changes
+from reasoning_probe.results.rank_changes import rank_changes
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.model_families import build
 
@@ -93,15 +94,34 @@ def test_the_reference_set_is_recorded() -> None:
     assert record["resample"] == {"averaged": None, "seed": 7, "datasets": datasets}
 
 
-def test_a_head_that_only_one_ablation_calls_important_is_flagged() -> None:
-    drops = {"zero": [-9.0, -2.0, -1.0, 0.0], "mean": [0.0, -2.0, -1.0, -0.5]}
-    rows = [
-        {"dataset": "d", "target": f"L0H{head}", "ablation": name, "delta_logprob": drop}
+def ranked_rows(drops: dict[str, list[float]], effects: dict[str, set[int]] | None = None) -> list[dict[str, object]]:
+    """Return a row for each ablation and head, with the heads that have an effect; by default all but a 0."""
+    return [
+        {
+            "dataset": "d",
+            "target": f"L0H{head}",
+            "ablation": name,
+            "delta_logprob": drop,
+            "p_discrete": 0.001 if (head in effects[name] if effects else drop) else 1.0,
+        }
         for name, of_heads in drops.items()
         for head, drop in enumerate(of_heads)
     ]
+
+
+def test_a_head_that_only_one_ablation_calls_important_is_flagged() -> None:
+    rows = ranked_rows({"zero": [-9.0, -2.0, -1.0, 0.0], "mean": [0.0, -2.0, -1.0, -0.5]})
     assert rank_changes(rows) == [{"dataset": "d", "target": "L0H0", "ranks": {"zero": 1, "mean": 4}}]
     assert rank_changes(rows[:4]) == []
+
+
+def test_heads_without_an_effect_and_effects_that_stay_have_no_rank_change() -> None:
+    """Ranks of 144 heads without an effect are chance; of two heads with one under both, one must be the second."""
+    rng = random.Random(0)
+    none = {name: [rng.gauss(0, 1) for _ in range(144)] for name in ("zero", "mean")}
+    assert rank_changes(ranked_rows(none, {"zero": set(), "mean": set()})) == []
+    both = {"zero": [-2.0, -1.0], "mean": [-1.0, -2.0]}
+    assert rank_changes(ranked_rows(both, {"zero": {0, 1}, "mean": {0, 1}})) == []
 
 
 def test_two_ablations_of_layers_and_joint_targets_in_one_session(project: Any) -> None:

@@ -60,7 +60,7 @@ def test_a_map_has_columns_for_groups_and_mlps_where_they_were_off() -> None:
 
 def test_a_map_marks_significant_heads_by_shape() -> None:
     rows = [row for row in fake_run().summary["targets"] if row["dataset"] == "arithmetic"]
-    dull = [row | {"p_adjusted": 1.0} for row in rows]
+    dull = [row | {"p_discrete": 1.0} for row in rows]
     drawn, without = (picture(marked, [0, 1, 2, 3], 4).count("<use ") for marked in (rows, dull))
     assert drawn - without == 2
 

@@ -27,19 +27,20 @@ def test_sentences_for_each_finding() -> None:
         outcomes = [replace(case, **values) for case in fake_outcomes(sizes, noise=0)]  # type: ignore[arg-type]
         return sentences.sentences(as_run(outcomes))
 
-    assert said({"logic": 8}) == [
-        "With 8 items and 16 heads no single head can reach significance on logic;"
-        " 10 flips are needed: try --probe-items 200."
+    assert said({"logic": 6}) == [
+        "With 6 items and 16 heads no single head can reach significance on logic;"
+        " 7 flips are needed: try 200 new ones, --probe-items 200@6."
     ]
-    (one_grows,) = said({"logic": 8, "gsm8k": 5}, correct=True)
+    (one_grows,) = said({"logic": 6, "gsm8k": 5}, correct=True)
     assert one_grows.endswith(  # gsm8k has no 200 items of its own
-        " 10 flips are needed: try --probe-items logic=200 and 200 items by --probe-dataset gsm8k=FILE."
+        " 7 flips are needed: try 200 new ones, --probe-items logic=200@6 and 200 new items by --probe-dataset"
+        " gsm8k=FILE."
     )
-    (none_grows,) = said({"mine": 8, "gsm8k": 5}, correct=True)
-    assert none_grows.endswith("try 200 items by --probe-dataset NAME=FILE.")
+    (none_grows,) = said({"mine": 6, "gsm8k": 5}, correct=True)
+    assert none_grows.endswith("try 200 new items by --probe-dataset NAME=FILE.")
     assert said({"logic": 40}) == [
-        "None of 16 heads matters for logic as far as 40 items can show:"
-        " a change of 25 points (10 flips one way) would have been significant."
+        "None of 16 heads is shown to matter for logic: with 40 items, 8 of 10 such runs would name a head that costs"
+        " 22 points, and fewer a weaker one."
     ]
     assert said({"gsm8k": 40, "mine": 3}, correct=False) == [
         "No head can be judged on gsm8k and mine: the baseline is 0 %."
@@ -51,8 +52,8 @@ def test_advice_can_be_followed_whatever_the_dataset() -> None:
     outcomes = fake_outcomes({"gsm8k": 5}, noise=0)
     run = as_run([replace(case, correct=True, category=None) for case in outcomes])
     assert sentences.sentences(run) == [
-        "With 5 items and 16 heads no single head can reach significance on gsm8k; 10 flips are needed:"
-        " try 200 items by --probe-dataset gsm8k=FILE."
+        "With 5 items and 16 heads no single head can reach significance on gsm8k; 7 flips are needed:"
+        " try 200 new items by --probe-dataset gsm8k=FILE."
     ]
 
 
@@ -67,12 +68,12 @@ def test_the_logprob_speaks_where_the_accuracy_cannot() -> None:
     ]
     assert sentences.sentences(as_run(outcomes)) == [
         "No head can be judged on arithmetic: the baseline is 0 %.",
-        "2 of 4 heads move the log-probability of the expected answer on arithmetic: L0H1 (-2.50 nats) and"
-        " L1H0 (+0.50).",
+        "The log-probability of the expected answer on arithmetic falls on most items without 1 of 4 heads: L0H1"
+        " (-2.50); it rises on most items without 1 of 4 heads: L1H0 (+0.50) (median nats).",
     ]
 
 
-def test_remarks_name_formatting_and_the_commonest_answer() -> None:
+def test_remarks_name_the_extractors_and_the_commonest_answer() -> None:
     solved = [
         outcome("gsm8k", "a", response="9 * 2 = 18\n#### 18", expected="18"),
         outcome("gsm8k", "b", response="She makes $1,000", expected="1000"),
@@ -80,10 +81,7 @@ def test_remarks_name_formatting_and_the_commonest_answer() -> None:
     asked = [outcome("logic", str(index), expected=label) for index, label in enumerate(["yes", "yes", "no"])]
     run = as_run(solved + asked, formats={"gsm8k": "gsm8k", "logic": "plain"})
     said = sentences.remarks(run)
-    assert (
-        "gsm8k: strict extraction finds 50 % right, flexible 100 %; the difference is formatting, not reasoning."
-        in said
-    )
+    assert "gsm8k: the two extractors disagree on 1 answer: strict finds 50 % right, flexible 100 %." in said
     assert "logic: always answering “yes” would score 67 %." in said
     assert "logic: every answer is right, so a target can only lose." in said
 
@@ -92,7 +90,7 @@ def test_few_right_answers_are_called_so() -> None:
     outcomes = [outcome(item=str(index), correct=index < 4, answer=str(index < 4)) for index in range(40)]
     outcomes += [replace(case, target=target, ablation="zero") for case in outcomes for target in every_head()]
     assert sentences.sentences(as_run(outcomes)) == [
-        "No drop could be significant on arithmetic: 10 flips are needed, and only 4 of 40 items are answered right"
+        "No drop could be significant on arithmetic: 7 flips are needed, and only 4 of 40 items are answered right"
         " to begin with."
     ]
 

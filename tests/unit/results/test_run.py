@@ -67,7 +67,7 @@ def test_summary_counts_what_the_outcomes_say(run: Run) -> None:
     assert entry["items"] == len(alone) == 200
     assert entry["correct"] == sum(case.correct for case in alone)
     assert entry["ci95"] == list(stats.wilson(entry["correct"], 200))
-    assert entry["power"] == {"targets": 16, "flips_needed": 10}
+    assert entry["power"] == {"targets": 16, "flips_needed": 7, "flips_needed_holm": 10}
     row = next(row for row in run.summary["targets"] if (row["dataset"], row["target"]) == ("arithmetic", "L1H3"))
     off = {case.item: case for case in run.outcomes if case.target == "L1H3"}
     assert row["flips_to_wrong"] == sum(case.correct and not off[case.item].correct for case in alone)

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from reasoning_probe.results import stats
+from reasoning_probe.results.stats.intervals import bootstrap
+from reasoning_probe.results.stats.power import POWER
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 
@@ -22,13 +24,13 @@ P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 def sign_flip(changes: Sequence[float], seed: int = 0) -> float:
     """Return the p-value of one target's sign-flip test."""
     change = np.asarray([changes], dtype=np.float64)
-    return float(stats._sign_flip(change, np.isfinite(change), seed)[0])
+    return float(stats.sign_flip(change, np.isfinite(change), seed)[0])
 
 
 def bootstrap_mean(changes: Sequence[float], seed: int = 0) -> tuple[float, float]:
     """Return one target's bootstrap interval."""
     change = np.asarray([changes], dtype=np.float64)
-    low, high = stats._bootstrap(change, np.isfinite(change), seed)
+    low, high = bootstrap(change, np.isfinite(change), seed)
     return float(low[0]), float(high[0])
 
 
@@ -89,6 +91,57 @@ def test_corrections_lie_between_the_raw_p_and_bonferroni(p: list[float]) -> Non
     assert (np.diff(holm[order]) >= 0).all()
 
 
+def test_discrete_holm_counts_only_what_others_could_have_reached() -> None:
+    """One of 16 heads loses 7 of 40 items and nothing else flips: plain Holm gives 0.25."""
+    p = stats.mcnemar([7] + [0] * 15, [0] * 16)
+    assert stats.discrete_holm(p, [7] + [0] * 15).tolist() == [2 / 2**7] + [1.0] * 15
+    assert stats.holm(p)[0] == 16 * 2 / 2**7
+    # Heads of six flips can reach 2/64 only, those of seven 2/128, and of eight 2/256 and 18/256.
+    assert stats.discrete_holm(p, [7] + [6] * 15)[0] == 2 / 2**7
+    assert stats.discrete_holm(p, [7] + [7] * 15)[0] == 16 * 2 / 2**7
+    assert stats.discrete_holm(p, [7] + [8] * 15)[0] == pytest.approx(2 / 2**7 + 15 * 2 / 2**8)
+    # A head that was not measured, or not to the end, could have had any p-value.
+    assert stats.discrete_holm(p[:1], [7], unmeasured=15)[0] == pytest.approx(16 * 2 / 2**7)
+    assert stats.discrete_holm([], []).tolist() == []
+
+
+FLIPS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(FLIPS, st.integers(0, 3))
+def test_discrete_holm_is_the_closed_test_by_brute_force(flips: list[tuple[int, int]], unmeasured: int) -> None:
+    """Of each subset with this head: the chance that its smallest p-value is this small, summed over its heads."""
+    p = stats.mcnemar([wrong for wrong, _ in flips], [right for _, right in flips])
+    counts = [wrong + right for wrong, right in flips]
+
+    def chance(value: float, discordant: int) -> float:
+        ways = range(discordant + 1)
+        by_way = [float(stats.mcnemar(wrong, discordant - wrong)) for wrong in ways]
+        return (
+            sum(math.comb(discordant, wrong) for wrong in ways if by_way[wrong] <= value * (1 + 1e-9)) / 2**discordant
+        )
+
+    for index, adjusted in enumerate(stats.discrete_holm(p, counts, unmeasured)):
+        others = [position for position in range(len(p)) if position != index]
+        subsets = [(index, *rest) for size in range(len(p)) for rest in itertools.combinations(others, size)]
+        smallest = [min(float(p[position]) for position in subset) for subset in subsets]
+        expected = max(
+            sum(chance(least, counts[position]) for position in subset) + unmeasured * least
+            for subset, least in zip(subsets, smallest, strict=True)
+        )
+        assert adjusted == pytest.approx(min(1.0, expected))
+
+
+@settings(deadline=None)
+@given(FLIPS)
+def test_discrete_holm_is_never_stricter_than_holm(flips: list[tuple[int, int]]) -> None:
+    p = stats.mcnemar([wrong for wrong, _ in flips], [right for _, right in flips])
+    discrete = stats.discrete_holm(p, [wrong + right for wrong, right in flips])
+    assert (p <= discrete + 1e-12).all()
+    assert (discrete <= stats.holm(p) + 1e-9).all()
+
+
 SMALL_FAMILIES = st.lists(st.sampled_from([0.0, 0.001, 0.004, 0.01, 0.02, 0.04, 0.2, 0.6, 1.0]), min_size=1, max_size=7)
 
 
@@ -139,15 +192,28 @@ def test_the_sign_flip_test_needs_as_many_items_as_mcnemar_needs_flips(items: in
 
 @settings(deadline=None)
 @given(st.integers(1, 5000))
-def test_flips_needed_is_the_smallest_that_is_significant(targets: int) -> None:
-    flips = stats.flips_needed(targets)
+def test_flips_needed_by_holm_is_the_smallest_that_is_significant(targets: int) -> None:
+    flips = stats.flips_needed_by_holm(targets)
     assert stats.mcnemar(flips, 0) * targets <= 0.05
     assert stats.mcnemar(flips - 1, 0) * targets > 0.05
 
 
-def test_flips_needed_for_common_models() -> None:
-    assert [stats.flips_needed(heads) for heads in (16, 144, 1024)] == [10, 13, 16]
+def test_flips_needed_by_holm_for_common_models() -> None:
+    assert [stats.flips_needed_by_holm(heads) for heads in (16, 144, 1024)] == [10, 13, 16]
     assert stats.items_to_try(13) == 200
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 25), max_size=40), st.integers(0, 20))
+def test_flips_needed_is_the_smallest_that_is_significant(others: list[int], unmeasured: int) -> None:
+    """One more target flips k items one way; the others, with any number of flips, are not significant themselves."""
+    flips = stats.flips_needed(others, unmeasured)
+
+    def adjusted(k: int) -> float:
+        p = [float(stats.mcnemar(k, 0)), *[1.0] * len(others)]
+        return float(stats.discrete_holm(p, [k, *others], unmeasured)[0])
+
+    assert adjusted(flips) <= stats.PRIMARY_ALPHA < adjusted(flips - 1)
 
 
 @pytest.mark.parametrize("items", [1, 2, 5, 8, 11])
@@ -312,3 +378,101 @@ def test_bootstrap_is_near_scipys() -> None:
         (changes,), np.mean, method="percentile", n_resamples=9999, **seeded(0)
     ).confidence_interval
     assert bootstrap_mean(changes) == pytest.approx((expected.low, expected.high), abs=0.03)
+
+
+# -- the log-probability ------------------------------------------------------------------------------------------
+
+
+def effect_of(changes: Sequence[float]) -> stats.Effect:
+    none = np.zeros(len(changes))
+    (effect,) = stats.paired_effects(none, none[None], none, np.array([changes]))
+    return effect
+
+
+@pytest.mark.filterwarnings("error")
+def test_huge_changes_that_cancel_out_are_no_effect() -> None:
+    effect = effect_of([1e308, -1e308] * 10)
+    assert (effect.logprob_sign_p_value, effect.logprob_p_discrete, effect.logprob_p_value) == (1.0, 1.0, 1.0)
+    assert (effect.logprob_falls, effect.logprob_rises, effect.delta_logprob, effect.median_logprob) == (10, 10, 0, 0)
+
+
+def test_the_log_probability_is_named_by_falls_against_rises() -> None:
+    """One large rise moves the mean; the sign test counts nine falls of ten. Changes of noise count for neither."""
+    effect = effect_of([-0.1] * 9 + [50.0] + [9e-6] * 30)
+    assert (effect.logprob_falls, effect.logprob_rises) == (9, 1)
+    assert effect.logprob_sign_p_value == pytest.approx(scipy_stats.binomtest(1, 10).pvalue)
+    assert effect.delta_logprob is not None
+    assert effect.delta_logprob > 0
+
+
+def test_an_answer_that_became_impossible_fell() -> None:
+    effect = effect_of([-math.inf] * 8)
+    assert (effect.logprob_falls, effect.logprob_sign_p_value, effect.delta_logprob) == (8, 2 / 2**8, None)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=60))
+def test_the_medians_interval_is_what_the_sign_test_does_not_reject(values: list[float]) -> None:
+    interval = stats.median_interval(np.array(values))
+    if interval is None:
+        assert 2 * 0.5 ** len(values) > 0.05
+        return
+    low, high = interval
+    n = len(values)
+    for limit, beyond in (
+        (low - 0.5, sum(v < low - 0.5 for v in values)),
+        (high + 0.5, sum(v > high + 0.5 for v in values)),
+    ):
+        assert scipy_stats.binomtest(beyond, n).pvalue <= 0.05, limit
+    assert low <= float(np.median(values)) <= high
+
+
+# -- what a run could have shown ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("items", "flips"), [(50, 0.02), (200, 0.05)])
+def test_the_smallest_effect_is_named_in_four_of_five_sweeps(items: int, flips: float) -> None:
+    rng = np.random.default_rng(0)
+    heads, sweeps, named = 60, 300, 0
+    for _ in range(sweeps):
+        wrong, right = rng.binomial(items, flips / 2, (2, heads))
+        shown = stats.detectable(wrong.tolist(), right.tolist(), [False] * heads, items, 0.7)
+        assert shown.smallest_effect is not None
+        lost = shown.background / 2 + shown.smallest_effect
+        wrong[0], right[0] = rng.multinomial(items, [lost, flips / 2, 1 - lost - flips / 2])[:2]
+        named += stats.discrete_holm(stats.mcnemar(wrong, right), wrong + right)[0] <= stats.PRIMARY_ALPHA
+    assert named / sweeps == pytest.approx(POWER, abs=0.08)
+
+
+def test_no_effect_is_the_smallest_where_none_could_be_named() -> None:
+    assert stats.detectable([0] * 4, [0] * 4, [False] * 4, items=4, accuracy=1.0).smallest_effect is None
+    assert stats.detectable([0] * 4, [0] * 4, [False] * 4, items=200, accuracy=0.02).smallest_effect is None
+    whole = stats.detectable([0] * 4, [0] * 4, [False] * 4, items=200, accuracy=0.9)
+    assert (whole.flips_needed, whole.background) == (7, 0.0)
+    assert whole.smallest_effect == pytest.approx(0.0449, abs=0.001)  # 7 of 200 or more are lost in 80 % of runs
+
+
+def test_a_named_effect_is_shrunken_towards_what_it_is() -> None:
+    """A head that costs 5 points at 200 items is named where it seems to cost 9: the estimate corrects most of that."""
+    rng = np.random.default_rng(1)
+    p_critical = 0.0005
+    draws = rng.multinomial(200, [0.075, 0.025, 0.9], size=6000)
+    named = [(w, r) for w, r, _ in draws.tolist() if w > r and stats.mcnemar(w, r) <= p_critical]
+    assert len(named) > 100
+    shown = np.mean([(r - w) / 200 for w, r in named])
+    shrunken = np.mean([stats.shrunken(w, r, 200, p_critical) for w, r in named])
+    assert shown < -0.085
+    assert shrunken == pytest.approx(-0.05, abs=0.01)
+    assert stats.shrunken(150, 2, 200, p_critical) == pytest.approx(-0.74, abs=0.01)  # a large effect stays as it is
+    assert stats.shrunken(0, 0, 200, p_critical) == 0.0
+
+
+def test_simultaneous_intervals_hold_together() -> None:
+    rng = np.random.default_rng(2)
+    z = stats.simultaneous_z(50)
+    draws = rng.multinomial(200, [0.08, 0.03, 0.89], size=(400, 50))
+    covered = [
+        all(low <= -0.05 <= high for low, high in (stats.paired_interval(int(w), int(r), 200, z) for w, r, _ in heads))
+        for heads in draws
+    ]
+    assert np.mean(covered) >= 0.94

@@ -1,0 +1,374 @@
+"""Every sentence that page, terminal and docs can make about a head, with the condition under which it is said.
+
+The list is complete: what any run of these tests says matches one claim of it. Each claim has a run that makes it, and
+runs that are near to it and must not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoning_probe.report import sentences
+from reasoning_probe.report.effects import groups
+from reasoning_probe.report.html.page import standalone_page
+from reasoning_probe.report.terminal.compare import sentences as comparison_sentences
+from reasoning_probe.results.compare import compare
+from reasoning_probe.results.outcome import Outcome
+from reasoning_probe.results.run import Run
+from tests.helpers.fake_runs import as_run, every_head, fake_run, full_run, outcome
+from tests.helpers.terminal_lines import summary_lines
+
+
+def swept(
+    items: int = 40,
+    right: int = 40,
+    lost: Mapping[str, Sequence[int]] | None = None,
+    change: Mapping[str, float | Sequence[float]] | None = None,
+    *,
+    dataset: str = "arithmetic",
+    ablation: str = "zero",
+    first: int = 0,
+) -> list[Outcome]:
+    """Return a sweep of 16 heads, of which the first *right* of *items* answers are right.
+
+    *lost* are by head the items whose answer it flips, *change* what it adds to their log-probabilities.
+    """
+    lost, change = lost or {}, change or {}
+    alone = [
+        outcome(dataset, f"i{first + n}", correct=n < right, question=f"Q{first + n}", answer_logprob=-1.0)
+        for n in range(items)
+    ]
+    off = []
+    for head in every_head():
+        by = change.get(head, 0.0)
+        for n, case in enumerate(alone):
+            nats = by if isinstance(by, int | float) else by[n]
+            flipped = case.correct != (n in lost.get(head, ()))
+            off.append(
+                replace(case, target=head, ablation=ablation, correct=flipped, answer_logprob=-1.0 + float(nats))
+            )
+    return [*alone, *off]
+
+
+def run_of(*sweeps: list[Outcome], **parts: Any) -> Run:
+    run = as_run(list({each.key: each for sweep in sweeps for each in sweep}.values()))
+    return Run(run.summary | parts, run.outcomes)
+
+
+STRONG = {"L1H3": range(12)}
+CONTROL = {"sentences": 6, "tokens": 90, "logprob": -3.0, "uniform": -6.6}
+
+
+def control(delta: float | None, **values: Any) -> dict[str, Any]:
+    return CONTROL | {"targets": [{"target": "L1H3", "ablation": "zero", "logprob": -3.5, "delta": delta}]} | values
+
+
+def background(*, share: int) -> dict[str, list[int]]:
+    """Return items that every head flips, as many to wrong as to right where half of the answers are right."""
+    return {head: [5 * n + place + 100 * (n % 2) for n in range(share)] for place, head in enumerate(every_head())}
+
+
+def weak(losses: int) -> Run:
+    """Return a run of 200 items, half of them right, where all heads flip 10 items and one loses so many."""
+    half = background(share=10)
+    return run_of(swept(200, 100, half | {"L1H3": range(losses)}))
+
+
+def curves(*, held_out: bool = True, kind: str = "kept", **excess: Any) -> list[dict[str, Any]]:
+    """Return a curve of eight heads; with *excess* the last six, off together, have one."""
+    test = {"items": 20, "falls": 20, "rises": 0, "median": -9.0, "sum_of_single": -1.0, "p_value": 2e-6} | excess
+    point = {"items": 20, "ci95": [0, 1], "mean_answer_logprob": -1.0, "logprobs": 20, "if_added": -1.0}
+    points = [
+        point | {"heads": heads, "correct": 18, "accuracy": 0.9, "excess": test if heads == 2 and excess else None}
+        for heads in (0, 1, 2, 4, 8)
+    ]
+    entry = {"dataset": "arithmetic", "ablation": "zero", "kind": kind, "held_out": held_out, "ranked_on": 20}
+    return [entry | {"order": every_head()[:8], "orders": 1, "points": points}]
+
+
+def carried(range95: Sequence[int] | None) -> list[dict[str, Any]]:
+    (entry,) = curves()
+    return [entry | {"carried": {"heads": 2, "range95": range95} if range95 else None}]
+
+
+def screened(**values: Any) -> list[dict[str, Any]]:
+    entry = {"dataset": "arithmetic", "ablation": "zero", "candidates": 16, "ranked": 4, "sampled": 8, "rest": 12}
+    counts = {"missed": 1, "miss_rate": 0.125, "ci95": [0.02, 0.4], "smallest_effect": 0.1}
+    return [entry | counts | values]
+
+
+RANKS = [{"dataset": "arithmetic", "target": "L1H3", "ranks": {"zero": 1, "mean": 9}}]
+NEVER = run_of(swept())
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence's pattern, the condition under which it is said, a run that says it, and runs that must not."""
+
+    pattern: str
+    condition: str
+    said_of: Callable[[], Run]
+    not_of: Sequence[Callable[[], Run]]
+
+
+CLAIMS = (
+    Claim(
+        r"\d+ items?: \d+ of \d+ (measured )?(heads?|layers?|targets?) matters? for .*: L",
+        "McNemar's test after discrete Holm over all targets of the page is at most 2.5 %",
+        lambda: run_of(swept(lost=STRONG)),
+        [
+            lambda: NEVER,
+            lambda: run_of(swept(lost={"L1H3": range(6)})),  # p = 2 / 64
+            lambda: run_of(swept(200, 100, background(share=10) | {"L1H3": [*range(18), *range(100, 105)]})),
+            # Seven flips are significant on a map, and not of all tests of two maps whose other heads flip as many.
+            lambda: run_of(
+                swept(lost={"L1H3": range(7)}),
+                swept(40, 20, {head: [*range(4), *range(20, 24)] for head in every_head()}, dataset="logic"),
+            ),
+        ],
+    ),
+    Claim(
+        r"None of \d+ (measured )?(heads|targets) is shown to matter for .*: with \d+ items, (8 of 10 such|no loss)",
+        "no target is named, though as many items could flip as are needed",
+        lambda: NEVER,
+        [lambda: run_of(swept(lost=STRONG)), lambda: run_of(swept(6, 6)), lambda: run_of(swept(40, 0))],
+    ),
+    Claim(
+        r"With .*items? and \d+ (heads|targets) no (single )?(head|target) can reach significance",
+        "there are fewer items than flips are needed beside the other targets' flips",
+        lambda: run_of(swept(6, 6)),
+        [lambda: NEVER, lambda: run_of(swept(7, 7))],
+    ),
+    Claim(
+        r"No drop could be significant on .*: \d+ flips are needed, and only \d+ of",
+        "fewer answers are right than flips are needed",
+        lambda: run_of(swept(40, 4)),
+        [lambda: NEVER, lambda: run_of(swept(40, 7)), lambda: run_of(swept(40, 0))],
+    ),
+    Claim(
+        r"No (head|target) can be judged on .*: the baseline is 0 %",
+        "no answer is right",
+        lambda: run_of(swept(40, 0)),
+        [lambda: run_of(swept(40, 1)), lambda: NEVER],
+    ),
+    Claim(
+        r"Named on .* with less than 80 % power, so probably smaller than measured: L",
+        "a named target changes the accuracy by less than the smallest effect with 80 % power",
+        lambda: weak(15),
+        [lambda: weak(60), lambda: weak(5), lambda: NEVER],
+    ),
+    Claim(
+        r"The log-probability of the expected answer on .* (falls|rises) on most items without \d+ of",
+        "no target of the map is named by its accuracy; the sign test after discrete Holm over the page is at most"
+        " 2.5 %, and the median change at least 0.01 nats",
+        lambda: run_of(swept(change={"L1H3": -0.5})),
+        [
+            lambda: NEVER,
+            lambda: run_of(swept(change={"L1H3": -0.009})),
+            lambda: run_of(swept(change={"L1H3": [-1e308, 1e308] * 20})),
+            lambda: run_of(swept(change={"L1H3": [-0.1, 0.1, 0.1, -50.0] * 10})),  # the mean falls by 12 nats
+            lambda: run_of(swept(change={"L1H3": [-9.0] * 6 + [0.0] * 34})),
+        ],
+    ),
+    Claim(
+        r"Plain text, too, loses 0\.5 nats a token or more without L",
+        "a target that is named on the page costs neutral sentences so much, and the model knows such text",
+        lambda: run_of(swept(lost=STRONG), control=control(-0.5)),
+        [
+            lambda: run_of(swept(lost=STRONG), control=control(-0.49)),
+            lambda: run_of(swept(), control=control(-0.9)),
+            lambda: run_of(swept(lost=STRONG), control=control(-0.9, logprob=-12.57)),
+        ],
+    ),
+    Claim(
+        r"Plain text loses less than 0\.5 nats a token without L",
+        "a target that is named on the page costs neutral sentences less, and the model knows such text",
+        lambda: run_of(swept(lost=STRONG), control=control(-0.1)),
+        [
+            lambda: run_of(swept(lost=STRONG), control=control(-0.5)),
+            lambda: run_of(swept(lost=STRONG), control=control(None)),
+            lambda: run_of(swept(lost=STRONG), control=control(-0.1, logprob=-6.64)),
+            lambda: run_of(swept(), control=control(-0.1)),
+        ],
+    ),
+    Claim(
+        r"The control task says nothing: the model continues plain text no better than by guessing\.",
+        "a target is named, and the mean log-probability of a token is at most that of guessing among all tokens",
+        lambda: run_of(swept(lost=STRONG), control=control(-0.9, logprob=-12.57)),
+        [lambda: run_of(swept(lost=STRONG), control=control(-0.9)), lambda: run_of(swept(), control=control(-0.9))],
+    ),
+    Claim(
+        r"An effect under one ablation and none under another, by rank: L",
+        "rank_changes lists targets; tests/unit/models/test_ablation.py says when",
+        lambda: run_of(swept(lost=STRONG), rank_changes=RANKS),
+        [
+            lambda: run_of(swept(lost=STRONG)),
+            lambda: run_of(swept(lost=STRONG), swept(lost=STRONG, ablation="mean")),
+            lambda: run_of(
+                swept(lost=STRONG, change={"L1H3": -1.0, "L0H0": -2.0}),
+                swept(lost=STRONG, change={"L1H3": -2.0, "L0H0": -1.0}, ablation="mean"),
+            ),
+        ],
+    ),
+    Claim(
+        r"In this order of \d+ heads, the first measured size that keeps 90 % of the accuracy on .* \(95 % range",
+        "a number of kept heads below all keeps nine tenths of the accuracy; the range is said with it",
+        lambda: run_of(swept(), curves=carried([1, 8])),
+        [lambda: run_of(swept(), curves=carried(None)), lambda: run_of(swept(), curves=curves())],
+    ),
+    Claim(
+        r"The (first|last) \d+ heads of the order back each other up on",
+        "on held-out items the sign test of the joint log-odds beyond the sum of the single ones is at most 2.5 %, and"
+        " their median at least 1 and twice the size of the sum",
+        lambda: run_of(swept(), curves=curves(p_adjusted=1e-4)),
+        [
+            lambda: run_of(swept(), curves=curves(p_adjusted=0.03)),
+            lambda: run_of(swept(), curves=curves(p_adjusted=1e-4, held_out=False)),
+            lambda: run_of(swept(), curves=curves(p_adjusted=1e-4, median=-0.9, sum_of_single=0.0)),
+            lambda: run_of(swept(), curves=curves(p_adjusted=1e-4, median=9.0)),
+            lambda: run_of(swept(), curves=curves(p_adjusted=1e-4, median=-9.0, sum_of_single=-5.0)),
+            # Together the heads cost 1.56, where their single effects add up to a rise of 14.88.
+            lambda: run_of(swept(), curves=curves(p_adjusted=1e-4, median=-16.44, sum_of_single=14.88)),
+        ],
+    ),
+    Claim(
+        r"Screening of .*: a miss rate of [^,]*\)( of the heads that these items can show, which cost .* or more)?\.",
+        "a sample of the heads that a screening ranked low was measured, and the items can show an effect",
+        lambda: run_of(swept(), screening=screened()),
+        [
+            lambda: run_of(swept(), screening=screened(smallest_effect=None)),
+            lambda: run_of(swept(), screening=screened(sampled=12)),
+            lambda: run_of(swept(), screening=screened(sampled=0, miss_rate=None)),
+        ],
+    ),
+    Claim(
+        r"Screening of .*, but these items would miss any effect more often than in 2 of 10 runs\.",
+        "the same, and they cannot",
+        lambda: run_of(swept(), screening=screened(smallest_effect=None)),
+        [lambda: run_of(swept(), screening=screened())],
+    ),
+    Claim(
+        r"Screening of .*: all of them\.|Screening of .*, and (all \d+ others, of which|none of the other)",
+        "a screening measured all heads, or none of those that it ranked low",
+        lambda: run_of(swept(), screening=screened(sampled=12)),
+        [lambda: run_of(swept(), screening=screened())],
+    ),
+)
+
+
+def said_of(run: Run) -> list[str]:
+    return [
+        *sentences.sentences(run),
+        *sentences.control_sentences(run),
+        *sentences.curve_sentences(run),
+        *sentences.screening_sentences(run),
+    ]
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.pattern[:40])
+def test_a_claim_is_made_on_its_condition_alone(claim: Claim) -> None:
+    assert [sentence for sentence in said_of(claim.said_of()) if re.match(claim.pattern, sentence)], claim.condition
+    for number, run in enumerate(claim.not_of):
+        wrong = [sentence for sentence in said_of(run()) if re.match(claim.pattern, sentence)]
+        assert not wrong, f"run {number} does not fulfil: {claim.condition}"
+
+
+def test_nothing_else_is_said_of_a_head() -> None:
+    runs = [fake_run(), full_run(), *(claim.said_of() for claim in CLAIMS)]
+    runs += [run() for claim in CLAIMS for run in claim.not_of]
+    for sentence in {sentence for run in runs for sentence in said_of(run)}:
+        assert sum(bool(re.match(claim.pattern, sentence)) for claim in CLAIMS) == 1, sentence
+
+
+def test_a_map_may_mark_what_no_sentence_names() -> None:
+    """Of the tests of the second map, many could have reached the p-value of seven flips."""
+    other = {head: [*range(4), *range(20, 24)] for head in every_head()}
+    run = run_of(swept(lost={"L1H3": range(7)}), swept(40, 20, other, dataset="logic"))
+    arithmetic, _ = groups(run)
+    assert [row["target"] for row in arithmetic.marked] == ["L1H3"]
+    assert arithmetic.significant == []
+    assert said_of(run)[0].startswith(
+        "None of 16 heads is shown to matter for arithmetic (1 of this map alone, without the page's other tests): "
+    )
+
+
+def test_a_change_of_many_points_that_no_test_could_have_named_is_not_called_significant() -> None:
+    """A head that lost 18 and won 5 of 200 has changed the accuracy by 6.5 points with p = 0.01."""
+    run = run_of(swept(200, 100, background(share=10) | {"L1H3": [*range(18), *range(100, 105)]}))
+    (sentence,) = sentences.sentences(run)
+    assert "would have been significant" not in sentence
+    assert float(re.search(r"costs ([\d.]+) points", sentence)[1]) > 8  # type: ignore[index]
+
+
+def test_unlike_datasets_have_no_common_accuracy() -> None:
+    both = run_of(swept(), swept(20, 4, dataset="logic"))
+    said = sentences.accuracy_sentence(both)
+    assert said == "Right answers of tiny-reasoner: 40 of 40 on arithmetic and 4 of 20 on logic."
+    assert sentences.accuracy_sentence(NEVER) == "tiny-reasoner answers 40 of 40 questions right (100 %)."
+
+
+# -- two runs -----------------------------------------------------------------------------------------------------
+
+
+def compared(first: Run, second: Run, **options: bool) -> list[str]:
+    return comparison_sentences(compare((Path("a"), first), (Path("b"), second), **options))
+
+
+def test_the_same_items_confirm_nothing() -> None:
+    run = run_of(swept(lost=STRONG))
+    said = compared(run, run)
+    assert said[-1] == "B asked no new items: what A names is not confirmed by naming it again."
+
+
+def test_new_items_confirm_what_the_first_run_names() -> None:
+    """L0H0 is named by the first run alone; L2H0 by the second alone, which nobody asked it."""
+    first = run_of(swept(lost={"L1H3": range(12), "L0H0": range(10)}))
+    second = run_of(swept(lost={"L1H3": range(9), "L0H0": [3], "L2H0": range(30)}, first=40))
+    assert compared(first, second) == ["New items in B confirm 1 of 2 effects that A names: L1H3 on arithmetic."]
+
+
+def test_an_effect_the_other_way_confirms_nothing() -> None:
+    first = run_of(swept(lost={"L1H3": range(12)}))
+    second = run_of(swept(40, 10, {"L1H3": range(10, 30)}, first=40))
+    assert compared(first, second) == ["New items in B confirm 0 of 1 effect that A names."]
+
+
+def test_items_that_both_runs_asked_are_not_new() -> None:
+    first = run_of(swept(lost={"L1H3": range(12)}))
+    second = run_of(swept(60, 60, {"L1H3": range(12)}))
+    said = compared(first, second, common=True)
+    assert said[-1] == "New items in B confirm 0 of 1 effect that A names."
+
+
+# -- runs of earlier versions -------------------------------------------------------------------------------------
+
+NEW_KEYS = {
+    *("p_discrete", "p_page", "delta_ci_simultaneous", "delta_shrunken", "median_logprob", "median_logprob_ci95"),
+    *("logprob_falls", "logprob_rises", "logprob_sign_p_value", "logprob_p_discrete", "logprob_p_page"),
+}
+
+
+def as_earlier(run: Run) -> Run:
+    """Return *run* as a version wrote it that knew plain Holm and the sign-flip test alone."""
+    rows = [{key: value for key, value in row.items() if key not in NEW_KEYS} for row in run.summary["targets"]]
+    summary = {key: value for key, value in run.summary.items() if key != "families"}
+    return Run(summary | {"targets": rows}, run.outcomes)  # type: ignore[arg-type]
+
+
+def test_a_run_of_an_earlier_version_is_read_and_judged_by_what_it_holds() -> None:
+    run = as_earlier(full_run())
+    assert sentences.sentences(run)[0].startswith("200 items: 2 of 16 heads matter for arithmetic: L1H3 (")
+    page = standalone_page(run)
+    assert "L1H3" in page
+    assert summary_lines(run)
+    assert not [sentence for sentence in said_of(run) if "power" in sentence or "log-probability" in sentence]
+    (sentence,) = sentences.sentences(as_earlier(NEVER))
+    assert sentence == (
+        "None of 16 heads is shown to matter for arithmetic: 40 items can show no effect of fewer than 7 flips."
+    )
