@@ -155,6 +155,27 @@ class DatasetRecord(TypedDict):
     power: NotRequired[PowerRecord | None]
 
 
+class FormChangeRecord(TypedDict):
+    """How the items of one form changed under a target."""
+
+    form: str
+    items: int
+    lost: int
+    won: int
+
+
+class FormsRecord(TypedDict):
+    """An effect by the forms of the questions, and the test over forms."""
+
+    number: int
+    losing: int
+    winning: int
+    p_value: float
+    p_adjusted: float
+    design_effect: float | None
+    changes: list[FormChangeRecord]
+
+
 class EffectRecord(TypedDict):
     """The paired effect of one target on one dataset under one ablation; see :class:`~.stats.Effect`."""
 
@@ -186,6 +207,7 @@ class EffectRecord(TypedDict):
     logprob_p_value: NotRequired[float | None]
     logprob_p_adjusted: NotRequired[float | None]
     shift: NotRequired[dict[str, int] | None]
+    forms: NotRequired[FormsRecord | None]
 
 
 class FamilyRecord(TypedDict):
