@@ -17,8 +17,9 @@ from reasoning_probe.report.effects import (
     median_nats,
 )
 from reasoning_probe.report.format import nats, percent, points
+from reasoning_probe.report.forms import mixture
 from reasoning_probe.results.curves import CARRIED_SHARE
-from reasoning_probe.results.naming import significant_on_page
+from reasoning_probe.results.naming import holds_across_forms, significant_on_page
 from reasoning_probe.results.record import ControlRecord, CurveRecord, EffectRecord, ScreeningRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import is_significant, items_to_try
@@ -254,7 +255,11 @@ def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> st
         rows = group.significant
         effects = [f"{row['target']} ({points(row['delta'])}{' points' if row is rows[0] else ''})" for row in rows]
         matter = "matters" if len(rows) == 1 else "matter"
-        return f"{items_text}: {len(rows)} of {group.counted} {matter} for {datasets}: {join_names(effects, 4)}."
+        forms = mixture(group)
+        place = f"for {datasets}" if forms is None else f"on this mixture of {forms} forms of {datasets}"
+        holding = [row["target"] for row in rows if forms is not None and holds_across_forms(row)]
+        across = f"; across the forms {join_names(holding, 4)}" if holding else ""
+        return f"{items_text}: {len(rows)} of {group.counted} {matter} {place}: {join_names(effects, 4)}{across}."
     if group.finding == "floor":
         return f"No {noun} can be judged on {datasets}: the baseline is 0 %."
     if group.finding == "none":

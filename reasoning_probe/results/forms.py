@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.record import FormChangeRecord, FormsRecord
-from reasoning_probe.results.stats import holm, mcnemar
+from reasoning_probe.results.stats import discrete_holm, mcnemar
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def design_effect(changes: Sequence[FormChange]) -> float | None:
 
 
 def forms_records(changes_by_target: Sequence[Sequence[FormChange]]) -> list[FormsRecord | None]:
-    """Return the record of each target's changes by form; the p-values are adjusted over the targets (Holm 1979).
+    """Return the record of each target's changes by form; the p-values are adjusted over the targets (discrete Holm).
 
     A target whose items have fewer than two forms has none.
     """
@@ -70,8 +70,9 @@ def forms_records(changes_by_target: Sequence[Sequence[FormChange]]) -> list[For
     losing = [sum(change.lost > change.won for change in changes_by_target[index]) for index in tested]
     winning = [sum(change.won > change.lost for change in changes_by_target[index]) for index in tested]
     p_values = mcnemar(losing, winning)
+    adjusted_p = discrete_holm(p_values, [lose + win for lose, win in zip(losing, winning, strict=True)])
     records: list[FormsRecord | None] = [None] * len(changes_by_target)
-    for place, (index, adjusted) in enumerate(zip(tested, holm(p_values), strict=True)):
+    for place, (index, adjusted) in enumerate(zip(tested, adjusted_p, strict=True)):
         changes = changes_by_target[index]
         by_form: list[FormChangeRecord] = [
             {"form": change.form, "items": change.items, "lost": change.lost, "won": change.won}

@@ -33,3 +33,9 @@ def moves_logprob_on_page(row: EffectRecord) -> bool:
     """As :func:`moves_logprob`, of all targets of all datasets and ablations of the run."""
     p = row.get("logprob_p_page")
     return moves_logprob(row) if p is None else is_significant(p)
+
+
+def holds_across_forms(row: EffectRecord) -> bool | None:
+    """Whether more forms of questions lose than win by the test over forms; ``None`` where items have no forms."""
+    forms = row.get("forms")
+    return None if forms is None else is_significant(forms["p_adjusted"]) and forms["losing"] > forms["winning"]

@@ -12,6 +12,7 @@ from typing import cast
 from reasoning_probe.data.items import label_of
 from reasoning_probe.results import stats
 from reasoning_probe.results.families import families_of, with_families
+from reasoning_probe.results.forms import form_changes, forms_records
 from reasoning_probe.results.outcome import BASELINE, Outcome, accuracy
 from reasoning_probe.results.rank_changes import rank_changes
 from reasoning_probe.results.record import (
@@ -186,10 +187,11 @@ def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[Head
                 logprob_off[row, column[case.item]] = _known(case.answer_logprob)
         rest = unmeasured(screening, dataset, ablation, by_target)
         effects = stats.paired_effects(right, right_off, logprob, logprob_off, unmeasured=rest)
-        for target, effect in zip(by_target, effects, strict=True):
+        forms = forms_records([form_changes(cases, baselines) for cases in by_target.values()])
+        for target, effect, by_form in zip(by_target, effects, forms, strict=True):
             shift = _shift(by_target[target], baselines)
             values = {"target": target, "dataset": dataset, "ablation": ablation, "shift": shift, **asdict(effect)}
-            rows.append(cast(EffectRecord, values))
+            rows.append(cast(EffectRecord, values | ({} if by_form is None else {"forms": by_form})))
     return rows
 
 

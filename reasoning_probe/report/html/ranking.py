@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reasoning_probe.report.effects import EffectGroup, groups
+from reasoning_probe.report.forms import HEAD, form_rows
 from reasoning_probe.report.html.head_maps import GroupLabel, group_label
 from reasoning_probe.report.html.rendering import render
+from reasoning_probe.report.html.tables import Table
 from reasoning_probe.report.ranking import PAGE_COLUMNS, RankedTarget, control_targets, ranking
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise
@@ -32,6 +34,7 @@ class _RankingView:
     first: Sequence[RankedTarget]
     rest_caption: str
     rest: Sequence[RankedTarget]
+    forms: Table | None
 
 
 def ranked_html(run: Run) -> Markup:
@@ -60,4 +63,12 @@ def _ranking(run: Run, group: EffectGroup, label: GroupLabel, index: int, opened
         rest_caption=f"{group.dataset}: the next {len(rest):,}"
         + (f"; {unlisted:,} more are in run.json" if unlisted else ""),
         rest=rest,
+        forms=_forms_table(group),
     )
+
+
+def _forms_table(group: EffectGroup) -> Table | None:
+    """Return the effects of the named targets by the forms of the questions, where these have any."""
+    rows = form_rows(group)
+    caption = f"{group.dataset}: by form of the question; the test over forms counts those that lose and those that win"
+    return Table(caption, [group.noun, *HEAD], rows) if rows else None

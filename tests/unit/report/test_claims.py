@@ -34,14 +34,23 @@ def swept(
     dataset: str = "arithmetic",
     ablation: str = "zero",
     first: int = 0,
+    forms: int = 0,
 ) -> list[Outcome]:
     """Return a sweep of 16 heads, of which the first *right* of *items* answers are right.
+
+    The items are of so many *forms*, in turn, or of none.
 
     *lost* are by head the items whose answer it flips, *change* what it adds to their log-probabilities.
     """
     lost, change = lost or {}, change or {}
     alone = [
-        outcome(dataset, f"i{first + n}", correct=n < right, question=f"Q{first + n}", answer_logprob=-1.0)
+        outcome(
+            *(dataset, f"i{first + n}"),
+            correct=n < right,
+            question=f"Q{first + n}",
+            answer_logprob=-1.0,
+            form=f"form{n % forms}" if forms else None,
+        )
         for n in range(items)
     ]
     off = []
@@ -131,6 +140,24 @@ CLAIMS = (
                 swept(lost={"L1H3": range(7)}),
                 swept(40, 20, {head: [*range(4), *range(20, 24)] for head in every_head()}, dataset="logic"),
             ),
+        ],
+    ),
+    Claim(
+        r"\d+ items?: \d+ of \d+ (heads?|layers?|targets?) matters? on this mixture of \d+ forms of .*: L[^;]*$",
+        "some head that is named does not hold over the forms of the questions, by the sign test over forms",
+        lambda: run_of(swept(lost={"L1H3": range(0, 40, 4)}, forms=4)),  # all of one form
+        [
+            lambda: run_of(swept(lost=STRONG)),  # no forms are known
+            lambda: run_of(swept(lost={"L1H3": range(12)}, forms=20)),  # twelve forms lose an item each
+        ],
+    ),
+    Claim(
+        r"\d+ items?: .* matter on this mixture of .*; across the forms L",
+        "one that is named holds over the forms, and another does not",
+        lambda: run_of(swept(lost={"L1H3": range(12), "L2H0": range(0, 40, 4)}, forms=20)),
+        [
+            lambda: run_of(swept(lost={"L1H3": range(0, 40, 4)}, forms=4)),
+            lambda: run_of(swept(lost={"L1H3": range(12)}, forms=20)),
         ],
     ),
     Claim(
@@ -363,7 +390,7 @@ def as_earlier(run: Run) -> Run:
 
 def test_a_run_of_an_earlier_version_is_read_and_judged_by_what_it_holds() -> None:
     run = as_earlier(full_run())
-    assert sentences.sentences(run)[0].startswith("200 items: 2 of 16 heads matter for arithmetic: L1H3 (")
+    assert sentences.sentences(run)[0].startswith("200 items: 2 of 16 measured heads matter for arithmetic: L1H3 (")
     page = standalone_page(run)
     assert "L1H3" in page
     assert summary_lines(run)
