@@ -14,16 +14,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 MAX_DIGITS = 200
 """Longer runs of digits are degenerate output, not numbers, and their conversion to integers is not linear."""
 
 
-@dataclass(frozen=True)
-class NumberSpan:
+class NumberSpan(NamedTuple):
     """A number in a text: its exact value and its place, so that ``text`` is that of the source from start to end."""
 
     value: Fraction
@@ -59,6 +58,8 @@ _CURRENCY = "$€£¥₹₩₽₺₦"
 _MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)(?:uary|ch|il|ust|ember|tember|ober)?"
 
 _TWO_SIGNS = {f"{sign} " for sign in _CURRENCY} | {"\\$"}
+_BEFORE_SIGN = {" ", *_MINUS, *_CURRENCY}
+_BEFORE_SPACE = {*"eEsS", *_MINUS, *_CURRENCY}  # "negative ", "minus ", "= - "
 _LETTER_SCALES = {"k": 1000, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
 _EXPONENTS = {character: str(exponent) for exponent, character in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {
     "⁻": "-",
@@ -109,8 +110,8 @@ _DIGITS = re.compile(
     re.VERBOSE,
 )
 _SYMBOL = r"(?:[π√∛∞]|\\(?:pi|sqrt|ln|log|sin|cos|tan|theta|infty)\b|(?:pi|sqrt)\b)"
-_SYMBOLIC = re.compile(rf"{_SYMBOL}|[²³⁴⁵⁶⁷⁸⁹ⁿ]|[0-9][a-z]\b|[^\W\d_][\^_]", re.IGNORECASE)
-"""A text without these signs has no number that is part of an expression with symbols."""
+_SIGNS = re.compile(r"[π√∛∞²³⁴⁵⁶⁷⁸⁹ⁿ\\^_]")
+_COEFFICIENT = re.compile(r"[0-9][inxyz]\b")
 
 _SYMBOL_AFTER = re.compile(
     rf"[ ]?(?:[-+*/\u00b7\u00d7]|\\cdot\b|\\times\b)?[ ]?{_SYMBOL}|[²³⁴⁵⁶⁷⁸⁹ⁿ]|[iynz]\b(?!')|x\b(?![ ][a-z])|e\^",
@@ -120,7 +121,15 @@ _SYMBOL_BEFORE = re.compile(
     r"|(?:π|\\pi|\bpi|sqrt(?:\([^()]{0,20}\)|\{[^{}]{0,20}\})|√[0-9]{1,9})[ ]?[-+*/][ ]?"
     r"|[^\W\d_]\^[\{(]?-?|[^\W\d_]_\{?)\Z"
 )
-_DIGIT_START = re.compile(rf"[0-9.\\{_VULGAR}]|\b(?={_MONTH}\.?[ ][0-9])")
+_START = (
+    rf"[0-9.\\{_VULGAR}](?<!\.(?![0-9]))(?:(?<=[ (=+*$\n][0-9])(?P<more>[0-9]{{0,8}})"
+    r"(?=[ )](?:[=+)]|[-/][ ]|[aefgijknopqrsuvwyz])|%[ ]|[.,](?:[ \n]|\Z)|\n|\Z))?"
+)
+_DIGIT_START = re.compile(_START)
+"""Where a match of ``_DIGITS`` can begin; with ``more``, a whole number that nothing beside it makes another one."""
+
+_DIGIT_OR_DATE_START = re.compile(rf"\b(?={_MONTH}\.?[ ][0-9])|{_START}")
+_MAY_HAVE_DATE = re.compile(r"[JFMASOND][a-z]{2,8}\.?[ ][0-9]")
 NUMBER_WORDS = _ONES | _TENS | SCALES
 _WORD = "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
 _WORDS = re.compile(
@@ -130,7 +139,8 @@ _WORDS = re.compile(
     rf"(?:[ ](?P<extra_scale>hundred|thousand|million|billion)\b)?|[ -](?P<part>{'|'.join(_PARTS)})(?P<plural>s?)\b)?",
     re.IGNORECASE,
 )
-_MAY_HAVE_NUMBER = re.compile(rf"\d|[{_VULGAR}]|\b(?:{_WORD})\b", re.IGNORECASE)
+_LETTERS = re.compile("[a-z]{3,}")
+_MAY_HAVE_DIGITS = re.compile(rf"[\d{_VULGAR}]")
 _WORD_TOKEN = re.compile(rf"\b(?:{_WORD})\b", re.IGNORECASE)
 
 _BELOW_ZERO = re.compile(r"[ ]?(?:\u00b0[CF]?|degrees?)?(?:[ ](?:Celsius|Fahrenheit))?[ ]below[ ](?:zero|0)\b", re.I)
@@ -179,15 +189,23 @@ def find_numbers(text: str) -> list[NumberSpan]:
 @lru_cache(maxsize=1024)
 def _numbers_of(text: str) -> tuple[NumberSpan, ...]:
     """Return the numbers in *text*; the sentences of a response are searched by many rules, and only once."""
-    if not _MAY_HAVE_NUMBER.search(text):
-        return ()
-    text = _ascii_digits(text)
-    numbers = sorted([*_digit_numbers(text), *_word_numbers(text)], key=lambda number: number.start)
+    in_words = list(_word_numbers(text)) if _may_have_words(text) else []
+    if not _MAY_HAVE_DIGITS.search(text):
+        return tuple(in_words)
+    numbers = list(_digit_numbers(_ascii_digits(text)))
+    if not in_words:
+        return tuple(numbers)
+    numbers = sorted([*numbers, *in_words], key=lambda number: number.start)
     return tuple(
         number
         for previous, number in zip([None, *numbers], numbers, strict=False)
         if previous is None or number.start >= previous.end
     )
+
+
+def _may_have_words(text: str) -> bool:
+    """Whether *text* may have a number in words; the pattern of all of them takes longer to try."""
+    return not text.isascii() or not NUMBER_WORDS.keys().isdisjoint(_LETTERS.findall(text.lower()))
 
 
 def render_number(value: Fraction) -> str:
@@ -212,29 +230,49 @@ def _ascii_digits(text: str) -> str:
 
 
 def _digit_numbers(text: str) -> Iterator[NumberSpan]:
-    symbolic = _SYMBOLIC.search(text) is not None
-    for match in _digit_matches(text):
-        value = None if match["other"] or match["symbolic"] else _digit_value(match)
-        if value is not None and not (symbolic and _in_symbols(text, match)):
-            start, negative = _start_and_sign(text, match.start())
-            below = _BELOW_ZERO.match(text, match.end())
-            end = below.end() if below else match.end()
-            yield NumberSpan(-value if negative or below else value, start, end, text[start:end])
+    lower = text.lower()
+    symbolic = "pi" in lower or "sqrt" in lower or bool(_SIGNS.search(text) or _COEFFICIENT.search(text))
+    below_zero = "below" in lower
+    for value, digits_start, digits_end in _digit_values(text):
+        if symbolic and _in_symbols(text, digits_start, digits_end):
+            continue
+        start, negative = _start_and_sign(text, digits_start)
+        below = _BELOW_ZERO.match(text, digits_end) if below_zero else None
+        end = below.end() if below else digits_end
+        yield NumberSpan(-value if negative or below else value, start, end, text[start:end])
 
 
-def _digit_matches(text: str) -> Iterator[re.Match[str]]:
-    """Yield the matches of ``_DIGITS``, which is tried only where one can begin."""
+def _digit_values(text: str) -> Iterator[tuple[Fraction, int, int]]:
+    """Yield the unsigned value of each number in digits, and where its digits start and end.
+
+    ``_DIGITS`` is tried only where one of its matches can begin, and not for a whole number among plain words.
+    """
     end = 0
-    for start in _DIGIT_START.finditer(text):
-        if start.start() >= end and (match := _DIGITS.match(text, start.start())):
+    for begin in (_DIGIT_OR_DATE_START if _MAY_HAVE_DATE.search(text) else _DIGIT_START).finditer(text):
+        start = begin.start()
+        if start < end:
+            continue
+        if begin["more"] is not None:
+            end = begin.end()
+            yield _decimal(begin[0]), start, end
+        elif match := _DIGITS.match(text, start):
             end = match.end()
-            yield match
+            if not (match["other"] or match["symbolic"]) and (value := _digit_value(match)) is not None:
+                yield value, start, end
+
+
+@lru_cache(maxsize=1024)
+def _decimal(digits: str) -> Fraction:
+    """Return the value of *digits*, with a point or without one; few of the numbers of a text are new."""
+    return Fraction(int(digits)) if digits.isdecimal() else Fraction(digits)
 
 
 def _digit_value(match: re.Match[str]) -> Fraction | None:
     """Return the unsigned value of a match of ``_DIGITS``; ``None`` for a zero denominator or too great a length."""
     if match.end() - match.start() > MAX_DIGITS:
         return None
+    if match.lastgroup == "mantissa":
+        return _decimal(_without_separators(match["mantissa"]))
     if match["vulgar"]:
         return int(match["vulgar_whole"] or 0) + Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
     if match["euro"]:
@@ -247,8 +285,7 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
         whole = Fraction(_without_separators(match["latex_whole"] or match["whole"] or "0"))
         divisor = Fraction(_without_separators(bottom))
         return whole + Fraction(_without_separators(top)) / divisor if divisor else None
-    digits = _without_separators(match["mantissa"])
-    value = Fraction(int(digits)) if digits.isdecimal() else Fraction(digits)
+    value = _decimal(_without_separators(match["mantissa"]))
     raised = "".join(_EXPONENTS.get(character, character) for character in match["power"] or match["raised"] or "")
     exponent = int(match["exponent"] or raised or 0)
     if abs(exponent) > MAX_DIGITS:
@@ -261,28 +298,33 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
     return value if scale == 1 else value * scale
 
 
-def _in_symbols(text: str, match: re.Match[str]) -> bool:
-    r"""Whether the number of *match* is part of an expression with symbols: "4\pi", "sqrt(2)", "x^2", "3²", "4i"."""
+def _in_symbols(text: str, start: int, end: int) -> bool:
+    r"""Whether the digits from *start* to *end* are part of an expression with symbols: "4\pi", "sqrt(2)", "x^2", "3²"."""
     return bool(
-        _SYMBOL_AFTER.match(text, match.end())
-        or _SYMBOL_BEFORE.search(text[max(0, match.start() - 40) : match.start()].rstrip("-\u2212"))
+        _SYMBOL_AFTER.match(text, end) or _SYMBOL_BEFORE.search(text[max(0, start - 40) : start].rstrip("-\u2212"))
     )
 
 
 def _without_separators(digits: str) -> str:
     """Return *digits* without their thousands separators."""
+    if digits.isdecimal():
+        return digits
     return re.sub(r"[,'\s]", "", digits).replace("\N{MINUS SIGN}", "-")
 
 
 def _start_and_sign(text: str, start: int) -> tuple[int, bool]:
     """Return where the number with its digits at *start* begins (sign, currency), and whether it is negative."""
+    before = text[start - 1 : start]
+    if before not in _BEFORE_SIGN or (before == " " and text[max(0, start - 2) : start - 1] not in _BEFORE_SPACE):
+        return start, False
     if text[max(0, start - 2) : start] in _TWO_SIGNS:
         start -= 2
     elif text[start - 1 : start] in tuple(_CURRENCY):
         start -= 1
-    if text[max(0, start - 9) : start].lower() == "negative ":
+    word = text[max(0, start - 9) : start].lower()
+    if word == "negative ":
         return start - 9, True
-    if _MINUS_WORD.search(text[max(0, start - 20) : start]):
+    if word.endswith("minus ") and _MINUS_WORD.search(text[max(0, start - 20) : start]):
         return start - 6, True
     sign = start - 1
     if text[max(0, start - 4) : start] in {f"= {minus} " for minus in _MINUS}:

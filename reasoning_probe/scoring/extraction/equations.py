@@ -76,7 +76,7 @@ class Equation:
     @property
     def operands(self) -> tuple[Fraction, ...]:
         """The operands, in order."""
-        return tuple(token for token in self.tokens if isinstance(token, Fraction))
+        return tuple(token for token in self.tokens if not isinstance(token, str))
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -113,7 +113,8 @@ def _equations_of(text: str) -> tuple[Equation, ...]:
         while last + 1 < len(numbers) and (gap := _gap(text, numbers[last], numbers[last + 1], gaps)):
             gaps.append(gap)
             last += 1
-        equations += _written(text, numbers[first : last + 1], gaps)
+        if gaps:
+            equations += _written(text, numbers[first : last + 1], gaps)
         first = last + 1
     return tuple(sorted(equations, key=lambda equation: equation.start))
 
@@ -126,6 +127,8 @@ def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | Non
     >>> evaluate((Fraction(2), "*", "(", Fraction(1), "+", Fraction(3), ")"))
     Fraction(8, 1)
     """
+    if len(tokens) == 1 and not isinstance(tokens[0], str):
+        return known.get(tokens[0], tokens[0]) if known else tokens[0]
     if len(tokens) > MAX_TOKENS:
         return None
     rank = {"(": 0, "+": 1, "-": 1, "*": 2, "/": 2, "^": 3}
@@ -133,8 +136,8 @@ def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | Non
     pending: list[str] = []
     try:
         for token in (*tokens, ")"):
-            if isinstance(token, Fraction):
-                values.append((known or {}).get(token, token))
+            if not isinstance(token, str):  # asked of the class of fractions, this takes ten times as long
+                values.append(known.get(token, token) if known else token)
                 continue
             while token != "(" and pending and pending[-1] != "(" and rank[pending[-1]] >= rank.get(token, 0):
                 _apply(pending.pop(), values)
@@ -221,12 +224,14 @@ def _gap(text: str, left: NumberSpan, right: NumberSpan, gaps: list[_Gap]) -> _G
 
 
 def _written(text: str, numbers: list[NumberSpan], gaps: list[_Gap]) -> Iterator[Equation]:
-    """Yield the calculations in a run of *numbers* with *gaps* between them; a number alone is none."""
+    """Yield the calculations in a run of two or more *numbers* with *gaps* between them."""
     sides: list[list[Token]] = [["("] * _brackets(text, numbers[0].start)]
     ends = [numbers[0].end]
-    for number, gap in zip(numbers, [*gaps, None], strict=True):
+    for before, number, gap in zip([None, *gaps], numbers, [*gaps, None], strict=True):
         percent = text[number.end : number.end + 2].strip()[:1] == "%"
-        multiplied = (gap is not None and gap.symbol == "*") or sides[-1][-1:] == ["*"]
+        multiplied = (gap is not None and gap.symbol == "*") or (
+            before is not None and before.symbol == "*" and not before.open
+        )
         sides[-1].append(number.value / 100 if percent and multiplied else number.value)
         ends[-1] = number.end
         closing = gap.close if gap else text[number.end : number.end + 2].lstrip("% ").startswith((")", "]"))
@@ -242,34 +247,39 @@ def _written(text: str, numbers: list[NumberSpan], gaps: list[_Gap]) -> Iterator
 
 def _sides_to_equations(sides: list[tuple[Token, ...]], start: int, ends: list[int]) -> Iterator[Equation]:
     """Yield the calculations of ``a - b = c - d = e``: two that are run together, or one that is simplified."""
-    mere = [not any(token in ("+", "-", "*", "/", "^") for token in side) for side in sides]
+    mere = [not any(isinstance(token, str) and token in "+-*/^" for token in side) for side in sides]
+    if all(mere):
+        return
+    values = [evaluate(side) for side in sides]
     for index, side in enumerate(sides):
         if mere[index]:
             continue
-        true = evaluate(side)
+        true, calculated = values[index], index > 0 and not mere[index - 1]
         following = sides[index + 1] if index + 1 < len(sides) else ()
-        if index and evaluate(sides[index - 1]) == true and not mere[index - 1]:
+        if calculated and values[index - 1] == true:
             continue
-        if index and not following and not mere[index - 1] and side[1:2] == ("/",) and len(side) == 3:
+        if calculated and not following and _is_quotient(side):
             continue  # "1/2 + 1/4 = 2/6": the result of what stands before it
-        if index and following and not mere[index - 1] and mere[index + 1] and _is_fraction(side, sides[index - 1]):
+        if calculated and following and mere[index + 1] and _is_fraction(side, true, values[index - 1]):
             continue  # "3/4 / 2 = 3/2 = 1.5": the same, and then as a decimal
-        if following and not mere[index + 1] and following[0] == true and evaluate(following) != true:
+        if following and not mere[index + 1] and following[0] == true and values[index + 1] != true:
             yield Equation(side, true, start, ends[index], None)
             continue
         results = [later for later in range(index + 1, len(sides)) if mere[later] or later == len(sides) - 1]
         if results:
-            yield Equation(side, evaluate(sides[results[-1]]), start, ends[results[-1]], ends[results[-1]])
+            yield Equation(side, values[results[-1]], start, ends[results[-1]], ends[results[-1]])
         else:
-            before = evaluate(sides[index - 1]) if index and mere[index - 1] else None
+            before = values[index - 1] if index and mere[index - 1] else None
             yield Equation(side, before, start, ends[index], None if before is None else ends[index - 1])
 
 
-def _is_fraction(side: tuple[Token, ...], before: tuple[Token, ...]) -> bool:
+def _is_quotient(side: tuple[Token, ...]) -> bool:
+    return len(side) == 3 and isinstance(side[1], str) and side[1] == "/"
+
+
+def _is_fraction(side: tuple[Token, ...], value: Fraction | None, before: Fraction | None) -> bool:
     """Whether *side* is a fraction that is not whole, and not a calculation run together with the side *before* it."""
-    value = evaluate(side)
-    plain = side[1:2] == ("/",) and len(side) == 3
-    return plain and value is not None and value.denominator > 1 and side[0] != evaluate(before)
+    return _is_quotient(side) and value is not None and value.denominator > 1 and side[0] != before
 
 
 def _verbal(text: str, numbers: list[NumberSpan]) -> Iterator[Equation]:
@@ -312,7 +322,12 @@ def _balanced(side: list[Token]) -> tuple[Token, ...]:
     """Return *side* without its brackets if they do not match."""
     opened = 0
     for token in side:
-        opened += (token == "(") - (token == ")")
-        if opened < 0:
-            break
-    return tuple(side) if opened == 0 else tuple(token for token in side if token not in ("(", ")"))
+        if isinstance(token, str):
+            opened += (token == "(") - (token == ")")
+            if opened < 0:
+                break
+    return tuple(side) if opened == 0 else tuple(token for token in side if not _is_bracket(token))
+
+
+def _is_bracket(token: Token) -> bool:
+    return isinstance(token, str) and token in ("(", ")")

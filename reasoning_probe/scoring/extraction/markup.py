@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 BARE_ANALYSIS = "analysis"
 """What gpt-oss's channel of thoughts begins with where the special tokens are left out."""
 
+ThoughtMarks = Sequence[tuple[str, str]]
+"""The texts before and after a model's thoughts, in pairs."""
+
 THOUGHTS: tuple[tuple[str, str], ...] = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -57,37 +60,49 @@ def _quotient(match: re.Match[str]) -> str:
     return " / ".join(f"({part})" if group else part for part, group in zip(match.groups(), operators, strict=True))
 
 
-_PLAIN: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"\\(?:times|cdot)\b"), "*"),
-    (re.compile(r"\\div\b"), "/"),
-    (re.compile(r"\\approx\b"), "\N{ALMOST EQUAL TO}"),
-    (re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit)\{([^{}]{0,200})\}"), r"\1"),
-    (re.compile(r"\\([$%])"), r"\1"),
-    (re.compile(r"\\[()\[\] ,;!]|\\(?:left|right|quad)\b"), ""),
-    (re.compile(r"(?<=[0-9)])\^\{(-?[0-9]{1,3})\}"), r"^\1"),
-    (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\\[cdt]?frac\{([0-9][-+*/x(). 0-9]{0,40})\}\{([0-9][-+*/x(). 0-9]{0,40})\}"), _quotient),
-    (re.compile(r"<<[^<>]{0,200}>>"), ""),  # GSM8K's calculator annotations
-    (re.compile(r"(?<![0-9])\*\*(?=\S)|(?<=\S)\*\*(?![0-9])|__(?=\S)|(?<=\S)__|`"), ""),  # Markdown
-    (re.compile(r"<(?:final_)?answer>\s*", re.IGNORECASE), "Answer: "),
-    (re.compile(r"</(?:final_)?answer>", re.IGNORECASE), "\n"),
+_PLAIN: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (("\\",), re.compile(r"\\(?:times|cdot)\b"), "*"),
+    (("\\",), re.compile(r"\\div\b"), "/"),
+    (("\\",), re.compile(r"\\approx\b"), "\N{ALMOST EQUAL TO}"),
+    (("\\",), re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit)\{([^{}]{0,200})\}"), r"\1"),
+    (("\\",), re.compile(r"\\([$%])"), r"\1"),
+    (("\\",), re.compile(r"\\[()\[\] ,;!]|\\(?:left|right|quad)\b"), ""),
+    (("^{",), re.compile(r"(?<=[0-9)])\^\{(-?[0-9]{1,3})\}"), r"^\1"),
+    (("{,}",), re.compile(r"\{,\}"), ","),
+    (
+        ("\\",),
+        re.compile(r"\\[cdt]?frac\{([0-9][-+*/x(). 0-9]{0,40})\}\{([0-9][-+*/x(). 0-9]{0,40})\}"),
+        _quotient,
+    ),
+    (("<<",), re.compile(r"<<[^<>]{0,200}>>"), ""),  # GSM8K's calculator annotations
+    (("**", "__", "`"), re.compile(r"(?<![0-9])\*\*(?=\S)|(?<=\S)\*\*(?![0-9])|__(?=\S)|(?<=\S)__|`"), ""),  # Markdown
+    (("<",), re.compile(r"<(?:final_)?answer>\s*", re.IGNORECASE), "Answer: "),
+    (("<",), re.compile(r"</(?:final_)?answer>", re.IGNORECASE), "\n"),
 )
+"""The signs of which a text needs one to hold any such markup, its pattern, and what it becomes."""
 
 
 def plain_text(text: str) -> str:
-    r"""Return *text* without thoughts, programs and markup, and with each row of a table as "cell: cell".
+    r"""Return *text* without programs and markup, and with each row of a table as "cell: cell".
 
-    >>> plain_text("<think>7?</think>\\boxed{**8**}"), plain_text("| Total | $8 |\n|---|---|")
+    >>> plain_text("\\boxed{**8**}"), plain_text("| Total | $8 |\n|---|---|")
     ('\\boxed{8}', 'Total: $8\n')
     """
-    text = _AND_A_HALF.sub(_number_first, _SPACE.sub(" ", _CODE.sub(_block_text, without_thoughts(text))))
-    text = _COLUMN.sub(r"\1 \2 \3 = ", text)
-    for pattern, plain in _PLAIN:
-        text = pattern.sub(plain, text)
-    return _ROW.sub(_cells, text)
+    if "```" in text:
+        text = _CODE.sub(_block_text, text)
+    if not text.isascii():
+        text = _SPACE.sub(" ", text)
+    if " and a " in text.lower():
+        text = _AND_A_HALF.sub(_number_first, text)
+    if "\n" in text:
+        text = _COLUMN.sub(r"\1 \2 \3 = ", text)
+    for signs, pattern, plain in _PLAIN:
+        if any(sign in text for sign in signs):
+            text = pattern.sub(plain, text)
+    return _ROW.sub(_cells, text) if "|" in text else text
 
 
-def without_thoughts(text: str, pairs: Sequence[tuple[str, str]] = THOUGHTS) -> str:
+def without_thoughts(text: str, pairs: ThoughtMarks = THOUGHTS) -> str:
     """Drop the thoughts of a model, between the texts of one of *pairs*; unclosed thoughts have no answer.
 
     >>> without_thoughts("<think>7? No.</think>8"), without_thoughts("<think>It is 7."), without_thoughts("8")
@@ -98,15 +113,13 @@ def without_thoughts(text: str, pairs: Sequence[tuple[str, str]] = THOUGHTS) -> 
     lower = text.lower()
     if len(lower) != len(text):  # a few letters are longer in lower case
         lower = text
-    for _, closing in pairs:
-        end = lower.rfind(closing.lower())
-        if end >= 0:
-            return text[end + len(closing) :]
-    for opening, _ in pairs:
-        start = lower.find(opening.lower()) if opening != BARE_ANALYSIS else -1
-        if start >= 0:
-            return text[:start]
-    return "" if _ANALYSIS.match(text) else text
+    start = max((end + len(closing) for _, closing in pairs if (end := lower.rfind(closing.lower())) >= 0), default=0)
+    openings = (opening.lower() for opening, _ in pairs if opening != BARE_ANALYSIS)
+    ends = [place for opening in openings if (place := lower.find(opening, start)) >= 0]
+    if ends:
+        return text[start : min(ends)]
+    bare = any(opening == BARE_ANALYSIS for opening, _ in pairs)
+    return "" if bare and _ANALYSIS.match(text, start) else text[start:]
 
 
 def _block_text(block: re.Match[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
@@ -63,7 +63,7 @@ def _stated_number(sentence: str, question_numbers: frozenset[Fraction]) -> Numb
     if conclusions:
         start = conclusions[-1].end()
         if number := stated_number(sentence[start:], question_numbers):
-            return replace(number, start=number.start + start, end=number.end + start)
+            return number._replace(start=number.start + start, end=number.end + start)
     explanation = _EXPLAINED.search(sentence)
     if explanation:
         before = sentence[: explanation.start()]
@@ -79,10 +79,12 @@ def number_sentence(text: str, question_numbers: AbstractSet[Fraction]) -> Numbe
     ['8']
     """
     calculations = calculations_in(text)
+    lower = text.lower()
+    denies = "not" in lower or "n't" in lower
     numbers = [
         number
         for number in merge_unit_pairs(text, find_numbers(text), question_numbers)
-        if not _DENIED.search(text, max(0, number.start - 30), number.start)
+        if not (denies and _DENIED.search(text, max(0, number.start - 30), number.start))
         and not any(
             equation.start <= number.start < equation.end and not _is_result(number, equation)
             for equation in calculations
@@ -177,13 +179,16 @@ def _is_result(number: NumberSpan, equation: Equation) -> bool:
     """Whether *number* is the stated result of *equation*; "5 + 3 = 4 + 4" has no such number."""
     if equation.result_end != number.end:
         return False
-    return abs(equation.stated or 0) in (abs(number.value), abs(number.value) / 100)
+    stated, value = abs(equation.stated or 0), abs(number.value)
+    return stated == value or stated == value / 100
 
 
 def _is_clock_operand(statement: str, number: NumberSpan) -> bool:
     """Whether a full hour is calculated with, as in "10:00 - 8:40"."""
-    before, after = statement[max(0, number.start - 3) : number.start], statement[number.end :]
-    return ":" in number.text and bool(_GOES_ON.match(after) or re.search(r"[-+*/] ?$", before))
+    if ":" not in number.text:
+        return False
+    before = statement[max(0, number.start - 3) : number.start]
+    return bool(_GOES_ON.match(statement, number.end) or re.search(r"[-+*/] ?$", before))
 
 
 def _is_choice(statement: str, left: NumberSpan, right: NumberSpan) -> bool:

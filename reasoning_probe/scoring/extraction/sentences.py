@@ -26,7 +26,8 @@ _CALCULATED = re.compile(r"[0-9] ?[-+*/=\u2212\u00d7\u00f7]|\b(?:is|are|equals) 
 _NEITHER = re.compile(r"[^\w\s]|_")
 """A character that is neither a letter or digit nor a space."""
 
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_WITHOUT_SIGNS = {code: None for code in range(128) if _NEITHER.match(chr(code))}
+_ARTICLES = ("a", "an", "the")
 _LABEL = re.compile(
     r"^(?:explanation|solution|reasoning|explain|note|answer|a|calculation)[ \t]*:[ \t]*", re.IGNORECASE
 )
@@ -71,7 +72,9 @@ def normalise_text(text: str) -> str:
     >>> normalise_text(" The Eiffel-Tower. ")
     'eiffeltower'
     """
-    return " ".join(_ARTICLES.sub(" ", _NEITHER.sub("", text.lower())).split())
+    lower = text.lower()
+    plain = lower.translate(_WITHOUT_SIGNS) if text.isascii() else _NEITHER.sub("", lower)
+    return " ".join([word for word in plain.split() if word not in _ARTICLES])
 
 
 def words(text: str) -> list[str]:
@@ -102,7 +105,8 @@ def sentences(text: str) -> list[Sentence]:
         listed = bool(bullet)
         if marker and int(marker[1]) in (1, next_number) and (line[marker.end() :].strip() or int(marker[1]) > 1):
             next_number, line, listed = int(marker[1]) + 1, line[marker.end() :], True
-        line = _LABEL.sub("", _NUMBERED.sub(r"\1", line).strip())
+        line = _NUMBERED.sub(r"\1", line).strip()
+        line = _LABEL.sub("", line) if ":" in line else line
         texts = [text[:MAX_SENTENCE] for text in _SENTENCE_END.split(line)]
         parts += [Sentence(text, paragraph, listed) for text in texts if text.strip()]
         has_text = True

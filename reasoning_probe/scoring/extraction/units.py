@@ -124,7 +124,8 @@ def merge_unit_pairs(
     """
     merged = list(numbers)
     for left, right in pairwise(numbers):
-        between, after = _AND.fullmatch(text, left.end, right.start), _FOLLOWING.match(text, right.end)
+        between = _AND.fullmatch(text, left.end, right.start)
+        after = _FOLLOWING.match(text, right.end) if between else None
         if between is None or after is None or after["unit"] is None or {left.value, right.value} <= question_numbers:
             continue
         larger = (between["unit"] or "").strip(" -").lower() or ("dollar" if "$" in left.text else "")
