@@ -29,15 +29,21 @@ _FINISHED = re.compile(r"=[^\n=0-9]{0,9}[0-9][^\n=]{0,40}\n[ \t]*\n[ \t]*\n\s*\Z
 
 
 def extract_answer(item: Item, response: str, truncated: bool = False) -> ExtractedAnswer | None:
-    """Return the answer that a careful reader takes from *response*, or ``None`` if it gives no definite one.
+    """Return the answer of *response* as :func:`answer_in` reads it from the cleaned response."""
+    return answer_in(clean(response, item.question, truncated), item, response, truncated)
+
+
+def answer_in(text: str, item: Item, response: str, truncated: bool = False) -> ExtractedAnswer | None:
+    """Return the answer that a careful reader takes from *text*, or ``None`` if it gives no definite one.
+
+    *text* is *response* as :func:`~reasoning_probe.scoring.extraction.preprocess.clean` leaves it.
 
     The answer is a number for a number question, yes / no / unknown for a label question, and words for a text
     question. Where the question lists options, it is the chosen one: its letter if a letter is expected, else its text.
     *truncated* says that the token limit ended the response; a number that touches its end may be cut in half and is
     not read.
     """
-    text = clean(response, item.question, truncated)
-    if not any(character.isalnum() for character in text):
+    if not any(map(str.isalnum, text)):
         return None
     choices = options_of(item.question)
     if choices and item.kind == "text":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import combinations, pairwise
@@ -140,7 +140,7 @@ def _solution(
         return (), []
     equations = [equation for equation in find_equations(item.question[:_MAX_TEXT]) if equation.true == expected]
     if equations:
-        return (replace(equations[0], stated=expected),), []
+        return (equations[0]._replace(stated=expected),), []
     searches = ([solution for numbers in group for solution in _search(numbers, expected)] for group in groups)
     solutions = next((solutions for solutions in searches if solutions), [])
     steps = [step for solution in solutions for step in (*solution, *_distributed(solution))]

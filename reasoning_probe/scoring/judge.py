@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from reasoning_probe.data.items import Item, label_of
 from reasoning_probe.scoring.error_categories import categorise_number
-from reasoning_probe.scoring.extract import extract_answer, is_correct
+from reasoning_probe.scoring.extract import answer_in, is_correct
 from reasoning_probe.scoring.extraction.equations import find_equations
 from reasoning_probe.scoring.extraction.label_answer import BOTH
+from reasoning_probe.scoring.extraction.markup import thought_marks
 from reasoning_probe.scoring.extraction.preprocess import HEAD, TAIL, clean
 from reasoning_probe.scoring.gold_solution import gold_solution_of
 from reasoning_probe.scoring.judgement import Judgement, quoted
@@ -20,8 +21,13 @@ from reasoning_probe.scoring.no_answer import judge_unanswered
 from reasoning_probe.utils.numbers import find_numbers
 
 
-def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
+def judge(item: Item, response: str, truncated: bool = False, think: str = "auto") -> Judgement:
     r"""Judge the generated text *response* (never the prompt) to *item*; *truncated* if the token limit ended it.
+
+    *think* says what surrounds a model's thoughts, in which no answer is looked for: the marks that models use
+    (``auto``), a pair of other marks beside them (``"<plan>,</plan>"``), or nothing (``off``).
+
+    Raises ``ValueError`` for a *think* that is none of these.
 
     >>> item = Item(question="What is 10 - 4?", answer="6")
     >>> judge(item, " 6\n\nThe answer is: 6").correct
@@ -30,9 +36,11 @@ def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
     '10 - 4 is the right calculation, but it does not come to 4'
     """
     item = _with_clipped_question(item)
-    extracted = extract_answer(item, response, truncated)
+    thoughts = thought_marks(think)
+    text = clean(response, item.question, truncated, thoughts)
+    extracted = answer_in(text, item, response, truncated)
     if extracted is None:
-        return judge_unanswered(item, response, truncated)
+        return judge_unanswered(item, text, response, truncated, thoughts)
     if is_correct(item, extracted):
         return Judgement(extracted.answer, True)
     if item.kind == "label":
@@ -40,7 +48,6 @@ def judge(item: Item, response: str, truncated: bool = False) -> Judgement:
     elif item.kind == "text" or extracted.value is None:
         error = "hallucination", "wrong_text", f"answers {quoted(extracted.answer)}, which is not expected"
     else:
-        text = clean(response, item.question, truncated)
         equations = find_equations(text)
         preceding = find_numbers(text[: equations[0].start]) if equations else []
         chain = stated_chain(equations, extracted.written or extracted.value, [number.value for number in preceding])

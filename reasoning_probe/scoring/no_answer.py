@@ -6,7 +6,7 @@ import re
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.scoring.extraction.explicit import explicit_statement
-from reasoning_probe.scoring.extraction.preprocess import clean
+from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks, without_thoughts
 from reasoning_probe.scoring.extraction.sentences import is_loop, is_refusal, repeats_question, sentences, words
 from reasoning_probe.scoring.extraction.yes_no import label_in
 from reasoning_probe.scoring.judgement import Judgement, quoted
@@ -22,10 +22,14 @@ _COURTESY = re.compile(
 """A greeting or a compliment."""
 
 
-def judge_unanswered(item: Item, response: str, truncated: bool) -> Judgement:
-    """Judge a response that has no answer of the item's kind: the first kind of mistake that applies."""
-    text = clean(response, item.question, truncated)
-    if not any(character.isalnum() for character in response[:10_000]):
+def judge_unanswered(
+    item: Item, text: str, response: str, truncated: bool, thoughts: ThoughtMarks = THOUGHTS
+) -> Judgement:
+    """Judge a response that has no answer of the item's kind: the first kind of mistake that applies.
+
+    *text* is *response* without markup, without what *thoughts* surround, and without further questions.
+    """
+    if not any(map(str.isalnum, response[:10_000])):
         return _incomplete("empty", "the response is empty")
     if is_refusal(text):
         return _incomplete("refusal", "it declines to answer")
@@ -35,6 +39,8 @@ def judge_unanswered(item: Item, response: str, truncated: bool) -> Judgement:
     if topic := off_topic(item, text, cut):
         reason = f"answers {quoted(topic)}, which is no answer to this question"
         return Judgement(topic, False, "hallucination", "off_topic", reason)
+    if not (text or truncated) and not without_thoughts(response, thoughts).strip():
+        return _incomplete("no_answer", "it gives no answer beside its thoughts")
     if not (truncated and not text) and restated(item, text):
         return _incomplete("restated", "it only says the question again")
     if truncated:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from reasoning_probe.scoring.extraction.explicit import BOXED, explicit_statement
+from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks
 from reasoning_probe.scoring.extraction.preprocess import without_markup
 from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, sentences
 
@@ -101,19 +102,21 @@ def _mentions(statement: str, option: str) -> bool:
     )
 
 
-def read_choice(response: str, question: str, letters: Sequence[str]) -> str | None:
+def read_choice(
+    response: str, question: str, letters: Sequence[str], thoughts: ThoughtMarks = THOUGHTS
+) -> str | None:
     r"""Return the label among *letters* that a response to listed choices gives, or ``None`` if it gives none.
 
     It is the last one that is marked as the answer (in a box, after "the answer is"), else what the response begins
     with, else the one that it names. A label counts before the text of a choice: "2" is the second choice, whatever
-    number another choice has.
+    number another choice has. What *thoughts* surround is not read.
 
     >>> question = "Which is wet?\nA. sand\nB. rain"
     >>> responses = (" B. rain", " **Rain.**", " So the answer is (A).", r"\boxed{\text{B}}", " A cloud is")
     >>> [read_choice(response, question, "AB") for response in responses]
     ['B', 'B', 'A', 'B', None]
     """
-    text = _without_list(_NEW_QUESTION.split(without_markup(response).strip())[0].strip(), letters)
+    text = _without_list(_NEW_QUESTION.split(without_markup(response, thoughts=thoughts).strip())[0].strip(), letters)
     choices = _listed_choices(question, letters)
     for statement in _marked_statements(text):
         if _OTHER_LABEL.fullmatch(statement) and statement.strip(" ().*:") not in letters:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from reasoning_probe.utils.numbers import MAX_DIGITS, NumberSpan, find_numbers
 
@@ -26,6 +26,7 @@ _OPERATORS = {
     "/": "/", "\N{DIVISION SIGN}": "/", "divided by": "/", "^": "^", "**": "^",
     "of": "of", "=": "=", "\N{ALMOST EQUAL TO}": "=",
 }  # fmt: skip
+_LONE_OPERATORS = {symbol for symbol, operator in _OPERATORS.items() if operator in tuple("+-*/=") and len(symbol) == 1}
 RESULT = (
     r"(?:,?\s?(?:which|and this|this|that|and it)\s)?"
     r"\b(?:is equal to|equals|equal to|equal|is|are|gives|gives? (?:you|us)|makes|results? in|resulting in|leaves|"
@@ -57,10 +58,17 @@ _VERB = re.compile(
 _PROSE_RESULT = re.compile(rf"[ a-z]{{0,20}}?(?:{RESULT}|=)[ ]?", re.IGNORECASE)
 _COMPARED = re.compile(r"[ ](?:[a-z]+[ ])?(?:more|less|fewer|greater|longer|older|times)\b", re.IGNORECASE)
 _MAX_GAP = 60
+_GAP_ENDS = (
+    *_OPERATORS, "equals", "equal", "is", "are", "give", "gives", "makes", "get", "in", "to", "leaves", "you", "us", "about",
+    "approximately", "exactly",
+)  # fmt: skip
+"""The ends of what stands between two numbers of a calculation; "of" is among the operators."""
+
+_VERB_STEMS = ("add", "subtract", "multipl", "divid", "sum", "total", "difference", "product")
+_RANK = {"(": 0, "+": 1, "-": 1, "*": 2, "/": 2, "^": 3}
 
 
-@dataclass(frozen=True)
-class Equation:
+class Equation(NamedTuple):
     """A calculation and the result that the text states.
 
     ``stated`` is ``None`` for a calculation without a result. ``text[start:end]`` is the calculation with its result,
@@ -103,9 +111,11 @@ def find_equations(text: str) -> Sequence[Equation]:
 def _equations_of(text: str) -> tuple[Equation, ...]:
     """Return the calculations in *text*; the sentences of a response are read by many rules, and only once."""
     numbers = _split_fractions(text, find_numbers(text))
-    if len(numbers) < 2 and not _VERB.search(text):
+    lower = text.lower()
+    verbal = any(stem in lower for stem in _VERB_STEMS)
+    if len(numbers) < 2 and not verbal:
         return ()
-    equations = list(_verbal(text, numbers))
+    equations = list(_verbal(text, numbers)) if verbal else []
     first = 0
     while first < len(numbers):
         last = first
@@ -113,10 +123,10 @@ def _equations_of(text: str) -> tuple[Equation, ...]:
         while last + 1 < len(numbers) and (gap := _gap(text, numbers[last], numbers[last + 1], gaps)):
             gaps.append(gap)
             last += 1
-        if gaps:
+        if any(gap.symbol != "=" for gap in gaps):
             equations += _written(text, numbers[first : last + 1], gaps)
         first = last + 1
-    return tuple(sorted(equations, key=lambda equation: equation.start))
+    return tuple(sorted(equations, key=lambda equation: equation.start) if verbal else equations)
 
 
 def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | None = None) -> Fraction | None:
@@ -131,7 +141,6 @@ def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | Non
         return known.get(tokens[0], tokens[0]) if known else tokens[0]
     if len(tokens) > MAX_TOKENS:
         return None
-    rank = {"(": 0, "+": 1, "-": 1, "*": 2, "/": 2, "^": 3}
     values: list[Fraction] = []
     pending: list[str] = []
     try:
@@ -139,7 +148,7 @@ def evaluate(tokens: tuple[Token, ...], known: Mapping[Fraction, Fraction] | Non
             if not isinstance(token, str):  # asked of the class of fractions, this takes ten times as long
                 values.append(known.get(token, token) if known else token)
                 continue
-            while token != "(" and pending and pending[-1] != "(" and rank[pending[-1]] >= rank.get(token, 0):
+            while token != "(" and pending and pending[-1] != "(" and _RANK[pending[-1]] >= _RANK.get(token, 0):
                 _apply(pending.pop(), values)
             if token == ")":
                 if pending:
@@ -190,8 +199,7 @@ def _split_fractions(text: str, numbers: list[NumberSpan]) -> list[NumberSpan]:
     return split
 
 
-@dataclass(frozen=True)
-class _Gap:
+class _Gap(NamedTuple):
     """The text between two numbers of a calculation: one of ``+ - * / ^ =``, and the count of brackets around it."""
 
     symbol: str
@@ -203,7 +211,10 @@ def _gap(text: str, left: NumberSpan, right: NumberSpan, gaps: list[_Gap]) -> _G
     """Return the operator between two numbers, if only units and brackets are beside it."""
     if right.start - left.end > _MAX_GAP:
         return None
-    match = _GAP.fullmatch(text, left.end, right.start)
+    if (symbol := text[left.end : right.start].strip(" \t")) in _LONE_OPERATORS:
+        return _Gap(_OPERATORS[symbol], 0, 0)
+    possible = text[left.end : right.start].rstrip(" \t([").lower().endswith(_GAP_ENDS)
+    match = _GAP.fullmatch(text, left.end, right.start) if possible else None
     if match is None:
         return None
     if match["result"] and _COMPARED.match(text, right.end):

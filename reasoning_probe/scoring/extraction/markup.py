@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 BARE_ANALYSIS = "analysis"
 """What gpt-oss's channel of thoughts begins with where the special tokens are left out."""
@@ -100,6 +101,26 @@ def plain_text(text: str) -> str:
         if any(sign in text for sign in signs):
             text = pattern.sub(plain, text)
     return _ROW.sub(_cells, text) if "|" in text else text
+
+
+@lru_cache(maxsize=64)
+def thought_marks(think: str) -> ThoughtMarks:
+    """Return the marks that *think* names: those of :data:`THOUGHTS` for ``auto``, none for ``off``, else one more.
+
+    Raises ``ValueError``, in one line, where *think* is neither of these words nor two different marks with a comma.
+
+    >>> thought_marks("off"), thought_marks("<plan>,</plan>")[0]
+    ((), ('<plan>', '</plan>'))
+    """
+    if think in ("auto", "off"):
+        return THOUGHTS if think == "auto" else ()
+    marks = tuple(mark.strip() for mark in think.split(",")) if isinstance(think, str) else ()
+    if len(marks) != 2 or not all(marks) or marks[0].lower() == marks[1].lower():
+        raise ValueError(
+            f"{ascii(think)[:60]} is no pair of marks: write auto, off, or two different marks with one comma between"
+            " them, for example <plan>,</plan>"
+        )
+    return ((marks[0], marks[1]), *THOUGHTS)
 
 
 def without_thoughts(text: str, pairs: ThoughtMarks = THOUGHTS) -> str:

@@ -76,7 +76,8 @@ class NumberResponse:
     def question_numbers(self) -> frozenset[Fraction]:
         """The question's numbers, without their signs too."""
         numbers = find_numbers(self.question[:MAX_QUESTION])
-        return frozenset(value for number in numbers for value in (number.value, abs(number.value)))
+        values = {number.value for number in numbers}
+        return frozenset(values | {-value for value in values if value.numerator < 0})
 
     @cached_property
     def question_calculations(self) -> list[tuple[Token, ...]]:

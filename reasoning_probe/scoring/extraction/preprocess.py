@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from reasoning_probe.scoring.extraction.markup import plain_text, without_thoughts
+from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks, plain_text, without_thoughts
 from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, words
 from reasoning_probe.utils.numbers import NUMBER_WORDS, find_numbers
 
@@ -28,18 +28,18 @@ _ROLE = re.compile(r"\s*(?:(?:assistant|a|answer|response|output|solution)[ \t]*
 _CUT = re.compile(r"[-+\u2212\u2013$\u20ac\u00a3\u00a5]{0,3}[0-9][0-9.,/:]*(?: [0-9]{1,3})* ?\Z")
 
 
-def clean(response: str, question: str, truncated: bool) -> str:
-    """Return the part of *response* that can hold its answer, without markup.
+def clean(response: str, question: str, truncated: bool, thoughts: ThoughtMarks = THOUGHTS) -> str:
+    """Return the part of *response* that can hold its answer, without markup and without what *thoughts* surround.
 
     Everything after a new question is dropped, and so is a repetition of *question* before its answer. If the token
     limit ended the response (*truncated*), a number that touches its end is dropped: it may be cut in half.
     """
-    return _this_question(without_markup(response, truncated), question).strip(" \t\n")
+    return _this_question(without_markup(response, truncated, thoughts), question).strip(" \t\n")
 
 
-def without_markup(response: str, truncated: bool = False) -> str:
+def without_markup(response: str, truncated: bool = False, thoughts: ThoughtMarks = THOUGHTS) -> str:
     """Return *response* without thoughts, special tokens and markup, and if *truncated* without a number at its end."""
-    text = without_thoughts(response)
+    text = without_thoughts(response, thoughts)
     if len(text) > HEAD + TAIL:
         head, tail = text[:HEAD], text[-TAIL:]
         text = f"{head[: head.rfind(' ') + 1]}\n\n{tail[tail.find(' ') + 1 :]}"

@@ -179,8 +179,10 @@ def _is_result(number: NumberSpan, equation: Equation) -> bool:
     """Whether *number* is the stated result of *equation*; "5 + 3 = 4 + 4" has no such number."""
     if equation.result_end != number.end:
         return False
+    if equation.stated == number.value:
+        return True
     stated, value = abs(equation.stated or 0), abs(number.value)
-    return stated == value or stated == value / 100
+    return stated in (value, value / 100)
 
 
 def _is_clock_operand(statement: str, number: NumberSpan) -> bool:

@@ -6,6 +6,7 @@ All of it works on text that ``clean`` has clipped, whatever the model wrote.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -135,7 +136,7 @@ def repeats_question(sentence: str, question: str) -> bool:
 @lru_cache(maxsize=256)
 def _plain_parts(question: str) -> tuple[str, frozenset[str]]:
     """Return *question*, and each of its clauses and sentences, in normal form."""
-    clauses = [*re.split(r"[,;:?.!]\s", question), *re.split(r"[.?!]\s", question)]
+    clauses = {*re.split(r"[,;:?.!]\s", question), *re.split(r"[.?!]\s", question)}
     return normalise_text(question), frozenset(normalise_text(clause) for clause in clauses)
 
 
@@ -207,7 +208,8 @@ def is_counting(text: str) -> bool:
     return len(values) > 2 and len(set(values)) > 1 and letters * 5 <= len(values) and (not letters or "." in text)
 
 
-def options_in(text: str) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def options_in(text: str) -> Mapping[str, str]:
     r"""Return the options that a response lists, by their letters; a list has an A and a B.
 
     >>> options_in("A) 7\nB) 8"), options_in("B) 8")

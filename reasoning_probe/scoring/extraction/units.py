@@ -37,6 +37,9 @@ _PLURAL = "|".join(unit if unit in _ABBREVIATIONS | {"feet"} else f"{unit}s" for
 _FOLLOWING = re.compile(rf"[ -]?(?:(?P<cent>\u00a2)|(?P<unit>{_UNIT})s?\b)(?! (?:a|an|per|each)\b)", re.IGNORECASE)
 _NAMED = re.compile(rf"\b(?P<unit>{_UNIT})s?\b", re.IGNORECASE)
 _AND = re.compile(rf"(?P<unit>[ -]?(?:{_UNIT})s?)?(?:,| and|, and)? \$?", re.IGNORECASE)
+_MOST_BETWEEN = 30
+"""The text between "3 kilometers and 500" is shorter."""
+
 _ASKED = re.compile(
     rf"\bhow many (?:\w+ )?(?P<counted>{_UNIT})s?\b"
     rf"|\bin (?:(?:total|whole|full|us|u\.s\.) )?(?P<unit>{_PLURAL})\b",
@@ -124,7 +127,8 @@ def merge_unit_pairs(
     """
     merged = list(numbers)
     for left, right in pairwise(numbers):
-        between = _AND.fullmatch(text, left.end, right.start)
+        near = right.start - left.end <= _MOST_BETWEEN
+        between = _AND.fullmatch(text, left.end, right.start) if near else None
         after = _FOLLOWING.match(text, right.end) if between else None
         if between is None or after is None or after["unit"] is None or {left.value, right.value} <= question_numbers:
             continue
