@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal
 
-AnswerKind = Literal["number", "label", "text"]
+AnswerKind = Literal["number", "label", "text", "expression"]
 
 LABELS = ("yes", "no", "unknown")
 """The answers of kind ``label``, in lower case."""
@@ -33,14 +36,15 @@ class Item:
     """One question with its expected answer.
 
     ``kind`` is how the answer is compared: ``number`` exactly, ``label`` as yes / no / unknown, ``text`` by
-    normalised exact match; without it, it is inferred from ``answer``. ``solution`` is a worked gold solution, GSM8K's
+    normalised exact match, ``expression`` as mathematics (which takes the extra ``math``); without it, it is one of the
+    first three, inferred from ``answer``. ``solution`` is a worked gold solution, GSM8K's
     with its ``<<a*b=c>>`` annotations. ``operands`` and ``operation`` (one of ``+ - * /``) say what a one-step
     arithmetic question asks; the error analysis uses them. ``choices`` makes the item multiple choice; the answer is
     one of them. ``prompt`` is sent as it is, in place of the question in its frame. ``form`` names the kind of the
     question, such as the form of an argument or the template of a story: items of one form are not independent.
 
-    Raises :class:`ItemError` if the question or the answer is empty, a ``number`` is not one, or the choices are not
-    two to 26 different texts with the answer among them.
+    Raises :class:`ItemError` if the question or the answer is empty, a ``number`` is not one, Math-Verify is missing
+    for an ``expression``, or the choices are not two to 26 different texts with the answer among them.
     """
 
     question: str
@@ -66,6 +70,8 @@ class Item:
             object.__setattr__(self, "kind", infer_kind(self.answer))
         elif self.kind == "number" and not _is_number(self.answer):
             raise ItemError(f"the answer {self.answer[:40]!r} is not a number: write it in digits")
+        elif self.kind == "expression" and not has_math_verify():
+            raise ItemError("kind expression needs Math-Verify: pip install 'reasoning-probe[math]'")
 
     def _check_types(self) -> None:
         """Refuse what is no text; lists become tuples, so that an item can be hashed."""
@@ -108,6 +114,10 @@ def has_lone_surrogate(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+@cache
+def has_math_verify() -> bool:
+    """Whether Math-Verify, the extra ``math``, is installed."""
+    return find_spec("math_verify") is not None
 
 
 def infer_kind(answer: str) -> AnswerKind:

@@ -69,8 +69,16 @@ def _prompting(config: pytest.Config, values: dict[str, Any]) -> Prompting:
     except PromptError as error:
         raise pytest.UsageError(f"--probe-template: {error}") from None
     shots, source = values["probe_shots"]
-    chat, choices = values["probe_chat"], values["probe_choices"]
-    return Prompting(shots, source, chat, values["probe_cot"], text, choices, _chat_kwargs(config, values))
+    return Prompting(
+        shots=shots,
+        shots_from=source,
+        chat=values["probe_chat"],
+        cot=values["probe_cot"],
+        template=text,
+        choices=values["probe_choices"],
+        chat_kwargs=_chat_kwargs(config, values),
+        think=values["probe_think"],
+    )
 
 
 def _chat_kwargs(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:

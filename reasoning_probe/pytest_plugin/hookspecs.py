@@ -33,13 +33,17 @@ def pytest_reasoning_probe_judge(item: Item, response: str, truncated: bool) -> 
     """Return the answer of *response* to *item* and whether it is right: a scorer of your own.
 
     *response* is the generated text alone; *truncated* tells whether the token limit ended it. Multiple choice by
-    log-probability is not judged here. The same response may be judged several times, so depend on the arguments alone.
+    log-probability is not judged here. Equal responses to an item are judged once in a process, and each process judges
+    its own, so depend on the arguments alone.
     """
 
 
 @pytest.hookspec(firstresult=True)
 def pytest_reasoning_probe_mistake(item: Item, response: str, judgement: Judgement) -> Judgement | None:
-    """Return the wrong *judgement* with a category of your own: ``dataclasses.replace(judgement, category=...)``."""
+    """Return the wrong *judgement* with a category of your own: ``dataclasses.replace(judgement, category=...)``.
+
+    Equal wrong responses to an item are categorised once in a process, as they are judged once.
+    """
 
 
 @pytest.hookspec

@@ -108,6 +108,19 @@ def shots(text: str) -> tuple[int, str | None]:
     return int(number), source.strip() or None
 
 
+def think(text: str) -> str:
+    """Return ``auto``, ``off``, or a pair of marks with a comma between them."""
+    if text in ("auto", "off"):
+        return text  # without the import, which every session would pay for
+    from reasoning_probe.scoring.extraction.markup import thought_marks
+
+    try:
+        thought_marks(text)
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+    return text
+
+
 # -- types made from others ---------------------------------------------------------------------------------------
 
 

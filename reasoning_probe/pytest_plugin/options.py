@@ -148,6 +148,15 @@ OPTIONS = (
         default="logprob",
     ),
     Option(
+        ("--probe-think",),
+        "probe_think",
+        "where a model writes its thoughts, in which no answer is looked for: auto for the marks that models use, off"
+        " to read everything, or another pair of marks, <plan>,</plan>",
+        option_types.think,
+        "auto|off|OPEN,CLOSE",
+        default="auto",
+    ),
+    Option(
         ("--probe-max-new-tokens",),
         "probe_max_new_tokens",
         "tokens an answer may have at most",

@@ -8,6 +8,7 @@ from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.results.outcome import Choice, ItemKey, Key, Outcome, likeliest
 from reasoning_probe.scoring.choice import judge_choice
 from reasoning_probe.scoring.extraction.choices import read_choice
+from reasoning_probe.scoring.extraction.markup import thought_marks
 from reasoning_probe.scoring.judge import judge
 from reasoning_probe.scoring.judgement import Judgement
 
@@ -70,16 +71,17 @@ class Answer:
         )
 
 
-def judge_answer(answer: Answer, *, listed: bool = False) -> Judgement:
+def judge_answer(answer: Answer, *, listed: bool = False, think: str = "auto") -> Judgement:
     """Return the judgement of *answer* by the package's own rules.
 
-    A choice is read from the response where the prompt *listed* the choices; otherwise it is the likeliest one.
+    A choice is read from the response where the prompt *listed* the choices; otherwise it is the likeliest one. What
+    stands between the marks that *think* names is not read.
     """
     item = answer.query.item
     if answer.choices is None:
-        return judge(item, answer.response, answer.truncated)
+        return judge(item, answer.response, answer.truncated, think)
     if listed:
-        chosen = read_choice(answer.response, item.question, item.choices)
+        chosen = read_choice(answer.response, item.question, item.choices, thought_marks(think))
     else:
         best = likeliest(answer.choices)
         chosen = None if best is None else item.choices[best]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
-from reasoning_probe.results.record import RunRecord
+from reasoning_probe.results.record import RunRecord, prompting_of
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.utils.text import to_words
 
@@ -151,7 +151,7 @@ def _settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
     for dataset in a["generation"].keys() & b["generation"].keys():
         for key in ("max_new_tokens", "stop"):
             pairs.append((f"{dataset} {key}", a["generation"][dataset][key], b["generation"][dataset][key]))
-    prompting = a.get("prompting") or {}, b.get("prompting") or {}
+    prompting = prompting_of(a), prompting_of(b)
     pairs += [
         (f"prompting {key}", prompting[0].get(key), prompting[1].get(key)) for key in {**prompting[0], **prompting[1]}
     ]

@@ -24,6 +24,7 @@ from reasoning_probe.results.record import (
     SectionRecord,
     SkippedRecord,
     TimingRecord,
+    prompting_of,
 )
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.results.screening import merged_screening
@@ -196,7 +197,7 @@ def _check_datasets(one: tuple[Path, RunRecord], other: tuple[Path, RunRecord]) 
         what = f"generation setting for {name[:40]!r}"
         for key in ("max_new_tokens", "stop"):
             _check_same(what, key, (first, a["generation"][name][key]), (second, b["generation"][name][key]))
-    prompting = a.get("prompting") or {}, b.get("prompting") or {}
+    prompting = prompting_of(a), prompting_of(b)
     for key in sorted({**prompting[0], **prompting[1]}.keys() - {_SHOTS, "notes"}):
         values = [record.get(key) or None for record in prompting]  # what an earlier version did not know is not set
         _check_same("prompting", key, (first, values[0]), (second, values[1]))

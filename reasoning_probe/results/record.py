@@ -92,6 +92,13 @@ class PromptingRecord(TypedDict, total=False):
     chat_kwargs: dict[str, str]
     chat_date: str | None
     notes: list[str]
+    think: str
+
+
+def prompting_of(run: RunRecord) -> PromptingRecord:
+    """Return how the questions of *run* were put; a file from before there was a choice of marks had the usual ones."""
+    usual: PromptingRecord = {"think": "auto"}
+    return usual | (run.get("prompting") or {})
 
 
 class ReferencePromptsRecord(TypedDict):

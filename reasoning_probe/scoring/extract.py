@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from reasoning_probe.data.items import Item, label_of
+from reasoning_probe.scoring.expressions import same_expression
 from reasoning_probe.scoring.extraction.choices import chosen_option, expand_option_letter, options_of
 from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, explicit_statement
 from reasoning_probe.scoring.extraction.free_text import read_text, same_words
@@ -70,6 +71,8 @@ def is_correct(item: Item, extracted: ExtractedAnswer) -> bool:
         return value is not None and (value == expected or (extracted.percent and value / 100 == expected))
     if item.kind == "label":
         return extracted.answer == label_of(item.answer)
+    if item.kind == "expression":
+        return same_expression(extracted.answer, item.answer)
     expected_text = plain_text(item.answer[:1000])
     numbers = find_numbers(expected_text)
     if len(numbers) == 1 and extracted.value is not None and len(words(expected_text[numbers[0].end :])) <= 3:

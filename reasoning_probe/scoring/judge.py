@@ -9,16 +9,19 @@ from dataclasses import replace
 
 from reasoning_probe.data.items import Item, label_of
 from reasoning_probe.scoring.error_categories import categorise_number
+from reasoning_probe.scoring.expressions import same_expression
 from reasoning_probe.scoring.extract import answer_in, is_correct
 from reasoning_probe.scoring.extraction.equations import find_equations
+from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer
+from reasoning_probe.scoring.extraction.expression_answer import read_expression
 from reasoning_probe.scoring.extraction.label_answer import BOTH
-from reasoning_probe.scoring.extraction.markup import thought_marks
-from reasoning_probe.scoring.extraction.preprocess import HEAD, TAIL, clean
+from reasoning_probe.scoring.extraction.markup import plain_text, thought_marks
+from reasoning_probe.scoring.extraction.preprocess import HEAD, TAIL, clean, with_latex
 from reasoning_probe.scoring.gold_solution import gold_solution_of
 from reasoning_probe.scoring.judgement import Judgement, quoted
 from reasoning_probe.scoring.mistake_rules import stated_chain
 from reasoning_probe.scoring.no_answer import judge_unanswered
-from reasoning_probe.utils.numbers import find_numbers
+from reasoning_probe.utils.numbers import find_numbers, parse_number
 
 
 def judge(item: Item, response: str, truncated: bool = False, think: str = "auto") -> Judgement:
@@ -38,13 +41,20 @@ def judge(item: Item, response: str, truncated: bool = False, think: str = "auto
     item = _with_clipped_question(item)
     thoughts = thought_marks(think)
     text = clean(response, item.question, truncated, thoughts)
-    extracted = answer_in(text, item, response, truncated)
+    if item.kind == "expression":
+        extracted = read_expression(with_latex(response, item.question, thoughts), truncated)
+        item = _as_number(item, extracted)
+    else:
+        extracted = answer_in(text, item, response, truncated)
     if extracted is None:
         return judge_unanswered(item, text, response, truncated, thoughts)
     if is_correct(item, extracted):
         return Judgement(extracted.answer, True)
     if item.kind == "label":
         error = _wrong_label(extracted.answer, label_of(item.answer) or item.answer)
+    elif item.kind == "expression":
+        reason = f"answers {quoted(extracted.answer)}, which does not equal {quoted(item.answer)}"
+        error = "hallucination", "wrong_expression", reason
     elif item.kind == "text" or extracted.value is None:
         error = "hallucination", "wrong_text", f"answers {quoted(extracted.answer)}, which is not expected"
     else:
@@ -61,6 +71,17 @@ def _with_clipped_question(item: Item) -> Item:
     if len(item.question) <= HEAD + TAIL:
         return item
     return replace(item, question=f"{item.question[:HEAD]}\n\n{item.question[-TAIL:]}")
+
+
+def _as_number(item: Item, extracted: ExtractedAnswer | None) -> Item:
+    """Return *item*, which expects an expression, as one that expects a number if the answer is another number.
+
+    Its mistakes are those of a number then.
+    """
+    if extracted is None or extracted.value is None or same_expression(extracted.answer, item.answer):
+        return item
+    expected = plain_text(item.answer)
+    return item if parse_number(expected) is None else replace(item, answer=expected, kind="number")
 
 
 def _wrong_label(answer: str, expected: str) -> tuple[str, str, str]:

@@ -72,7 +72,7 @@ def off_topic(item: Item, text: str, truncated: bool) -> str | None:
     a human." to "Is Max an animal?", which leaves the question open, and "To find it, we first need to".
     """
     statements = sentences(text)
-    if item.kind == "text" or not statements:
+    if item.kind in ("text", "expression") or not statements:
         return None
     explicit = explicit_statement(text).strip()
     complete = not truncated or "\n" in text or len(statements) > 1

@@ -11,6 +11,7 @@ from reasoning_probe.data.prompts.chat import RESERVED
 from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompting
 from reasoning_probe.models.generation import GenerationMode
 from reasoning_probe.models.targets import ABLATIONS, Target
+from reasoning_probe.scoring.extraction.markup import thought_marks
 from reasoning_probe.utils.text import one_line
 
 
@@ -86,6 +87,10 @@ def check_prompting(value: Any) -> None:
     for name, known in (("chat", get_args(ChatMode)), ("choices", get_args(ChoiceMode))):
         if getattr(value, name) not in known:
             raise ArgumentError(f"{name}={_quoted(getattr(value, name))} is none of {', '.join(known)}")
+    try:
+        thought_marks(value.think)
+    except ValueError as error:
+        raise ArgumentError(f"think={error}") from None
     check_chat_kwargs(value.chat_kwargs)
 
 

@@ -42,15 +42,16 @@ class Extensions:
     mistake: Callable[[Item, str, Judgement], Judgement | None] = _nothing
     sections: Callable[[Run], Iterable[Section]] = lambda run: ()
 
-    def judgement(self, answer: Answer, *, listed: bool) -> Judgement:
+    def judgement(self, answer: Answer, *, listed: bool, think: str = "auto") -> Judgement:
         """Return the judgement of *answer*: by the user's rules where they apply, else by the package's.
 
-        *listed* says that the prompt lists the choices. Raises :class:`ExtensionError`.
+        *listed* says that the prompt lists the choices, *think* what surrounds thoughts. Raises
+        :class:`ExtensionError`.
         """
         item = answer.query.item
         by_user = None if answer.choices else self.judge(item, answer.response, answer.truncated)
         if by_user is None:
-            judgement = judge_answer(answer, listed=listed)
+            judgement = judge_answer(answer, listed=listed, think=think)
         else:
             judgement = _checked(by_user, "pytest_reasoning_probe_judge")
         if not judgement.correct:

@@ -12,6 +12,7 @@ from reasoning_probe.models.targets import Target, every_head, every_layer, pars
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
 from reasoning_probe.session import post_sweep, run_record
 from reasoning_probe.session.extensions import Extensions
+from reasoning_probe.session.judged_answers import JudgedAnswers
 from reasoning_probe.session.model_runner import ModelRunner
 from reasoning_probe.session.plan import Case, Plan, every_case
 from reasoning_probe.session.post_sweep import PostSweep
@@ -41,6 +42,7 @@ class ProbeSession:
         self.datasets = self.queries.datasets
         self.plan = Plan(self.datasets, settings.shard)
         self.model_runner = ModelRunner(settings, self.queries)
+        self.judged = JudgedAnswers(self.extensions, settings.prompting)
         self.outcomes: dict[Key, Outcome] = {}
         self.skipped: dict[ItemKey, str] = {}
         self.left_out: Collection[Key] = ()  # the cases that their tests skipped
@@ -236,13 +238,12 @@ class ProbeSession:
             yield batch
 
     def judged_answers(self, requests: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
-        """Yield the outcomes of *requests*: each answer to a whole question, judged once, by the user's rules first."""
+        """Yield the outcomes of *requests*: each answer to a whole question, judged by the user's rules first."""
         from reasoning_probe.engine.multiple_choice import run_multiple_choice
 
         assert self.engine is not None
-        listed = self.settings.prompting.listing
         for batch in run_multiple_choice(self.engine, requests):
-            yield [answer.judged(self.extensions.judgement(answer, listed=listed)) for answer in batch]
+            yield [answer.judged(self.judged.judgement(answer)) for answer in batch]
 
     # -- afterwards -----------------------------------------------------------------------------------------------
 

@@ -299,7 +299,7 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
 
 
 def _in_symbols(text: str, start: int, end: int) -> bool:
-    r"""Whether the digits from *start* to *end* are part of an expression with symbols: "4\pi", "sqrt(2)", "x^2", "3²"."""
+    r"""Whether the digits from *start* to *end* are part of an expression: "4\pi", "sqrt(2)", "x^2", "3²"."""
     return bool(
         _SYMBOL_AFTER.match(text, end) or _SYMBOL_BEFORE.search(text[max(0, start - 40) : start].rstrip("-\u2212"))
     )

@@ -19,7 +19,9 @@ from reasoning_probe.pytest_plugin.option_types import OptionError
 from reasoning_probe.pytest_plugin.options import OPTIONS
 from reasoning_probe.results.gate_rules import GateRules
 from reasoning_probe.session.settings import Settings
+from tests.helpers.planted_model import COLOUR_PROBE
 from tests.helpers.project import Project
+from tests.helpers.usage_errors import GOOD, refused
 
 READ = {option.ini: option.read for option in OPTIONS}
 SHOW = """
@@ -72,6 +74,12 @@ TWINS = [
     ),
     (["--probe-generation", "plain"], "probe_generation = plain", {"generation": "plain"}),
     (["--probe-cot"], "probe_cot = true", {"prompting": Prompting(cot=True)}),
+    (["--probe-think=off"], "probe_think = off", {"prompting": Prompting(think="off")}),
+    (
+        ["--probe-think=<plan>,</plan>"],
+        "probe_think = <plan>,</plan>",
+        {"prompting": Prompting(think="<plan>,</plan>")},
+    ),
     (["--probe-choices=generation"], "probe_choices = generation", {"prompting": Prompting(choices="generation")}),
     (["--probe-items", "200"], "probe_items = 200", {"items": 200}),
     (["--probe-max-new-tokens", "8"], "probe_max_new_tokens = 8", {"max_new_tokens": 8}),
@@ -291,3 +299,18 @@ def test_a_tilde_is_the_home_folder(project: Project, monkeypatch: pytest.Monkey
     project.run()
     assert (home / "from-ini" / "run.json").is_file()
     assert not (project.path / "~").exists()
+
+
+def test_marks_of_thoughts_are_the_users(project: Project) -> None:
+    """The planted model says "blue", of which "lue" is left after the mark "b"."""
+    project.write("test_colours.py", COLOUR_PROBE)
+    project.write("colours.jsonl", GOOD)
+    project.run().assert_outcomes(passed=1)
+    assert project.summary()["prompting"]["think"] == "auto"
+    project.run("--probe-think=a,b").assert_outcomes(failed=1)
+    assert (project.outcomes()[0]["answer"], project.summary()["prompting"]["think"]) == ("lue", "a,b")
+    assert refused(project.run("--probe-think=<plan>")).startswith(
+        "argument --probe-think: '<plan>' is no pair of marks"
+    )
+    project.write("pytest.ini", "[pytest]\nprobe_think = <plan>\n")
+    assert "probe_think in the ini file: '<plan>' is no pair of marks" in refused(project.run())

@@ -21,7 +21,7 @@ def pins(name: str) -> dict[str, str]:
 def test_the_lowest_environment_has_the_lowest_versions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = [*project["dependencies"], *extras["test"], *extras["export"]]
+    requirements = [*project["dependencies"], *extras["test"], *extras["export"], *extras["math"]]
     requirements = [one for one in requirements if not one.startswith("reasoning-probe[")]
     bounds = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", one).groups() for one in requirements)  # type: ignore[union-attr]
     lowest = pins("constraints-lowest.txt")

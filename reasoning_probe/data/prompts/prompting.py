@@ -40,6 +40,8 @@ class Prompting:
     by the tokenizer's chat template (``auto``: if it has one). ``cot`` asks for a chain of thought. ``template`` is the
     text around the question. ``choices`` says whether a choice is read from log-probabilities or from generated text.
     ``chat_kwargs`` are arguments for the chat template, such as ``{"enable_thinking": False}``.
+    ``think`` says between which marks a model writes its thoughts, in which no answer is looked for: those that models
+    use (``auto``), one more pair (``"<plan>,</plan>"``), or none (``off``).
     """
 
     shots: int = 0
@@ -49,6 +51,7 @@ class Prompting:
     template: str | None = None
     choices: ChoiceMode = "logprob"
     chat_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    think: str = "auto"
 
     @property
     def listing(self) -> bool:

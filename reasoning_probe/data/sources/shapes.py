@@ -15,6 +15,7 @@ from reasoning_probe.data.items import Item, label_of
 from reasoning_probe.data.sources.base import DatasetError, Format, NumberedItems, NumberedRows, quoted
 from reasoning_probe.data.sources.fields import SYNTAX, Fields
 from reasoning_probe.data.sources.records import ITEM_FIELDS, Number, item_of, json_name, text_of, without_zeros
+from reasoning_probe.utils.latex import last_boxed
 from reasoning_probe.utils.numbers import parse_number
 
 # -- the tables -----------------------------------------------------------------------------------------------------
@@ -183,6 +184,8 @@ def _item_row(row: dict[str, Any], where: str, named: bool) -> dict[str, Any]:
         _read_columns(item_row, [row[name] for name in columns], where)
     elif keys["choices"]:
         _read_options(item_row, row)
+    if not item_row.get("choices"):
+        _read_competition(item_row, row)
     contexts = [name for name in row if _lower(name) in CONTEXTS and _has_value(row[name])]
     body = next((name for name in contexts if _lower(name) == "body"), None)
     if body is not None:
@@ -341,6 +344,17 @@ def _read_word_problem(item_row: dict[str, Any], row: Mapping[str, Any], where: 
         item_row |= {"operands": [step[1], step[3]], "operation": step[2]}
     elif equation:
         item_row["solution"] = equation if "=" in equation else f"{equation} = {answer}"
+
+
+def _read_competition(item_row: dict[str, Any], row: Mapping[str, Any]) -> None:
+    """Compare the answers of MATH's rows as expressions, and take them out of the box of the solution where need be."""
+    names = {_lower(name) for name in row}
+    solution = item_row.get("solution")
+    if not ({"problem", "solution"} <= names and "level" in names and names & {"type", "subject"}):
+        return
+    if isinstance(solution, str) and not _has_value(item_row.get("answer")):
+        item_row["answer"] = last_boxed(solution)
+    item_row.setdefault("kind", "expression")
 
 
 def _read_truth(item_row: dict[str, Any], has_context: bool) -> None:

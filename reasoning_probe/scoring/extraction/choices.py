@@ -102,9 +102,7 @@ def _mentions(statement: str, option: str) -> bool:
     )
 
 
-def read_choice(
-    response: str, question: str, letters: Sequence[str], thoughts: ThoughtMarks = THOUGHTS
-) -> str | None:
+def read_choice(response: str, question: str, letters: Sequence[str], thoughts: ThoughtMarks = THOUGHTS) -> str | None:
     r"""Return the label among *letters* that a response to listed choices gives, or ``None`` if it gives none.
 
     It is the last one that is marked as the answer (in a box, after "the answer is"), else what the response begins

@@ -59,8 +59,8 @@ _PROSE_RESULT = re.compile(rf"[ a-z]{{0,20}}?(?:{RESULT}|=)[ ]?", re.IGNORECASE)
 _COMPARED = re.compile(r"[ ](?:[a-z]+[ ])?(?:more|less|fewer|greater|longer|older|times)\b", re.IGNORECASE)
 _MAX_GAP = 60
 _GAP_ENDS = (
-    *_OPERATORS, "equals", "equal", "is", "are", "give", "gives", "makes", "get", "in", "to", "leaves", "you", "us", "about",
-    "approximately", "exactly",
+    *_OPERATORS, "equals", "equal", "is", "are", "give", "gives", "makes", "get", "in", "to", "leaves", "you", "us",
+    "about", "approximately", "exactly",
 )  # fmt: skip
 """The ends of what stands between two numbers of a calculation; "of" is among the operators."""
 
@@ -186,6 +186,8 @@ def _apply(operator: str, values: list[Fraction]) -> None:
 
 def _split_fractions(text: str, numbers: list[NumberSpan]) -> list[NumberSpan]:
     """Split ``12/4`` into twelve and four, so that both are operands."""
+    if not any("/" in number.text for number in numbers):
+        return numbers
     split: list[NumberSpan] = []
     for number in numbers:
         top, slash, bottom = number.text.partition("/")

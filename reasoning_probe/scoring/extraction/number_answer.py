@@ -66,6 +66,7 @@ _ROUNDING = re.compile(
 _NONE_LEFT = re.compile(
     r"\b(?:has|have|is|are|be) (?:none|nothing|(?:no|zero) (?:\w+ )?\w+) (?:left|remaining)(?: over)?$"
 )
+_CUT_AT_RESULT = re.compile(r"(?:=|\b(?:is|are|equals|makes|gives))\s*\Z", re.IGNORECASE)
 _ENDLESS_DIGITS = re.compile(r"([0-9])\1{14}")
 """Digits without end."""
 
@@ -340,6 +341,8 @@ def _bare_number(response: NumberResponse) -> ExtractedAnswer | None:
         return None
     if re.match(r"[^\W\d_]{0,3}\.[^\W\d_]", rest) or _is_premise(numbers[0], rest):  # "1.2.you.", "20s.Add"
         return None
+    if response.truncated and first is response.sentences[-1] and _CUT_AT_RESULT.search(rest):
+        return None  # "210 minutes is", and the limit cut off what it is
     listed = len(numbers) > 2 and len(words(first.text)) <= len(numbers) + 1
     if listed or _ROUNDED.search(rest) or not _BARE_REST.match(rest):
         return None

@@ -6,6 +6,7 @@ import re
 
 from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks, plain_text, without_thoughts
 from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, words
+from reasoning_probe.scoring.extraction.units import without_open_quantity
 from reasoning_probe.utils.numbers import NUMBER_WORDS, find_numbers
 
 HEAD, TAIL = 6000, 3000
@@ -37,18 +38,25 @@ def clean(response: str, question: str, truncated: bool, thoughts: ThoughtMarks 
     return _this_question(without_markup(response, truncated, thoughts), question).strip(" \t\n")
 
 
+def with_latex(response: str, question: str, thoughts: ThoughtMarks = THOUGHTS) -> str:
+    """Return what :func:`clean` returns, with the response's markup in it."""
+    return _this_question(_visible(response, thoughts), question).strip(" \t\n")
+
+
 def without_markup(response: str, truncated: bool = False, thoughts: ThoughtMarks = THOUGHTS) -> str:
     """Return *response* without thoughts, special tokens and markup, and if *truncated* without a number at its end."""
+    text = plain_text(_visible(response, thoughts))
+    return _without_cut_number(text) if truncated else text
+
+
+def _visible(response: str, thoughts: ThoughtMarks) -> str:
+    """Return the ends of *response* without thoughts and special tokens."""
     text = without_thoughts(response, thoughts)
     if len(text) > HEAD + TAIL:
         head, tail = text[:HEAD], text[-TAIL:]
         text = f"{head[: head.rfind(' ') + 1]}\n\n{tail[tail.find(' ') + 1 :]}"
     text = text.replace("\r", "\n").replace("\u2019", "'")
-    text = _SPECIAL.split(_SPECIAL_AHEAD.sub("", text), maxsplit=1)[0]
-    text = plain_text(text)
-    if truncated:
-        text = _without_cut_number(text)
-    return text
+    return _SPECIAL.split(_SPECIAL_AHEAD.sub("", text), maxsplit=1)[0]
 
 
 def _may_continue(rest: str) -> bool:
@@ -59,6 +67,7 @@ def _may_continue(rest: str) -> bool:
 
 def _without_cut_number(text: str) -> str:
     """Drop a number at the very end: "18" may have been cut to "1", "7.5" to "7.", "1,000" to "1,0", "4 000" to "4"."""
+    text = without_open_quantity(text)
     tail = text[-500:]
     numbers = find_numbers(tail)
     if numbers and numbers[-1].is_word and _may_continue(tail[numbers[-1].end :]):

@@ -13,7 +13,7 @@ from itertools import pairwise
 from reasoning_probe.scoring.extraction.equations import Equation, find_equations
 from reasoning_probe.scoring.extraction.sentences import MAX_SENTENCE, words
 from reasoning_probe.scoring.extraction.strategies import NO_ANSWER, Decision, first_decision
-from reasoning_probe.scoring.extraction.units import merge_unit_pairs
+from reasoning_probe.scoring.extraction.units import is_conversion, merge_unit_pairs
 from reasoning_probe.utils.numbers import NumberSpan, find_numbers
 
 _DENIED = re.compile(r"(?:\bnot|n't)(?: (?:equal to|exactly|just|only))?[ $(]*$", re.IGNORECASE)
@@ -138,6 +138,17 @@ def offered_numbers(sentence: NumberSentence) -> Decision | None:
     return NO_ANSWER if offered else None
 
 
+def converted_number(sentence: NumberSentence) -> NumberSpan | None:
+    """The last number that says the same as the number before it, in another unit.
+
+    >>> converted_number(number_sentence("210 minutes is 3 hours.", {Fraction(210)})).text
+    '3'
+    >>> converted_number(number_sentence("210 minutes is 30 more.", {Fraction(210)}))
+    """
+    numbers = [right for left, right in pairwise(sentence.numbers) if is_conversion(sentence.text, left, right)]
+    return numbers[-1] if numbers else None
+
+
 def number_at_the_beginning(sentence: NumberSentence) -> NumberSpan | None:
     """The number with which the sentence begins.
 
@@ -169,6 +180,7 @@ SENTENCE_STRATEGIES: tuple[Callable[[NumberSentence], NumberSpan | Decision | No
     listed_numbers,
     result_of_calculation,
     offered_numbers,
+    converted_number,
     number_at_the_beginning,
     last_number,
 )

@@ -11,11 +11,12 @@ from collections.abc import Set as AbstractSet
 from fractions import Fraction
 from itertools import combinations, pairwise
 
+from reasoning_probe.scoring.extraction.equations import RESULT
 from reasoning_probe.utils.numbers import SCALES, NumberSpan
 
 _FAMILIES: tuple[dict[str, int], ...] = (
     {"cent": 1, "dollar": 100},
-    {"second": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 3600, "day": 86_400, "week": 604_800},
+    {"second": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 3600, "h": 3600, "day": 86_400, "week": 604_800},
     {"inch": 1, "inche": 1, "foot": 12, "feet": 12, "yard": 36},
     {"gram": 1, "g": 1, "kilogram": 1000, "kg": 1000},
     {"milliliter": 1, "ml": 1, "liter": 1000, "litre": 1000, "l": 1000},
@@ -32,11 +33,17 @@ _FAMILIES: tuple[dict[str, int], ...] = (
 )
 _SIZES = {unit: (family, size) for family, units in enumerate(_FAMILIES) for unit, size in units.items()}
 _UNIT = "|".join(sorted(_SIZES, key=len, reverse=True))
-_ABBREVIATIONS = {"min", "hr", "g", "kg", "ml", "l", "mm", "cm", "m", "km"}
+_ABBREVIATIONS = {"min", "hr", "h", "g", "kg", "ml", "l", "mm", "cm", "m", "km"}
 _PLURAL = "|".join(unit if unit in _ABBREVIATIONS | {"feet"} else f"{unit}s" for unit in _UNIT.split("|"))
 _FOLLOWING = re.compile(rf"[ -]?(?:(?P<cent>\u00a2)|(?P<unit>{_UNIT})s?\b)(?! (?:a|an|per|each)\b)", re.IGNORECASE)
 _NAMED = re.compile(rf"\b(?P<unit>{_UNIT})s?\b", re.IGNORECASE)
 _AND = re.compile(rf"(?P<unit>[ -]?(?:{_UNIT})s?)?(?:,| and|, and)? \$?", re.IGNORECASE)
+_EQUALS = re.compile(rf"[ -]?(?:\u00a2|(?:{_UNIT})s?)?[ ]?(?:=|{RESULT})[ ]?", re.IGNORECASE)
+_COMPARED = re.compile(rf"[ -]?(?:{_UNIT})s? (?:more|less|fewer|longer|shorter|later|earlier)\b", re.IGNORECASE)
+_OPEN_QUANTITY = re.compile(
+    rf"[$\u20ac]?\b[0-9][0-9.,]*[ -]?(?P<unit>{_UNIT})s?(?:,? and|,)(?: (?:[0-9.,]+[ -]?)?(?P<rest>[a-z]*))?\s*\Z",
+    re.IGNORECASE,
+)
 _MOST_BETWEEN = 30
 """The text between "3 kilometers and 500" is shorter."""
 
@@ -141,6 +148,41 @@ def merge_unit_pairs(
         merged[merged.index(left)] = NumberSpan(value, left.start, left.end, text[left.start : right.end])
         merged.remove(right)
     return merged
+
+
+def is_conversion(text: str, left: NumberSpan, right: NumberSpan) -> bool:
+    """Whether *text* says how much of one unit *left* of another is: "210 minutes is 3 hours".
+
+    >>> from reasoning_probe.utils.numbers import find_numbers
+    >>> texts = ("210 minutes is 3 hours", "20 minutes and 3 hours", "3 hours is 2 days less")
+    >>> [is_conversion(text, *find_numbers(text)) for text in texts]
+    [True, False, False]
+    """
+    unit = unit_of(text[left.end : left.end + 30], left.text)
+    if unit is None or _EQUALS.fullmatch(text, left.end, right.start) is None or _COMPARED.match(text, right.end):
+        return False
+    other = unit_of(text[right.end : right.end + 30], right.text)
+    if other is None:
+        family, rest = _FAMILIES[_SIZES[unit][0]], text[right.end : right.end + 30].strip().lower()
+        return any(name.startswith(rest) for name in family)  # "is 3 ho": the token limit cut the unit
+    return _SIZES[unit][0] == _SIZES[other][0] and _SIZES[unit] != _SIZES[other]
+
+
+def without_open_quantity(text: str) -> str:
+    """Return *text*, which the token limit cut, without a quantity at its end that may go on in a smaller unit.
+
+    >>> [without_open_quantity(text) for text in ("It is 3 hours and", "It is 3 hours and 30 min", "It is 3 hours")]
+    ['It is', 'It is 3 hours and 30 min', 'It is 3 hours']
+    """
+    quantity = _OPEN_QUANTITY.search(text, max(0, len(text) - 100))
+    if quantity is None:
+        return text
+    family, size = _SIZES[quantity["unit"].lower()]
+    rest = (quantity["rest"] or "").lower()
+    smaller = {unit for unit, (other, its) in _SIZES.items() if other == family and its < size}
+    complete = rest in smaller or rest.removesuffix("s") in smaller
+    may_go_on = any(f"{unit}s".startswith(rest) for unit in smaller)
+    return text[: quantity.start()].rstrip() if may_go_on and not complete else text
 
 
 def ratios(question: str) -> frozenset[Fraction]:

@@ -55,6 +55,7 @@ ITEM = rp.Item(question="What colour is the sky?", answer="blue")
         ({"chat_kwargs": {"a": {1, 2}}}, "give values of JSON's types"),
         ({"generation": "greedy"}, "generation='greedy' is none of model, plain"),
         ({"generation": ["plain"]}, r"generation=\['plain'\] is none of model, plain"),
+        ({"prompting": rp.Prompting(think="<plan>")}, "think='<plan>' is no pair of marks: write auto, off, or two"),
         ({"model": None}, "None is no model: give a causal language model of transformers, loaded"),
         ({"tokenizer": None}, "None is no tokenizer: give the model's own"),
         ({"tokenizer": MODEL}, "is no tokenizer: give the model's own"),
