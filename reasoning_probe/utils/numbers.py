@@ -97,10 +97,13 @@ _DIGITS = re.compile(
       (?: (?P<whole>{_INTEGER})[ ](?P<mixed_top>[0-9]{{1,9}})/(?P<mixed_bottom>[0-9]{{1,9}})(?![0-9/])
         | (?P<top>{_INTEGER})/(?P<bottom>[0-9]{{1,9}})(?![0-9/]|\.[0-9])
         | (?P<vulgar_whole>[0-9]{{1,9}})?(?P<vulgar>[{_VULGAR}])
+        | (?<![+*/^\u00d7\u00b7][ ])(?<![-+*/^\u00d7\u00b7\u2212])10                          # 10^5
+          (?:(?:\^|\*\*)\{{?(?P<ten_power>[-+\u2212]?[0-9]{{1,3}})\}}?|(?P<ten_raised>\u207b?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}}))
+          (?![0-9.]|[ ]?[-+*/^=\u00d7\u00b7\u2248][ ]?[$(]?[0-9])
         | (?P<mantissa>{_INTEGER}(?:\.[0-9]+)?|\.[0-9]+)
           (?:[eE](?P<exponent>[+-]?[0-9]+)\b
             |[ ]?(?:[\u00d7x*\u00b7]|\\times|\\cdot)[ ]?10
-             (?:\^\{{?(?P<power>[-+\u2212]?[0-9]{{1,3}})\}}?|(?P<raised>\u207b?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}}))
+             (?:(?:\^|\*\*)\{{?(?P<power>[-+\u2212]?[0-9]{{1,3}})\}}?|(?P<raised>\u207b?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}}))
              (?![0-9]|[ ]?[-+*/^=\u00d7\u2248][ ]?[$(]?[0-9])                            # not 3 * 10^2 = 300
           )?
           (?:[ ]?(?P<scale>hundred|thousand|million|billion|trillion|dozen|lakh|crore)s?\b
@@ -111,10 +114,12 @@ _DIGITS = re.compile(
 )
 _SYMBOL = r"(?:[π√∛∞]|\\(?:pi|sqrt|ln|log|sin|cos|tan|theta|infty)\b|(?:pi|sqrt)\b)"
 _SIGNS = re.compile(r"[π√∛∞²³⁴⁵⁶⁷⁸⁹ⁿ\\^_]")
+_FUNCTIONS = ("pi", "sqrt", "ln ", "ln(", "log", "sin(", "sin ", "cos(", "cos ", "tan(", "tan ")
 _COEFFICIENT = re.compile(r"[0-9][inxyz]\b")
 
 _SYMBOL_AFTER = re.compile(
-    rf"[ ]?(?:[-+*/\u00b7\u00d7]|\\cdot\b|\\times\b)?[ ]?{_SYMBOL}|[²³⁴⁵⁶⁷⁸⁹ⁿ]|[iynz]\b(?!')|x\b(?![ ][a-z])|e\^",
+    rf"[ ]?(?:[-+*/\u00b7\u00d7]|\\cdot\b|\\times\b)?[ ]?{_SYMBOL}|[²³⁴⁵⁶⁷⁸⁹ⁿ]|[iynz]\b(?!')|x\b(?![ ][a-z])|e\^"
+    r"|\^[ ]?[({]?-?[a-z]|[ ]?(?:ln|log|sin|cos|tan)(?:[ ]?\(|_|[ ][0-9x]\b)",
 )
 _SYMBOL_BEFORE = re.compile(
     rf"(?:{_SYMBOL}[ ]?[\{{(\[]?"
@@ -231,7 +236,7 @@ def _ascii_digits(text: str) -> str:
 
 def _digit_numbers(text: str) -> Iterator[NumberSpan]:
     lower = text.lower()
-    symbolic = "pi" in lower or "sqrt" in lower or bool(_SIGNS.search(text) or _COEFFICIENT.search(text))
+    symbolic = any(name in lower for name in _FUNCTIONS) or bool(_SIGNS.search(text) or _COEFFICIENT.search(text))
     below_zero = "below" in lower
     for value, digits_start, digits_end in _digit_values(text):
         if symbolic and _in_symbols(text, digits_start, digits_end):
@@ -261,6 +266,10 @@ def _digit_values(text: str) -> Iterator[tuple[Fraction, int, int]]:
                 yield value, start, end
 
 
+def _exponent(digits: str) -> int:
+    return int("".join(_EXPONENTS.get(character, character) for character in digits))
+
+
 @lru_cache(maxsize=1024)
 def _decimal(digits: str) -> Fraction:
     """Return the value of *digits*, with a point or without one; few of the numbers of a text are new."""
@@ -273,6 +282,8 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
         return None
     if match.lastgroup == "mantissa":
         return _decimal(_without_separators(match["mantissa"]))
+    if power := match["ten_power"] or match["ten_raised"]:
+        return Fraction(10) ** _exponent(power)
     if match["vulgar"]:
         return int(match["vulgar_whole"] or 0) + Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
     if match["euro"]:
@@ -286,8 +297,7 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
         divisor = Fraction(_without_separators(bottom))
         return whole + Fraction(_without_separators(top)) / divisor if divisor else None
     value = _decimal(_without_separators(match["mantissa"]))
-    raised = "".join(_EXPONENTS.get(character, character) for character in match["power"] or match["raised"] or "")
-    exponent = int(match["exponent"] or raised or 0)
+    exponent = _exponent(match["exponent"] or match["power"] or match["raised"] or "0")
     if abs(exponent) > MAX_DIGITS:
         return None
     before = match.string[max(0, match.start() - 2) : match.start()].rstrip()[-1:]

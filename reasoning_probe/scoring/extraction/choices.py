@@ -9,11 +9,12 @@ from reasoning_probe.scoring.extraction.explicit import BOXED, explicit_statemen
 from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks
 from reasoning_probe.scoring.extraction.preprocess import without_markup
 from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, sentences
+from reasoning_probe.utils.numbers import parse_number
 
 _NEW_QUESTION = re.compile(r"\n[ \t>#*]{0,8}(?:question|problem|user|human)\b[^\n:]{0,9}[:.]", re.IGNORECASE)
 _CHOICE_LINE = re.compile(r"\(?([A-Z]|[1-9][0-9]?)[.):]\s*(.*)")
 _MARK = re.compile(
-    r"\b(?:answer|choice|option)\b(?: (?:is|would be|should be|must be)\b|[ \t]*:)"
+    r"\b(?:answer|choice|option)\b(?: (?:is|would be|should be|must be)\b|[\"']?[ \t]*(?:[:=]|[-\u2013\u2014](?= )))"
     r"(?: (?:option|choice|letter))?[ \t]*:?\s*"
     r"|\banswer\b[^.\n:=]{0,60}?\b(?:is|was|be)\b[ \t]*:?\s*(?:(?:option|choice|letter) )?"
     r"|####[ \t]*",
@@ -21,9 +22,16 @@ _MARK = re.compile(
 )
 """The words before a choice that is marked as the answer."""
 
+_QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "$": None})
+_BULLET = re.compile(r"(?:[-=]>|[>\u2022#*+-]+|\s)*")
+_NUMBERED = re.compile(r"[0-9]{1,2}[.)]\s+(?=\S)")
+_SPACED = re.compile(r"\(\s+([A-Za-z]|[1-9][0-9]?)\s+\)")
 _FIRST_LABEL = re.compile(
-    r"(?:(?:the )?(?:correct |right |best |final )?(?:option|choice|letter|answer)(?: is|:)?\s+)?[\"'*\[]{0,3}"
-    r"(?:\(([A-Za-z]|[1-9][0-9]?)\)|([A-Z]|[1-9][0-9]?)(?=[\"'*\]]{0,3}(?:[.):,;!]|\s*$|\s*\n|\s+[-\u2013\u2014]\s"
+    r"(?i:(?:the )?(?:correct |right |best |final )?(?:option|choice|letter|answer)(?: is|:)?\s+"
+    r"|(?:solution|response|selected|selection|result|output):\s*"
+    r"|(?:(?:so|then|well|thus|i think|i believe|i guess),? )?(?:it|this|that)"
+    r"(?:'s| is| must be| should be| would be| has to be)\s+)?[\"'*\[]{0,3}"
+    r"(?:\(([A-Za-z]|[1-9][0-9]?)\)|([A-Z]|[1-9][0-9]?)(?=[\"'*\]}]{0,3}(?:[.):,;!?]|\s*$|\s*\n|\s+[-\u2013\u2014]\s"
     r"|\s+(?:because|since|as it|is (?:the )?(?:correct|right|best|answer))\b))|([a-z])(?=[.):]|\s*$))"
 )
 _NAMED_LABEL = re.compile(
@@ -33,6 +41,12 @@ _NAMED_LABEL = re.compile(
 _SUBJECT_LABEL = re.compile(
     r"(?:^|\b(?:[Ss]o|[Tt]herefore|[Tt]hus|[Hh]ence),? (?:it is |it's )?)\(?([A-Z])\)?(?: is\b|[.,]|\s*$)", re.MULTILINE
 )
+_LONE_LABEL = re.compile(
+    r"(?P<denied>\b(?i:not|n't|than|isn't|neither|nor)(?: (?:be|option|choice))?[ ]\(?)?"
+    r"(?<![\w'-])(?:\(([A-Z])\)|([B-HJ-Z])|(A)(?=[.,;:!?)]|\s*$|\s+(?:or|and)\s+\(?[B-Z]\b))(?![\w'+#-])"
+)
+"""A label that stands alone in a sentence: no "A cloud", and no "I"."""
+
 _OTHER_LABEL = re.compile(r"[(*]{0,3}[A-Z][)*]{0,3}[.:]?")
 
 _INSTRUCTION = re.compile(
@@ -126,6 +140,8 @@ def read_choice(response: str, question: str, letters: Sequence[str], thoughts: 
     named = [match[1] for pattern in (_NAMED_LABEL, _SUBJECT_LABEL) for match in pattern.finditer(text)]
     if labels := [label for label in named if label in letters]:
         return labels[-1]
+    if label := _only_label(text, letters):
+        return label
     lines = [part.text for part in sentences(text) if not part.is_question]
     return next((label for line in (*lines[:1], *reversed(lines)) if (label := _mentioned(line, choices))), None)
 
@@ -160,15 +176,34 @@ def _marked_statements(text: str) -> list[str]:
 
 def _label_at_start(statement: str, letters: Sequence[str]) -> str | None:
     """Return the label with which *statement* begins; "A cloud" begins with an article."""
+    statement = statement.translate(_QUOTES)
+    statement = _SPACED.sub(r"(\1)", statement[_BULLET.match(statement).end() :])  # type: ignore[union-attr]
+    if not any(letter.isdecimal() for letter in letters):
+        statement = _NUMBERED.sub("", statement, count=1)
     match = _FIRST_LABEL.match(statement)
     label = next((group for group in match.groups() if group), "") if match else ""
     return next((letter for letter in letters if letter in (label, label.upper())), None)
 
 
+def _only_label(text: str, letters: Sequence[str]) -> str | None:
+    """Return the one label that *text* names anywhere without denying it."""
+    labels = {
+        label
+        for match in _LONE_LABEL.finditer(text)
+        if match["denied"] is None and (label := match[2] or match[3] or match[4]) in letters
+    }
+    return labels.pop() if len(labels) == 1 else None
+
+
 def _mentioned(statement: str, choices: Mapping[str, str]) -> str | None:
     """Return the label of the only choice whose text *statement* is, or else mentions without a "not"."""
     plain = normalise_text(statement)
-    same = [label for label, choice in choices.items() if plain and normalise_text(choice) == plain]
+    value = parse_number(statement)
+    same = [
+        label
+        for label, choice in choices.items()
+        if (plain and normalise_text(choice) == plain) or (value is not None and parse_number(choice) == value)
+    ]
     labels = same or [
         label
         for label, choice in choices.items()

@@ -10,7 +10,6 @@ from reasoning_probe.scoring.extraction.markup import plain_text
 from reasoning_probe.scoring.extraction.sentences import (
     is_loop,
     is_refusal,
-    normalise_text,
     repeats_question,
     sentences,
     words,
@@ -29,6 +28,8 @@ _COMPARED: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\u2264|\\leq?\b"), "<="),
     (re.compile(r"\u2265|\\geq?\b"), ">="),
     (re.compile(r"\u2260|\\neq?\b"), "!="),
+    (re.compile(r"\u2192|\\(?:right|longright)?arrow\b|\\to\b"), "->"),
+    (re.compile(r"\u21d2|\\(?:implies|Rightarrow)\b"), "=>"),
     (re.compile(r"\\pi\b"), "π"),
     (re.compile(r"\\[dt]frac\b"), r"\\frac"),
     (re.compile(r"[\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb_$€£]"), ""),
@@ -51,7 +52,7 @@ def read_text(text: str, question: str, truncated: bool) -> ExtractedAnswer | No
     ('Wanda', None)
     """
     stated = explicit_statement(text)
-    if not normalise_text(stated):
+    if not any(map(str.isalnum, stated)):
         statements = [
             part.text for part in sentences(text) if not part.is_question and not repeats_question(part.text, question)
         ]
@@ -65,7 +66,7 @@ def read_text(text: str, question: str, truncated: bool) -> ExtractedAnswer | No
     if is_refusal(stated):
         return None
     stated = answer_phrase(_CONCLUDING.split(stated)[-1] if _CONCLUDING.search(stated) else stated, question)
-    return ExtractedAnswer(stated, parse_number(stated), stated) if normalise_text(stated) else None
+    return ExtractedAnswer(stated, parse_number(stated), stated) if any(map(str.isalnum, stated)) else None
 
 
 def answer_phrase(statement: str, question: str) -> str:

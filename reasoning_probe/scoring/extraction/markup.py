@@ -12,6 +12,9 @@ BARE_ANALYSIS = "analysis"
 ThoughtMarks = Sequence[tuple[str, str]]
 """The texts before and after a model's thoughts, in pairs."""
 
+BARE_FINAL = "assistantfinal"
+"""What ends that channel there."""
+
 THOUGHTS: tuple[tuple[str, str], ...] = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -19,15 +22,32 @@ THOUGHTS: tuple[tuple[str, str], ...] = (
     ("<thoughts>", "</thoughts>"),
     ("<reasoning>", "</reasoning>"),
     ("<reason>", "</reason>"),
+    ("<rationale>", "</rationale>"),
+    ("<reflection>", "</reflection>"),
+    ("<analysis>", "</analysis>"),
+    ("<cot>", "</cot>"),
+    ("<chain_of_thought>", "</chain_of_thought>"),
+    ("<thinking_process>", "</thinking_process>"),
+    ("<thought_process>", "</thought_process>"),
+    ("<inner_thoughts>", "</inner_thoughts>"),
+    ("<inner_monologue>", "</inner_monologue>"),
+    ("<internal>", "</internal>"),
     ("<scratchpad>", "</scratchpad>"),
     ("<seed:think>", "</seed:think>"),
     ("[THINK]", "[/THINK]"),
+    ("[THINKING]", "[/THINKING]"),
+    ("[THOUGHT]", "[/THOUGHT]"),
+    ("[REASONING]", "[/REASONING]"),
     ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|think|>", "<|/think|>"),
+    ("<|thinking|>", "<|/thinking|>"),
+    ("<|begin_of_thinking|>", "<|end_of_thinking|>"),
+    ("<\uff5cbegin\u2581of\u2581thinking\uff5c>", "<\uff5cend\u2581of\u2581thinking\uff5c>"),
+    ("<unused94>", "<unused95>"),  # MedGemma
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
-    (BARE_ANALYSIS, "assistantfinal"),
+    (BARE_ANALYSIS, BARE_FINAL),
 )
 """The texts between which models write their thoughts, in any case of letters."""
 
@@ -131,6 +151,8 @@ def without_thoughts(text: str, pairs: ThoughtMarks = THOUGHTS) -> str:
     >>> without_thoughts("[THINK]7?[/THINK]8"), without_thoughts("analysisIt is 7.assistantfinal8")
     ('8', '8')
     """
+    if not _may_have_thoughts(text, tuple(pairs)):
+        return text
     lower = text.lower()
     if len(lower) != len(text):  # a few letters are longer in lower case
         lower = text
@@ -141,6 +163,18 @@ def without_thoughts(text: str, pairs: ThoughtMarks = THOUGHTS) -> str:
         return text[start : min(ends)]
     bare = any(opening == BARE_ANALYSIS for opening, _ in pairs)
     return "" if bare and _ANALYSIS.match(text, start) else text[start:]
+
+
+def _may_have_thoughts(text: str, pairs: tuple[tuple[str, str], ...]) -> bool:
+    """Whether *text* has a sign with which one of the marks of *pairs* begins; most responses have none."""
+    return any(sign in text for sign in _first_signs(pairs))
+
+
+@lru_cache(maxsize=64)
+def _first_signs(pairs: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Return the first character of each mark, in either case, and all of a mark that begins as any word may."""
+    signs = {mark if mark in (BARE_ANALYSIS, BARE_FINAL) else mark[0] for pair in pairs for mark in pair}
+    return tuple({sign for mark in signs for sign in (mark, mark.upper(), mark.lower(), mark.capitalize())})
 
 
 def _block_text(block: re.Match[str]) -> str:

@@ -67,7 +67,7 @@ _NONE_LEFT = re.compile(
     r"\b(?:has|have|is|are|be) (?:none|nothing|(?:no|zero) (?:\w+ )?\w+) (?:left|remaining)(?: over)?$"
 )
 _CUT_AT_RESULT = re.compile(r"(?:=|\b(?:is|are|equals|makes|gives))\s*\Z", re.IGNORECASE)
-_ENDLESS_DIGITS = re.compile(r"([0-9])\1{14}")
+_ENDLESS_DIGITS = re.compile(r"([0-9])\1{19}")
 """Digits without end."""
 
 _AT_END = re.compile(r"[%\u00b0\u00a2\"')\]}]*(?:[ -][^\W\d_]+){0,4}(?:/[^\W\d_]+)?[\s.!\"')\]}$]*")

@@ -21,7 +21,9 @@ _NEW_QUESTION = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-_QUESTION_LINE = re.compile(r"\n(?P<blank>[ \t]*\n)?[ \t]*(?P<question>[A-Z0-9][^\n]{3,600}\?)[ \t]*(?=\n)")
+_QUESTION_LINE = re.compile(
+    r"\n(?P<blank>[ \t]*\n)?[ \t]*(?P<question>[A-Z0-9][^\n]{3,600}?\?)[ \t]*(?=\n|(?:A|Ans|Answer)[ \t]*:)"
+)
 _ANSWERED = re.compile(r"\s*(?:answer|a|ans|solution|response)[ \t]*[:.]", re.IGNORECASE)
 _ROLE = re.compile(r"\s*(?:(?:assistant|a|answer|response|output|solution)[ \t]*[:\n]\s*)+", re.IGNORECASE)
 
