@@ -219,7 +219,7 @@ def render_number(value: Fraction) -> str:
     >>> render_number(Fraction(-15, 2)), render_number(Fraction(1, 3)), render_number(Fraction(1000))
     ('-7.5', '1/3', '1000')
     """
-    places = next((places for places in range(16) if 10**places % value.denominator == 0), None)
+    places = next((places for places in range(25) if 10**places % value.denominator == 0), None)
     if places is None:
         return f"{value.numerator}/{value.denominator}"
     digits = str(int(abs(value) * 10**places)).rjust(places + 1, "0")

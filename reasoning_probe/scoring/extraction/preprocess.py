@@ -84,7 +84,7 @@ def _without_cut_number(text: str) -> str:
 def _this_question(text: str, question: str) -> str:
     """Cut *text* before another question, and skip the question itself where *text* repeats it first."""
     role = _ROLE.match(text)
-    text = text[role.end() :] if role and not options_in(text) else text
+    text = text[role.end() :] if role and text[role.end() :].strip() and not options_in(text) else text
     plain_question = normalise_text(question)
     for _ in range(3):
         start = _NEW_QUESTION.match(text.lstrip())
