@@ -69,7 +69,7 @@ CHOOSE_B = [
     "A) sand is dry\nB) rain is wet\nC) stone is dry\nD) clothes are dry\n\nAnswer: B",
     "A. sand\nB. rain\nC. a stone\nD. light rain clothes\n\nB",
     "A. sand\nB. rain\nC. a stone\nD. light rain clothes\n\nThe answer is B.",
-    "Let's look at each option:\nA. sand: dry.\nB. rain: wet.\nC. a stone: dry.\nD. light rain clothes: dry.\nThe correct answer is B.",
+    "Let's look at each option:\nA. sand: dry.\nB. rain: wet.\nC. a stone: dry.\nD. light rain clothes: dry.\nThe correct answer is B.",  # noqa: E501
     "<think>A? C? The answer is C.</think>B",
     "<think>The answer is C.</think>\n\n**Answer:** B",
     "[THINK]A[/THINK]B",
