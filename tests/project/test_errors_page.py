@@ -132,6 +132,7 @@ option("an argument without a value: `--probe-chat-kwargs thinking`", "--probe-c
 option("an argument that is there twice", "--probe-chat-kwargs=a=1,a=2")
 option("an argument that is not the user's", "--probe-chat-kwargs=tokenize=true")
 option("a generation mode that is none", "--probe-generation=greedy")
+option("marks of thoughts that are no pair", "--probe-think=<plan>")
 option("a chat mode that is none", "--probe-chat=maybe")
 option("a difficulty that does not exist", "--probe-dataset=colours=logic:size=3")
 option("a difficulty beyond its range", "--probe-dataset=colours=logic:steps=9")
@@ -603,6 +604,16 @@ data("a question that is a number", entry(question=8))
 data("nothing after GSM8K's `####`", entry(answer="x\n####"))
 data("a kind that is none", entry(kind="colour"))
 data("a number that is none", entry(kind="number"))
+
+
+def _without_math_verify(project: Project) -> Ending:
+    (project.path / "colours.jsonl").write_text(entry(kind="expression"), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reasoning_probe.data.items.has_math_verify", lambda: False)
+        return session(project)
+
+
+WRONG["an expression without Math-Verify"] = _without_math_verify
 data("operands that are no list", entry(operands=3))
 data("half of a surrogate pair", '{"question": "\\ud800", "answer": "blue"}')
 data("a field that may belong to the question", entry(hint="Look up."))
