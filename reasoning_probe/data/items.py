@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 from functools import cache
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, get_args
 
 AnswerKind = Literal["number", "label", "text", "expression"]
 
@@ -114,6 +113,8 @@ def has_lone_surrogate(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
 @cache
 def has_math_verify() -> bool:
     """Whether Math-Verify, the extra ``math``, is installed."""
