@@ -219,13 +219,18 @@ def load_model(
     target_device = resolve_device(device)
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype {dtype!r}: use one of {', '.join(DTYPES)}")
+    if device_map is not None and source.adapter is not None:
+        raise ModelError(
+            f"the adapter {source.name} cannot be merged into a model that lies in parts: merge it first, with peft's"
+            " merge_and_unload, and give the merged model"
+        )
     config_of(source)
     check_before_weights(source)
     with silence_transformers(), as_model_error(source.name):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         _check_generation_config(source)
-        placement = {} if device_map is None else _placement(source, device_map, target_device)
+        placement = {} if device_map is None else _placement(device_map, target_device)
         model, loading_info = AutoModelForCausalLM.from_pretrained(
             source.location,
             dtype=_dtype(source, dtype),
@@ -276,14 +281,9 @@ def _check_generation_config(source: ModelSource) -> None:
         ) from error
 
 
-def _placement(source: ModelSource, device_map: DeviceMap, device: str) -> dict[str, Any]:
+def _placement(device_map: DeviceMap, device: str) -> dict[str, Any]:
     from reasoning_probe.models.device_map import placement_options
 
-    if source.adapter is not None:
-        raise ModelError(
-            f"the adapter {source.name} cannot be merged into a model that lies in parts: merge it first, with peft's"
-            " merge_and_unload, and give the merged model"
-        )
     return placement_options(device_map, device, tempfile.mkdtemp(prefix="reasoning-probe-weights-"))
 
 

@@ -233,7 +233,8 @@ def plan_session(session: pytest.Session) -> None:
     cases = _planned_cases(state, session.items)
     if cases:
         state.handle_sigterm()
-    state.usage_error = (state.gate.precheck(state.session) or _model_error(session)) if cases else None
+        errors = (_folder_error(state), state.gate.precheck(state.session), _model_error(session))
+        state.usage_error = next(filter(None, errors), None)
     from reasoning_probe.pytest_plugin.html_report import enable_html_report
 
     if state.usage_error:
@@ -241,13 +242,8 @@ def plan_session(session: pytest.Session) -> None:
             enable_html_report(state, session)  # so that pytest-html leaves the last page of that name
         _refuse(session.config, session.items, state.usage_error)
     elif cases and not asks_nothing(session.config) and not hasattr(session.config, "workerinput"):
-        from reasoning_probe.results.run import RunError, check_folder
-
         try:
-            check_folder(state.settings.directory)
             enable_html_report(state, session)
-        except RunError as error:
-            raise pytest.UsageError(one_line(f"--probe-dir: {error}", MOST_ERROR)) from None
         except OSError as error:  # pytest-html makes the page's folder
             line = one_line(f"cannot write {error.filename}: {error.strerror}: name another folder", MOST_ERROR)
             raise pytest.UsageError(line) from None
@@ -274,6 +270,19 @@ _LISTINGS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixt
 def asks_nothing(config: pytest.Config) -> bool:
     """Tell whether the session lists tests or fixtures and runs no test."""
     return any(getattr(config.option, name, False) for name in _LISTINGS)
+
+
+def _folder_error(state: PluginState) -> str | None:
+    """Return in one line why the run's files cannot be written, if that shows before anything is computed."""
+    from reasoning_probe.results.run import RunError, check_folder
+
+    if asks_nothing(state.config) or hasattr(state.config, "workerinput"):
+        return None
+    try:
+        check_folder(state.settings.directory)
+    except RunError as error:
+        return f"--probe-dir: {error}"
+    return None
 
 
 def _model_error(session: pytest.Session) -> str | None:

@@ -350,7 +350,7 @@ def test_the_totals_of_a_session_count_the_cases_without_a_row(browser: Browser,
 
 
 def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
-    rows = HtmlReportHooks(SimpleNamespace(run=None), tmp_path / "report.html", css="", is_default=True)  # type: ignore[arg-type]
+    rows = HtmlReportHooks(SimpleNamespace(run=None), tmp_path / "report.html", css="")  # type: ignore[arg-type]
     for number in range(MOST_CHANGED + 3):
         report: Any = pytest.TestReport(f"test_x[{number}]", ("", 0, ""), {}, "passed", None, "call")
         report.reasoning_probe = {"ablated": True, "unchanged": False}

@@ -51,9 +51,10 @@ RESPONSES = ("The answer is 7. 5 + 3 = 8, so Alice has 7 dollars left.", "Max is
 
 def to_question(kind: str, answer: str) -> Callable[[str], None]:
     def read(text: str) -> None:
-        item = Item(question=f"{text} Is it so?", answer=answer, kind=kind, id="q")  # type: ignore[arg-type]
-        for response in RESPONSES:
-            judge(item, response)
+        with suppress(ItemError):  # half of a surrogate pair
+            item = Item(question=f"{text} Is it so?", answer=answer, kind=kind, id="q")  # type: ignore[arg-type]
+            for response in RESPONSES:
+                judge(item, response)
 
     return read
 
@@ -70,7 +71,8 @@ def as_item(text: str) -> None:
 
 
 def as_solution(text: str) -> None:
-    judge(Item(question="How much is left?", answer="6", solution=text), RESPONSES[0])
+    with suppress(ItemError):
+        judge(Item(question="How much is left?", answer="6", solution=text), RESPONSES[0])
 
 
 def as_options(text: str) -> None:

@@ -1,9 +1,8 @@
 """The outcome store: the answers of models, in one SQLite file that outlives runs and interruptions.
 
 An answer is stored under a key that hashes everything it depends on
-(:mod:`reasoning_probe.engine.cache.cached_engine` computes the keys). It includes no judgement: rules of judging may
-change, answers do not. Each batch of outcomes is one transaction, and the write-ahead log keeps the file intact when
-the process is killed and lets several sessions use it at once.
+(:mod:`reasoning_probe.engine.cache.cached_engine` computes the keys), without a judgement, whose rules may change. Each
+batch of outcomes is one transaction; the write-ahead log keeps the file intact and lets several sessions use it.
 
 The file is untrusted input: its tables and every value are checked, and a file that is damaged or not an outcome store
 is moved aside. A response is stored behind a digest of its row; a row that does not match it, because a bit flipped or
