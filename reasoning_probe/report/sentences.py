@@ -258,7 +258,8 @@ def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> st
         forms = mixture(group)
         place = f"for {datasets}" if forms is None else f"on this mixture of {forms} forms of {datasets}"
         holding = [row["target"] for row in rows if forms is not None and holds_across_forms(row)]
-        across = f"; across the forms {join_names(holding, 4)}" if holding else ""
+        hold = "holds" if len(holding) == 1 else "hold"
+        across = f"; {join_names(holding, 4)} {hold} across the forms" if holding else ""
         return f"{items_text}: {len(rows)} of {group.counted} {matter} {place}: {join_names(effects, 4)}{across}."
     if group.finding == "floor":
         return f"No {noun} can be judged on {datasets}: the baseline is 0 %."

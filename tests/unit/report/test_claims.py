@@ -152,7 +152,7 @@ CLAIMS = (
         ],
     ),
     Claim(
-        r"\d+ items?: .* matter on this mixture of .*; across the forms L",
+        r"\d+ items?: .* matter on this mixture of .*; L.* holds? across the forms",
         "one that is named holds over the forms, and another does not",
         lambda: run_of(swept(lost={"L1H3": range(12), "L2H0": range(0, 40, 4)}, forms=20)),
         [
