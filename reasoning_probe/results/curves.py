@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -46,8 +45,7 @@ def _pooled_point(points: Sequence[CurvePointRecord]) -> CurvePointRecord:
         known = [
             (value, point["logprobs"]) for point in points if (value := point[key]) is not None and point["logprobs"]
         ]
-        weight = sum(count for _, count in known)
-        return math.fsum(value * count for value, count in known) / weight if weight else None
+        return stats.weighted_mean(*zip(*known, strict=True)) if known else None
 
     return {
         "heads": points[0]["heads"],

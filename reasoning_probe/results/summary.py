@@ -133,7 +133,7 @@ def _dataset(baselines: Mapping[str, Outcome], format: str, families: Sequence[F
         "accuracy": correct / items if items else None,
         "ci95": list(stats.wilson(correct, items)),
         "format": format,
-        "mean_answer_logprob": math.fsum(logprobs) / len(logprobs) if logprobs else None,
+        "mean_answer_logprob": stats.mean(logprobs) if logprobs else None,
     }
     if format == "gsm8k" and items:
         by_strict, by_flexible = _right_by(strict_match, answered), _right_by(flexible_match, answered)

@@ -35,7 +35,8 @@ def show_comparison(
     console.print()
     head = ["dataset", "A", "B", "points", "95 % interval", "lost", "won", "p", "p (discrete Holm)", "nats"]
     if comparison.datasets:
-        console.print(table("Accuracy, B against A over the same items", head, map(_accuracy, comparison.datasets)))
+        title = "Accuracy, B against A over the same items"
+        console.print(table(title, head, map(_accuracy, comparison.datasets), spare=[7, 9, 4, 6, 5]))
     if comparison.changed:
         ranked = sorted(comparison.changed, key=lambda change: ("lost", "won", "other").index(change.what))
         rows = [
@@ -66,11 +67,11 @@ def show_comparison(
         ]
         title = f"Effects, the clearest changes first{_cut(len(comparison.targets), most)}; * is significant"
         rows_of_targets = map(_target, comparison.targets[:most])
-        console.print(table(title, head, rows_of_targets, texts=2))
+        console.print(table(title, head, rows_of_targets, texts=2, spare=[5, 8, 7, 9, 4]))
     if comparison.confirmations:
         head = ["target", "dataset", "points, A", "B", "lost", "won", "items", "p (discrete Holm)"]
         title = f"What A names, on items that only B asked{_cut(len(comparison.confirmations), most)}; * is confirmed"
-        console.print(table(title, head, map(_confirmation, comparison.confirmations[:most]), texts=2))
+        console.print(table(title, head, map(_confirmation, comparison.confirmations[:most]), texts=2, spare=[6, 5, 4]))
 
 
 def sentences(comparison: Comparison) -> list[str]:

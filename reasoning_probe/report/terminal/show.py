@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_TARGETS = 10
 MOST_DATASETS = 50
+SPARE = ("joint interval", "shrunken", "nats", "won", "lost")
+"""Columns of the targets that a narrow terminal goes without, the first to go first."""
 STYLES = {"good": "green", "bad": "red", "warning": "yellow"}
 
 
@@ -64,7 +66,9 @@ def _accuracies(run: Run) -> Renderable:
         for name, entry in list(entries)[:MOST_DATASETS]
     ]
     left = f", {pluralise(len(entries) - len(rows), 'more dataset')} in run.json" if len(entries) > len(rows) else ""
-    return table(f"Nothing switched off{left}", ["dataset", "right", "accuracy", "95 % interval", ""], rows)
+    return table(
+        f"Nothing switched off{left}", ["dataset", "right", "accuracy", "95 % interval", ""], rows, spare=[4, 3]
+    )
 
 
 def _targets(group: EffectGroup, most: int) -> Renderable:
@@ -72,7 +76,8 @@ def _targets(group: EffectGroup, most: int) -> Renderable:
     rows = [(row.target + (" *" if row.significant else ""), *row.cells.values()) for row in ranked.rows]
     cut = f", the strongest {len(rows)} of {len(group.rows):,}" if len(rows) < len(group.rows) else ""
     title = f"{shorten(group.dataset, 40)}, {shorten(group.ablation, 20)} ablation{cut}; * is significant"
-    return table(title, ranked.columns, rows)
+    spare = [ranked.columns.index(name) for name in SPARE if name in ranked.columns]
+    return table(title, ranked.columns, rows, spare=spare)
 
 
 def _mistakes(run: Run) -> Renderable | None:

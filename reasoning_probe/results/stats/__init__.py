@@ -17,6 +17,7 @@ from reasoning_probe.results.stats.intervals import (
     wilson,
 )
 from reasoning_probe.results.stats.levels import ALPHA, PRIMARY_ALPHA, is_significant
+from reasoning_probe.results.stats.means import mean, weighted_mean
 from reasoning_probe.results.stats.paired_tests import falls_and_rises, mcnemar, sign_flip
 from reasoning_probe.results.stats.power import (
     Detectable,
@@ -50,6 +51,7 @@ __all__ = [
     "items_to_try",
     "loss_power",
     "mcnemar",
+    "mean",
     "mean_changes",
     "median_interval",
     "paired_effects",
@@ -59,5 +61,6 @@ __all__ = [
     "sign_flip",
     "simultaneous_z",
     "smallest_effect",
+    "weighted_mean",
     "wilson",
 ]
