@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from reasoning_probe.engine import numerics as engine_numerics
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.numerics import choose_numerics
 from reasoning_probe.engine.protocol import SweepRequest
-from reasoning_probe.models import fixed_shapes
+from reasoning_probe.models import fixed_shapes, loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, parse_targets
 from tests.helpers.character_tokenizer import Letters
@@ -288,3 +289,23 @@ def counting(module: nn.Linear, rows: set[int]) -> Callable[[Tensor], Tensor]:
         return x @ module.weight.T
 
     return product
+
+
+def test_the_store_keeps_the_answers_of_each_numerics_apart(tmp_path: Path) -> None:
+    loaded = loading.load_model(loading.resolve_model("tiny-reasoner"), "cpu", "bfloat16")
+
+    def recalled(numerics: str) -> tuple[str, int]:
+        sweep = rp.sweep(loaded.model, loaded.tokenizer, ITEMS, "L0H1,L1", cache=tmp_path, numerics=numerics)
+        engine = sweep.run.summary["engine"]
+        return engine["numerics"], engine["recalled"] or 0
+
+    assert recalled("invariant") == ("invariant", 0)
+    assert recalled("settle") == ("settle", 0)
+    assert recalled("batch") == ("batch", 0)
+    assert recalled("auto") == ("invariant", 9)
+    assert recalled("settle") == ("settle", 9)
+
+
+def test_numerics_that_do_not_exist_are_one_line() -> None:
+    with pytest.raises(ValueError, match=r"^numerics='exact' is none of auto, invariant, settle, batch$"):
+        rp.sweep(build("llama"), Letters(), ITEMS, "L0H1", numerics="exact")
