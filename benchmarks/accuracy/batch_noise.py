@@ -82,7 +82,7 @@ def main() -> None:
     loaded = loading.load_model(loading.resolve_model(options.model), dtype=options.dtype)
     head_map = find_heads(loaded.model)
     targets = every_head(head_map)
-    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map)
+    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map, wanted_numerics="settle")
     if not isinstance(engine.path, FastPath):
         raise SystemExit(f"the fast path does not take this model: {engine.why}")
     engine.path.pools_queries = False  # pooled verification compares margins elsewhere

@@ -35,7 +35,7 @@ def swept(
     loaded = loading.load_model(loading.resolve_model(model), dtype=dtype)
     head_map = find_heads(loaded.model)
     targets = every_head(head_map) if heads == "all" else parse_targets(heads, head_map)
-    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map)
+    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map, wanted_numerics="settle")
     jobs = jobs_of(engine, queries(items, new_tokens), targets)
     started = time.perf_counter()
     replies = dict(engine.path.answer(jobs))

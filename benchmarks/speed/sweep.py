@@ -163,7 +163,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     head_map = find_heads(loaded.model)
     targets = every_head(head_map) if options.heads == "all" else parse_targets(options.heads, head_map)
     started = time.perf_counter()
-    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map)
+    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map, wanted_numerics="settle")
     driver = getattr(engine.path, "driver", None)
     if driver is None:
         raise SystemExit(f"the fast path does not take this model: {engine.why}")

@@ -91,6 +91,7 @@ class ClusterEngine:
         return asdict(self.counts) | {
             "path": self.path_name,
             "why": self.why,
+            "numerics": self.context.get("numerics", "settle").partition(",")[0],
             "peak_bytes": sum(self._peaks.values()),
             "replicas": len(self._peaks),
             "nodes": len(self._hosts),

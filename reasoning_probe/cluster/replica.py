@@ -54,6 +54,7 @@ class ReplicaConfig:
     head_map: HeadMap
     context: dict[str, str]
     chats: frozenset[str] = frozenset()
+    numerics: str = "auto"
     remote_code: bool = False
     pickled: bool = False
     generation: GenerationMode = "model"
@@ -147,8 +148,9 @@ class Replica:
             seed=config.seed,
             chats=config.chats,
             rules=rules,
+            wanted_numerics=config.numerics,
         )
-        return ReplicaStatus(context)
+        return ReplicaStatus(context | self.engine.numerics.context)
 
     def answer(self, chunk: Chunk) -> ChunkResult:
         """Return the engine's answers to *chunk*; an exception of the model is part of the result."""

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from reasoning_probe.data.prompts.query import Query
-from reasoning_probe.engine.fast.path import FastPath, fast_path
+from reasoning_probe.engine import BATCH
+from reasoning_probe.engine.fast.path import PACKED_SHARE, FastPath, fast_path
 from reasoning_probe.engine.memory import Memory
-from reasoning_probe.engine.plain_path import PlainPath
+from reasoning_probe.engine.numerics import choose_numerics
+from reasoning_probe.engine.plain_path import CANARY, PlainPath
 from reasoning_probe.engine.protocol import Analysis, Result, SweepRequest, Timing
 from reasoning_probe.engine.tokenization import (
     AblationJob,
@@ -26,8 +28,12 @@ from reasoning_probe.engine.tokenization import (
 from reasoning_probe.models.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
 from reasoning_probe.models.generation import GenerationRules
 from reasoning_probe.models.head_map import HeadMap
+from reasoning_probe.models.targets import Target
 from reasoning_probe.results.answer import Answer
 from reasoning_probe.results.outcome import BASELINE
+
+SAMPLE, SAMPLED_OF = 8, 32
+"""At most so many responses of invariant numerics, one of so many, are compared with those of plain ``generate``."""
 
 TOGETHER = 32
 """So many queries are taken at a time: they may share passes and the beginning of their prompts."""
@@ -54,15 +60,28 @@ class LocalEngine:
     chats: frozenset[str] = frozenset()  # datasets whose prompts hold the tokenizer's special tokens already
     guard: Callable[[], None] = lambda: None  # raises where answers since its last call cannot be trusted
     rules: GenerationRules | None = None  # how the model's settings change greedy answers; None: as they say
+    wanted_numerics: str = "auto"  # one of ``NUMERICS``
 
     def __post_init__(self) -> None:
         self.codec = TokenCodec(self.model, self.tokenizer)
         self.references = self.codec.within_context(self.references, self.chats)
         self.memory = Memory(self.codec.device, self.memory_cap)
-        self.plain = PlainPath(self.model, self.head_map, self.codec, self.memory, rules=self.rules)
+        started = time.perf_counter()
+        packing_bytes = int(PACKED_SHARE * self.memory.budget)
+        self.numerics = choose_numerics(self.model, self.wanted_numerics, packing_bytes)
+        self.timing.proof_s += time.perf_counter() - started
+        self.plain = PlainPath(
+            self.model, self.head_map, self.codec, self.memory, rules=self.rules, numerics=self.numerics
+        )
         self.counts = self.plain.counts
         self.path_name, self.why = "", ""
         self._path: FastPath | PlainPath | None = None
+        # The path of the model as the user loaded it.
+        self._usual = PlainPath(
+            self.model, self.head_map, self.codec, self.memory, rules=self.rules
+        )  # as the user loaded the model
+        self._cases = 0
+        self._samples = self.numerics.invariant
         self._means: dict[str, Replacement] = {}
 
     @property
@@ -81,7 +100,13 @@ class LocalEngine:
 
     def facts(self) -> dict[str, Any]:
         """Return what the engine did, in plain values: rows, how they were settled, which path, the memory peak."""
-        return asdict(self.counts) | {"path": self.path_name, "why": self.why, "peak_bytes": self.memory.peak()}
+        return asdict(self.counts) | {
+            "path": self.path_name,
+            "why": self.why,
+            "numerics": self.numerics.name,
+            "numerics_why": self.numerics.why,
+            "peak_bytes": self.memory.peak(),
+        }
 
     def run(self, requests: Sequence[SweepRequest]) -> Iterator[list[Answer]]:
         """Yield the answers to *requests* as they are found: each query's baseline, and later those of its targets.
@@ -91,22 +116,28 @@ class LocalEngine:
         for first in range(0, len(requests), TOGETHER):
             jobs: list[AblationJob] = []
             queries: list[tuple[Query, EncodedQuery, str]] = []  # of each job, with its tokens and its ablation
+            asking: list[tuple[SweepRequest, EncodedQuery]] = []
             for request in requests[first : first + TOGETHER]:
                 query = request.query
                 try:
-                    encoded = self.codec.encode(query)
+                    asking.append((request, self.codec.encode(query)))
                 except ContextError as error:
                     self.skipped.append({"dataset": query.dataset, "item": query.item_id, "reason": str(error)})
                     yield []
-                    continue
-                baseline, by_ablation = self._jobs(request, encoded)
+            for (request, encoded), baseline in zip(asking, self._baselines(asking), strict=True):
+                by_ablation = self._jobs(request, encoded, baseline)
+                self._sample(
+                    AblationJob(encoded, request.query.generation.stop, baseline, (), ZERO), CANARY, baseline.completion
+                )
                 self.guard()
-                yield [self._answer(query, encoded, BASELINE, None, baseline.completion)]
+                yield [self._answer(request.query, encoded, BASELINE, None, baseline.completion)]
                 jobs += by_ablation.values()
-                queries += [(query, encoded, ablation) for ablation in by_ablation]
+                queries += [(request.query, encoded, ablation) for ablation in by_ablation]
             for index, replies in self._timed(jobs):
                 query, encoded, ablation = queries[index]
                 self.guard()
+                for target, reply in zip(jobs[index].targets, replies, strict=True):
+                    self._sample(jobs[index], target, reply)
                 yield [
                     self._answer(query, encoded, target.name, ablation, reply)
                     for target, reply in zip(jobs[index].targets, replies, strict=True)
@@ -120,31 +151,63 @@ class LocalEngine:
     @contextmanager
     def aside(self, timing: str) -> Iterator[None]:
         """While open, count nothing but the seconds, and those under *timing*."""
-        with self.timing.only(timing), self.counts.paused():
-            yield
+        samples, self._samples = self._samples, False
+        try:
+            with self.timing.only(timing), self.counts.paused():
+                yield
+        finally:
+            self._samples = samples
 
     def close(self) -> None:
         """Do nothing: the model is the caller's."""
 
-    def _jobs(self, request: SweepRequest, encoded: EncodedQuery) -> tuple[Baseline, dict[str, AblationJob]]:
-        """Answer the baseline, and make a job of the targets of each ablation."""
+    def _baselines(self, asking: Sequence[tuple[SweepRequest, EncodedQuery]]) -> Iterator[Baseline]:
+        """Yield the baseline of each query: all at once where a row does not depend on its batch, else one by one."""
+        store = {} if self.baselines is None else self.baselines
+        together: dict[Query, tuple[EncodedQuery, tuple[str, ...]]] = {}
+        if self.numerics.invariant:
+            new = [(request.query, encoded) for request, encoded in asking if request.query not in store]
+            together = {query: (encoded, query.generation.stop) for query, encoded in new}
+        path = self.path if len(together) > 1 else self.plain
         started = time.perf_counter()
-        stop = request.query.generation.stop
-        baseline = (self.baselines or {}).get(request.query) or self.plain.baseline(encoded, stop)
-        if self.baselines is not None:
-            self.baselines[request.query] = baseline
+        batch = dict(zip(together, path.baselines(list(together.values())), strict=True))
         self.timing.baseline_s += time.perf_counter() - started
+        for request, encoded in asking:
+            query = request.query
+            started = time.perf_counter()
+            baseline = store.get(query) or batch.get(query) or self.plain.baseline(encoded, query.generation.stop)
+            if self.baselines is not None:
+                self.baselines[query] = baseline
+            self.timing.baseline_s += time.perf_counter() - started
+            yield baseline
+
+    def _jobs(self, request: SweepRequest, encoded: EncodedQuery, baseline: Baseline) -> dict[str, AblationJob]:
+        """Make a job of the targets of each ablation."""
+        started = time.perf_counter()
         jobs = {}
         for ablation in dict.fromkeys(ablation for _, ablation in request.ablated):
             targets = tuple(target for target, using in request.ablated if using == ablation)
             jobs[ablation] = AblationJob(
                 encoded,
-                stop,
+                request.query.generation.stop,
                 baseline,
                 targets,
                 self.replacement(ablation, request.query.dataset, request.query.prompt),
+                resolves_near_ties=self.numerics.name != BATCH,
             )
-        return baseline, jobs
+        self.timing.baseline_s += time.perf_counter() - started
+        return jobs
+
+    def _sample(self, job: AblationJob, target: Target, reply: Completion) -> None:
+        """Compare one of many responses with that of plain ``generate``, whose kernels choose their shapes."""
+        if not self._samples or self.counts.sampled >= SAMPLE:
+            return
+        self._cases += 1
+        if self._cases % SAMPLED_OF == 1:
+            started = time.perf_counter()
+            self.counts.sampled += 1
+            self.counts.sampled_equal += self._usual.generate_alone(job, target) == reply.tokens
+            self.timing.proof_s += time.perf_counter() - started
 
     def _timed(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Completion]]]:
         """Yield the replies to each job with its index; storing and the path's self-check are not part of the sweep."""
@@ -167,10 +230,12 @@ class LocalEngine:
         if ablation == "mean":
             if dataset not in self._means:
                 ids = [self.prompt_ids(text, dataset not in self.chats) for text in prompts[:REFERENCE_PROMPTS]]
-                self._means[dataset] = mean_output(self.model, self.head_map, ids)
+                with self.numerics.running():
+                    self._means[dataset] = mean_output(self.model, self.head_map, ids)
             return self._means[dataset]
         donor = donor_of(prompt, prompts, self.seed)
-        return donor_output(self.model, self.head_map, self.prompt_ids(donor, dataset not in self.chats))
+        with self.numerics.running():
+            return donor_output(self.model, self.head_map, self.prompt_ids(donor, dataset not in self.chats))
 
     def prompt_ids(self, prompt: str, special_tokens: bool = True) -> Any:
         """Return *prompt* in tokens, ``(1, tokens)``, on the model's device."""

@@ -9,6 +9,7 @@ closer than a multiple of that noise, the row runs alone.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,13 +18,15 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, StoppingCriteria
 
 from reasoning_probe.engine.memory import Memory, run_in_halves
+from reasoning_probe.engine.numerics import NO_NOISE, Numerics, logit_digests
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion, EncodedQuery, TokenCodec
 from reasoning_probe.models.ablation import ZERO, Replacement, ablate
 from reasoning_probe.models.generation import GenerationRules, rules_of, settings_aside
 from reasoning_probe.models.head_map import HeadMap
+from reasoning_probe.models.hooks import cache_argument
 from reasoning_probe.models.targets import Target
 from reasoning_probe.utils.logging import silence_transformers
 from reasoning_probe.utils.target_names import BASELINE
@@ -31,6 +34,7 @@ from reasoning_probe.utils.target_names import BASELINE
 Result = TypeVar("Result")
 
 CANARY = Target(BASELINE, frozenset())
+SETTLING = Numerics()
 NOISE_MARGIN = 4.0
 """A row whose two best logits are within this multiple of the noise runs alone.
 
@@ -47,6 +51,17 @@ class Counts:
     verified: int = 0
     decoded: int = 0
     settled_singly: int = 0
+    canaries: int = 0  # rows with nothing switched off that ran in a batch
+    canaries_changed: int = 0  # those whose answer was not the baseline's
+    unequal_batches: int = 0  # batches of invariant numerics whose canary's logits were not the baseline's
+    sampled: int = 0  # responses that were compared with those of plain ``generate``
+    sampled_equal: int = 0  # those that were the same
+
+    def add_canary(self, *, changed: bool, noise: float) -> None:
+        """Count a canary, whether noise *changed* its answer, and whether the *noise* of its batch must not be."""
+        self.canaries += 1
+        self.canaries_changed += changed
+        self.unequal_batches += math.isinf(noise)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -59,13 +74,15 @@ class Counts:
 
 
 class _TopLogits(LogitsProcessor):  # type: ignore[misc]
-    """Records the two best logits of every row and step; changes nothing."""
+    """Records the two best logits of every row and step, and the digests of the first row's; changes nothing."""
 
     def __init__(self) -> None:
         self.best: list[Tensor] = []  # a (rows, 2) tensor for each step
+        self.digests: list[Tensor] = []  # of the first row
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         self.best.append(scores.topk(2, dim=-1).values.float())  # (rows, 2)
+        self.digests.append(logit_digests(scores[0]))
         return scores
 
 
@@ -92,18 +109,26 @@ class PlainPath:
         memory: Memory,
         rows: int = 32,
         rules: GenerationRules | None = None,
+        numerics: Numerics = SETTLING,
     ) -> None:
         self.model, self.head_map, self.codec, self.memory, self.rows = model, head_map, codec, memory, rows
         self.rules = rules_of(model) if rules is None else rules
+        self.numerics = numerics
         self.counts = Counts()
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def baseline(self, encoded: EncodedQuery, stop: tuple[str, ...]) -> Baseline:
         """Return the model's own completion, from a batch of one row."""
-        (tokens,), best = self._generate(encoded, stop, [CANARY])
+        (tokens,), best, digests = self._generate(encoded, stop, [CANARY])
         (logprob,) = self.logprobs(encoded, [CANARY], ZERO)
         epsilon = torch.finfo(self.model.dtype).eps
-        return Baseline(Completion(tokens, logprob), tuple(best[0, : len(tokens), 0].tolist()), epsilon)
+        best_logits = tuple(best[0, : len(tokens), 0].tolist())
+        exact = tuple(digests[: len(tokens)]) if self.numerics.invariant else ()
+        return Baseline(Completion(tokens, logprob), best_logits, epsilon, exact)
+
+    def baselines(self, queries: Sequence[tuple[EncodedQuery, tuple[str, ...]]]) -> list[Baseline]:
+        """Return the baseline of each of *queries*, which have stop strings, one after another."""
+        return [self.baseline(encoded, stop) for encoded, stop in queries]
 
     def answer(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Completion]]]:
         """Yield the index of each job with the completions of its targets, in their order."""
@@ -131,7 +156,7 @@ class PlainPath:
     def generate_alone(self, job: AblationJob, target: Target, limit: int | None = None) -> tuple[int, ...]:
         """Return the tokens of one target's completion, at most *limit* of them, from a batch of one row."""
         encoded = job.encoded if limit is None else replace(job.encoded, limit=limit)
-        (tokens,), _ = self._generate(encoded, job.stop, [target], job.replacement)
+        (tokens,), _, _ = self._generate(encoded, job.stop, [target], job.replacement)
         return tokens
 
     def resolve_near_tie(
@@ -145,33 +170,45 @@ class PlainPath:
 
     def _complete_batch(self, job: AblationJob, targets: Sequence[Target]) -> list[Completion]:
         rows = [CANARY, *targets]
-        tokens, best = self._generate(job.encoded, job.stop, rows, job.replacement)  # best: (rows, steps, 2)
-        noise = batch_noise(job.baseline, best[0, :, 0].tolist())
+        tokens, best, digests = self._generate(job.encoded, job.stop, rows, job.replacement)  # best: (rows, steps, 2)
+        noise = batch_noise(job.baseline, best[0, :, 0].tolist(), digests)
+        changed = tokens[0] != job.baseline.completion.tokens
+        self.counts.add_canary(changed=changed, noise=noise)
         logprobs = self.logprobs(job.encoded, rows, job.replacement)
         completions = []
         for row, target in enumerate(targets, start=1):
             margins = best[row, : len(tokens[row]), 0] - best[row, : len(tokens[row]), 1]  # (tokens,)
             near_tie = last_near_tie(margins.tolist(), noise)
-            if tokens[0] != job.baseline.completion.tokens:
+            if changed:
                 near_tie = job.encoded.limit
-            resolved = self.resolve_near_tie(job, target, tokens[row], near_tie) if near_tie else tokens[row]
+            settles = near_tie and job.resolves_near_ties
+            resolved = self.resolve_near_tie(job, target, tokens[row], near_tie) if settles else tokens[row]
             completions.append(Completion(resolved, logprobs[row]))
         return completions
 
     def _generate(
         self, encoded: EncodedQuery, stop: tuple[str, ...], rows: Sequence[Target], replacement: Replacement = ZERO
-    ) -> tuple[list[tuple[int, ...]], Tensor]:
-        """Return every row's new tokens, and its two best logits at each step, ``(rows, steps, 2)``."""
+    ) -> tuple[list[tuple[int, ...]], Tensor, list[int]]:
+        """Return every row's tokens, its two best logits at each step, ``(rows, steps, 2)``, and row 0's digests."""
         ids = encoded.prompt.expand(len(rows), -1)  # (rows, tokens)
         top_logits = _TopLogits()
         arguments = self.generate_arguments(encoded, stop)
+        if self.numerics.invariant:  # the cache of a sliding window drops keys, which moves the others in their tiles
+            arguments[cache_argument(self.model)] = DynamicCache()
         alone = settings_aside(self.model, arguments["generation_config"])
-        with torch.inference_mode(), self._ablated(rows, replacement), silence_transformers(), alone:
+        with (
+            torch.inference_mode(),
+            self._ablated(rows, replacement),
+            silence_transformers(),
+            alone,
+            self.numerics.running(),
+        ):
             output = self.model.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), logits_processor=[top_logits], **arguments
             )
         new = output[:, ids.shape[1] :].tolist()  # rows that have ended are padded
-        return [self.codec.cut(row, stop) for row in new], torch.stack(top_logits.best, dim=1).cpu()  # (rows, steps, 2)
+        best = torch.stack(top_logits.best, dim=1).cpu()  # (rows, steps, 2)
+        return [self.codec.cut(row, stop) for row in new], best, torch.stack(top_logits.digests).tolist()
 
     def generate_arguments(self, encoded: EncodedQuery, stop: tuple[str, ...]) -> dict[str, Any]:
         """Return the arguments of ``generate``: greedy decoding, the token limit, where answers end, the rules."""
@@ -196,7 +233,7 @@ class PlainPath:
         answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
         ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1).expand(len(rows), -1)  # (rows, tokens)
         keep = {"logits_to_keep": answer.shape[1]} if self._keeps_logits else {}
-        with torch.inference_mode(), self._ablated(rows, replacement), silence_transformers():
+        with torch.inference_mode(), self._ablated(rows, replacement), silence_transformers(), self.numerics.running():
             logits = self.model(input_ids=ids, use_cache=False, **keep).logits[:, -answer.shape[1] :]
         logprobs = logits.float().log_softmax(-1)  # (rows, answer, vocabulary)
         wanted = answer.expand(len(rows), -1)[..., None]  # (rows, answer, 1)
@@ -208,12 +245,16 @@ def last_near_tie(margins: Sequence[float], noise: float) -> int:
     return next((end for end in range(len(margins), 0, -1) if not abs(margins[end - 1]) > NOISE_MARGIN * noise), 0)
 
 
-def batch_noise(baseline: Baseline, best_logits: Sequence[float], first: int = 0) -> float:
+def batch_noise(baseline: Baseline, best_logits: Sequence[float], digests: Sequence[int] = (), first: int = 0) -> float:
     """Return the largest distance of a canary's *best_logits*, from token *first* on, from the baseline's.
 
     It is at least the spacing of floating-point numbers at the logits' size: a canary of few tokens may happen to show
-    no noise where other rows have some.
+    no noise where other rows have some. Where the baseline has digests, the canary's must be equal: then there is no
+    noise, and otherwise it is infinite.
     """
-    alone = baseline.best_logits[first : first + len(best_logits)]
-    least = max(abs(logit) for logit in alone) * baseline.epsilon
-    return max(least, *(abs(a - b) for a, b in zip(alone, best_logits, strict=False)))
+    if baseline.digests:
+        alone = baseline.digests[first : first + len(digests)]
+        return NO_NOISE if list(alone) == list(digests[: len(alone)]) else math.inf
+    logits_alone = baseline.best_logits[first : first + len(best_logits)]
+    least = max(abs(logit) for logit in logits_alone) * baseline.epsilon
+    return max(least, *(abs(a - b) for a, b in zip(logits_alone, best_logits, strict=False)))

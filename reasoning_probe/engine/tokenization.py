@@ -39,12 +39,14 @@ class Completion:
 class Baseline:
     """The unablated completion of a query with the best logit at each token, against which noise is measured.
 
-    ``epsilon`` is the relative spacing of the floating-point numbers of the logits' dtype.
+    ``epsilon`` is the relative spacing of the floating-point numbers of the logits' dtype. ``digests`` holds a number
+    for the bits of all logits at each token where these must not depend on the batch; it is empty where they may.
     """
 
     completion: Completion
     best_logits: tuple[float, ...]
     epsilon: float
+    digests: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

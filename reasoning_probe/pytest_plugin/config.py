@@ -51,6 +51,7 @@ def load_settings(config: pytest.Config) -> Settings:
         device_map=values["probe_device_map"],
         dtype=values["probe_dtype"],
         generation=values["probe_generation"],
+        numerics=values["probe_numerics"],
         memory=values["probe_memory"],
         directory=Path(config.invocation_params.dir, _home("--probe-dir", values["probe_dir"])),
         cache=_cache(config, values["probe_cache"]),

@@ -12,6 +12,7 @@ import pytest
 from reasoning_probe.cluster.config import parse_engine
 from reasoning_probe.data.prompts.chat import parse_chat_kwargs
 from reasoning_probe.data.shards import parse_shard
+from reasoning_probe.engine import NUMERICS
 from reasoning_probe.models.device_map import parse_device_map
 from reasoning_probe.pytest_plugin import option_types
 from reasoning_probe.pytest_plugin.option_types import OptionError
@@ -203,6 +204,15 @@ OPTIONS = (
         option_types.choice("model", "plain"),
         "model|plain",
         default="model",
+    ),
+    Option(
+        ("--probe-numerics",),
+        "probe_numerics",
+        "what keeps an answer independent of its batch: invariant (every kernel in one shape), settle (near ties are"
+        " answered alone), batch (nothing: what a batch gives is taken), or auto: settle in float32, else invariant",
+        option_types.choice(*NUMERICS),
+        "|".join(NUMERICS),
+        default="auto",
     ),
     Option(
         ("--probe-memory",),

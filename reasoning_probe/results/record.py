@@ -409,6 +409,13 @@ class EngineRecord(TypedDict):
     verified: int
     decoded: int
     settled_singly: int
+    canaries: NotRequired[int]
+    canaries_changed: NotRequired[int]
+    unequal_batches: NotRequired[int]
+    sampled: NotRequired[int]
+    sampled_equal: NotRequired[int]
+    numerics: NotRequired[str]
+    numerics_why: NotRequired[str]
     path: NotRequired[str]
     why: NotRequired[str]
     peak_bytes: NotRequired[int | None]

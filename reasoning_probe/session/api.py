@@ -99,6 +99,7 @@ def sweep(
     prompting: Prompting | None = None,
     generation: GenerationMode = "model",
     chat_kwargs: Mapping[str, Any] | None = None,
+    numerics: str = "auto",
 ) -> Sweep:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
@@ -116,6 +117,9 @@ def sweep(
     *generation* says whether settings of the model that change greedy answers, such as ``repetition_penalty``, apply
     (``"model"``) or are left out (``"plain"``).
 
+    *numerics* is what keeps an answer independent of the rows that share its batch: ``"settle"``, ``"invariant"`` or
+    ``"batch"``; ``"auto"`` is ``settle`` in float32 and ``invariant`` in half precision.
+
     Raises ``ArgumentError``, ``DatasetError``, ``TargetError``, ``PromptError``, ``ModelError`` or ``HeadError`` (all
     ``ValueError``) with one line that says what is wrong.
     """
@@ -131,6 +135,7 @@ def sweep(
     if chat_kwargs is not None:
         prompting = replace(prompting, chat_kwargs=dict(chat_kwargs))
     arguments.check_chat(prompting)
+    arguments.check_numerics(numerics)
     settings = Settings(
         ablate_heads=targets is None,
         heads=targets or None,
@@ -141,6 +146,7 @@ def sweep(
         cache=None if cache is None else Path(cache),
         generation=generation,
         prompting=prompting,
+        numerics=numerics,
     )
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer), _name(model))

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from reasoning_probe.data.prompts.chat import RESERVED
 from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompting
+from reasoning_probe.engine import NUMERICS
 from reasoning_probe.models.generation import GenerationMode
 from reasoning_probe.models.targets import ABLATIONS, Target
 from reasoning_probe.scoring.extraction.markup import thought_marks
@@ -75,6 +76,12 @@ def check_targets(value: Any) -> None:
             raise ArgumentError(f"{_quoted(part)} is no target: write 'L3H7', or give a Target")
         if isinstance(part, Target) and not part.heads:
             raise ArgumentError(f"the target {_quoted(part.name)} switches nothing off: leave it out")
+
+
+def check_numerics(value: Any) -> None:
+    """Refuse numerics that do not exist."""
+    if value not in NUMERICS:
+        raise ArgumentError(f"numerics={_quoted(value)} is none of {', '.join(NUMERICS)}")
 
 
 def check_prompting(value: Any) -> None:

@@ -14,6 +14,7 @@ from reasoning_probe.session.settings import Settings
 if TYPE_CHECKING:
     from reasoning_probe.cluster.cluster_engine import ClusterEngine
     from reasoning_probe.engine.cache.store import OutcomeCache
+    from reasoning_probe.engine.engine import LocalEngine
     from reasoning_probe.engine.protocol import Engine
     from reasoning_probe.models.generation import GenerationRules
     from reasoning_probe.models.head_map import HeadMap
@@ -126,7 +127,8 @@ class ModelRunner:
         device = loaded.device
         engine: Engine
         if self.settings.cluster is None:
-            engine = self._on_this_machine(loaded, head_map, rules)
+            engine = local = self._on_this_machine(loaded, head_map, rules)
+            context = context and context | local.numerics.context
         else:
             engine = cluster = self._on_cluster(loaded, head_map, context or {"weights": fingerprint})
             context, device = context and cluster.context, cluster.device  # those of the nodes, which compute
@@ -185,7 +187,7 @@ class ModelRunner:
         check_rules(loaded.model, self.rules, loaded.name, sorted(TokenCodec(loaded.model, loaded.tokenizer).eos))
         return self.rules
 
-    def _on_this_machine(self, loaded: LoadedModel, head_map: HeadMap, rules: GenerationRules) -> Engine:
+    def _on_this_machine(self, loaded: LoadedModel, head_map: HeadMap, rules: GenerationRules) -> LocalEngine:
         from reasoning_probe.engine.engine import LocalEngine
 
         return LocalEngine(
@@ -194,6 +196,7 @@ class ModelRunner:
             head_map,
             self.queries.references(),
             memory_cap=self.settings.memory,
+            wanted_numerics=self.settings.numerics,
             seed=self.settings.seed,
             baselines={},  # the curve asks some queries again
             chats=self.queries.chats,
@@ -222,6 +225,7 @@ class ModelRunner:
             pickled=settings.pickled,
             generation=settings.generation,
             memory=settings.memory,
+            numerics=settings.numerics,
             seed=settings.seed,
             references=TokenCodec(loaded.model, loaded.tokenizer).within_context(self.queries.references(), chats),
             chats=chats,

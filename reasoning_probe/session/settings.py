@@ -39,6 +39,7 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     generation: GenerationMode = "model"  # "plain" leaves out what the model's own settings change in greedy answers
+    numerics: str = "auto"  # what keeps an answer independent of its batch
     memory: int | None = None  # bytes
     directory: Path = Path("reports")
     cache: Path | None = None  # the outcome store's folder

@@ -92,6 +92,7 @@ TWINS = [
         {"cluster": ClusterSpec("h:1", 4.0, 0.5)},
     ),
     (["--probe-dtype", "bfloat16"], "probe_dtype = bfloat16", {"dtype": "bfloat16"}),
+    (["--probe-numerics", "batch"], "probe_numerics = batch", {"numerics": "batch"}),
     (["--probe-memory", "1.5GiB"], "probe_memory = 1.5GiB", {"memory": 3 * 2**29}),
     (["--probe-cache=off"], "probe_cache = off", {"cache": None}),
     (["--probe-fresh"], "probe_fresh = true", {"fresh": True}),

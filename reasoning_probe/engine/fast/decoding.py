@@ -16,6 +16,7 @@ from torch import Tensor
 from reasoning_probe.engine.fast.forward import DisabledHeads, ForwardDriver, PassPlan, disabled_heads
 from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin
 from reasoning_probe.engine.fast.verification import CANARY_INDEX, Row
+from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import CANARY, batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
 
@@ -27,6 +28,7 @@ class DivergedRow:
     row: Row
     job: AblationJob
     noise: float
+    changed: bool = False  # of a canary: noise alone made another token of one of the baseline's
 
     @property
     def length(self) -> int:
@@ -49,7 +51,7 @@ def canary_for(diverged: DivergedRow, layers: int) -> DivergedRow:
     """Return a row with nothing switched off that continues the baseline from where *diverged* left it."""
     origin = KVOrigin(layers, [], 0, diverged.row.origin.baseline, diverged.row.origin.baseline_row)
     tokens = list(diverged.job.draft[: len(diverged.row.tokens)])
-    return DivergedRow(Row(CANARY, CANARY_INDEX, layers, tokens=tokens, origin=origin), diverged.job, diverged.noise)
+    return DivergedRow(Row(CANARY, CANARY_INDEX, layers, tokens=tokens, origin=origin), diverged.job, NO_NOISE)
 
 
 def disabled_in(rows: Sequence[DivergedRow], device: Any) -> dict[int, DisabledHeads]:
@@ -65,19 +67,19 @@ class Decoder:
         layers = len(driver.blocks)
         unfinished = sorted((row for row in diverged_rows if not row.ended(codec)), key=lambda row: row.length)
         first_of_job = {id(diverged.job): diverged for diverged in reversed(unfinished)}
-        canaries = [canary_for(diverged, layers) for diverged in first_of_job.values()]
-        self.waiting = sorted([*unfinished, *canaries], key=lambda diverged: diverged.length)
+        self.canaries = [canary_for(diverged, layers) for diverged in first_of_job.values()]
+        self.waiting = sorted([*unfinished, *self.canaries], key=lambda diverged: diverged.length)
         self.active: list[DivergedRow] = []
         self.length = 0  # tokens of the active rows whose keys and values are known
-        self.noise = 0.0
+        self.noise = NO_NOISE
         self.disabled: dict[int, DisabledHeads] = {}
         if unfinished:
             self.device = unfinished[0].job.encoded.prompt.device
             longest = max(diverged.job.prompt_length + diverged.job.encoded.limit for diverged in unfinished)
             self.kv_cache = KVCache(layers, longest + driver.stride, rows=len(self.waiting))
 
-    def run(self) -> None:
-        """Decode until every row has ended."""
+    def run(self) -> list[DivergedRow]:
+        """Decode until every row has ended; return the canaries, the first of them with the noise of the batch."""
         while not all(diverged.is_canary for diverged in [*self.waiting, *self.active]):
             if not self.active:
                 self.length = self.waiting[0].length
@@ -86,6 +88,9 @@ class Decoder:
                 self.disabled = disabled_in(self.active, self.device)
             if self.active:
                 self.length += self._steps(self._steps_until_join())
+        for canary in self.canaries[:1]:
+            canary.noise = self.noise
+        return self.canaries
 
     def _join_rows(self) -> bool:
         """Add the rows that diverged at this position; tell whether there was any."""
@@ -119,7 +124,7 @@ class Decoder:
         steps = []
         for step in range(count):
             logits = self.driver.run(ids, self.kv_cache, PassPlan(disabled=self.disabled))  # (rows, 1, vocabulary)
-            steps.append(top_two(logits[:, -1]))
+            steps.append(top_two(logits[:, -1], canaries))
             self.kv_cache.length += 1
             ids = next_inputs(steps[-1].tokens, canaries, step)  # (rows, 1)
         for best in steps:
@@ -151,9 +156,15 @@ def next_inputs(tokens: Tensor, canaries: Sequence[tuple[int, DivergedRow]], ste
 def append_tokens(best: TopTwo, rows: Sequence[DivergedRow], codec: TokenCodec, noise: float) -> float:
     """Append each row's next token and mark near ties; return *noise*, raised to what the canaries show here."""
     logits, tokens, margins = best.to_lists()
-    for diverged, logit in zip(rows, logits, strict=True):
-        if diverged.is_canary and not diverged.ended(codec):
-            noise = max(noise, batch_noise(diverged.job.baseline, [logit], len(diverged.row.tokens)))
+    digests = iter(best.digests)
+    for diverged, logit, token in zip(rows, logits, tokens, strict=True):
+        if not diverged.is_canary:
+            continue
+        digest = next(digests)
+        if not diverged.ended(codec):
+            position = len(diverged.row.tokens)
+            noise = max(noise, batch_noise(diverged.job.baseline, [logit], [digest], position))
+            diverged.changed |= token != diverged.job.draft[position]
     for diverged, token, margin in zip(rows, tokens, margins, strict=True):
         if diverged.ended(codec):
             continue
@@ -165,23 +176,34 @@ def append_tokens(best: TopTwo, rows: Sequence[DivergedRow], codec: TokenCodec, 
 
 
 class TopTwo(NamedTuple):
-    """Each row's best logit, its token, and its margin over the second, ``(rows,)`` each, on the model's device."""
+    """Each row's best logit, its token, and its margin over the second, ``(rows,)`` each, on the model's device.
+
+    ``all_digests`` holds those of the canaries' logits, in the order of their rows, ``(canaries,)``.
+    """
 
     logits: Tensor
     tokens: Tensor
     margins: Tensor
+    all_digests: Tensor | None
+
+    @property
+    def digests(self) -> list[int]:
+        """The digests of the canaries' logits, in the order of their rows."""
+        return [] if self.all_digests is None else self.all_digests.tolist()
 
     def to_lists(self) -> tuple[list[float], list[int], list[float]]:
         """Return the three as lists of Python numbers."""
         return self.logits.tolist(), self.tokens.tolist(), self.margins.tolist()
 
 
-def top_two(logits: Tensor) -> TopTwo:
+def top_two(logits: Tensor, canaries: Sequence[tuple[int, DivergedRow]]) -> TopTwo:
     """Return each row's best logit, its token and its margin over the second; overwrites *logits*.
 
-    *logits* is ``(rows, vocabulary)``. Two passes for the maximum are several times faster than ``topk(2)`` on a CPU.
+    *canaries* are the rows whose logits are digested, with their indices. *logits* is ``(rows, vocabulary)``. Two
+    passes for the maximum are several times faster than ``topk(2)`` on a CPU.
     """
+    digests = logit_digests(logits[[index for index, _ in canaries]]) if canaries else None  # (canaries,)
     best = logits.max(-1)  # (rows,) values and indices
     second = logits.scatter_(-1, best.indices[:, None], float("-inf")).amax(-1)  # (rows,)
     values = best.values.float()
-    return TopTwo(values, best.indices, values - second.float())
+    return TopTwo(values, best.indices, values - second.float(), digests)

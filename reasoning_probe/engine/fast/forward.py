@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from reasoning_probe.engine.fast.kv_cache import KVCache
 from reasoning_probe.engine.fast.packed_linear import PackedLinears
+from reasoning_probe.engine.numerics import Numerics
 from reasoning_probe.models.ablation import Replacement, as_rows
 from reasoning_probe.models.head_map import AttentionLayer, HeadMap
 from reasoning_probe.models.hooks import cache_argument, first_tensor, hooks, replace_first
@@ -31,7 +32,6 @@ from reasoning_probe.utils.logging import silence_transformers
 
 STRIDE = 8
 """Tokens decoded on a GPU before the host reads them: decoding past a row's end costs less than synchronising."""
-
 
 Forward = Callable[..., Any]
 Wrap = tuple[nn.Module, Callable[[Forward], Forward]]  # a module, and the function that wraps its forward
@@ -114,6 +114,7 @@ class ForwardDriver:
         shares_attention: bool = True,
         trims_positions: bool = True,
         packed: PackedLinears | None = None,
+        numerics: Numerics | None = None,
     ) -> None:
         self.grows_batch, self.trims_positions = grows_batch, trims_positions
         self.shares_attention = shares_attention and grows_batch
@@ -128,7 +129,7 @@ class ForwardDriver:
         self.blocks = list(blocks)
         self._cache_argument = cache_argument(model)
         self._projections = [(site, model.get_submodule(site.path)) for site in head_map.attention_layers]
-        self.packed = packed or PackedLinears([], 0)
+        self.numerics, self.packed = numerics or Numerics(), packed or PackedLinears([], 0)
         self.stride = STRIDE if device_of(model).type == "cuda" else 1
         self.plan = PassPlan()
         self._rows = 0  # in the layer that runs
@@ -160,7 +161,7 @@ class ForwardDriver:
                 for site, projection in self._projections
             ]
         # transformers warns of padding tokens in the dummy rows
-        with hooks(handles), wrapped(wraps), silence_transformers():
+        with hooks(handles), wrapped(wraps), silence_transformers(), self.numerics.running():
             yield
 
     def run(self, ids: Tensor, kv_cache: KVCache, plan: PassPlan, **positions: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ weights.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -44,6 +45,29 @@ class PackedLinears:
             self.wraps.append((module, _wrap(weight, getattr(module, "bias", None))))
 
 
+def fixed_products(model: Any, max_bytes: int) -> dict[int, Product]:
+    """Return the product by each packed weight of *model*, by the ``id`` of the weight, for passes in fixed shapes.
+
+    oneDNN multiplies in bfloat16 anyway, and packing leaves every bit as it is, so as many are packed as *max_bytes*
+    hold. In float32 torch multiplies by another library, so either all weights are packed or none.
+    """
+    if not available() or model.dtype not in (torch.bfloat16, torch.float32):
+        return {}
+    plain = [module for module in model.modules() if _weight(module, model.dtype) is not None]
+    users = Counter(id(module.weight) for module in plain)
+    modules = {id(module.weight): module for module in plain if users[id(module.weight)] == 1}  # each has its own bias
+    total = sum(module.weight.nbytes for module in modules.values())
+    if model.dtype == torch.float32 and total > max_bytes:
+        return {}
+    products: dict[int, Product] = {}
+    for key, module in modules.items():
+        weight = _weight(module, model.dtype)
+        if weight is not None and weight.nbytes <= max_bytes:
+            max_bytes -= weight.nbytes
+            products[key] = _packed_product(weight, getattr(module, "bias", None))
+    return products
+
+
 def available() -> bool:
     """Tell whether this build of torch has oneDNN's packed product (torch itself calls it in compiled models)."""
     ops = torch.ops.mkldnn
@@ -52,28 +76,35 @@ def available() -> bool:
     )
 
 
-def _weight(module: nn.Module) -> Tensor | None:
-    """Return the ``(out, in)`` weight of a plain float32 projection on the CPU, else ``None``."""
+def _weight(module: nn.Module, dtype: torch.dtype = torch.float32) -> Tensor | None:
+    """Return the ``(out, in)`` weight of a plain projection of *dtype* on the CPU, else ``None``."""
     if type(module) not in (nn.Linear, Conv1D) or "forward" in vars(module):
         return None
     weight = module.weight
-    if type(weight) is not nn.Parameter or weight.device.type != "cpu" or weight.dtype != torch.float32:
+    if type(weight) is not nn.Parameter or weight.device.type != "cpu" or weight.dtype != dtype:
         return None
     return weight.detach() if type(module) is nn.Linear else weight.detach().T.contiguous()  # (out, in)
 
 
-def _wrap(weight: Tensor, bias: Any) -> Callable[[Any], Product]:
+def _packed_product(weight: Tensor, bias: Any) -> Product:
     ops = torch.ops.mkldnn
     packed = ops._reorder_linear_weight(weight)
     offset = None if bias is None else bias.detach()  # (out,)
+
+    def product(x: Tensor) -> Tensor:
+        output: Tensor = ops._linear_pointwise(x, packed, offset, "none", [], "")  # (..., out)
+        return output
+
+    return product
+
+
+def _wrap(weight: Tensor, bias: Any) -> Callable[[Any], Product]:
+    packed_product = _packed_product(weight, bias)
     small, out = weight.numel() <= SMALL, weight.shape[0]
 
     def wrap(forward: Product) -> Product:
         def product(x: Tensor) -> Tensor:
-            if small and x.numel() * out <= FEW:
-                return forward(x)
-            output: Tensor = ops._linear_pointwise(x, packed, offset, "none", [], "")  # (..., out)
-            return output
+            return forward(x) if small and x.numel() * out <= FEW else packed_product(x)
 
         return product
 

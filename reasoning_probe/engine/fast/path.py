@@ -1,4 +1,8 @@
-"""The fast path: verify all targets of a query in growing passes, and decode only the rows that diverge."""
+"""The fast path: verify all targets of a query in growing passes, and decode only the rows that diverge.
+
+The module has more than 400 lines because the choice of a variant, and the check that it answers like the plain path,
+stand beside the variants.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import Any
 
 import torch
 
+from reasoning_probe.engine.fast.baselines import decode_baselines
 from reasoning_probe.engine.fast.decoding import Decoder, DivergedRow
 from reasoning_probe.engine.fast.forward import ForwardDriver, Unsupported
 from reasoning_probe.engine.fast.kv_cache import NO_ORIGIN
@@ -27,7 +32,7 @@ from reasoning_probe.engine.fast.verification import (
 )
 from reasoning_probe.engine.memory import Memory, out_of_memory, run_in_halves
 from reasoning_probe.engine.plain_path import PlainPath
-from reasoning_probe.engine.tokenization import AblationJob, Completion, EncodedQuery, TokenCodec
+from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion, EncodedQuery, TokenCodec
 from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.hooks import probe_ids, text_config
@@ -60,6 +65,7 @@ class FastPath:
         pools_queries: bool = True,
     ) -> None:
         self.driver, self.pools_queries = driver, pools_queries
+        self.decodes_baselines = driver.numerics.invariant
         self.codec, self.plain, self.memory = codec, plain, memory
         self.counts = plain.counts
         model, widest = driver.model, _widest(driver.blocks[0])
@@ -82,6 +88,39 @@ class FastPath:
         with self.counts.paused():
             completions = completions_of(self, [replace(job, resolves_near_ties=False) for job in jobs])
         return [[completion.logprob for completion in of_job] for of_job in completions]
+
+    # -- baselines -----------------------------------------------------------------------------------------------
+
+    def baselines(self, queries: Sequence[tuple[EncodedQuery, tuple[str, ...]]]) -> list[Baseline]:
+        """Return the baselines of *queries*, which have stop strings: together if the numerics are invariant."""
+        together = [index for index, (encoded, _) in enumerate(queries) if self._takes_masks(_length(encoded))]
+        if not (self.decodes_baselines and self.pools_queries):
+            together = []
+        by_index: dict[int, Baseline] = {}
+
+        def decode(indices: Sequence[int]) -> list[Baseline]:
+            with torch.inference_mode(), self.driver.driving():
+                return decode_baselines(self.driver, self.codec, [queries[index] for index in indices])
+
+        for batch in self._baseline_batches(queries, together):
+            by_index |= zip(batch, run_in_halves(batch, decode, self.memory), strict=True)
+        return [
+            by_index[index] if index in by_index else self.plain.baseline(*query) for index, query in enumerate(queries)
+        ]
+
+    def _baseline_batches(
+        self, queries: Sequence[tuple[EncodedQuery, tuple[str, ...]]], indices: Sequence[int]
+    ) -> list[list[int]]:
+        """Return *indices* in batches that fit into memory, those of similar length together."""
+        batches: list[list[int]] = []
+        for index in sorted(indices, key=lambda index: _length(queries[index][0])):
+            longest = _length(queries[index][0])
+            most = self.memory.rows(self._row_bytes(longest, len(queries[index][0].answer)))
+            if batches and len(batches[-1]) < most:
+                batches[-1].append(index)
+            else:
+                batches.append([index])
+        return batches
 
     # -- several queries in a pass --------------------------------------------------------------------------------
 
@@ -124,15 +163,17 @@ class FastPath:
         )
 
     def _can_pool(self, job: AblationJob) -> bool:
-        """Tell whether *job* can share passes: our masks have no sliding windows, so it must not exceed any."""
-        longest = job.prompt_length + job.encoded.limit
+        """Tell whether *job* can share passes."""
+        return self.pools_queries and self._takes_masks(_length(job.encoded)) and bool(job.targets)
+
+    def _takes_masks(self, longest: int) -> bool:
+        """Tell whether rows of *longest* tokens can use our masks, which have no sliding windows."""
         windows = vars(text_config(self.driver.model.config)).items()
-        exceeded = any(
+        return not any(
             isinstance(size, int) and not isinstance(size, bool) and 0 < size < longest
             for name, size in windows
             if ("window" in name or "chunk" in name) and "layer" not in name
         )
-        return self.pools_queries and not exceeded and bool(job.targets)
 
     def _answer_pooled(
         self, jobs: Sequence[AblationJob], pools: Sequence[Sequence[int]]
@@ -150,7 +191,10 @@ class FastPath:
                 decoded += already_decoded + len(diverged)
                 return []
             pooled_jobs = [jobs[index] for index in pool]
-            return PooledVerifier(self.driver, self.codec, pooled_jobs, [rows[index] for index in pool]).verify()
+            verifier = PooledVerifier(self.driver, self.codec, pooled_jobs, [rows[index] for index in pool])
+            diverged = verifier.verify()
+            self.counts.add_canary(changed=verifier.canary_diverged, noise=verifier.noise)
+            return diverged
 
         with torch.inference_mode(), self.driver.driving():
             for pool in pools:
@@ -211,6 +255,7 @@ class FastPath:
                 chunk_rows = [rows[index][target] for target in targets]
                 chunk = RowChunk(self.driver, baselines[index], chunk_rows, prefix_cache)
                 diverged = chunk.verify()
+                self.counts.add_canary(changed=chunk.canary_diverged, noise=chunk.noise)
                 diverged_rows += [DivergedRow(row, jobs[index], chunk.noise) for row in diverged]
             return diverged_rows
 
@@ -260,7 +305,7 @@ class FastPath:
         return int(length * (self.token_bytes + 12 * self.width * size) + 4 * predicted * config.vocab_size * 4)
 
     def _decode_in_halves(
-        self, diverged_rows: Sequence[DivergedRow], decode: Callable[[Sequence[DivergedRow]], None]
+        self, diverged_rows: Sequence[DivergedRow], decode: Callable[[Sequence[DivergedRow]], list[DivergedRow]]
     ) -> None:
         """Decode *diverged_rows*, in halves if memory is short, and release their keys and values."""
         lengths = {id(diverged): len(diverged.row.tokens) for diverged in diverged_rows}
@@ -268,7 +313,8 @@ class FastPath:
         def run(part: Sequence[DivergedRow]) -> list[DivergedRow]:
             for diverged in part:
                 del diverged.row.tokens[lengths[id(diverged)] :]  # appended by an attempt that ran out of memory
-            decode(part)
+            for canary in decode(part):
+                self.counts.add_canary(changed=canary.changed, noise=canary.noise)
             return list(part)
 
         run_in_halves(diverged_rows, run, self.memory)
@@ -281,6 +327,11 @@ class FastPath:
             return Completion(tuple(row.tokens), row.logprob)
         tokens = self.plain.resolve_near_tie(job, row.target, tuple(row.tokens), row.near_tie)
         return Completion(tokens, row.logprob)
+
+
+def _length(encoded: EncodedQuery) -> int:
+    """Return the most tokens that a row of the query can have."""
+    return int(encoded.prompt.shape[1]) + max(encoded.limit, len(encoded.answer))
 
 
 def _widest(block: Any) -> int:
@@ -331,12 +382,19 @@ def fast_path(
     """
     why = ""
     self_check: tuple[list[AblationJob], list[list[Completion]]] | None = None
-    packed = PackedLinears(model.modules(), int(PACKED_SHARE * memory.budget))
+    numerics = plain.numerics
+    packed = PackedLinears([] if numerics.invariant else model.modules(), int(PACKED_SHARE * memory.budget))
     batch_kinds = ((True, True), (True, False), (False, False))
     for (grows, shares), pools, trims in product(batch_kinds, (True, False), (True, False)):
         try:
             driver = ForwardDriver(
-                model, head_map, grows_batch=grows, shares_attention=shares, trims_positions=trims, packed=packed
+                model,
+                head_map,
+                grows_batch=grows,
+                shares_attention=shares,
+                trims_positions=trims,
+                packed=packed,
+                numerics=numerics,
             )
             fast = FastPath(driver, codec, plain, memory, pools_queries=pools)
             self_check = self_check or _self_check_jobs(plain, head_map)
@@ -371,7 +429,16 @@ def _disagreement(fast: FastPath, jobs: Sequence[AblationJob], expected: Sequenc
     """Return how *fast* differs from the *expected* completions of *jobs*; empty if it does not."""
     model, most = fast.driver.model, 2 if fast.pools_queries else 1
     with fast.counts.paused():
+        unequal = fast.counts.unequal_batches
         completions = completions_of(fast, jobs[:most])
+        if fast.counts.unequal_batches > unequal:
+            return "its logits are not bit for bit the plain path's"
+        if fast.decodes_baselines and fast.pools_queries:
+            baselines = fast.baselines([(job.encoded, job.stop) for job in jobs])
+            fast.decodes_baselines = all(
+                together.completion.tokens == job.draft and together.digests == job.baseline.digests
+                for together, job in zip(baselines, jobs, strict=True)
+            )
     tolerance = 1e-3 if model.dtype in (torch.float32, torch.float64) else 0.5
     for slow, quick in zip(chain(*expected[:most]), chain(*completions), strict=True):
         if slow.tokens != quick.tokens:

@@ -16,7 +16,8 @@ from reasoning_probe.engine.fast.decoding import DivergedRow
 from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, disabled_heads, joining_plan
 from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin, gather_rows
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
-from reasoning_probe.engine.fast.verification import Row, canary_row, in_joining_order, read_tokens
+from reasoning_probe.engine.fast.verification import Row, canary_row, in_joining_order, read_tokens, token_margins
+from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
 
@@ -41,7 +42,8 @@ class PooledVerifier:
         self.layer_inputs: dict[int, LayerInput] = {}  # by layer, of the baselines: (jobs, tokens, hidden)
         self.longest = max(job.length for job in jobs) - 1  # the last token of an answer is only predicted
         self.common_lengths = [_common_length(job) for job in jobs]
-        self.noise = 0.0
+        self.noise = NO_NOISE
+        self.canary_diverged = False
         self.rows = [PooledRow(row, index) for index, of_job in enumerate(rows) for row in of_job]
         self.canary = canary_row([pooled.row for pooled in self.rows])
         self.rows.append(PooledRow(self.canary, 0))
@@ -124,13 +126,14 @@ class PooledVerifier:
         wanted = self._padded([self.jobs[pooled.job].draft for pooled in self.rows])  # (rows, answer)
         draft_logits = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, answer)
         rival = logits.scatter(-1, wanted[..., None], float("-inf")).max(-1)  # (rows, answer): the best other token
-        margins = (draft_logits - rival.values).float().tolist()
+        margins = token_margins(draft_logits, wanted, rival).tolist()
         rivals = rival.indices.tolist()
         best_logits = torch.maximum(draft_logits, rival.values).float().tolist()
         canary = next(pooled for pooled in self.rows if pooled.row is self.canary)
         draft_length = len(self.jobs[0].draft)
-        self.noise = batch_noise(self.jobs[0].baseline, best_logits[canary.index][:draft_length])
-        canary_diverged = min(margins[canary.index][:draft_length]) < 0
+        digests = logit_digests(logits[canary.index, :draft_length]).tolist()
+        self.noise = batch_noise(self.jobs[0].baseline, best_logits[canary.index][:draft_length], digests)
+        self.canary_diverged = canary_diverged = min(margins[canary.index][:draft_length]) < 0
         diverging = []
         for pooled, margin in zip(self.rows, margins, strict=True):
             job, row = self.jobs[pooled.job], pooled.row

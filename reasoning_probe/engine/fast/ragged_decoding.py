@@ -22,20 +22,25 @@ from reasoning_probe.engine.fast.decoding import (
 )
 from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
 from reasoning_probe.engine.fast.kv_cache import KVCache, gather_rows
+from reasoning_probe.engine.numerics import NO_NOISE
 from reasoning_probe.engine.tokenization import TokenCodec
 
 
-def decode_ragged(driver: ForwardDriver, codec: TokenCodec, diverged_rows: Sequence[DivergedRow]) -> None:
-    """Decode each of *diverged_rows* from its divergence until all have ended; sets ``tokens`` and ``near_tie``."""
+def decode_ragged(driver: ForwardDriver, codec: TokenCodec, diverged_rows: Sequence[DivergedRow]) -> list[DivergedRow]:
+    """Decode each of *diverged_rows* from its divergence until all have ended; sets ``tokens`` and ``near_tie``.
+
+    Returns the canary, with the noise of the batch.
+    """
     active = [diverged for diverged in diverged_rows if not diverged.ended(codec)]
     if not active:
-        return
+        return []
     layers, device = len(driver.blocks), active[0].job.encoded.prompt.device
     longest_draft = max(active, key=lambda diverged: len(diverged.job.draft) - len(diverged.row.tokens))
-    active.append(canary_for(longest_draft, layers))
+    canary = canary_for(longest_draft, layers)
+    active.append(canary)
     capacity = max(diverged.job.prompt_length + diverged.job.encoded.limit for diverged in active) + driver.stride
     kv_cache = gather_rows([diverged.row.origin for diverged in active], layers, capacity)
-    disabled, noise = disabled_in(active, device), 0.0
+    disabled, noise = disabled_in(active, device), NO_NOISE
     while not all(diverged.is_canary for diverged in active):
         longest = max(diverged.length for diverged in active)
         positions = torch.tensor([[diverged.length] for diverged in active], device=device)  # (rows, 1): of its token
@@ -45,13 +50,15 @@ def decode_ragged(driver: ForwardDriver, codec: TokenCodec, diverged_rows: Seque
         for step in range(driver.stride):
             kv_cache.length = longest + step
             logits = run_ragged(driver, ids, kv_cache, positions + step, PassPlan(disabled=disabled))
-            steps.append(top_two(logits[:, -1]))  # of (rows, vocabulary)
+            steps.append(top_two(logits[:, -1], canaries))  # of (rows, vocabulary)
             ids = next_inputs(steps[-1].tokens, canaries, step)  # (rows, 1)
         for best in steps:
             noise = append_tokens(best, active, codec, noise)
         kv_cache.length = longest + driver.stride
         if remove_rows(active, kv_cache, lambda diverged: diverged.ended(codec)):
             disabled = disabled_in(active, device)
+    canary.noise = noise
+    return [canary]
 
 
 def run_ragged(driver: ForwardDriver, ids: Tensor, kv_cache: KVCache, positions: Tensor, plan: PassPlan) -> Tensor:

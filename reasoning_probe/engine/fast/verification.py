@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, joining_plan
 from reasoning_probe.engine.fast.kv_cache import NO_ORIGIN, Buffers, KVCache, KVOrigin
+from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import CANARY, batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models.ablation import Replacement
@@ -175,7 +177,7 @@ class RowChunk:
         length = baseline_pass.job.length
         layers = len(driver.blocks)
         self.kv_cache = KVCache(layers, length) if prefix_cache is None else prefix_cache.with_capacity(length)
-        self.noise = 0.0
+        self.noise = NO_NOISE
         self.canary_diverged = False
 
     def verify(self) -> list[Row]:
@@ -220,15 +222,17 @@ class RowChunk:
 
     def _compare(self, logits: Tensor, window: Sequence[int], first: int) -> list[Row]:
         """Return the rows whose arg-max differs from *window* somewhere, and set every row's tokens up to there."""
+        canary = next((index for index, row in enumerate(self.rows) if row.is_canary), None)
+        digests = [] if canary is None else logit_digests(logits[canary]).tolist()  # (window,)
         wanted = torch.tensor(window, device=logits.device).expand(logits.shape[0], -1)[..., None]  # (rows, window, 1)
         draft_logits = logits.gather(-1, wanted)[..., 0]  # (rows, window)
         rival = logits.scatter_(-1, wanted, float("-inf")).max(-1)  # (rows, window): the best of all other tokens
-        margin = (draft_logits - rival.values).float()  # (rows, window); negative where the baseline's token lost
+        margin = token_margins(draft_logits, wanted[..., 0], rival)  # (rows, window); negative where the draft lost
         best = torch.where(margin >= 0, draft_logits, rival.values).float()  # (rows, window)
         margins, rivals, best_logits = margin.tolist(), rival.indices.tolist(), best.tolist()
-        for row, values in zip(self.rows, best_logits, strict=True):
-            if row.is_canary:
-                self.noise = max(self.noise, batch_noise(self.baseline_pass.job.baseline, values, first))
+        if canary is not None:
+            baseline = self.baseline_pass.job.baseline
+            self.noise = max(self.noise, batch_noise(baseline, best_logits[canary], digests, first))
         diverging = []
         buffers, baseline_buffers = self.kv_cache.buffers(), self.baseline_pass.buffers
         for index, row in enumerate(self.rows):
@@ -276,6 +280,17 @@ class RowChunk:
             first += part.shape[1]
         for row, value in zip(self.rows, total.tolist(), strict=True):
             row.logprob = value
+
+
+def token_margins(wanted_logits: Tensor, wanted: Tensor, rival: Any) -> Tensor:
+    """Return the lead of each *wanted* token over the best other one, ``(rows, tokens)``; negative where it lost.
+
+    Of equal logits, greedy decoding takes the token with the lower id. *rival* holds values and indices, ``(rows,
+    tokens)`` each, of the best other tokens.
+    """
+    margin: Tensor = (wanted_logits - rival.values).float()  # (rows, tokens)
+    loses = (margin == 0) & (rival.indices < wanted)  # (rows, tokens)
+    return margin.masked_fill(loses, -torch.finfo(margin.dtype).tiny)
 
 
 def read_tokens(

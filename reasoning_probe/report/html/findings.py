@@ -18,6 +18,7 @@ from reasoning_probe.report.html.ranking import ranked_html
 from reasoning_probe.report.html.rendering import inline_svg, nonbreaking, render
 from reasoning_probe.report.html.script_data import script_data
 from reasoning_probe.report.html.tables import Picture, Table
+from reasoning_probe.report.numerics import numerics_sentence
 from reasoning_probe.report.sentences import accuracy_sentence, remarks, sentences, skipped_sentence
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.record import DatasetRecord, SectionRecord
@@ -101,6 +102,7 @@ def findings_html(run: Run) -> str:
         items=items_html(run),
         user_sections=[_user_section(section) for section in run.summary.get("sections") or ()],
         setting_rows=_settings(run),
+        numerics=numerics_sentence(run),
         script_data=Markup(script_data(run)) if maps else "",
     )
     return str(fragment)
