@@ -26,7 +26,7 @@ LONGEST = 400
 """Longer expressions are compared by their normal form alone."""
 
 SECONDS = 5.0
-"""A comparison may take so long; one that takes longer finds no equality."""
+"""A comparison may take so much of its thread's time; one that takes more finds no equality, on any busy machine."""
 
 _WORDS = re.compile(r"\\(?:text|textbf|mathrm)\{[^{}]*\}|[A-Za-z]{4,}(?: [A-Za-z]+)*")
 _ENORMOUS = re.compile(
@@ -105,11 +105,14 @@ def _verified(answer: str, expected: str) -> bool:
 
 @contextmanager
 def _deadline(seconds: float) -> Iterator[None]:
-    """Raise :class:`_OutOfTimeError` at the first call of a Python function after *seconds*, in any thread."""
-    before, end = sys.gettrace(), time.monotonic() + seconds
+    """Raise :class:`_OutOfTimeError` at the first call of a Python function after *seconds* of this thread's work.
+
+    What other programs take of the machine's time does not count: a judgement must not depend on it.
+    """
+    before, end = sys.gettrace(), time.thread_time() + seconds
 
     def check(frame: FrameType, event: str, argument: Any) -> None:
-        if time.monotonic() > end:
+        if time.thread_time() > end:
             raise _OutOfTimeError
 
     sys.settrace(check)

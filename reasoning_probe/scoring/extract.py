@@ -11,7 +11,8 @@ import re
 from reasoning_probe.data.items import Item, label_of
 from reasoning_probe.scoring.expressions import same_expression
 from reasoning_probe.scoring.extraction.choices import chosen_option, expand_option_letter, options_of
-from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer, explicit_statement
+from reasoning_probe.scoring.extraction.emphasis import emphasised
+from reasoning_probe.scoring.extraction.explicit import BOXED, ExtractedAnswer, explicit_statement
 from reasoning_probe.scoring.extraction.free_text import read_text, same_words
 from reasoning_probe.scoring.extraction.label_answer import read_label
 from reasoning_probe.scoring.extraction.markup import plain_text
@@ -25,6 +26,10 @@ MAX_SCANNED = 100_000
 
 _LETTER = re.compile(r"\(?[A-Ea-e]\)?[.)]?")
 _OPERATOR = re.compile(r"[-+*/^<>#:%()\[\]\u2212\u00d7\u00f7\u2264\u2265\u2260\\]")
+_FACTORIAL = re.compile(r"[-$(\\ ]*[0-9]{1,9}[ ]?!")
+"""A response or a box that is nothing but a factorial; in a sentence the sign is an exclamation mark."""
+
+_EXCLAIMED = re.compile(r"[*_`]!")
 _FINISHED = re.compile(r"=[^\n=0-9]{0,9}[0-9][^\n=]{0,40}\n[ \t]*\n[ \t]*\n\s*\Z")
 """A line that ends in "= N" before nothing but blank lines: the model had finished before the limit."""
 
@@ -58,8 +63,11 @@ def answer_in(text: str, item: Item, response: str, truncated: bool = False) -> 
     if item.kind == "label":
         return read_label(text, item.question)
     if item.kind == "number":
+        boxes = BOXED.findall(text)
+        if _FACTORIAL.fullmatch(boxes[-1] if boxes else text) and not _EXCLAIMED.search(response):
+            return None
         finished = _FINISHED.search(response[-MAX_SCANNED:]) is not None
-        return read_number(text, item.question, truncated and not finished)
+        return emphasised(read_number(text, item.question, truncated and not finished), response, item.question)
     return read_text(text, item.question, truncated)
 
 
@@ -77,6 +85,6 @@ def is_correct(item: Item, extracted: ExtractedAnswer) -> bool:
     numbers = find_numbers(expected_text)
     if len(numbers) == 1 and extracted.value is not None and len(words(expected_text[numbers[0].end :])) <= 3:
         rest = expected_text[: numbers[0].start] + expected_text[numbers[0].end :]
-        if not _OPERATOR.search(rest):
+        if not _OPERATOR.search(f"{rest}{'%' if '%' in extracted.answer else ''}"):
             return extracted.value == numbers[0].value  # "8" for "8 apples"
     return same_words(extracted.answer, item.answer)

@@ -60,6 +60,7 @@ _MONTH = "(?:Jan|Febr?|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)(?:uary|ch|
 _TWO_SIGNS = {f"{sign} " for sign in _CURRENCY} | {"\\$"}
 _BEFORE_SIGN = {" ", *_MINUS, *_CURRENCY}
 _BEFORE_SPACE = {*"eEsS", *_MINUS, *_CURRENCY}  # "negative ", "minus ", "= - "
+_SHORT_SCALES = {"lac": 10**5, "cr": 10**7, "mio": 10**6, "mln": 10**6}
 _LETTER_SCALES = {"k": 1000, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
 _EXPONENTS = {character: str(exponent) for exponent, character in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | {
     "⁻": "-",
@@ -96,7 +97,7 @@ _DIGITS = re.compile(
       (?: (?<![^\W\d_]) | (?<=[0-9][xX]) )                                         # not L3, but 6x2
       (?: (?P<whole>{_INTEGER})[ ](?P<mixed_top>[0-9]{{1,9}})/(?P<mixed_bottom>[0-9]{{1,9}})(?![0-9/])
         | (?P<top>{_INTEGER})/(?P<bottom>[0-9]{{1,9}})(?![0-9/]|\.[0-9])
-        | (?P<vulgar_whole>[0-9]{{1,9}})?(?P<vulgar>[{_VULGAR}])
+        | (?P<vulgar_whole>[0-9]{{1,9}}[ ]?)?(?P<vulgar>[{_VULGAR}])
         | (?<![+*/^\u00d7\u00b7][ ])(?<![-+*/^\u00d7\u00b7\u2212])10                          # 10^5
           (?:(?:\^|\*\*)\{{?(?P<ten_power>[-+\u2212]?[0-9]{{1,3}})\}}?|(?P<ten_raised>\u207b?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}}))
           (?![0-9.]|[ ]?[-+*/^=\u00d7\u00b7\u2248][ ]?[$(]?[0-9])
@@ -106,23 +107,31 @@ _DIGITS = re.compile(
              (?:(?:\^|\*\*)\{{?(?P<power>[-+\u2212]?[0-9]{{1,3}})\}}?|(?P<raised>\u207b?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}}))
              (?![0-9]|[ ]?[-+*/^=\u00d7\u2248][ ]?[$(]?[0-9])                            # not 3 * 10^2 = 300
           )?
-          (?:[ ]?(?P<scale>hundred|thousand|million|billion|trillion|dozen|lakh|crore)s?\b
+          (?:[ ]?(?P<scale>hundred|thousand|million|billion|trillion|dozen|lakh|lac|crore|[Cc]r|[Mm]io|[Mm]ln)s?\b
             |(?P<letter>[kKM]|[ ]?[mb]n|B)\b)?
       )
     """,
     re.VERBOSE,
 )
-_SYMBOL = r"(?:[π√∛∞]|\\(?:pi|sqrt|ln|log|sin|cos|tan|theta|infty)\b|(?:pi|sqrt)\b)"
-_SIGNS = re.compile(r"[π√∛∞²³⁴⁵⁶⁷⁸⁹ⁿ\\^_]")
-_FUNCTIONS = ("pi", "sqrt", "ln ", "ln(", "log", "sin(", "sin ", "cos(", "cos ", "tan(", "tan ")
-_COEFFICIENT = re.compile(r"[0-9][inxyz]\b")
+_GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|phi|psi|rho|sigma|tau|omega"
+_SYMBOL = (
+    r"(?:[π√∛∞∠α-λν-ω]|\\(?:pi|[cd]?frac(?=\{\\)|sqrt|ln|log|sin|cos|tan|infty|" + _GREEK + r")(?![a-z])"
+    r"|(?:pi|sqrt)\b)"
+)
+_SIGNS = re.compile(r"[π√∛∞∠α-λν-ω²³⁴⁵⁶⁷⁸⁹ⁿ₀-₉±!\\^_]")
+_FUNCTIONS = ("pi", "sqrt", "ln ", "ln(", "log", "sin(", "sin ", "cos(", "cos ", "tan(", "tan ", " choose ")
+_COEFFICIENT = re.compile(r"[0-9][abeijnxyz]\b|[0-9][CP][0-9]|[0-9][ ]?/[ ]?[nxyz]\b|[0-9]\([0-9]*[a-z]|[-+][ ]?[ij]\b")
 
 _SYMBOL_AFTER = re.compile(
-    rf"[ ]?(?:[-+*/\u00b7\u00d7]|\\cdot\b|\\times\b)?[ ]?{_SYMBOL}|[²³⁴⁵⁶⁷⁸⁹ⁿ]|[iynz]\b(?!')|x\b(?![ ][a-z])|e\^"
+    rf"[ ]?(?:[-+*/\u00b7\u00d7]|\\cdot\b|\\times\b)?[ ]?{_SYMBOL}|[²³⁴⁵⁶⁷⁸⁹ⁿ₀-₉]|[abijynz]\b(?!')|e\b(?![-'])"
+    r"|x\b(?![ ][a-z])"
+    r"|_\{?[0-9]|[ ]?(?:±|\\pm\b)|[ ]?[-+\u2212][ ]?[0-9.]*[ij]\b(?![ ][a-z]|')|[ ]?/[ ]?[nxyz]\b"
+    r"|[CP][0-9]|[ ]choose[ ][0-9]"
+    r"|\([0-9]{0,4}[a-z][ ]?[-+*/^]|!(?=[$}]|\.(?!\.)|[ ]?[-+*/^=\u00d7\u00b7][ ]?[0-9(\\])"
     r"|\^[ ]?[({]?-?[a-z]|[ ]?(?:ln|log|sin|cos|tan)(?:[ ]?\(|_|[ ][0-9x]\b)",
 )
 _SYMBOL_BEFORE = re.compile(
-    rf"(?:{_SYMBOL}[ ]?[\{{(\[]?"
+    rf"(?:{_SYMBOL}[ ]?[\{{(\[]?|(?:±|\\pm)[ ]?"
     r"|(?:π|\\pi|\bpi|sqrt(?:\([^()]{0,20}\)|\{[^{}]{0,20}\})|√[0-9]{1,9})[ ]?[-+*/][ ]?"
     r"|[^\W\d_]\^[\{(]?-?|[^\W\d_]_\{?)\Z"
 )
@@ -228,9 +237,10 @@ def render_number(value: Fraction) -> str:
 
 
 def _ascii_digits(text: str) -> str:
-    """Replace other scripts' decimal digits by ASCII ones, character for character."""
+    """Replace other scripts' decimal digits by ASCII ones, and the fraction slash, character for character."""
     if text.isascii():
         return text
+    text = text.replace("\N{FRACTION SLASH}", "/")
     return text.translate({ord(c): str(unicodedata.decimal(c)) for c in set(text) if not c.isascii() and c.isdecimal()})
 
 
@@ -303,9 +313,14 @@ def _digit_value(match: re.Match[str]) -> Fraction | None:
     before = match.string[max(0, match.start() - 2) : match.start()].rstrip()[-1:]
     if match["letter"] == "B" and before not in tuple(_CURRENCY):
         return value  # flat 7B
-    scale = _LETTER_SCALES[match["letter"].strip().lower()] if match["letter"] else SCALES.get(match["scale"], 1)
+    scale = _LETTER_SCALES[match["letter"].strip().lower()] if match["letter"] else _scale(match["scale"])
     value = value * Fraction(10) ** exponent if exponent else value
     return value if scale == 1 else value * scale
+
+
+def _scale(word: str | None) -> int:
+    """Return what *word*, after a number, multiplies it by."""
+    return SCALES.get(word) or _SHORT_SCALES[word.lower()] if word else 1
 
 
 def _in_symbols(text: str, start: int, end: int) -> bool:

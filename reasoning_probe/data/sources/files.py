@@ -74,7 +74,8 @@ def _csv(path: Path, fields: Fields | None) -> NumberedRows:
     try:
         with _readable(path), TextIOWrapper(open_regular(path), "utf-8-sig", newline="") as file:
             lines = _RowLines(file, path)
-            table = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+            table = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=delimiter == ",")
             names = [name.strip() for name in table.fieldnames or ()]
             lines.begin_row(2)
             table.fieldnames = names  # blanks around a name are the spreadsheet's, not part of it

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from reasoning_probe.scoring.extraction.explicit import BOXED, explicit_statement
+from reasoning_probe.scoring.extraction.free_text import comparable_text
 from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks
 from reasoning_probe.scoring.extraction.preprocess import without_markup
 from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, sentences
@@ -34,6 +35,9 @@ _FIRST_LABEL = re.compile(
     r"(?:\(([A-Za-z]|[1-9][0-9]?)\)|([A-Z]|[1-9][0-9]?)(?=[\"'*\]}]{0,3}(?:[.):,;!?]|\s*$|\s*\n|\s+[-\u2013\u2014]\s"
     r"|\s+(?:because|since|as it|is (?:the )?(?:correct|right|best|answer))\b))|([a-z])(?=[.):]|\s*$))"
 )
+_HEADED = re.compile(r"(?:A|Ans|Answer)[ \t]*[:=]\s*[(\[]?([A-Z]|[1-9][0-9]?)[)\].]*")
+"""A label after the heading of an answer, which may be a label itself: "A: B"."""
+
 _NAMED_LABEL = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter|[Aa]nswer|[Cc]hoose|[Pp]ick|[Ss]elect)(?: is|:)?\s+"
     r"\(?([A-Z]|[1-9][0-9]?)\b(?!')"
@@ -129,6 +133,8 @@ def read_choice(response: str, question: str, letters: Sequence[str], thoughts: 
     ['B', 'B', 'A', 'B', None]
     """
     text = _without_list(_NEW_QUESTION.split(without_markup(response, thoughts=thoughts).strip())[0].strip(), letters)
+    if (match := _HEADED.fullmatch(text)) and match[1] in letters:
+        return match[1]
     choices = _listed_choices(question, letters)
     for statement in _marked_statements(text):
         if _OTHER_LABEL.fullmatch(statement) and statement.strip(" ().*:") not in letters:
@@ -202,7 +208,9 @@ def _mentioned(statement: str, choices: Mapping[str, str]) -> str | None:
     same = [
         label
         for label, choice in choices.items()
-        if (plain and normalise_text(choice) == plain) or (value is not None and parse_number(choice) == value)
+        if (plain and normalise_text(choice) == plain)
+        or (statement and comparable_text(choice) == comparable_text(statement))
+        or (value is not None and parse_number(choice) == value)
     ]
     labels = same or [
         label

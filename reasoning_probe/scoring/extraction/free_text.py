@@ -32,13 +32,17 @@ _COMPARED: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\u21d2|\\(?:implies|Rightarrow)\b"), "=>"),
     (re.compile(r"\\pi\b"), "π"),
     (re.compile(r"\\[dt]frac\b"), r"\\frac"),
-    (re.compile(r"[\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb_$€£]"), ""),
+    (re.compile(r"\s*(?:%|\bper ?cent\b)"), "%"),
+    (re.compile(r"[\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb$€£]|(?<![^\W_])_|_(?![^\W_])"), ""),
     (re.compile(r"^[#>*]+\s+"), ""),
-    (re.compile(r"\b([^\W\d_])\.(?=[^\W\d_]\b)|(?<=\b[^\W\d_])\.(?=\s|$)"), r"\1"),  # U.S.
+    (re.compile(r"(?<=\b[^\W\d_])\.(?=\s|$)"), ""),  # J. K. Rowling
     (re.compile(r"(?<=[^\W\d_])[,;:!?.](?=\s|$)"), ""),
     (re.compile(r"^\(([\w\s]+)\)$"), r"\1"),
 )
 """What is written otherwise, or left out, before two texts are compared."""
+
+_INITIALS = re.compile(r"\b(?:[A-Z]\.)+[A-Z]\b\.?|\b(?:[a-z]\.){2,}(?![a-z])|\b(?:[ap]\.m|i\.e|e\.g|u\.[sk])\b")
+"""Points that say only that the letters begin words: "U.S.", "p.m."; not those of "a.b"."""
 
 _OPERATOR = re.compile(r"\s*([-+*/=<>^|&~,:;()\[\]{}\u2227\u2228\u2192\u00ac]+)\s*")
 _ASIDE = re.compile(r"[,;](?=\s)|\s\(|\u2014|\b(?:because|since|as|which|who)\b")
@@ -137,7 +141,13 @@ def comparable_text(text: str) -> str:
     ('p+q', 'p-q', 'evelyn', 'c++')
     """
     plain = plain_text(unicodedata.normalize("NFC", text[:10_000]))
-    plain = BOXED.sub(r"\1", plain).lower().strip().rstrip(".!?").strip()
+    plain = (
+        _INITIALS.sub(lambda initials: initials[0].replace(".", ""), BOXED.sub(r"\1", plain))
+        .lower()
+        .strip()
+        .rstrip(".!?")
+        .strip()
+    )
     plain = " ".join(plain.split())
     for pattern, replacement in _COMPARED:
         plain = pattern.sub(replacement, plain)

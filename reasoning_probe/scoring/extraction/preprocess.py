@@ -17,12 +17,16 @@ _SPECIAL_AHEAD = re.compile(rf"\A(?:\s*(?:{_SPECIAL.pattern}))+")
 
 _NEW_QUESTION = re.compile(
     r"^[ \t>#*]{0,8}(?:question|q|problem|exercise|example|instruction|user|human|input)"
-    r"[ \t]*\d{0,3}[ \t]*[:.)][ \t*]*",
+    r"[ \t]*\d{0,3}[ \t]*[:.)][ \t*]*"
+    r"|^[ \t>#*]{0,8}(?:question|problem|exercise|example)[ \t]*\d{1,3}[ \t*]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 
 _QUESTION_LINE = re.compile(
-    r"\n(?P<blank>[ \t]*\n)?[ \t]*(?P<question>[A-Z0-9][^\n]{3,600}?\?)[ \t]*(?=\n|(?:A|Ans|Answer)[ \t]*:)"
+    r"\n(?P<blank>[ \t]*\n)?[ \t#>*]{0,8}(?:(?P<question>(?:[A-Z0-9]|what\b|how\b|if\b)[^\n]{3,600}?\?)[ \t*]*"
+    r"|(?P<task>(?:(?i:compute|calculate|find|solve|evaluate|simplify|determine|add|subtract|multiply|divide)\b"
+    r"[^\n]{3,200}|[0-9][-+*/x\u00d7\u00f7 0-9.()]{2,60}=)[ \t*]*)(?=\n[ \t]*(?i:a|ans|answer)[ \t]*:))"
+    r"(?=\n|(?:A|Ans|Answer)[ \t]*:)"
 )
 _ANSWERED = re.compile(r"\s*(?:answer|a|ans|solution|response)[ \t]*[:.]", re.IGNORECASE)
 _ROLE = re.compile(r"\s*(?:(?:assistant|a|answer|response|output|solution)[ \t]*[:\n]\s*)+", re.IGNORECASE)
@@ -112,9 +116,10 @@ def _other_question(text: str, question: str) -> int:
         if not any(character.isalnum() for character in text[end : line.start()]):
             continue
         known = set(words(f"{question} {text[: line.start()]}"))
-        new = [word for word in words(line["question"]) if word not in known]
+        new = [word for word in words(line["question"] or line["task"]) if word not in known]
         answered = _ANSWERED.match(text, line.end()) is not None
         numbers = any(word[0].isdecimal() for word in new)
-        if (answered and (numbers or len(new) > 2)) or (numbers and line["blank"]):
+        asks = line["question"] is not None or line["blank"] is not None  # a step of a solution is a line among others
+        if asks and ((answered and (numbers or len(new) > 2)) or (numbers and line["blank"])):
             return line.start()
     return len(text)

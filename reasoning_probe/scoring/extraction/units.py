@@ -17,6 +17,7 @@ from reasoning_probe.utils.numbers import SCALES, NumberSpan
 _FAMILIES: tuple[dict[str, int], ...] = (
     {"cent": 1, "dollar": 100},
     {"second": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 3600, "h": 3600, "day": 86_400, "week": 604_800},
+    {"month": 1, "year": 12, "decade": 120},
     {"inch": 1, "inche": 1, "foot": 12, "feet": 12, "yard": 36},
     {"gram": 1, "g": 1, "kilogram": 1000, "kg": 1000},
     {"milliliter": 1, "ml": 1, "liter": 1000, "litre": 1000, "l": 1000},

@@ -143,6 +143,13 @@ def test_a_comparison_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) == (alarm[0] > 0)
 
 
+def test_time_that_other_programs_take_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's clock runs a day ahead at every look; a judgement must not depend on it."""
+    days = iter(range(0, 86_400 * 10**9, 86_400))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(days)))
+    assert same_expression("(a-b)(a+b)", "a^2-b^2")
+
+
 def test_expressions_are_compared_in_a_thread() -> None:
     verdicts: list[bool] = []
     thread = threading.Thread(target=lambda: verdicts.append(same_expression("(a+b)(a-b)", "a^2 - b^2")))
