@@ -29,6 +29,7 @@ _OPERATOR = re.compile(r"[-+*/^<>#:%()\[\]\u2212\u00d7\u00f7\u2264\u2265\u2260\\
 _FACTORIAL = re.compile(r"[-$(\\ ]*[0-9]{1,9}[ ]?!")
 """A response or a box that is nothing but a factorial; in a sentence the sign is an exclamation mark."""
 
+_FACTORIAL_OF = re.compile(r"(?<![0-9.,])[0-9]{1,9}!(?=[ ]?=[ ]?[0-9])")
 _EXCLAIMED = re.compile(r"[*_`]!")
 _FINISHED = re.compile(r"=[^\n=0-9]{0,9}[0-9][^\n=]{0,40}\n[ \t]*\n[ \t]*\n\s*\Z")
 """A line that ends in "= N" before nothing but blank lines: the model had finished before the limit."""
@@ -66,6 +67,7 @@ def answer_in(text: str, item: Item, response: str, truncated: bool = False) -> 
         boxes = BOXED.findall(text)
         if _FACTORIAL.fullmatch(boxes[-1] if boxes else text) and not _EXCLAIMED.search(response):
             return None
+        text = _FACTORIAL_OF.sub("n", text)  # "4! = 24": the sign ends no sentence
         finished = _FINISHED.search(response[-MAX_SCANNED:]) is not None
         return emphasised(read_number(text, item.question, truncated and not finished), response, item.question)
     return read_text(text, item.question, truncated)

@@ -46,7 +46,7 @@ OTHER_NAMES = {
 """Other names of a field, the first that a row has; those of the answer are passed over where there is an answer."""
 
 IGNORED = {
-    "they number the row": ("idx", "index", "qid", "uid", "uuid", "number", "no", "name", "hash"),
+    "they number the row": ("idx", "index", "id_string", "qid", "uid", "uuid", "number", "no", "name", "hash"),
     "they say where the row is from": (
         *("source", "src", "url", "link", "dataset", "dataset_name", "data_source", "origin", "license", "author"),
         *("authors", "creator", "annotator", "worker", "date", "year", "created_at", "split", "fold", "config"),
@@ -187,6 +187,7 @@ def _item_row(row: dict[str, Any], where: str, named: bool) -> dict[str, Any]:
     if not item_row.get("choices"):
         _read_competition(item_row, row)
     contexts = [name for name in row if _lower(name) in CONTEXTS and _has_value(row[name])]
+    _read_label(item_row, row, keys["answer"], bool(contexts))
     body = next((name for name in contexts if _lower(name) == "body"), None)
     if body is not None:
         _read_word_problem(item_row, row, where)
@@ -344,6 +345,18 @@ def _read_word_problem(item_row: dict[str, Any], row: Mapping[str, Any], where: 
         item_row |= {"operands": [step[1], step[3]], "operation": step[2]}
     elif equation:
         item_row["solution"] = equation if "=" in equation else f"{equation} = {answer}"
+
+
+def _read_label(item_row: dict[str, Any], row: Mapping[str, Any], key: str | None, has_context: bool) -> None:
+    """Read the number of a class as what it stands for: one of ``answers`` (ReClor), or no and yes (BoolQ)."""
+    label = item_row.get("answer")
+    if key is None or _lower(key) != "label" or not isinstance(label, Number) or item_row.get("choices"):
+        return
+    answers, question = row.get("answers"), item_row.get("question")
+    if isinstance(answers, list) and len(answers) > 1:
+        item_row["choices"] = answers
+    elif has_context and label in ("0", "1") and isinstance(question, str) and _ASKS_YES_OR_NO.search(question):
+        item_row["answer"] = label == "1"
 
 
 def _read_competition(item_row: dict[str, Any], row: Mapping[str, Any]) -> None:

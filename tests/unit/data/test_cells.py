@@ -48,3 +48,12 @@ def test_blanks_around_the_names_of_columns_are_forgiven(tmp_path: Path) -> None
     path.write_text("id, question ,\tanswer, choices\na,Which?,B,red|blue\n", encoding="utf-8")
     (item,) = load("x", path).items
     assert item == Item(id="a", question="Which?", answer="blue", choices=("red", "blue"))
+
+
+def test_blanks_after_a_comma_belong_to_no_cell(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('question, answer\nHow many?, 8\n"Who, then?", "Ann, Bob"\n', encoding="utf-8")
+    assert [(item.question, item.answer) for item in load("x", path).items] == [
+        ("How many?", "8"),
+        ("Who, then?", "Ann, Bob"),
+    ]

@@ -177,6 +177,24 @@ KNOWN: dict[str, tuple[dict[str, Any], tuple[str, str, tuple[str, ...]]]] = {
         {"question": "do cats lay eggs", "title": "Cat", "passage": "Cats are mammals.", "answer": False},
         ("Cats are mammals.\ndo cats lay eggs?", "no", ()),
     ),
+    "BoolQ with the numbers of its classes": (
+        {"question": "do cats lay eggs", "passage": "Cats are mammals.", "idx": 3, "label": 0},
+        ("Cats are mammals.\ndo cats lay eggs?", "no", ()),
+    ),
+    "BoolQ that asks for a number": (
+        {"question": "how many cats are there", "passage": "A cat sits there.", "label": 1},
+        ("A cat sits there.\nhow many cats are there", "1", ()),
+    ),
+    "ReClor": (
+        {
+            "context": "Cats purr.",
+            "question": "What purrs?",
+            "answers": ["a dog", "a cat", "a cow", "a pig"],
+            "label": 1,
+            "id_string": "train_0",
+        },
+        ("Cats purr.\nWhat purrs?", "a cat", ("a dog", "a cat", "a cow", "a pig")),
+    ),
     "BoolQ that asks by no verb": (
         {"question": "the cat is a mammal", "passage": "Cats are mammals.", "answer": True},
         ("Cats are mammals.\nthe cat is a mammal?", "yes", ()),
