@@ -237,11 +237,12 @@ def plan_session(session: pytest.Session) -> None:
         state.usage_error = next(filter(None, errors), None)
     from reasoning_probe.pytest_plugin.html_report import enable_html_report
 
+    lists = cases and asks_nothing(session.config)
+    if (state.usage_error or lists) and session.config.getoption("htmlpath", None):
+        enable_html_report(state, session)  # so that pytest-html leaves the last page of that name
     if state.usage_error:
-        if session.config.getoption("htmlpath", None):
-            enable_html_report(state, session)  # so that pytest-html leaves the last page of that name
         _refuse(session.config, session.items, state.usage_error)
-    elif cases and not asks_nothing(session.config) and not hasattr(session.config, "workerinput"):
+    elif cases and not lists and not hasattr(session.config, "workerinput"):
         try:
             enable_html_report(state, session)
         except OSError as error:  # pytest-html makes the page's folder

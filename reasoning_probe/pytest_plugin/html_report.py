@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from reasoning_probe.pytest_plugin.collection import asks_nothing
 from reasoning_probe.pytest_plugin.state import STATE, PluginState
 
 MOST_BASELINES = 1000
@@ -105,14 +106,14 @@ class HtmlReportHooks:
                 self.writes = True
 
     def write_page(self, page: str) -> None:
-        """Write pytest-html's *page*, patched; a session that failed before it asked anything leaves the last one.
+        """Write pytest-html's *page*, patched; a session that asked nothing, or failed before it did, leaves the last one.
 
         Raises ``OSError``.
         """
         from reasoning_probe.report.html.pytest_html import patch_pytest_html
         from reasoning_probe.utils.files import atomic_write_text
 
-        if self.state.run is None and self.exit_status in _FAILED_STARTS:
+        if self.state.run is None and (self.exit_status in _FAILED_STARTS or asks_nothing(self.state.config)):
             return
         atomic_write_text(self.file, patch_pytest_html(page, self.totals, self.listed.total(), self.dropped, self.css))
         self.state.page_file = self.file

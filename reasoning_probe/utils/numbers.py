@@ -6,7 +6,7 @@ Digits (``$1,000.00``, ``-3``, ``8.``, ``1 1/2``, ``50%``, ``2.5 million``, ``1,
 decides whether an answer is right. Dates, version numbers and clock times other than full hours are no numbers here,
 and neither are parts of an expression that is not worked out: the 4 of ``4\pi`` and ``4 sqrt(2)``, the 3 of ``3²``.
 All functions are linear in the length of the text: each pattern has bounded parts, and runs of more than
-:data:`MAX_DIGITS` digits are no numbers.
+:data:`MAX_DIGITS` digits are no numbers. The module has more than 400 lines because its patterns are a table.
 """
 
 from __future__ import annotations

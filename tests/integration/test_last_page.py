@@ -137,6 +137,16 @@ def test_a_page_of_the_users_name_stays_too(finished: Project) -> None:
     assert (finished.path / page).read_bytes() == before
 
 
+@pytest.mark.parametrize("listing", ["--collect-only", "--setup-plan", "--fixtures", "--fixtures-per-test"])
+def test_a_listing_leaves_a_page_of_the_users_name(finished: Project, listing: str) -> None:
+    """As where ``addopts`` names the page."""
+    options = ("--html=mine.html", "--self-contained-html")
+    finished.run(*options, page=True)
+    before = (finished.path / "mine.html").read_bytes()
+    assert finished.run(*options, listing, page=True).ret == pytest.ExitCode.OK
+    assert (finished.path / "mine.html").read_bytes() == before
+
+
 def test_without_any_run_the_page_of_failing_tests_is_written(project: Project) -> None:
     project.write("test_colours.py", COLOUR_PROBE)
     project.write("colours.jsonl", COLOURS)
