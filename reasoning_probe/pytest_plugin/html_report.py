@@ -106,7 +106,7 @@ class HtmlReportHooks:
                 self.writes = True
 
     def write_page(self, page: str) -> None:
-        """Write pytest-html's *page*, patched; a session that asked nothing, or failed before it did, leaves the last one.
+        """Write pytest-html's *page*, patched; a session that asked nothing leaves the last one.
 
         Raises ``OSError``.
         """
