@@ -389,9 +389,8 @@ def _is_cut_in_calculation(response: NumberResponse) -> bool:
     equations = calculations_in(last.text)
     if not earlier or not equations or equations[-1].stated is not None:
         return False
-    tokens = equations[-1].tokens
-    complete = [equation.tokens for sentence in earlier for equation in calculations_in(sentence.text)]
-    repeats = any(tokens == other[: len(tokens)] for other in complete)
+    others = (equation.tokens for sentence in earlier for equation in calculations_in(sentence.text))
+    repeats = any((tokens := equations[-1].tokens) == other[: len(tokens)] for other in others)
     return not repeats and not re.search(r"\w", last.text[equations[-1].end :])
 
 

@@ -1,0 +1,44 @@
+"""Fixtures of the tests that open pages in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reasoning_probe.report.html.page import standalone_page
+from tests.helpers.browser import CHROMIUM
+from tests.helpers.fake_runs import as_run, fake_outcomes, fake_run, full_run
+from tests.helpers.html_pages import hostile_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    strict = as_run(fake_outcomes(), formats={"arithmetic": "plain", "gsm8k": "gsm8k"})
+    pages = {
+        "full": full_run(),
+        "strict": strict,
+        "plain": fake_run(),
+        "hostile": hostile_run(),
+        "large": full_run(32, 32, items=4),
+    }
+    for name, run in pages.items():
+        (folder / f"{name}.html").write_text(standalone_page(run), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in pages}
