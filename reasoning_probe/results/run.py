@@ -293,9 +293,9 @@ def _read(path: Path, most: int | None = None) -> bytes:
             size = os.fstat(file.fileno()).st_size
             if size > most:
                 raise RunError(f"{path} has {size:,} bytes, and {most:,} are the most that can be read here")
-            content = file.read(most + 1)
-            if len(content) > most:
-                raise RunError(f"{path} grows beyond the {most:,} bytes that can be read here")
+            content = file.read(size + 1)  # not most + 1, which would be allocated
+            if len(content) > size:
+                raise RunError(f"{path} grew while it was read: read it again when nothing writes there")
             return content
     except RunError:
         raise
