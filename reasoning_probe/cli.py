@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.function(options) or 0)
     except (RunError, CacheError, ExtraError) as error:
         return _complain(str(error))
+    except MemoryError:
+        return _complain("the memory does not suffice for this run: use a machine with more, or a part of the run")
     except OSError as error:
         return _complain(f"cannot write {error.filename}: {error.strerror}")
 

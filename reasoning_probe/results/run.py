@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, ValuesView
@@ -19,7 +19,7 @@ from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.record import RunRecord
 from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, Validator, checker
 from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text, encode, locked, to_json
-from reasoning_probe.utils.regular_files import read_regular_file
+from reasoning_probe.utils.regular_files import memory_for_a_file, open_regular
 from reasoning_probe.utils.text import one_line
 
 if TYPE_CHECKING:
@@ -149,6 +149,15 @@ def _check_length(folder: Path, existing: Path) -> None:
 RETRIES_S = (0.05, 0.2, 0.5, 1.0)
 """Seconds after which files that are not of one run are read again: without locks a writer may be between them."""
 
+LARGEST = 1e30
+"""The largest number with a point or an exponent: no run has one near it, and sums and squares of it stay finite."""
+
+MOST_SUMMARY_BYTES = 1_000_000_000
+"""How long ``run.json`` may be; a hundred thousand targets take a tenth of it."""
+
+MOST_LINE_BYTES = 100_000_000
+"""How long a line of ``outcomes.jsonl`` may be."""
+
 MOST_DEPTH = 40
 """How deep ``run.json`` may be nested; a run needs a quarter of it."""
 
@@ -174,8 +183,7 @@ def read_run(folder: str | Path) -> Run:
 
 def read_summary(folder: Path) -> RunRecord:
     """Return the content of ``run.json`` in *folder*. Raises :class:`RunError`, one line, where it is not a run's."""
-    file = folder / RUN_FILE
-    return _checked_summary(_parse(_decoded(_read(file), file), file), file)
+    return _checked_summary(_read_summary(folder / RUN_FILE), folder / RUN_FILE)
 
 
 def _checked_summary(summary: Any, file: Path) -> RunRecord:
@@ -242,7 +250,7 @@ def _read_files(folder: Path) -> _Files:
     """Read a run's two files; while another process replaces them, again until they are of one run."""
     for pause in (*RETRIES_S, None):
         with locked(folder, shared=True):
-            summary = _parse(_decoded(_read(folder / RUN_FILE), folder / RUN_FILE), folder / RUN_FILE)
+            summary = _read_summary(folder / RUN_FILE)
             files = _Files(folder, summary, _read(folder / OUTCOMES_FILE))
         if files.match or pause is None:
             break
@@ -252,10 +260,13 @@ def _read_files(folder: Path) -> _Files:
 
 def parse_lines(path: Path, content: bytes, check: Validator) -> Iterator[tuple[str, Any]]:
     """Yield the JSON object of each line of *content*, which *check* must pass, and where it stands in *path*."""
-    for number, line in enumerate(_decoded(content, path).split("\n"), start=1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            values = _parse(line, where)
+    for number, line in enumerate(_lines(content), start=1):
+        where = f"{path}, line {number}"
+        if len(line) > MOST_LINE_BYTES:
+            raise RunError(f"{where}: longer than {MOST_LINE_BYTES:,} bytes: no outcome is")
+        text = _decoded(line, path)
+        if text.strip():
+            values = _parse(text, where)
             try:
                 check(values, where)
             except Mismatch as error:
@@ -263,9 +274,33 @@ def parse_lines(path: Path, content: bytes, check: Validator) -> Iterator[tuple[
             yield where, values
 
 
-def _read(path: Path) -> bytes:
+def _lines(content: bytes) -> Iterator[bytes]:
+    """Yield the lines of *content* one by one, each cut after one byte more than a line may have."""
+    file = io.BytesIO(content)  # shares the memory of the content
+    while line := file.readline(MOST_LINE_BYTES + 1):
+        yield line
+
+
+def _read_summary(file: Path) -> Any:
+    return _parse(_decoded(_read(file, MOST_SUMMARY_BYTES), file), file)
+
+
+def _read(path: Path, most: int | None = None) -> bytes:
+    """Return the content of *path*, of at most *most* bytes, or of what this machine's memory can take."""
+    most = memory_for_a_file() if most is None else most
     try:
-        return read_regular_file(path)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise RunError(f"{path} has {size:,} bytes, and {most:,} are the most that can be read here")
+            content = file.read(size + 1)  # not most + 1, which would be allocated
+            if len(content) > size:
+                raise RunError(f"{path} grew while it was read: read it again when nothing writes there")
+            return content
+    except RunError:
+        raise
+    except MemoryError:
+        raise RunError(f"{path} does not fit into the memory") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"cannot read {path}: {reason}; a run's folder holds {RUN_FILE}") from None
@@ -285,9 +320,9 @@ def _parse(text: str, where: str | Path) -> Any:
         raise RunError(f"{where} is not JSON: {str(error)[:80]}") from None
 
 
-def _finite(text: str) -> float:
+def _float(text: str) -> float:
     number = float(text)
-    if math.isinf(number):
+    if not abs(number) <= LARGEST:
         raise ValueError(f"{text[:20]} is too large a number")
     return number
 
@@ -298,7 +333,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-_JSON = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite, parse_int=_whole)
+_JSON = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_float, parse_int=_whole)
 
 
 def _depth(value: Any) -> int:

@@ -59,6 +59,17 @@ def read_regular_file(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
+def memory_for_a_file() -> int:
+    """Return how many bytes a file may have that is read as a whole: a third of the machine's memory.
+
+    What is made of its content takes as much again. Without a figure of the system it is 4 GB.
+    """
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 3
+    except (AttributeError, ValueError, OSError):  # on Windows
+        return 4_000_000_000
+
+
 def is_inside(path: Path, folder: Path) -> bool:
     """Tell whether *path*, its links followed, lies in *folder*, or where the hub's cache keeps a folder's files.
 

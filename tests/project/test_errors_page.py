@@ -857,6 +857,7 @@ command("a `run.json` that lacks something", run='{"schema_version": 1}')
 command("a line of outcomes that is no outcome", outcomes="[]")
 command("outcomes that are gone", outcomes="")
 command("a number too large in a file", run='{"schema_version": 1e400}')
+command("a number in a file that no sum could hold", run='{"schema_version": 1e308}')
 command("no outcome store", "cache")
 command("an outcome store that is none", "cache", store="not a database, but long enough to be one" * 10)
 
@@ -897,6 +898,12 @@ def _line_twice(folder: Path) -> None:
     path.write_text(path.read_text("utf-8") + path.read_text("utf-8").splitlines()[0], "utf-8")
 
 
+def _line_without_end(folder: Path) -> None:
+    path = folder / "run.json"
+    path.write_text(path.read_text("utf-8").replace('"outcomes_sha256"', '"before"'), "utf-8")
+    os.truncate(folder / "outcomes.jsonl", 200_000_000)
+
+
 def _pipe_for_run(folder: Path) -> None:
     (folder / "run.json").unlink()
     os.mkfifo(folder / "run.json")
@@ -918,6 +925,9 @@ command_on("counts that the outcomes contradict", _change(datasets={"arithmetic"
 command_on("a dataset that `run.json` lacks", _change(datasets={}))
 command_on("a shard that cannot be", _change(shard="999/3"))
 command_on("a run that is a named pipe", _pipe_for_run)
+command_on("outcomes that no memory holds", lambda folder: os.truncate(folder / "outcomes.jsonl", 2**42))
+command_on("a `run.json` without end", lambda folder: os.truncate(folder / "run.json", 2**42))
+command_on("a line of outcomes without end", _line_without_end)
 command_on("a page that is a socket", _socket, "report", "{run}", "-o", "{run}/socket")
 command_on("a page that is a folder", lambda folder: None, "report", "{run}", "-o", "{run}")
 command_on("a page that is a pipe", lambda folder: os.mkfifo(folder / "pipe"), "report", "{run}", "-o", "{run}/pipe")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasoning_probe.results import run as run_module
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import Choice, Outcome
 from reasoning_probe.results.run import Run, RunError, read_run, write_run
@@ -193,6 +195,8 @@ def nested(depth: int) -> object:
         ({"schema_version": True}, "schema_version: true is not"),
         ({"versions": nested(60)}, "nested more than 40 deep"),
         ({"engine": {"rows": 10**400}}, "run.json is not JSON: 1000.* is too large a number"),
+        ({"timing": {"total_s": 1e308}}, r"run.json is not JSON: 1e\+308 is too large a number"),
+        ({"targets": [{"delta_logprob": -1e31}]}, r"run.json is not JSON: -1e\+31 is too large a number"),
         ({"engine": {"rows": 1}}, "run.json: engine: verified is missing"),
         ({"skipped": [{"dataset": "a\nb", "item": 1, "reason": ""}]}, r"skipped\[0\]: item: 1 is not"),
         ({"generation": {"a\n\x1b": 1}}, r"generation: 'a\\n\\x1b': 1 is not"),
@@ -307,3 +311,57 @@ def test_shifts_sum_to_nothing_and_agree_with_the_flips(run: Run) -> None:
         assert sum(row["shift"].values()) == 0
         assert row["shift"].get("correct", 0) == row["flips_to_right"] - row["flips_to_wrong"]
         assert 0 not in row["shift"].values()
+
+
+# -- sizes and numbers that no run has ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("logprob", [1e308, -1e308, 1e31])
+def test_a_log_probability_that_no_sum_can_hold_is_refused(tmp_path: Path, logprob: float) -> None:
+    write_run(tmp_path, as_run([outcome(answer_logprob=-1.0)]))
+    without_digest(tmp_path)
+    line = outcome().as_dict() | {"answer_logprob": logprob}
+    (tmp_path / "outcomes.jsonl").write_text(json.dumps(line) + "\n", "utf-8")
+    with pytest.raises(RunError, match=r"outcomes.jsonl, line 1 is not JSON: .* is too large a number"):
+        read_run(tmp_path)
+
+
+def sparse(path: Path, size: int) -> None:
+    """Make *path* a file of *size* bytes that takes no place on the disk, with what it held at its beginning."""
+    with path.open("ab") as file:
+        file.truncate(size)
+
+
+@pytest.mark.parametrize("name", ["run.json", "outcomes.jsonl"])
+def test_a_file_larger_than_the_memory_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
+    write_run(tmp_path, as_run([outcome()]))
+    sparse(tmp_path / name, 2**42)
+    tracemalloc.start()
+    with pytest.raises(RunError, match=rf"{name} has 4,398,046,511,104 bytes, and [0-9,]+ are the most that can be"):
+        read_run(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_the_bound_of_outcomes_is_a_share_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path, as_run([outcome()]))
+    size = (tmp_path / "outcomes.jsonl").stat().st_size
+    monkeypatch.setattr(run_module, "memory_for_a_file", lambda: size)
+    read_run(tmp_path)
+    monkeypatch.setattr(run_module, "memory_for_a_file", lambda: size - 1)
+    with pytest.raises(RunError, match=f"outcomes.jsonl has {size} bytes, and {size - 1} are the most"):
+        read_run(tmp_path)
+
+
+def test_a_line_of_outcomes_without_end_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, as_run([outcome()]))
+    without_digest(tmp_path)
+    sparse(tmp_path / "outcomes.jsonl", 200_000_000)
+    with pytest.raises(RunError, match=r"outcomes.jsonl, line 2: longer than 100,000,000 bytes: no outcome is"):
+        read_run(tmp_path)
+
+
+def test_a_session_reads_what_it_wrote_where_texts_hold_line_separators(tmp_path: Path) -> None:
+    run = as_run([outcome(response="a\x85b\u2028c\r\nd\x0be")])
+    write_run(tmp_path, run)
+    assert read_run(tmp_path) == run
