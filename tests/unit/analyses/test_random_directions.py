@@ -117,8 +117,8 @@ def test_directions_are_orthonormal_and_named_by_seed_and_head() -> None:
     assert not torch.allclose(bases, random_bases(site, 3, "1 L0H1"))
 
 
-def test_a_layer_of_one_head_is_not_compared_and_others_are() -> None:
-    model = build("gpt2", n_head=1)
+def test_the_only_head_of_a_layer_has_nothing_to_be_compared_with() -> None:
+    model = build("gpt2", num_attention_heads=1)
     (row,) = compared(model, "L0H0")
     assert row["note"] == "layer 0 has one head: there is no other direction of its size"
     assert (row["change"], row["changes"], row["p_value"], row["items"]) == (None, [], None, 0)
@@ -127,7 +127,8 @@ def test_a_layer_of_one_head_is_not_compared_and_others_are() -> None:
 def test_a_planted_head_exceeds_every_direction() -> None:
     scenario = Scenario()
     (row,) = compared(scenario.model, CARRIER, queries=tuple(scenario.queries()), tokenizer=scenario.tokenizer)
-    assert row["change"] is not None and row["change"] < -1
+    assert row["change"] is not None
+    assert row["change"] < -1
     assert (row["as_large"], row["p_value"]) == (0, pytest.approx(1 / 21))
 
 
@@ -203,7 +204,8 @@ def test_items_are_drawn_by_the_seed_among_those_answered_right() -> None:
     assert set(drawn) != set(chosen_items(items, 10**6, 1, 1)["a"])
     assert len(chosen_items(items, 100, 8, 0)["a"]) == FEWEST_ITEMS
     few = chosen_items({("a", f"i{n}"): n < 3 for n in range(100)}, 10**6, 1, 0)["a"]
-    assert len(few) == FEWEST_ITEMS and sum(int(item[1][1:]) < 3 for item in few) == 3
+    assert len(few) == FEWEST_ITEMS
+    assert sum(int(item[1][1:]) < 3 for item in few) == 3
 
 
 def test_several_processes_pool_the_changes_of_the_same_directions() -> None:

@@ -349,8 +349,8 @@ def test_heads_that_lose_no_more_than_random_directions_share_a_sentence_with_th
     both[1] = both[1] | {"target": "L2H0"}
     run = run_of(swept(lost={"L1H3": range(12), "L2H0": range(10)}), null_directions=both)
     assert sentences.sentences(run)[-1] == (
-        "L1H3 (12 of 20) and L2H0 (15 of 20) matter no more for arithmetic than their size: so many random directions of"
-        " the same size in their layer lose as much."
+        "L1H3 (12 of 20) and L2H0 (15 of 20) matter no more for arithmetic than their size: so many random directions"
+        " of the same size in their layer lose as much."
     )
     page = standalone_page(run)
     assert "random directions that lose as much" in page
