@@ -230,13 +230,18 @@ class PlainPath:
 
     def logprobs(self, encoded: EncodedQuery, rows: Sequence[Target], replacement: Replacement) -> list[float]:
         """Return every row's log-probability of the expected answer, in nats."""
+        with self._ablated(rows, replacement):
+            return self.hooked_logprobs(encoded, len(rows))
+
+    def hooked_logprobs(self, encoded: EncodedQuery, rows: int) -> list[float]:
+        """Return the log-probability of the expected answer in each of so many *rows*, under the hooks that are set."""
         answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
-        ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1).expand(len(rows), -1)  # (rows, tokens)
+        ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1).expand(rows, -1)  # (rows, tokens)
         keep = {"logits_to_keep": answer.shape[1]} if self._keeps_logits else {}
-        with torch.inference_mode(), self._ablated(rows, replacement), silence_transformers(), self.numerics.running():
+        with torch.inference_mode(), silence_transformers(), self.numerics.running():
             logits = self.model(input_ids=ids, use_cache=False, **keep).logits[:, -answer.shape[1] :]
         logprobs = logits.float().log_softmax(-1)  # (rows, answer, vocabulary)
-        wanted = answer.expand(len(rows), -1)[..., None]  # (rows, answer, 1)
+        wanted = answer.expand(rows, -1)[..., None]  # (rows, answer, 1)
         return [float(value) for value in logprobs.gather(-1, wanted).sum((1, 2))]  # (rows,)
 
 

@@ -35,6 +35,7 @@ class Timing:
     sweep_s: float = 0.0
     proof_s: float = 0.0
     control_s: float = 0.0
+    directions_s: float = 0.0
     screen_s: float = 0.0
     curve_s: float = 0.0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoning_probe.results.naming import moves_logprob_on_page, significant, significant_on_page
+from reasoning_probe.results.naming import median_nats, named_logprob, significant, significant_on_page
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import ControlRecord, ControlTargetRecord, DatasetRecord, EffectRecord, FamilyRecord
 from reasoning_probe.results.run import Run
@@ -14,9 +14,6 @@ from reasoning_probe.utils.target_names import cell_of, head_of, layer_of
 from reasoning_probe.utils.text import pluralise
 
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
-
-LEAST_NATS = 0.01
-"""Smaller median changes of the log-probability can be significant, too, but are not worth a sentence."""
 
 HARMFUL_NATS = -0.5
 """Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""
@@ -34,12 +31,6 @@ def guesses_plain_text(control: ControlRecord) -> bool:
     """Whether the model continues plain text no better than by guessing among all tokens, with nothing off."""
     logprob, uniform = control["logprob"], control.get("uniform")
     return logprob is None or (uniform is not None and logprob <= uniform)
-
-
-def median_nats(row: EffectRecord) -> float:
-    """Return the median change of the expected answer's log-probability; the mean where a run holds no median."""
-    median = row.get("median_logprob")
-    return (row["delta_logprob"] if median is None else median) or 0.0
 
 
 def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:
@@ -97,8 +88,8 @@ class EffectGroup:
 
     @property
     def with_logprob_effect(self) -> list[EffectRecord]:
-        """The targets that change the log-probability by :data:`LEAST_NATS` or more, the strongest first."""
-        rows = [row for row in self.rows if moves_logprob_on_page(row) and abs(median_nats(row)) >= LEAST_NATS]
+        """The targets that change the log-probability enough to be named, the strongest first."""
+        rows = [row for row in self.rows if named_logprob(row)]
         return sorted(rows, key=lambda row: -abs(median_nats(row)))
 
     @property

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from reasoning_probe.report.directions import directions_text
 from reasoning_probe.report.effects import EffectGroup, groups, guesses_plain_text, harms_plain_text
 from reasoning_probe.report.format import nats, p_value, points
 from reasoning_probe.results.naming import significant, significant_on_page
-from reasoning_probe.results.record import ControlTargetRecord, EffectRecord
+from reasoning_probe.results.record import ControlTargetRecord, EffectRecord, RandomDirectionsRecord
 from reasoning_probe.results.run import Run
 
 Column = Literal[
@@ -25,6 +26,7 @@ Column = Literal[
     "median_ci95",
     "logprob_p_discrete",
     "plain_text",
+    "directions",
 ]
 
 PAGE_COLUMNS: Mapping[Column, str] = {
@@ -39,6 +41,7 @@ PAGE_COLUMNS: Mapping[Column, str] = {
     "median_ci95": "its interval",
     "logprob_p_discrete": "its p",
     "plain_text": "neutral text (nats a token)",
+    "directions": "random directions that lose as much",
 }
 SUMMARY_COLUMNS: Mapping[Column, str] = {
     "points": "points",
@@ -86,27 +89,32 @@ def ranking(
     columns: Mapping[Column, str],
     most: int,
     control: Mapping[tuple[str, str], ControlTargetRecord] | None = None,
+    directions: Mapping[tuple[str, str, str], RandomDirectionsRecord] | None = None,
 ) -> Ranking:
     """Return the *most* strongest targets of *group* with the text of *columns*, such as :data:`PAGE_COLUMNS`.
 
     A renderer escapes the texts and marks the rows that are ``significant`` or harm plain text; it formats no number.
-    *control* is :func:`control_targets`; without any there is no column ``plain_text``.
+    *control* is :func:`control_targets`, *directions* is :func:`~reasoning_probe.report.directions.by_head`; without
+    any there is no column ``plain_text`` or ``directions``.
     """
-    control = control or {}
-    chosen = [column for column in columns if column != "plain_text" or control]
+    control, directions = control or {}, directions or {}
+    missing = {column for column, source in (("plain_text", control), ("directions", directions)) if not source}
+    chosen = [column for column in columns if column not in missing]
     rows = []
     for effect in group.rows[:most]:
         measured = control.get((effect["target"], group.ablation))
+        compared = directions.get((group.dataset, group.ablation, effect["target"]))
+        texts: Mapping[Column, str] = {
+            "plain_text": _plain_text(measured),
+            "directions": "-" if compared is None else directions_text(compared),
+        }
         rows.append(
             RankedTarget(
                 effect["target"],
                 effect["delta"],
                 significant(effect),
                 measured is not None and harms_plain_text(measured),
-                {
-                    column: _plain_text(measured) if column == "plain_text" else _TEXTS[column](effect)
-                    for column in chosen
-                },
+                {column: texts[column] if column in texts else _TEXTS[column](effect) for column in chosen},
             )
         )
     return Ranking([group.noun, *(columns[column] for column in chosen)], rows)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from reasoning_probe.data.generators import NAMES as GENERATED
 from reasoning_probe.models.generation import rules_sentence, unused_sentence
+from reasoning_probe.report.directions import direction_sentences
 from reasoning_probe.report.effects import (
     HARMFUL_NATS,
     EffectGroup,
@@ -14,12 +15,11 @@ from reasoning_probe.report.effects import (
     groups,
     guesses_plain_text,
     harms_plain_text,
-    median_nats,
 )
 from reasoning_probe.report.format import nats, percent, points
 from reasoning_probe.report.forms import mixture
 from reasoning_probe.results.curves import CARRIED_SHARE
-from reasoning_probe.results.naming import holds_across_forms, significant_on_page
+from reasoning_probe.results.naming import holds_across_forms, median_nats, significant_on_page
 from reasoning_probe.results.record import ControlRecord, CurveRecord, EffectRecord, ScreeningRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import is_significant, items_to_try
@@ -217,12 +217,13 @@ def findings(run: Run) -> list[tuple[str, bool]]:
         for members in by_finding.values()
     ]
     without_accuracy_effect = [group for group in groups(run) if not group.significant and group.with_logprob_effect]
+    nulls = [(sentence, False) for group in groups(run) for sentence in direction_sentences(run, group, several)]
     inflated = [(sentence, False) for group in groups(run) if (sentence := _inflated_sentence(group, several))]
     logprob_sentences = [
         (_logprob_sentence(group, _ablation_suffix(group, several)), False) for group in without_accuracy_effect
     ]
     extent = [(sentence, True) for sentence in _extent_sentences(run)]
-    return [*extent, *finding_sentences, *inflated, *logprob_sentences]
+    return [*extent, *finding_sentences, *inflated, *logprob_sentences, *nulls]
 
 
 def _ablation_suffix(group: EffectGroup, several: bool) -> str:

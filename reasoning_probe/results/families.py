@@ -45,9 +45,8 @@ def families_of(
     return families
 
 
-def with_families(rows: Sequence[EffectRecord], families: Sequence[FamilyRecord]) -> list[EffectRecord]:
-    """Return *rows* with what depends on other targets: the p-values over the page, and the shrunken changes."""
-    left_out = sum(family["unmeasured"] for family in families)
+def with_page_tests(rows: Sequence[EffectRecord], left_out: int) -> list[EffectRecord]:
+    """Return *rows* with the p-values over all targets of the page, *left_out* unmeasured ones among them."""
     p_page = stats.discrete_holm(
         [row["p_value"] for row in rows], [row["flips_to_wrong"] + row["flips_to_right"] for row in rows], left_out
     )
@@ -58,17 +57,22 @@ def with_families(rows: Sequence[EffectRecord], families: Sequence[FamilyRecord]
         left_out,
     )
     by_row = {id(row): float(p) for row, p in zip(tested, logprob_p_page, strict=True)}
+    return [
+        row | {"p_page": float(p), "logprob_p_page": by_row.get(id(row))} for row, p in zip(rows, p_page, strict=True)
+    ]
+
+
+def with_families(rows: Sequence[EffectRecord], families: Sequence[FamilyRecord]) -> list[EffectRecord]:
+    """Return *rows* with what depends on other targets: the p-values over the page, and the shrunken changes."""
     critical = {(family["dataset"], family["ablation"]): family["p_critical"] for family in families}
     return [
         row
         | {
-            "p_page": float(p),
-            "logprob_p_page": by_row.get(id(row)),
             "delta_shrunken": stats.shrunken(
                 row["flips_to_wrong"], row["flips_to_right"], row["items"], critical[row["dataset"], row["ablation"]]
             )
             if significant(row)
             else None,
         }
-        for row, p in zip(rows, p_page, strict=True)
+        for row in with_page_tests(rows, sum(family["unmeasured"] for family in families))
     ]

@@ -10,6 +10,7 @@ from typing import Any, TypedDict, TypeVar, cast
 
 from reasoning_probe.data.shards import Shard, joined, missing, parse_shards
 from reasoning_probe.results.curves import merged_curves
+from reasoning_probe.results.null_directions import merged_directions
 from reasoning_probe.results.outcome import ItemKey, Key, Outcome
 from reasoning_probe.results.record import (
     ControlRecord,
@@ -19,6 +20,7 @@ from reasoning_probe.results.record import (
     HeadSelectionRecord,
     ModelRecord,
     PromptingRecord,
+    RandomDirectionsRecord,
     ReferenceRecord,
     RunRecord,
     SectionRecord,
@@ -33,6 +35,7 @@ from reasoning_probe.results.summary import merged_control, summarise
 from reasoning_probe.utils.text import to_words
 
 Value = TypeVar("Value")
+Entry = TypeVar("Entry", CurveRecord, RandomDirectionsRecord)
 
 SAME_LOGPROB = 1e-4
 """Nats by which two runs of one case may differ: batches of other shapes round otherwise."""
@@ -58,6 +61,7 @@ class RunFacts(TypedDict):
     sizes: dict[str, int]
     reference: dict[str, ReferenceRecord]
     control: ControlRecord | None
+    null_directions: list[RandomDirectionsRecord]
     screening: list[HeadSelectionRecord]
     curves: list[CurveRecord] | None
     timing: TimingRecord
@@ -120,7 +124,8 @@ def merge_runs(runs: Named) -> Run:
         reference=_reference(parts),
         control=merged_control([part.get("control") for part in parts]),
         screening=merged_screening([part.get("screening") for part in parts]),
-        curves=_curves(runs),
+        curves=merged_curves(_of_new_items(runs, [part.get("curves") for part in parts])),
+        null_directions=merged_directions(_of_new_items(runs, [part.get("null_directions") for part in parts])),
         prompting=_prompting(parts),
         skipped_tests=merged_skips([(run.summary.get("skipped_tests") or {}, run.outcomes) for run in runs.values()]),
     )
@@ -139,20 +144,19 @@ def merge_runs(runs: Named) -> Run:
     return Run(summary, outcomes)
 
 
-def _curves(runs: Named) -> list[CurveRecord]:
-    """Return the curves of *runs* as one; of those that share an item of a dataset the first counts."""
+def _of_new_items(runs: Named, entries: Sequence[Sequence[Entry] | None]) -> list[list[Entry]]:
+    """Return the *entries* of each of *runs*; of runs that share an item of a dataset the first counts."""
     seen: dict[str, set[str]] = {}
-    taken: list[list[CurveRecord]] = []
-    for run in runs.values():
+    taken: list[list[Entry]] = []
+    for run, of_run in zip(runs.values(), entries, strict=True):
         items: dict[str, set[str]] = {}
         for outcome in run.outcomes:
             items.setdefault(outcome.dataset, set()).add(outcome.item)
         new = {name for name, ids in items.items() if ids.isdisjoint(seen.get(name, ()))}
-        curves: list[CurveRecord] = run.summary.get("curves") or []
-        taken.append([entry for entry in curves if entry["dataset"] in new])
+        taken.append([entry for entry in of_run or () if entry["dataset"] in new])
         for entry in taken[-1]:
             seen[entry["dataset"]] = seen.get(entry["dataset"], set()) | items[entry["dataset"]]
-    return merged_curves(taken)
+    return taken
 
 
 def _shards(runs: Named) -> str:
@@ -365,6 +369,7 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
         skipped=list(unfit.values()),
         reference=first["reference"],
         control=merged_control([of_process["control"] for of_process in facts]),
+        null_directions=merged_directions([of_process["null_directions"] for of_process in facts]),
         prompting=first["prompting"],
         screening=merged_screening([of_process["screening"] for of_process in facts]),
         curves=merged_curves([of_process["curves"] for of_process in facts]),

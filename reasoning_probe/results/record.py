@@ -251,6 +251,21 @@ class ControlRecord(TypedDict):
     targets: list[ControlTargetRecord]
 
 
+class RandomDirectionsRecord(TypedDict):
+    """What switching off a named head changes, and what random directions of its size in its layer do."""
+
+    target: str
+    dataset: str
+    ablation: str | None
+    items: int
+    change: float | None
+    changes: list[float]
+    median_change: float | None
+    as_large: int
+    p_value: float | None
+    note: str
+
+
 class ErrorCountRecord(TypedDict):
     """The number of wrong answers of one category and kind."""
 
@@ -397,6 +412,7 @@ class TimingRecord(TypedDict):
     baseline_s: float | None
     sweep_s: float | None
     control_s: NotRequired[float | None]
+    directions_s: NotRequired[float | None]
     screen_s: NotRequired[float | None]
     curve_s: NotRequired[float | None]
     total_s: float | None
@@ -460,6 +476,7 @@ class RunRecord(TypedDict):
     families: NotRequired[list[FamilyRecord] | None]
     rank_changes: NotRequired[list[RankChangeRecord] | None]
     control: NotRequired[ControlRecord | None]
+    null_directions: NotRequired[list[RandomDirectionsRecord] | None]
     errors: list[ErrorCountRecord]
     curves: NotRequired[list[CurveRecord] | None]
     screening: NotRequired[list[ScreeningRecord] | None]

@@ -11,7 +11,7 @@ from typing import cast
 
 from reasoning_probe.data.items import label_of
 from reasoning_probe.results import stats
-from reasoning_probe.results.families import families_of, with_families
+from reasoning_probe.results.families import families_of, with_families, with_page_tests
 from reasoning_probe.results.forms import form_changes, forms_records
 from reasoning_probe.results.outcome import BASELINE, Outcome, accuracy
 from reasoning_probe.results.rank_changes import rank_changes
@@ -27,6 +27,7 @@ from reasoning_probe.results.record import (
     HeadSelectionRecord,
     ModelRecord,
     PromptingRecord,
+    RandomDirectionsRecord,
     ReferenceRecord,
     RunRecord,
     SkippedRecord,
@@ -52,6 +53,7 @@ def summarise(
     skipped: Sequence[SkippedRecord] = (),
     reference: Mapping[str, ReferenceRecord] | None = None,
     control: ControlRecord | None = None,
+    null_directions: Sequence[RandomDirectionsRecord] = (),
     prompting: PromptingRecord | None = None,
     screening: Sequence[HeadSelectionRecord] = (),
     curves: Sequence[CurveRecord] = (),
@@ -96,6 +98,7 @@ def summarise(
         "families": families,
         "rank_changes": rank_changes(rows),
         "control": control,
+        "null_directions": list(null_directions),
         "screening": with_measured_effects(screening, rows, families),
         "curves": list(curves),
         "errors": _errors(outcome for name in names for outcome in counted[name]),
@@ -108,6 +111,18 @@ def summarise(
         summary["skipped_tests"] = {name: list(ids) for name, ids in skipped_tests.items()}
     json_types: RunRecord = to_json_types(summary)  # as reading the file again gives it
     return json_types
+
+
+def page_effects(outcomes: Iterable[Outcome], screening: Sequence[HeadSelectionRecord]) -> list[EffectRecord]:
+    """Return the effects of *outcomes* with their tests over the page, as far as targets are named by them."""
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(outcome.dataset, []).append(outcome)
+    rows = [row for name, group in groups.items() for row in _targets(name, group, screening)]
+    maps: dict[tuple[str, str | None], list[str]] = {}
+    for row in rows:
+        maps.setdefault((row["dataset"], row["ablation"]), []).append(row["target"])
+    return with_page_tests(rows, sum(unmeasured(screening, *of_map, targets) for of_map, targets in maps.items()))
 
 
 def merged_control(parts: Sequence[ControlRecord | None]) -> ControlRecord | None:

@@ -1,16 +1,21 @@
-"""What is measured after the sweep, from its outcomes: the control task and the cumulative curves."""
+"""What is measured after the sweep, from its outcomes: the control task, random directions and cumulative curves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reasoning_probe.results.record import ControlRecord, CurveRecord
+from reasoning_probe.results.outcome import BASELINE
+from reasoning_probe.results.record import ControlRecord, CurveRecord, RandomDirectionsRecord
 
 if TYPE_CHECKING:
+    from reasoning_probe.engine.protocol import Engine
     from reasoning_probe.results.outcome import ItemKey
+    from reasoning_probe.session.plan import Case
     from reasoning_probe.session.session import ProbeSession, ProgressBar
+
+_MEASURED = "control task, random directions and curves"
 
 
 @dataclass
@@ -21,6 +26,7 @@ class PostSweep:
     """
 
     control: ControlRecord | None = None
+    directions: list[RandomDirectionsRecord] = field(default_factory=list)
     curves: list[CurveRecord] | None = None
     error: str = ""
 
@@ -30,22 +36,26 @@ class PostSweep:
         return self.control is not None or self.curves is not None or bool(self.error)
 
     def measure(
-        self, control: Callable[[], ControlRecord | None], curves: Callable[[], Iterable[list[CurveRecord]]]
+        self,
+        control: Callable[[], ControlRecord | None],
+        directions: Callable[[], list[RandomDirectionsRecord]],
+        curves: Callable[[], Iterable[list[CurveRecord]]],
     ) -> None:
-        """Run the *control* task, then the *curves*, which come a dataset at a time."""
+        """Run the *control* task and the random *directions*, then the *curves*, which come a dataset at a time."""
         try:
             self.control = control()
+            self.directions = directions()
             for entries in curves():
                 self.curves = [*(self.curves or ()), *entries]
         except KeyboardInterrupt:
-            self.error = "interrupted while control task and curves were measured: the same command goes on"
+            self.error = f"interrupted while {_MEASURED} were measured: the same command goes on"
         except Exception as error:  # whatever a model raises with many heads off
             text = " ".join(str(error).split())[:200]
-            self.error = f"control task and curves are not complete: {type(error).__name__}: {text}"
+            self.error = f"{_MEASURED} are not complete: {type(error).__name__}: {text}"
 
 
 def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress: ProgressBar | None) -> None:
-    """Measure the control task and, where the whole plan was answered, the cumulative curves of *session*.
+    """Measure the control task, random directions and, where the whole plan was answered, the curves of *session*.
 
     The items *elsewhere* were answered by another process, which measures them.
     """
@@ -71,4 +81,38 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
         specs = plan_curves(every_head(session.head_map), by_item, session.settings.ablations, outcomes, scores)
         return cumulative_curves(session.judged_answers, engine, specs, queries, outcomes, progress)
 
-    session.post_sweep.measure(lambda: control_task(engine, variants.values()), curves)
+    session.post_sweep.measure(
+        lambda: control_task(engine, variants.values()), lambda: _directions(session, engine, answered, known), curves
+    )
+
+
+def _directions(
+    session: ProbeSession, engine: Engine, answered: Sequence[Case], elsewhere: Container[ItemKey]
+) -> list[RandomDirectionsRecord]:
+    """Compare the heads that the *answered* cases name with random directions, on items that are not *elsewhere*."""
+    from reasoning_probe.analyses.random_directions import NamedHead, chosen_heads, chosen_items, random_directions
+    from reasoning_probe.results.naming import named_losses
+    from reasoning_probe.results.summary import page_effects
+
+    if not any(case.target and case.item_key not in elsewhere for case in answered):
+        return []
+    targets = {case.target_name: case.target for case in answered if case.target}
+    cases = {case.item_key: case for case in answered if case.target and case.item_key not in elsewhere}
+    baselines = {item: session.outcomes.get((*item, BASELINE, None)) for item in {case.item_key for case in answered}}
+    outcomes = [*filter(None, baselines.values()), *(session.outcomes[case.key] for case in answered if case.target)]
+    screening = [screening.entry() for screening in session.screenings.values()]
+    rows = chosen_heads(named_losses(page_effects(outcomes, screening)))
+    right = {item: outcome.correct for item in cases if (outcome := baselines[item]) is not None}
+    items = chosen_items(right, len(outcomes) - len(baselines), len(rows), session.settings.seed)
+    queries = {
+        dataset: tuple(session.queries.query(dataset, cases[item].item) for item in of_dataset)
+        for dataset, of_dataset in items.items()
+    }
+    return random_directions(
+        engine,
+        [
+            NamedHead(targets[row["target"]], str(row["ablation"]), queries[row["dataset"]])
+            for row in rows
+            if row["dataset"] in queries
+        ],
+    )

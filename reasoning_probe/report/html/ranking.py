@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from reasoning_probe.report.directions import by_head
 from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.forms import HEAD, form_rows
 from reasoning_probe.report.html.head_maps import GroupLabel, group_label
@@ -49,7 +50,7 @@ def ranked_html(run: Run) -> Markup:
 
 
 def _ranking(run: Run, group: EffectGroup, label: GroupLabel, index: int, opened: bool) -> _RankingView:
-    table = ranking(group, PAGE_COLUMNS, MOST_LISTED, control_targets(run))
+    table = ranking(group, PAGE_COLUMNS, MOST_LISTED, control_targets(run), by_head(run))
     first, rest = table.rows[:MOST_RANKED], table.rows[MOST_RANKED:]
     cut = f"; the {MOST_RANKED} strongest of {len(group.rows):,}" if rest else ""
     unlisted = len(group.rows) - len(table.rows)

@@ -19,7 +19,9 @@ from reasoning_probe.report.effects import groups
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.report.terminal.compare import sentences as comparison_sentences
 from reasoning_probe.results.compare import compare
+from reasoning_probe.results.null_directions import ranked, unranked
 from reasoning_probe.results.outcome import Outcome
+from reasoning_probe.results.record import RandomDirectionsRecord
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, every_head, fake_run, full_run, outcome
 from tests.helpers.terminal_lines import summary_lines
@@ -104,6 +106,11 @@ def curves(*, held_out: bool = True, kind: str = "kept", **excess: Any) -> list[
 def carried(range95: Sequence[int] | None) -> list[dict[str, Any]]:
     (entry,) = curves()
     return [entry | {"carried": {"heads": 2, "range95": range95} if range95 else None}]
+
+
+def directions(as_large: int, *, dataset: str = "arithmetic") -> list[RandomDirectionsRecord]:
+    """Return a head beside 20 random directions, of which so many lose as much."""
+    return [ranked("L1H3", dataset, "zero", 40, -1.0, [-2.0] * as_large + [-0.5] * (20 - as_large))]
 
 
 def screened(**values: Any) -> list[dict[str, Any]]:
@@ -201,6 +208,30 @@ CLAIMS = (
             lambda: run_of(swept(change={"L1H3": [-1e308, 1e308] * 20})),
             lambda: run_of(swept(change={"L1H3": [-0.1, 0.1, 0.1, -50.0] * 10})),  # the mean falls by 12 nats
             lambda: run_of(swept(change={"L1H3": [-9.0] * 6 + [0.0] * 34})),
+        ],
+    ),
+    Claim(
+        r"L\d+H\d+ .* matters? no more for .* than (its|their) size: so many random directions of the same size in",
+        "the head is named and loses, and at least half of the random directions of its size lose as much",
+        lambda: run_of(swept(lost=STRONG), null_directions=directions(10)),
+        [
+            lambda: run_of(swept(lost=STRONG), null_directions=directions(9)),
+            lambda: run_of(swept(lost=STRONG)),
+            lambda: run_of(swept(lost=STRONG), null_directions=[unranked("L1H3", "arithmetic", "zero", "one head")]),
+            lambda: run_of(swept(), null_directions=directions(20)),  # not named
+            lambda: run_of(swept(40, 10, {"L1H3": range(10, 30)}), null_directions=directions(20)),  # wins answers
+            lambda: run_of(swept(lost=STRONG), null_directions=directions(20, dataset="logic")),
+        ],
+    ),
+    Claim(
+        r"L\d+H\d+ .* (is|are) not shown to matter more for .* than (its|their) size: so many random directions",
+        "the head is named and loses, and fewer than half of the directions lose as much, but at least one",
+        lambda: run_of(swept(change={"L1H3": -0.5}), null_directions=directions(1)),
+        [
+            lambda: run_of(swept(lost=STRONG), null_directions=directions(0)),
+            lambda: run_of(swept(lost=STRONG), null_directions=directions(10)),
+            lambda: run_of(swept(change={"L1H3": 0.5}), null_directions=directions(1)),
+            lambda: run_of(swept(), null_directions=directions(1)),
         ],
     ),
     Claim(
@@ -311,6 +342,20 @@ def test_nothing_else_is_said_of_a_head() -> None:
     runs += [run() for claim in CLAIMS for run in claim.not_of]
     for sentence in {sentence for run in runs for sentence in said_of(run)}:
         assert sum(bool(re.match(claim.pattern, sentence)) for claim in CLAIMS) == 1, sentence
+
+
+def test_heads_that_lose_no_more_than_random_directions_share_a_sentence_with_their_counts() -> None:
+    both = [*directions(12), *directions(15)]
+    both[1] = both[1] | {"target": "L2H0"}
+    run = run_of(swept(lost={"L1H3": range(12), "L2H0": range(10)}), null_directions=both)
+    assert sentences.sentences(run)[-1] == (
+        "L1H3 (12 of 20) and L2H0 (15 of 20) matter no more for arithmetic than their size: so many random directions"
+        " of the same size in their layer lose as much."
+    )
+    page = standalone_page(run)
+    assert "random directions that lose as much" in page
+    assert "12 of 20" in page
+    assert "random directions that lose as much" not in standalone_page(run_of(swept(lost=STRONG)))
 
 
 def test_a_map_may_mark_what_no_sentence_names() -> None:

@@ -1,0 +1,75 @@
+"""Subspaces of a layer's head space: a head is one of them, and random ones of its size are its comparison."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reasoning_probe.models.head_map import AttentionLayer, HeadError
+from reasoning_probe.models.hooks import hooks
+
+
+def random_bases(attention_layer: AttentionLayer, count: int, name: str) -> Tensor:
+    """Return orthonormal bases of *count* random subspaces as large as a head: ``(count, heads * head_dim, head_dim)``.
+
+    They are uniform among all subspaces of that size, and *name* alone determines them. Raises
+    :class:`~reasoning_probe.models.head_map.HeadError` where a head is all that the layer has.
+    """
+    if attention_layer.heads < 2:
+        raise HeadError(f"layer {attention_layer.layer} has one head: there is no other direction of its size")
+    seed = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:7], "big")
+    generator = torch.Generator().manual_seed(seed)
+    width = attention_layer.heads * attention_layer.head_dim
+    normal = torch.randn(count, width, attention_layer.head_dim, generator=generator)  # (count, width, head_dim)
+    basis: Tensor = torch.linalg.qr(normal).Q  # (count, width, head_dim)
+    return basis
+
+
+def head_basis(attention_layer: AttentionLayer, head: int) -> Tensor:
+    """Return the basis of the subspace that *head* is: ``(1, heads * head_dim, head_dim)``."""
+    width, size = attention_layer.heads * attention_layer.head_dim, attention_layer.head_dim
+    return torch.eye(width)[None, :, head * size : (head + 1) * size]  # (1, width, head_dim)
+
+
+def no_basis(attention_layer: AttentionLayer) -> Tensor:
+    """Return a basis of nothing, for a row that stays as it is: ``(1, heads * head_dim, head_dim)``."""
+    return torch.zeros(1, attention_layer.heads * attention_layer.head_dim, attention_layer.head_dim)
+
+
+@contextmanager
+def without_subspaces(
+    model: Any, attention_layer: AttentionLayer, head: int, bases: Tensor, values: Tensor | None
+) -> Iterator[None]:
+    """Remove the subspace of ``bases[i]`` from what the layer's heads give, in row *i* of every batch of *model*.
+
+    *bases* are ``(rows, heads * head_dim, head_dim)``; *values*, ``(heads, head_dim)``, replace what is removed, and
+    ``None`` stands for zeros. Of each token the part that is removed is as long as what switching *head* off removes
+    there, so that the subspaces differ in direction alone. With the basis of *head* this is its ablation.
+
+    The passes raise :class:`~reasoning_probe.models.head_map.HeadError` on a batch of another number of rows.
+    """
+    size = attention_layer.head_dim
+    of_head = slice(head * size, (head + 1) * size)
+
+    def remove(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        x = args[0]  # (rows, tokens, heads * head_dim)
+        if x.dim() != 3 or x.shape[0] != bases.shape[0] or x.shape[2] != bases.shape[1]:
+            raise HeadError(f"{attention_layer.path} got an input of shape {tuple(x.shape)} for {len(bases)} rows")
+        change = x.to(torch.promote_types(x.dtype, torch.float32))  # (rows, tokens, heads * head_dim)
+        basis = bases.to(change)  # (rows, heads * head_dim, head_dim)
+        if values is not None:
+            change = change - values.reshape(-1).to(change)
+        parts = change @ basis  # (rows, tokens, head_dim)
+        wanted = change[..., of_head].norm(dim=-1, keepdim=True)  # (rows, tokens, 1)
+        scale = wanted / parts.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        scale = scale.nan_to_num(0.0, 0.0, 0.0)  # a row without a part has nothing to lengthen
+        removed = (parts * scale) @ basis.mT  # (rows, tokens, heads * head_dim)
+        return (x - removed.to(x), *args[1:])
+
+    with hooks([model.get_submodule(attention_layer.path).register_forward_pre_hook(remove)]):
+        yield
