@@ -1,6 +1,7 @@
 """Shapes of known datasets: what of a row is asked, and the refusal of fields that may belong to the question.
 
-The rows are made up; their fields are those of the datasets that they are named for.
+The rows are made up; their fields are those of the datasets that they are named for. The file has more than 400 lines
+because the shapes are a table.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every sentence that page, terminal and docs can make about a head, with the condition under which it is said.
 
 The list is complete: what any run of these tests says matches one claim of it. Each claim has a run that makes it, and
-runs that are near to it and must not.
+runs that are near to it and must not. The file has more than 400 lines because the claims are one table.
 """
 
 from __future__ import annotations
