@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reasoning_probe.session.plan import Case
     from reasoning_probe.session.session import ProbeSession, ProgressBar
 
-_MEASURED = "control task, random directions and curves"
+_MEASURED = "analyses of the sweep"
 
 
 @dataclass
