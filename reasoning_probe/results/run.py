@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, ValuesView
@@ -148,9 +149,6 @@ def _check_length(folder: Path, existing: Path) -> None:
 
 RETRIES_S = (0.05, 0.2, 0.5, 1.0)
 """Seconds after which files that are not of one run are read again: without locks a writer may be between them."""
-
-LARGEST = 1e30
-"""The largest number with a point or an exponent: no run has one near it, and sums and squares of it stay finite."""
 
 MOST_SUMMARY_BYTES = 1_000_000_000
 """How long ``run.json`` may be; a hundred thousand targets take a tenth of it."""
@@ -322,7 +320,7 @@ def _parse(text: str, where: str | Path) -> Any:
 
 def _float(text: str) -> float:
     number = float(text)
-    if not abs(number) <= LARGEST:
+    if math.isinf(number):
         raise ValueError(f"{text[:20]} is too large a number")
     return number
 

@@ -23,6 +23,9 @@ OTHER_COLOUR = "#8A8A8A"
 """The colour of categories that are not in the table: a project may add its own by a hook."""
 COLOURS = (*dict.fromkeys(category.colour for category in BY_NAME.values()), OTHER_COLOUR)
 """All colours of categories."""
+LARGEST = 1e300
+"""The end of a colour bar at most: twice as much is still a number."""
+
 MOST_CELLS = 4096
 """Larger maps, and layers and heads beyond this number, are not drawn; only a damaged file holds so many."""
 
@@ -51,7 +54,7 @@ def heatmap(
     columns = list(columns)[:MOST_CELLS] or ["H0"]
     layers = list(layers)[: MOST_CELLS // len(columns)] or [0]
     cells = _measured_cells(rows, layers, columns, measure)
-    limit = max([abs(value) for _, value in cells.values()] + [measure.narrowest])
+    limit = min(LARGEST, max([abs(value) for _, value in cells.values()] + [measure.narrowest]))
     cell_in = min(most_cell, 5.6 / len(columns), 7.5 / len(layers))
     wide, high = max(1.1, cell_in * len(columns)), max(0.8, cell_in * len(layers))
     left, top, right, bottom = 0.5, 0.1, 0.95, 0.32  # the margins, in inches

@@ -80,7 +80,7 @@ def primary_tests(
 
     to_wrong = ((baseline == 1) & (ablated == 0)).sum(axis=1)
     to_right = ((baseline == 0) & (ablated == 1)).sum(axis=1)
-    with np.errstate(invalid="ignore"):  # -inf on both sides is a change that nobody knows
+    with np.errstate(invalid="ignore", over="ignore"):  # -inf on both sides is a change that nobody knows
         falls, rises = falls_and_rises(logprob - baseline_logprob)
     p, logprob_p = mcnemar(to_wrong, to_right), mcnemar(falls, rises)
     return PrimaryTests(
