@@ -461,8 +461,8 @@ def fuzz_chat(data: bytes) -> None:
         chr(byte) if byte < 128 else TEMPLATE_PARTS[(byte - 128) % len(TEMPLATE_PARTS)] for byte in data[:400]
     )
     limits.LONGEST_S = 0.3
-    renderer = PromptRenderer(Prompting(chat="auto"), FakeTokenizer(template))
     try:
+        renderer = PromptRenderer(Prompting(chat="auto"), FakeTokenizer(template))
         prompt = renderer.query("x", Item(question="What is 2 + 2?", answer="4", id="a"), Generation()).prompt
     except PromptError as error:
         return one_line(error)
