@@ -140,10 +140,10 @@ class _Raising:
     def __init__(self, word: str) -> None:
         self.word, self.make_jobs = word, LocalEngine._jobs
 
-    def __call__(self, engine: LocalEngine, request: SweepRequest, encoded: Any) -> Any:
+    def __call__(self, engine: LocalEngine, request: SweepRequest, *encoded: Any) -> Any:
         if request.query.item_id == self.word:
             raise RuntimeError("the model raised")
-        return self.make_jobs(engine, request, encoded)
+        return self.make_jobs(engine, request, *encoded)
 
 
 @pytest.mark.parametrize("rows", [4, 1000])
@@ -151,7 +151,7 @@ def test_an_item_at_which_the_model_raises_is_left_out_and_told(
     monkeypatch: pytest.MonkeyPatch, expected: list[Outcome], rows: int
 ) -> None:
     raising = _Raising("snow")
-    monkeypatch.setattr(LocalEngine, "_jobs", lambda engine, request, encoded: raising(engine, request, encoded))
+    monkeypatch.setattr(LocalEngine, "_jobs", lambda engine, request, *encoded: raising(engine, request, *encoded))
     shared = cluster(monkeypatch, chunk_rows=rows)
     outcomes: list[Outcome] = []
     message = r"RuntimeError: the model raised \(item snow of colours, on the node here"
