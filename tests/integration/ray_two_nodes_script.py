@@ -75,7 +75,7 @@ def lost_and_added(session: ProbeSession, nodes: Nodes, second: Any) -> dict[str
             nodes.add_node(num_cpus=1)
             killed_at = batches
         if killed_at and len(cluster._hosts) < 3:
-            time.sleep(0.2)  # the third node's process takes seconds to load its libraries
+            time.sleep(0.5)  # the third node's process takes seconds to load its libraries
     events = {"killed_at": killed_at, "batches": batches, "third_used": len(cluster._hosts - first_two) == 1}
     known = facts(session)
     session.model_runner.close()
