@@ -57,9 +57,9 @@ class QueryBuilder:
                 source = tuple(islice(source, most))
             # One number for all datasets is the most of each; a number for one dataset is what it must have.
             at_most = not isinstance(self.settings.items, Mapping)
-            start, asked = self.settings.items_start(name), self._asked.get(name, frozenset())
+            start, earlier = self.settings.items_start(name), self._asked.get(name, frozenset())
             trusted = self.settings.remote_code
-            dataset = new_items.read(name, source, limit, at_most=at_most, start=start, asked=asked, trusted=trusted)
+            dataset = new_items.read(name, source, limit, at_most=at_most, start=start, asked=earlier, trusted=trusted)
             beyond = self._beyond(name, source, dataset) if shots else ()
             self.shots[name] = few_shot_examples(
                 dataset, self.settings.prompting, self.settings.seed, beyond, trusted=trusted

@@ -76,14 +76,14 @@ def critical_p(others: Sequence[int], unmeasured: int = 0, alpha: float = PRIMAR
     import numpy as np
 
     kinds, counts = np.unique(np.asarray(others, dtype=np.int64), return_counts=True)
-    own = unmeasured + 1  # the target itself, and those that nobody measured, count with p
-    least = alpha / (own + len(others))  # no target counts with more than p
+    continuous = unmeasured + 1  # the target itself, and those that nobody measured, count with p
+    least = alpha / (continuous + len(others))  # no target counts with more than p
     steps = np.concatenate([[least], *(attainable_p(int(kind)) for kind in kinds)])
     jumps = np.unique(steps[(steps >= least) & (steps <= alpha)])
     chances = sum(count * chance_of_p(jumps, int(kind)) for kind, count in zip(kinds, counts, strict=True))
     by_others = np.zeros(len(jumps)) + chances
-    last = int(np.flatnonzero(by_others + own * jumps <= alpha * (1 + 1e-12)).max())
-    most = (alpha - by_others[last]) / own
+    last = int(np.flatnonzero(by_others + continuous * jumps <= alpha * (1 + 1e-12)).max())
+    most = (alpha - by_others[last]) / continuous
     return float(most if last + 1 == len(jumps) else min(most, jumps[last + 1] * (1 - 1e-8)))
 
 

@@ -380,8 +380,8 @@ def test_a_change_of_many_points_that_no_test_could_have_named_is_not_called_sig
 
 def test_unlike_datasets_have_no_common_accuracy() -> None:
     both = run_of(swept(), swept(20, 4, dataset="logic"))
-    said = sentences.accuracy_sentence(both)
-    assert said == "Right answers of tiny-reasoner: 40 of 40 on arithmetic and 4 of 20 on logic."
+    claims_made = sentences.accuracy_sentence(both)
+    assert claims_made == "Right answers of tiny-reasoner: 40 of 40 on arithmetic and 4 of 20 on logic."
     assert sentences.accuracy_sentence(NEVER) == "tiny-reasoner answers 40 of 40 questions right (100 %)."
 
 
@@ -394,8 +394,8 @@ def compared(first: Run, second: Run, **options: bool) -> list[str]:
 
 def test_the_same_items_confirm_nothing() -> None:
     run = run_of(swept(lost=STRONG))
-    said = compared(run, run)
-    assert said[-1] == "B asked no new items: what A names is not confirmed by naming it again."
+    claims_made = compared(run, run)
+    assert claims_made[-1] == "B asked no new items: what A names is not confirmed by naming it again."
 
 
 def test_new_items_confirm_what_the_first_run_names() -> None:
@@ -414,8 +414,8 @@ def test_an_effect_the_other_way_confirms_nothing() -> None:
 def test_items_that_both_runs_asked_are_not_new() -> None:
     first = run_of(swept(lost={"L1H3": range(12)}))
     second = run_of(swept(60, 60, {"L1H3": range(12)}))
-    said = compared(first, second, common=True)
-    assert said[-1] == "New items in B confirm 0 of 1 effect that A names."
+    claims_made = compared(first, second, common=True)
+    assert claims_made[-1] == "New items in B confirm 0 of 1 effect that A names."
 
 
 # -- runs of earlier versions -------------------------------------------------------------------------------------

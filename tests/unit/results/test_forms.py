@@ -7,27 +7,11 @@ import pytest
 
 from reasoning_probe.results.forms import FormChange, design_effect, form_changes, forms_records
 from reasoning_probe.results.outcome import Outcome
+from tests.helpers.fake_runs import outcome as fake_outcome
 
 
 def outcome(item: str, form: str | None, correct: bool, target: str = "L0H0") -> Outcome:
-    return Outcome(
-        dataset="logic",
-        item=item,
-        target=target,
-        ablation="zero",
-        question="",
-        prompt="",
-        response="",
-        expected="Yes",
-        answer=None,
-        correct=correct,
-        category=None,
-        kind=None,
-        reason=None,
-        answer_logprob=None,
-        truncated=False,
-        form=form,
-    )
+    return fake_outcome("logic", item, target, correct=correct, form=form)
 
 
 def test_losses_and_wins_are_counted_by_form() -> None:
