@@ -18,6 +18,7 @@ from reasoning_probe.pytest_plugin.collection import (
     refuse_per_item_fixture,
     set_up_nothing,
 )
+from reasoning_probe.pytest_plugin.folded_cases import folded_failures, print_wrong_answers, quiet_status
 from reasoning_probe.pytest_plugin.html_report import take_over_report
 from reasoning_probe.pytest_plugin.marks import register_markers
 from reasoning_probe.pytest_plugin.options import add_options
@@ -121,6 +122,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
+    """Print no dot for a case of a probe; ``-v`` lists them all."""
+    return quiet_status(report, config)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Under xdist, take over what a worker's report says: the controller collects nothing itself."""
     take_over_report(report)
@@ -137,9 +144,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     return (yield from finish_session(session, exitstatus))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print accuracy, strongest heads, error categories, the gate and where the page is."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> Generator[None, object, object]:
+    """Print wrong answers, accuracy, strongest heads, the gate and where the page is, after all that others print."""
+    with folded_failures(terminalreporter) as wrong_answers:
+        result = yield
+    print_wrong_answers(terminalreporter, wrong_answers)
     print_summary(terminalreporter, config.stash[STATE])
+    return result
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

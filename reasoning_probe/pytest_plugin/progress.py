@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -18,15 +19,18 @@ LINE_EVERY_S = 20.0
 
 
 @contextmanager
-def progress_bar(config: pytest.Config, name: str = "sweep") -> Iterator[ProgressBar]:
-    """Yield a callback for rows done and rows in all; it shows rate and time left while *name* runs."""
+def progress_bar(config: pytest.Config, name: str = "sweep", *, new_line: bool = False) -> Iterator[ProgressBar]:
+    """Yield a callback for rows done and rows in all; it shows rate and time left while *name* runs.
+
+    With *new_line* pytest's unfinished line stays above the bar.
+    """
     if config.get_verbosity() < 0 or hasattr(config, "workerinput"):  # an xdist worker has no terminal of its own
         yield lambda done, total: None
         return
     capture = config.pluginmanager.getplugin("capturemanager")
     reporter = config.pluginmanager.getplugin("terminalreporter")
     # While output is captured, the standard streams are files: only the reporter knows whether there is a terminal.
-    display = _Bar(name) if reporter is not None and reporter.isatty else _Lines()
+    display = _Bar(name, reporter, new_line=new_line) if reporter is not None and reporter.isatty else _Lines()
 
     def uncaptured() -> AbstractContextManager[Any]:
         return nullcontext() if capture is None else capture.global_and_fixture_disabled()
@@ -43,22 +47,31 @@ def progress_bar(config: pytest.Config, name: str = "sweep") -> Iterator[Progres
 
 
 class _Bar:
-    """A tqdm bar."""
+    """A tqdm bar, on a new line or over the one that pytest began with the name of a file, which it writes again."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, reporter: pytest.TerminalReporter, *, new_line: bool) -> None:
         self.name = name
+        self.reporter = reporter
+        self.new_line = new_line
         self.bar: Any = None
 
     def update(self, done: int, total: int) -> None:
         from tqdm import tqdm
 
         if self.bar is None:
+            if self.new_line:
+                self.reporter.ensure_newline()
             self.bar = tqdm(total=total, unit="case", desc=self.name, leave=False, file=sys.__stderr__)
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        if self.bar is None:
+            return
+        self.bar.close()
+        file = self.reporter.currentfspath
+        if isinstance(file, os.PathLike) and sys.__stderr__ is not None and sys.__stderr__.isatty():
+            line = f"{os.path.relpath(file, self.reporter.startpath)} "
+            print(line, end="", file=sys.__stderr__, flush=True)  # through the reporter it would count twice
 
 
 class _Lines:

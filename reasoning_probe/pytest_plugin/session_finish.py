@@ -32,7 +32,7 @@ def finish_session(session: pytest.Session, exitstatus: int) -> Generator[None, 
     if state is None:
         return (yield)
     try:
-        with progress_bar(session.config, "curve") as progress:
+        with progress_bar(session.config, "curve", new_line=True) as progress:
             finish_run(state, progress, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
     except (OSError, KeyboardInterrupt) as error:  # on a second Ctrl-C pytest is ending already
         state.note_write_error(error)

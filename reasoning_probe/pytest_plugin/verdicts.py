@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from reasoning_probe.pytest_plugin.collection import cases_of
+from reasoning_probe.pytest_plugin.folded_cases import WRONG
 from reasoning_probe.pytest_plugin.safe_reports import make_printable
 from reasoning_probe.pytest_plugin.skips import skipped_facts
 from reasoning_probe.pytest_plugin.state import ANSWER_UNCHANGED, OUTCOME, STATE
 
 if TYPE_CHECKING:
     from reasoning_probe.results.outcome import Outcome
+
+WRONG_ANSWER = pytest.StashKey[str]()
+"""In a test's stash: the line on the wrong answer that failed it."""
 
 
 def wrong_outcome(item: pytest.Item) -> Outcome | None:
@@ -33,9 +37,11 @@ def fail_or_xfail(item: pytest.Item, outcome: Outcome) -> NoReturn:
     if outcome.ablation is None:
         if state.gate.decides(outcome.dataset):
             xfail(item, baseline_line(outcome))
+        item.stash[WRONG_ANSWER] = baseline_line(outcome)
         pytest.fail(failure_text(outcome), pytrace=False)
     line = ablated_line(outcome, state.session.baseline_of(outcome))
     xfail(item, line)
+    item.stash[WRONG_ANSWER] = line
     pytest.fail(line, pytrace=False)
 
 
@@ -57,6 +63,9 @@ def mark_report(item: pytest.Item, report: Any) -> pytest.TestReport:
         ablated = item.get_closest_marker("ablated") is not None
         report.reasoning_probe = {"ablated": ablated, "unchanged": item.stash.get(ANSWER_UNCHANGED, False)}
         state = item.config.stash[STATE]
+        if report.when == "call" and WRONG_ANSWER in item.stash:
+            report.reasoning_probe[WRONG] = item.stash[WRONG_ANSWER]
+            del item.stash[WRONG_ANSWER]  # the test may run again
         if skipped := skipped_facts(state, item, cases, report):
             report.reasoning_probe["skipped"] = skipped
         state.skips.add(report)

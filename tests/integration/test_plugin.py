@@ -176,7 +176,7 @@ def test_a_failure_is_a_few_readable_lines(project: Project) -> None:
             "answered  yes",
             "response  Yes",
             "mistake   wrong_label*",
-            "=*= reasoning-probe =*",
+            "=*= short test summary info =*",
         ],
         consecutive=True,
     )

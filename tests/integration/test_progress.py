@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,14 +15,20 @@ from reasoning_probe.pytest_plugin.progress import progress_bar
 
 def session(*, verbosity: int = 0, isatty: bool = True, **more: Any) -> Any:
     """Return what the bar needs of pytest's config."""
-    plugins = {"terminalreporter": SimpleNamespace(isatty=isatty), "capturemanager": None}
+    reporter = SimpleNamespace(isatty=isatty, currentfspath=Path("/project/test_mine.py"), startpath=Path("/project"))
+    plugins = {"terminalreporter": reporter, "capturemanager": None}
     manager = SimpleNamespace(getplugin=plugins.get)
     return SimpleNamespace(get_verbosity=lambda: verbosity, pluginmanager=manager, **more)
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def drawn(monkeypatch: pytest.MonkeyPatch, config: Any) -> str:
     """Return what is written to the terminal while a sweep of eight cases runs."""
-    terminal = io.StringIO()
+    terminal = Terminal()
     monkeypatch.setattr(sys, "__stderr__", terminal)
     with progress_bar(config, "curve") as progress:
         for done in (0, 3, 8):
@@ -33,7 +40,7 @@ def test_a_terminal_has_a_bar_that_is_gone_at_the_end(monkeypatch: pytest.Monkey
     text = drawn(monkeypatch, session())
     assert "curve:   0%" in text
     assert "0/8" in text
-    assert text.endswith("\r")
+    assert text.endswith("\rtest_mine.py ")  # the line that the bar was drawn over
 
 
 @pytest.mark.parametrize(

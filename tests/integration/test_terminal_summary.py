@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -27,7 +28,7 @@ def section(result: pytest.RunResult) -> list[str]:
     bare = [ESCAPE.sub("", line) for line in result.outlines]
     first = next((index for index, line in enumerate(bare) if re.fullmatch("=+ reasoning-probe =+", line)), len(bare))
     rest = bare[first + 1 :]
-    last = next((index for index, line in enumerate(rest) if re.match("[=-]+ ", line)), 0)
+    last = next((index for index, line in enumerate(rest) if re.match(r"[=-]+ |\d+ (failed|passed)", line)), 0)
     return result.outlines[first + 1 : first + 1 + last]
 
 
@@ -176,3 +177,74 @@ def test_verbosity_is_pytests(project: Project) -> None:
     assert "logic: wrong_label" in sections["-v"]
     assert "logic: wrong_label" not in sections[""]
     assert sections["-q -q"] == ""
+
+
+# -- a probe's cases ----------------------------------------------------------------------------------------------
+
+COLOURS = "".join(
+    json.dumps({"id": f"sky-{number}", "question": f"What colour is sky {number}?", "answer": "mauve"}) + "\n"
+    for number in range(14)
+)
+
+
+@pytest.fixture
+def wrong_answers(project: Project) -> Project:
+    """A project whose model answers fourteen questions wrong."""
+    project.write("colours.jsonl", COLOURS)
+    project.write(
+        "test_colours.py",
+        "import reasoning_probe as rp\n\n"
+        'PROBE = rp.probe("colours.jsonl")\n\n'
+        "@PROBE\ndef test_colour(answer):\n    assert answer.correct\n",
+    )
+    return project
+
+
+def test_the_findings_are_the_last_thing_printed(wrong_answers: Project) -> None:
+    lines = wrong_answers.run("--probe-heads", "L0", page=True).outlines
+    headings = [line.strip("=- ") for line in lines if re.match("[=-]{3,} ", line)]
+    assert headings[-2:-1] == ["reasoning-probe"]
+    assert re.match("14 failed, .*14 xfailed", headings[-1])
+    assert len(lines) < 45
+
+
+def test_many_wrong_answers_have_a_line_each_ten_of_them_and_no_dot(wrong_answers: Project) -> None:
+    result = wrong_answers.run("--probe-heads", "L0")
+    result.assert_outcomes(failed=14, xfailed=14)
+    start = result.outlines.index(next(line for line in result.outlines if "= wrong answers =" in line))
+    listed = result.outlines[start + 1 : start + 11]
+    assert [line.split("  ")[0] for line in listed] == [f"test_colour[sky-{number}]" for number in range(10)]
+    assert all("expected mauve" in line and len(line) <= 80 for line in listed)
+    assert result.outlines[start + 11] == "and 4 more; -v prints all with their questions"
+    assert not any(re.search("FAILURES|^FAILED|^[.xF]{4}", line) for line in result.outlines)
+    assert re.search(r"^test_colours.py +\[100%\]$", result.stdout.str(), re.MULTILINE)
+
+
+def test_v_prints_every_case_and_every_question(wrong_answers: Project) -> None:
+    text = wrong_answers.run("--probe-heads", "L0", "-v").stdout.str()
+    assert text.count("XFAIL") == 14
+    assert all(f"question  What colour is sky {number}?" in text for number in range(14))
+    assert "wrong answers" not in text
+
+
+def test_a_test_that_fails_otherwise_is_no_wrong_answer(wrong_answers: Project) -> None:
+    file = wrong_answers.path / "test_colours.py"
+    file.write_text(file.read_text() + "\ndef test_mine():\n    raise KeyError('mine')\n")
+    result = wrong_answers.run()
+    result.stdout.fnmatch_lines(["test_colours.py F *", "*= FAILURES =*", "*KeyError: 'mine'", "FAILED *::test_mine *"])
+    result.stdout.no_fnmatch_line("FAILED *::test_colour*")
+
+
+def test_no_summary_and_report_characters_are_pytests(wrong_answers: Project) -> None:
+    for options in (["--no-summary"], ["-rN"]):
+        assert "wrong answers" not in wrong_answers.run(*options).stdout.str()
+
+
+def test_rows_name_their_ablation_where_there_are_several(project: Project) -> None:
+    project.probe("logic")
+    rows = [
+        line
+        for line in section(project.run("--probe-heads", CARRIER, "--ablation=zero,mean"))
+        if line.startswith(f"{CARRIER} ")
+    ]
+    assert sorted(re.findall(r"logic \((zero|mean)\)", "\n".join(rows))) == ["mean", "zero"]

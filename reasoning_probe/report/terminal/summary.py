@@ -10,7 +10,7 @@ from itertools import product
 from textwrap import wrap
 from typing import Literal, NamedTuple, get_args
 
-from reasoning_probe.report.effects import error_counts
+from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.format import p_value, percent, points
 from reasoning_probe.report.ranking import p_discrete, strongest
 from reasoning_probe.report.sentences import (
@@ -62,7 +62,8 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
     lines = _accuracies(run, width, VERBOSE_DATASETS if verbosity > 0 else MOST_DATASETS)
     if verbosity >= 0:
         rows = strongest(run, VERBOSE_TARGETS if verbosity > 0 else MOST_TARGETS)
-        lines += [_fitting(_target_shapes(row), width) for row in rows]
+        several = len({group.ablation for group in groups(run)}) > 1
+        lines += [_fitting(_target_shapes(row, with_ablation=several), width) for row in rows]
         lines += _mistakes(run, width)
     if verbosity > 0:
         lines += _kinds(run, width)
@@ -137,7 +138,8 @@ def _accuracies(run: Run, width: int, most: int) -> list[Line]:
     return lines
 
 
-def _target_shapes(row: EffectRecord) -> Iterator[Line]:
+def _target_shapes(row: EffectRecord, *, with_ablation: bool) -> Iterator[Line]:
+    where = shorten(row["dataset"], 12) + (f" ({row['ablation']})" if with_ablation else "")
     loses = row["delta"] < 0
     flips = f"{row['flips_to_wrong']} lost, {row['flips_to_right']} won"
     details = (f", {flips}, p {p_value(_page_p(row))}", f", {flips}", "")
@@ -147,7 +149,7 @@ def _target_shapes(row: EffectRecord) -> Iterator[Line]:
             Piece(f"{shorten(row['target'], 12):12} ", "strong" if significant_on_page(row) else ""),
             Piece(f"{points(row['delta']):>4}{'*' if significant_on_page(row) else ' '} "),
             Piece(f"{drawn:{bar}}  " if bar else "", "bad" if loses else "good"),
-            Piece(f"{shorten(row['dataset'], 12)}{detail}"),
+            Piece(f"{where}{detail}"),
         )
 
 
