@@ -14,6 +14,8 @@ pytest.register_assert_rewrite(
     *(f"tests.helpers.{name}" for name in ("ray_plan", "edited_sweeps", "html_pages", "solvers"))
 )
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it on import; a worker a core leaves each one thread
 os.environ["HF_HUB_OFFLINE"] = "1"  # transformers reads it on import; no test may depend on the hub
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # sessions inside tests must not write to the CI job's summary
     os.environ.pop(name, None)
