@@ -17,13 +17,13 @@ from typing import TypeVar
 from reasoning_probe.engine.cache.store import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
 from reasoning_probe.results.export import TABLES, ExtraError, csv_file, parquet_file
 from reasoning_probe.results.gate_rules import EVERY, MAX_DROP, GateRules, parse_limits, parse_share
-from reasoning_probe.results.run import RunError, check_folder, read_run, write_run, write_summary
+from reasoning_probe.results.run import Run, RunError, check_folder, read_run, write_run, write_summary
 from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text, is_stream
 from reasoning_probe.utils.text import one_line, printable
 
 T = TypeVar("T")
 
-_DESCRIPTION = "Finished runs again, without their models; and the outcome store."
+_DESCRIPTION = "Inspect, compare and export finished runs; show and prune the outcome store."
 
 _FORMATS = {"csv": csv_file, "parquet": parquet_file}
 
@@ -76,8 +76,10 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     show = add("show", _show, "print what a run found", "DIR")
-    compare = add("compare", _compare, "compare a run with an earlier one of the same items", "A", "B")
+    compare = add("compare", _compare, "compare run B with the earlier run A, or several runs in their order", "A", "B")
+    compare.add_argument("more", type=path, nargs="*", metavar="MORE", help="later runs: accuracy and heads by run")
     compare.add_argument("--common", action="store_true", help="compare the items that both runs asked")
+    compare.add_argument("-o", "--output", type=path, metavar="FILE", help="write a page (.html) or Markdown (.md)")
     for command, rows in ((show, 10), (compare, 20)):
         command.add_argument("--most", type=int, default=rows, metavar="N", help=f"rows of a table (default: {rows})")
     report = add("report", _report, "write the page of a run again from its files", "DIR")
@@ -120,13 +122,54 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from reasoning_probe.report.terminal.compare import show_comparison
     from reasoning_probe.report.terminal.tables import console
     from reasoning_probe.results.compare import compare
 
-    first, second = ((folder, read_run(folder)) for folder in (options.a, options.b))
+    output: Path | None = options.output
+    if output is not None and output.suffix not in (".html", ".md"):
+        raise RunError(f"{output} is neither a page nor Markdown: name a file that ends in .html or .md")
+    first, second, *more = ((folder, read_run(folder)) for folder in (options.a, options.b, *options.more))
+    if more:
+        _history([first, second, *more], output)
+        return
     comparison = compare(first, second, common=options.common)
-    show_comparison(comparison, first, second, console(), max(0, options.most))
+    if output is None:
+        from reasoning_probe.report.terminal.compare import show_comparison
+
+        show_comparison(comparison, first, second, console(), max(0, options.most))
+    elif output.suffix == ".html":
+        from reasoning_probe.report.html.comparison import comparison_page
+
+        _write(output, comparison_page(comparison, first, second))
+    else:
+        from reasoning_probe.report.ci.comparison import comparison_markdown
+
+        _write(output, comparison_markdown(comparison, first, second))
+
+
+def _history(runs: Sequence[tuple[Path, Run]], output: Path | None) -> None:
+    """Show *runs* in their order, or write that to *output*."""
+    from reasoning_probe.report.terminal.tables import console
+    from reasoning_probe.results.history import history
+
+    view = history(runs)
+    if output is None:
+        from reasoning_probe.report.terminal.compare import show_history
+
+        show_history(view, console())
+    elif output.suffix == ".html":
+        from reasoning_probe.report.html.comparison import history_page
+
+        _write(output, history_page(view))
+    else:
+        from reasoning_probe.report.ci.comparison import history_markdown
+
+        _write(output, history_markdown(view))
+
+
+def _write(file: Path, text: str) -> None:
+    atomic_write_text(file, text)
+    _print_path(file)
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -25,21 +25,21 @@ _SPECIAL = re.compile(r"[\\`*_\[\]#|~$@:<>&!]|(?<=www)\.", re.IGNORECASE)
 def markdown_summary(run: Run) -> str:
     """Return the findings as GitHub's Markdown, under 60 kB however many datasets and targets there are."""
     datasets = list(run.summary["datasets"].items())
-    parts = [f"## reasoning-probe: {_plain(run.summary['model']['name'])}", _plain(accuracy_sentence(run), 300)]
+    parts = [f"## reasoning-probe: {plain(run.summary['model']['name'])}", plain(accuracy_sentence(run), 300)]
     findings = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
-    bullets = "\n".join(f"- {_plain(sentence, 600)}" for sentence in findings[:MOST_DATASETS])
-    parts.append("\n\n".join(_within([bullets], MOST_SENTENCE_BYTES)))
+    bullets = "\n".join(f"- {plain(sentence, 600)}" for sentence in findings[:MOST_DATASETS])
+    parts.append("\n\n".join(within([bullets], MOST_SENTENCE_BYTES)))
     parts.append(_gate(run))
     rows = [
         [
-            _plain(name),
+            plain(name),
             f"{entry['correct']:,} of {entry['items']:,}",
             percent(entry["accuracy"]),
             f"{percent(entry['ci95'][0])} to {percent(entry['ci95'][1])}",
         ]
         for name, entry in datasets[:MOST_DATASETS]
     ]
-    parts.append(_table(["dataset", "right", "accuracy", "95 % interval"], rows))
+    parts.append(table(["dataset", "right", "accuracy", "95 % interval"], rows))
     if len(datasets) > MOST_DATASETS:
         parts.append(f"and {pluralise(len(datasets) - MOST_DATASETS, 'more dataset')}")
     judged = [group for group in groups(run) if group.significant or group.finding == "none"]
@@ -47,12 +47,12 @@ def markdown_summary(run: Run) -> str:
     for title, ablated in (("Mistakes", False), ("Mistakes with a target off", True)):
         counts = list(error_counts(run, ablated=ablated).items())[:MOST_TARGETS]
         if counts:
-            parts.append(f"{title}: " + ", ".join(f"{_plain(category)} {number:,}" for category, number in counts))
+            parts.append(f"{title}: " + ", ".join(f"{plain(category)} {number:,}" for category, number in counts))
     parts += map(_user_section, (run.summary.get("sections") or ())[:MOST_TARGETS])
-    return "\n\n".join(_within([part for part in parts if part], MOST_BYTES)) + "\n"
+    return "\n\n".join(within([part for part in parts if part], MOST_BYTES)) + "\n"
 
 
-def _within(parts: Sequence[str], room: int) -> list[str]:
+def within(parts: Sequence[str], room: int) -> list[str]:
     """Return at most *room* bytes of *parts*, cut between two lines; a last line says that something was cut."""
     whole_parts: list[str] = []
     for part in parts:
@@ -75,13 +75,13 @@ def _gate(run: Run) -> str:
     lines = [f"{marks[gate['passed']]} **Gate {verdict}**", ""]
     for check in gate["checks"][:MOST_DATASETS]:
         p = "" if check.get("p_value") is None else f", p {p_value(check['p_value']).replace('<', '&lt;')}"
-        lines.append(f"- {marks[check['passed']]} {_plain(check['line'], 400)}{p}")
-    lines += [f"- {_plain(line, 300)}" for line in (gate.get("notes") or ())[:MOST_TARGETS]]
+        lines.append(f"- {marks[check['passed']]} {plain(check['line'], 400)}{p}")
+    lines += [f"- {plain(line, 300)}" for line in (gate.get("notes") or ())[:MOST_TARGETS]]
     worse = gate.get("regressions") or []
     for item in worse[:MOST_TARGETS]:
         answer = "nothing" if item["answer"] is None else item["answer"]
-        change = f"{_plain(item['dataset'], 40)} {_plain(item['item'], 60)}: {_plain(answer, 60)}"
-        lines.append(f"- right in the reference, wrong now: {change} instead of {_plain(item['expected'], 60)}")
+        change = f"{plain(item['dataset'], 40)} {plain(item['item'], 60)}: {plain(answer, 60)}"
+        lines.append(f"- right in the reference, wrong now: {change} instead of {plain(item['expected'], 60)}")
     if len(worse) > MOST_TARGETS:
         lines.append(f"- and {pluralise(len(worse) - MOST_TARGETS, 'more item')} that got worse")
     return "\n".join(lines)
@@ -92,26 +92,27 @@ def _targets(group: EffectGroup) -> str:
     rows = []
     for row in ranked.rows:
         points, *cells = (cell.replace("<", "&lt;") for cell in row.cells.values())
-        rows.append([_plain(row.target), points + (" \\*" if row.significant else ""), *cells])
-    return f"**{_plain(group.dataset)}**, {_plain(group.ablation)} ablation\n\n{_table(ranked.columns, rows)}"
+        rows.append([plain(row.target), points + (" \\*" if row.significant else ""), *cells])
+    return f"**{plain(group.dataset)}**, {plain(group.ablation)} ablation\n\n{table(ranked.columns, rows)}"
 
 
 def _user_section(section: SectionRecord) -> str:
     """Return a section from a user's hook."""
     width = max(map(len, [section["head"], *section["rows"]]))
     rows = [
-        [_plain(cell) for cell in (*cells, *[""] * (width - len(cells)))] for cells in section["rows"][:MOST_TARGETS]
+        [plain(cell) for cell in (*cells, *[""] * (width - len(cells)))] for cells in section["rows"][:MOST_TARGETS]
     ]
-    head = [_plain(cell) for cell in (*section["head"], *[""] * (width - len(section["head"])))]
-    parts = [f"### {_plain(section['title'])}", _plain(section["text"], 1000), _table(head, rows) if rows else ""]
+    head = [plain(cell) for cell in (*section["head"], *[""] * (width - len(section["head"])))]
+    parts = [f"### {plain(section['title'])}", plain(section["text"], 1000), table(head, rows) if rows else ""]
     return "\n\n".join(part for part in parts if part)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table of cells that are Markdown already."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _plain(text: str, width: int = 80) -> str:
+def plain(text: str, width: int = 80) -> str:
     """Return untrusted text on one line, escaped so that nothing in it is read as Markdown or HTML."""
     return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", shorten(text, width))

@@ -1,4 +1,4 @@
-"""The figures of a run, drawn by matplotlib: the map of heads, the layers, the cumulative curve, the mistakes.
+"""The figures of a run, drawn by matplotlib: the map of heads, layers, curves, mistakes, accuracy over several runs.
 
 Nothing that a model or a dataset wrote reaches matplotlib.
 """
@@ -43,18 +43,20 @@ def heatmap(
     title: str,
     description: str,
     most_cell: float = 0.6,
+    limit: float | None = None,
 ) -> SvgFigure:
     """Return the layer x head map of *measure* over *rows*; cells without a row are hatched as unmeasured.
 
     *layers* are the model's attention layers and *columns* the parts of a layer: ``H0``, ``KV1``, ``MLP``; *most_cell*
-    is the side of a cell in inches where there is room. *name* makes the ids of a page's pictures differ. ``data-grid``
-    of the picture is the map's box: left, top, width and height in the picture's units, and ``data-layers`` and
-    ``data-columns`` what it holds: the page's script finds the cell under the pointer by them.
+    is the side of a cell in inches where there is room. The colours reach from minus *limit* to *limit*, by default
+    the largest of the values; maps that stand side by side share one. *name* makes the ids of a page's pictures
+    differ. ``data-grid`` of the picture is the map's box: left, top, width and height in the picture's units, and
+    ``data-layers`` and ``data-columns`` what it holds: the page's script finds the cell under the pointer by them.
     """
     columns = list(columns)[:MOST_CELLS] or ["H0"]
     layers = list(layers)[: MOST_CELLS // len(columns)] or [0]
     cells = _measured_cells(rows, layers, columns, measure)
-    limit = min(LARGEST, max([abs(value) for _, value in cells.values()] + [measure.narrowest]))
+    limit = min(LARGEST, limit or max([abs(value) for _, value in cells.values()] + [measure.narrowest]))
     cell_in = min(most_cell, 5.6 / len(columns), 7.5 / len(layers))
     wide, high = max(1.1, cell_in * len(columns)), max(0.8, cell_in * len(layers))
     left, top, right, bottom = 0.5, 0.1, 0.95, 0.32  # the margins, in inches
@@ -226,6 +228,43 @@ def curve(lines: Mapping[str, Sequence[CurvePointRecord]], *, name: str, title: 
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, labelcolor="linecolor")
         return SvgFigure(figure, name, title, description)
+
+
+def history_lines(
+    lines: Mapping[str, Sequence[tuple[float, float, float] | None]],
+    runs: Sequence[str],
+    *,
+    name: str,
+    title: str,
+    description: str,
+) -> SvgFigure:
+    """Return accuracy by run, a line with its 95 % bars for each of *lines*; points are (accuracy, low, high) or none.
+
+    Accuracies are fractions. The first datasets have colours and signs of their own.
+    """
+    styles = zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9"), "osD^vP", strict=True)
+    with new_figure((6.4, 3.0)) as figure:
+        axes = figure.add_axes((0.1, 0.1, 0.66, 0.86))
+        for number, ((label, line), (colour, marker)) in enumerate(zip(lines.items(), styles, strict=False)):
+            aside = 0.06 * (number - (min(len(lines), 6) - 1) / 2)  # so that no bar hides another
+            known = [(place + aside, 100 * a, 100 * (a - b), 100 * (c - a)) for place, (a, b, c) in _known(line)]
+            places, accuracy, below, above = zip(*known, strict=True) if known else ((), (), (), ())
+            axes.errorbar(
+                places, accuracy, yerr=(below, above), color=colour, marker=marker, markersize=5, capsize=3, label=label
+            )
+        axes.set_ylim(-3, 103)
+        axes.set_xlim(-0.4, len(runs) - 0.6)
+        axes.set_ylabel("accuracy in %")
+        _ticks(axes, "x", runs, most=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, labelcolor="linecolor", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return SvgFigure(figure, name, title, description)
+
+
+def _known(
+    line: Sequence[tuple[float, float, float] | None],
+) -> list[tuple[int, tuple[float, float, float]]]:
+    return [(place, point) for place, point in enumerate(line) if point is not None]
 
 
 def error_pie(counts: Mapping[str, int], *, name: str, title: str, description: str) -> SvgFigure:

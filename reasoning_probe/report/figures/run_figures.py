@@ -42,8 +42,8 @@ class GroupFigures:
         ][:2]
         self.lines = {_CURVES.get(entry["kind"], str(entry["kind"])): entry["points"] for entry in self.curves}
 
-    def heatmap(self, measure: Measure, letter: str, most_cell: float = 0.6) -> SvgFigure:
-        """Return the map of *measure*; *letter* makes its ids differ from the other maps'."""
+    def heatmap(self, measure: Measure, letter: str, most_cell: float = 0.6, limit: float | None = None) -> SvgFigure:
+        """Return the map of *measure*, its colours up to *limit*; *letter* makes its ids differ from other maps'."""
         return plots.heatmap(
             self.group.rows,
             self.layers,
@@ -53,6 +53,7 @@ class GroupFigures:
             title=f"{measure.name} in {measure.unit}, {self.group.dataset}, by layer and head",
             description=plots.describe(self.group.rows, measure),
             most_cell=most_cell,
+            limit=limit,
         )
 
     def shift_maps(self) -> dict[str, SvgFigure]:

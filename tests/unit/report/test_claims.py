@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from reasoning_probe.report import sentences
+from reasoning_probe.report.comparison import sentences as comparison_sentences
 from reasoning_probe.report.effects import groups
 from reasoning_probe.report.html.page import standalone_page
-from reasoning_probe.report.terminal.compare import sentences as comparison_sentences
 from reasoning_probe.results.compare import compare
 from reasoning_probe.results.null_directions import ranked, unranked
 from reasoning_probe.results.outcome import Outcome
