@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reasoning_probe.scoring.judgement import Judgement
     from reasoning_probe.session.api import Sweep, sweep
     from reasoning_probe.session.extensions import Section
+    from reasoning_probe.session.inputs import items, load
 
 __all__ = [
     "Item",
@@ -24,7 +25,9 @@ __all__ = [
     "Run",
     "Section",
     "Sweep",
+    "items",
     "judge",
+    "load",
     "probe",
     "read_run",
     "sweep",
@@ -37,7 +40,9 @@ _MODULES = {
     "Run": "reasoning_probe.results.run",
     "Section": "reasoning_probe.session.extensions",
     "Sweep": "reasoning_probe.session.api",
+    "items": "reasoning_probe.session.inputs",
     "judge": "reasoning_probe.scoring.judge",
+    "load": "reasoning_probe.session.inputs",
     "probe": "reasoning_probe.pytest_plugin.marks",
     "read_run": "reasoning_probe.results.run",
     "sweep": "reasoning_probe.session.api",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ from reasoning_probe.results.merge import merge_parts
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run, write_run
 from reasoning_probe.session import arguments
-from reasoning_probe.session.session import ProbeSession
+from reasoning_probe.session.session import ProbeSession, ProgressBar
 from reasoning_probe.session.settings import Settings
 from reasoning_probe.utils.files import atomic_write_text
 
@@ -100,6 +101,7 @@ def sweep(
     generation: GenerationMode = "model",
     chat_kwargs: Mapping[str, Any] | None = None,
     numerics: str = "auto",
+    progress: bool = False,
 ) -> Sweep:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
@@ -118,7 +120,7 @@ def sweep(
     (``"model"``) or are left out (``"plain"``).
 
     *numerics* is what keeps an answer independent of the rows that share its batch: ``"settle"``, ``"invariant"`` or
-    ``"batch"``; ``"auto"`` is ``settle`` in float32 and ``invariant`` in half precision.
+    ``"batch"``; ``"auto"`` is ``settle`` in float32 and ``invariant`` in half precision. *progress* shows a bar.
 
     Raises ``ArgumentError``, ``DatasetError``, ``TargetError``, ``PromptError``, ``ModelError`` or ``HeadError`` (all
     ``ValueError``) with one line that says what is wrong.
@@ -152,7 +154,8 @@ def sweep(
     session.model_runner.use((model, tokenizer), _name(model))
     session.select(session.cases(session.dataset(dataset, from_items(dataset, items).items)))
     try:
-        session.sweep(session.items)
+        with _bar(progress) as report:
+            session.sweep(session.items, report)
     finally:
         store = session.model_runner.store
         if store is not None:
@@ -161,6 +164,23 @@ def sweep(
                 warnings.warn(note, stacklevel=2)
     run = merge_parts([session.export()])
     return Sweep(run.outcomes, run.summary)
+
+
+@contextmanager
+def _bar(wanted: bool) -> Iterator[ProgressBar | None]:
+    """Yield what draws a bar, of the terminal or of the notebook; ``None`` where none is *wanted*."""
+    if not wanted:
+        yield None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(unit="case", desc="sweep") as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield report
 
 
 def _name(model: Any) -> str:

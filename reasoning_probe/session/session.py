@@ -190,12 +190,13 @@ class ProbeSession:
         )
         return self.skipped.get(case.item_key, screened)
 
-    def sweep(self, items: Iterable[ItemKey]) -> None:
+    def sweep(self, items: Iterable[ItemKey], progress: ProgressBar | None = None) -> None:
         """Compute every planned case of *items*, ``(dataset, item id)`` each."""
         if self.engine is None:
             self._start()
         for _ in self._run([case for item in items for case in self.plan.by_item.get(item, ())]):
-            pass
+            if progress is not None:
+                progress(len(self.outcomes), len(self.plan.cases))
 
     def _start(self) -> None:
         self.model_runner.start(self.targets)
