@@ -17,8 +17,9 @@ from typing import TypeVar
 from reasoning_probe.engine.cache.store import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
 from reasoning_probe.results.export import TABLES, ExtraError, csv_file, parquet_file
 from reasoning_probe.results.gate_rules import EVERY, MAX_DROP, GateRules, parse_limits, parse_share
-from reasoning_probe.results.run import Run, RunError, check_folder, read_run, write_run, write_summary
-from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text, is_stream
+from reasoning_probe.results.outcome import BASELINE
+from reasoning_probe.results.run import RUN_FILE, Run, RunError, check_folder, read_run, write_run, write_summary
+from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text, is_stream, make_folder
 from reasoning_probe.utils.text import one_line, printable
 
 T = TypeVar("T")
@@ -26,6 +27,8 @@ T = TypeVar("T")
 _DESCRIPTION = "Inspect, compare and export finished runs; show and prune the outcome store."
 
 _FORMATS = {"csv": csv_file, "parquet": parquet_file}
+_OTHERS = ("inspect", "lm-eval", "eee")
+"""The formats of other tools: folders of files."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,10 +91,22 @@ def _parser() -> argparse.ArgumentParser:
     merge = add("merge", _merge, "put shards, or other parts of one sweep, together: files and page")
     merge.add_argument("folders", type=path, nargs="+", metavar="DIR", help="folder of a part")
     merge.add_argument("-o", "--output", type=path, metavar="DIR", required=True, help="folder of the whole")
-    table = add("export", _export, "write a run's outcomes or targets as a table", "DIR")
-    table.add_argument("--format", choices=_FORMATS, required=True, help="parquet needs reasoning-probe[export]")
-    table.add_argument("--table", choices=TABLES, default="outcomes", help="a row an outcome, or a target")
-    table.add_argument("-o", "--output", type=path, metavar="FILE", help="the file (default: DIR/TABLE.FORMAT)")
+    table = add("export", _export, "write a run as a table, or in another tool's format", "DIR")
+    table.add_argument(
+        "--format",
+        choices=(*_FORMATS, *_OTHERS),
+        required=True,
+        help="csv; parquet, which needs reasoning-probe[export]; Inspect's log; lm-evaluation-harness's files; eee, an"
+        " Every Eval Ever record",
+    )
+    table.add_argument(
+        "--table", choices=TABLES, default="outcomes", help="csv, parquet: a row an outcome, or a target"
+    )
+    table.add_argument("--target", default=BASELINE, help="other formats: whose answers (default: %(default)s)")
+    table.add_argument("--ablation", metavar="NAME", help="how the target was off, where it was in several ways")
+    table.add_argument(
+        "-o", "--output", type=path, metavar="PATH", help="the file, or folder (default: DIR/TABLE.FORMAT, DIR/FORMAT)"
+    )
     gate = add("gate", _gate, "hold a run, or merged shards, to limits; exit status 1 where it does not pass", "DIR")
     gate.add_argument("--min-accuracy", type=_limits, metavar="LIMITS", help="0.9, or arithmetic=0.9,logic=0.5")
     gate.add_argument("--reference", type=path, metavar="PATH", help="an earlier run over the same items")
@@ -208,10 +223,33 @@ def _merge(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.format in _OTHERS:
+        _export_files(options)
+        return
     file: Path = options.output or options.dir / f"{options.table}.{options.format}"
     rows = read_run(options.dir).rows(options.table)
     atomic_write_bytes(file, _FORMATS[options.format](options.table, rows))
     _print_path(file)
+
+
+def _export_files(options: argparse.Namespace) -> None:
+    """Write a run in another tool's format; its time is that of its files."""
+    from datetime import datetime, timezone
+
+    from reasoning_probe.results.interop.every_eval_ever import every_eval_ever_files
+    from reasoning_probe.results.interop.inspect_log import inspect_files
+    from reasoning_probe.results.interop.lm_eval_files import lm_eval_files
+    from reasoning_probe.results.interop.selection import select
+
+    files_of = dict(zip(_OTHERS, (inspect_files, lm_eval_files, every_eval_ever_files), strict=True))
+    folder: Path = options.output or options.dir / options.format
+    run = read_run(options.dir)
+    time = datetime.fromtimestamp((options.dir / RUN_FILE).stat().st_mtime, timezone.utc)
+    for name, text in files_of[options.format](select(run, time, options.target, options.ablation)).items():
+        file = folder / name
+        make_folder(file.parent)
+        atomic_write_text(file, text)
+        _print_path(file)
 
 
 def _gate(options: argparse.Namespace) -> int:

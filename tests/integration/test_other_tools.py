@@ -1,0 +1,160 @@
+"""Exports for other tools, read by the tools themselves: Inspect, lm-evaluation-harness, Every Eval Ever."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from reasoning_probe.cli import main
+from reasoning_probe.results.interop.every_eval_ever import every_eval_ever_files
+from reasoning_probe.results.interop.inspect_log import inspect_files
+from reasoning_probe.results.interop.lm_eval_files import lm_eval_files
+from reasoning_probe.results.interop.selection import select
+from reasoning_probe.results.outcome import Choice, Outcome
+from reasoning_probe.results.run import Run, RunError, write_run
+from tests.helpers.fake_runs import as_run, fake_outcomes, outcome
+from tests.helpers.html_pages import HOSTILE
+
+TIME = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+FORMATS = {"inspect": inspect_files, "lm-eval": lm_eval_files, "eee": every_eval_ever_files}
+
+
+def everything() -> list[Outcome]:
+    """Answers of every shape: right and wrong, cut off, empty, without an answer, multiple choice, hostile."""
+    choices = (Choice("red", -1.0), Choice("blue", -0.5))
+    return [
+        *fake_outcomes({"arithmetic": 12, "logic": 4}, ["L1H3", "L2H0"]),
+        outcome("sky", "choice", choices=choices, expected="blue", answer="blue"),
+        outcome("sky", "empty", response="", answer=None, correct=False, category="incomplete", truncated=True),
+        *(
+            outcome("a/b: ü", f"q{place}", question=text, prompt=text, response=text, answer=text, expected=text)
+            for place, text in enumerate(HOSTILE)
+        ),
+        outcome("a-b- -", "alone", answer_logprob=None),
+    ]
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return as_run(everything())
+
+
+def written(folder: Path, run: Run, name: str) -> Path:
+    write_run(folder / "run", run)
+    os.utime(folder / "run" / "run.json", (TIME.timestamp(), TIME.timestamp()))
+    assert main(["export", str(folder / "run"), "--format", name, "-o", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+def test_inspect_reads_its_logs(run: Run, tmp_path: Path) -> None:
+    log = pytest.importorskip("inspect_ai.log", reason="needs inspect-ai")
+    logs = {
+        entry.eval.task: entry for entry in map(log.read_eval_log, sorted(written(tmp_path, run, "inspect").iterdir()))
+    }
+    datasets = run.summary["datasets"]
+    assert logs.keys() == datasets.keys()
+    for name, entry in logs.items():
+        assert entry.status == "success"
+        assert entry.eval.created.startswith("2026-01-02T03:04:05")
+        assert entry.results.scores[0].metrics["accuracy"].value == datasets[name]["accuracy"]
+        right = [sample.scores["reasoning_probe"].value == "C" for sample in entry.samples]
+        assert sum(right) == datasets[name]["correct"]
+    choice, empty = logs["sky"].samples
+    assert choice.choices == ["red", "blue"]
+    assert (empty.output.stop_reason, empty.output.completion) == ("max_tokens", "")
+    first = next(each for each in run.outcomes if each.dataset == "arithmetic")
+    sample = logs["arithmetic"].samples[0]
+    assert (sample.input, sample.target, sample.output.completion) == (first.prompt, first.expected, first.response)
+
+
+def test_lm_evaluation_harness_makes_its_table(run: Run, tmp_path: Path) -> None:
+    utils = pytest.importorskip("lm_eval.utils", reason="needs lm-eval")
+    folder = written(tmp_path, run, "lm-eval") / "tiny-reasoner"
+    (results_file,) = folder.glob("results_*.json")
+    results = json.loads(results_file.read_text("utf-8"))
+    table = utils.make_table(results)
+    arithmetic = run.summary["datasets"]["arithmetic"]
+    row = next(line for line in table.splitlines() if line.startswith("|arithmetic"))
+    assert float(row.split("|")[7]) == pytest.approx(arithmetic["accuracy"], abs=1e-4)
+    samples = sorted(folder.glob("samples_*.jsonl"))
+    lines = [json.loads(line) for file in samples for line in file.read_text("utf-8").splitlines()]
+    assert len(lines) == sum(entry["items"] for entry in run.summary["datasets"].values())
+    for line in lines:
+        assert line["prompt_hash"] == utils.hash_string(line["arguments"]["gen_args_0"]["arg_0"])
+        assert line["doc_hash"] == utils.hash_string(json.dumps(line["doc"], indent=2, ensure_ascii=False))
+    hashes = "".join(
+        line["doc_hash"] + line["prompt_hash"] + line["target_hash"]
+        for line in lines
+        if line["doc"]["id"].startswith("logic")
+    )
+    assert results["task_hashes"]["logic"] == utils.hash_string(hashes)
+
+
+def test_every_eval_ever_validates_its_record(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    validate = pytest.importorskip("every_eval_ever.validator.validate", reason="needs every-eval-ever")
+    monkeypatch.chdir(written(tmp_path, run, "eee"))
+    reports = [str(file) for file in Path("data").rglob("*.json*")]
+    assert len(reports) == 2
+    assert validate.main([*reports, "--format", "json"]) == 0  # 2 where there are warnings
+
+
+# -- without the tools --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_are_the_same_for_the_same_run_and_differ_by_target(run: Run, name: str) -> None:
+    files = FORMATS[name](select(run, TIME))
+    assert files == FORMATS[name](select(run, TIME))
+    assert files != FORMATS[name](select(run, TIME, "L1H3"))
+    for path, text in files.items():
+        assert not Path(path).is_absolute()
+        assert ".." not in Path(path).parts
+        for line in [text] if path.endswith(".json") else text.splitlines():
+            json.loads(line)
+
+
+def test_the_answers_of_a_target_are_those_with_it_off(run: Run) -> None:
+    selection = select(run, TIME, "L1H3")
+    assert (selection.ablation, list(selection.by_dataset)) == ("zero", ["arithmetic", "logic"])
+    assert all(each.target == "L1H3" for each in selection.by_dataset["arithmetic"])
+    assert selection.metadata["target"] == "L1H3"
+
+
+def test_a_target_that_was_off_in_several_ways_wants_a_name() -> None:
+    outcomes = [outcome(), outcome(target="L0H0"), outcome(target="L0H0", ablation="mean", correct=False)]
+    run = as_run(outcomes)
+    with pytest.raises(RunError, match="L0H0 was off by mean and zero: name one with --ablation"):
+        select(run, TIME, "L0H0")
+    with pytest.raises(RunError, match="L0H0 was not off by 'patch', but by mean and zero"):
+        select(run, TIME, "L0H0", "patch")
+    assert not select(run, TIME, "L0H0", "mean").by_dataset["arithmetic"][0].correct
+
+
+def test_a_target_that_is_not_there_is_one_line(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, run)
+    assert main(["export", str(tmp_path), "--format", "eee", "--target", "L9"]) == 2
+    assert capsys.readouterr().err == ("reasoning-probe: the run has no target 'L9': it has baseline, L1H3 and L2H0\n")
+
+
+def test_the_checksum_is_that_of_the_written_samples(run: Run, tmp_path: Path) -> None:
+    folder = written(tmp_path, run, "eee")
+    (record,) = folder.rglob("*.json")
+    details = json.loads(record.read_text("utf-8"))["detailed_evaluation_results"]
+    content = (folder / details["file_path"]).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == details["checksum"]
+    assert content.count(b"\n") == details["total_rows"]
+
+
+@pytest.mark.parametrize(
+    ("model", "folder"),
+    [("gpt2", "local/gpt2"), ("meta-llama/Llama-3@main", "meta-llama/Llama-3"), ("/home/me/ck pt/", "me/ck-pt")],
+)
+def test_a_model_is_filed_under_its_developer(run: Run, model: str, folder: str) -> None:
+    named = Run(run.summary | {"model": run.summary["model"] | {"name": model}}, run.outcomes)  # type: ignore[operator]
+    (record, _) = every_eval_ever_files(select(named, TIME))
+    assert record.startswith(f"data/reasoning-probe/{folder}/")
