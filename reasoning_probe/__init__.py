@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reasoning_probe.data.items import Item
+from reasoning_probe.data.items import Donor, Item
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.prompting import Prompting
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reasoning_probe.session.inputs import items, load
 
 __all__ = [
+    "Donor",
     "Item",
     "Judgement",
     "Outcome",

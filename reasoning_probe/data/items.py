@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
-from typing import Literal, get_args
+from itertools import pairwise
+from typing import Any, Literal, get_args
 
 AnswerKind = Literal["number", "label", "text", "expression"]
 
 LABELS = ("yes", "no", "unknown")
 """The answers of kind ``label``, in lower case."""
 
+Span = tuple[int, int]
+"""The first character of a stretch of text, and the one after its last."""
+
+PLACES = ("all", "prompt", "answer", "last")
+"""Names that no part of a question can have: they stand for places of the prompt and the answer."""
+
+MOST_TAGS = 100
+"""The most tags, and the most parts, that an item can have."""
+
+_TAG_NAME, _TAG_VALUE = 60, 200  # characters, at most
+_PART_NAME = re.compile(r"\w[\w.-]{0,59}")
 _LABEL_SYNONYMS = {"cannot be known": "unknown", "true": "yes", "false": "no"}
 
 
@@ -31,6 +45,31 @@ def label_of(text: str) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Donor:
+    """Another question of an item's form, whose prompt gives the activations that are patched into the item's.
+
+    ``answer`` is its expected answer. Without ``choices`` it has those of the item. ``prompt`` is sent as it is, as an
+    item's is. Raises :class:`ItemError` for what is no text, and for an empty question or answer.
+    """
+
+    question: str
+    answer: str
+    choices: tuple[str, ...] = ()
+    prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.choices, list | tuple):
+            raise ItemError(f"choices={ascii(self.choices)[:40]} is no tuple: give a tuple of texts")
+        object.__setattr__(self, "choices", tuple(self.choices))
+        for name in ("question", "answer", "prompt"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name != "prompt"):
+                raise ItemError(f"{name}={ascii(value)[:40]} is no text: give one")
+            if value is not None and not value.strip():
+                raise ItemError(f"{name} is empty: give it a text")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Item:
     """One question with its expected answer.
 
@@ -42,8 +81,14 @@ class Item:
     one of them. ``prompt`` is sent as it is, in place of the question in its frame. ``form`` names the kind of the
     question, such as the form of an argument or the template of a story: items of one form are not independent.
 
+    ``tags`` say what the question is like, such as ``{"operation": "+", "carries": "1"}``; numbers and truth values
+    become texts. ``parts`` are the parts of the question by name, such as ``{"operator": ((10, 11),)}``: each a tuple
+    of spans, ``(first character, character after the last)``, in order. ``counterfactual`` is another question of the
+    same form with another answer, and ``same_answer`` one with other numbers or names and the same answer.
+
     Raises :class:`ItemError` if the question or the answer is empty, a ``number`` is not one, Math-Verify is missing
-    for an ``expression``, or the choices are not two to 26 different texts with the answer among them.
+    for an ``expression``, the choices are not two to 26 different texts with the answer among them, a part does not lie
+    within the question, or a donor asks the item's own question or has an answer that it should not have.
     """
 
     question: str
@@ -56,6 +101,10 @@ class Item:
     choices: tuple[str, ...] = ()
     prompt: str | None = None
     form: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    parts: Mapping[str, tuple[Span, ...]] = field(default_factory=dict, hash=False)
+    counterfactual: Donor | None = None
+    same_answer: Donor | None = None
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -71,6 +120,50 @@ class Item:
             raise ItemError(f"the answer {self.answer[:40]!r} is not a number: write it in digits")
         elif self.kind == "expression" and not has_math_verify():
             raise ItemError("kind expression needs Math-Verify: pip install 'reasoning-probe[math]'")
+        if self.tags:
+            object.__setattr__(self, "tags", checked_tags(self.tags))
+        if self.parts:
+            object.__setattr__(self, "parts", checked_parts(self.parts, self.question))
+        for name in ("counterfactual", "same_answer"):
+            if getattr(self, name) is not None:
+                self._check_donor(name)
+
+    def with_question_of(self, donor: Donor) -> Item:
+        """Return the item that asks the question of *donor*, which has neither parts nor donors of its own.
+
+        Raises :class:`ItemError` if this item's prompt is sent as it is and the donor has none, since the place of the
+        question in it is not known.
+        """
+        if self.prompt is not None and donor.prompt is None:
+            raise ItemError("the item has a prompt and its donor has none: give the donor a prompt, too")
+        return replace(
+            self,
+            question=donor.question,
+            answer=donor.answer,
+            choices=donor.choices or self.choices,
+            prompt=donor.prompt,
+            solution=None,
+            operands=(),
+            operation=None,
+            tags={},
+            parts={},
+            counterfactual=None,
+            same_answer=None,
+        )
+
+    def _check_donor(self, name: str) -> None:
+        donor = getattr(self, name)
+        if not isinstance(donor, Donor):
+            raise ItemError(f"{name}={ascii(donor)[:40]} is no Donor: give a question and an answer")
+        if donor.question == self.question:
+            raise ItemError(f"{name} asks the item's own question: give another question")
+        try:
+            Item(question=donor.question, answer=donor.answer, choices=donor.choices or self.choices, kind=self.kind)
+        except ItemError as error:
+            raise ItemError(f"{name}: {error}") from None
+        if (_comparable(donor.answer, self.kind) == _comparable(self.answer, self.kind)) is (name == "counterfactual"):
+            wanted = "another answer than the item" if name == "counterfactual" else "the item's answer"
+            raise ItemError(f"{name} has the answer {ascii(donor.answer)[:40]}: give a question with {wanted}")
 
     def _check_types(self) -> None:
         """Refuse what is no text; lists become tuples, so that an item can be hashed."""
@@ -113,6 +206,79 @@ def has_lone_surrogate(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def checked_tags(tags: Any) -> dict[str, str]:
+    """Return *tags* as texts. Raises :class:`ItemError` for what are no tags.
+
+    >>> checked_tags({"digits": 2, "carry": True})
+    {'digits': '2', 'carry': 'true'}
+    """
+    if not isinstance(tags, Mapping):
+        raise ItemError(f'tags={ascii(tags)[:40]} are no mapping: write {{"operation": "+"}}')
+    if len(tags) > MOST_TAGS:
+        raise ItemError(f"an item has {len(tags)} tags: give at most {MOST_TAGS}")
+    texts: dict[str, str] = {}
+    for name, value in tags.items():
+        if not isinstance(name, str) or not name.strip() or len(name) > _TAG_NAME or not name.isprintable():
+            raise ItemError(f"{ascii(name)[:60]} names no tag: give a name of at most {_TAG_NAME} characters")
+        if not isinstance(value, str | int | float):
+            raise ItemError(f"the tag {name!a} is {ascii(value)[:40]}: make it a text, a number or true or false")
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if not text.strip() or len(text) > _TAG_VALUE or not text.isprintable():
+            raise ItemError(f"the tag {name!a} is {ascii(text)[:40]}: give it 1 to {_TAG_VALUE} characters of text")
+        texts[name] = text
+    return texts
+
+
+def checked_parts(parts: Any, question: str) -> dict[str, tuple[Span, ...]]:
+    """Return *parts* of *question* with tuples in place of lists. Raises :class:`ItemError` for what are no parts.
+
+    >>> checked_parts({"operands": [[8, 9], [12, 13]]}, "What is 5 + 3?")
+    {'operands': ((8, 9), (12, 13))}
+    """
+    if not isinstance(parts, Mapping):
+        raise ItemError(f'parts={ascii(parts)[:40]} are no mapping: write {{"operands": [[8, 9]]}}')
+    if len(parts) > MOST_TAGS:
+        raise ItemError(f"an item has {len(parts)} parts: give at most {MOST_TAGS}")
+    checked: dict[str, tuple[Span, ...]] = {}
+    for name, spans in parts.items():
+        if not isinstance(name, str) or not _PART_NAME.fullmatch(name) or name in PLACES:
+            raise ItemError(
+                f"{ascii(name)[:60]} names no part: use letters, digits, _ . and -, and none of {', '.join(PLACES)}"
+            )
+        if not _are_spans(spans):
+            raise ItemError(f"the part {name} is {ascii(spans)[:40]}: write its spans as in [[8, 9], [12, 13]]")
+        part = tuple((start, end) for start, end in spans)
+        if not all(0 <= start < end <= len(question) for start, end in part):
+            raise ItemError(
+                f"the part {name} is {ascii(spans)[:40]}: each span begins before it ends, within the"
+                f" {len(question)} characters of the question"
+            )
+        if any(second[0] < first[1] for first, second in pairwise(part)):
+            raise ItemError(f"the part {name} is {ascii(spans)[:40]}: give its spans in order, without overlap")
+        checked[name] = part
+    return checked
+
+
+def _are_spans(spans: Any) -> bool:
+    """Tell whether *spans* are one or more pairs of whole numbers."""
+    return (
+        isinstance(spans, Sequence)
+        and not isinstance(spans, str)
+        and len(spans) > 0
+        and all(isinstance(span, list | tuple) and len(span) == 2 for span in spans)
+        and all(type(place) is int for span in spans for place in span)
+    )
+
+
+def _comparable(answer: str, kind: AnswerKind | None) -> object:
+    """Return a value that is equal for equal answers of *kind*."""
+    if kind == "number":
+        from reasoning_probe.utils.numbers import parse_number  # as in _is_number
+
+        return parse_number(answer)
+    return label_of(answer) if kind == "label" else " ".join(answer.lower().split())
 
 
 @cache

@@ -68,6 +68,7 @@ class Answer:
             truncated=self.truncated,
             choices=self.choices,
             form=self.query.item.form,
+            tags=self.query.item.tags or None,
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from reasoning_probe.utils.target_names import BASELINE as BASELINE
@@ -31,7 +31,8 @@ class Outcome:
     string. ``category``, ``kind`` and ``reason`` say what is wrong with a wrong answer and are ``None`` for a right
     one. ``answer_logprob`` is the sum of the natural-log probabilities of the expected answer's tokens as they would
     continue the prompt. ``truncated`` says that the token limit ended the response. ``choices`` are those of a
-    multiple-choice question, each with its own log-probability. ``form`` is the item's kind of question, if it has one.
+    multiple-choice question, each with its own log-probability. ``form`` is the item's kind of question, if it has one,
+    and ``tags`` say what its question is like; they are ``None`` where none are known.
     """
 
     dataset: str
@@ -51,6 +52,7 @@ class Outcome:
     truncated: bool
     choices: tuple[Choice, ...] | None = None
     form: str | None = None
+    tags: Mapping[str, str] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if self.choices is not None:  # read from a file
@@ -72,6 +74,8 @@ class Outcome:
         values = dict(vars(self))  # dataclasses.asdict copies every value, which takes ten times as long
         if self.choices is not None:
             values["choices"] = [asdict(choice) for choice in self.choices]
+        if self.tags is not None:
+            values["tags"] = dict(self.tags)
         return values
 
 

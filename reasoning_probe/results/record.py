@@ -46,6 +46,7 @@ class OutcomeRecord(TypedDict):
     truncated: bool
     choices: NotRequired[list[ChoiceRecord] | None]
     form: NotRequired[str | None]
+    tags: NotRequired[dict[str, str] | None]
 
 
 # -- run.json: the settings ---------------------------------------------------------------------------------------

@@ -627,6 +627,16 @@ def _without_math_verify(project: Project) -> Ending:
 
 WRONG["an expression without Math-Verify"] = _without_math_verify
 data("operands that are no list", entry(operands=3))
+data("a tag that is a list", entry(tags={"topic": ["sky", "air"]}))
+data("parts that are no object", entry(parts=[[5, 11]]))
+data("a part outside of the question", entry(parts={"noun": [[90, 95]]}))
+data("a part with the name of a place", entry(parts={"last": [[5, 11]]}))
+data("a counterfactual that is no object", entry(counterfactual="What colour is grass?"))
+data(
+    "a counterfactual with the item's answer",
+    entry(counterfactual={"question": "What colour is the sea?", "answer": "blue"}),
+)
+data("a same_answer with another answer", entry(same_answer={"question": "What colour is grass?", "answer": "green"}))
 data("half of a surrogate pair", '{"question": "\\ud800", "answer": "blue"}')
 data("a field that may belong to the question", entry(hint="Look up."))
 data("a context that is no text", entry(context={"title": "Sky"}))

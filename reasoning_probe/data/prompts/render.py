@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from string import ascii_uppercase
 from typing import Any
 
-from reasoning_probe.data.items import Item
+from reasoning_probe.data.items import Donor, Item
 from reasoning_probe.data.prompts.chat import ChatTemplate, Turn
 from reasoning_probe.data.prompts.prompting import PLAIN, QUESTION, STEP_BY_STEP, Generation, PromptError, Prompting
 from reasoning_probe.data.prompts.query import Query
@@ -155,20 +155,38 @@ def with_lettered_choices(item: Item) -> Item:
     >>> item = with_lettered_choices(Item(question="Which is wet?", answer="rain", choices=("sand", "rain")))
     >>> item.question, item.answer, item.choices
     ('Which is wet?\nA. sand\nB. rain', 'B', ('A', 'B'))
+
+    A donor whose letter is not what its answer is to the item's, such as a counterfactual with the same letter, is left
+    out.
     """
-    letters = ascii_uppercase[: len(item.choices)]
-    lines = [f"{letter}. {choice}" for letter, choice in zip(letters, item.choices, strict=True)]
-    answer = letters[item.choices.index(item.answer)]
-    return replace(
+    question, letter, letters = _lettered(item.question, item.answer, item.choices)
+    lettered = replace(
         item,
-        question="\n".join([item.question, *lines]),
-        answer=answer,
-        choices=tuple(letters),
+        question=question,
+        answer=letter,
+        choices=letters,
         kind="text",
         solution=None,
         operands=(),
         operation=None,
+        counterfactual=None,
+        same_answer=None,
     )
+    for name, same in (("counterfactual", False), ("same_answer", True)):
+        donor: Donor | None = getattr(item, name)
+        if donor is not None:
+            question, letter, letters = _lettered(donor.question, donor.answer, donor.choices or item.choices)
+            if (letter == lettered.answer) is same and question != lettered.question:
+                changed = Donor(question=question, answer=letter, choices=letters, prompt=donor.prompt)
+                lettered = replace(lettered, **{name: changed})
+    return lettered
+
+
+def _lettered(question: str, answer: str, choices: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]]:
+    """Return *question* with a line for each of *choices*, the letter of *answer*, and all letters."""
+    letters = ascii_uppercase[: len(choices)]
+    lines = [f"{letter}. {choice}" for letter, choice in zip(letters, choices, strict=True)]
+    return "\n".join([question, *lines]), letters[choices.index(answer)], tuple(letters)
 
 
 def _separator(text: str) -> str:

@@ -21,6 +21,10 @@ ROLES = (
     "operation",
     "prompt",
     "form",
+    "tags",
+    "parts",
+    "counterfactual",
+    "same_answer",
 )
 """What a field can be. Several fields may be the context or the choices; every other role has one."""
 

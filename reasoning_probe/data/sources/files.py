@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from reasoning_probe.data.sources.base import DatasetError, NumberedRows, OpenedSource
 from reasoning_probe.data.sources.fields import Fields
-from reasoning_probe.data.sources.records import Number, plain
+from reasoning_probe.data.sources.records import OBJECT_FIELDS, Number, plain
 from reasoning_probe.data.sources.shapes import has_question, numbered_items
 from reasoning_probe.utils.regular_files import open_regular, read_bytes
 
@@ -118,7 +118,7 @@ def _cell(name: str, text: str | None, where: str, lists: set[str]) -> Any:
     """Return the value of a cell: ``None`` if it is empty, a list in a column of *lists*, else its text."""
     if text is None or not text.strip():
         return None
-    if name not in lists:
+    if name not in lists and not (name in OBJECT_FIELDS and text.lstrip().startswith("{")):
         return text
     if text.lstrip().startswith(("[", "{")):
         return _parse_json(text, f"{where}: {name}", "write a list, or | between the entries")

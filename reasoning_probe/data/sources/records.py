@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 from typing import Any, cast, get_args
 
-from reasoning_probe.data.items import AnswerKind, Item, ItemError
+from reasoning_probe.data.items import AnswerKind, Donor, Item, ItemError
 from reasoning_probe.data.sources.base import DatasetError, Format, quoted
 
 _GSM8K_ANSWER = re.compile(r"^#### *(.*)\Z", re.MULTILINE)
@@ -24,7 +24,13 @@ _WHOLE_ALONE = re.compile(r"([+-]?\d[\d,]*)\.0*", re.ASCII)
 
 _LABEL = re.compile(r"\(?(\w+)[).:]?")
 
-ITEM_FIELDS = ("id", "question", "answer", "solution", "kind", "operands", "operation", "choices", "prompt", "form")
+OBJECT_FIELDS = ("tags", "parts", "counterfactual", "same_answer")
+"""Fields of a row that are objects; a field of such a name that holds something else may be another data set's."""
+
+ITEM_FIELDS = (
+    *("id", "question", "answer", "solution", "kind", "operands", "operation", "choices", "prompt", "form"),
+    *OBJECT_FIELDS,
+)
 """The fields of a row that is read here."""
 
 
@@ -60,6 +66,10 @@ def item_of(data: object, where: str) -> tuple[Item, Format]:
             choices=choices,
             prompt=text_of(data, "prompt", where, optional=True) or None,
             form=text_of(data, "form", where, optional=True) or None,
+            tags=_tags(data),
+            parts=_parts(data, where),
+            counterfactual=_donor(data, "counterfactual", choices, where),
+            same_answer=_donor(data, "same_answer", choices, where),
         )
     except ItemError as error:
         raise DatasetError(f"{where}: {error}") from error
@@ -167,6 +177,61 @@ def _kind(data: Mapping[str, Any], where: str) -> AnswerKind | None:
 
 def _operands(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return _list_of("operand", data.get("operands"), "numbers", where)
+
+
+def _tags(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tags of a row, those that have a value; tags in a list are another data set's keywords."""
+    tags = data.get("tags")
+    if not isinstance(tags, Mapping):
+        return {}
+    return {
+        name: whole(value) if isinstance(value, Number) else value for name, value in tags.items() if value is not None
+    }
+
+
+def _parts(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the parts of a row with whole numbers in their spans."""
+    parts = data.get("parts")
+    if parts is None:
+        return {}
+    if not isinstance(parts, Mapping):
+        raise DatasetError(f'{where}: parts is {json_name(parts)}: make it an object, {{"operands": [[8, 9]]}}')
+    return {name: _whole_numbers(spans) for name, spans in parts.items() if spans is not None}
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Return *value* with ``int`` in place of each :class:`Number` that is whole, in lists as well."""
+    if isinstance(value, list):
+        return [_whole_numbers(entry) for entry in value]
+    return int(value) if isinstance(value, Number) and re.fullmatch(r"\d{1,9}", value, re.ASCII) else value
+
+
+def _donor(data: Mapping[str, Any], key: str, choices: tuple[str, ...], where: str) -> Donor | None:
+    """Return the question in the object at *key*, of an item with *choices*; ``None`` if there is none."""
+    row = data.get(key)
+    if row is None:
+        return None
+    if not isinstance(row, Mapping):
+        raise DatasetError(f'{where}: {key} is {json_name(row)}: make it an object, {{"question": ..., "answer": ...}}')
+    where = f"{where}: {key}"
+    own_choices = _choices(row, where)
+    if own_choices or choices:
+        listed = row if own_choices else {**row, "choices": data["choices"]}
+        answer = _right_choice(listed, own_choices or choices, where)
+    else:
+        answer = text_of(row, "answer", where, numbers=True)
+        if match := _GSM8K_ANSWER.search(answer.rstrip()):
+            answer = match[1]
+        answer = answer if data.get("kind") == "text" else whole(answer)
+    try:
+        return Donor(
+            question=text_of(row, "question", where),
+            answer=answer,
+            choices=own_choices,
+            prompt=text_of(row, "prompt", where, optional=True) or None,
+        )
+    except ItemError as error:
+        raise DatasetError(f"{where}: {error}") from error
 
 
 def _list_of(key: str, entries: Any, kind: str, where: str) -> tuple[str, ...]:

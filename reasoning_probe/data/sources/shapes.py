@@ -14,6 +14,7 @@ from typing import Any
 from reasoning_probe.data.items import Item, label_of
 from reasoning_probe.data.sources.base import DatasetError, Format, NumberedItems, NumberedRows, quoted
 from reasoning_probe.data.sources.fields import SYNTAX, Fields
+from reasoning_probe.data.sources.object_fields import is_foreign, moved_parts
 from reasoning_probe.data.sources.records import ITEM_FIELDS, Number, item_of, json_name, text_of, without_zeros
 from reasoning_probe.utils.latex import last_boxed
 from reasoning_probe.utils.numbers import parse_number
@@ -141,7 +142,7 @@ def _named_row(data: Mapping[str, Any], fields: Fields, where: str) -> dict[str,
     if missing := sorted(used - set(data)):
         raise DatasetError(f"{where}: no field {quoted(missing[0])}: it has {_listed(list(data))}")
     used -= set(fields.get("choices", ()))  # one of them may be the answer, too
-    row = {name: value for name, value in data.items() if name not in used}
+    row = {name: value for name, value in data.items() if name not in used and not is_foreign(name, value)}
     for role, names in fields.items():
         if role == "context":
             row = {name: value for name, value in row.items() if _lower(name) not in CONTEXTS}
@@ -176,6 +177,8 @@ def _item_row(row: dict[str, Any], where: str, named: bool) -> dict[str, Any]:
     """
     keys = {role: _key(row, role) for role in OTHER_NAMES}
     item_row = {name: row[name] for name in ITEM_FIELDS if name in row}
+    if _has_value(row.get("prompt")):
+        item_row = {name: value for name, value in item_row.items() if not is_foreign(name, value)}
     item_row |= {role: row[key] for role, key in keys.items() if key is not None}
     columns = [] if keys["choices"] else _columns(row, item_row.get("answer"))
     if not named and not _has_value(row.get("prompt")):
@@ -200,7 +203,7 @@ def _item_row(row: dict[str, Any], where: str, named: bool) -> dict[str, Any]:
         if text not in question:
             comma = "," if name == body and not text.endswith((".", "?", "!", ",", ":", ";")) else ""
             item_row["question"] = f"{text}{comma}{CONTEXTS[_lower(name)]}{question}"
-    return item_row
+    return item_row | moved_parts(item_row, row.get(keys["question"] or "question"))
 
 
 def _key(row: Mapping[str, Any], role: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reasoning_probe.data.datasets import load, read
-from reasoning_probe.data.items import Item
+from reasoning_probe.data.items import Donor, Item
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.sources.base import DatasetError, as_dataset_error
 from reasoning_probe.data.sources.records import plain
@@ -388,3 +388,67 @@ def test_two_probes_of_different_data_need_different_names(project: Project) -> 
     project.write("two/test_two.py", text.replace('"q.jsonl"', '"q.jsonl", name="second"'))
     project.run()
     assert set(project.summary()["datasets"]) == {"q", "second"}
+
+
+# -- fields that hold objects -----------------------------------------------------------------------------------------
+
+MARKED = {
+    "question": "What is 5 + 3?",
+    "answer": 8,
+    "tags": {"operation": "+", "digits": 1, "carry": False},
+    "parts": {"operands": [[8, 9], [12, 13]]},
+    "counterfactual": {"question": "What is 6 + 4?", "answer": 10},
+    "same_answer": {"question": "What is 6 + 2?", "answer": 8},
+}
+MARKED_ITEM = Item(
+    id="q1",
+    question="What is 5 + 3?",
+    answer="8",
+    tags={"operation": "+", "digits": "1", "carry": "false"},
+    parts={"operands": ((8, 9), (12, 13))},
+    counterfactual=Donor(question="What is 6 + 4?", answer="10"),
+    same_answer=Donor(question="What is 6 + 2?", answer="8"),
+)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "parquet"])
+def test_tags_parts_and_donors_are_read_from_every_kind_of_file(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"q.{ending}"
+    if ending == "parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([MARKED]), file)
+    elif ending == "csv":
+        with file.open("w", newline="") as opened:
+            table = csv.DictWriter(opened, list(MARKED))
+            table.writeheader()
+            table.writerow({key: json.dumps(v) if isinstance(v, dict) else v for key, v in MARKED.items()})
+    else:
+        file.write_text(json.dumps([MARKED] if ending == "json" else MARKED))
+    assert load("q", file).items == (MARKED_ITEM,)
+
+
+def test_the_parts_of_a_question_are_found_behind_its_context(tmp_path: Path) -> None:
+    row = {"context": "Max is a dog.", "question": " Is Max an animal?", "answer": "Yes", "parts": {"name": [[4, 7]]}}
+    (tmp_path / "q.jsonl").write_text(json.dumps(row))
+    (item,) = load("q", tmp_path / "q.jsonl").items
+    ((start, end),) = item.parts["name"]
+    assert item.question.startswith("Max is a dog.")
+    assert start > 13
+    assert item.question[start - 3 : end] == "Is Max"
+
+
+def test_a_donor_names_its_right_choice_as_an_item_does(tmp_path: Path) -> None:
+    row = {"question": "Which is wet?", "choices": ["sand", "rain"], "answer": "B"}
+    other = {"question": "Which is dry?", "answer": "A"}
+    (tmp_path / "q.jsonl").write_text(json.dumps(row | {"counterfactual": other}))
+    (item,) = load("q", tmp_path / "q.jsonl").items
+    assert item.counterfactual == Donor(question="Which is dry?", answer="sand")
+
+
+@pytest.mark.parametrize("tags", [["algebra", "hard"], "algebra", 3])
+def test_keywords_of_another_data_set_are_no_tags(tmp_path: Path, tags: object) -> None:
+    (tmp_path / "q.jsonl").write_text(json.dumps({"question": "What is 5 + 3?", "answer": 8, "tags": tags}))
+    (item,) = load("q", tmp_path / "q.jsonl").items
+    assert item.tags == {}
