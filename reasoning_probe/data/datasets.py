@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from reasoning_probe.data import generators
+from reasoning_probe.data.donors.annotate import annotated
 from reasoning_probe.data.items import Item, ItemError
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.sources.base import DatasetError, Format, NumberedItems, quoted
@@ -81,7 +82,8 @@ def generated(name: str, source: str, limit: int | None = None) -> Dataset:
     """Return the items that *source*, such as ``arithmetic:digits=3``, asks for. Raises :class:`DatasetError`."""
     try:
         spec = generators.parse(source)
-        return Dataset(name, generators.generate_spec(spec, limit or spec.items), "plain", source)
+        items = tuple(annotated(generators.generate_spec(spec, limit or spec.items)))
+        return Dataset(name, items, "plain", source)
     except ItemError as error:
         raise DatasetError(str(error)) from error
 
@@ -98,7 +100,8 @@ def builtin(name: str, limit: int | None = None, *, at_most: bool = False) -> Da
         )
     if limit is not None and name in generators.NAMES:
         try:
-            return Dataset(name, generators.generate(name, limit), "plain", "generated with seed 0", builtin=name)
+            items = tuple(annotated(generators.generate(name, limit)))
+            return Dataset(name, items, "plain", "generated with seed 0", builtin=name)
         except ItemError as error:
             raise DatasetError(str(error)) from error
     file = Path(__file__).parent / "builtin" / f"{name}.jsonl"
@@ -109,7 +112,7 @@ def builtin(name: str, limit: int | None = None, *, at_most: bool = False) -> Da
             f" {name}=FILE, or ask for {len(dataset.items)} or fewer"
         )
     dataset = dataset if limit is None else load(name, file, limit, at_most=at_most)
-    return replace(dataset, source="built in", builtin=name)
+    return replace(dataset, items=tuple(annotated(dataset.items)), source="built in", builtin=name)
 
 
 def load(

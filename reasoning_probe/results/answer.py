@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.data.tags import item_tags
 from reasoning_probe.results.outcome import Choice, ItemKey, Key, Outcome, likeliest
 from reasoning_probe.scoring.choice import judge_choice
 from reasoning_probe.scoring.extraction.choices import read_choice
@@ -68,7 +69,7 @@ class Answer:
             truncated=self.truncated,
             choices=self.choices,
             form=self.query.item.form,
-            tags=self.query.item.tags or None,
+            tags=item_tags(self.query.item) or None,
         )
 
 

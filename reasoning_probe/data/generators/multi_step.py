@@ -25,8 +25,9 @@ THINGS = (
 )
 # fmt: on
 
-_STEP = re.compile(r"([a-dx-z]) ([-+*/]) ([a-dx-z]) = ([x-z])")
-_LARGEST = 200  # no step of a solution exceeds it
+STEP = re.compile(r"([a-dx-z]) ([-+*/]) ([a-dx-z]) = ([x-z])")
+LARGEST = 200
+"""No result of a step exceeds it."""
 
 
 @dataclass(frozen=True)
@@ -176,12 +177,12 @@ def solve(steps: str, amounts: dict[str, int]) -> tuple[str, ...] | None:
     """Return the steps as ``a*b=c`` in digits, or ``None`` where one is not a whole number from 1 to 200."""
     known = dict(amounts)
     solved = []
-    for left, sign, right, result in _STEP.findall(steps):
+    for left, sign, right, result in STEP.findall(steps):
         a, b = known[left], known[right]
         if sign == "/" and a % b:
             return None
         known[result] = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[sign]
-        if not 1 <= known[result] <= _LARGEST:
+        if not 1 <= known[result] <= LARGEST:
             return None
         solved.append(f"{a}{sign}{b}={known[result]}")
     return tuple(solved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reasoning_probe.data.items import Item
-from reasoning_probe.data.prompts.prompting import PLAIN, Generation
+from reasoning_probe.data.prompts.prompting import PLAIN, QUESTION, Generation
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,8 @@ class Query:
 
     ``answer_prefix`` stands between the prompt and the expected answer whose log-probability is measured.
     ``special_tokens`` says whether the tokenizer adds its own to the prompt; a chat template has written them already.
+    ``question_start`` is the place of the item's question in the prompt, in characters; ``None`` where it is not known,
+    as in a prompt of the user's that words it differently.
     """
 
     dataset: str
@@ -22,6 +24,7 @@ class Query:
     generation: Generation
     answer_prefix: str = " "
     special_tokens: bool = True
+    question_start: int | None = None
 
     @property
     def continuation(self) -> str:
@@ -37,4 +40,5 @@ class Query:
 
 def query(dataset: str, item: Item, generation: Generation) -> Query:
     """Return *item* in the plain prompt."""
-    return Query(dataset, item, PLAIN.format(question=item.question), generation)
+    start = PLAIN.index(QUESTION)
+    return Query(dataset, item, PLAIN.format(question=item.question), generation, question_start=start)

@@ -74,6 +74,7 @@ class PromptRenderer:
             beginning = self._beginning if self._begins_sequence(item) else ""
             prompt = beginning + examples + prompt
             rendered = Query(dataset, item, prompt, generation, separator + self._answer_phrase)
+        rendered = replace(rendered, question_start=self._question_start(item, rendered.prompt))
         if self._end and rendered.prompt.endswith(self._end):
             self._note(
                 f"Prompts end in the end token {one_line(self._end, 40)}, after which a model may begin something else:"
@@ -92,6 +93,24 @@ class PromptRenderer:
         """Return the text of *item*, without a beginning-of-sequence token: the whole prompt has one at most."""
         text = item.prompt or template.replace(QUESTION, item.question)
         return text.removeprefix(self._beginning) if self._begins_sequence(item) else text
+
+    def _question_start(self, item: Item, prompt: str) -> int | None:
+        """Return where the question of *item* stands in its *prompt*, behind the examples.
+
+        It is ``None`` where that is not known: in a prompt of the user's that does not hold the question once, and in
+        a chat whose template changes the space in it.
+        """
+        template = self.prompting.template or (QUESTION if self.chat else PLAIN)
+        text = self._text(item, template)
+        start = prompt.rfind(text.strip())  # templates may drop the space around a turn
+        if start < 0 or (item.prompt and text.count(item.question) != 1):
+            return None
+        if item.prompt:
+            place = text.index(item.question)
+        else:
+            before = template.partition(QUESTION)[0]
+            place = len(before.removeprefix(self._beginning) if self._begins_sequence(item) else before)
+        return start - text.index(text.strip()) + place
 
     def _frame(self, item: Item) -> tuple[str, str]:
         """Return the question in its frame, and the separator between it and an answer."""
