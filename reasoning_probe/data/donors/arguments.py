@@ -19,6 +19,16 @@ from reasoning_probe.data.readers.argument import forms_like
 from reasoning_probe.data.readers.sentences import Argument, ArgumentForm, Sentence
 
 _TRIES = 60
+_STRICT_TRIES = 40  # in which rare words stay where they are
+
+_RARE = frozenset(
+    {"baker", "boxer", "climber", "cyclist", "gamer", "hiker", "juggler", "skater", "traveller", "Zoe", "Ida", "Nora"}
+)
+"""Words that are often several tokens: in the place of another word they would move all tokens behind them."""
+
+_USUAL_AT_THE_START = frozenset({"Max", "Tom", "Ben", "Sam", "Dan", "Jack", "Lily", "Adam", "Paul"})
+"""Names that are often one token without a space before them, too, as at the start of a chat's turn."""
+
 _MOST_EXCHANGES = 24
 
 
@@ -29,11 +39,11 @@ def argument_pairs(argument: Argument, rng: random.Random) -> Iterator[tuple[Don
     twins: dict[int, list[Donor]] = {}  # by the number of places with another word
     counterfactuals: dict[int, list[Donor]] = {}
     yielded: set[tuple[str, str]] = set()
-    for _ in range(_TRIES):
+    for number in range(_TRIES):
         form = rng.choice(forms)
         sentences = _renamed(_arranged(argument, form, rng.choice(exchanges)), rng)
         places = changed_places(argument.sentences, sentences)
-        if not places:
+        if not places or (number < _STRICT_TRIES and _moves_rare_words(argument.sentences, sentences)):
             continue
         donor = Donor(question=" ".join(sentence.text() for sentence in sentences), answer=form.answer)
         is_twin = form.answer == argument.form.answer
@@ -50,6 +60,20 @@ def changed_places(sentences: Sequence[Sentence], others: Sequence[Sentence]) ->
     return sum(
         (one.first != other.first) + (one.second != other.second) + (one.more != other.more)
         for one, other in zip(sentences, others, strict=True)
+    )
+
+
+def _moves_rare_words(sentences: Sequence[Sentence], others: Sequence[Sentence]) -> bool:
+    """Tell whether a word that is often several tokens stands in one of two arguments alone, in any place."""
+    pairs = [
+        pair
+        for one, other in zip(sentences, others, strict=True)
+        for pair in ((one.first, other.first), (one.second, other.second))
+    ]
+    at_the_start = {sentences[0].first, others[0].first}
+    names_first = sentences[0].about_names[0] and len(at_the_start) > 1
+    return (names_first and not at_the_start <= _USUAL_AT_THE_START) or any(
+        one != other and not _RARE.isdisjoint((one, other)) for one, other in pairs
     )
 
 
@@ -118,10 +142,11 @@ def _renamed(sentences: Sequence[Sentence], rng: random.Random) -> list[Sentence
 
 def _others(words: list[str], vocabulary: Sequence[str], rng: random.Random) -> dict[str, str]:
     """Return new words for a random number of *words*, rather few: of the same length where there are any."""
-    free = [word for word in vocabulary if word not in words]
-    most = min(len(words), len(free))
+    free = [word for word in vocabulary if word not in words and word not in _RARE]
+    usual = [word for word in words if word not in _RARE]
+    most = min(len(usual), len(free))
     new: dict[str, str] = {}
-    for word in rng.sample(words, min(rng.randint(0, most), rng.randint(0, most))):
+    for word in rng.sample(usual, min(rng.randint(0, most), rng.randint(0, most))):
         as_long = [other for other in free if len(other) == len(word)]
         new[word] = rng.choice(as_long or free)
         free.remove(new[word])
