@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
@@ -11,7 +12,7 @@ from reasoning_probe.data.readers.sentences import Argument, ArgumentForm, Sente
 
 _STEPS = range(1, 9)
 _MOST_PREMISES = 40
-_MOST_MATCHES = 5_000  # tried for one form; the generators' arguments take a few dozen
+_MOST_TRIES = 2_000  # to match premises; the generators' arguments take a few hundred at most
 
 
 def read_argument(question: str) -> Reading | None:
@@ -44,12 +45,14 @@ def read_argument(question: str) -> Reading | None:
 def argument_of(sentences: Sequence[Sentence]) -> Argument | None:
     """Return the argument of *sentences*, the last of which is the question; ``None`` if its form is not known."""
     premises, question = sentences[:-1], sentences[-1]
+    tries = iter(range(_MOST_TRIES))
+    counts = Counter(premise.kind for premise in premises)
     for form in _forms():
-        if form.question.kind == question.kind and len(form.premises) <= len(premises):
+        if form.question.kind == question.kind and form.kinds <= counts:
             if len(form.premises) < len(premises) and form.group[0] == "plain":
                 continue  # the plain generator writes no irrelevant premises
             words = _bound({}, form.question, question)
-            match = _matched(form.premises, premises, words) if words is not None else None
+            match = _matched(form.premises, premises, words, tries) if words is not None else None
             if match is not None:
                 places = {place: number for number, place in match[1].items()}
                 order = tuple(places.get(place) for place in range(len(premises)))
@@ -105,14 +108,15 @@ def _bound(words: Mapping[str, str], pattern: Sentence, sentence: Sentence) -> d
 
 
 def _matched(
-    patterns: Sequence[Sentence], premises: Sequence[Sentence], words: dict[str, str]
+    patterns: Sequence[Sentence], premises: Sequence[Sentence], words: dict[str, str], tries: Iterator[int]
 ) -> tuple[dict[str, str], dict[int, int]] | None:
     """Return the words of all roles, and for each pattern the place of its premise; ``None`` if one has none.
 
-    The roles that *words* does not hold yet are those of patterns that share a role with one that it holds.
+    The roles that *words* does not hold yet are those of patterns that share a role with one that it holds. The search
+    ends when *tries* does: text that no generator wrote may have any number of matches to look at.
     """
     search = [(words, dict[int, int]())]
-    for _ in range(_MOST_MATCHES):
+    for _ in tries:
         if not search:
             return None
         words, places = search.pop()

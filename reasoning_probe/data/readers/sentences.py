@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from reasoning_probe.data.generators.logic import plural, with_article
 from reasoning_probe.data.items import Span
@@ -83,6 +85,11 @@ class ArgumentForm:
     question: Sentence
     steps: int
     group: tuple[str | int, ...]
+
+    @cached_property
+    def kinds(self) -> Counter[str]:
+        """How many premises of each kind it has."""
+        return Counter(premise.kind for premise in self.premises)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_probe.data.datasets import BUILTIN, Dataset, builtin, from_items, load, read, safe_id, safe_ids
+from reasoning_probe.data.donors.annotate import annotated
 from reasoning_probe.data.generators import generate
 from reasoning_probe.data.items import Item, ItemError
 from reasoning_probe.data.sources.base import DatasetError
@@ -55,7 +56,7 @@ def test_built_in_sets_are_the_promised_ones() -> None:
 
 
 def test_more_items_are_generated_and_gsm8k_is_cut() -> None:
-    assert builtin("arithmetic", 50).items == generate("arithmetic", 50)
+    assert builtin("arithmetic", 50).items == tuple(annotated(generate("arithmetic", 50)))
     assert builtin("gsm8k", 2).items == builtin("gsm8k").items[:2]
     with pytest.raises(DatasetError, match=r"the built-in gsm8k has 5 items, not 6: .*--probe-dataset gsm8k=FILE"):
         builtin("gsm8k", 6)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from reasoning_probe.data.datasets import builtin
 from reasoning_probe.data.generators import NAMES, _distinct, generate, logic, multi_step
 from reasoning_probe.data.items import Item, ItemError
+from tests.helpers.question_solvers import STORIES, numbers
 from tests.helpers.solvers import CLASSES, ONE, OPERATIONS, ORDER, SEEDS, check_annotations, compute
 
 World = TypeVar("World")
@@ -203,30 +204,6 @@ def test_arithmetic_ends_with_the_products_of_the_tables() -> None:
 
 
 # -- word problems ----------------------------------------------------------------------------------------------------
-
-# The answer from the numbers in the order of the text, written down from the stories and not from their steps.
-STORIES: dict[str, Callable[..., float]] = {
-    "wallet": lambda has, spends, earns: has - spends + earns,
-    "boxes": lambda boxes, each, more: more + each * boxes,
-    "gift": lambda had, found, gave: had - gave + found,
-    "share": lambda one, other, friends: (one + other) / friends,
-    "shop": lambda price, bought, paid: paid - bought * price,
-    "twice": lambda has, times: has * (times + 1),
-    "bus": lambda start, off, on, off_again: start - off + on - off_again,
-    "shelves": lambda books, shelves, more: books / shelves + more,
-    "garden": lambda rows, each, broken, new: rows * each - broken + new,
-    "fewer": lambda has, fewer: has + (has - fewer),
-    "weeks": lambda one, days, other: one * days + other * days,
-    "bags": lambda picked, lost, each: (picked - lost) / each,
-    "savings": lambda weekly, weeks, game: weekly * weeks - game,
-    "tickets": lambda adult, child, adults, children: adult * adults + child * children,
-    "trip": lambda miles, first, second: miles - first - second,
-    "half": lambda baked, eaten: baked / 2 - eaten,
-}
-
-
-def numbers(text: str) -> list[int]:
-    return [int(digits) for digits in re.findall(r"\d+", text)]
 
 
 @settings(max_examples=20, deadline=None)
