@@ -110,7 +110,7 @@ def _exchanges(argument: Argument, rng: random.Random) -> list[dict[str, str]]:
     return [dict(argument.words), *exchanged]
 
 
-def _orders(words: list[str], rng: random.Random) -> list[Sequence[str]]:
+def _orders(words: list[str], rng: random.Random) -> Sequence[Sequence[str]]:
     """Return other orders of *words*: all of a few, and some of many."""
     if len(words) <= 3:
         return list(permutations(words))[1:]
