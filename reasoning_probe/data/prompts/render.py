@@ -196,7 +196,7 @@ def with_lettered_choices(item: Item) -> Item:
         if donor is not None:
             question, letter, letters = _lettered(donor.question, donor.answer, donor.choices or item.choices)
             if (letter == lettered.answer) is same and question != lettered.question:
-                changed = Donor(question=question, answer=letter, choices=letters, prompt=donor.prompt)
+                changed: Any = Donor(question=question, answer=letter, choices=letters, prompt=donor.prompt)
                 lettered = replace(lettered, **{name: changed})
     return lettered
 
