@@ -3,7 +3,7 @@
 Whatever is removed from a layer costs something. A head matters as a head only if it costs more than other parts of
 the same size do: so beside each head that the tests name stand 20 random subspaces of as many dimensions in the same
 layer's head space. At each token as much is removed of each of them as of the head, and the question is how the
-expected answer's log-probability changes, in one pass an item for the head and all directions.
+expected answer's log-probability changes, in passes of many rows that begin at the head's layer.
 """
 
 from __future__ import annotations
@@ -27,20 +27,23 @@ if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
     from reasoning_probe.engine.engine import LocalEngine
     from reasoning_probe.engine.tokenization import EncodedQuery
-    from reasoning_probe.models.head_map import AttentionLayer
     from reasoning_probe.results.outcome import ItemKey
 
 DIRECTIONS = 20
 """Random directions beside each head: one that loses more than all of them has p = 1 / 21."""
 
-MOST_HEADS = 8
-"""The most heads of a dataset and ablation that are compared, the strongest first."""
+FEWEST_HEADS, MOST_HEADS = 4, 8
+"""Heads of a dataset and ablation that are compared, the strongest first, as far as there are so many."""
 
-FEWEST_ITEMS, MOST_ITEMS = 10, 40
+FEWEST_ITEMS, MOST_ITEMS = 6, 20
 """Items on which a head is compared, as far as there are so many."""
 
-ROW_SHARE = 0.05
-"""The share of the sweep's rows that the comparison may take, as long as this leaves it :data:`FEWEST_ITEMS`."""
+ROW_SHARE = 0.2
+"""The share of the sweep's rows that the comparison may take, beyond the fewest heads and items.
+
+A row of it takes about half as long as a case of the sweep: nothing is decoded
+(``python -m benchmarks.speed.directions``).
+"""
 
 
 @dataclass(frozen=True)
@@ -52,22 +55,26 @@ class NamedHead:
     queries: tuple[Query, ...]
 
 
-def chosen_heads(rows: Iterable[EffectRecord]) -> list[EffectRecord]:
-    """Return of the *rows*, which name their targets, the strongest single heads of each dataset and ablation."""
+def chosen_heads(rows: Iterable[EffectRecord], cases: int) -> list[EffectRecord]:
+    """Return of the *rows*, which name their targets, the strongest single heads of each dataset and ablation.
+
+    They are as many as a sweep of *cases* cases affords.
+    """
     by_map: dict[tuple[str, str | None], list[EffectRecord]] = {}
     for row in rows:
         if head_of(row["target"]) is not None:
             by_map.setdefault((row["dataset"], row["ablation"]), []).append(row)
-    return [row for of_map in by_map.values() for row in of_map[:MOST_HEADS]]
+    most = heads_of_each_map(cases, len(by_map))
+    return [row for of_map in by_map.values() for row in of_map[:most]]
 
 
-def chosen_items(items: Mapping[ItemKey, bool], rows: int, heads: int, seed: int) -> dict[str, list[ItemKey]]:
+def chosen_items(items: Mapping[ItemKey, bool], cases: int, heads: int, seed: int) -> dict[str, list[ItemKey]]:
     """Return by dataset the items to ask for each of *heads*, drawn by *seed* among those answered right.
 
-    *items* says which were. Others follow where too few were right. A sweep of *rows* rows bounds how many there are.
+    *items* says which were. Others follow where too few were right. They are as many as a sweep of *cases* cases
+    affords.
     """
-    share = int(ROW_SHARE * rows / (max(1, heads) * (DIRECTIONS + 2)))
-    most = min(MOST_ITEMS, max(FEWEST_ITEMS, share))
+    most = items_of_each_head(cases, heads)
     chosen: dict[str, list[ItemKey]] = {}
     for item in sorted(items, key=lambda item: _draw(item, seed)):
         chosen.setdefault(item[0], []).append(item)
@@ -76,6 +83,18 @@ def chosen_items(items: Mapping[ItemKey, bool], rows: int, heads: int, seed: int
         others = [item for item in drawn if not items[item]]
         chosen[dataset] = [*right, *others[: max(0, FEWEST_ITEMS - len(right))]][:most]
     return chosen
+
+
+def heads_of_each_map(cases: int, maps: int) -> int:
+    """Return how many heads of each of *maps* are compared after a sweep of *cases* cases, if as many are named."""
+    affordable = int(ROW_SHARE * cases / (max(1, maps) * FEWEST_ITEMS * (DIRECTIONS + 1)))
+    return min(MOST_HEADS, max(FEWEST_HEADS, affordable))
+
+
+def items_of_each_head(cases: int, heads: int) -> int:
+    """Return on how many items each of *heads* is compared after a sweep of *cases* cases, if there are as many."""
+    affordable = int(ROW_SHARE * cases / (max(1, heads) * (DIRECTIONS + 1)))
+    return min(MOST_ITEMS, max(FEWEST_ITEMS, affordable))
 
 
 def _draw(item: ItemKey, seed: int) -> bytes:
@@ -106,38 +125,21 @@ class RandomDirections:
         from reasoning_probe.models.head_map import HeadError
 
         started = time.perf_counter()
-        records = []
-        for head in self.heads:
-            dataset = head.queries[0].dataset if head.queries else ""
+        records: dict[int, RandomDirectionsRecord] = {}
+        bases: dict[int, Tensor] = {}
+        for index, head in enumerate(self.heads):
             try:
-                records.append(self._compared(engine, head, dataset))
+                bases[index] = _bases(engine, head, self.seed)
             except HeadError as error:
-                records.append(unranked(head.target.name, dataset, head.ablation, " ".join(str(error).split())))
+                records[index] = _unranked(head, " ".join(str(error).split()))
+        by_queries: dict[tuple[Query, ...], list[int]] = {}  # heads that are asked the same share its clean passes
+        for index in bases:
+            by_queries.setdefault(self.heads[index].queries, []).append(index)
+        for queries, indices in by_queries.items():
+            heads = [(self.heads[index], bases[index]) for index in indices]
+            records |= zip(indices, _compared(engine, queries, heads), strict=True)
         engine.timing.directions_s += time.perf_counter() - started
-        return records
-
-    def _compared(self, engine: LocalEngine, named: NamedHead, dataset: str) -> RandomDirectionsRecord:
-        from reasoning_probe.engine.tokenization import ContextError
-        from reasoning_probe.models.subspaces import head_basis, random_bases
-
-        ((layer, head),) = named.target.heads
-        attention_layer = engine.head_map.attention_layer(layer)
-        random = random_bases(attention_layer, DIRECTIONS, f"{self.seed} {named.target.name}")
-        bases = [head_basis(attention_layer, head)[0], *random]  # (heads * head_dim, head_dim) each
-        by_item: list[list[float]] = []
-        for query in named.queries:
-            try:
-                encoded = engine.codec.encode(query)
-            except ContextError:
-                continue  # the sweep skips this item, and says why
-            values = engine.replacement(named.ablation, query.dataset, query.prompt).get(layer)
-            changes = _changes(engine, encoded, attention_layer, head, bases, values)
-            if all(map(math.isfinite, changes)):
-                by_item.append(changes)
-        if not by_item:
-            return unranked(named.target.name, dataset, named.ablation, "no item has a log-probability to compare")
-        change, *others = [math.fsum(changes) / len(by_item) for changes in zip(*by_item, strict=True)]
-        return ranked(named.target.name, dataset, named.ablation, len(by_item), change, others)
+        return [records[index] for index in range(len(self.heads))]
 
     def split(self, parts: int) -> list[RandomDirections]:
         """Return the comparison in at most *parts* parts of as many heads each."""
@@ -153,24 +155,51 @@ class RandomDirections:
         return sorted(rows, key=lambda row: place[row["target"], row["dataset"], str(row["ablation"])])
 
 
-def _changes(
-    engine: LocalEngine,
-    encoded: EncodedQuery,
-    attention_layer: AttentionLayer,
-    head: int,
-    bases: Sequence[Tensor],
-    values: Tensor | None,
-) -> list[float]:
-    """Return how the log-probability of the expected answer changes without each of the subspaces of *bases*."""
+def _bases(engine: LocalEngine, named: NamedHead, seed: int) -> Tensor:
+    """Return the head's own basis and those of the random directions, ``(rows, heads * head_dim, head_dim)``."""
     import torch
 
-    from reasoning_probe.engine.memory import run_in_halves
-    from reasoning_probe.models.subspaces import no_basis, without_subspaces
+    from reasoning_probe.models.subspaces import head_basis, random_bases
 
-    def run(some: Sequence[Tensor]) -> list[float]:
-        rows = torch.stack([no_basis(attention_layer)[0], *some])  # (1 + some, heads * head_dim, head_dim)
-        with without_subspaces(engine.model, attention_layer, head, rows.to(engine.codec.device), values):
-            baseline, *off = engine.plain.hooked_logprobs(encoded, len(rows))
-        return [logprob - baseline for logprob in off]
+    ((layer, head),) = named.target.heads
+    attention_layer = engine.head_map.attention_layer(layer)
+    random = random_bases(attention_layer, DIRECTIONS, f"{seed} {named.target.name}")
+    return torch.cat([head_basis(attention_layer, head), random]).to(engine.codec.device)
 
-    return run_in_halves(bases, run, engine.memory)
+
+def _compared(
+    engine: LocalEngine, queries: Sequence[Query], heads: Sequence[tuple[NamedHead, Tensor]]
+) -> list[RandomDirectionsRecord]:
+    """Return the records of *heads*, each with its bases, which are all asked *queries*."""
+    from reasoning_probe.engine.tokenization import ContextError
+    from reasoning_probe.models.subspaces import Removal
+
+    encoded: list[EncodedQuery] = []
+    edits: list[list[Removal]] = [[] for _ in heads]
+    for query in queries:
+        try:
+            encoded.append(engine.codec.encode(query))
+        except ContextError:
+            continue  # the sweep skips this item, and says why
+        for (named, bases), of_head in zip(heads, edits, strict=True):
+            ((layer, head),) = named.target.heads
+            values = engine.replacement(named.ablation, query.dataset, query.prompt).get(layer)
+            of_head.append(Removal(engine.head_map.attention_layer(layer), head, bases, values))
+    flat = [(query, removal) for of_head in edits for query, removal in enumerate(of_head)]
+    changes = engine.changes_of_edits(encoded, flat)  # of each head on each query
+    count = len(encoded)
+    return [_record(named, changes[index * count : (index + 1) * count]) for index, (named, _) in enumerate(heads)]
+
+
+def _record(named: NamedHead, changes: Sequence[Sequence[float]]) -> RandomDirectionsRecord:
+    """Return a head's record, given by item how the log-probability changes without it and without each direction."""
+    by_item = [of_item for of_item in changes if all(map(math.isfinite, of_item))]
+    if not by_item:
+        return _unranked(named, "no item has a log-probability to compare")
+    change, *others = [math.fsum(of_row) / len(by_item) for of_row in zip(*by_item, strict=True)]
+    return ranked(named.target.name, named.queries[0].dataset, named.ablation, len(by_item), change, others)
+
+
+def _unranked(named: NamedHead, note: str) -> RandomDirectionsRecord:
+    dataset = named.queries[0].dataset if named.queries else ""
+    return unranked(named.target.name, dataset, named.ablation, note)

@@ -12,6 +12,8 @@ import torch
 
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine import BATCH
+from reasoning_probe.engine.fast.edited_heads import edited_changes
+from reasoning_probe.engine.fast.forward import Unsupported
 from reasoning_probe.engine.fast.path import PACKED_SHARE, FastPath, fast_path
 from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.numerics import choose_numerics
@@ -28,6 +30,7 @@ from reasoning_probe.engine.tokenization import (
 from reasoning_probe.models.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
 from reasoning_probe.models.generation import GenerationRules
 from reasoning_probe.models.head_map import HeadMap
+from reasoning_probe.models.subspaces import Removal
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.answer import Answer
 from reasoning_probe.results.outcome import BASELINE
@@ -147,6 +150,20 @@ class LocalEngine:
         """Return the result of *analysis* on this model."""
         self.guard()
         return analysis.measure(self)
+
+    def changes_of_edits(
+        self, queries: Sequence[EncodedQuery], edits: Sequence[tuple[int, Removal]]
+    ) -> list[list[float]]:
+        """Return how the expected answer's log-probability changes in each row of *edits*, in nats.
+
+        Each edit comes with the index of the query that its rows ask.
+        """
+        if isinstance(self.path, FastPath):
+            try:
+                return edited_changes(self.path, queries, edits)
+            except Unsupported:
+                pass  # its rows cannot join so late: whole passes do
+        return [self.plain.edited_changes(queries[query], removal) for query, removal in edits]
 
     @contextmanager
     def aside(self, timing: str) -> Iterator[None]:

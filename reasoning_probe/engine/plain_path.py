@@ -27,6 +27,7 @@ from reasoning_probe.models.ablation import ZERO, Replacement, ablate
 from reasoning_probe.models.generation import GenerationRules, rules_of, settings_aside
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.hooks import cache_argument
+from reasoning_probe.models.subspaces import Removal, without_subspaces
 from reasoning_probe.models.targets import Target
 from reasoning_probe.utils.logging import silence_transformers
 from reasoning_probe.utils.target_names import BASELINE
@@ -232,6 +233,17 @@ class PlainPath:
         """Return every row's log-probability of the expected answer, in nats."""
         with self._ablated(rows, replacement):
             return self.hooked_logprobs(encoded, len(rows))
+
+    def edited_changes(self, encoded: EncodedQuery, removal: Removal) -> list[float]:
+        """Return how the log-probability of the expected answer changes in each row of *removal*, in nats."""
+
+        def run(rows: Sequence[int]) -> list[float]:
+            part = removal.part(slice(rows[0], rows[-1] + 1))
+            with without_subspaces(self.model, part):
+                return self.hooked_logprobs(encoded, len(part))
+
+        baseline = self.hooked_logprobs(encoded, 1)[0]
+        return [logprob - baseline for logprob in run_in_halves(range(len(removal)), run, self.memory)]
 
     def hooked_logprobs(self, encoded: EncodedQuery, rows: int) -> list[float]:
         """Return the log-probability of the expected answer in each of so many *rows*, under the hooks that are set."""

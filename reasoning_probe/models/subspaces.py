@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,35 +42,56 @@ def no_basis(attention_layer: AttentionLayer) -> Tensor:
     return torch.zeros(1, attention_layer.heads * attention_layer.head_dim, attention_layer.head_dim)
 
 
-@contextmanager
-def without_subspaces(
-    model: Any, attention_layer: AttentionLayer, head: int, bases: Tensor, values: Tensor | None
-) -> Iterator[None]:
-    """Remove the subspace of ``bases[i]`` from what the layer's heads give, in row *i* of every batch of *model*.
+@dataclass(frozen=True)
+class Removal:
+    """Rows that each remove another subspace from what the heads of one layer give for the same prompt.
 
     *bases* are ``(rows, heads * head_dim, head_dim)``; *values*, ``(heads, head_dim)``, replace what is removed, and
     ``None`` stands for zeros. Of each token the part that is removed is as long as what switching *head* off removes
     there, so that the subspaces differ in direction alone. With the basis of *head* this is its ablation.
+    """
+
+    attention_layer: AttentionLayer
+    head: int
+    bases: Tensor
+    values: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.bases)
+
+    def part(self, rows: slice) -> Removal:
+        """Return these *rows* alone."""
+        return replace(self, bases=self.bases[rows])
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return the projection input *x*, ``(rows or 1, tokens, heads * head_dim)``, of each row without its part."""
+        size = self.attention_layer.head_dim
+        change = x.to(torch.promote_types(x.dtype, torch.float32))  # (rows or 1, tokens, heads * head_dim)
+        basis = self.bases.to(change)  # (rows, heads * head_dim, head_dim)
+        if self.values is not None:
+            change = change - self.values.reshape(-1).to(change)
+        parts = change @ basis  # (rows, tokens, head_dim)
+        wanted = change[..., self.head * size : (self.head + 1) * size].norm(dim=-1, keepdim=True)  # (rows, tokens, 1)
+        scale = wanted / parts.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        scale = scale.nan_to_num(0.0, 0.0, 0.0)  # a row without a part has nothing to lengthen
+        removed = (parts * scale) @ basis.mT  # (rows, tokens, heads * head_dim)
+        remaining: Tensor = x - removed.to(x)  # (rows, tokens, heads * head_dim)
+        return remaining
+
+
+@contextmanager
+def without_subspaces(model: Any, removal: Removal) -> Iterator[None]:
+    """Remove the part of row *i* of *removal* in row *i* of every batch of *model*.
 
     The passes raise :class:`~reasoning_probe.models.head_map.HeadError` on a batch of another number of rows.
     """
-    size = attention_layer.head_dim
-    of_head = slice(head * size, (head + 1) * size)
+    attention_layer, bases = removal.attention_layer, removal.bases
 
     def remove(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         x = args[0]  # (rows, tokens, heads * head_dim)
         if x.dim() != 3 or x.shape[0] != bases.shape[0] or x.shape[2] != bases.shape[1]:
             raise HeadError(f"{attention_layer.path} got an input of shape {tuple(x.shape)} for {len(bases)} rows")
-        change = x.to(torch.promote_types(x.dtype, torch.float32))  # (rows, tokens, heads * head_dim)
-        basis = bases.to(change)  # (rows, heads * head_dim, head_dim)
-        if values is not None:
-            change = change - values.reshape(-1).to(change)
-        parts = change @ basis  # (rows, tokens, head_dim)
-        wanted = change[..., of_head].norm(dim=-1, keepdim=True)  # (rows, tokens, 1)
-        scale = wanted / parts.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        scale = scale.nan_to_num(0.0, 0.0, 0.0)  # a row without a part has nothing to lengthen
-        removed = (parts * scale) @ basis.mT  # (rows, tokens, heads * head_dim)
-        return (x - removed.to(x), *args[1:])
+        return (removal.apply(x), *args[1:])
 
     with hooks([model.get_submodule(attention_layer.path).register_forward_pre_hook(remove)]):
         yield

@@ -101,9 +101,10 @@ def _directions(
     baselines = {item: session.outcomes.get((*item, BASELINE, None)) for item in {case.item_key for case in answered}}
     outcomes = [*filter(None, baselines.values()), *(session.outcomes[case.key] for case in answered if case.target)]
     screening = [screening.entry() for screening in session.screenings.values()]
-    rows = chosen_heads(named_losses(page_effects(outcomes, screening)))
+    swept = len(outcomes) - len(baselines)
+    rows = chosen_heads(named_losses(page_effects(outcomes, screening)), swept)
     right = {item: outcome.correct for item in cases if (outcome := baselines[item]) is not None}
-    items = chosen_items(right, len(outcomes) - len(baselines), len(rows), session.settings.seed)
+    items = chosen_items(right, swept, len(rows), session.settings.seed)
     queries = {
         dataset: tuple(session.queries.query(dataset, cases[item].item) for item in of_dataset)
         for dataset, of_dataset in items.items()

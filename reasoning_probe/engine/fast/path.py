@@ -93,7 +93,7 @@ class FastPath:
 
     def baselines(self, queries: Sequence[tuple[EncodedQuery, tuple[str, ...]]]) -> list[Baseline]:
         """Return the baselines of *queries*, which have stop strings: together if the numerics are invariant."""
-        together = [index for index, (encoded, _) in enumerate(queries) if self._takes_masks(_length(encoded))]
+        together = [index for index, (encoded, _) in enumerate(queries) if self.takes_masks(_length(encoded))]
         if not (self.decodes_baselines and self.pools_queries):
             together = []
         by_index: dict[int, Baseline] = {}
@@ -164,9 +164,9 @@ class FastPath:
 
     def _can_pool(self, job: AblationJob) -> bool:
         """Tell whether *job* can share passes."""
-        return self.pools_queries and self._takes_masks(_length(job.encoded)) and bool(job.targets)
+        return self.pools_queries and self.takes_masks(_length(job.encoded)) and bool(job.targets)
 
-    def _takes_masks(self, longest: int) -> bool:
+    def takes_masks(self, longest: int) -> bool:
         """Tell whether rows of *longest* tokens can use our masks, which have no sliding windows."""
         windows = vars(text_config(self.driver.model.config)).items()
         return not any(
@@ -297,7 +297,11 @@ class FastPath:
 
     def _rows_that_fit(self, jobs: Sequence[AblationJob]) -> int:
         longest = max(job.prompt_length + job.encoded.limit for job in jobs)
-        return self.memory.rows(self._row_bytes(longest, max(len(job.draft) for job in jobs)))
+        return self.rows_that_fit(longest, max(len(job.draft) for job in jobs))
+
+    def rows_that_fit(self, length: int, predicted: int) -> int:
+        """Return how many rows of *length* tokens fit into memory while *predicted* of them are predicted."""
+        return self.memory.rows(self._row_bytes(length, predicted))
 
     def _row_bytes(self, length: int, predicted: int) -> int:
         """Return at most how many bytes a row of *length* tokens takes while *predicted* of them are predicted."""

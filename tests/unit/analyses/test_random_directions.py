@@ -9,6 +9,7 @@ import torch
 
 from reasoning_probe.analyses.random_directions import (
     DIRECTIONS,
+    FEWEST_HEADS,
     FEWEST_ITEMS,
     MOST_HEADS,
     MOST_ITEMS,
@@ -21,6 +22,7 @@ from reasoning_probe.analyses.random_directions import (
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.fast.path import FastPath
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.subspaces import random_bases
 from reasoning_probe.models.targets import Target, every_head, parse_targets
@@ -41,11 +43,23 @@ QUERIES = tuple(query("items", item, Generation(4)) for item in ITEMS)
 
 
 def compared(
-    model: Any, names: str, ablation: str = "zero", queries: tuple[Query, ...] = QUERIES, tokenizer: Any = None
+    model: Any,
+    names: str,
+    ablation: str = "zero",
+    queries: tuple[Query, ...] = QUERIES,
+    tokenizer: Any = None,
+    path: str = "fast",
 ) -> list[RandomDirectionsRecord]:
     head_map = find_heads(model)
     references = {queries[0].dataset: [one.prompt for one in queries]}
     engine = LocalEngine(model, tokenizer or Letters(), head_map, references)
+    assert isinstance(engine.path, FastPath)
+    if path == "plain":
+        engine._path = engine.plain
+    elif path == "whole passes":
+        engine.path.driver.shares_attention = False
+    elif path == "few rows":
+        engine.path.tokens = 1
     counts = vars(engine.counts).copy()
     rows = random_directions(engine, [NamedHead(head, ablation, queries) for head in parse_targets(names, head_map)])
     assert vars(engine.counts) == counts  # the sweep's counts leave it out
@@ -59,27 +73,35 @@ def tokens_of(one: Query) -> tuple[list[int], list[int]]:
     return ids, Letters()(one.prompt + " " + one.item.answer)["input_ids"][len(ids) :]
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "deepseek_v3"])
-def test_the_head_is_that_of_the_edited_model(family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "path"),
+    [
+        *(("gpt2", path) for path in ("fast", "plain", "whole passes", "few rows")),
+        ("llama", "fast"),
+        ("deepseek_v3", "fast"),
+    ],
+)
+def test_the_head_is_that_of_the_edited_model(family: str, path: str) -> None:
     """Beside the directions stands the head's own change, measured in the same passes."""
     model = build(family)
     site = find_heads(model).attention_layers[1]
-    (row,) = compared(model, f"L{site.layer}H2")
+    (row,) = compared(model, f"L{site.layer}H2", path=path)
     twin = edited(model, site.path, site.heads, [2])
     changes = [logprob(twin, *tokens_of(one)) - logprob(model, *tokens_of(one)) for one in QUERIES]
     assert row["change"] == pytest.approx(sum(changes) / len(changes), abs=2e-3, rel=1e-4)
     assert (row["items"], len(row["changes"])) == (2, DIRECTIONS)
 
 
-@pytest.mark.parametrize("ablation", ["zero", "mean"])
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_a_direction_is_removed_as_a_hook_of_one_row_removes_it(family: str, ablation: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "ablation", "path"), [("gpt2", "zero", "few rows"), ("gpt2", "mean", "fast"), ("llama", "mean", "fast")]
+)
+def test_a_direction_is_removed_as_a_hook_of_one_row_removes_it(family: str, ablation: str, path: str) -> None:
     """The oracle goes token by token: its part along the subspace, as long as what the head loses."""
     model = build(family)
     head_map = find_heads(model)
     site = head_map.attention_layers[1]
     size, head = site.head_dim, 2
-    (row,) = compared(model, f"L{site.layer}H{head}", ablation)
+    (row,) = compared(model, f"L{site.layer}H{head}", ablation, path=path)
     basis = random_bases(site, DIRECTIONS, f"0 L{site.layer}H{head}")[7].double()  # (features, head_dim)
     seen: list[torch.Tensor] = []
     module = model.get_submodule(site.path)
@@ -189,10 +211,11 @@ def test_where_nothing_is_named_nothing_is_measured() -> None:
 def test_the_strongest_heads_of_each_map_are_compared() -> None:
     rows = [{"target": f"L0H{n}", "dataset": data, "ablation": "zero"} for data in "ab" for n in range(12)]
     rows = [{"target": "L0", "dataset": "a", "ablation": "zero"}, *rows]
-    chosen = chosen_heads(rows)  # type: ignore[arg-type]
-    assert [(row["dataset"], row["target"]) for row in chosen] == [
-        (data, f"L0H{n}") for data in "ab" for n in range(MOST_HEADS)
-    ]
+    for cases, most in ((10**6, MOST_HEADS), (6_400, 5), (10, FEWEST_HEADS)):
+        chosen = chosen_heads(rows, cases)  # type: ignore[arg-type]
+        assert [(row["dataset"], row["target"]) for row in chosen] == [
+            (data, f"L0H{n}") for data in "ab" for n in range(most)
+        ]
 
 
 def test_items_are_drawn_by_the_seed_among_those_answered_right() -> None:
@@ -221,4 +244,4 @@ def test_several_processes_pool_the_changes_of_the_same_directions() -> None:
 
 def test_a_target_of_several_heads_is_no_direction_of_a_head() -> None:
     layer = Target("L0", frozenset({(0, 0), (0, 1)}))
-    assert chosen_heads([{"target": layer.name, "dataset": "a", "ablation": "zero"}]) == []  # type: ignore[typeddict-item]
+    assert chosen_heads([{"target": layer.name, "dataset": "a", "ablation": "zero"}], 100) == []  # type: ignore[typeddict-item]
