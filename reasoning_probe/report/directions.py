@@ -48,6 +48,18 @@ def direction_sentences(run: Run, group: EffectGroup, several: bool) -> list[str
     return sentences
 
 
+def rank_text(run: Run, group: EffectGroup) -> str:
+    """Return how the targets of *group* that lose log-probability rank among random directions of their size."""
+    compared = by_head(run)
+    keys = [(group.dataset, group.ablation, row["target"]) for row in group.with_logprob_effect]
+    rows = [compared[key] for key in keys if key in compared]
+    if not rows:
+        return "not compared with random directions of the same size"
+    beyond = sum(row["as_large"] == 0 for row in rows)
+    loses = "loses" if beyond == 1 else "lose"
+    return f"of {len(rows)} compared with random directions of the same size, {beyond} {loses} more than all of these"
+
+
 def _heads(rows: Sequence[RandomDirectionsRecord]) -> str:
     return join_names([f"{row['target']} ({directions_text(row)})" for row in rows], _MOST_NAMES)
 

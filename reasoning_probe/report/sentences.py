@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from reasoning_probe.data.generators import NAMES as GENERATED
 from reasoning_probe.models.generation import rules_sentence, unused_sentence
-from reasoning_probe.report.directions import direction_sentences
+from reasoning_probe.report.directions import direction_sentences, rank_text
 from reasoning_probe.report.effects import (
     HARMFUL_NATS,
     EffectGroup,
@@ -220,7 +220,7 @@ def findings(run: Run) -> list[tuple[str, bool]]:
     nulls = [(sentence, False) for group in groups(run) for sentence in direction_sentences(run, group, several)]
     inflated = [(sentence, False) for group in groups(run) if (sentence := _inflated_sentence(group, several))]
     logprob_sentences = [
-        (_logprob_sentence(group, _ablation_suffix(group, several)), False) for group in without_accuracy_effect
+        (_logprob_sentence(run, group, _ablation_suffix(group, several)), False) for group in without_accuracy_effect
     ]
     extent = [(sentence, True) for sentence in _extent_sentences(run)]
     return [*extent, *finding_sentences, *inflated, *logprob_sentences, *nulls]
@@ -326,8 +326,11 @@ def _more_items_hint(datasets: list[str], items: int, run: Run) -> str:
     return f"try {' and '.join(options)}"
 
 
-def _logprob_sentence(group: EffectGroup, ablation: str) -> str:
-    """Say without which targets the expected answer's log-probability falls, or rises, on most items."""
+def _logprob_sentence(run: Run, group: EffectGroup, ablation: str) -> str:
+    """Say without which targets the expected answer's log-probability falls, or rises, on most items.
+
+    On a sure model nearly everything that is removed moves it, so the sentence says how the losses rank.
+    """
     falling = [row for row in group.with_logprob_effect if row.get("logprob_falls", 0) > row.get("logprob_rises", 0)]
     rising = [row for row in group.with_logprob_effect if row not in falling]
     parts = []
@@ -337,7 +340,7 @@ def _logprob_sentence(group: EffectGroup, ablation: str) -> str:
             parts.append(f"{verb} on most items without {len(rows)} of {group.counted}: {join_names(effects, 4)}")
     return (
         f"The log-probability of the expected answer on {shorten(group.dataset, MOST_NAME)}{ablation}"
-        f" {'; it '.join(parts)} (median nats)."
+        f" {'; it '.join(parts)} (median nats; {rank_text(run, group)})."
     )
 
 

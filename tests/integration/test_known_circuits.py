@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from benchmarks.accuracy.false_positive_rate import SavedCounts, family_wise_errors, power
 from benchmarks.accuracy.simulated_sweeps import Setting, shifted_criterion
@@ -17,7 +18,7 @@ from reasoning_probe.results.stats import ALPHA, PRIMARY_ALPHA, primary_tests
 from reasoning_probe.session.api import sweep
 from tests.helpers.fake_runs import as_run
 from tests.helpers.known_circuits import ALL, BACKUP, COPIERS, DECIDER, HEADS, LAYERS, NOISE, circuit, sums
-from tests.helpers.project import Project
+from tests.helpers.project import ROOT, Project
 
 BOTH = f"{DECIDER}+{BACKUP}"
 
@@ -130,6 +131,16 @@ def test_null_sweeps_keep_the_family_wise_error_rate(items: int, values: dict[st
     for alarms, level in ((detections.accuracy, PRIMARY_ALPHA), (detections.logprob, PRIMARY_ALPHA)):
         assert alarms <= 150 * level + 3 * (150 * level * (1 - level)) ** 0.5
     assert detections.either <= 150 * ALPHA + 3 * (150 * ALPHA * (1 - ALPHA)) ** 0.5
+
+
+@pytest.mark.parametrize(("kind", "level"), [("accuracy", 0.025), ("logprob", 0.025), ("either", 0.05)])
+def test_the_false_alarms_of_the_long_form_are_within_their_level(kind: str, level: float) -> None:
+    """By the binomial test of each row, of as many rows as there are (Bonferroni)."""
+    rows = json.loads((ROOT / "docs/measurements/false-positive-rate.json").read_text())
+    alarms = [row["detections"][kind] for row in rows if row["setting"]["loss"] == row["setting"]["shift"] == 0]
+    assert len(alarms) == 27
+    for count in alarms:
+        assert stats.binom.sf(count - 1, 2000, level) > 0.05 / len(alarms)
 
 
 def test_guessing_with_a_shifted_criterion_names_no_head() -> None:

@@ -198,7 +198,8 @@ CLAIMS = (
         [lambda: weak(60), lambda: weak(5), lambda: NEVER],
     ),
     Claim(
-        r"The log-probability of the expected answer on .* (falls|rises) on most items without \d+ of",
+        r"The log-probability of the expected answer on .* (falls|rises) on most items without \d+ of .* \(median nats"
+        r"; (not compared with random directions of the same size|of \d+ compared with .* more than all of these)\)\.",
         "no target of the map is named by its accuracy; the sign test after discrete Holm over the page is at most"
         " 2.5 %, and the median change at least 0.01 nats",
         lambda: run_of(swept(change={"L1H3": -0.5})),
@@ -356,6 +357,24 @@ def test_heads_that_lose_no_more_than_random_directions_share_a_sentence_with_th
     assert "random directions that lose as much" in page
     assert "12 of 20" in page
     assert "random directions that lose as much" not in standalone_page(run_of(swept(lost=STRONG)))
+
+
+@pytest.mark.parametrize(
+    ("null_directions", "rank"),
+    [
+        ([], "not compared with random directions of the same size"),
+        (directions(0), "of 1 compared with random directions of the same size, 1 loses more than all of these"),
+        (directions(1), "of 1 compared with random directions of the same size, 0 lose more than all of these"),
+    ],
+)
+def test_heads_that_move_the_log_probability_are_ranked_among_random_directions(
+    null_directions: list[RandomDirectionsRecord], rank: str
+) -> None:
+    run = run_of(swept(change={"L1H3": -0.5, "L2H0": 0.5}), null_directions=null_directions)
+    assert sentences.sentences(run)[1] == (
+        "The log-probability of the expected answer on arithmetic falls on most items without 1 of 16 heads: L1H3"
+        f" (-0.50); it rises on most items without 1 of 16 heads: L2H0 (+0.50) (median nats; {rank})."
+    )
 
 
 def test_a_map_may_mark_what_no_sentence_names() -> None:

@@ -69,7 +69,8 @@ def test_the_logprob_speaks_where_the_accuracy_cannot() -> None:
     assert sentences.sentences(as_run(outcomes)) == [
         "No head can be judged on arithmetic: the baseline is 0 %.",
         "The log-probability of the expected answer on arithmetic falls on most items without 1 of 4 heads: L0H1"
-        " (-2.50); it rises on most items without 1 of 4 heads: L1H0 (+0.50) (median nats).",
+        " (-2.50); it rises on most items without 1 of 4 heads: L1H0 (+0.50) (median nats; not"
+        " compared with random directions of the same size).",
     ]
 
 
