@@ -167,6 +167,7 @@ def _print_false_alarms(options: argparse.Namespace, counts: SavedCounts) -> Non
     )
     for items in options.items:
         settings = [*NULL_SETTINGS.items(), ("guessing, criterion shifted", Setting(items))]
+        settings.append(("baseline 50 %", Setting(items, accuracy=0.5)))
         for index, (name, setting) in enumerate(settings):
             seed = 100 * options.seed + index  # no setting repeats the draws of another
             setting = replace(with_items(setting, items), heads=options.heads, seed=seed)

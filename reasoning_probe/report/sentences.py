@@ -113,7 +113,8 @@ def _kept_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
     heads = pluralise(len(kept["order"]), "head")
     first = f"In this order of {heads}, the first measured size that keeps {percent(CARRIED_SHARE)} of the accuracy on"
     items = pluralise(kept["points"][-1]["items"], "item")
-    return f"{first} {task} was {carried['heads']:,} (95 % range {low:,} to {high:,}; {items})."
+    chose = "" if kept["held_out"] else ", which chose the order as well"
+    return f"{first} {task} was {carried['heads']:,} (95 % range {low:,} to {high:,}; {items}{chose})."
 
 
 def _backup_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:

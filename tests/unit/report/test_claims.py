@@ -377,6 +377,14 @@ def test_heads_that_move_the_log_probability_are_ranked_among_random_directions(
     )
 
 
+def test_a_kept_size_of_the_items_that_chose_the_order_says_so() -> None:
+    (held_out,) = carried([1, 8])
+    endings = {True: "20 items).", False: "20 items, which chose the order as well)."}
+    for held, ending in endings.items():
+        (sentence,) = sentences.curve_sentences(run_of(swept(), curves=[held_out | {"held_out": held}]))
+        assert sentence.endswith(f"was 2 (95 % range 1 to 8; {ending}")
+
+
 def test_a_map_may_mark_what_no_sentence_names() -> None:
     """Of the tests of the second map, many could have reached the p-value of seven flips."""
     other = {head: [*range(4), *range(20, 24)] for head in every_head()}
