@@ -5,12 +5,18 @@ The file has more than 400 lines because it is one list of attacks, in the order
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
+import lzma
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +74,12 @@ def test_a_pipe_as_a_template_or_as_a_run(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "run.json")
     with pytest.raises(RunError, match=r"cannot read .*run.json: it is a pipe, not a file"):
         read_run(tmp_path)
+
+
+def test_a_pipe_as_the_folder_of_a_run(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run")
+    with pytest.raises(RunError, match=r"cannot read .*run.json: Not a directory"):
+        read_run(tmp_path / "run")
 
 
 # -- without end ------------------------------------------------------------------------------------------------------
@@ -203,6 +215,71 @@ def test_a_card_that_names_files_of_its_folder(folder: Path, data_files: Any) ->
 def test_a_card_that_names_files_elsewhere(folder: Path, tmp_path: Path, path: str, file: str) -> None:
     card(folder, [{"split": "test", "path": path.format(tmp_path)}], file)
     refused(f"hf:{folder}", "a folder's data lie in the folder itself, not elsewhere and not at an address")
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n---x: 1\n"], ids=["CR", "CRLF", "a line that begins like the end"])
+def test_a_card_is_read_as_the_hubs_library_reads_it(folder: Path, end: str) -> None:
+    head = f"---\na: 1{end}configs:\n- config_name: default\n  data_files: https://127.0.0.1:1/x.jsonl\n---\n"
+    text = head if "x" in end else head.replace("\n", end)
+    (folder / "README.md").write_text(text, encoding="utf-8", newline="")
+    refused(f"hf:{folder}", "README.md names 'https://127.0.0.1:1/x.jsonl'")
+
+
+@pytest.mark.parametrize("file", ["README.md", ".huggingface.yaml"])
+def test_a_card_whose_anchors_repeat_values_without_end(folder: Path, file: str) -> None:
+    lines = ["a: &a [x]"] + [
+        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+    ]
+    text = "\n".join(lines) + "\nconfigs: [{config_name: default, data_files: *j}]\n"
+    (folder / file).write_text(f"---\n{text}---\n" if file.endswith(".md") else text, encoding="utf-8")
+    refused(f"hf:{folder}", rf"the head of {file} holds more than 100,000 values")
+
+
+def packed(kind: str, data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("test.jsonl", data)
+    elif kind == "tar":
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo("test.jsonl"), io.BytesIO(data))
+    else:
+        buffer.write({"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[kind](data))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zip"])
+def test_packed_data_that_are_small_are_read(folder: Path, kind: str) -> None:
+    (folder / "test.jsonl").write_bytes(packed(kind, json.dumps(ROW).encode()))
+    assert [item.answer for item in read("x", f"hf:{folder}").items] == ["blue"]
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zip"])
+@pytest.mark.parametrize("name", ["test.jsonl", "test.jsonl.gz"])
+def test_packed_data_of_few_bytes_that_are_large_unpacked(folder: Path, kind: str, name: str) -> None:
+    (folder / "test.jsonl").unlink()
+    (folder / name).write_bytes(packed(kind, b'{"question": "' + b"q" * 30_000_000 + b'", "answer": "8"}'))
+    refused(f"hf:{folder}", f"'{name}' holds more than 1[0-9],[0-9,]* bytes when it is unpacked")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [packed("tar", b"{}"), b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\x00", b"\x28\xb5\x2f\xfd", b"\x1f\x8bnonsense"],
+    ids=["tar", "7z", "rar", "zstd", "half a gz"],
+)
+def test_data_packed_in_another_way(folder: Path, content: bytes) -> None:
+    (folder / "test.jsonl").write_bytes(content)
+    refused(f"hf:{folder}", r"'test.jsonl' is packed in a way that is not read: unpack it")
+
+
+def test_a_parquet_file_of_another_ending_in_a_folder(folder: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    (folder / "test.jsonl").unlink()
+    lists = pa.ListArray.from_arrays([0, 30_000_000], pa.nulls(30_000_000, pa.int8()))
+    parquet.write_table(pa.table({"question": ["q"], "choices": lists}), folder / "test.geoparquet", compression="zstd")
+    refused(f"hf:{folder}", "holds lists of 30,000,000 entries")
 
 
 def test_a_link_out_of_a_folder(folder: Path, tmp_path: Path) -> None:

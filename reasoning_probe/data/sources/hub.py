@@ -13,6 +13,7 @@ from reasoning_probe.data.sources.base import DatasetError, NumberedRows, Opened
 from reasoning_probe.data.sources.fields import Fields
 from reasoning_probe.data.sources.files import check_parquet
 from reasoning_probe.data.sources.hub_folder import MODULES, check_files, check_folder
+from reasoning_probe.data.sources.packed_files import check_packed
 from reasoning_probe.data.sources.records import plain
 from reasoning_probe.data.sources.shapes import numbered_items
 from reasoning_probe.utils.logging import silence_datasets
@@ -66,7 +67,8 @@ def _data_files(datasets: Any, folder: str, config: str | None, source: str) -> 
     files = [file for split in (builder.config.data_files or {}).values() for file in split]
     check_files(files, Path(folder), source)
     for file in files:
-        if file.endswith(".parquet"):
+        check_packed(Path(file), source)
+        if module == "parquet":
             check_parquet(Path(file))
     builder.download_and_prepare()
     return builder.as_dataset()

@@ -23,6 +23,9 @@ MOST_ENTRIES = 100_000
 LARGEST_CARD = 10_000_000
 """Bytes of a file that describes a folder."""
 
+MOST_VALUES = 100_000
+"""Values in a file of YAML, those that its anchors repeat counted as often as they are."""
+
 MODULES = ("json", "csv", "parquet", "text", "arrow")
 """The readers of ``datasets`` that read data alone; another one reads Python's pickles."""
 
@@ -83,7 +86,8 @@ def _front_matter(path: Path, source: str) -> Any:
     except OSError as error:
         raise DatasetError(f"{source}: cannot read {path.name} ({error.strerror})") from None
     if path.suffix == ".md":
-        match = re.match(r"\ufeff?\s*---\r?\n(.*?)\n---", text, re.DOTALL)
+        # huggingface_hub's rule: any kind of line end, and an end that is a line of its own.
+        match = re.match(r"\ufeff?\s*---\n(.*?)\n---[ \t]*(?:\n|\Z)", re.sub(r"\r\n?", "\n", text), re.DOTALL)
         text = match[1] if match else ""
     try:
         import yaml  # type: ignore[import-untyped, unused-ignore]
@@ -94,7 +98,25 @@ def _front_matter(path: Path, source: str) -> Any:
         raise DatasetError(
             f"{source}: the head of {path.name} is not YAML ({reason}): mend it, or leave it out"
         ) from None
+    if size_of(content) > MOST_VALUES:
+        raise DatasetError(f"{source}: the head of {path.name} holds more than {MOST_VALUES:,} values: no card does")
     return content.get("configs") if isinstance(content, Mapping) else None
+
+
+def size_of(value: Any) -> int:
+    """Return how many values *value*, read from YAML, holds, itself included; one that holds itself has no end."""
+    return _size(value, {}, set())
+
+
+def _size(value: Any, known: dict[int, int], above: set[int]) -> int:
+    if not isinstance(value, Mapping | list | tuple | set):
+        return 1
+    if id(value) in above or len(above) > 50:
+        return MOST_VALUES + 1
+    if id(value) not in known:
+        inner = [*value.keys(), *value.values()] if isinstance(value, Mapping) else list(value)
+        known[id(value)] = 1 + sum(_size(entry, known, above | {id(value)}) for entry in inner)
+    return known[id(value)]
 
 
 def _json(path: Path, source: str) -> Mapping[str, Any]:

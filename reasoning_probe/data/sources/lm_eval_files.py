@@ -17,14 +17,11 @@ from typing import Any
 
 from reasoning_probe.data.prompts.limits import bounded
 from reasoning_probe.data.sources.base import DatasetError, quoted
-from reasoning_probe.data.sources.hub_folder import MODULES, check_folder
+from reasoning_probe.data.sources.hub_folder import MODULES, MOST_VALUES, check_folder, size_of
 from reasoning_probe.utils.regular_files import is_inside, read_bytes
 
 LARGEST_FILE = 1_000_000
 """Bytes of a task file."""
-
-MOST_VALUES = 100_000
-"""Values in a task file, those that YAML's anchors repeat counted as often as they are."""
 
 MOST_INCLUDES = 20
 
@@ -82,7 +79,7 @@ def _task(path: Path, source: str) -> Mapping[str, Any]:
         raise DatasetError(f"{source}: {quoted(path.name)} is not YAML ({reason}): mend it") from None
     if not isinstance(content, Mapping):
         raise DatasetError(f"{source}: {quoted(path.name)} holds no task: write task: NAME and what it asks")
-    if _size(content, {}, set()) > MOST_VALUES:
+    if size_of(content) > MOST_VALUES:
         raise DatasetError(f"{source}: {quoted(path.name)} holds more than {MOST_VALUES:,} values: no task file does")
     return content
 
@@ -90,18 +87,6 @@ def _task(path: Path, source: str) -> Mapping[str, Any]:
 def _tag(error: Any) -> str:
     match = re.search(r"tag '([^']*)'", str(error))
     return match[1] if match else str(getattr(error, "problem", error))
-
-
-def _size(value: Any, known: dict[int, int], above: set[int]) -> int:
-    """Return how many values *value* holds, itself included; one that holds itself has no end."""
-    if not isinstance(value, Mapping | list | tuple | set):
-        return 1
-    if id(value) in above or len(above) > 50:
-        return MOST_VALUES + 1
-    if id(value) not in known:
-        inner = [*value.keys(), *value.values()] if isinstance(value, Mapping) else list(value)
-        known[id(value)] = 1 + sum(_size(entry, known, above | {id(value)}) for entry in inner)
-    return known[id(value)]
 
 
 def _check_keys(task: Mapping[str, Any], path: Path, source: str) -> None:
