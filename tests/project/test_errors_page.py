@@ -5,6 +5,7 @@ The file has more than 400 lines because it is one list in the order of one page
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -456,6 +457,15 @@ WRONG["a `.gguf` file that promises more than it holds"] = gguf_file(gguf({}, te
 WRONG["a `.gguf` file of a million layers"] = gguf_file(gguf({"llama.block_count": 1_000_000}))
 
 
+def _adapter_beside_gguf(project: Project) -> Ending:
+    (project.path / "m.gguf").write_bytes(gguf({}))
+    project.write("adapter_config.json", "{}")
+    return session(project, "--model=m.gguf")
+
+
+WRONG["an adapter beside a `.gguf` file"] = _adapter_beside_gguf
+
+
 def setting(what: str, file: str, *args: str, **values: object) -> None:
     """Change *values* of a JSON file of the model."""
 
@@ -710,6 +720,13 @@ WRONG["a link out of a folder of data"] = data_folder(
     lambda folder: (folder / "train.jsonl").symlink_to("../secret.jsonl")
 )
 WRONG["a folder whose head is no YAML"] = data_folder(text_in("README.md", "---\n{[\n---\n"))
+WRONG["a folder whose head repeats values without end"] = data_folder(
+    text_in("README.md", f"---\na: &a [{'x,' * 999}]\nconfigs: [{'*a,' * 999}]\n---\n")
+)
+WRONG["packed data that are far larger unpacked"] = data_folder(
+    lambda folder: (folder / "test.jsonl.gz").write_bytes(gzip.compress(b" " * 20_000_000))
+)
+WRONG["data that are packed in an unknown way"] = data_folder(text_in("test.jsonl", "Rar!\x1a\x07"))
 WRONG["a task file of lm-eval that runs code"] = _task_with_code
 
 

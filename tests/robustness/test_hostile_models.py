@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from reasoning_probe.models import loading
 from reasoning_probe.models.errors import ModelError
+from reasoning_probe.models.files.checks import check_before_config, check_before_weights
 from tests.helpers.gguf_file import gguf
 
 Change = Callable[[Path], None]
@@ -245,6 +246,24 @@ def test_weights_that_the_config_names(folder: Path, value: Any) -> None:
     pickled_weights(folder, "adapter_model.bin")
     set_json(folder / "config.json", transformers_weights=value)
     refused(folder, "transformers_weights|may name files of its own folder alone")
+
+
+def test_an_adapter_of_the_hub_leads_to_no_other_base(
+    folder: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers would load the base that it names, which nothing has looked at, and its pickled weights."""
+    snapshot = tmp_path / "models--lab--our-model" / "snapshots" / ("a" * 40)
+    shutil.copytree(folder, snapshot)
+    shutil.copy(adapter / "adapter_config.json", snapshot)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("a" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for cache in ("huggingface_hub.constants.HF_HUB_CACHE", "huggingface_hub.file_download.constants.HF_HUB_CACHE"):
+        monkeypatch.setattr(cache, str(tmp_path))
+    with pytest.raises(ModelError, match="would make an adapter of it: fetch it into a folder and name that"):
+        check_before_config(loading.resolve_model("lab/our-model"))
+    (snapshot / "adapter_config.json").unlink()
+    check_before_config(loading.resolve_model("lab/our-model"))
 
 
 # -- code -------------------------------------------------------------------------------------------------------------
@@ -522,6 +541,36 @@ def test_a_pipe_as_a_gguf_file(tmp_path: Path) -> None:
 def test_a_gguf_file_that_promises_too_much(tmp_path: Path, data: bytes, line: str) -> None:
     (tmp_path / "m.gguf").write_bytes(data)
     refused(tmp_path / "m.gguf", line)
+
+
+def test_an_adapter_beside_a_gguf_file(adapter: Path) -> None:
+    """transformers would load the adapter, and the base that its config names, whatever they are."""
+    (adapter / "m.gguf").write_bytes(gguf({"general.architecture": "llama"}))
+    refused(adapter / "m.gguf", "adapter_config.json beside it would make an adapter of it: move the model")
+
+
+@pytest.mark.parametrize("file", ["generation_config.json", "tokenizer.json", "chat_template.jinja"])
+def test_a_pipe_beside_a_gguf_file(tmp_path: Path, file: str) -> None:
+    (tmp_path / "m.gguf").write_bytes(gguf({"general.architecture": "llama"}))
+    os.mkfifo(tmp_path / "a pipe of somebody else")
+    os.mkfifo(tmp_path / file)
+    refused(tmp_path / "m.gguf", rf"{file} cannot be read \(it is a pipe, not a file\)")
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "line"),
+    [
+        ("generation_config.json", {"repetition_penalty": "x"}, "repetition_penalty in generation_config.json is 'x'"),
+        ("tokenizer.json", {"normalizer": doubling(TWICE)}, "the rules of tokenizer.json can make a text more than"),
+    ],
+)
+def test_what_lies_beside_a_gguf_file_is_looked_at(
+    tmp_path: Path, file: str, values: dict[str, Any], line: str
+) -> None:
+    (tmp_path / "m.gguf").write_bytes(gguf({"general.architecture": "llama"}))
+    set_json(tmp_path / file, **values)
+    with pytest.raises(ModelError, match=line):
+        check_before_weights(loading.resolve_model(str(tmp_path / "m.gguf")))
 
 
 def test_the_header_of_a_real_gguf_file_passes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasoning_probe.models.errors import ModelError
 from reasoning_probe.models.files.adapter_checks import CONFIG as ADAPTER_CONFIG
 from reasoning_probe.models.files.adapter_checks import check_adapter, check_rank
 from reasoning_probe.models.files.config_checks import check_config
@@ -21,27 +22,36 @@ if TYPE_CHECKING:
 def check_before_config(source: ModelSource) -> None:
     """Raise ``ModelError``, one line, if the config of *source* describes what must not or cannot be built."""
     files = _files(source)
+    files.check_regular()
+    _check_no_adapter(source, files)
     if source.gguf_file is not None:
         check_gguf(Path(source.location) / source.gguf_file, source.name)
     else:
-        files.check_regular()
         config = files.json("config.json")
         check_config(config, source.name, source.remote_code)
         check_ids(config, source.name, "config.json")
-        if source.adapter is None and files.folder is None:  # transformers would load a hub's adapter with its base
-            adapter = files.json(ADAPTER_CONFIG)
-            if adapter:
-                check_adapter(files, adapter, source.remote_code)
+
+
+def _check_no_adapter(source: ModelSource, files: ModelFiles) -> None:
+    """Raise ``ModelError`` if transformers would take the model of *source* for an adapter, and load its base unseen.
+
+    It does so with a hub's model or the folder of a ``.gguf`` file that has an adapter's config.
+    """
+    if files.path(ADAPTER_CONFIG) is not None:
+        raise ModelError(
+            f"cannot load the model {source.name}: {ADAPTER_CONFIG} beside it would make an adapter of it: "
+            + ("fetch it into a folder and name that" if files.folder is None else "move the model to another folder")
+        )
 
 
 def check_before_weights(source: ModelSource) -> None:
     """Raise ``ModelError``, one line, if weights, tokenizer or settings of *source* are not to be read."""
     files = _files(source)
+    config = {} if source.gguf_file is not None else files.json("config.json")
+    check_generation(files.json("generation_config.json"), source.name)
     if source.gguf_file is None:
-        config = files.json("config.json")
-        check_generation(files.json("generation_config.json"), source.name)
         check_weights(files, config, source.pickled)
-        check_tokenizer(files, config)
+    check_tokenizer(files, config)
     if source.adapter is not None:
         adapter = ModelFiles(source.name, source.adapter)
         adapter.check_regular()
@@ -62,4 +72,4 @@ def check_size(source: ModelSource, skeleton: Any) -> None:
 
 
 def _files(source: ModelSource) -> ModelFiles:
-    return ModelFiles(source.name, source.location, source.revision)
+    return ModelFiles(source.name, source.location, source.revision, shared=source.gguf_file is not None)

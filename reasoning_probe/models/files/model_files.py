@@ -22,16 +22,22 @@ DEEPEST = 60
 """Levels of lists and objects in a JSON file; tokenizers have ten."""
 
 
+_READ = (".json", ".jinja", ".safetensors", ".bin", ".model", ".txt", ".tiktoken")
+"""The endings of the files of a model that libraries read."""
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """The files of the model *name*: those of a folder, or of a revision of a hub's model.
 
-    ``location`` is the folder or the hub id.
+    ``location`` is the folder or the hub id. A *shared* folder, such as that of a ``.gguf`` file, may hold anything
+    else beside the model.
     """
 
     name: str
     location: str
     revision: str | None = None
+    shared: bool = False
 
     @property
     def folder(self) -> Path | None:
@@ -69,6 +75,8 @@ class ModelFiles:
         if self.folder is None:
             return
         for path in _entries(self.folder):
+            if self.shared and path.suffix not in _READ:
+                continue
             try:
                 mode = path.stat().st_mode
                 if not path.is_dir():
