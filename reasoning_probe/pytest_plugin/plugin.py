@@ -5,6 +5,7 @@ pytest imports this module in every session of an environment that has the packa
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from reasoning_probe.pytest_plugin.folded_cases import folded_failures, print_wr
 from reasoning_probe.pytest_plugin.html_report import take_over_report
 from reasoning_probe.pytest_plugin.marks import register_markers
 from reasoning_probe.pytest_plugin.options import add_options
+from reasoning_probe.pytest_plugin.safe_reports import make_warning_printable
 from reasoning_probe.pytest_plugin.skips import INSIDE_BODY
 from reasoning_probe.pytest_plugin.state import STATE, PluginState
 from reasoning_probe.pytest_plugin.terminal_summary import header_lines, print_summary
@@ -131,6 +133,12 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Under xdist, take over what a worker's report says: the controller collects nothing itself."""
     take_over_report(report)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
+    """Let no warning give a command to a terminal or to a CI system."""
+    make_warning_printable(warning_message)
 
 
 # -- the end of the session -----------------------------------------------------------------------------------------

@@ -1,14 +1,16 @@
-"""Reports of a probe's cases that a terminal and a CI system obey in nothing: pytest prints them as they are."""
+"""Reports of a probe's cases, and warnings, that a terminal and a CI system obey in nothing: pytest prints them raw."""
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
-from reasoning_probe.utils.text import break_commands, printable
+from reasoning_probe.utils.text import printable, printable_in_colour
 
 
 def make_printable(report: pytest.TestReport) -> None:
-    """Break up what a CI system would obey in *report*: a model's answer may stand in the error and in the output.
+    """Break up what a terminal or a CI system would obey in *report*: an answer may stand in the error and the output.
 
     Colours in captured output stay; an error's text holds none.
     """
@@ -20,6 +22,14 @@ def make_printable(report: pytest.TestReport) -> None:
         safe = printable(text)
         if safe != text:
             report.longrepr = safe
-    report.sections = [(title, break_commands(content)) for title, content in report.sections]
+    report.sections = [(title, printable_in_colour(content)) for title, content in report.sections]
     if hasattr(report, "wasxfail"):
         report.wasxfail = printable(report.wasxfail)
+
+
+def make_warning_printable(warning: warnings.WarningMessage) -> None:
+    """Break up what a terminal or a CI system would obey in *warning*: a library may quote a model's files in it."""
+    text = str(warning.message)
+    safe = printable(text)
+    if safe != text:
+        warning.message = safe

@@ -8,8 +8,10 @@ import re
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
 )
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 _COMMAND = re.compile(
-    r"##\w*(?=\[)|(?:section_start|section_end|travis_fold)(?=:)|^(?:[^\S\n]|\x1b\[[0-9;]*m)*(?=::)", re.MULTILINE
+    r"##\w*(?=\[)|(?:section_start|section_end|travis_fold)(?=:)|(?:^|(?<=\r))(?:[^\S\n]|\x1b\[[0-9;]*m)*(?=::)",
+    re.MULTILINE,
 )
 
 
@@ -74,6 +76,17 @@ def printable(text: str) -> str:
     \x1b]0;title\x07 ##\[debug]
     """
     return break_commands(escape_control_characters(text))
+
+
+def printable_in_colour(text: str) -> str:
+    r"""Return *text* as :func:`printable` does, with its colours: what a test has printed may have some.
+
+    >>> printable_in_colour("\x1b[31mred\x1b[0m \x1b]52;c;AA\x07\r\n::error::a\rb")
+    '\x1b[31mred\x1b[0m \\x1b]52;c;AA\\x07\n\\::error::a\\rb'
+    """
+    parts = _COLOUR.split(text.replace("\r\n", "\n"))
+    parts[::2] = map(escape_control_characters, parts[::2])
+    return break_commands("".join(parts))
 
 
 def escape(text: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasoning_probe import cli
+from reasoning_probe.pytest_plugin.safe_reports import make_printable
 from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.results.run import write_run
 from tests.helpers.fake_runs import as_run, outcome
@@ -193,6 +194,25 @@ def test_an_error_of_a_hook_is_no_command(project: Project, hook: str) -> None:
     result = project.run()
     assert "gone" in result.stdout.str() + result.stderr.str()
     assert obeyed(result.stdout.str() + result.stderr.str()) == []
+
+
+def test_a_warning_is_no_command(project: Project) -> None:
+    """A library may quote a model's or a dataset's files in a warning."""
+    project.write("evil.jsonl", json.dumps({"question": "Why?", "answer": "x"}))
+    warn = f"    import warnings\n    for text in {EVIL!r}:\n        warnings.warn(text)\n"
+    project.write("test_evil.py", f"import reasoning_probe as rp\n@rp.probe('evil.jsonl')\ndef test_x(answer):\n{warn}")
+    result = project.run()
+    result.stdout.fnmatch_lines([r"*UserWarning: \::error::gone"])
+    assert obeyed(result.stdout.str()) == []
+
+
+def test_what_a_test_has_printed_keeps_its_colours_and_nothing_else() -> None:
+    report = pytest.TestReport("x", ("x", 1, "x"), {}, "failed", None, "call")
+    report.sections = [("Captured stdout call", "\n".join([*EVIL, "\x1b[31mred\x1b[0m", "\x1b[2J\x1b]52;c;AA\x07"]))]
+    make_printable(report)
+    (_, text) = report.sections[0]
+    assert "\x1b[31mred\x1b[0m" in text
+    assert obeyed(re.sub(r"\x1b\[[0-9;]*m", "", text)) == []
 
 
 def test_the_job_summary_links_to_nothing_and_shows_no_picture() -> None:
