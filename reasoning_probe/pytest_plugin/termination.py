@@ -1,7 +1,8 @@
-"""SIGTERM, by which CI systems and containers end a job: it ends a session of probes as Ctrl-C does.
+"""SIGTERM and SIGHUP, which end a session of probes as Ctrl-C does.
 
-The signal reaches xdist's controller alone, so the controller passes it on: each worker leaves its process id in the
-folder that they share.
+CI systems and containers end a job by SIGTERM, a closed terminal or a lost connection by SIGHUP. The signal may reach
+xdist's controller alone, so the controller passes it on: each worker leaves its process id in the folder that they
+share.
 """
 
 from __future__ import annotations
@@ -16,34 +17,37 @@ from typing import Any
 
 _PID = ".pid"
 
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Windows has no SIGHUP."""
+
 
 class Termination:
-    """What SIGTERM does in this session: it raises ``KeyboardInterrupt`` once, unless files are being written.
+    """What these signals do in this session: one raises ``KeyboardInterrupt`` once, unless files are being written.
 
-    ``received`` says that it came; the session then ends with pytest's exit code for an interruption.
+    ``received`` says that one came; the session then ends with pytest's exit code for an interruption.
     """
 
     def __init__(self) -> None:
         self.received = False
         self.workers: Path | None = None  # the folder in which xdist's workers leave their process ids
         self._held = False
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Handle the signal from now on, where nobody else does."""
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if self._previous is None and in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            self._previous = signal.signal(signal.SIGTERM, self._handle)
+        """Handle the signals from now on, where nobody else does: ``nohup`` has SIGHUP ignored."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if number not in self._previous and signal.getsignal(number) is signal.SIG_DFL:
+                    self._previous[number] = signal.signal(number, self._handle)
 
     def hold(self, held: bool = True) -> None:
-        """Let the signal wait for the end of the session, while files are written, or raise again."""
+        """Let a signal wait for the end of the session, while files are written, or raise again."""
         self._held = held
 
     def restore(self) -> None:
-        """Give the signal back what it did before."""
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-            self._previous = None
+        """Give the signals back what they did before."""
+        while self._previous:
+            signal.signal(*self._previous.popitem())
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received:  # a supervisor may send it to the whole group and again to each process

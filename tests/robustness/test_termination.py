@@ -1,4 +1,4 @@
-"""SIGTERM, by which CI systems and containers end a job, ends a session as Ctrl-C does."""
+"""SIGTERM and SIGHUP end a session as Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -109,18 +109,31 @@ def termination() -> Termination:
     return Termination()
 
 
-def test_it_interrupts_once_and_gives_the_signal_back(termination: Termination) -> None:
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_it_interrupts_once_and_gives_the_signals_back(termination: Termination, number: signal.Signals) -> None:
+    assert signal.getsignal(number) is signal.SIG_DFL
     termination.install()
     try:
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
         os.kill(os.getpid(), signal.SIGTERM)  # a second one changes nothing
         time.sleep(0.01)
         assert termination.received
     finally:
         termination.restore()
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_hangup_stays_ignored_under_nohup(termination: Termination) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        termination.install()
+        signal.raise_signal(signal.SIGHUP)
+        assert not termination.received
+        termination.restore()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def test_held_it_only_notes_the_signal(termination: Termination) -> None:
