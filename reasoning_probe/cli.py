@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -36,17 +37,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     It is 0, or 1 if the gate did not pass, or 2 if files cannot be read or written.
     """
-    options = _parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a dataset's name may not fit the terminal's encoding
     try:
-        return int(options.function(options) or 0)
+        try:
+            options = _parser().parse_args(arguments)
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="backslashreplace")  # a dataset's name may not fit its encoding
+            return int(options.function(options) or 0)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # what cannot be written is said here, not while Python ends
     except (RunError, CacheError, ExtraError) as error:
         return _complain(str(error))
     except MemoryError:
         return _complain("the memory does not suffice for this run: use a machine with more, or a part of the run")
     except OSError as error:
-        return _complain(f"cannot write {error.filename}: {error.strerror}")
+        if error.filename is None and isinstance(error, FileNotFoundError):  # of Path.cwd
+            return _complain("the folder that this is called in is gone: go to another one")
+        if error.filename is None:
+            _drop_output()
+        return _complain(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+
+
+def _drop_output() -> None:
+    """Let what is still to be printed go nowhere: nobody reads it any more, or the disk is full."""
+    with suppress(OSError, ValueError):  # ValueError where the output is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: str) -> int:

@@ -27,6 +27,7 @@ _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | _BINARY
 
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NO_WAITING | getattr(os, "O_CLOEXEC", 0)
 _STANDARD_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
@@ -176,7 +177,7 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
         yield
         return
     try:
-        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(folder, _FOLDER)
     except OSError:
         yield
         return

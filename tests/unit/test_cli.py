@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -172,3 +175,28 @@ def test_settings_that_differ_are_told_in_plain_words(tmp_path: Path, capsys: py
     printed = capsys.readouterr()
     assert "(stop: none and Question:)" in printed.err
     assert "[" not in printed.out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+def test_output_that_cannot_be_written_is_one_line(folder: Path) -> None:
+    command = f"import sys; from reasoning_probe.cli import main; sys.exit(main(['show', {str(folder)!r}]))"
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", command], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.stderr == "reasoning-probe: cannot write the output: No space left on device\n"
+    assert done.returncode == 2
+
+
+def test_a_folder_that_is_gone_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = Path.cwd()
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    try:
+        (tmp_path / "gone").rmdir()
+        assert main(["cache"]) == 2
+    finally:
+        os.chdir(before)
+    assert capsys.readouterr().err == (
+        "reasoning-probe: the folder that this is called in is gone: go to another one\n"
+    )
