@@ -18,6 +18,7 @@ from typing import Any
 from reasoning_probe.data.prompts.limits import bounded
 from reasoning_probe.data.sources.base import DatasetError, quoted
 from reasoning_probe.data.sources.hub_folder import MODULES, MOST_VALUES, check_folder, size_of
+from reasoning_probe.utils.patterns import may_never_end
 from reasoning_probe.utils.regular_files import is_inside, read_bytes
 
 LARGEST_FILE = 1_000_000
@@ -176,7 +177,13 @@ def sandboxed_templates() -> Iterator[None]:
     sandbox = ImmutableSandboxedEnvironment(
         loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=environment.keep_trailing_newline
     )
-    sandbox.filters["regex_replace"] = utils.regex_replace
+
+    def regex_replace(text: str, pattern: str, *args: Any, **options: Any) -> Any:
+        if may_never_end(pattern):  # nothing interrupts a pattern while it is matched
+            raise ValueError(f"the pattern {quoted(pattern)} may never end")
+        return utils.regex_replace(text, pattern, *args, **options)
+
+    sandbox.filters["regex_replace"] = regex_replace
 
     def apply_template(template: str, doc: dict[str, Any]) -> str:
         return bounded(template, lambda: sandbox.from_string(template).render(**doc))

@@ -14,6 +14,7 @@ from typing import Any
 from reasoning_probe.models.errors import ModelError
 from reasoning_probe.models.files.model_files import ModelFiles
 from reasoning_probe.models.files.weight_checks import largest_rank, shapes
+from reasoning_probe.utils.patterns import may_never_end
 from reasoning_probe.utils.text import one_line
 
 CONFIG = "adapter_config.json"
@@ -59,7 +60,6 @@ _PATTERNS = (
     *("target_modules", "exclude_modules", "layers_pattern", "feedforward_modules"),
     *("rank_pattern", "alpha_pattern"),
 )
-_NESTED_REPETITION = re.compile(r"[*+}]\??\)(?:[*+]|\{\d)")
 _INITIAL = ("gaussian", "olora", "pissa", "orthogonal", "bat")
 
 
@@ -113,10 +113,10 @@ def _check_patterns(key: str, value: Any, name: str) -> None:
     """Raise :class:`ModelError` if *value*, the pattern of a name or several, may take for ever to match."""
     patterns = [value] if isinstance(value, str) else list(value) if isinstance(value, list | Mapping) else []
     for pattern in patterns:
-        if not isinstance(pattern, str) or _NESTED_REPETITION.search(pattern):
+        if not isinstance(pattern, str) or may_never_end(pattern):
             raise ModelError(
                 f"cannot load the model {name}: {key} in {CONFIG} holds {one_line(repr(pattern), 60)}: write names, or"
-                " patterns without a repetition inside a repetition"
+                " patterns without repetitions or alternatives inside a repetition"
             )
 
 

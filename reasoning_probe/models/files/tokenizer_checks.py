@@ -14,6 +14,7 @@ from typing import Any
 
 from reasoning_probe.models.errors import ModelError
 from reasoning_probe.models.files.model_files import ModelFiles
+from reasoning_probe.utils.patterns import may_never_end
 from reasoning_probe.utils.text import one_line
 
 MOST_GROWTH = 1000
@@ -27,7 +28,6 @@ MOST_ADDED = 1_000_000
 
 _CONFIG, _RULES = "tokenizer_config.json", "tokenizer.json"
 _CLASS = re.compile(r"\w+(?:Tokenizer|TokenizerFast|TokenizersBackend|Backend)", re.ASCII)
-_NESTED_REPETITION = re.compile(r"[*+}]\??\)(?:[*+]|\{\d)")
 
 _SETTINGS: tuple[tuple[str, tuple[type, ...], str], ...] = (
     ("model_max_length", (int, float), "a number"),
@@ -81,10 +81,10 @@ def check_rules(rules: Mapping[str, Any], file: str, name: str) -> None:
             growth *= _growth(step)
             pattern = step.get("pattern")
             regex = pattern.get("Regex") if isinstance(pattern, Mapping) else None
-            if isinstance(regex, str) and _NESTED_REPETITION.search(regex):
+            if isinstance(regex, str) and may_never_end(regex):
                 raise ModelError(
-                    f"cannot load the model {name}: {file} has a pattern with a repetition inside a repetition"
-                    f" ({one_line(regex, 60)}), which may never end: write it without"
+                    f"cannot load the model {name}: {file} has a pattern that may never end"
+                    f" ({one_line(regex, 60)}): write it without repetitions or alternatives inside a repetition"
                 )
             if growth > MOST_GROWTH:
                 raise ModelError(
