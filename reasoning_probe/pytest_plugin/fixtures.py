@@ -102,8 +102,9 @@ def _or_exit(config: pytest.Config, call: Callable[[], T]) -> T:
         from reasoning_probe.data.prompts.prompting import PromptError
         from reasoning_probe.models.errors import ModelError
         from reasoning_probe.models.head_map import HeadError
+        from reasoning_probe.pytest_plugin.xdist import SharedFolderError
         from reasoning_probe.session.extensions import ExtensionError
 
-        if isinstance(error, ModelError | HeadError | PromptError | ExtensionError):
+        if isinstance(error, ModelError | HeadError | PromptError | ExtensionError | SharedFolderError):
             end_session(config, str(error))
         raise

@@ -73,7 +73,7 @@ def finish_run(state: PluginState, progress: ProgressBar, *, interrupted: bool) 
         state.session.run_post_sweep(progress)
     state.termination.hold()
     if hasattr(state.config, "workerinput"):
-        state.publish_rest()
+        publish_rest(state)
         return
     if state.shared is not None:
         from reasoning_probe.pytest_plugin.xdist import collect_parts
@@ -89,6 +89,16 @@ def finish_run(state: PluginState, progress: ProgressBar, *, interrupted: bool) 
         _write_files(state, state.run)
         state.gate.update_reference(state.run)
         append_job_summary(state, state.run)
+
+
+def publish_rest(state: PluginState) -> None:
+    """Publish what this xdist worker computed since its last part, or tell the controller why it cannot."""
+    from reasoning_probe.pytest_plugin.xdist import SharedFolderError
+
+    try:
+        state.publish_rest()
+    except SharedFolderError as error:
+        state.tell_controller(str(error))
 
 
 def _add_sections(state: PluginState, run: Run) -> None:

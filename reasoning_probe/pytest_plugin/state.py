@@ -117,7 +117,15 @@ class PluginState:
     def share_folder(self, node: Any) -> None:
         """Tell xdist's worker *node* the folder through which outcomes are exchanged, made for the first of them."""
         if self.shared is None:
-            self.shared = self.termination.workers = Path(tempfile.mkdtemp(prefix="reasoning-probe-"))
+            try:
+                folder = tempfile.mkdtemp(prefix="reasoning-probe-")
+            except OSError as error:
+                place = error.filename or "there is none"
+                raise pytest.UsageError(
+                    f"pytest-xdist's workers need a temporary folder ({one_line(place)}: {error.strerror}): name one"
+                    " with TMPDIR"
+                ) from None
+            self.shared = self.termination.workers = Path(folder)
             self.termination.install()
         node.workerinput[SHARED] = str(self.shared)
 
@@ -140,6 +148,10 @@ class PluginState:
                 " command again when that is mended, or name another folder with --probe-dir"
             )
         self.write_error = self.write_error or line
+
+    def tell_controller(self, error: str) -> None:
+        """Have xdist's controller end the session with the line *error* once this worker is done."""
+        self.config.workeroutput.setdefault(SHARED, error)  # type: ignore[attr-defined]  # set by xdist
 
     def publish_rest(self) -> None:
         """Publish what this xdist worker computed since its last part, if it was asked for anything."""

@@ -42,6 +42,16 @@ def stripe(items: Sequence[T], part: int, parts: int) -> list[T]:
     return list(items[part::parts])
 
 
+class SharedFolderError(ValueError):
+    """The folder through which outcomes are exchanged cannot be written; the message is one line."""
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(
+            f"the temporary folder {folder} cannot be used ({error.strerror}); outcomes are kept in the outcome store:"
+            " name another folder with TMPDIR, and run the same command again"
+        )
+
+
 class XdistWorker:
     """Worker *number* of *workers* processes on the plan of *session*; only these processes use *folder*."""
 
@@ -97,7 +107,7 @@ class XdistWorker:
             lock.acquire()
         except (OSError, NotImplementedError) as error:
             if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-                raise
+                raise SharedFolderError(self.folder, error) from error
             reason = getattr(error, "strerror", None) or "no locks"
             note = f"the temporary folder {path.parent} has no locks ({reason}): each process computes by itself"
             self.session.model_runner.notes.append(note)
@@ -109,8 +119,13 @@ class XdistWorker:
             lock.release()
 
     def _write(self, path: Path) -> None:
+        """Write what was not published yet to *path*. Raises :class:`SharedFolderError`."""
         outcomes = set(self.session.outcomes)
-        atomic_write_text(path, json.dumps(self.session.export(self.name, without=self._published).as_dict()))
+        part = json.dumps(self.session.export(self.name, without=self._published).as_dict())
+        try:
+            atomic_write_text(path, part)
+        except OSError as error:
+            raise SharedFolderError(self.folder, error) from error
         self._published |= outcomes
 
     def publish_rest(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from filelock import FileLock
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.models.errors import ModelError
 from reasoning_probe.pytest_plugin import xdist
-from reasoning_probe.pytest_plugin.xdist import XdistWorker, collect_parts, device_of, stripe
+from reasoning_probe.pytest_plugin.xdist import SharedFolderError, XdistWorker, collect_parts, device_of, stripe
 from reasoning_probe.session.plan import Case
 from reasoning_probe.session.session import ProbeSession
 from reasoning_probe.session.settings import Settings
@@ -198,6 +199,42 @@ def test_without_locks_every_process_computes_by_itself(project: Project) -> Non
     assert "has no locks (No locks available): each process computes by itself" in problem
     assert "the run goes on without: " in problem
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def full(path: Path, text: str) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_a_temporary_folder_that_is_full_at_the_sweep_is_one_line(
+    tmp_path: Path, planted_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, cases = working(tmp_path, planted_folder)
+    monkeypatch.setattr(xdist, "atomic_write_text", full)
+    with pytest.raises(SharedFolderError, match=r"cannot be used \(No space left on device\).* with TMPDIR"):
+        worker.outcome(cases[0], lambda: None)
+
+
+FULL_AT_THE_END = """
+from reasoning_probe.pytest_plugin import xdist
+from tests.integration.test_xdist import full
+
+write = xdist.atomic_write_text
+xdist.atomic_write_text = lambda path, text: (full if path.name.startswith("rest") else write)(path, text)
+"""
+
+
+def test_a_temporary_folder_that_is_full_at_the_end_is_one_line(project: Project) -> None:
+    project.probe("logic")
+    project.write("conftest.py", FULL_AT_THE_END)
+    result = project.run("-n1", "--ablate-heads", "--probe-items=2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    lines = [line for line in [*result.outlines, *result.errlines] if "No space left on device" in line]
+    assert lines
+    assert all("cannot be used" in line and "name another folder with TMPDIR" in line for line in lines)
+    result.stdout.no_fnmatch_line("*Traceback*")
+    (project.path / "conftest.py").unlink()
+    project.run("--ablate-heads", "--probe-items=2")
+    assert project.summary()["engine"]["recalled"] == len(project.outcomes())
 
 
 def test_what_is_wrong_before_the_sweep_ends_it(tmp_path: Path, planted_folder: Path) -> None:

@@ -5,7 +5,10 @@ The file has more than 400 lines because it is one list in the order of one page
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gzip
+import io
 import json
 import os
 import re
@@ -25,6 +28,7 @@ from safetensors.torch import load_file, save_file
 
 from reasoning_probe import cli
 from reasoning_probe.engine.cache.store import FILE, FOLDER
+from reasoning_probe.pytest_plugin import state
 from reasoning_probe.results.run import write_run
 from tests.helpers.fake_runs import as_run, outcome
 from tests.helpers.gguf_file import gguf
@@ -795,6 +799,20 @@ WRONG["a page that cannot be written over"] = _page_is_a_folder
 WRONG["a file where the run's files belong is a folder"] = _outcomes_is_a_folder
 
 
+def _no_temporary_folder(project: Project) -> Ending:
+    class NoTemporaryFolder:
+        @staticmethod
+        def mkdtemp(**options: object) -> str:
+            raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "tempfile", NoTemporaryFolder)
+        return session(project, "-n1")
+
+
+WRONG["pytest-xdist without a temporary folder"] = _no_temporary_folder
+
+
 def _store_is_a_folder(project: Project) -> Ending:
     (project.path / FOLDER / FILE).mkdir(parents=True)
     return going_on(project)
@@ -899,6 +917,25 @@ def command_on(what: str, prepare: Callable[[Path], object], *args: str) -> None
         return Ending(code, project.stderr())  # type: ignore[attr-defined]
 
     WRONG[what] = wrong
+
+
+def _pipe_as_folder(project: Project) -> Ending:
+    os.mkfifo(project.path / "run")
+    return Ending(cli.main(["show", str(project.path / "run")]), project.stderr())  # type: ignore[attr-defined]
+
+
+def _full_output(project: Project) -> Ending:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_run(project.path / "run", as_run([outcome()]))
+    with contextlib.redirect_stdout(Full()):
+        return Ending(cli.main(["show", str(project.path / "run")]), project.stderr())  # type: ignore[attr-defined]
+
+
+WRONG["a pipe in place of a run's folder"] = _pipe_as_folder
+WRONG["output that cannot be written"] = _full_output
 
 
 def _change(**values: Any) -> Callable[[Path], object]:
