@@ -243,8 +243,10 @@ def packed(kind: str, data: bytes) -> bytes:
     elif kind == "tar":
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             archive.addfile(tarfile.TarInfo("test.jsonl"), io.BytesIO(data))
+    elif kind == "gz":
+        buffer.write(gzip.compress(data))
     else:
-        buffer.write({"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[kind](data))
+        buffer.write(bz2.compress(data) if kind == "bz2" else lzma.compress(data))
     return buffer.getvalue()
 
 
