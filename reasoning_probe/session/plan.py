@@ -10,6 +10,7 @@ from reasoning_probe.data.items import Item
 from reasoning_probe.data.shards import Shard, places, shards
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key
+from reasoning_probe.utils.text import printable
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Case:
     def target_name(self) -> str:
         """``L3H7``, or ``baseline``."""
         return BASELINE if self.target is None else self.target.name
+
+    def __repr__(self) -> str:
+        """Return what ``--setup-show`` prints, with nothing in it that a CI system would obey."""
+        return printable(f"Case({self.dataset!r}, {self.item.id!r}, {self.target_name}, {self.ablation})")
 
 
 def every_case(dataset: Dataset, variants: Sequence[tuple[Target, str]]) -> list[Case]:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from reasoning_probe import cli
+from reasoning_probe.data.items import Item
 from reasoning_probe.pytest_plugin.safe_reports import make_printable
 from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.results.run import write_run
+from reasoning_probe.session.plan import Case
 from tests.helpers.fake_runs import as_run, outcome
 from tests.helpers.planted_model import CARRIER
 from tests.helpers.project import Project
@@ -194,6 +196,10 @@ def test_an_error_of_a_hook_is_no_command(project: Project, hook: str) -> None:
     result = project.run()
     assert "gone" in result.stdout.str() + result.stderr.str()
     assert obeyed(result.stdout.str() + result.stderr.str()) == []
+
+
+def test_a_case_as_setup_show_prints_it_is_no_command() -> None:
+    assert obeyed("\n".join(repr(Case(evil, Item(question="Why?", answer="x", id=evil))) for evil in EVIL)) == []
 
 
 def test_a_warning_is_no_command(project: Project) -> None:
