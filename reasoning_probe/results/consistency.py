@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from reasoning_probe.data.shards import parse_shards
-from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.gate_rules import verdict
+from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
 from reasoning_probe.results.record import RunRecord
 from reasoning_probe.utils.text import one_line
 
@@ -18,7 +20,7 @@ _Group = tuple[str, str, str | None]
 
 def contradiction(summary: RunRecord, outcomes: Sequence[Outcome]) -> str | None:
     """Say in a few words where *summary* contradicts *outcomes* or itself; ``None`` where it does not."""
-    for check in (_doubles, _datasets, _effects, _errors, _partial):
+    for check in (_doubles, _items, _datasets, _effects, _errors, _partial, _gate):
         for line in check(summary, outcomes):
             return line
     return None
@@ -43,6 +45,26 @@ def _doubles(_: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
         keys.add(outcome.key)
 
 
+def _items(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield baselines that are ablated, items of two texts, and items that were skipped twice, or skipped and answered.
+
+    The gate takes from these how many items it judges, and whether they are all.
+    """
+    texts: dict[ItemKey, tuple[str, str]] = {}
+    for outcome in outcomes:
+        name = f"{_name(outcome.dataset)} {_name(outcome.item)}"
+        if (outcome.target == BASELINE) != (outcome.ablation is None):
+            yield f"holds {name} under {_name(outcome.target)} with the ablation {_name(str(outcome.ablation))}"
+        text = outcome.question, outcome.expected
+        if texts.setdefault(outcome.item_key, text) != text:
+            yield f"holds two questions or expected answers of {name}"
+    skipped = [(skip["dataset"], skip["item"]) for skip in summary["skipped"]]
+    for (dataset, item), times in Counter(skipped).items():
+        if times > 1 or (dataset, item) in texts:
+            and_what = "twice" if times > 1 else "and answered"
+            yield f"and run.json contradict each other: {_name(dataset)} {_name(item)} was skipped {and_what}"
+
+
 def _datasets(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
     baselines = [outcome for outcome in _counted(summary, outcomes) if outcome.target == BASELINE]
     items = Counter(outcome.dataset for outcome in baselines)
@@ -63,12 +85,14 @@ def _effects(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
     items: Counter[_Group] = Counter()
     correct: Counter[_Group] = Counter()
     lost: Counter[_Group] = Counter()
+    won: Counter[_Group] = Counter()
     for outcome in outcomes:
         if outcome.target != BASELINE and outcome.item_key in baselines:  # an effect is paired
             group = (outcome.dataset, outcome.target, outcome.ablation)
             items[group] += 1
             correct[group] += outcome.correct
             lost[group] += baselines[outcome.item_key] and not outcome.correct
+            won[group] += outcome.correct and not baselines[outcome.item_key]
     rows = set()
     for row in summary["targets"]:
         group = (row["dataset"], row["target"], row["ablation"])
@@ -79,6 +103,10 @@ def _effects(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield from _compare_counts(what, (items[group], row["items"]), (correct[group], row["correct"]))
         if lost[group] != row["flips_to_wrong"]:
             yield f"has {lost[group]:,} of {what} turned wrong, and run.json counts {row['flips_to_wrong']:,}"
+        if won[group] != row["flips_to_right"]:
+            yield f"has {won[group]:,} of {what} turned right, and run.json counts {row['flips_to_right']:,}"
+        if not _same((won[group] - lost[group]) / items[group] if items[group] else None, row["delta"]):
+            yield f"and run.json contradict each other: an effect of {row['delta']} of {what}"
     for dataset, target, _ in items.keys() - rows:
         yield f"holds outcomes of {_name(dataset)} under {_name(target)}, whose effect run.json lacks"
 
@@ -101,6 +129,24 @@ def _partial(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
     if partial and (partial["done"] != len(outcomes) or partial["planned"] < partial["done"]):
         done = f"{partial['done']:,} of {partial['planned']:,}"
         yield f"holds {len(outcomes):,} outcomes, and run.json says that {done} were done"
+
+
+_RULES = {"min-accuracy": operator.ge, "max-drop": operator.le}
+"""How a value must stand to its limit, by the rule of a gate's check."""
+
+
+def _gate(summary: RunRecord, _: Sequence[Outcome]) -> Iterator[str]:
+    """Yield a verdict that is not the one of its checks, or of a value and its limit."""
+    gate = summary.get("gate")
+    for check in gate["checks"] if gate else ():
+        value, limit, passed = check.get("value"), check.get("limit"), check["passed"]
+        within = _RULES.get(check.get("rule", ""))
+        if value is None or limit is None or passed is None or within is None:
+            continue
+        if passed != within(value, limit):
+            yield f"and run.json contradict each other: the gate's verdict on {_name(str(check.get('dataset')))}"
+    if gate and gate["passed"] != verdict(check["passed"] for check in gate["checks"]):
+        yield "and run.json contradict each other: the gate's verdict is not that of its checks"
 
 
 def _counted(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:

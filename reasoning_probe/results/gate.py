@@ -14,7 +14,7 @@ from typing import cast
 
 from reasoning_probe.results import stats
 from reasoning_probe.results.gate_reference import Answers
-from reasoning_probe.results.gate_rules import EVERY, GateRules
+from reasoning_probe.results.gate_rules import EVERY, GateRules, verdict
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import GateCheckRecord, GateRecord, RegressionRecord
 from reasoning_probe.results.run import Run
@@ -68,9 +68,8 @@ def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> Gate
             pairs = [(answer, known[answer.item]) for answer in answers if answer.item in known]
             checks.append(_drop(name, [(new.correct, old.correct) for new, old in pairs], rules.max_drop, why))
             regressions += [_regression(new) for new, old in pairs if old.correct and not new.correct]
-    verdicts = {check.passed for check in checks}
     return {
-        "passed": False if False in verdicts else None if None in verdicts or not verdicts else True,
+        "passed": verdict(check.passed for check in checks),
         "checks": [cast(GateCheckRecord, asdict(check)) for check in checks],
         "notes": _notes(rules, list(baselines), reference, checks, whole),
         "regressions": regressions,

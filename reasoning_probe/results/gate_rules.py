@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,16 @@ class GateRules:
     def judges(self, dataset: str) -> bool:
         """Tell whether a check is made of *dataset*."""
         return self.limit(dataset) is not None or self.reference is not None
+
+
+def verdict(checks: Iterable[bool | None]) -> bool | None:
+    """Return whether a gate passed whose *checks* did: one that failed fails it, one that is open leaves it open.
+
+    >>> verdict([True, None]), verdict([None, False]), verdict([])
+    (None, False, None)
+    """
+    verdicts = {*checks}
+    return False if False in verdicts else None if None in verdicts or not verdicts else True
 
 
 def parse_share(text: str) -> float:
