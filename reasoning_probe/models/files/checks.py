@@ -18,6 +18,9 @@ from reasoning_probe.models.files.weight_checks import adapter_weights, check_el
 if TYPE_CHECKING:
     from reasoning_probe.models.loading import ModelSource
 
+_SETTINGS = (".json", ".jinja", ".model", ".txt")
+"""The endings of the files beside a ``.gguf`` file that transformers may read."""
+
 
 def check_before_config(source: ModelSource) -> None:
     """Raise ``ModelError``, one line, if the config of *source* describes what must not or cannot be built."""
@@ -26,6 +29,7 @@ def check_before_config(source: ModelSource) -> None:
     _check_no_adapter(source, files)
     if source.gguf_file is not None:
         check_gguf(Path(source.location) / source.gguf_file, source.name)
+        files.check_regular(_SETTINGS)
     else:
         config = files.json("config.json")
         check_config(config, source.name, source.remote_code)

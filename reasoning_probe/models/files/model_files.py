@@ -70,8 +70,8 @@ class ModelFiles:
         path = self.path(file)
         return {} if path is None else read_object(path, self.name)
 
-    def check_regular(self) -> None:
-        """Raise :class:`ModelError` for a pipe, a device or a socket among the folder's files."""
+    def check_regular(self, endings: tuple[str, ...] = ("",)) -> None:
+        """Raise :class:`ModelError` for a pipe, a device or a socket among the folder's files with these *endings*."""
         if self.folder is None:
             return
         for path in _entries(self.folder):
