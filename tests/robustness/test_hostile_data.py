@@ -482,6 +482,18 @@ def test_a_task_file_runs_no_code(task: Path, tmp_path: Path, old: str, new: str
     assert not ran.exists()
 
 
+def test_a_task_file_behind_a_link_includes_what_lies_beside_it(task: Path, tmp_path: Path) -> None:
+    """lm-eval follows the link first: what lies beside the link is not what it includes."""
+    folder = tmp_path / "links"
+    folder.mkdir()
+    (folder / "linked.yaml").symlink_to(task)
+    (folder / "inner.yaml").write_text("num_fewshot: 0\n", encoding="utf-8")
+    (tmp_path / "inner.yaml").write_text("process_docs: !function ran.f\n", encoding="utf-8")
+    task.write_text(task.read_text() + "include: inner.yaml\n", encoding="utf-8")
+    refused(f"lm-eval:{folder / 'linked.yaml'}", "has the tag '!function', which runs code")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_trusted_task_file_may_run_code(task: Path, tmp_path: Path) -> None:
     task.write_text(task.read_text() + "process_docs: !function ran.f\n", encoding="utf-8")
     assert len(read("x", f"lm-eval:{task}", trusted=True).items) == 1

@@ -43,12 +43,13 @@ _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 
 def check_task_file(path: Path, source: str) -> None:
     """Raise :class:`DatasetError` if the task file *path*, or one that it includes, does more than name data."""
+    path = path.resolve()  # as lm-eval does it: what a file behind a link includes lies beside that file
     waiting, seen = [path], set()
     while waiting:
-        file = waiting.pop()
-        if file.resolve() in seen:
+        file = waiting.pop().resolve()
+        if file in seen:
             continue
-        seen.add(file.resolve())
+        seen.add(file)
         if len(seen) > MOST_INCLUDES:
             raise DatasetError(f"{source}: more than {MOST_INCLUDES} files are included: write the task in one")
         task = _task(file, source)
@@ -73,6 +74,9 @@ def _task(path: Path, source: str) -> Mapping[str, Any]:
         raise DatasetError(f"{source}: {quoted(path.name)} is longer than {LARGEST_FILE:,} bytes: no task file is")
     try:
         content = yaml.safe_load(data)
+        # lm-eval's parser is the one in C, where PyYAML has it: a text in which the two see other things is none.
+        if hasattr(yaml, "CSafeLoader") and repr(yaml.load(data, Loader=yaml.CSafeLoader)) != repr(content):
+            raise ValueError("it has two meanings")
     except yaml.constructor.ConstructorError as error:
         raise _untrusted(source, f"has the tag {quoted(_tag(error))}, which runs code") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
