@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from reasoning_probe.engine.cache.store import NO_LOCKS
+from reasoning_probe.engine.cache.folder import NO_LOCKS
 from reasoning_probe.results.merge import PartialRun, merge_parts
 from reasoning_probe.results.outcome import Key, Outcome
 from reasoning_probe.results.run import Run

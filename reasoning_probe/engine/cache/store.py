@@ -12,7 +12,6 @@ run: the store adds a line to :attr:`OutcomeCache.notes`, is no longer used, and
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
@@ -25,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reasoning_probe.utils.ownership import writable_by_others
+from reasoning_probe.engine.cache.folder import check_locks, check_private, make_folder
 from reasoning_probe.utils.text import one_line
 
 FOLDER = ".reasoning_probe_cache"
@@ -34,9 +33,6 @@ FILE = "outcomes-1.sqlite"
 
 LOCKED_S = 30.0
 """Seconds to wait for other sessions' transactions before the store is given up, all attempts together."""
-
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
-"""The errors of a file system that has no locks."""
 
 DAY_S = 86_400.0
 
@@ -211,16 +207,6 @@ def _row_digest(key: bytes, response: str, answer: CachedAnswer) -> str:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=_DIGEST // 2).hexdigest()
 
 
-def check_private(path: Path) -> None:
-    """Raise ``PermissionError``, one line, if another user may write the store *path*, its log or its folder."""
-    for each in (path.parent, *(path.with_name(path.name + ending) for ending in ("", "-wal", "-shm"))):
-        if each.exists() and writable_by_others(each):
-            raise PermissionError(
-                f"another user may write {each}: chmod go-w it, make it your own, or name another folder with"
-                " --probe-cache"
-            )
-
-
 def connect(path: Path) -> sqlite3.Connection:
     """Open the store *path*, or create it. Raises ``sqlite3.Error``; ``DatabaseError`` itself means damage.
 
@@ -234,9 +220,10 @@ def connect(path: Path) -> sqlite3.Connection:
             db.text_factory = _text
             db.execute("PRAGMA trusted_schema = OFF")
             db.execute("PRAGMA cell_size_check = ON")
+            stored = _tables(db)  # before anything is changed: the file may be another program's
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")  # intact after any end of the process, and after a power cut
-            if not _tables(db):
+            if not stored:
                 with db:
                     db.execute("BEGIN IMMEDIATE")
                     if not _tables(db):
@@ -257,28 +244,6 @@ def connect(path: Path) -> sqlite3.Connection:
 def wait(db: sqlite3.Connection, seconds: float) -> None:
     """Let the statements of *db* wait for *seconds* for a lock from now on."""
     db.execute(f"PRAGMA busy_timeout = {max(0, round(seconds * 1000))}")
-
-
-def check_locks(folder: Path) -> None:
-    """Raise ``OSError`` if the file system of *folder* has no locks, for which SQLite would wait in vain.
-
-    Some network file systems have none. The file that is locked is not the store's: closing it would release the locks
-    of another connection to the store in this process.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows has other locks, which every file system has
-        return
-    try:
-        with (folder / "CACHEDIR.TAG").open("rb") as file:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            fcntl.lockf(file, fcntl.LOCK_UN)
-    except (FileNotFoundError, PermissionError, BlockingIOError):
-        return  # what SQLite makes of its own file counts
-    except OSError as error:
-        if error.errno in NO_LOCKS:
-            reason = f"its file system has no locks ({error.strerror}): name a local folder"
-            raise OSError(error.errno, reason) from None
 
 
 def _text(data: bytes) -> str | None:
@@ -309,17 +274,6 @@ def move_aside(path: Path, aside: Path) -> None:
     os.replace(path, aside)
     for ending in ("-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
-
-
-def make_folder(folder: Path) -> None:
-    """Create the cache *folder*, marked so that git and backups skip it. Raises ``OSError``."""
-    if folder.is_dir():
-        return
-    folder.mkdir(parents=True)
-    folder.chmod(folder.stat().st_mode & ~0o022)  # whatever the umask is: nobody else stores answers here
-    (folder / ".gitignore").write_text("# made by reasoning-probe\n*\n", encoding="utf-8")
-    tag = "Signature: 8a477f597d28d172789f06886806bc55\n# made by reasoning-probe, see https://bford.info/cachedir/\n"
-    (folder / "CACHEDIR.TAG").write_text(tag, encoding="utf-8")
 
 
 def _answer(response: Any, truncated: Any, logprob: Any) -> CachedAnswer | None:

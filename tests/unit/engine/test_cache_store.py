@@ -164,6 +164,49 @@ def test_a_file_system_without_locks_is_noticed_at_once(
     assert "its file system has no locks (No locks available): name a local folder" in note
 
 
+def attached(folder: Path) -> OutcomeCache:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    store = OutcomeCache(folder)
+    store.attach(b"m" * 16, {})
+    store.close()
+    return store
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["another program's", "nothing yet"])
+def test_a_link_in_place_of_the_store_is_not_followed(tmp_path: Path, there: bool) -> None:
+    elsewhere = tmp_path / "elsewhere.sqlite"
+    if there:
+        with sqlite3.connect(elsewhere) as db:
+            db.execute("CREATE TABLE theirs (x)")
+        db.close()
+    before = elsewhere.read_bytes() if there else None
+    folder = tmp_path / "cache"
+    folder.mkdir(mode=0o700)
+    (folder / FILE).symlink_to(elsewhere)
+    (note,) = attached(folder).notes
+    assert "the run goes on without: " in note
+    assert "it is a link, which is not followed" in note
+    assert (elsewhere.read_bytes() if elsewhere.exists() else None) == before
+
+
+def test_a_database_of_another_program_is_not_changed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    db.close()
+    before = (tmp_path / FILE).read_bytes()
+    (note,) = attached(tmp_path).notes
+    assert "moved to outcomes-1.damaged" in note
+    assert (tmp_path / "outcomes-1.damaged").read_bytes() == before
+
+
+@pytest.mark.parametrize(("file", "notes"), [(FILE, 1), ("CACHEDIR.TAG", 0)])
+def test_a_pipe_in_the_stores_folder_is_not_waited_for(tmp_path: Path, file: str, notes: int) -> None:
+    tmp_path.chmod(0o700)
+    os.mkfifo(tmp_path / file)
+    assert len(attached(tmp_path).notes) == notes
+
+
 def test_an_empty_file_is_a_new_store(scenario: Scenario, tmp_path: Path) -> None:
     (tmp_path / FILE).touch()
     scenario.run(tmp_path)
