@@ -35,6 +35,9 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 SMALL = 2_000_000_000
 """Models of fewer parameters than this run in float32 by default: half precision changes greedy answers."""
 
+LARGEST_READ = 4_000_000_000
+"""Bytes of weights that are read into memory as a whole, where they lie in it beside their copies for a moment."""
+
 
 @dataclass(frozen=True)
 class ModelSource:
@@ -235,7 +238,7 @@ def load_model(
             source.location,
             dtype=_dtype(source, dtype),
             output_loading_info=True,
-            **placement,
+            **(placement or _reading(source)),
             **source.options,
             **source.weights_options,
         )
@@ -255,6 +258,22 @@ def load_model(
         if device_map is None and not getattr(model, "hf_device_map", None):  # accelerate has not placed it
             model = model.to(target_device)
     return wrap_model(model, tokenizer, source.name)
+
+
+def _reading(source: ModelSource) -> dict[str, Any]:
+    """Return the option by which small files of weights are read, not mapped, in versions that have it.
+
+    A file that is cut while it is mapped ends the process.
+    """
+    import inspect
+
+    from transformers import PreTrainedModel
+
+    if "disable_mmap" not in inspect.signature(PreTrainedModel.from_pretrained).parameters:
+        return {}
+    files = ModelFiles(source.name, source.location).folder
+    sizes = [file.stat().st_size for file in files.glob("*.safetensors")] if files is not None else []
+    return {"disable_mmap": True} if 0 < sum(sizes) <= LARGEST_READ else {}
 
 
 def _check_complete(loading_info: Mapping[str, Any], name: str) -> None:

@@ -18,29 +18,39 @@ class _Stamp(NamedTuple):
 
 
 class WeightFiles:
-    """The size, time and inode of each file of weights in *folder*, as they are now."""
+    """The size, time and inode of each file of weights in *folders*, as they are now."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
         self._stamps = self._look()
 
-    def _look(self) -> dict[str, _Stamp]:
+    def _look(self) -> dict[Path, _Stamp]:
         stamps = {}
-        for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
+        for path in (path for folder in self.folders if folder.is_dir() for path in sorted(folder.iterdir())):
             if path.name.endswith(_ENDINGS):
                 try:
                     status = path.stat()
                 except OSError:  # it is going away just now
                     continue
-                stamps[path.name] = _Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+                stamps[path] = _Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
         return stamps
 
-    def check(self) -> None:
-        """Raise :class:`ModelError`, one line, if a file is another than when this object was made."""
+    def _changed(self) -> str:
+        """Return a file that is another than when this object was made; empty where there is none."""
         now = self._look()
-        changed = sorted(name for name in self._stamps if self._stamps[name] != now.get(name))
-        if changed:
+        return next((one_line(path, 200) for path in self._stamps if self._stamps[path] != now.get(path)), "")
+
+    def check_loaded(self) -> None:
+        """Raise :class:`ModelError`, one line, if a file changed while the model was loaded, a part of it before."""
+        if file := self._changed():
             raise ModelError(
-                f"{one_line(self.folder / changed[0], 200)} changed while its weights were in use: the answers since"
+                f"{file} changed while it was loaded: run the same command again once nothing writes there"
+            )
+
+    def check(self) -> None:
+        """Raise :class:`ModelError`, one line, if a file changed while the model ran and read from it."""
+        if file := self._changed():
+            raise ModelError(
+                f"{file} changed while its weights were in use: the answers since"
                 " then are dropped, those before are kept; run the same command again once nothing writes there"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.models.targets import Target
@@ -91,11 +92,12 @@ class ModelRunner:
                 # A cluster's driver computes nothing: it leaves the devices to the replicas.
                 device = self.settings.device if self.settings.cluster is None else "cpu"
                 source = self._source()
-                files = WeightFiles(local_folder(source))
-                self._loaded = loading.load_model(
-                    source, device, self.settings.dtype, device_map=self.settings.device_map
-                )
-                self._files = files if offloaded(self._loaded.model) else None
+                folders = [local_folder(source), *([Path(source.adapter)] if source.adapter else [])]
+                files = WeightFiles(*folders)
+                loaded = loading.load_model(source, device, self.settings.dtype, device_map=self.settings.device_map)
+                files.check_loaded()
+                self._loaded = loaded
+                self._files = files if offloaded(loaded.model) else None
             self.load_s = time.perf_counter() - started
         return self._loaded
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.errors import ModelError
 from reasoning_probe.models.weight_files import WeightFiles
+from reasoning_probe.session.session import ProbeSession
+from reasoning_probe.session.settings import Settings
 from tests.helpers.planted_model import COLOUR_PROBE, COLOURS
 from tests.helpers.project import Project
 
@@ -74,6 +78,45 @@ def test_a_file_written_over_while_a_session_runs_changes_no_outcome(
     project.run("--probe-heads=L1H2")  # recalls what was stored under the good weights
     assert project.summary()["engine"]["recalled"] == len(clean)
     assert [outcome["response"] for outcome in project.outcomes()] == clean
+
+
+def test_small_files_are_read_and_not_mapped(
+    planted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is cut while it is mapped would end the process."""
+    modeling = pytest.importorskip("transformers.modeling_utils")
+    if "disable_mmap" not in inspect.signature(modeling.PreTrainedModel.from_pretrained).parameters:
+        pytest.skip("this version of transformers can only map files")
+    maps = []
+    build = modeling.convert_and_load_state_dict_in_model
+
+    def look(**values: Any) -> Any:
+        maps.append(Path("/proc/self/maps").read_text(encoding="utf-8"))
+        return build(**values)
+
+    folder = Path(shutil.copytree(planted_folder, tmp_path / "model"))
+    monkeypatch.setattr(modeling, "convert_and_load_state_dict_in_model", look)
+    loading.load_model(loading.resolve_model(str(folder)))
+    assert maps
+    assert str(folder) not in maps[0]
+
+
+def test_weights_that_change_while_they_are_loaded(
+    planted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(planted_folder, tmp_path / "model"))
+    load = loading.load_model
+
+    def load_slowly(*args: Any, **options: Any) -> loading.LoadedModel:
+        model = load(*args, **options)
+        with (folder / "model.safetensors").open("r+b") as file:
+            file.truncate(10)
+        return model
+
+    monkeypatch.setattr(loading, "load_model", load_slowly)
+    settings = Settings(model=str(folder))
+    with pytest.raises(ModelError, match=r"model\.safetensors changed while it was loaded: run the same command again"):
+        ProbeSession(settings).model_runner.load()
 
 
 def test_a_file_that_is_read_in_every_pass_is_watched(tmp_path: Path) -> None:
