@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import sys
 from collections.abc import Iterable, Mapping
@@ -25,15 +26,16 @@ def model_context(
 
     *rules* are what the model's generation settings change; ``None`` takes them as they are.
 
-    That is so if Python code was added to the model (hooks, a replaced ``forward`` or ``generate``), if a class of
-    model or tokenizer has no source file (as in a notebook), or if the tokenizer does not expose its contents.
+    That is so if Python code was added to the model (hooks, a replaced ``forward`` or ``generate``) or to the tokenizer
+    (a replaced ``decode``), if a class of model or tokenizer has no source file (as in a notebook), or if the tokenizer
+    does not expose its contents.
     """
     from importlib.metadata import version
 
     from reasoning_probe.models.weights import device_of
 
     tokenizer_text = _tokenizer_text(tokenizer)
-    if tokenizer_text is None or _patched(model):
+    if tokenizer_text is None or _patched(model) or _has_replaced_method(tokenizer):
         return None
     config = {key: value for key, value in model.config.to_dict().items() if key not in _IGNORED_KEYS}
     generation = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
@@ -134,6 +136,12 @@ def _patched(model: Any) -> bool:
         if any(hooks) or ("forward" in vars(module) and not placing_hooks(module)):
             return True
     return False
+
+
+def _has_replaced_method(tokenizer: Any) -> bool:
+    """Tell whether a function stands in *tokenizer* in place of a method of its class."""
+    cls = type(tokenizer)
+    return any(inspect.isroutine(value) and hasattr(cls, name) for name, value in vars(tokenizer).items())
 
 
 def _foreign_code(classes: Iterable[type]) -> list[str] | None:

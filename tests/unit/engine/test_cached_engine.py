@@ -174,6 +174,15 @@ def test_code_put_into_a_model_cannot_be_told_from_outside(scenario: Scenario) -
     assert key.model_context(scenario.model, scenario.tokenizer, fingerprint) is None
 
 
+def test_a_method_put_into_a_tokenizer_cannot_be_told_from_outside(scenario: Scenario) -> None:
+    """It may change only those texts that no sample shows."""
+    decode = scenario.tokenizer.decode
+    scenario.tokenizer.decode = lambda ids, **options: decode(ids, **options)
+    assert key.model_context(scenario.model, scenario.tokenizer, "fingerprint") is None
+    del scenario.tokenizer.decode
+    assert key.model_context(scenario.model, scenario.tokenizer, "fingerprint") is not None
+
+
 def test_a_tokenizer_that_shows_nothing_of_itself_cannot_be_told_from_outside(scenario: Scenario) -> None:
     fingerprint = weights.fingerprint(scenario.model)
     assert key.model_context(scenario.model, lambda text: {"input_ids": [1]}, fingerprint) is None
