@@ -11,6 +11,7 @@ from reasoning_probe.utils.text import join_names, shorten
 
 if TYPE_CHECKING:
     from reasoning_probe.results.gate_reference import Answers
+    from reasoning_probe.results.outcome import ItemKey, Outcome
     from reasoning_probe.results.run import Run
     from reasoning_probe.session.session import ProbeSession
 
@@ -121,17 +122,22 @@ class SessionGate:
             return False
         return gate["passed"] is False or (gate["passed"] is None and bool(run.summary.get("partial")))
 
-    def not_judged(self, run: Run | None, skipped: Collection[str]) -> str:
+    def not_judged(self, run: Run | None, skipped: Collection[str], baselines: Collection[ItemKey]) -> str:
         """Say in one line what the gate should have judged and did not; empty where it judged all.
 
         No verdict is no pass. A part of a dataset has one, since each of its answers does; a shard leaves it to the
         merged run. Limits of the ini file hold for the datasets of which a test is selected, *skipped* are those of
-        which a test was skipped.
+        which a test was skipped. *baselines* are the items whose answer without an ablation had a test of its own.
         """
         if not self.rules.on:
             return ""
         gate = None if run is None else run.summary.get("gate")
         judged = {check["dataset"] for check in gate["checks"]} if gate else set[str]()
+        if self.rules.typed and run is not None and (wrong := _passed_over(run, baselines)):
+            return (
+                f"the gate judged no part of {shorten(wrong.dataset, 40)}, and no selected test the wrong answer to"
+                f" {shorten(wrong.item, 40)} without an ablation"
+            )
         unjudged = self.rules.min_accuracy.keys() - {EVERY} - judged
         due = unjudged & (self.rules.named | {*skipped})
         names = [shorten(name, 40) for name in self.rules.min_accuracy if name in due]
@@ -141,3 +147,24 @@ class SessionGate:
         if for_all and not judged and (run is None or not run.summary["datasets"]) and (self.rules.typed or skipped):
             return "the gate judged nothing, since no question was asked"
         return ""
+
+
+def _passed_over(run: Run, baselines: Collection[ItemKey]) -> Outcome | None:
+    """Return a wrong answer without an ablation that neither the gate of *run* judged nor a test, if there is any.
+
+    *baselines* are the items whose answers had a test.
+    """
+    from reasoning_probe.results.outcome import BASELINE
+    from reasoning_probe.results.skips import is_skipped_baseline
+
+    gate = run.summary.get("gate")
+    if gate is None or run.summary.get("shard"):
+        return None
+    unsettled = {check["dataset"] for check in gate["checks"] if check["passed"] is None}
+    skipped = {name: frozenset(ids) for name, ids in (run.summary.get("skipped_tests") or {}).items()}
+    wrong = (each for each in run.outcomes if each.target == BASELINE and not each.correct)
+    for outcome in wrong:
+        by_none = outcome.item_key not in baselines and not is_skipped_baseline(outcome, skipped)
+        if by_none and outcome.dataset in unsettled:
+            return outcome
+    return None

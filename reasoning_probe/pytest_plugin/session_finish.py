@@ -57,7 +57,7 @@ def finish_session(session: pytest.Session, exitstatus: int) -> Generator[None, 
 def _gate_failed(state: PluginState) -> bool:
     """Tell whether the gate ends the session as failed; one that lists tests, or has no probe, is not judged."""
     if state.collected and not hasattr(state.config, "workerinput") and not asks_nothing(state.config):
-        state.not_judged = state.gate.not_judged(state.run, state.skips.datasets)
+        state.not_judged = state.gate.not_judged(state.run, state.skips.datasets, state.skips.baselines)
     return bool(state.not_judged) or state.gate.failed(state.run)
 
 

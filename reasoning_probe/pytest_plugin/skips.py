@@ -14,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from reasoning_probe.pytest_plugin.state import PluginState
-    from reasoning_probe.results.outcome import Key
+    from reasoning_probe.results.outcome import ItemKey, Key
     from reasoning_probe.results.skips import SkippedCase
     from reasoning_probe.session.plan import Case
 
@@ -49,6 +49,7 @@ class SkipTally:
 
     def __init__(self) -> None:
         self.probes = False  # whether any report was a probe's
+        self.baselines: set[ItemKey] = set()  # the items whose answer without an ablation had a test of its own
         self._tests: dict[Key, set[str]] = {}  # by case, the node ids of the tests that skipped it
         self._facts: dict[Key, tuple[int, bool, bool]] = {}  # by case, how many tests it has, and what the plan holds
 
@@ -63,6 +64,7 @@ class SkipTally:
         if facts is None:
             return
         self.probes = True
+        self.baselines |= {(dataset, id) for dataset, id in facts.get("baselines", ())}
         for dataset, id, target, ablation, tests, planned, baseline_planned in facts.get("skipped", ()):
             key = (dataset, id, target, ablation)
             self._tests.setdefault(key, set()).add(report.nodeid)

@@ -62,6 +62,8 @@ def mark_report(item: pytest.Item, report: Any) -> pytest.TestReport:
     if cases := cases_of(item):
         ablated = item.get_closest_marker("ablated") is not None
         report.reasoning_probe = {"ablated": ablated, "unchanged": item.stash.get(ANSWER_UNCHANGED, False)}
+        if report.when == "call" and not ablated:
+            report.reasoning_probe["baselines"] = [list(case.item_key) for case in cases]
         state = item.config.stash[STATE]
         if report.when == "call" and WRONG_ANSWER in item.stash:
             report.reasoning_probe[WRONG] = item.stash[WRONG_ANSWER]

@@ -287,6 +287,18 @@ def test_a_typed_limit_for_a_dataset_that_was_not_asked_fails(project: Project) 
     )
 
 
+def test_a_wrong_answer_of_a_part_is_not_passed_over_where_only_ablated_ones_are_tested(project: Project) -> None:
+    project.probe("logic")
+    options = ["--probe-heads=L1H2", "--probe-min-accuracy=0.5", "-k"]
+    result = project.run(*options, "max or (leo and L1H2)")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    line = "the gate judged no part of logic, and no selected test the wrong answer to converse-leo-poet"
+    result.stdout.fnmatch_lines([f"reasoning-probe: {line} without an ablation"])
+    assert project.run(*options, "max and L1H2").ret == pytest.ExitCode.OK
+    project.pytester.makeini("[pytest]\nprobe_min_accuracy = 0.5\n")
+    assert project.run("--probe-heads=L1H2", "-k", "leo and L1H2").ret == pytest.ExitCode.OK  # the limit is no command
+
+
 def test_a_limit_of_the_ini_file_holds_for_what_is_selected(project: Project) -> None:
     project.probe("logic", "arithmetic")
     project.pytester.makeini("[pytest]\nprobe_min_accuracy = arithmetic=0.5\n")
