@@ -374,7 +374,25 @@ def pytest_reasoning_probe_judge(item, response, truncated):
     return Ending(4, line)
 
 
+def _weights_change_early(project: Project) -> Ending:
+    from reasoning_probe.models import loading
+
+    shutil.copytree(project.model, project.path / "model")
+    weights = project.path / "model" / "model.safetensors"
+
+    def load(*args: Any, **options: Any) -> loading.LoadedModel:
+        model = load_model(*args, **options)
+        weights.write_bytes(weights.read_bytes()[:-4])
+        return model
+
+    load_model = loading.load_model
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "load_model", load)
+        return session(project, "--model=model")
+
+
 WRONG["weights that change while they are read from the disk"] = _changing_weights
+WRONG["weights that change while they are loaded"] = _weights_change_early
 
 
 def more_words(folder: Path, added: bool) -> None:
@@ -458,6 +476,26 @@ def gguf_file(content: bytes) -> Wrong:
 
 
 WRONG["a `.gguf` file that promises more than it holds"] = gguf_file(gguf({}, tensors=2**60))
+
+
+def _adapter_beside_gguf(project: Project) -> Ending:
+    project.write("adapter_config.json", "{}")
+    return gguf_file(gguf({}))(project)
+
+
+def _base_is_an_adapter(project: Project) -> Ending:
+    from reasoning_probe.models.files.model_files import ModelFiles
+
+    project.write("adapter/adapter_config.json", '{"peft_type": "LORA", "base_model_name_or_path": "nobody/adapter"}')
+    with pytest.MonkeyPatch.context() as patch:  # the hub has this file
+        config = project.path / "adapter" / "adapter_config.json"
+        patch.setattr(ModelFiles, "path", lambda files, file: config if file == config.name else None)
+        patch.setattr("reasoning_probe.models.hub.check_hub", lambda source: None)
+        return session(project, "--model=adapter")
+
+
+WRONG["an adapter beside a `.gguf` file"] = _adapter_beside_gguf
+WRONG["an adapter whose base on the hub is an adapter"] = _base_is_an_adapter
 WRONG["a `.gguf` file of a million layers"] = gguf_file(gguf({"llama.block_count": 1_000_000}))
 
 
@@ -840,6 +878,12 @@ def _store_is_open_to_all(project: Project) -> Ending:
     return going_on(project)
 
 
+def _store_is_a_link(project: Project) -> Ending:
+    (project.path / FOLDER).mkdir()
+    (project.path / FOLDER / FILE).symlink_to(project.path / "elsewhere")
+    return going_on(project)
+
+
 def _junit_is_a_device(project: Project) -> Ending:
     return going_on(project, "--junitxml=/dev/null", "--probe-min-accuracy=0")
 
@@ -849,6 +893,7 @@ WRONG["the outcome store cannot be used"] = _store_is_a_folder
 WRONG["an outcome in the store was altered"] = _store_is_altered
 WRONG["the outcome store is another user's to write"] = _store_is_open_to_all
 WRONG["the outcome store is damaged, or another's"] = _store_is_another
+WRONG["the outcome store is a link"] = _store_is_a_link
 
 # -- the gate ---------------------------------------------------------------------------------------------------------
 
@@ -870,6 +915,11 @@ def gated(what: str, *args: str, skips: bool = False, items: str = GOOD) -> None
 gated("all items are longer than the context", "--probe-min-accuracy=0.9", "-k", "colours", items=NO_ROOM)
 gated("a gate where every probe was skipped", "--probe-min-accuracy=0.9", "-k", "colours", skips=True)
 gated("a limit for a dataset whose probes were not asked", "--probe-min-accuracy=logic=0.9", "-k", "colours")
+gated(
+    "a part of a dataset whose wrong answer no test judges: `-m ablated -k NAME`",
+    *("--probe-min-accuracy=0.9", "--probe-heads=L1H2", "-m", "ablated", "-k", "colours and q1"),
+    items='{"question": "What colour is the sky?", "answer": "no"}\n{"question": "And the sea?", "answer": "no"}',
+)
 gated("a session that wrote no run beside an earlier one", "--probe-min-accuracy=0.9", "-k", "colours", skips=True)
 gated(
     "a reference of no answers: `--probe-update-reference`",
@@ -985,6 +1035,9 @@ _ALL_RIGHT = {"items": 2, "correct": 2, "accuracy": 1.0, "ci95": [0.3, 1.0]}
 command_on("outcomes of another run", _other_outcomes)
 command_on("an outcome that stands twice", _line_twice)
 command_on("counts that the outcomes contradict", _change(datasets={"arithmetic": _ALL_RIGHT}))
+command_on(
+    "an item that was skipped and answered", _change(skipped=[{"dataset": "arithmetic", "item": "b", "reason": ""}])
+)
 command_on("a dataset that `run.json` lacks", _change(datasets={}))
 command_on("a shard that cannot be", _change(shard="999/3"))
 command_on("a run that is a named pipe", _pipe_for_run)
