@@ -451,6 +451,7 @@ POPEN = "{{ cycler.__init__.__globals__.os.popen('touch RAN').read() }}"
         ("path: json", "path: ./ran.py", "names the dataset './ran.py', which can run code"),
         ("path: json", "path: pandas", "names the dataset 'pandas', which can run code"),
         ("path: json", "path: CODE", "names the dataset .*, which is code"),
+        ("path: json", "path: /etc", "names the data '/etc', which lie outside of its folder"),
         ("{data_files", "{trust_remote_code: true, data_files", "sets 'trust_remote_code' of its dataset"),
         ("{data_files", "{script_version: x, data_files", "sets 'script_version' of its dataset"),
         ("DATA", "/etc/passwd", "names the data '/etc/passwd', which lie outside of its folder"),

@@ -124,6 +124,8 @@ def _check_dataset(task: Mapping[str, Any], path: Path, source: str) -> None:
         if not isinstance(name, str):
             raise _untrusted(source, f"names the dataset {quoted(name)}")
         if os.path.isdir(name):
+            if not any(is_inside(Path(name), folder) for folder in (path.parent, Path.cwd())):
+                raise _untrusted(source, f"names the data {quoted(name)}, which lie outside of its folder")
             if any(Path(name).glob("*.py")):
                 raise _untrusted(source, f"names the dataset {quoted(name)}, which is code")
             check_folder(Path(name), source)
