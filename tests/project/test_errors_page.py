@@ -478,11 +478,6 @@ def gguf_file(content: bytes) -> Wrong:
 WRONG["a `.gguf` file that promises more than it holds"] = gguf_file(gguf({}, tensors=2**60))
 
 
-def _adapter_beside_gguf(project: Project) -> Ending:
-    project.write("adapter_config.json", "{}")
-    return gguf_file(gguf({}))(project)
-
-
 def _base_is_an_adapter(project: Project) -> Ending:
     from reasoning_probe.models.files.model_files import ModelFiles
 
@@ -494,7 +489,6 @@ def _base_is_an_adapter(project: Project) -> Ending:
         return session(project, "--model=adapter")
 
 
-WRONG["an adapter beside a `.gguf` file"] = _adapter_beside_gguf
 WRONG["an adapter whose base on the hub is an adapter"] = _base_is_an_adapter
 WRONG["a `.gguf` file of a million layers"] = gguf_file(gguf({"llama.block_count": 1_000_000}))
 
@@ -503,9 +497,6 @@ def _adapter_beside_gguf(project: Project) -> Ending:
     (project.path / "m.gguf").write_bytes(gguf({}))
     project.write("adapter_config.json", "{}")
     return session(project, "--model=m.gguf")
-
-
-WRONG["an adapter beside a `.gguf` file"] = _adapter_beside_gguf
 
 
 def setting(what: str, file: str, *args: str, **values: object) -> None:

@@ -518,19 +518,6 @@ def test_a_pipe_as_a_gguf_file(tmp_path: Path) -> None:
     refused(tmp_path / "m.gguf", r"cannot read m.gguf \(it is a pipe, not a file\)")
 
 
-def test_a_pipe_beside_a_gguf_file(tmp_path: Path) -> None:
-    (tmp_path / "m.gguf").write_bytes(gguf({"general.architecture": "llama"}))
-    os.mkfifo(tmp_path / "of_somebody_else")
-    os.mkfifo(tmp_path / "tokenizer_config.json")
-    refused(tmp_path / "m.gguf", r"tokenizer_config.json cannot be read \(it is a pipe, not a file\)")
-
-
-def test_an_adapter_beside_a_gguf_file(adapter: Path) -> None:
-    """transformers would load it with the base that it names, and peft import the module."""
-    (adapter / "m.gguf").write_bytes(gguf({"general.architecture": "llama"}))
-    refused(adapter / "m.gguf", "adapter_config.json beside it would make an adapter of it: move the model to another")
-
-
 def test_an_adapter_whose_base_on_the_hub_is_an_adapter(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_json(adapter / "adapter_config.json", base_model_name_or_path="somebody/adapter")
     monkeypatch.setattr(ModelFiles, "path", lambda files, file: adapter / file if (adapter / file).exists() else None)
