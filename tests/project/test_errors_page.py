@@ -499,6 +499,9 @@ def _adapter_beside_gguf(project: Project) -> Ending:
     return session(project, "--model=m.gguf")
 
 
+WRONG["an adapter beside a `.gguf` file"] = _adapter_beside_gguf
+
+
 def setting(what: str, file: str, *args: str, **values: object) -> None:
     """Change *values* of a JSON file of the model."""
 
