@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +22,9 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Stoppi
 
 from reasoning_probe.engine.memory import Memory, run_in_halves
 from reasoning_probe.engine.numerics import NO_NOISE, Numerics, logit_digests
+from reasoning_probe.engine.stop_checks import SUPPORTED, checked_every
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion, EncodedQuery, TokenCodec
+from reasoning_probe.engine.transfers import STRIDE, to_device, to_host
 from reasoning_probe.models.ablation import ZERO, Replacement, ablate
 from reasoning_probe.models.generation import GenerationRules, rules_of, settings_aside
 from reasoning_probe.models.head_map import HeadMap
@@ -116,6 +118,7 @@ class PlainPath:
         self.rules = rules_of(model) if rules is None else rules
         self.numerics = numerics
         self.counts = Counts()
+        self._checks_rarely = SUPPORTED and codec.device.type == "cuda"
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def baseline(self, encoded: EncodedQuery, stop: tuple[str, ...]) -> Baseline:
@@ -203,13 +206,25 @@ class PlainPath:
             silence_transformers(),
             alone,
             self.numerics.running(),
+            self._rare_checks(encoded, stop),
         ):
             output = self.model.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), logits_processor=[top_logits], **arguments
             )
-        new = output[:, ids.shape[1] :].tolist()  # rows that have ended are padded
-        best = torch.stack(top_logits.best, dim=1).cpu()  # (rows, steps, 2)
-        return [self.codec.cut(row, stop) for row in new], best, torch.stack(top_logits.digests).tolist()
+        best = torch.stack(top_logits.best, dim=1)  # (rows, steps, 2)
+        new, best, digests = to_host([output[:, ids.shape[1] :], best, torch.stack(top_logits.digests)])
+        # rows that have ended are padded, or decoded past their end
+        return [self.codec.cut(row, stop) for row in new.tolist()], best, digests.tolist()
+
+    def _rare_checks(self, encoded: EncodedQuery, stop: tuple[str, ...]) -> AbstractContextManager[None]:
+        """Return a context in which ``generate`` reads its tokens once in :data:`STRIDE` steps, on a GPU."""
+        if not self._checks_rarely:
+            return nullcontext()
+
+        def ended(row: Sequence[int]) -> bool:
+            return len(self.codec.cut(row, stop)) < len(row) or self.codec.ended(row, stop)
+
+        return checked_every(STRIDE, encoded.limit, ended)
 
     def generate_arguments(self, encoded: EncodedQuery, stop: tuple[str, ...]) -> dict[str, Any]:
         """Return the arguments of ``generate``: greedy decoding, the token limit, where answers end, the rules."""
@@ -221,7 +236,8 @@ class PlainPath:
             pad_token_id=self.codec.pad,
             **self.rules.arguments,
         )
-        criteria = [_StopStrings(self.codec, stop, encoded.prompt.shape[1])] if stop else None
+        rare = self._checks_rarely
+        criteria = [_StopStrings(self.codec, stop, encoded.prompt.shape[1])] if stop and not rare else None
         return {"generation_config": config, "stopping_criteria": criteria}
 
     def _ablated(self, rows: Sequence[Target], replacement: Replacement) -> Any:
@@ -247,14 +263,15 @@ class PlainPath:
 
     def hooked_logprobs(self, encoded: EncodedQuery, rows: int) -> list[float]:
         """Return the log-probability of the expected answer in each of so many *rows*, under the hooks that are set."""
-        answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
+        answer = to_device([encoded.answer], encoded.prompt.device)  # (1, answer)
         ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1).expand(rows, -1)  # (rows, tokens)
         keep = {"logits_to_keep": answer.shape[1]} if self._keeps_logits else {}
         with torch.inference_mode(), silence_transformers(), self.numerics.running():
             logits = self.model(input_ids=ids, use_cache=False, **keep).logits[:, -answer.shape[1] :]
         logprobs = logits.float().log_softmax(-1)  # (rows, answer, vocabulary)
         wanted = answer.expand(rows, -1)[..., None]  # (rows, answer, 1)
-        return [float(value) for value in logprobs.gather(-1, wanted).sum((1, 2))]  # (rows,)
+        values: list[float] = logprobs.gather(-1, wanted).sum((1, 2)).tolist()  # (rows,)
+        return values
 
 
 def last_near_tie(margins: Sequence[float], noise: float) -> int:

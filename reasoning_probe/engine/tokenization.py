@@ -12,6 +12,7 @@ from torch import Tensor
 from reasoning_probe.data.prompts.prompting import cut_at_stop
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.special_tokens import added_tokens
+from reasoning_probe.engine.transfers import to_device
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.errors import is_panic
 from reasoning_probe.models.hooks import text_config
@@ -133,7 +134,7 @@ class TokenCodec:
             limit = min(limit, self.context - len(prompt))
             if limit < 1 or len(prompt) + len(answer) > self.context:
                 raise ContextError(f"its prompt of {len(prompt)} tokens does not fit the context of {self.context}")
-        return EncodedQuery(torch.tensor([prompt], device=self.device), answer, limit)
+        return EncodedQuery(to_device([prompt], self.device), answer, limit)
 
     def ids(self, text: str, special_tokens: bool = True) -> list[int]:
         """Return *text* as token ids; *special_tokens* adds those that the tokenizer puts before a text."""

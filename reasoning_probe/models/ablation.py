@@ -37,7 +37,7 @@ def head_mask(rows: Sequence[Target], attention_layer: AttentionLayer, device: A
     mask = torch.zeros(len(rows), 1, attention_layer.heads, 1, dtype=torch.bool)  # (rows, 1, heads, 1)
     for row, target in enumerate(rows):
         mask[row, 0, target.in_layer(attention_layer.layer)] = True
-    return mask.to(device) if bool(mask.any()) else None
+    return mask.to(device, non_blocking=True) if bool(mask.any()) else None
 
 
 def switch_off(x: Tensor, mask: Tensor, attention_layer: AttentionLayer, values: Tensor | None) -> Tensor:
@@ -65,9 +65,10 @@ def ablate(model: Any, head_map: HeadMap, rows: Sequence[Target], replacement: R
             hook = _head_hook(attention_layer, mask, replacement.get(attention_layer.layer))
             handles.append(model.get_submodule(attention_layer.path).register_forward_pre_hook(hook))
     for attention_layer in head_map.attention_layers:
-        off = torch.tensor([attention_layer.layer in target.mlps for target in rows], device=device)  # (rows,)
+        off = torch.tensor([attention_layer.layer in target.mlps for target in rows])  # (rows,)
         if bool(off.any()):
-            hook = _mlp_hook(attention_layer, off[:, None, None], replacement.get(~attention_layer.layer))
+            mask = off[:, None, None].to(device, non_blocking=True)  # (rows, 1, 1)
+            hook = _mlp_hook(attention_layer, mask, replacement.get(~attention_layer.layer))
             handles.append(model.get_submodule(attention_layer.mlp).register_forward_hook(hook))
     with hooks(handles):
         yield

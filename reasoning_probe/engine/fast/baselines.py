@@ -10,10 +10,11 @@ from torch import Tensor
 
 from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
 from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin, gather_rows
-from reasoning_probe.engine.fast.pooled_verification import token_logprobs
+from reasoning_probe.engine.fast.pooled_verification import padded_prompts, token_logprobs
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
 from reasoning_probe.engine.numerics import logit_digests
 from reasoning_probe.engine.tokenization import Baseline, Completion, EncodedQuery, TokenCodec
+from reasoning_probe.engine.transfers import to_device, to_host
 
 
 @dataclass
@@ -51,21 +52,22 @@ def decode_baselines(
         kv_cache = gather_rows([row.origin for row in active], len(driver.blocks), capacity)
     while active:
         longest = max(row.length for row in active)
-        positions = torch.tensor([[row.length] for row in active], device=device)  # (rows, 1): of its token
-        ids = torch.tensor([[row.tokens[-1]] for row in active], device=device)  # (rows, 1)
-        steps = []
+        positions = to_device([[row.length] for row in active], device)  # (rows, 1): of its token
+        ids = to_device([[row.tokens[-1]] for row in active], device)  # (rows, 1)
+        steps: list[Tensor] = []  # tokens, best logits and digests of each step in turn, (rows,)
         for step in range(driver.stride):
             kv_cache.length = longest + step
             logits = run_ragged(driver, ids, kv_cache, positions + step, PassPlan())[:, -1]  # (rows, vocabulary)
             best = logits.max(-1)  # (rows,) values and indices
-            steps.append((best.indices, best.values.float(), logit_digests(logits)))
+            steps += [best.indices, best.values.float(), logit_digests(logits)]
             ids = best.indices[:, None]  # (rows, 1)
-        for step_values in steps:
-            _append(active, codec, *step_values)
+        values = to_host(steps)
+        for first in range(0, len(values), 3):
+            _append(active, codec, *values[first : first + 3])
         kv_cache.length = longest + driver.stride
         remaining = [index for index, row in enumerate(active) if not row.ended(codec)]
         if len(remaining) < len(active):
-            kept = torch.tensor(remaining, dtype=torch.long, device=device)
+            kept = to_device(remaining, device, torch.long)
             kv_cache.keep_rows({layer: kept for layer, _, _ in kv_cache.buffers()})
             active = [active[index] for index in remaining]
     return [
@@ -78,26 +80,31 @@ def _prefilled(
     driver: ForwardDriver, codec: TokenCodec, queries: Sequence[tuple[EncodedQuery, tuple[str, ...]]]
 ) -> list[_Row]:
     """Run each prompt with its expected answer, padded on the right; return the rows with their first token."""
-    sequences = [(*encoded.prompt[0].tolist(), *encoded.answer[:-1]) for encoded, _ in queries]
-    longest = max(map(len, sequences))
-    device = queries[0][0].prompt.device
-    ids = torch.tensor([[*row, *[codec.pad] * (longest - len(row))] for row in sequences], device=device)
-    firsts = torch.tensor([encoded.prompt.shape[1] - 1 for encoded, _ in queries], device=device)  # (rows,)
+    ids = padded_prompts([(encoded.prompt, encoded.answer[:-1]) for encoded, _ in queries], codec.pad)  # (rows, tokens)
+    longest, device = ids.shape[1], ids.device
+    firsts = to_device([encoded.prompt.shape[1] - 1 for encoded, _ in queries], device)  # (rows,)
     steps = torch.arange(max(len(encoded.answer) for encoded, _ in queries), device=device)  # (answer,)
     positions = (firsts[:, None] + steps).clamp(max=longest - 1)  # (rows, answer)
     kv_cache = KVCache(len(driver.blocks), longest)
     logits = driver.run(ids, kv_cache, PassPlan(logits_at=positions))  # (rows, answer, vocabulary)
     kv_cache.length = longest
     answers = [[*encoded.answer, *[0] * (len(steps) - len(encoded.answer))] for encoded, _ in queries]
-    logprobs = token_logprobs(logits, torch.tensor(answers, device=device))
+    first: Tensor = logits[:, 0]  # (rows, vocabulary)
+    best = first.max(-1)  # (rows,) values and indices
+    logprobs, *values = to_host(
+        [
+            token_logprobs(logits, to_device(answers, device)),  # (rows, answer)
+            best.indices,
+            best.values.float(),
+            logit_digests(first),
+        ]
+    )
     buffers = kv_cache.buffers()
     rows = [
         _Row(encoded, stop, sum(of_row[: len(encoded.answer)]), KVOrigin(0, buffers, index, [], 0))
-        for index, ((encoded, stop), of_row) in enumerate(zip(queries, logprobs, strict=True))
+        for index, ((encoded, stop), of_row) in enumerate(zip(queries, logprobs.tolist(), strict=True))
     ]
-    first: Tensor = logits[:, 0]  # (rows, vocabulary)
-    best = first.max(-1)  # (rows,) values and indices
-    _append(rows, codec, best.indices, best.values.float(), logit_digests(first))
+    _append(rows, codec, *values)
     return rows
 
 

@@ -19,6 +19,7 @@ from reasoning_probe.engine.fast.verification import CANARY_INDEX, Row
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import CANARY, batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
+from reasoning_probe.engine.transfers import to_device, to_host
 
 
 @dataclass
@@ -119,7 +120,7 @@ class Decoder:
 
     def _steps(self, count: int) -> int:
         """Run *count* steps, each of which appends a token to every row; rows that end in between are cut there."""
-        ids = torch.tensor([[diverged.row.tokens[-1]] for diverged in self.active], device=self.device)  # (rows, 1)
+        ids = to_device([[diverged.row.tokens[-1]] for diverged in self.active], self.device)  # (rows, 1)
         canaries = [(index, diverged) for index, diverged in enumerate(self.active) if diverged.is_canary]
         steps = []
         for step in range(count):
@@ -127,7 +128,7 @@ class Decoder:
             steps.append(top_two(logits[:, -1], canaries))
             self.kv_cache.length += 1
             ids = next_inputs(steps[-1].tokens, canaries, step)  # (rows, 1)
-        for best in steps:
+        for best in on_host(steps):
             self.noise = append_tokens(best, self.active, self.codec, self.noise)
         return count
 
@@ -202,8 +203,15 @@ def top_two(logits: Tensor, canaries: Sequence[tuple[int, DivergedRow]]) -> TopT
     *canaries* are the rows whose logits are digested, with their indices. *logits* is ``(rows, vocabulary)``. Two
     passes for the maximum are several times faster than ``topk(2)`` on a CPU.
     """
-    digests = logit_digests(logits[[index for index, _ in canaries]]) if canaries else None  # (canaries,)
+    rows = [logits[index] for index, _ in canaries]  # views: a list as an index would be copied to the device
+    digests = logit_digests(torch.stack(rows)) if rows else None  # (canaries,)
     best = logits.max(-1)  # (rows,) values and indices
     second = logits.scatter_(-1, best.indices[:, None], float("-inf")).amax(-1)  # (rows,)
     values = best.values.float()
     return TopTwo(values, best.indices, values - second.float(), digests)
+
+
+def on_host(steps: Sequence[TopTwo]) -> list[TopTwo]:
+    """Return *steps* with their tensors on the CPU; the host waits once for all of them."""
+    fields = iter(to_host([tensor for step in steps for tensor in step if tensor is not None]))
+    return [TopTwo(*(None if tensor is None else next(fields) for tensor in step)) for step in steps]  # type: ignore[arg-type]

@@ -23,15 +23,13 @@ from torch import Tensor, nn
 from reasoning_probe.engine.fast.kv_cache import KVCache
 from reasoning_probe.engine.fast.packed_linear import PackedLinears
 from reasoning_probe.engine.numerics import Numerics
+from reasoning_probe.engine.transfers import STRIDE, to_device
 from reasoning_probe.models.ablation import Replacement, as_rows
 from reasoning_probe.models.head_map import AttentionLayer, HeadMap
 from reasoning_probe.models.hooks import cache_argument, first_tensor, hooks, replace_first
 from reasoning_probe.models.targets import MLP, Target
 from reasoning_probe.models.weights import device_of
 from reasoning_probe.utils.logging import silence_transformers
-
-STRIDE = 8
-"""Tokens decoded on a GPU before the host reads them: decoding past a row's end costs less than synchronising."""
 
 Forward = Callable[..., Any]
 Wrap = tuple[nn.Module, Callable[[Forward], Forward]]  # a module, and the function that wraps its forward
@@ -387,7 +385,7 @@ def disabled_heads(
                 values.setdefault(key, []).append(replacement[key][unit] if key in replacement else None)
     disabled = {}
     for key, row_heads in pairs.items():
-        row_indices, heads = torch.tensor(row_heads, device=device).T  # (pairs,) each
+        row_indices, heads = to_device(row_heads, device).T  # (pairs,) each
         disabled[key] = DisabledHeads(row_indices, heads, _stacked(values[key]))
     return disabled
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from reasoning_probe.engine.transfers import to_device
+
 
 class KVCacheLayer(DynamicLayer):  # type: ignore[misc]
     """The keys and values of one layer: two ``(rows, heads, tokens, head_dim)`` buffers of fixed capacity."""
@@ -166,14 +168,14 @@ def gather_rows(origins: Sequence[KVOrigin], layers: int, capacity: int) -> KVCa
                 row_pairs.setdefault(id(buffers), []).append((row, source_row))
         gathered: list[Tensor] = []  # keys, values
         for key, pairs in row_pairs.items():
-            rows, source_rows = torch.tensor(pairs).T  # (pairs,) each
+            rows, source_rows = to_device(pairs, by_layer[key][layer][0].device).T  # (pairs,) each
             for index, buffer in enumerate(by_layer[key][layer]):
                 _, heads, length, size = buffer.shape
                 if len(gathered) <= index:
                     gathered.append(buffer.new_zeros((len(origins), heads, capacity, size)))
                 length = min(length, capacity)
-                known = buffer[source_rows.to(buffer.device), :, :length]  # (pairs, heads, length, head_dim)
-                gathered[index][rows.to(buffer.device), :, :length] = known
+                known = buffer[source_rows, :, :length]  # (pairs, heads, length, head_dim)
+                gathered[index][rows, :, :length] = known
         if gathered:
             kv_cache.layers[layer].set_buffers(*gathered)
     return kv_cache

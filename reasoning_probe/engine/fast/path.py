@@ -33,6 +33,7 @@ from reasoning_probe.engine.fast.verification import (
 from reasoning_probe.engine.memory import Memory, out_of_memory, run_in_halves
 from reasoning_probe.engine.plain_path import PlainPath
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion, EncodedQuery, TokenCodec
+from reasoning_probe.engine.transfers import to_host
 from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.hooks import probe_ids, text_config
@@ -354,6 +355,7 @@ def shared_prefix_length(prompts: Sequence[torch.Tensor]) -> int:
     """
     if len(prompts) < 2:
         return 0
+    prompts = to_host(prompts)
     first = prompts[0][0]  # (tokens,)
     length = min(prompt.shape[1] for prompt in prompts) - 1
     for prompt in prompts[1:]:
@@ -365,12 +367,13 @@ def shared_prefix_length(prompts: Sequence[torch.Tensor]) -> int:
 def _with_shared_prefix(jobs: Sequence[AblationJob], indices: Sequence[int]) -> list[list[int]]:
     """Return *indices* in groups of neighbours that have the same targets and a shared prefix."""
     groups: list[list[int]] = []
+    on_host = dict(zip(indices, to_host([jobs[index].encoded.prompt for index in indices]), strict=True))
     for index in indices:
         job = jobs[index]
-        prompts = [jobs[other].encoded.prompt for other in (groups[-1] if groups else ())]
+        prompts = [on_host[other] for other in (groups[-1] if groups else ())]
         first = jobs[groups[-1][0]] if groups else job
         same_targets = first.targets == job.targets and first.replacement is job.replacement
-        if same_targets and shared_prefix_length([*prompts, job.encoded.prompt]):
+        if same_targets and shared_prefix_length([*prompts, on_host[index]]):
             groups[-1].append(index)
         else:
             groups.append([index])

@@ -16,10 +16,11 @@ from reasoning_probe.engine.fast.decoding import DivergedRow
 from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, disabled_heads, joining_plan
 from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin, gather_rows
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
-from reasoning_probe.engine.fast.verification import Row, canary_row, in_joining_order, read_tokens, token_margins
+from reasoning_probe.engine.fast.verification import Row, canary_row, compared_with, in_joining_order, read_tokens
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
+from reasoning_probe.engine.transfers import to_device, to_host
 
 
 @dataclass
@@ -51,7 +52,8 @@ class PooledVerifier:
     def verify(self) -> list[DivergedRow]:
         """Return the rows that diverge from their baseline, each up to its difference; the others equal it."""
         baseline_cache = KVCache(len(self.driver.blocks), self.longest)
-        ids = self._padded([(*job.encoded.prompt[0].tolist(), *job.draft[:-1]) for job in self.jobs])  # (jobs, tokens)
+        prompts = [(job.encoded.prompt, job.draft[:-1]) for job in self.jobs]
+        ids = padded_prompts(prompts, self.codec.pad)  # (jobs, tokens)
         self.driver.run(ids, baseline_cache, PassPlan(record=self.layer_inputs, logits_at=slice(-1, None)))
         self._sort_rows()
         kv_cache = KVCache(len(self.driver.blocks), self.longest)
@@ -59,9 +61,11 @@ class PooledVerifier:
         buffers, baseline_buffers = kv_cache.buffers(), baseline_cache.buffers()
         for pooled in self.rows:
             pooled.row.origin = KVOrigin(pooled.row.kv_start, buffers, pooled.index, baseline_buffers, pooled.job)
-        self._set_common_logprobs(logits)
-        diverging = self._compare(logits)
-        self._add_other_logprobs()
+        common, other = self._common_logprobs(logits), self._other_logprobs()
+        compared = self._compared(logits)
+        on_host = to_host([common, *compared, *([] if other is None else [other])])  # the only wait
+        self._set_logprobs(on_host[0], None if other is None else on_host[-1])
+        diverging = self._read(*on_host[1 : 1 + len(compared)])
         return [DivergedRow(pooled.row, self.jobs[pooled.job], self.noise) for pooled in diverging]
 
     def _sort_rows(self) -> None:
@@ -75,7 +79,7 @@ class PooledVerifier:
     def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """Return the token ids of *rows*, ``(rows, tokens)``, padded on the right."""
         longest = max(len(row) for row in rows)
-        return torch.tensor([[*row, *[self.codec.pad] * (longest - len(row))] for row in rows], device=self.device)
+        return to_device([[*row, *[self.codec.pad] * (longest - len(row))] for row in rows], self.device)
 
     def _run(self, kv_cache: KVCache) -> Tensor:
         """Return every row's logits for the tokens of its baseline's answer, ``(rows, answer, vocabulary)``."""
@@ -83,9 +87,10 @@ class PooledVerifier:
         inputs = {}
         for layer in dict.fromkeys(entry_layers):
             jobs = [pooled.job for pooled in self.rows if pooled.row.entry_layer == layer]
-            inputs[layer] = self.layer_inputs[layer].select(jobs)  # one row for each that joins
+            index = to_device(jobs, self.layer_inputs[layer].hidden.device)
+            inputs[layer] = self.layer_inputs[layer].select(index)  # one row for each that joins
         ablated = [(pooled.row.target, pooled.row.replacement) for pooled in self.rows]
-        firsts = torch.tensor([self.jobs[pooled.job].prompt_length - 1 for pooled in self.rows], device=self.device)
+        firsts = to_device([self.jobs[pooled.job].prompt_length - 1 for pooled in self.rows], self.device)
         steps = torch.arange(max(len(job.draft) for job in self.jobs), device=self.device)
         positions = (firsts[:, None] + steps).clamp(max=self.longest - 1)  # (rows, answer)
         dummy_ids = positions.new_zeros(1 if self.driver.grows_batch else len(self.rows), self.longest)
@@ -95,51 +100,67 @@ class PooledVerifier:
         kv_cache.length = self.longest
         return logits
 
-    def _set_common_logprobs(self, logits: Tensor) -> None:
-        """Set each row's log-probability of the tokens that expected answer and draft have in common, and one more."""
-        answers = [self.jobs[pooled.job].encoded.answer for pooled in self.rows]
-        logprobs = token_logprobs(logits, self._padded([answer[: logits.shape[1]] for answer in answers]))
-        for pooled, of_row in zip(self.rows, logprobs, strict=True):
-            pooled.row.logprob = sum(of_row[: self.common_lengths[pooled.job] + 1])
+    def _common_logprobs(self, logits: Tensor) -> Tensor:
+        """Return the log-probability of each token of the expected answers, ``(rows, tokens)``, up to the draft's length.
 
-    def _add_other_logprobs(self) -> None:
-        """Add the log-probabilities of the expected answer's other tokens, for all rows that have any."""
-        rest = [job.encoded.answer[length:] for job, length in zip(self.jobs, self.common_lengths, strict=True)]
-        rows = [pooled for pooled in self.rows if len(rest[pooled.job]) > 1]
+        Only those of tokens that expected answer and draft have in common, and one more, mean anything.
+        """
+        answers = [self.jobs[pooled.job].encoded.answer for pooled in self.rows]
+        return token_logprobs(logits, self._padded([answer[: logits.shape[1]] for answer in answers]))
+
+    def _other_answers(self) -> list[tuple[int, ...]]:
+        """Return the tokens of each job's expected answer from the last that it has in common with the draft."""
+        return [job.encoded.answer[length:] for job, length in zip(self.jobs, self.common_lengths, strict=True)]
+
+    def _rows_with_others(self) -> list[PooledRow]:
+        rest = self._other_answers()
+        return [pooled for pooled in self.rows if len(rest[pooled.job]) > 1]
+
+    def _other_logprobs(self) -> Tensor | None:
+        """Return the log-probabilities of the expected answer's other tokens, of all rows that have any."""
+        rest, rows = self._other_answers(), self._rows_with_others()
         if not rows:
-            return
+            return None
         ids = self._padded([rest[pooled.job][:-1] for pooled in rows])  # (rows, new)
         starts = [self.jobs[pooled.job].prompt_length + self.common_lengths[pooled.job] for pooled in rows]
         offsets = torch.arange(ids.shape[1], device=self.device)
-        positions = torch.tensor(starts, device=self.device)[:, None] + offsets  # (rows, new)
+        positions = to_device(starts, self.device)[:, None] + offsets  # (rows, new)
         length = max(starts)
         kv_cache = gather_rows([pooled.row.origin for pooled in rows], len(self.driver.blocks), length + ids.shape[1])
         kv_cache.length = length
         disabled = disabled_heads([(pooled.row.target, pooled.row.replacement) for pooled in rows], self.device)
         logits = run_ragged(self.driver, ids, kv_cache, positions, PassPlan(disabled=disabled))  # (rows, new, vocab)
-        logprobs = token_logprobs(logits, self._padded([rest[pooled.job][1:] for pooled in rows]))
-        for pooled, of_row in zip(rows, logprobs, strict=True):
-            pooled.row.logprob += sum(of_row[: len(rest[pooled.job]) - 1])
+        return token_logprobs(logits, self._padded([rest[pooled.job][1:] for pooled in rows]))  # (rows, new)
 
-    def _compare(self, logits: Tensor) -> list[PooledRow]:
-        """Set the rows' tokens; return the rows that diverge from their baseline."""
+    def _set_logprobs(self, common: Tensor, other: Tensor | None) -> None:
+        """Set each row's log-probability of the expected answer, from those of its tokens."""
+        for pooled, of_row in zip(self.rows, common.tolist(), strict=True):
+            pooled.row.logprob = sum(of_row[: self.common_lengths[pooled.job] + 1])
+        if other is not None:
+            rest = self._other_answers()
+            for pooled, of_row in zip(self._rows_with_others(), other.tolist(), strict=True):
+                pooled.row.logprob += sum(of_row[: len(rest[pooled.job]) - 1])
+
+    def _compared(self, logits: Tensor) -> tuple[Tensor, ...]:
+        """Return how the rows compare with their drafts, and the digests of the canary's logits, ``(answer,)``."""
         wanted = self._padded([self.jobs[pooled.job].draft for pooled in self.rows])  # (rows, answer)
-        draft_logits = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, answer)
-        rival = logits.scatter(-1, wanted[..., None], float("-inf")).max(-1)  # (rows, answer): the best other token
-        margins = token_margins(draft_logits, wanted, rival).tolist()
-        rivals = rival.indices.tolist()
-        best_logits = torch.maximum(draft_logits, rival.values).float().tolist()
+        canary = next(pooled for pooled in self.rows if pooled.row is self.canary)
+        digests = logit_digests(logits[canary.index, : len(self.jobs[0].draft)])
+        return (*compared_with(wanted, logits), digests)
+
+    def _read(self, *compared: Tensor) -> list[PooledRow]:
+        """Set the rows' tokens from what :meth:`_compared` returned; return the rows that diverge."""
+        margins, rivals, best_logits, leads_of_others, digests = (tensor.tolist() for tensor in compared)
         canary = next(pooled for pooled in self.rows if pooled.row is self.canary)
         draft_length = len(self.jobs[0].draft)
-        digests = logit_digests(logits[canary.index, :draft_length]).tolist()
         self.noise = batch_noise(self.jobs[0].baseline, best_logits[canary.index][:draft_length], digests)
         self.canary_diverged = canary_diverged = min(margins[canary.index][:draft_length]) < 0
         diverging = []
         for pooled, margin in zip(self.rows, margins, strict=True):
-            job, row = self.jobs[pooled.job], pooled.row
+            job, row, index = self.jobs[pooled.job], pooled.row, pooled.index
             if row is self.canary:
                 continue
-            row.tokens, leads, diverges = read_tokens(job.draft, margin, rivals[pooled.index], logits[pooled.index])
+            row.tokens, leads, diverges = read_tokens(job.draft, margin, rivals[index], leads_of_others[index])
             if diverges:
                 diverging.append(pooled)
             row.near_tie = job.encoded.limit if canary_diverged else last_near_tie(leads, self.noise)
@@ -156,9 +177,18 @@ def _common_length(job: AblationJob) -> int:
     return next((index for index in range(most) if answer[index] != draft[index]), most)
 
 
-def token_logprobs(logits: Tensor, wanted: Tensor) -> list[list[float]]:
+def padded_prompts(sequences: Sequence[tuple[Tensor, Sequence[int]]], pad: int) -> Tensor:
+    """Return each prompt, ``(1, tokens)``, with the tokens that follow it: ``(rows, tokens)``, padded on the right."""
+    longest = max(prompt.shape[1] + len(tokens) for prompt, tokens in sequences)
+    rows = []
+    for prompt, tokens in sequences:
+        padding = [pad] * (longest - prompt.shape[1] - len(tokens))
+        rows.append(torch.cat([prompt[0], to_device([*tokens, *padding], prompt.device, torch.long)]))
+    return torch.stack(rows)
+
+
+def token_logprobs(logits: Tensor, wanted: Tensor) -> Tensor:
     """Return the log-probability of each *wanted* token ``(rows, tokens)``, by ``(rows, tokens, vocabulary)``."""
     logits = logits[:, : wanted.shape[1]].float()
     wanted_logits = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, tokens)
-    logprobs: list[list[float]] = (wanted_logits - logits.logsumexp(-1)).tolist()
-    return logprobs
+    return wanted_logits - logits.logsumexp(-1)

@@ -17,6 +17,7 @@ from reasoning_probe.engine.fast.decoding import (
     canary_for,
     disabled_in,
     next_inputs,
+    on_host,
     remove_rows,
     top_two,
 )
@@ -24,6 +25,7 @@ from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
 from reasoning_probe.engine.fast.kv_cache import KVCache, gather_rows
 from reasoning_probe.engine.numerics import NO_NOISE
 from reasoning_probe.engine.tokenization import TokenCodec
+from reasoning_probe.engine.transfers import to_device
 
 
 def decode_ragged(driver: ForwardDriver, codec: TokenCodec, diverged_rows: Sequence[DivergedRow]) -> list[DivergedRow]:
@@ -43,8 +45,8 @@ def decode_ragged(driver: ForwardDriver, codec: TokenCodec, diverged_rows: Seque
     disabled, noise = disabled_in(active, device), NO_NOISE
     while not all(diverged.is_canary for diverged in active):
         longest = max(diverged.length for diverged in active)
-        positions = torch.tensor([[diverged.length] for diverged in active], device=device)  # (rows, 1): of its token
-        ids = torch.tensor([[diverged.row.tokens[-1]] for diverged in active], device=device)  # (rows, 1)
+        positions = to_device([[diverged.length] for diverged in active], device)  # (rows, 1): of its token
+        ids = to_device([[diverged.row.tokens[-1]] for diverged in active], device)  # (rows, 1)
         canaries = [(index, diverged) for index, diverged in enumerate(active) if diverged.is_canary]
         steps = []
         for step in range(driver.stride):
@@ -52,7 +54,7 @@ def decode_ragged(driver: ForwardDriver, codec: TokenCodec, diverged_rows: Seque
             logits = run_ragged(driver, ids, kv_cache, positions + step, PassPlan(disabled=disabled))
             steps.append(top_two(logits[:, -1], canaries))  # of (rows, vocabulary)
             ids = next_inputs(steps[-1].tokens, canaries, step)  # (rows, 1)
-        for best in steps:
+        for best in on_host(steps):
             noise = append_tokens(best, active, codec, noise)
         kv_cache.length = longest + driver.stride
         if remove_rows(active, kv_cache, lambda diverged: diverged.ended(codec)):

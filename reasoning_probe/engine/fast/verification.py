@@ -20,6 +20,7 @@ from reasoning_probe.engine.fast.kv_cache import NO_ORIGIN, Buffers, KVCache, KV
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import CANARY, batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob
+from reasoning_probe.engine.transfers import to_device, to_host
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.targets import Target
 
@@ -106,7 +107,7 @@ def run_baseline(driver: ForwardDriver, job: AblationJob, prefix: SharedPrefix) 
     )
     baseline_pass = BaselinePass(job, prefix, kv_cache)
     device = job.encoded.prompt.device
-    draft_ids = torch.tensor([draft[:-1]], dtype=torch.long, device=device)
+    draft_ids = to_device([draft[:-1]], device, torch.long)
     ids = torch.cat([job.encoded.prompt, draft_ids], dim=1)  # (1, prompt + answer - 1)
     plan = PassPlan(record=baseline_pass.layer_inputs, logits_at=slice(-1, None))
     driver.run(ids[:, prefix.length :], kv_cache, plan)
@@ -124,7 +125,7 @@ def run_baseline(driver: ForwardDriver, job: AblationJob, prefix: SharedPrefix) 
 
 def _branch_ids(baseline_pass: BaselinePass) -> Tensor:
     tokens = baseline_pass.job.encoded.answer[baseline_pass.branch_start : -1]
-    return torch.tensor([tokens], device=baseline_pass.job.encoded.prompt.device)  # (1, tokens)
+    return to_device([tokens], baseline_pass.job.encoded.prompt.device)  # (1, tokens)
 
 
 def in_joining_order(driver: ForwardDriver, rows: Sequence[Row], layer_inputs: dict[int, LayerInput]) -> list[Row]:
@@ -191,9 +192,8 @@ class RowChunk:
             start = prompt + first - 1 if first else self.baseline_pass.prefix.length
             end = prompt + first + len(window) - 1
             logits = self._run(start, end, len(window))  # (rows, window, vocabulary)
-            if first == 0:
-                self._set_answer_logprobs(logits)
-            diverging = self._compare(logits, window, first)
+            logprobs = self._answer_logprobs(logits) if first == 0 else None
+            diverging = self._compare(logits, window, first, logprobs)
             self.kv_cache.length = end
             first += len(window)
             if diverging:
@@ -220,23 +220,27 @@ class RowChunk:
         rows = 1 if self.driver.grows_batch else len(self.rows)
         return self.baseline_pass.job.encoded.prompt.new_zeros(rows, tokens)
 
-    def _compare(self, logits: Tensor, window: Sequence[int], first: int) -> list[Row]:
-        """Return the rows whose arg-max differs from *window* somewhere, and set every row's tokens up to there."""
-        canary = next((index for index, row in enumerate(self.rows) if row.is_canary), None)
-        digests = [] if canary is None else logit_digests(logits[canary]).tolist()  # (window,)
-        wanted = torch.tensor(window, device=logits.device).expand(logits.shape[0], -1)[..., None]  # (rows, window, 1)
-        draft_logits = logits.gather(-1, wanted)[..., 0]  # (rows, window)
-        rival = logits.scatter_(-1, wanted, float("-inf")).max(-1)  # (rows, window): the best of all other tokens
-        margin = token_margins(draft_logits, wanted[..., 0], rival)  # (rows, window); negative where the draft lost
-        best = torch.where(margin >= 0, draft_logits, rival.values).float()  # (rows, window)
-        margins, rivals, best_logits = margin.tolist(), rival.indices.tolist(), best.tolist()
-        if canary is not None:
+    def _compare(self, logits: Tensor, window: Sequence[int], first: int, logprobs: Tensor | None) -> list[Row]:
+        """Return the rows whose arg-max differs from *window* somewhere, and set every row's tokens up to there.
+
+        *logprobs* of the expected answer, ``(rows,)``, are set too. This is a window's only wait for the device.
+        """
+        canaries = [index for index, row in enumerate(self.rows) if row.is_canary]
+        extra = [logit_digests(logits[index]) for index in canaries]  # (window,) each
+        extra += [] if logprobs is None else [logprobs]
+        wanted = to_device(window, logits.device).expand(logits.shape[0], -1)  # (rows, window)
+        on_host = to_host([*compared_with(wanted, logits), *extra])
+        margins, rivals, best_logits, leads_of_others, *others = (tensor.tolist() for tensor in on_host)
+        if logprobs is not None:
+            for row, value in zip(self.rows, others.pop(), strict=True):
+                row.logprob = value
+        for canary, digests in zip(canaries, others, strict=True):
             baseline = self.baseline_pass.job.baseline
             self.noise = max(self.noise, batch_noise(baseline, best_logits[canary], digests, first))
         diverging = []
         buffers, baseline_buffers = self.kv_cache.buffers(), self.baseline_pass.buffers
         for index, row in enumerate(self.rows):
-            tokens, leads, diverges = read_tokens(window, margins[index], rivals[index], logits[index])
+            tokens, leads, diverges = read_tokens(window, margins[index], rivals[index], leads_of_others[index])
             row.tokens = [*self.baseline_pass.job.draft[:first], *tokens]
             if diverges:
                 diverging.append(row)
@@ -253,14 +257,17 @@ class RowChunk:
         computed_from = [row.computed_from for row in self.rows]
         device = self.baseline_pass.job.encoded.prompt.device
         rows_by_layer = {
-            layer: torch.tensor([i for i in remaining if computed_from[i] <= layer], dtype=torch.long, device=device)
+            layer: to_device([i for i in remaining if computed_from[i] <= layer], device, torch.long)
             for layer, _, _ in self.kv_cache.buffers()
         }
         self.kv_cache.keep_rows(rows_by_layer)
         self.rows = [self.rows[index] for index in remaining]
 
-    def _set_answer_logprobs(self, logits: Tensor) -> None:
-        """Set every row's log-probability of the expected answer; it may share only its beginning with the draft."""
+    def _answer_logprobs(self, logits: Tensor) -> Tensor:
+        """Return every row's log-probability of the expected answer, ``(rows,)``.
+
+        The answer may share only its beginning with the draft.
+        """
         baseline_pass = self.baseline_pass
         parts = [logits[:, : baseline_pass.branch_start + 1]]  # (rows, branch_start + 1, vocabulary)
         if baseline_pass.branch_inputs:
@@ -273,13 +280,12 @@ class RowChunk:
         total = torch.zeros((), device=logits.device)
         first = 0
         for part in parts:
-            answer = torch.tensor(baseline_pass.job.encoded.answer[first : first + part.shape[1]], device=part.device)
+            answer = to_device(baseline_pass.job.encoded.answer[first : first + part.shape[1]], part.device)
             wanted = answer.expand(part.shape[0], -1)[..., None]  # (rows, tokens, 1)
             answer_logits = part.float().gather(-1, wanted)[..., 0]  # (rows, tokens)
             total = total + (answer_logits - part.float().logsumexp(-1)).sum(-1)  # (rows,)
             first += part.shape[1]
-        for row, value in zip(self.rows, total.tolist(), strict=True):
-            row.logprob = value
+        return total
 
 
 def token_margins(wanted_logits: Tensor, wanted: Tensor, rival: Any) -> Tensor:
@@ -293,16 +299,33 @@ def token_margins(wanted_logits: Tensor, wanted: Tensor, rival: Any) -> Tensor:
     return margin.masked_fill(loses, -torch.finfo(margin.dtype).tiny)
 
 
+def compared_with(wanted: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return how *logits* compare with the *wanted* tokens, on the device; overwrites *logits*.
+
+    *wanted* is ``(rows, tokens)``, *logits* ``(rows, tokens, vocabulary)``. The result: the lead of each wanted token
+    over the best other one, that token, and the best logit of all, ``(rows, tokens)`` each; and the lead of the best
+    other token over the second other one where a row first loses a wanted token, ``(rows,)``.
+    """
+    wanted_logits = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, tokens)
+    others = logits.scatter_(-1, wanted[..., None], float("-inf"))  # (rows, tokens, vocabulary)
+    rival = others.max(-1)  # (rows, tokens) values and indices
+    margins = token_margins(wanted_logits, wanted, rival)  # (rows, tokens); negative where the wanted token lost
+    row = torch.arange(len(wanted), device=logits.device)  # (rows,)
+    lost = (margins < 0).int().argmax(-1)  # (rows,): the first position
+    second = others[row, lost].scatter_(-1, rival.indices[row, lost][:, None], float("-inf")).amax(-1)  # (rows,)
+    lead = rival.values[row, lost].float() - second.float()  # (rows,)
+    return margins, rival.indices, torch.maximum(wanted_logits, rival.values).float(), lead
+
+
 def read_tokens(
-    wanted: Sequence[int], margins: Sequence[float], rivals: Sequence[int], logits: Tensor
+    wanted: Sequence[int], margins: Sequence[float], rivals: Sequence[int], lead_of_other: float
 ) -> tuple[list[int], list[float], bool]:
     """Return a row's tokens up to the first that is not *wanted*, the lead of each, and whether there is one.
 
-    *margins* are the leads of the wanted tokens over the best other ones, the *rivals*; *logits* is
-    ``(tokens, vocabulary)``.
+    *margins* are the leads of the wanted tokens over the best other ones, the *rivals*; *lead_of_other* is the lead
+    of the rival over the second other token where the first wanted token lost.
     """
     lost = next((index for index in range(len(wanted)) if margins[index] < 0), None)
     if lost is None:
         return list(wanted), list(margins[: len(wanted)]), False
-    best, second = logits[lost].topk(2).values.float().tolist()
-    return [*wanted[:lost], rivals[lost]], [*margins[:lost], min(-margins[lost], best - second)], True
+    return [*wanted[:lost], rivals[lost]], [*margins[:lost], min(-margins[lost], lead_of_other)], True
