@@ -1,7 +1,7 @@
 """When ``generate`` looks whether its rows have ended: on a GPU once in several tokens.
 
-transformers reads after every token whether all rows have ended, and the GPU idles meanwhile. Here the tokens of several
-steps are read together. Rows decode at most so many tokens past their end, which the caller cuts.
+transformers reads after every token whether all rows have ended, and the GPU idles meanwhile. Here the tokens of
+several steps are read together. Rows decode at most so many tokens past their end, which the caller cuts.
 """
 
 from __future__ import annotations

@@ -30,12 +30,24 @@ CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
 MEMORY = 8 << 30
 """Bytes that are free on the device."""
 
-_READS = frozenset(
-    "_local_scalar_dense nonzero masked_select equal _unique2 unique_dim unique_consecutive bincount".split()
-)
-_COPIES = frozenset(("copy_", "_to_copy"))
-_INDEXING = frozenset(("index", "index_put", "index_put_", "_index_put_impl_"))
-_ELEMENTWISE = frozenset("silu gelu mish elu celu softplus log_sigmoid tanh sigmoid exp expm1 log1p erf sin cos".split())
+_READS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_dim", "bincount"}
+_COPIES = {"copy_", "_to_copy"}
+_INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+_ELEMENTWISE = {
+    "silu",
+    "gelu",
+    "mish",
+    "elu",
+    "celu",
+    "softplus",
+    "tanh",
+    "sigmoid",
+    "exp",
+    "log1p",
+    "erf",
+    "sin",
+    "cos",
+}
 
 VECTOR, GRAIN = 64, 32768
 """Numbers that a CPU's kernel takes at a time, and from which it shares them among threads."""
@@ -76,24 +88,27 @@ class FakeCudaTensor(torch.Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run *func* on the CPU; raise where tensors of both devices meet, and count it where the host would wait."""
-        kwargs = dict(kwargs or {})
         name = func.overloadpacket.__name__
-        if "device" in kwargs:
-            kwargs["device"] = CPU
         tensors: list[Tensor] = []  # among the arguments
-        host_args = _mapped(lambda tensor: tensors.append(tensor) or _host(tensor), args)  # type: ignore[func-returns-value]
-        host_kwargs = _mapped(lambda tensor: tensors.append(tensor) or _host(tensor), kwargs)  # type: ignore[func-returns-value]
+
+        def host(tensor: Tensor) -> Tensor:
+            tensors.append(tensor)
+            return tensor.host if isinstance(tensor, FakeCudaTensor) else tensor
+
+        host_args = [_mapped(host, arg) for arg in args]
+        host_kwargs = {key: _mapped(host, value) for key, value in kwargs.items()} if kwargs else {}
+        if "device" in host_kwargs:
+            host_kwargs["device"] = CPU
         _check_devices(name, args, tensors)
-        if name.rstrip("_") in _ELEMENTWISE and not name.endswith("_"):
+        if name in _ELEMENTWISE:
             outputs = _in_full_vectors(lambda x: func(x, *host_args[1:], **host_kwargs), host_args[0])
         elif name == "histc":  # the CPU's kernel takes no integers
             outputs = func(host_args[0].float(), *host_args[1:], **host_kwargs).to(host_args[0].dtype)
         else:
             outputs = func(*host_args, **host_kwargs)
-        wrappers = {id(tensor.host): tensor for tensor in tensors if isinstance(tensor, cls)}  # of in-place operations
-        if name == "copy_" and not isinstance(args[0], cls):
+        if name.endswith("_"):  # in place
             return args[0]
-        return _mapped(lambda tensor: wrappers[id(tensor)] if id(tensor) in wrappers else _device(tensor), outputs)
+        return _mapped(_device, outputs)
 
 
 def _check_devices(name: str, args: Any, tensors: list[Tensor]) -> None:
@@ -104,13 +119,15 @@ def _check_devices(name: str, args: Any, tensors: list[Tensor]) -> None:
     elif name == "copy_":
         if not isinstance(args[0], FakeCudaTensor):
             _count("copy to the host")
-        elif on_host and not args[2:3] == (True,):
+        elif on_host and args[2:3] != (True,):
             _count("copy to the device")
     elif name in _INDEXING:
         indices = [index for index in args[1] if index is not None]
         if not isinstance(args[0], FakeCudaTensor):
             raise RuntimeError(f"indices should be on the device of the indexed tensor (cpu), in {_line()}")
-        if any(isinstance(value, Tensor) and not isinstance(value, FakeCudaTensor) and value.dim() for value in args[2:]):
+        if any(
+            isinstance(value, Tensor) and not isinstance(value, FakeCudaTensor) and value.dim() for value in args[2:]
+        ):
             raise RuntimeError(f"expected the values on cuda:0, but they are on the cpu, in {_line()}")
         if any(index.dtype in (torch.bool, torch.uint8) for index in indices):
             _count("index by a mask")
@@ -130,13 +147,7 @@ def _mapped(function: Callable[[Tensor], Any], value: Any) -> Any:
     if isinstance(value, list | tuple):
         parts = [_mapped(function, part) for part in value]
         return parts if isinstance(value, list) else tuple(parts)
-    if isinstance(value, dict):
-        return {key: _mapped(function, part) for key, part in value.items()}
     return value
-
-
-def _host(tensor: Tensor) -> Tensor:
-    return tensor.host if isinstance(tensor, FakeCudaTensor) else tensor
 
 
 def _device(tensor: Tensor) -> FakeCudaTensor:
@@ -276,7 +287,9 @@ def fake_cuda() -> Iterator[FakeCuda]:
         for name, answer in answers.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, return_value=answer))
         # A wrapper is no inference tensor.
-        stack.enter_context(mock.patch.object(torch, "inference_mode", lambda mode=True: torch.set_grad_enabled(not mode)))
+        stack.enter_context(
+            mock.patch.object(torch, "inference_mode", lambda mode=True: torch.set_grad_enabled(not mode))
+        )
         cuda = FakeCuda()
         stack.enter_context(mock.patch.object(FakeCuda, "active", cuda))
         stack.enter_context(cuda)

@@ -101,7 +101,7 @@ class PooledVerifier:
         return logits
 
     def _common_logprobs(self, logits: Tensor) -> Tensor:
-        """Return the log-probability of each token of the expected answers, ``(rows, tokens)``, up to the draft's length.
+        """Return the log-probability of each token of the expected answers, as far as the draft: ``(rows, tokens)``.
 
         Only those of tokens that expected answer and draft have in common, and one more, mean anything.
         """
