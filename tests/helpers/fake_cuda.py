@@ -225,9 +225,10 @@ class FakeCuda(TorchFunctionMode):
                 kwargs |= {"is_causal": False, "attn_mask": FakeCudaTensor(causal)}
         if _is_cuda(kwargs.get("device")):
             kwargs["device"] = CPU
-            if name in ("tensor", "as_tensor", "asarray", "new_tensor"):
+            made = func(*args, **kwargs)
+            if name in ("tensor", "as_tensor", "asarray", "new_tensor") and made.numel():
                 _count("copy to the device")
-            return _mapped(_device, func(*args, **kwargs))
+            return _mapped(_device, made)
         return func(*args, **kwargs)
 
 
