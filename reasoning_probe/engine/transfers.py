@@ -29,7 +29,7 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
     if all(tensor.device.type == "cpu" for tensor in tensors):
         return list(tensors)
     flat = torch.cat([tensor.reshape(-1).view(torch.uint8) for tensor in tensors]).cpu()  # (bytes of all,)
-    parts = flat.split([tensor.numel() * tensor.element_size() for tensor in tensors])
+    parts = torch.split(flat, [tensor.numel() * tensor.element_size() for tensor in tensors])
     return [
         part.clone().view(tensor.dtype).view(tensor.shape)  # a clone is aligned to its dtype
         for part, tensor in zip(parts, tensors, strict=True)

@@ -366,6 +366,8 @@ def shared_prefix_length(prompts: Sequence[torch.Tensor]) -> int:
 
 def _with_shared_prefix(jobs: Sequence[AblationJob], indices: Sequence[int]) -> list[list[int]]:
     """Return *indices* in groups of neighbours that have the same targets and a shared prefix."""
+    if len(indices) < 2:
+        return [[index] for index in indices]
     groups: list[list[int]] = []
     on_host = dict(zip(indices, to_host([jobs[index].encoded.prompt for index in indices]), strict=True))
     for index in indices:
