@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from reasoning_probe.engine.plain_path import CANARY
 from reasoning_probe.engine.protocol import Engine
-from reasoning_probe.engine.tokenization import AblationJob, EncodedQuery
+from reasoning_probe.engine.tokenization import EncodedQuery
+from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.hooks import text_config
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.record import ControlRecord, ControlTargetRecord
@@ -67,15 +69,14 @@ class ControlTask:
         tokens = sum(len(encoded.answer) for _, encoded in texts)
         if not by_ablation or not tokens:
             return None
-        baselines = [engine.plain.baseline(encoded, ()) for _, encoded in texts]
-        baseline = math.fsum(known.completion.logprob for known in baselines) / tokens
+        baseline = math.fsum(engine.plain.logprobs(encoded, [CANARY], ZERO)[0] for _, encoded in texts) / tokens
         rows: list[ControlTargetRecord] = []
         for ablation, targets in by_ablation.items():
-            jobs = [
-                AblationJob(encoded, (), known, tuple(targets), engine.replacement(ablation, NAME, sentence))
-                for (sentence, encoded), known in zip(texts, baselines, strict=True)
+            by_sentence = [
+                path.answer_logprobs(encoded, targets, engine.replacement(ablation, NAME, sentence))
+                for sentence, encoded in texts
             ]
-            means = [math.fsum(logprobs) / tokens for logprobs in zip(*path.answer_logprobs(jobs), strict=True)]
+            means = [math.fsum(logprobs) / tokens for logprobs in zip(*by_sentence, strict=True)]
             rows += [
                 {"target": target.name, "ablation": ablation, "logprob": mean, "delta": mean - baseline}
                 for target, mean in zip(targets, means, strict=True)

@@ -140,21 +140,20 @@ class PlainPath:
             yield index, self._completions(job)
 
     def _completions(self, job: AblationJob) -> list[Completion]:
-        completions = self._in_batches(job, partial(self._complete_batch, job))
+        completions = self._in_batches(job.targets, partial(self._complete_batch, job))
         self.counts.rows += len(job.targets)
         self.counts.decoded += len(job.targets)
         return completions
 
-    def answer_logprobs(self, jobs: Sequence[AblationJob]) -> list[list[float]]:
-        """Return the log-probability of each job's expected answer under each of its targets; decodes nothing."""
-        return [self._in_batches(job, partial(self._job_logprobs, job)) for job in jobs]
+    def answer_logprobs(
+        self, encoded: EncodedQuery, targets: Sequence[Target], replacement: Replacement
+    ) -> list[float]:
+        """Return the log-probability of the expected answer under each of *targets*; decodes nothing."""
+        return self._in_batches(targets, lambda batch: self.logprobs(encoded, batch, replacement))
 
-    def _job_logprobs(self, job: AblationJob, targets: Sequence[Target]) -> list[float]:
-        return self.logprobs(job.encoded, targets, job.replacement)
-
-    def _in_batches(self, job: AblationJob, run: Callable[[Sequence[Target]], list[Result]]) -> list[Result]:
-        """Return the results of *run* for the job's targets, one batch at a time."""
-        batches = [job.targets[start : start + self.rows] for start in range(0, len(job.targets), self.rows)]
+    def _in_batches(self, targets: Sequence[Target], run: Callable[[Sequence[Target]], list[Result]]) -> list[Result]:
+        """Return the results of *run* for *targets*, one batch at a time."""
+        batches = [targets[start : start + self.rows] for start in range(0, len(targets), self.rows)]
         return [result for batch in batches for result in run_in_halves(batch, run, self.memory)]
 
     def generate_alone(self, job: AblationJob, target: Target, limit: int | None = None) -> tuple[int, ...]:

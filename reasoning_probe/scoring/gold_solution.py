@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.scoring.extraction.equations import Equation, combine, find_equations
@@ -178,19 +178,51 @@ def _search(numbers: tuple[Fraction, ...], expected: Fraction) -> list[tuple[Equ
     """Return each solution that makes *expected* from all *numbers*, as its calculations in order."""
     if len(numbers) == 1:
         return [()] if numbers[0] == expected else []
-    solutions = []
-    for i, left in enumerate(numbers):
-        for j, right in enumerate(numbers):
-            if i == j:
+    sequences = _step_sequences(tuple(map(Fraction.as_integer_ratio, numbers)), expected.as_integer_ratio())
+    return [
+        tuple(
+            Equation((Fraction(*left), operator, Fraction(*right)), Fraction(*value), 0, 0, None)
+            for left, operator, right, value in steps
+        )
+        for steps in sequences
+    ]
+
+
+_Ratio = tuple[int, int]
+"""A number as numerator and positive denominator, not reduced: a search combines thousands, and fractions are slow."""
+
+_Step = tuple[_Ratio, str, _Ratio, _Ratio]
+"""The left operand, the operator, the right operand and the value."""
+
+
+def _step_sequences(numbers: tuple[_Ratio, ...], expected: _Ratio) -> list[tuple[_Step, ...]]:
+    """Return each sequence of steps that makes *expected* from all of two *numbers* or more; no step is negative."""
+    sequences: list[tuple[_Step, ...]] = []
+    top, bottom = expected
+    for i, j in permutations(range(len(numbers)), 2):
+        left, right = numbers[i], numbers[j]
+        rest = tuple(number for k, number in enumerate(numbers) if k not in (i, j)) if len(numbers) > 2 else ()
+        for operator, value in _values(left, right, in_order=i < j):
+            if value[0] < 0:
                 continue
-            rest = tuple(number for k, number in enumerate(numbers) if k not in (i, j))
-            for operator in "+-*/":
-                value = combine(left, operator, right)
-                if value is None or (operator in "+*" and i > j) or value < 0:
-                    continue
-                step = Equation((left, operator, right), value, 0, 0, None)
-                solutions += [(step, *later) for later in _search((*rest, value), expected)]
-    return solutions
+            step = left, operator, right, value
+            if rest:
+                sequences += [(step, *later) for later in _step_sequences((*rest, value), expected)]
+            elif value[0] * bottom == top * value[1]:
+                sequences.append((step,))
+    return sequences
+
+
+def _values(left: _Ratio, right: _Ratio, *, in_order: bool) -> list[tuple[str, _Ratio]]:
+    """Return each operator with the value of ``left operator right``; sums and products only *in_order*."""
+    (a, b), (c, d) = left, right
+    bottom = b * d
+    values = [("-", (a * d - c * b, bottom))]
+    if in_order:
+        values = [("+", (a * d + c * b, bottom)), *values, ("*", (a * c, bottom))]
+    if c:
+        values.append(("/", (a * d, b * c) if c > 0 else (-a * d, -b * c)))
+    return values
 
 
 def _factor_pairs(chain: Sequence[Equation]) -> Iterator[frozenset[Fraction]]:

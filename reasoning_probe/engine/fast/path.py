@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import chain, product
 from typing import Any
 
 import torch
 
+from reasoning_probe.engine.fast.answer_logprobs import AnswerScorer
 from reasoning_probe.engine.fast.baselines import decode_baselines
 from reasoning_probe.engine.fast.decoding import Decoder, DivergedRow
 from reasoning_probe.engine.fast.forward import ForwardDriver, Unsupported
@@ -34,10 +34,10 @@ from reasoning_probe.engine.memory import Memory, out_of_memory, run_in_halves
 from reasoning_probe.engine.plain_path import PlainPath
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion, EncodedQuery, TokenCodec
 from reasoning_probe.engine.transfers import to_host
-from reasoning_probe.models.ablation import ZERO
+from reasoning_probe.models.ablation import ZERO, Replacement
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.hooks import probe_ids, text_config
-from reasoning_probe.models.targets import every_head, every_mlp
+from reasoning_probe.models.targets import Target, every_head, every_mlp
 from reasoning_probe.models.weights import offloaded
 
 CPU_BYTES = 16_000_000
@@ -84,11 +84,22 @@ class FastPath:
             yield from self._answer_pooled(jobs, pools)
         yield from self._answer_singly(jobs, single)
 
-    def answer_logprobs(self, jobs: Sequence[AblationJob]) -> list[list[float]]:
-        """Return the log-probability of each job's expected answer under each target; resolves no near ties."""
-        with self.counts.paused():
-            completions = completions_of(self, [replace(job, resolves_near_ties=False) for job in jobs])
-        return [[completion.logprob for completion in of_job] for of_job in completions]
+    def answer_logprobs(
+        self, encoded: EncodedQuery, targets: Sequence[Target], replacement: Replacement
+    ) -> list[float]:
+        """Return the log-probability of the expected answer under each of *targets*; decodes nothing."""
+        rows = [Row(target, index, target.lowest, replacement=replacement) for index, target in enumerate(targets)]
+        rows.sort(key=lambda row: row.lowest_layer)
+        length, answer = int(encoded.prompt.shape[1]) + len(encoded.answer) - 1, len(encoded.answer)
+        size = min(self.memory.rows(self._row_bytes(length, answer)), max(4, self.tokens // (length + 4 * answer)))
+        logprobs = [0.0] * len(rows)
+        with torch.inference_mode(), self.driver.driving():
+            scorer = AnswerScorer(self.driver, encoded)
+            for first in range(0, len(rows), size):
+                chunk = rows[first : first + size]
+                for row, logprob in zip(chunk, run_in_halves(chunk, scorer.logprobs, self.memory), strict=True):
+                    logprobs[row.target_index] = logprob
+        return logprobs
 
     # -- baselines -----------------------------------------------------------------------------------------------
 
