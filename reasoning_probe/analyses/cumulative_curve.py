@@ -37,6 +37,10 @@ MOST_ITEMS = 200
 ROW_SHARE = 0.25
 """The share of the sweep's rows that the curve may take, as long as this leaves it :data:`HELD_OUT` items."""
 
+ALL_MEASURED = 16
+"""The number of heads up to which all sizes are measured. Of the larger ones, those halfway between two powers of two
+are measured only where some item is right at one of the two and wrong at the other: elsewhere the curve is flat."""
+
 OutcomesByKey = Mapping[Key, Outcome]
 """Outcomes by dataset, item, target and ablation."""
 
@@ -69,19 +73,33 @@ class CurveSpec:
     estimated: bool = False
 
     def joint_targets(self, outcomes: OutcomesByKey) -> list[Target]:
-        """Return the targets to run: those of the steps that the sweep has not answered already."""
-        kinds = [self.target(kind, count) for kind in ("off", "kept") for count in self.counts(kind)]
-        missing = [
-            target
-            for target in kinds
-            if target.heads
-            and any((self.dataset, item, target.name, self.ablation) not in outcomes for item in self.items)
-        ]
+        """Return the targets to run next: those of :meth:`counts` that *outcomes* do not hold."""
+        kinds = [self.target(kind, count) for kind in ("off", "kept") for count in self.counts(kind, outcomes)]
+        missing = [target for target in kinds if not self._is_measured(target, outcomes)]
         return list({target.heads: target for target in missing}.values())
 
-    def counts(self, kind: str) -> list[int]:
-        """Return the numbers of heads off or kept: from the model as it is to nothing, or the other way round."""
-        return [0, *steps(len(self.order)), len(self.order)]
+    def counts(self, kind: str, outcomes: OutcomesByKey) -> list[int]:
+        """Return the numbers of heads off or kept, from none to all, as far as *outcomes* show which are of interest.
+
+        At first these are all up to :data:`ALL_MEASURED` and the powers of two; once those are known, also the numbers
+        between two of them that differ.
+        """
+        heads = len(self.order)
+        first = [0, *(step for step in steps(heads) if step <= ALL_MEASURED or step & (step - 1) == 0), heads]
+        between = [step for step in steps(heads) if step not in first]
+        return sorted([*first, *(step for step in between if self._differs_around(kind, step, outcomes))])
+
+    def _differs_around(self, kind: str, count: int, outcomes: OutcomesByKey) -> bool:
+        """Tell whether an item is right with fewer than *count* heads off, or kept, and wrong with more, or reverse."""
+        around = 2 * count // 3, min(4 * count // 3, len(self.order))
+        if not all(self._is_measured(self.target(kind, number), outcomes) for number in around):
+            return False
+        fewer, more = (_measured(self, kind, number, outcomes) for number in around)
+        return any(one.correct != other.correct for one, other in zip(fewer, more, strict=True))
+
+    def _is_measured(self, target: Target, outcomes: OutcomesByKey) -> bool:
+        key = (target.name, self.ablation) if target.heads else (BASELINE, None)
+        return all((self.dataset, item, *key) in outcomes for item in self.items)
 
     def target(self, kind: str, count: int) -> Target:
         """Return the joint target of the *count* strongest heads, or of all but those."""
@@ -186,16 +204,18 @@ def cumulative_curves(
     total = sum(len(spec.joint_targets(outcomes)) * len(spec.items) for spec in specs)
     done = 0
     for dataset, of_dataset in by_dataset.items():
-        variants = [(target, spec.ablation) for spec in of_dataset for target in spec.joint_targets(outcomes)]
-        requests = [SweepRequest(queries[dataset, item], tuple(variants)) for item in of_dataset[0].items]
-        with_joint = dict(outcomes)
-        with engine.aside("curve_s"):
-            for batch in run(requests) if variants else ():
-                for outcome in batch:
-                    with_joint.setdefault(outcome.key, outcome)
-                done += sum(outcome.ablation is not None for outcome in batch)
-                if progress is not None:
-                    progress(done, total)
+        with_joint, items = dict(outcomes), of_dataset[0].items
+        for refines in (False, True):
+            variants = [(target, spec.ablation) for spec in of_dataset for target in spec.joint_targets(with_joint)]
+            requests = [SweepRequest(queries[dataset, item], tuple(variants)) for item in items if variants]
+            total += refines * len(variants) * len(items)
+            with engine.aside("curve_s"):
+                for batch in run(requests):
+                    for outcome in batch:
+                        with_joint.setdefault(outcome.key, outcome)
+                    done += sum(outcome.ablation is not None for outcome in batch)
+                    if progress is not None:
+                        progress(done, total)
         yield [
             entry
             for spec in of_dataset
@@ -213,14 +233,14 @@ def _entry(spec: CurveSpec, kind: str, outcomes: OutcomesByKey) -> CurveRecord:
         "ranked_on": len(spec.ranked_on),
         "orders": 1,
         "carried": _carried(spec, outcomes) if kind == "kept" else None,
-        "points": [_point(spec, kind, count, outcomes) for count in spec.counts(kind)],
+        "points": [_point(spec, kind, count, outcomes) for count in spec.counts(kind, outcomes)],
     }
 
 
 def _carried(spec: CurveSpec, outcomes: OutcomesByKey) -> CarriedRecord | None:
     import numpy as np
 
-    counts = spec.counts("kept")
+    counts = spec.counts("kept", outcomes)
     right = [[outcome.correct for outcome in _measured(spec, "kept", count, outcomes)] for count in counts]
     return carried(counts, np.array(right, dtype=np.float64))
 

@@ -114,7 +114,7 @@ class Replica:
     def _load(self, config: ReplicaConfig, in_memory_model: Any, neighbours: int) -> ReplicaStatus:
         from reasoning_probe.engine.cache.key import model_context
         from reasoning_probe.engine.engine import LocalEngine
-        from reasoning_probe.engine.memory import SHARE, Memory
+        from reasoning_probe.engine.memory import SHARE, Memory, enough_for
         from reasoning_probe.models import loading
         from reasoning_probe.models.generation import rules_of
         from reasoning_probe.models.heads import find_heads, verify_heads
@@ -138,7 +138,7 @@ class Replica:
             verify_heads(loaded.model, config.head_map)
         cap = config.memory
         if cap is None and device_of(loaded.model).type == "cpu":
-            cap = int(SHARE * Memory("cpu").free() / max(1, neighbours))
+            cap = min(enough_for(loaded.model), int(SHARE * Memory("cpu").free() / max(1, neighbours)))
         self.engine = LocalEngine(
             loaded.model,
             loaded.tokenizer,

@@ -15,7 +15,7 @@ from reasoning_probe.engine import BATCH
 from reasoning_probe.engine.fast.edited_heads import edited_changes
 from reasoning_probe.engine.fast.forward import Unsupported
 from reasoning_probe.engine.fast.path import PACKED_SHARE, FastPath, fast_path
-from reasoning_probe.engine.memory import Memory
+from reasoning_probe.engine.memory import Memory, enough_for
 from reasoning_probe.engine.numerics import choose_numerics
 from reasoning_probe.engine.plain_path import CANARY, PlainPath
 from reasoning_probe.engine.protocol import Analysis, Result, SweepRequest, Timing
@@ -68,7 +68,7 @@ class LocalEngine:
     def __post_init__(self) -> None:
         self.codec = TokenCodec(self.model, self.tokenizer)
         self.references = self.codec.within_context(self.references, self.chats)
-        self.memory = Memory(self.codec.device, self.memory_cap)
+        self.memory = Memory(self.codec.device, self.memory_cap, enough_for(self.model))
         started = time.perf_counter()
         packing_bytes = int(PACKED_SHARE * self.memory.budget)
         self.numerics = choose_numerics(self.model, self.wanted_numerics, packing_bytes)

@@ -10,16 +10,22 @@ from typing import Any, TypeVar
 import psutil
 import torch
 
+from reasoning_probe.models.weights import device_of, offloaded
+
 SHARE = 0.5
-"""Share of the free memory that a sweep takes if no cap is set."""
+"""Share of the free memory that a sweep takes at most if no cap is set."""
+
+TIMES_WEIGHTS, LEAST = 8, 1_000_000_000
+"""A sweep on a CPU is no faster with more than so many times the bytes of the weights, or so many bytes if that is
+more: all weights have a packed copy then, and the rows that are decoded together fill the passes."""
 
 
 class Memory:
-    """A budget in bytes: *cap*, or half of the memory that is free when the sweep starts."""
+    """A budget in bytes: *cap*, or half of the memory that is free when the sweep starts, at most *enough*."""
 
-    def __init__(self, device: Any, cap: int | None = None) -> None:
+    def __init__(self, device: Any, cap: int | None = None, enough: int = sys.maxsize) -> None:
         self.device = torch.device(device)
-        self.budget = cap if cap is not None else int(SHARE * self.free())
+        self.budget = cap if cap is not None else min(enough, int(SHARE * self.free()))
 
     def free(self) -> int:
         """Return the bytes that are free on the device."""
@@ -43,6 +49,16 @@ class Memory:
             return int(torch.cuda.max_memory_allocated(self.device))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux
+
+
+def enough_for(model: Any) -> int:
+    """Return how many bytes a sweep of *model* can make use of: without end where more rows share a pass's cost.
+
+    That is so on a GPU, and where each pass brings in weights.
+    """
+    if device_of(model).type != "cpu" or offloaded(model):
+        return sys.maxsize
+    return max(LEAST, TIMES_WEIGHTS * sum(parameter.nbytes for parameter in model.parameters()))
 
 
 Row = TypeVar("Row")

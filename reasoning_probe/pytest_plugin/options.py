@@ -217,7 +217,8 @@ OPTIONS = (
     Option(
         ("--probe-memory",),
         "probe_memory",
-        "memory the sweep may use, for example 4GB (default: half of what is free)",
+        "memory the sweep may use beside the model, for example 4GB (default: half of what is free, and on a CPU no"
+        " more than eight times the weights, or 1GB if that is more)",
         option_types.byte_size,
         "SIZE",
     ),

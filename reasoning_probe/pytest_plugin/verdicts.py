@@ -54,6 +54,20 @@ def xfail(item: pytest.Item, reason: str) -> None:
         raise pytest.xfail.Exception(reason, pytrace=False)
 
 
+def shorten_traceback(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Keep only the last frame of the traceback of :func:`xfail`, of which pytest shows nothing else.
+
+    To find that frame pytest looks up the path of every one, which takes as long as all else in a case.
+    """
+    error = None if call.excinfo is None else call.excinfo.value
+    if not isinstance(error, pytest.xfail.Exception) or error.pytrace or not cases_of(item):
+        return
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    call.excinfo = pytest.ExceptionInfo.from_exception(error.with_traceback(last))
+
+
 def mark_report(item: pytest.Item, report: Any) -> pytest.TestReport:
     """Return *report* with what the page needs to know of a probe's case, and nothing that a CI system would obey.
 

@@ -34,7 +34,8 @@ def _pooled(entries: Sequence[CurveRecord]) -> CurveRecord:
         "ranked_on": sum(entry["ranked_on"] for entry in entries),
         "orders": sum(entry["orders"] for entry in entries),
         "carried": None,  # each part has an order of its own
-        "points": [_pooled_point(alike) for _, alike in sorted(points.items())],
+        # What only some of the parts measured would be the curve of other items.
+        "points": [_pooled_point(alike) for _, alike in sorted(points.items()) if len(alike) == len(entries)],
     }
 
 

@@ -17,27 +17,29 @@ from tests.helpers.model_families import build
 from tests.helpers.weight_edit_oracle import edited, logprob
 
 
-@pytest.mark.parametrize("path", ["fast", "plain"])
+@pytest.mark.parametrize("path", ["fast", "fast, one row at a time", "plain"])
 def test_the_control_task_is_that_of_the_edited_model(path: str) -> None:
     model, tokenizer = build("gpt2"), Letters()
     head_map = find_heads(model)
     site = head_map.attention_layers[0]
-    targets = parse_targets(f"L{site.layer}H1", head_map)
-    engine = LocalEngine(model, tokenizer, head_map)
+    others = parse_targets("L1H0,L0H0,L1MLP", head_map)
+    targets = [*parse_targets(f"L{site.layer}H1", head_map), *others]
+    engine = LocalEngine(model, tokenizer, head_map, memory_cap=1 if "one row" in path else None)
     assert isinstance(engine.path, FastPath)
     if path == "plain":
         engine._path = engine.plain
     counts = vars(engine.counts).copy()
-    result = control_task(engine, [(targets[0], "zero")])
+    result = control_task(engine, [(target, "zero") for target in targets])
     assert result is not None
     assert vars(engine.counts) == counts  # the sweep's counts leave it out
     twins = {"logprob": model, "off": edited(model, site.path, site.heads, [1])}
     ids = [tokenizer(text)["input_ids"][:MOST_TOKENS] for text in neutral_sentences()]
     tokens = sum(len(of_one) - 1 for of_one in ids)
     clean, off = (sum(logprob(twin, of_one[:1], of_one[1:]) for of_one in ids) / tokens for twin in twins.values())
-    assert (result["sentences"], result["tokens"]) == (6, tokens)
+    assert (result["sentences"], result["tokens"]) == (3, tokens)
     assert result["logprob"] == pytest.approx(clean, abs=1e-4)
-    (row,) = result["targets"]
+    row, *other_rows = result["targets"]
+    assert [other["target"] for other in other_rows] == [other.name for other in others]
     assert (row["target"], row["ablation"]) == (targets[0].name, "zero")
     assert row["delta"] == pytest.approx(off - clean, abs=1e-4)
 

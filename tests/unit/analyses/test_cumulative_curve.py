@@ -13,6 +13,7 @@ from reasoning_probe.analyses.cumulative_curve import (
     FEWEST,
     HELD_OUT,
     MOST_ITEMS,
+    CurveSpec,
     measured_items,
     plan_curves,
     rank_heads,
@@ -216,6 +217,7 @@ def test_the_parts_of_a_run_are_pooled() -> None:
         entry(["a", "c", "b"], 9, 30, -2.0),
         entry(["c", "a", "b"], 0, 10, None),
     ]
+    parts[0]["points"].append(parts[0]["points"][0] | {"heads": 24})  # which the other parts did not measure
     (pooled,) = merged_curves([[part] for part in parts] + [None])
     (point,) = pooled["points"]
     assert (point["items"], point["correct"], point["accuracy"]) == (50, 12, 0.24)
@@ -297,6 +299,24 @@ def test_several_ablations_have_a_curve_each_and_a_head_alone_none() -> None:
     assert [group.ablation for group in groups] == ["zero", "mean"]
     assert [target.name for target in groups[0].joint_targets(outcomes)] == ["every head"]
     assert plan_curves(heads[:1], [("arithmetic", id) for id in ids], ["zero"], outcomes, {}) == []
+
+
+def test_of_many_heads_a_size_between_two_powers_of_two_is_measured_where_they_differ() -> None:
+    heads = tuple(Target(f"L{index}H0", frozenset({(index, 0)})) for index in range(70))
+    spec = CurveSpec("arithmetic", "zero", heads, (), ("0", "1"))
+    first = [0, 1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 70]
+    outcomes = outcomes_of(baseline=[-1.0, -1.0])
+    assert spec.counts("off", outcomes) == spec.counts("kept", outcomes) == first
+    assert "first 24 off" not in [target.name for target in spec.joint_targets(outcomes)]
+    for target in spec.joint_targets(outcomes):  # with 32 heads off, item 1 is wrong; kept, no number is enough
+        for item in spec.items:
+            right = {"first 32 off": item == "0", "first 64 off": False}.get(target.name, " off" in target.name)
+            outcomes["arithmetic", item, target.name, "zero"] = outcome(
+                item=item, target=target.name, correct=right, answer_logprob=-1.0
+            )
+    assert spec.counts("kept", outcomes) == first
+    assert spec.counts("off", outcomes) == [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 70]
+    assert [target.name for target in spec.joint_targets(outcomes)] == ["first 24 off", "first 48 off"]
 
 
 def test_old_runs_without_curves_say_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
+from reasoning_probe.engine import memory as engine_memory
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast import path as fast
 from reasoning_probe.engine.fast import verification
@@ -41,6 +42,19 @@ def test_every_family_answers_as_with_edited_weights(family: str) -> None:
     outcomes = check(model, "L0H1,L1H0,L2H3,L1,L0H2+L2H0", limit=10)
     baselines = {o.item: o.response for o in outcomes if o.target == "baseline"}
     assert any(o.response != baselines[o.item] for o in outcomes), "no target changed anything: nothing was tested"
+
+
+def test_without_a_limit_the_weights_bound_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("gpt2")
+    head_map = find_heads(model)
+    bound = engine_memory.TIMES_WEIGHTS * sum(parameter.nbytes for parameter in model.parameters())
+    monkeypatch.setattr(Memory, "free", lambda self: 10**12)
+    assert bound < LocalEngine(model, Letters(), head_map).memory.budget == engine_memory.LEAST
+    monkeypatch.setattr(engine_memory, "LEAST", 1)
+    assert LocalEngine(model, Letters(), head_map).memory.budget == bound
+    assert LocalEngine(model, Letters(), head_map, memory_cap=10**12).memory.budget == 10**12
+    monkeypatch.setattr(Memory, "free", lambda self: 1000)
+    assert LocalEngine(model, Letters(), head_map).memory.budget == 500
 
 
 @pytest.mark.parametrize(
