@@ -94,7 +94,7 @@ Then she gives {given} of her apples away to her friends, which leaves {double} 
 In the evening she buys {bought} more at the market, and that makes {left} + {bought} = {total} apples.
 
 The answer is: {total}"""
-"""A worked solution of about 100 tokens: 99 to 106 of SmolLM2's, by the digits of its numbers."""
+"""A worked solution of about 100 tokens: 99 to 114 of SmolLM2's, by the digits of its numbers."""
 
 
 def solution(n: int, bought: int = 12) -> str:

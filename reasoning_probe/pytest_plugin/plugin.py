@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from reasoning_probe.pytest_plugin.collection import (
+    cases_of,
     deselect_items,
     parametrize_probe,
     plan_session,
@@ -21,6 +22,7 @@ from reasoning_probe.pytest_plugin.collection import (
 )
 from reasoning_probe.pytest_plugin.folded_cases import folded_failures, print_wrong_answers, quiet_status
 from reasoning_probe.pytest_plugin.html_report import take_over_report
+from reasoning_probe.pytest_plugin.log_capture import propagating_loggers
 from reasoning_probe.pytest_plugin.marks import register_markers
 from reasoning_probe.pytest_plugin.options import add_options
 from reasoning_probe.pytest_plugin.safe_reports import make_warning_printable
@@ -100,6 +102,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     from reasoning_probe.pytest_plugin.head_granularity import run_group
 
     return run_group(pyfuncitem)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Capture the log of a case whose answer is known with few handlers."""
+    if not (cases_of(item) and item.config.stash[STATE].has_answers):
+        return (yield)
+    with propagating_loggers():
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -100,6 +100,11 @@ class PluginState:
         return self._session is not None and self.usage_error is None
 
     @property
+    def has_answers(self) -> bool:
+        """Whether the model has been asked: what a case asks for is likely to be known."""
+        return self._session is not None and self._session.engine is not None
+
+    @property
     def worker(self) -> XdistWorker | None:
         """The xdist worker that this process is, if any; ends the session if it cannot reach the shared folder."""
         worker_input = getattr(self.config, "workerinput", None)
