@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, cycle, repeat
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,19 +180,24 @@ def install(targets: int, times: dict[str, float], *, everything: bool) -> None:
         self._pending = self._run(list(self.plan.cases.values()))
 
     def timed_judgement(
-        self: Extensions, answer: Answer, *, listed: bool, judgement: Any = Extensions.judgement
+        self: Extensions,
+        answer: Answer,
+        *,
+        listed: bool,
+        think: str = "auto",
+        judgement: Callable[..., Judgement] = Extensions.judgement,
     ) -> Judgement:
         started = time.process_time()
         try:
-            return judgement(self, answer, listed=listed)
+            return judgement(self, answer, listed=listed, think=think)
         finally:
             times["judging"] = times.get("judging", 0.0) + time.process_time() - started
 
     if not everything:
         Extensions.judgement = timed_judgement  # type: ignore[method-assign]
     ProbeSession._start = start  # type: ignore[method-assign]
-    ModelRunner.head_map = property(lambda self: head_map)  # type: ignore[assignment,misc]
-    ModelRunner.loaded = property(lambda self: True)  # type: ignore[assignment,misc]
+    ModelRunner.head_map = property(lambda self: head_map)  # type: ignore[assignment]
+    ModelRunner.loaded = property(lambda self: True)  # type: ignore[assignment]
     ModelRunner.load = lambda self: SimpleNamespace(model=None, tokenizer=None)  # type: ignore[assignment,method-assign,return-value]
     ProbeSession.run_post_sweep = lambda self, progress=None: None  # type: ignore[method-assign]
 
