@@ -58,7 +58,7 @@ def enough_for(model: Any) -> int:
     """
     if device_of(model).type != "cpu" or offloaded(model):
         return sys.maxsize
-    return max(LEAST, TIMES_WEIGHTS * sum(parameter.nbytes for parameter in model.parameters()))
+    return max(LEAST, TIMES_WEIGHTS * sum(int(parameter.nbytes) for parameter in model.parameters()))
 
 
 Row = TypeVar("Row")

@@ -34,7 +34,7 @@ def test_a_verdict_has_the_place_that_a_whole_traceback_gives(request: pytest.Fi
         call = pytest.CallInfo.from_call(deeper, "call")
         assert call.excinfo is not None
         whole = call.excinfo
-        place = str(whole.getrepr(style="value").reprcrash)  # type: ignore[union-attr]
+        place = str(whole.getrepr(style="value").reprcrash)
         verdicts.shorten_traceback(item, call)
     assert call.excinfo.value is whole.value
     assert len(call.excinfo.traceback) == 1
