@@ -10,14 +10,21 @@ from reasoning_probe.pytest_plugin import verdicts
 from reasoning_probe.pytest_plugin.log_capture import propagating_loggers
 
 
-def test_records_of_torch_are_captured_once_and_other_loggers_are_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_records_of_torch_reach_the_root_once_and_other_loggers_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    messages: list[str] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: messages.append(record.getMessage()))
     of_torch, of_others = logging.getLogger("torch.of_this_test"), logging.getLogger("of_this_test")
     for logger in (of_torch, of_others):
-        logger.propagate = False
+        monkeypatch.setattr(logger, "propagate", False)
     with propagating_loggers():
+        logging.root.addHandler(handler)  # as pytest does before each phase
         of_torch.warning("of torch")
         of_others.warning("of others")
-    assert caplog.messages == ["of torch"]
+        logging.root.removeHandler(handler)
+    assert messages == ["of torch"]
     assert not of_torch.propagate
     assert not of_others.propagate
 
