@@ -60,13 +60,14 @@ def _ways(model: Any, ids: Tensor) -> Iterator[tuple[str, Tensor]]:
     batch = torch.cat([others[:3], ids, others[3:]])  # (rows, tokens)
     yield "in a batch", run(batch)[3:4]
     yield "in windows", _in_parts(run, model, ids, [WINDOW] * (tokens // WINDOW + 1))
-    yield "step by step", _in_parts(run, model, ids, [tokens - STEPS, *[1] * STEPS])
-    yield "in a batch, step by step", _in_parts(run, model, batch, [tokens - STEPS, *[1] * STEPS])[3:4]
+    steps = [tokens - STEPS, *[1] * STEPS]
+    yield "step by step", _in_parts(run, model, ids, steps, in_tiles=False)  # as ``generate`` does
+    yield "in a batch, step by step", _in_parts(run, model, batch, steps)[3:4]
     longer = torch.cat([batch, batch[:, :3]], dim=1)  # (rows, tokens + 3): padded on the right
     if getattr(text_config(model.config), "max_position_embeddings", tokens + 3) >= tokens + 3:
         yield "pooled with longer rows", run(longer)[3:4, :tokens]
     prefix = tokens // 2
-    cache = KVCache(_layers(model), tokens, rows=1)
+    cache = KVCache(_layers(model), tokens, rows=1, in_tiles=True)
     run(ids[:, :prefix], cache)
     for index, keys, values in cache.buffers():
         cache.layers[index].set_buffers(keys.expand(3, -1, -1, -1).clone(), values.expand(3, -1, -1, -1).clone())
@@ -85,9 +86,11 @@ def _runner(model: Any) -> Callable[..., Tensor]:
     return run
 
 
-def _in_parts(run: Callable[..., Tensor], model: Any, ids: Tensor, sizes: list[int]) -> Tensor:
+def _in_parts(
+    run: Callable[..., Tensor], model: Any, ids: Tensor, sizes: list[int], *, in_tiles: bool = True
+) -> Tensor:
     """Return the logits of *ids*, run so many tokens at a time as *sizes* say: ``(rows, tokens, vocabulary)``."""
-    cache = KVCache(_layers(model), ids.shape[1])
+    cache = KVCache(_layers(model), ids.shape[1], in_tiles=in_tiles)
     parts = []
     for size in sizes:
         part = ids[:, cache.length : cache.length + size]  # (rows, size)

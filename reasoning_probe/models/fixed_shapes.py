@@ -108,7 +108,7 @@ def _uses_fixed_tiles(model: Any) -> bool:
 
 _PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm)
 
-_NAMES = "silu gelu mish elu selu celu softplus logsigmoid tanh sigmoid exp expm1 log1p erf sin cos"
+_NAMES = "silu gelu mish elu selu celu softplus logsigmoid tanh sigmoid exp exp2 expm1 log1p erf sin cos"
 _ELEMENTWISE = frozenset(
     getattr(holder, name) for name in _NAMES.split() for holder in (functional, torch, Tensor) if hasattr(holder, name)
 )
@@ -119,6 +119,9 @@ VECTOR = 64
 
 SMALL = 16**3
 """Multiplications up to which torch computes a product in half precision itself, rather than by oneDNN."""
+
+INNER = 16
+"""Batched products have at least one row for so many features: with fewer, MKL takes a kernel for small products."""
 
 GRAIN = 32768
 """Numbers from which torch divides an elementwise function among threads."""
@@ -141,6 +144,8 @@ class _PaddedShapes(TorchFunctionMode):
             bias, x, weight = args
             product = self.products.get(id(weight)) or (lambda x: func(bias, x, weight))
             return self._padded(product, x, weight)
+        if func is torch.bmm and not kwargs:
+            return self._padded_batch(*args)
         if func in _PRODUCTS and not kwargs and args[1].dim() == 2 and args[0].dim() > 1:
             return self._padded(lambda x: func(x, args[1]), args[0], args[1])
         return func(*args, **(kwargs or {}))
@@ -156,6 +161,17 @@ class _PaddedShapes(TorchFunctionMode):
         padded = x.new_zeros(least_rows, x.shape[-1])  # (least_rows, in)
         padded[:rows] = x.reshape(rows, -1)
         return product(padded)[:rows].view(*x.shape[:-1], -1)  # (..., out)
+
+    def _padded_batch(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the products of *x*, ``(batch, rows, inner)``, and *y*, ``(batch, inner, out)``, in so many rows."""
+        rows, least_rows = x.shape[1], max(self.least_rows, x.shape[2] // INNER)
+        if rows == least_rows or (rows > least_rows and not self.in_blocks):
+            return torch.bmm(x, y)
+        if rows > least_rows:
+            return torch.cat([self._padded_batch(block, y) for block in torch.split(x, least_rows, dim=1)], dim=1)
+        padded = x.new_zeros(x.shape[0], least_rows, x.shape[2])  # (batch, least_rows, inner)
+        padded[:, :rows] = x
+        return torch.bmm(padded, y)[:, :rows].contiguous()  # (batch, rows, out)
 
 
 def _in_full_vectors(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -1,14 +1,16 @@
-"""Attention in fixed tiles: each product has one shape, however many queries, keys and rows there are.
+"""Attention in fixed tiles: each product is by 64 keys, however many queries, keys and rows there are.
 
-Queries come in tiles of 8, keys in tiles of 64, and the last tile of each is padded; scores and sums are float32. A
-row's output is therefore bit for bit the same alone, in any batch, in a window of several tokens and token by token. A
-tile of masked keys adds zeros, which change no sum.
+The last tile of keys is padded; scores and sums are float32. The queries of the heads that share keys are the rows of
+one batched product, which :mod:`reasoning_probe.models.fixed_shapes` pads like any other. A row's output is therefore
+bit for bit the same alone, in any batch, in a window of several tokens and token by token. A tile of masked keys adds
+zeros, which change no sum.
 
 transformers calls :func:`attention` for a model whose ``attn_implementation`` is :data:`NAME`.
 """
 
 from __future__ import annotations
 
+from math import log
 from typing import Any
 
 import torch
@@ -20,7 +22,20 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 NAME = "reasoning_probe_fixed_tiles"
 """The name under which transformers knows this attention."""
 
-QUERIES, KEYS = 8, 64
+KEYS = 64
+"""Keys of a tile."""
+
+PART = 2**18
+"""Scores that are computed at a time, about what a CPU's cache holds with what they are computed from."""
+
+
+LOG2_E = 1 / log(2)
+"""Scores are in units of log(2): MKL's exponential function is ten times slower at numbers that it takes to zero."""
+
+
+def in_whole_tiles(keys: int) -> int:
+    """Return *keys* rounded up to whole tiles."""
+    return keys + -keys % KEYS
 
 
 def register() -> None:
@@ -50,32 +65,31 @@ def attention(
     """Return the attention output, ``(rows, queries, heads, value_dim)``, and no weights.
 
     *query* is ``(rows, heads, queries, head_dim)``; *key* and *value* have ``kv_heads`` instead, which groups of heads
-    share. *softcap* bounds the scores (Gemma 2), *s_aux* are the sinks of each head (GPT-OSS), *position_bias* is added
-    to the scores.
+    share, and may be float32 already. *softcap* bounds the scores (Gemma 2), *s_aux* are the sinks of each head
+    (GPT-OSS), *position_bias* is added to the scores.
     """
     rows, heads, queries, head_dim = query.shape
     kv_heads, keys = key.shape[1:3]
-    scale = head_dim**-0.5 if scaling is None else scaling
-    bias = _bias(module, query, key, attention_mask, position_bias)  # (rows or 1, heads or 1, queries, keys)
-    # The heads of a group share their keys, so their queries share a tile.
     group = heads // kv_heads
-    query = functional.pad(query.float() * scale, (0, 0, 0, -queries % QUERIES))
-    tiles = query.reshape(rows * kv_heads, group, -1, QUERIES, head_dim)  # (rows * kv_heads, group, tiles, 8, head_dim)
-    key_tiles, value_tiles = _tiles(key), _tiles(value)  # (rows * kv_heads, 64, head_dim) each
-    bias = functional.pad(bias, (0, -keys % KEYS, 0, -queries % QUERIES), value=float("-inf"))
-    sinks = None if s_aux is None else s_aux.float().view(1, kv_heads, group, 1, 1)
-    outputs = []
-    for tile in range(tiles.shape[2]):
-        q = tiles[:, :, tile].reshape(rows * kv_heads, -1, head_dim)  # (rows * kv_heads, group * 8, head_dim)
-        of_queries = bias[:, :, tile * QUERIES : (tile + 1) * QUERIES]
-        outputs.append(_tile_output(q, key_tiles, value_tiles, of_queries, (rows, kv_heads, group), softcap, sinks))
-    output = torch.cat(outputs, dim=3)[:, :, :, :queries]  # (rows, kv_heads, group, queries, value_dim)
-    output = output.reshape(rows, heads, queries, -1).transpose(1, 2).contiguous()  # (rows, queries, heads, value_dim)
-    return output.to(value.dtype), None
+    scale = LOG2_E * (head_dim**-0.5 if scaling is None else scaling)
+    bias = _bias(module, query, key, attention_mask, position_bias)  # (rows or 1, heads or 1, queries, keys)
+    if keys % KEYS:
+        bias = functional.pad(bias, (0, -keys % KEYS), value=float("-inf"))
+    sinks = None if s_aux is None else LOG2_E * s_aux.float().view(1, kv_heads, group, 1, 1)
+    output = query.new_empty(rows, queries, heads, value.shape[-1])
+    size = max(1, PART // (heads * queries * in_whole_tiles(keys)))
+    for first in range(0, rows, size):
+        part = slice(first, first + size)
+        q = (query[part].float() * scale).reshape(-1, group * queries, head_dim)  # (rows * kv_heads, group * queries,)
+        shape = q.shape[0] // kv_heads, kv_heads, group, queries
+        of_rows = bias if bias.shape[0] == 1 else bias[part]
+        attended = _output(q, _tiles(key[part]), _tiles(value[part]), of_rows, shape, softcap, sinks)
+        output[part] = attended.flatten(1, 2).transpose(1, 2)  # (rows, queries, heads, value_dim)
+    return output, None
 
 
 def _bias(module: Any, query: Tensor, key: Tensor, mask: Tensor | None, position_bias: Tensor | None) -> Tensor:
-    """Return what is added to the scores, ``(rows or 1, heads or 1, queries, keys)``: ``-inf`` masks a key."""
+    """Return what is added to the scores, ``(rows or 1, heads or 1, queries, keys)``: ``-inf`` hides a key."""
     queries, keys = query.shape[2], key.shape[2]
     if mask is None:
         mask = torch.ones(1, 1, queries, keys, dtype=torch.bool, device=query.device)
@@ -85,45 +99,50 @@ def _bias(module: Any, query: Tensor, key: Tensor, mask: Tensor | None, position
     if mask.dtype == torch.bool:
         bias = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, float("-inf"))
     else:  # an additive mask, whose lowest numbers mean the same
-        bias = mask.float().masked_fill(mask <= torch.finfo(mask.dtype).min / 2, float("-inf"))
-    return bias if position_bias is None else bias + position_bias.float()
+        bias = (LOG2_E * mask.float()).masked_fill(mask <= torch.finfo(mask.dtype).min / 2, float("-inf"))
+    return bias if position_bias is None else bias + LOG2_E * position_bias.float()
 
 
 def _tiles(x: Tensor) -> list[Tensor]:
     """Return *x*, ``(rows, kv_heads, keys, size)``, in tiles of ``(rows * kv_heads, 64, size)``."""
-    padded = functional.pad(x.float(), (0, 0, 0, -x.shape[2] % KEYS)).flatten(0, 1)
-    return [padded[:, start : start + KEYS] for start in range(0, padded.shape[1], KEYS)]
+    x = x.float()
+    if x.shape[2] % KEYS:
+        x = functional.pad(x, (0, 0, 0, -x.shape[2] % KEYS))
+    return [tile.flatten(0, 1) for tile in x.split(KEYS, dim=2)]
 
 
-def _tile_output(
+def _output(
     q: Tensor,
     key_tiles: list[Tensor],
     value_tiles: list[Tensor],
     bias: Tensor,
-    shape: tuple[int, int, int],
+    shape: tuple[int, int, int, int],
     softcap: float | None,
     sinks: Tensor | None,
 ) -> Tensor:
-    """Return the output of one tile of queries, ``(rows, kv_heads, group, 8, value_dim)``."""
+    """Return what queries attend to, ``(rows, kv_heads, group, queries, value_dim)``.
+
+    *q* is ``(rows * kv_heads, group * queries, head_dim)``, and *shape* rows, kv_heads, group and queries.
+    """
     scores = []
     for index, keys in enumerate(key_tiles):
-        of_tile = torch.bmm(q, keys.transpose(1, 2)).view(*shape, QUERIES, KEYS)
+        of_tile = torch.bmm(q, keys.transpose(1, 2)).view(*shape, KEYS)
         if softcap is not None:
-            of_tile = torch.tanh(of_tile / softcap) * softcap
-        of_keys = bias[..., index * KEYS : (index + 1) * KEYS]  # (rows or 1, heads or 1, 8, 64)
-        heads = (1, 1) if of_keys.shape[1] == 1 else shape[1:]
-        scores.append(of_tile + of_keys.view(-1, *heads, QUERIES, KEYS))  # (rows, kv_heads, group, 8, 64)
-    best = scores[0].amax(-1, keepdim=True)  # (rows, kv_heads, group, 8, 1)
+            of_tile = torch.tanh(of_tile / (LOG2_E * softcap)) * (LOG2_E * softcap)
+        of_keys = bias[..., index * KEYS : (index + 1) * KEYS]  # (rows or 1, heads or 1, queries, 64)
+        heads = (1, 1) if of_keys.shape[1] == 1 else shape[1:3]
+        scores.append(of_tile.add_(of_keys.view(-1, *heads, shape[3], KEYS)))  # (rows, kv_heads, group, queries, 64)
+    best = scores[0].amax(-1, keepdim=True)  # (rows, kv_heads, group, queries, 1)
     for of_tile in scores[1:]:
         best = torch.maximum(best, of_tile.amax(-1, keepdim=True))
     if sinks is not None:
         best = torch.maximum(best, sinks)
     best = best.clamp(min=torch.finfo(best.dtype).min)  # a padded query sees no key
-    total = torch.zeros_like(best) if sinks is None else torch.exp(sinks - best)
+    total = torch.zeros_like(best) if sinks is None else torch.exp2(sinks - best)
     output = torch.zeros((), device=q.device)
     for of_tile, values in zip(scores, value_tiles, strict=True):
-        weights = torch.exp(of_tile - best)
+        weights = torch.exp2(of_tile.sub_(best))
         total = total + weights.sum(-1, keepdim=True)
-        output = output + torch.bmm(weights.view(q.shape[0], -1, KEYS), values)
-    output = output.view(*shape, QUERIES, -1) / total.clamp(min=torch.finfo(total.dtype).tiny)
+        output = output + torch.bmm(weights.view(*q.shape[:2], KEYS), values)
+    output = output.view(*shape, -1) / total.clamp(min=torch.finfo(total.dtype).tiny)
     return output

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
-from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin, gather_rows
+from reasoning_probe.engine.fast.kv_cache import KVOrigin
 from reasoning_probe.engine.fast.pooled_verification import padded_prompts, token_logprobs
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
 from reasoning_probe.engine.numerics import logit_digests
@@ -49,7 +49,7 @@ def decode_baselines(
     if active:
         device = active[0].encoded.prompt.device
         capacity = max(int(row.encoded.prompt.shape[1]) + row.encoded.limit for row in active) + driver.stride
-        kv_cache = gather_rows([row.origin for row in active], len(driver.blocks), capacity)
+        kv_cache = driver.gather([row.origin for row in active], capacity)
     while active:
         longest = max(row.length for row in active)
         positions = to_device([[row.length] for row in active], device)  # (rows, 1): of its token
@@ -85,7 +85,7 @@ def _prefilled(
     firsts = to_device([encoded.prompt.shape[1] - 1 for encoded, _ in queries], device)  # (rows,)
     steps = torch.arange(max(len(encoded.answer) for encoded, _ in queries), device=device)  # (answer,)
     positions = (firsts[:, None] + steps).clamp(max=longest - 1)  # (rows, answer)
-    kv_cache = KVCache(len(driver.blocks), longest)
+    kv_cache = driver.new_cache(longest)
     logits = driver.run(ids, kv_cache, PassPlan(logits_at=positions))  # (rows, answer, vocabulary)
     kv_cache.length = longest
     answers = [[*encoded.answer, *[0] * (len(steps) - len(encoded.answer))] for encoded, _ in queries]

@@ -77,7 +77,7 @@ class Decoder:
         if unfinished:
             self.device = unfinished[0].job.encoded.prompt.device
             longest = max(diverged.job.prompt_length + diverged.job.encoded.limit for diverged in unfinished)
-            self.kv_cache = KVCache(layers, longest + driver.stride, rows=len(self.waiting))
+            self.kv_cache = driver.new_cache(longest + driver.stride, rows=len(self.waiting))
 
     def run(self) -> list[DivergedRow]:
         """Decode until every row has ended; return the canaries, the first of them with the noise of the batch."""

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reasoning_probe.engine.fast.kv_cache import KVCache
+from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin, gather_rows
 from reasoning_probe.engine.fast.packed_linear import PackedLinears
 from reasoning_probe.engine.numerics import Numerics
 from reasoning_probe.engine.transfers import STRIDE, to_device
@@ -172,6 +172,14 @@ class ForwardDriver:
         output = self.model(input_ids=ids, use_cache=True, **{self._cache_argument: kv_cache}, **positions)
         logits: Tensor = output.logits  # (rows, positions, vocabulary)
         return logits
+
+    def new_cache(self, capacity: int, rows: int = 0) -> KVCache:
+        """Return a cache for so many tokens, kept as the attention of these numerics takes it."""
+        return KVCache(len(self.blocks), capacity, rows, in_tiles=self.numerics.invariant)
+
+    def gather(self, origins: Sequence[KVOrigin], capacity: int) -> KVCache:
+        """Return a cache for so many tokens in which row *i* has the keys and values of ``origins[i]``."""
+        return gather_rows(origins, len(self.blocks), capacity, in_tiles=self.numerics.invariant)
 
     def _token_wise_modules(self) -> list[nn.Module]:
         """Return the top layer's modules, other than its attention, that have projections: they see tokens singly."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from reasoning_probe.engine.transfers import to_device
+from reasoning_probe.models.fixed_tiles import in_whole_tiles
 
 
 class KVCacheLayer(DynamicLayer):  # type: ignore[misc]
@@ -25,12 +26,13 @@ class KVCacheLayer(DynamicLayer):  # type: ignore[misc]
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Append the new ``(rows, heads, new, head_dim)`` keys and values, and return all that the rows now have."""
         rows, start, new = key_states.shape[0], self.owner.length, key_states.shape[2]
+        visible = self.owner.visible(start + new)
         if self.owner.positions is not None:
             keys, values = self.buffers()
             row = torch.arange(rows, device=keys.device)[:, None]  # (rows, 1)
-            keys[row, :, self.owner.positions] = key_states.transpose(1, 2)  # (rows, new, heads, head_dim)
-            values[row, :, self.owner.positions] = value_states.transpose(1, 2)  # (rows, new, heads, head_dim)
-            return keys[:rows, :, : start + new], values[:rows, :, : start + new]
+            keys[row, :, self.owner.positions] = key_states.transpose(1, 2).to(keys)  # (rows, new, heads, head_dim)
+            values[row, :, self.owner.positions] = value_states.transpose(1, 2).to(values)
+            return keys[:rows, :, :visible], values[:rows, :, :visible]
         if self.owner.branch_length is not None:
             start = self.owner.branch_length
             return (  # (rows, heads, start + new, head_dim) each
@@ -40,7 +42,7 @@ class KVCacheLayer(DynamicLayer):  # type: ignore[misc]
         keys, values = self.allocated(key_states, value_states)
         keys[:rows, :, start : start + new] = key_states
         values[:rows, :, start : start + new] = value_states
-        return keys[:rows, :, : start + new], values[:rows, :, : start + new]
+        return keys[:rows, :, :visible], values[:rows, :, :visible]
 
     def allocated(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return both buffers; allocate them to fit *keys* and *values* if the layer has none yet."""
@@ -50,8 +52,7 @@ class KVCacheLayer(DynamicLayer):  # type: ignore[misc]
         buffer: Tensor | None = getattr(self, name)
         if buffer is None:
             _, heads, _, size = like.shape
-            rows = self.owner.rows or like.shape[0]
-            buffer = like.new_empty(rows, heads, self.owner.capacity, size)
+            buffer = self.owner.new_buffer(like, self.owner.rows or like.shape[0], heads, size)
             setattr(self, name, buffer)
         return buffer
 
@@ -73,7 +74,8 @@ class KVCacheLayer(DynamicLayer):  # type: ignore[misc]
         """Return length and offset of the keys once *query_length* tokens are added."""
         # transformers 4.57 passes the new tokens' positions, 5 their number
         added = query_length.shape[0] if isinstance(query_length, Tensor) else query_length
-        return self.get_seq_length() + added, 0
+        length = self.get_seq_length() + added
+        return self.owner.visible(length) if self.owner.branch_length is None else length, 0
 
 
 class KVCache(Cache):  # type: ignore[misc]
@@ -82,14 +84,26 @@ class KVCache(Cache):  # type: ignore[misc]
     ``capacity`` is the number of tokens that fit; ``rows`` the number of rows, or 0 for as many as each layer's first
     pass has. While ``branch_length`` is set, passes continue from that many tokens and leave the buffers unchanged.
     While ``positions``, ``(rows, new)``, is set, each row writes its new tokens to its own positions, below
-    ``length + new``.
+    ``length + new``. If ``in_tiles``, keys and values are kept as the attention of
+    :mod:`reasoning_probe.models.fixed_tiles` takes them: in float32 and in whole tiles, the last of which masks hide.
     """
 
-    def __init__(self, layers: int, capacity: int, rows: int = 0) -> None:
-        self.length, self.capacity, self.rows = 0, capacity, rows
+    def __init__(self, layers: int, capacity: int, rows: int = 0, *, in_tiles: bool = False) -> None:
+        self.length, self.rows, self.in_tiles = 0, rows, in_tiles
+        self.capacity = self.visible(capacity)
         self.branch_length: int | None = None
         self.positions: Tensor | None = None
         super().__init__(layers=[KVCacheLayer(self) for _ in range(layers)])
+
+    def visible(self, tokens: int) -> int:
+        """Return how many positions attention sees when there are so many *tokens*."""
+        return in_whole_tiles(tokens) if self.in_tiles else tokens
+
+    def new_buffer(self, like: Tensor, rows: int, heads: int, size: int) -> Tensor:
+        """Return a buffer for keys or values *like* these, which attention may multiply by zero where it is masked."""
+        if self.in_tiles:
+            return like.new_zeros((rows, heads, self.capacity, size), dtype=torch.float32)
+        return like.new_empty((rows, heads, self.capacity, size))
 
     def buffers(self) -> Buffers:
         """Return (layer, keys, values) of each layer that has any."""
@@ -102,10 +116,10 @@ class KVCache(Cache):  # type: ignore[misc]
 
     def with_capacity(self, capacity: int) -> KVCache:
         """Return a copy with room for *capacity* tokens."""
-        copy = KVCache(len(self.layers), capacity, self.rows)
+        copy = KVCache(len(self.layers), capacity, self.rows, in_tiles=self.in_tiles)
         copy.length = self.length
         for index, *buffers in self.buffers():
-            copies = [buffer.new_empty(*buffer.shape[:2], capacity, buffer.shape[3]) for buffer in buffers]
+            copies = [copy.new_buffer(buffer, *buffer.shape[:2], buffer.shape[3]) for buffer in buffers]
             for destination, buffer in zip(copies, buffers, strict=True):
                 destination[:, :, : self.length] = buffer[:, :, : self.length]
             copy.layers[index].set_buffers(*copies)
@@ -149,13 +163,13 @@ class KVOrigin:
 NO_ORIGIN = KVOrigin(0, [], 0, [], 0)
 
 
-def gather_rows(origins: Sequence[KVOrigin], layers: int, capacity: int) -> KVCache:
+def gather_rows(origins: Sequence[KVOrigin], layers: int, capacity: int, *, in_tiles: bool = False) -> KVCache:
     """Return a cache of *capacity* tokens in which row *i* has the keys and values of ``origins[i]``.
 
     Unknown positions are zeros: attention multiplies masked values by zero, and uninitialised memory may hold NaN,
     which times zero is not zero.
     """
-    kv_cache = KVCache(layers, capacity, rows=len(origins))
+    kv_cache = KVCache(layers, capacity, rows=len(origins), in_tiles=in_tiles)
     sources = {id(buffers): buffers for origin in origins for buffers in (origin.ablated, origin.baseline)}
     by_layer = {key: {layer: pair for layer, *pair in buffers} for key, buffers in sources.items()}
     for layer in range(layers):
@@ -172,8 +186,8 @@ def gather_rows(origins: Sequence[KVOrigin], layers: int, capacity: int) -> KVCa
             for index, buffer in enumerate(by_layer[key][layer]):
                 _, heads, length, size = buffer.shape
                 if len(gathered) <= index:
-                    gathered.append(buffer.new_zeros((len(origins), heads, capacity, size)))
-                length = min(length, capacity)
+                    gathered.append(buffer.new_zeros((len(origins), heads, kv_cache.capacity, size)))
+                length = min(length, kv_cache.capacity)
                 known = buffer[source_rows, :, :length]  # (pairs, heads, length, head_dim)
                 gathered[index][rows, :, :length] = known
         if gathered:

@@ -75,7 +75,8 @@ class FastPath:
         on_cpu, size = codec.device.type == "cpu" and not offloaded(model), widest * model.dtype.itemsize
         self.tokens = CPU_BYTES // size if on_cpu else sys.maxsize
         # The keys and values of a token, until a pass has shown their size: as wide as the hidden state.
-        self.token_bytes = 2 * len(driver.blocks) * self.width * model.dtype.itemsize
+        itemsize = 4 if driver.numerics.invariant else model.dtype.itemsize
+        self.token_bytes = 2 * len(driver.blocks) * self.width * itemsize
 
     def answer(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Completion]]]:
         """Yield the index of each job with the completions of its targets, in their order, as they are finished."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reasoning_probe.engine.fast.decoding import DivergedRow
 from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, disabled_heads, joining_plan
-from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin, gather_rows
+from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
 from reasoning_probe.engine.fast.verification import Row, canary_row, compared_with, in_joining_order, read_tokens
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
@@ -51,12 +51,12 @@ class PooledVerifier:
 
     def verify(self) -> list[DivergedRow]:
         """Return the rows that diverge from their baseline, each up to its difference; the others equal it."""
-        baseline_cache = KVCache(len(self.driver.blocks), self.longest)
+        baseline_cache = self.driver.new_cache(self.longest)
         prompts = [(job.encoded.prompt, job.draft[:-1]) for job in self.jobs]
         ids = padded_prompts(prompts, self.codec.pad)  # (jobs, tokens)
         self.driver.run(ids, baseline_cache, PassPlan(record=self.layer_inputs, logits_at=slice(-1, None)))
         self._sort_rows()
-        kv_cache = KVCache(len(self.driver.blocks), self.longest)
+        kv_cache = self.driver.new_cache(self.longest)
         logits = self._run(kv_cache)  # (rows, answer, vocabulary)
         buffers, baseline_buffers = kv_cache.buffers(), baseline_cache.buffers()
         for pooled in self.rows:
@@ -126,7 +126,7 @@ class PooledVerifier:
         offsets = torch.arange(ids.shape[1], device=self.device)
         positions = to_device(starts, self.device)[:, None] + offsets  # (rows, new)
         length = max(starts)
-        kv_cache = gather_rows([pooled.row.origin for pooled in rows], len(self.driver.blocks), length + ids.shape[1])
+        kv_cache = self.driver.gather([pooled.row.origin for pooled in rows], length + ids.shape[1])
         kv_cache.length = length
         disabled = disabled_heads([(pooled.row.target, pooled.row.replacement) for pooled in rows], self.device)
         logits = run_ragged(self.driver, ids, kv_cache, positions, PassPlan(disabled=disabled))  # (rows, new, vocab)

@@ -22,7 +22,7 @@ from reasoning_probe.engine.fast.decoding import (
     top_two,
 )
 from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
-from reasoning_probe.engine.fast.kv_cache import KVCache, gather_rows
+from reasoning_probe.engine.fast.kv_cache import KVCache
 from reasoning_probe.engine.numerics import NO_NOISE
 from reasoning_probe.engine.tokenization import TokenCodec
 from reasoning_probe.engine.transfers import to_device
@@ -41,7 +41,7 @@ def decode_ragged(driver: ForwardDriver, codec: TokenCodec, diverged_rows: Seque
     canary = canary_for(longest_draft, layers)
     active.append(canary)
     capacity = max(diverged.job.prompt_length + diverged.job.encoded.limit for diverged in active) + driver.stride
-    kv_cache = gather_rows([diverged.row.origin for diverged in active], layers, capacity)
+    kv_cache = driver.gather([diverged.row.origin for diverged in active], capacity)
     disabled, noise = disabled_in(active, device), NO_NOISE
     while not all(diverged.is_canary for diverged in active):
         longest = max(diverged.length for diverged in active)
@@ -69,7 +69,9 @@ def run_ragged(driver: ForwardDriver, ids: Tensor, kv_cache: KVCache, positions:
     The tokens follow at most ``kv_cache.length`` others.
     """
     kv_cache.positions = positions
-    mask = causal_mask(positions, kv_cache.length + ids.shape[1], driver.model.dtype)  # (rows, 1, new, keys)
+    mask = causal_mask(
+        positions, kv_cache.visible(kv_cache.length + ids.shape[1]), driver.model.dtype
+    )  # (rows, 1, new, keys)
     return driver.run(ids, kv_cache, plan, attention_mask=mask, position_ids=positions)
 
 

@@ -91,7 +91,7 @@ def run_prefix(driver: ForwardDriver, ids: Tensor) -> SharedPrefix:
     """Run the tokens *ids*, ``(1, tokens)``, that several prompts begin with."""
     if not ids.shape[1]:
         return SharedPrefix()
-    kv_cache = KVCache(len(driver.blocks), ids.shape[1], rows=1)
+    kv_cache = driver.new_cache(ids.shape[1], rows=1)
     prefix = SharedPrefix(ids.shape[1], kv_cache)
     driver.run(ids, kv_cache, PassPlan(record=prefix.layer_inputs, logits_at=slice(-1, None)))
     kv_cache.length = prefix.length
@@ -100,10 +100,9 @@ def run_prefix(driver: ForwardDriver, ids: Tensor) -> SharedPrefix:
 
 def run_baseline(driver: ForwardDriver, job: AblationJob, prefix: SharedPrefix) -> BaselinePass:
     """Run prompt and baseline answer once and record every layer's input."""
-    layers = len(driver.blocks)
     draft, answer = job.draft, job.encoded.answer
     kv_cache = (
-        KVCache(layers, job.length, rows=1) if prefix.kv_cache is None else prefix.kv_cache.with_capacity(job.length)
+        driver.new_cache(job.length, rows=1) if prefix.kv_cache is None else prefix.kv_cache.with_capacity(job.length)
     )
     baseline_pass = BaselinePass(job, prefix, kv_cache)
     device = job.encoded.prompt.device
@@ -148,7 +147,7 @@ def run_ablated_prefix(driver: ForwardDriver, prefix: SharedPrefix, rows: Sequen
     if prefix.kv_cache is None:
         return None
     ordered = in_joining_order(driver, [*rows, canary_row(rows)], prefix.layer_inputs)
-    kv_cache = KVCache(len(driver.blocks), prefix.length)
+    kv_cache = driver.new_cache(prefix.length)
     device = prefix.layer_inputs[ordered[0].entry_layer].hidden.device
     dummy_rows = 1 if driver.grows_batch else len(ordered)
     ids = torch.zeros(dummy_rows, prefix.length, dtype=torch.long, device=device)
@@ -176,8 +175,7 @@ class RowChunk:
         self.driver, self.baseline_pass = driver, baseline_pass
         self.rows = in_joining_order(driver, [*rows, canary_row(rows)], baseline_pass.layer_inputs)
         length = baseline_pass.job.length
-        layers = len(driver.blocks)
-        self.kv_cache = KVCache(layers, length) if prefix_cache is None else prefix_cache.with_capacity(length)
+        self.kv_cache = driver.new_cache(length) if prefix_cache is None else prefix_cache.with_capacity(length)
         self.noise = NO_NOISE
         self.canary_diverged = False
 
