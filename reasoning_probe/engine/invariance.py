@@ -40,7 +40,7 @@ def broken_invariance(model: Any, shapes: FixedShapes) -> str:
                 change = float((alone.float() - usual).square().mean().sqrt() / usual.std())
                 if not change <= TOLERANCE:
                     return "fixed shapes change what the model computes"
-                for way, logits in _ways(model, ids):
+                for way, logits in _ways(model, ids, shapes.caches_tiles):
                     if not torch.equal(logits, alone[:, -logits.shape[1] :]):
                         return f"its logits {way} differ from those of a row alone"
     except Exception as error:  # a family's code can fail on a batch, a mask or a cache with any kind of error
@@ -50,7 +50,7 @@ def broken_invariance(model: Any, shapes: FixedShapes) -> str:
     return ""
 
 
-def _ways(model: Any, ids: Tensor) -> Iterator[tuple[str, Tensor]]:
+def _ways(model: Any, ids: Tensor, in_tiles: bool) -> Iterator[tuple[str, Tensor]]:
     """Yield each other way to run the row *ids*, with its logits, ``(1, tokens, vocabulary)`` or its last ones."""
     run = _runner(model)
     tokens = ids.shape[1]
@@ -59,15 +59,15 @@ def _ways(model: Any, ids: Tensor) -> Iterator[tuple[str, Tensor]]:
     others = (ids + 3 * shifts) % vocabulary  # (others, tokens)
     batch = torch.cat([others[:3], ids, others[3:]])  # (rows, tokens)
     yield "in a batch", run(batch)[3:4]
-    yield "in windows", _in_parts(run, model, ids, [WINDOW] * (tokens // WINDOW + 1))
+    yield "in windows", _in_parts(run, model, ids, [WINDOW] * (tokens // WINDOW + 1), in_tiles)
     steps = [tokens - STEPS, *[1] * STEPS]
-    yield "step by step", _in_parts(run, model, ids, steps, in_tiles=False)  # as ``generate`` does
-    yield "in a batch, step by step", _in_parts(run, model, batch, steps)[3:4]
+    yield "step by step", _in_parts(run, model, ids, steps, False)  # as ``generate`` does
+    yield "in a batch, step by step", _in_parts(run, model, batch, steps, in_tiles)[3:4]
     longer = torch.cat([batch, batch[:, :3]], dim=1)  # (rows, tokens + 3): padded on the right
     if getattr(text_config(model.config), "max_position_embeddings", tokens + 3) >= tokens + 3:
         yield "pooled with longer rows", run(longer)[3:4, :tokens]
     prefix = tokens // 2
-    cache = KVCache(_layers(model), tokens, rows=1, in_tiles=True)
+    cache = KVCache(_layers(model), tokens, rows=1, in_tiles=in_tiles)
     run(ids[:, :prefix], cache)
     for index, keys, values in cache.buffers():
         cache.layers[index].set_buffers(keys.expand(3, -1, -1, -1).clone(), values.expand(3, -1, -1, -1).clone())
@@ -86,9 +86,7 @@ def _runner(model: Any) -> Callable[..., Tensor]:
     return run
 
 
-def _in_parts(
-    run: Callable[..., Tensor], model: Any, ids: Tensor, sizes: list[int], *, in_tiles: bool = True
-) -> Tensor:
+def _in_parts(run: Callable[..., Tensor], model: Any, ids: Tensor, sizes: list[int], in_tiles: bool) -> Tensor:
     """Return the logits of *ids*, run so many tokens at a time as *sizes* say: ``(rows, tokens, vocabulary)``."""
     cache = KVCache(_layers(model), ids.shape[1], in_tiles=in_tiles)
     parts = []

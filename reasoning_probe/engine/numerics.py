@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import torch
@@ -37,6 +38,11 @@ class Numerics:
         return self.shapes is not None
 
     @property
+    def caches_tiles(self) -> bool:
+        """Tell whether caches hold keys and values as the attention of fixed tiles takes them."""
+        return self.shapes is not None and self.shapes.caches_tiles
+
+    @property
     def context(self) -> dict[str, str]:
         """What an answer depends on, for the key of the outcome store; for ``settle`` nothing, so old keys stay."""
         if self.name == SETTLE:
@@ -60,9 +66,9 @@ def choose_numerics(model: Any, wanted: str, packing_bytes: int = 0) -> Numerics
         return Numerics(wanted)
     why, products = "", fixed_products(model, packing_bytes)
     on_gpu = device_of(model).type != "cpu"
-    for rows in BLOCKS if on_gpu else LEAST_ROWS:
+    for rows, tiles in product(BLOCKS if on_gpu else LEAST_ROWS, (True, False)):  # multi-head latent attention: False
         try:
-            shapes = FixedShapes(model, rows, products, in_blocks=on_gpu)
+            shapes = FixedShapes(model, rows, products, in_blocks=on_gpu, caches_tiles=tiles)
             why = broken_invariance(model, shapes)
         except UnfixableError as error:
             return Numerics(SETTLE, f"not invariant: {error}")

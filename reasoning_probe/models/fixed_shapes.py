@@ -38,9 +38,16 @@ class FixedShapes:
     """Runs *model* in fixed shapes; raises :class:`UnfixableError` if its attention cannot be replaced."""
 
     def __init__(
-        self, model: Any, least_rows: int, products: Products | None = None, *, in_blocks: bool = False
+        self,
+        model: Any,
+        least_rows: int,
+        products: Products | None = None,
+        *,
+        in_blocks: bool = False,
+        caches_tiles: bool = True,
     ) -> None:
         self.model, self.least_rows, self.products, self.in_blocks = model, least_rows, products or {}, in_blocks
+        self.caches_tiles = caches_tiles  # whether caches hold what attention takes: whole tiles in float32
         self._depth = 0
         self._configs = _configs_of(model)
         fixed_tiles.register()

@@ -64,7 +64,9 @@ class ModelSource:
     @property
     def weights_options(self) -> dict[str, Any]:
         """Keyword arguments for the model's ``from_pretrained`` alone."""
-        return {} if self.pickled or self.gguf_file is not None else {"use_safetensors": True}
+        if self.gguf_file is not None:
+            return _unpacked()
+        return {} if self.pickled else {"use_safetensors": True}
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,18 @@ def _adapter(name: str, path: Path, pickled: bool) -> ModelSource:
     if os.path.isfile(os.path.join(os.path.expanduser(base), ADAPTER_CONFIG)):
         raise ModelError(f"{config} names another adapter as its base model: name the model")
     return replace(_resolve(base, pickled), name=name, adapter=str(path))
+
+
+def _unpacked() -> dict[str, Any]:
+    """Return the argument that unpacks the weights of a ``.gguf`` file.
+
+    Packed ones would be multiplied in float32, whatever dtype the model is asked for in: transformers from 5.23 on
+    keeps them packed where its kernels are installed, and older versions always unpack them.
+    """
+    import transformers
+
+    config = getattr(transformers, "GgufConfig", None)
+    return {} if config is None else {"quantization_config": config(dequantize=True)}
 
 
 @functools.lru_cache(maxsize=8)  # reading the config of a .gguf file takes seconds

@@ -175,11 +175,11 @@ class ForwardDriver:
 
     def new_cache(self, capacity: int, rows: int = 0) -> KVCache:
         """Return a cache for so many tokens, kept as the attention of these numerics takes it."""
-        return KVCache(len(self.blocks), capacity, rows, in_tiles=self.numerics.invariant)
+        return KVCache(len(self.blocks), capacity, rows, in_tiles=self.numerics.caches_tiles)
 
     def gather(self, origins: Sequence[KVOrigin], capacity: int) -> KVCache:
         """Return a cache for so many tokens in which row *i* has the keys and values of ``origins[i]``."""
-        return gather_rows(origins, len(self.blocks), capacity, in_tiles=self.numerics.invariant)
+        return gather_rows(origins, len(self.blocks), capacity, in_tiles=self.numerics.caches_tiles)
 
     def _token_wise_modules(self) -> list[nn.Module]:
         """Return the top layer's modules, other than its attention, that have projections: they see tokens singly."""

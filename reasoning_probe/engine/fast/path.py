@@ -75,7 +75,7 @@ class FastPath:
         on_cpu, size = codec.device.type == "cpu" and not offloaded(model), widest * model.dtype.itemsize
         self.tokens = CPU_BYTES // size if on_cpu else sys.maxsize
         # The keys and values of a token, until a pass has shown their size: as wide as the hidden state.
-        itemsize = 4 if driver.numerics.invariant else model.dtype.itemsize
+        itemsize = 4 if driver.numerics.caches_tiles else model.dtype.itemsize
         self.token_bytes = 2 * len(driver.blocks) * self.width * itemsize
 
     def answer(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Completion]]]:

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PretrainedConfig, PreTrainedTokenizerFast
+from transformers import PretrainedConfig
 
 from reasoning_probe.data.datasets import Dataset, builtin, from_items, read
 from reasoning_probe.data.items import Item
@@ -22,33 +21,12 @@ from reasoning_probe.data.prompts.render import PromptRenderer, worked_answer
 from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.engine.cache.cached_engine import CachedEngine
 from reasoning_probe.engine.tokenization import TokenCodec
+from tests.helpers.chat_tokenizer import CHATML, SPACED, chat_tokenizer
 from tests.helpers.project import Project
 
 ITEM = Item(question="What is 5 + 3?", answer="8", id="sum")
 SOLVED = Item(question="And 6 + 2?", answer="8", operands=("6", "2"), operation="+")
 GSM8K = Item(question="How many?", answer="7", solution="4 + 3 = <<4+3=7>>7 in all\n#### 7")
-CHATML = (
-    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-SPACED = (  # as Llama 2's: a beginning-of-sequence token first, a space before an answer
-    "{{ bos_token }}{% for message in messages %}{% if message.role == 'user' %}[INST] {{ message.content }} [/INST]"
-    "{% else %} {{ message.content }}<|end|>{% endif %}{% endfor %}"
-)
-
-
-def chat_tokenizer(template: str | None) -> Any:
-    """Return a tokenizer of single characters that puts ``<s>`` before every text, as Llama's tokenizer does."""
-    letters = [chr(code) for code in range(32, 127)] + ["\n"]
-    special = ["<s>", "<|end|>", "<|user|>", "<|assistant|>"]
-    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate([*special, *letters])}, unk_token=" "))
-    core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token="<|end|>", additional_special_tokens=special[2:]
-    )
-    tokenizer.chat_template = template
-    return tokenizer
 
 
 class Bare:

@@ -215,9 +215,10 @@ def test_baselines_decoded_together_are_those_decoded_alone() -> None:
         assert baseline.completion.logprob == pytest.approx(alone.completion.logprob, abs=1e-4)
 
 
+@pytest.mark.parametrize("dtype", HALF, ids=["bfloat16", "float16"])
 @pytest.mark.parametrize("ablation", ["mean", "resample"])
-def test_other_ablations_answer_as_hooks_in_a_row_alone(ablation: str) -> None:
-    model = build("llama").to(torch.bfloat16)
+def test_other_ablations_answer_as_hooks_in_a_row_alone(ablation: str, dtype: torch.dtype) -> None:
+    model = build("llama").to(dtype)
     head_map = find_heads(model)
     targets = parse_targets("L0H1,L1,L2H3,L0H0+L2H1", head_map)
     references = {"items": ["Question: 1?\nAnswer:", "Question: What is it?\nAnswer:"]}

