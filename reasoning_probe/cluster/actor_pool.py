@@ -19,6 +19,7 @@ from typing import Any
 
 from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.cluster.replica import Replica, ReplicaConfig, ReplicaStatus
+from reasoning_probe.engine import SETTLE
 from reasoning_probe.models.errors import ModelError
 
 CONNECT_S = 5.0
@@ -106,6 +107,7 @@ class ActorPool:
         self.in_memory_model = None if in_memory_model is None else self.ray.put(in_memory_model)
         self.actors: list[PooledActor] = []
         self.context: dict[str, str] = {}  # of the first replica; all others must equal it
+        self.numerics_why = ""
         self.notes: list[str] = []  # one line for each error that was recovered from
         self.used_nodes: set[str] = set()
         self.lost = 0
@@ -215,9 +217,11 @@ class ActorPool:
         """Admit a replica that has loaded, unless it differs from the driver or from the first replica."""
         error = status.error
         if not error and self.context and status.context != self.context:
-            name = min(name for name in status.context if status.context[name] != self.context.get(name))
+            defaults = {"numerics": SETTLE}
+            here, there = defaults | status.context, defaults | self.context
+            name = min(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
             error = (
-                f"{name} is {status.context[name]} and {self.context.get(name)} on other nodes:"
+                f"{name} is {here.get(name)} and {there.get(name)} on other nodes:"
                 " outcomes would hang on where they are computed"
             )
         if error:
@@ -225,6 +229,7 @@ class ActorPool:
             self._exclude_node_of(actor, error)
             return
         self.context = self.context or status.context
+        self.numerics_why = self.numerics_why or status.numerics_why
         self.used_nodes.add(actor.node)
 
     def _handle_death(self, actor: PooledActor, error: Exception) -> None:

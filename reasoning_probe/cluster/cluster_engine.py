@@ -92,6 +92,7 @@ class ClusterEngine:
             "path": self.path_name,
             "why": self.why,
             "numerics": self.context.get("numerics", "settle").partition(",")[0],
+            "numerics_why": self.actor_pool.numerics_why,
             "peak_bytes": sum(self._peaks.values()),
             "replicas": len(self._peaks),
             "nodes": len(self._hosts),

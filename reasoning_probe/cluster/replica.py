@@ -62,10 +62,11 @@ class ReplicaConfig:
 
 @dataclass(frozen=True)
 class ReplicaStatus:
-    """The context of a replica that has loaded its model, or the ``error`` in one line."""
+    """The context of a replica that has loaded its model, and why its numerics, or the ``error`` in one line."""
 
     context: dict[str, str] = field(default_factory=dict)
     error: str = ""
+    numerics_why: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Replica:
             rules=rules,
             wanted_numerics=config.numerics,
         )
-        return ReplicaStatus(context | self.engine.numerics.context)
+        return ReplicaStatus(context | self.engine.numerics.context, numerics_why=self.engine.numerics.why)
 
     def answer(self, chunk: Chunk) -> ChunkResult:
         """Return the engine's answers to *chunk*; an exception of the model is part of the result."""

@@ -58,7 +58,8 @@ class FixedShapes:
     @property
     def key(self) -> str:
         """What the bits of an answer depend on."""
-        return f"{self.least_rows} rows{', packed' if self.products else ''}{', blocks' if self.in_blocks else ''}"
+        kinds = ", packed" * bool(self.products) + ", blocks" * self.in_blocks
+        return f"{self.least_rows} rows, {fixed_tiles.KEYS} keys{kinds}"
 
     @contextmanager
     def running(self) -> Iterator[None]:

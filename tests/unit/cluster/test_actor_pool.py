@@ -186,6 +186,19 @@ def test_a_node_that_is_otherwise_than_the_first_is_left_out_and_told(monkeypatc
     assert "the node b is left out: attention is eager and sdpa on other nodes" in pool.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("node", "words"), [("b", "invariant, 8 rows and settle"), ("a", "settle and invariant, 8 rows")]
+)
+def test_a_node_of_other_numerics_is_left_out_and_told(node: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numerics that settle are not in the context, so that old keys of the store stay."""
+    ray = FakeRay(monkeypatch, a=1.0, b=1.0)
+    ray.differences[node] = {"numerics": "invariant, 8 rows"}
+    pool = pools.ActorPool(ClusterSpec(), replica_config())
+    poll(pool)
+    assert [actor.node for actor in pool.idle()] == ["a"]
+    assert f"the node b is left out: numerics is {words} on other nodes" in pool.notes[0]
+
+
 def test_where_every_node_is_left_out_the_reason_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = FakeRay(monkeypatch, a=1.0)
     ray.broken.add("a")

@@ -50,6 +50,7 @@ class InProcess:
         self.actors: list[PooledActor] = []
         self.pending: list[tuple[PooledActor, str, Any, Any]] = []
         self.context, self.notes, self.lost, self.started = replica_config.context, [], 0, 0  # type: ignore[var-annotated]
+        self.numerics_why = ""
 
     def scale_up(self) -> None:
         while len(self.actors) < self.size:
