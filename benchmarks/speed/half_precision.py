@@ -2,20 +2,20 @@
 
     python -m benchmarks.speed.half_precision --model smollm2 --json docs/measurements/half-precision-smollm2.json
 
-In one run, in turns of an item: the engine in half precision, the engine in float32, and on a sample of the cases one
-``generate`` per head and item with the attention that the model was loaded with. Responses in half precision are
-compared with the baseline of a model whose weights were edited, in the same numerics.
+In one run, in turns of an item: the engine in half precision, the engine in float32, once settling and once invariant,
+and on a sample of the cases one ``generate`` per head and item with the attention that the model was loaded with. Every
+response in half precision is compared with the baseline of a model whose weights were edited, in the same numerics.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import platform
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from reasoning_probe.engine.plain_path import PlainPath
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion
 from reasoning_probe.models import loading
 from reasoning_probe.models.ablation import ZERO
-from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, parse_targets
 
@@ -69,51 +68,95 @@ class Side:
             yield index
 
 
-def edited_differs(engine: LocalEngine, job: AblationJob, target: Target, reply: Completion) -> bool:
-    """Tell whether *reply* is not the baseline of a model without the *target*, in the same numerics."""
-    twin = copy.deepcopy(engine.model)
+@contextmanager
+def edited(engine: LocalEngine, target: Target) -> Iterator[None]:
+    """While open, the weights that read the heads of *target* are zero, and no packed copy stands in for them."""
+    shapes, weights = engine.numerics.shapes, []
     for site in engine.head_map.attention_layers:
-        weight = twin.get_submodule(site.path).weight  # (out, in) of a linear layer
-        for head in target.in_layer(site.layer):
-            weight.data[:, head * site.head_dim : (head + 1) * site.head_dim] = 0
-    other = LocalEngine(twin, engine.tokenizer, engine.head_map, wanted_numerics=engine.wanted_numerics)
-    return other.plain.baseline(job.encoded, job.stop).completion.tokens != reply.tokens
+        if heads := target.in_layer(site.layer):
+            projection = engine.model.get_submodule(site.path)
+            weight = projection.weight.data  # (out, in), of transformers' Conv1D (in, out)
+            weights.append((projection.weight, weight.clone()))
+            by_input = weight if hasattr(projection, "nf") else weight.T  # (in, out)
+            for head in heads:
+                by_input[head * site.head_dim : (head + 1) * site.head_dim] = 0
+    products = {} if shapes is None else shapes.products
+    ids = {id(parameter) for parameter, _ in weights}
+    if shapes is not None:
+        shapes.products = {key: product for key, product in products.items() if key not in ids}
+    try:
+        yield
+    finally:
+        for parameter, before in weights:
+            parameter.data.copy_(before)
+        if shapes is not None:
+            shapes.products = products
 
 
-def side(options: argparse.Namespace, dtype: str, numerics: str) -> tuple[Side, HeadMap]:
-    """Load the model in *dtype* and return it with its engine."""
-    loaded = loading.load_model(loading.resolve_model(options.model), dtype=dtype)
+def differing_from_edited(of: Side, targets: Sequence[Target]) -> int:
+    """Return how many of all replies are not the baseline of a model without the target, in the same numerics."""
+    engine, differing = of.engine, 0
+    decoder = engine.path if engine.numerics.invariant else engine.plain
+    for number, target in enumerate(targets):
+        with edited(engine, target):
+            baselines = decoder.baselines([(job.encoded, job.stop) for job in of.jobs])
+        for index, baseline in enumerate(baselines):
+            differing += baseline.completion.tokens != of.replies[index][number].tokens
+    return differing
+
+
+def side(options: argparse.Namespace, loaded: loading.LoadedModel, numerics: str) -> Side:
+    """Return an engine for the model."""
     head_map = find_heads(loaded.model)
-    engine = LocalEngine(loaded.model, loaded.tokenizer, head_map, memory_cap=options.memory, wanted_numerics=numerics)
-    return Side(engine), head_map
+    return Side(
+        LocalEngine(loaded.model, loaded.tokenizer, head_map, memory_cap=options.memory, wanted_numerics=numerics)
+    )
+
+
+def load(options: argparse.Namespace, dtype: str) -> loading.LoadedModel:
+    """Load the model in *dtype*."""
+    return loading.load_model(loading.resolve_model(options.model), dtype=dtype)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run all sides in turns and return the figures."""
-    half, head_map = side(options, options.dtype, options.numerics)
-    full, _ = side(options, "float32", "auto")
-    targets = tuple(parse_targets(options.heads, head_map))
+    half, in_float32 = load(options, options.dtype), load(options, "float32")
+    sides = {
+        "half": side(options, half, options.numerics),
+        "float32": side(options, in_float32, "auto"),
+        "float32_invariant": side(options, in_float32, "invariant"),
+    }
+    engine = sides["half"].engine
+    targets = tuple(parse_targets(options.heads, engine.head_map))
     items = queries(options.items, options.new_tokens)
-    for each in (half, full):
+    for each in sides.values():
         each.prepare(items, targets)
-    usual = PlainPath(half.engine.model, head_map, half.engine.codec, half.engine.memory)
+    usual = PlainPath(engine.model, engine.head_map, engine.codec, engine.memory)
     rng = random.Random(0)
     naive: list[float] = []
     equal_to_plain = 0
-    in_float32 = full.answers()
-    for index in half.answers():
-        next(in_float32)
+    others = [each.answers() for name, each in sides.items() if name != "half"]
+    for index in sides["half"].answers():
+        for other in others:
+            next(other)
         for number in rng.sample(range(len(targets)), options.naive_per_item):
             started = time.perf_counter()
-            tokens = usual.generate_alone(half.jobs[index], targets[number])
+            tokens = usual.generate_alone(sides["half"].jobs[index], targets[number])
             naive.append(time.perf_counter() - started)
-            equal_to_plain += tokens == half.replies[index][number].tokens
+            equal_to_plain += tokens == sides["half"].replies[index][number].tokens
+    return figures(options, sides, targets, naive) | {
+        "responses_compared_with_edited_weights": len(items) * len(targets),
+        "responses_that_differ_from_edited_weights": differing_from_edited(sides["half"], targets),
+        "sampled_responses_equal_to_plain_generate": equal_to_plain,
+    }
+
+
+def figures(
+    options: argparse.Namespace, sides: Mapping[str, Side], targets: Sequence[Target], naive: Sequence[float]
+) -> dict[str, Any]:
+    """Return the times of the *sides*, and of the *naive* calls, and what the engines did."""
+    half, full = sides["half"], sides["float32"]
     rows = len(half.jobs) * len(targets)
-    checked = rng.sample([(job, number) for job in range(len(half.jobs)) for number in range(len(targets))], 6)
-    differing = sum(
-        edited_differs(half.engine, half.jobs[job], targets[number], half.replies[job][number])
-        for job, number in checked
-    )
     naive_s = sum(naive) / len(naive)
     return {
         "model": options.model,
@@ -122,22 +165,17 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "targets": len(targets),
         "rows": rows,
         "dtype": options.dtype,
-        "numerics": half.engine.numerics.name,
-        "numerics_why": half.engine.numerics.why,
+        "numerics": {name: each.engine.numerics.name for name, each in sides.items()},
+        "numerics_why": {name: each.engine.numerics.why for name, each in sides.items()},
         "path": half.engine.why,
-        "seconds_per_row": {"naive": naive_s, "engine": half.sweep_s / rows, "engine_float32": full.sweep_s / rows},
+        "seconds_per_row": {"naive": naive_s} | {name: each.sweep_s / rows for name, each in sides.items()},
         "naive_rows_measured": len(naive),
         "engine_against_naive": naive_s * rows / half.sweep_s,
         "times_float32": half.sweep_s / full.sweep_s,
-        "baseline_s": {"half": half.baseline_s, "float32": full.baseline_s},
-        "settled_singly": {
-            "half": half.engine.counts.settled_singly,
-            "float32": full.engine.counts.settled_singly,
-        },
-        "unequal_batches": half.engine.counts.unequal_batches,
-        "responses_compared_with_edited_weights": len(checked),
-        "responses_that_differ_from_edited_weights": differing,
-        "sampled_responses_equal_to_plain_generate": equal_to_plain,
+        "float32_invariant_against_settle": sides["float32_invariant"].sweep_s / full.sweep_s,
+        "baseline_s": {name: each.baseline_s for name, each in sides.items()},
+        "settled_singly": {name: each.engine.counts.settled_singly for name, each in sides.items()},
+        "unequal_batches": {name: each.engine.counts.unequal_batches for name, each in sides.items()},
     }
 
 
