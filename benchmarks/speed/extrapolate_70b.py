@@ -1,6 +1,6 @@
 """Estimates time, memory and cost of a sweep of a 70B model by arithmetic from smaller measurements.
 
-    python -m benchmarks.speed.extrapolate_70b --chunk-ms 5 --row-ms 0.1
+    python -m benchmarks.speed.extrapolate_70b --chunk-ms 5 --row-ms 0.1 --session-ms 1
 
 Every assumption is a field of :class:`Assumptions`; the tables appear in ``docs/how-to/clusters.md``. No figure printed
 here was measured on such a model.
@@ -26,6 +26,7 @@ class Assumptions:
     hidden: int = 8192
     vocabulary: int = 128_256
     weight_bytes: int = 2
+    cache_bytes: int = 4  # of a number in the cache of keys and values: invariant numerics keep float32
     items: int = 1319
     prompt: float = 70.0  # tokens; GSM8K's questions have 67 by SmolLM2's tokenizer
     answer: float = 150.0  # tokens; GSM8K's own solutions have 95
@@ -37,10 +38,14 @@ class Assumptions:
     bandwidth: float = 4.8e12  # bytes per second of a GPU's memory
     verifying: float = 0.40  # share of the peak that passes over many tokens reach
     decoding: float = 0.15  # share of the peak that steps of some hundred rows reach
+    attention_flops: float = 67e12  # of a GPU, float32: attention in fixed tiles
+    tile: int = 64  # rows and keys of attention's products, padded
+    settled: float = 92 / 120  # share of rows that settling answers one by one; SmolLM2 in bfloat16
     gpu_bytes: float = 141e9
     gpus: int = 2  # of a replica; with device_map they compute one after the other
     dollars: float = 3.5  # per GPU and hour
     chunk_rows: int = 256
+    together: int = 32  # baselines that are decoded together
     screened: int = 100  # heads that are measured after screening, and half as many of the others
     screening_items: int = 200
     outcome_bytes: float = 484.0  # in the outcome cache, measured with responses of 400 characters
@@ -65,7 +70,29 @@ class Assumptions:
     def case_s(self) -> float:
         """Seconds of a case on one replica, which computes like one GPU because its GPUs take turns."""
         verify, decode = self.case_flop
-        return verify / (self.verifying * self.flops) + decode / (self.decoding * self.flops)
+        products = verify / (self.verifying * self.flops) + decode / (self.decoding * self.flops)
+        return products + self.attention_s
+
+    @property
+    def attention_s(self) -> float:
+        """Seconds of a case's attention: its products in float32, those of a decoding step padded to a tile."""
+        length = self.prompt + self.answer
+        keys = self.tile * -(-length // self.tile)
+        token = self.layers * 4 * self.heads * self.head_dim * keys  # FLOPs of one token
+        group = self.heads // self.key_value_heads
+        steps = self.diverging * (1 - self.diverging_at) * self.answer
+        verify = 0.5 * length * token / (self.verifying * self.attention_flops)
+        return verify + steps * token * self.tile / group / (self.decoding * self.attention_flops)
+
+    @property
+    def naive_s(self) -> float:
+        """Seconds of one ``generate``, one row: each token reads all weights."""
+        return self.answer * self.step_s
+
+    @property
+    def settling_case_s(self) -> float:
+        """Seconds of a case where near ties are settled: most rows in bfloat16 run once more, alone."""
+        return self.case_s + self.settled * self.naive_s
 
     @property
     def step_s(self) -> float:
@@ -74,8 +101,9 @@ class Assumptions:
 
     @property
     def baseline_s(self) -> float:
-        """Seconds of an item's baseline, which is decoded alone."""
-        return self.answer * self.step_s
+        """Seconds of an item's baseline: so many are decoded together, at the cost of any row that is decoded."""
+        tokens = self.prompt / self.verifying + self.answer / self.decoding
+        return max(2 * self.parameters * tokens / self.flops, self.naive_s / self.together)
 
     @property
     def screening_s(self) -> float:
@@ -85,7 +113,7 @@ class Assumptions:
     @property
     def row_bytes(self) -> float:
         """Bytes of one row during verification: keys and values, activations, and the logits of a window."""
-        token = 2 * self.layers * self.key_value_heads * self.head_dim * self.weight_bytes
+        token = 2 * self.layers * self.key_value_heads * self.head_dim * self.cache_bytes
         length = self.longest_prompt + self.limit
         return length * (token + 12 * self.hidden * self.weight_bytes) + 4 * 8 * self.vocabulary * 4
 
@@ -96,7 +124,10 @@ class Assumptions:
 
 
 def sweep(assumptions: Assumptions, targets: int, replicas: int, chunk_s: float, row_s: float) -> dict[str, float]:
-    """Return the hours and the cost of a sweep, in which the driver needs *chunk_s* per chunk and *row_s* per row."""
+    """Return the hours and the cost of a sweep, in which the driver needs *chunk_s* per chunk and *row_s* per row.
+
+    The driver judges the responses too, so *row_s* includes that.
+    """
     cases = targets * assumptions.items
     baselines = assumptions.items * assumptions.baseline_s
     sending = cases / assumptions.chunk_rows * chunk_s + cases * row_s
@@ -119,25 +150,32 @@ def main() -> None:
         "--chunk-ms", type=float, required=True, help="overhead per chunk, from benchmarks.speed.ray_cluster"
     )
     parser.add_argument("--row-ms", type=float, required=True, help="overhead per row, from the same benchmark")
+    parser.add_argument(
+        "--session-ms", type=float, required=True, help="judging, storing and the page, per row, from a session"
+    )
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 8, 32])
     options = parser.parse_args()
     assumptions = Assumptions()
     verify, decode = assumptions.case_flop
-    naive = assumptions.answer * assumptions.step_s
     print(
         f"weights {assumptions.parameters * assumptions.weight_bytes / 1e9:.0f} GB; rows at a time {assumptions.rows},"
     )
     print(f"each {assumptions.row_bytes / 1e6:.0f} MB; a case {verify / 1e12:.1f} + {decode / 1e12:.1f} Tflop,")
-    print(f"{1000 * assumptions.case_s:.0f} ms; a baseline {assumptions.baseline_s:.1f} s;")
+    print(f"{1000 * assumptions.case_s:.0f} ms; of it attention {1000 * assumptions.attention_s:.0f} ms;")
+    print(f"a baseline {assumptions.baseline_s:.2f} s;")
     print(f"screening {assumptions.screening_s / 60:.0f} min;")
-    ratio = naive / assumptions.case_s
-    print(f"the naive loop, one generate a case: {naive:.1f} s a case, {ratio:.0f} times the engine's\n")
-    print("| | heads | cases | replicas | wall clock, h | of it sending, h | GPU hours | cost, $ |")
+    ratio = assumptions.naive_s / assumptions.case_s
+    print(f"the naive loop, one generate a case: {assumptions.naive_s:.1f} s a case, {ratio:.0f} times the engine's;")
+    settling = assumptions.settling_case_s
+    print(f"settling: {settling:.1f} s a case, {settling / assumptions.case_s:.0f} times the engine's\n")
+    print("| | heads | cases | replicas | wall clock, h | of it in the driver, h | GPU hours | cost, $ |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     few = assumptions.screened + assumptions.screened // 2
     for name, heads, before in (("every head", assumptions.all_heads, 0.0), ("screened", few, assumptions.screening_s)):
         for replicas in options.replicas:
-            costs = sweep(assumptions, heads, replicas, options.chunk_ms / 1000, options.row_ms / 1000)
+            costs = sweep(
+                assumptions, heads, replicas, options.chunk_ms / 1000, (options.row_ms + options.session_ms) / 1000
+            )
             wall = costs["wall_h"] + before / HOUR
             gpu = wall * replicas * assumptions.gpus
             cells = (
