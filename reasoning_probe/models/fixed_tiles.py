@@ -108,7 +108,7 @@ def _tiles(x: Tensor) -> list[Tensor]:
     x = x.float()
     if x.shape[2] % KEYS:
         x = functional.pad(x, (0, 0, 0, -x.shape[2] % KEYS))
-    return [tile.flatten(0, 1) for tile in x.split(KEYS, dim=2)]
+    return [tile.flatten(0, 1) for tile in torch.split(x, KEYS, dim=2)]
 
 
 def _output(

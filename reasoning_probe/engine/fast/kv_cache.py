@@ -119,7 +119,7 @@ class KVCache(Cache):  # type: ignore[misc]
         copy = KVCache(len(self.layers), capacity, self.rows, in_tiles=self.in_tiles)
         copy.length = self.length
         for index, *buffers in self.buffers():
-            copies = [copy.new_buffer(buffer, *buffer.shape[:2], buffer.shape[3]) for buffer in buffers]
+            copies = [copy.new_buffer(buffer, buffer.shape[0], buffer.shape[1], buffer.shape[3]) for buffer in buffers]
             for destination, buffer in zip(copies, buffers, strict=True):
                 destination[:, :, : self.length] = buffer[:, :, : self.length]
             copy.layers[index].set_buffers(*copies)

@@ -14,6 +14,7 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.render import PromptRenderer
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast import path
+from reasoning_probe.engine.fast.verification import run_ablated_prefix
 from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
@@ -44,7 +45,7 @@ def test_an_ablated_row_is_the_baseline_of_edited_weights(
     """Queries are padded to share a pass, or run one after the other behind the tokens that they share."""
     prefixes: list[int] = []
 
-    def recording(driver: Any, prefix: Any, rows: Any, run: Any = path.run_ablated_prefix) -> Any:
+    def recording(driver: Any, prefix: Any, rows: Any, run: Any = run_ablated_prefix) -> Any:
         prefixes.append(prefix.length)
         return run(driver, prefix, rows)
 
