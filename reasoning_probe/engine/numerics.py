@@ -66,9 +66,12 @@ def choose_numerics(model: Any, wanted: str, packing_bytes: int = 0) -> Numerics
         return Numerics(wanted)
     why, products = "", fixed_products(model, packing_bytes)
     on_gpu = device_of(model).type != "cpu"
-    for rows, tiles in product(BLOCKS if on_gpu else LEAST_ROWS, (True, False)):  # multi-head latent attention: False
+    # Some CPUs' libraries choose a kernel for each number of rows too, so there blocks are tried last.
+    blocks = [(rows, True) for rows in BLOCKS]
+    ways = blocks if on_gpu else [*((rows, False) for rows in LEAST_ROWS), *blocks]
+    for (rows, in_blocks), tiles in product(ways, (True, False)):  # latent attention caches no tiles
         try:
-            shapes = FixedShapes(model, rows, products, in_blocks=on_gpu, caches_tiles=tiles)
+            shapes = FixedShapes(model, rows, products, in_blocks=in_blocks, caches_tiles=tiles)
             why = broken_invariance(model, shapes)
         except UnfixableError as error:
             return Numerics(SETTLE, f"not invariant: {error}")
