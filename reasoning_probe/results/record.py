@@ -267,6 +267,80 @@ class RandomDirectionsRecord(TypedDict):
     note: str
 
 
+class BehaviourRecord(TypedDict):
+    """What a head's losses are with one value of a tag, beside those of all other items that have the tag.
+
+    ``right`` baseline answers have the value, of which ``lost`` are wrong without the head.
+    """
+
+    tag: str
+    value: str
+    lost: int
+    right: int
+    others_lost: int
+    others_right: int
+    p_adjusted: float
+
+
+class MistakeRecord(TypedDict):
+    """How many of a head's ``lost`` answers are wrong in one way, beside the losses of all other heads."""
+
+    count: int
+    lost: int
+    others_count: int
+    others_lost: int
+    p_adjusted: float | None
+
+
+class OverlapRecord(TypedDict):
+    """The items that a head loses together with another, the ``target``, and how many chance gives."""
+
+    target: str
+    shared: int
+    expected: float
+    p_adjusted: float
+
+
+class DirectRecord(TypedDict):
+    """What a head writes to the logits by itself: the mean over its examples, and its rank among heads and MLPs."""
+
+    mean: float
+    rank: int
+
+
+class ExampleRecord(TypedDict):
+    """A flipped item: from ``position``, how the head's attention lies on the tokens, and its direct attribution.
+
+    ``position`` counts the tokens of prompt and answer from 0. ``attention`` has a share for each of ``tokens``;
+    with the attention on ``sinks``, by name, it sums to 1.
+    """
+
+    item: str
+    position: int
+    token_on: str
+    token_off: str
+    tokens: list[str]
+    attention: list[float]
+    sinks: NotRequired[dict[str, float] | None]
+    direct: float | None
+
+
+class HeadRecord(TypedDict):
+    """The card of a head on one dataset under one ablation; what was not measured is missing or ``None``."""
+
+    target: str
+    dataset: str
+    ablation: str | None
+    sentence: str
+    behaviour: list[BehaviourRecord]
+    mistakes: dict[str, MistakeRecord]
+    overlap: list[OverlapRecord]
+    scores: NotRequired[dict[str, float] | None]
+    labels: NotRequired[list[str] | None]
+    direct: NotRequired[DirectRecord | None]
+    examples: NotRequired[list[ExampleRecord] | None]
+
+
 class ErrorCountRecord(TypedDict):
     """The number of wrong answers of one category and kind."""
 
@@ -478,6 +552,8 @@ class RunRecord(TypedDict):
     rank_changes: NotRequired[list[RankChangeRecord] | None]
     control: NotRequired[ControlRecord | None]
     null_directions: NotRequired[list[RandomDirectionsRecord] | None]
+    describe: NotRequired[str | None]
+    heads: NotRequired[list[HeadRecord] | None]
     errors: list[ErrorCountRecord]
     curves: NotRequired[list[CurveRecord] | None]
     screening: NotRequired[list[ScreeningRecord] | None]

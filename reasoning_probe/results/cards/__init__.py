@@ -1,0 +1,1 @@
+"""Cards: what is known of each head that matters, on one dataset under one ablation."""
