@@ -14,6 +14,7 @@ from reasoning_probe.data.prompts.prompting import PromptError, Prompting, read_
 from reasoning_probe.engine.cache.store import FOLDER
 from reasoning_probe.pytest_plugin.option_types import ItemCounts
 from reasoning_probe.pytest_plugin.options import OPTIONS, value_of
+from reasoning_probe.results.cards.choice import AUTO, named_targets
 from reasoning_probe.results.gate_rules import GateRules
 from reasoning_probe.session.settings import Settings
 
@@ -30,6 +31,7 @@ def load_settings(config: pytest.Config) -> Settings:
             raise pytest.UsageError("--probe-screen chooses heads by itself: leave out --probe-heads")
         if not values["ablate_heads"]:
             raise pytest.UsageError("--probe-screen chooses among all heads: add --ablate-heads")
+    _check_describe(config, values)
     items = values["probe_items"] or ItemCounts()
     fresh_from = values["probe_fresh_items"]
     return Settings(
@@ -59,9 +61,18 @@ def load_settings(config: pytest.Config) -> Settings:
         shard=values["probe_shard"],
         granularity=values["probe_granularity"],
         figures=values["probe_figures"],
+        describe=values["probe_describe"] or AUTO,
         cluster=_cluster(values["probe_engine"], values["probe_replica_cpus"], values["probe_replica_gpus"]),
         prompting=_prompting(config, values),
     )
+
+
+def _check_describe(config: pytest.Config, values: dict[str, Any]) -> None:
+    """Refuse cards of named targets where nothing is switched off; in the ini file they are for other runs."""
+    typed = config.getoption("reasoning_probe_probe_describe")
+    ablating = values["ablate_heads"] or values["ablate_layers"] or values["probe_heads"] is not None
+    if typed is not None and named_targets(typed) and not ablating:
+        raise pytest.UsageError(f"--probe-describe {typed}: nothing is switched off: add --probe-heads {typed}")
 
 
 def _prompting(config: pytest.Config, values: dict[str, Any]) -> Prompting:

@@ -16,6 +16,7 @@ from reasoning_probe.engine import NUMERICS
 from reasoning_probe.models.device_map import parse_device_map
 from reasoning_probe.pytest_plugin import option_types
 from reasoning_probe.pytest_plugin.option_types import OptionError
+from reasoning_probe.results.cards.choice import parse_describe
 from reasoning_probe.results.gate_rules import MAX_DROP, parse_limits, parse_share
 from reasoning_probe.utils.text import one_line
 
@@ -261,6 +262,15 @@ OPTIONS = (
         "ask one of several parts of the items, for example 2/8 for the second of eight",
         option_types.as_option_type(parse_shard),
         "K/N",
+    ),
+    Option(
+        ("--probe-describe",),
+        "probe_describe",
+        "make a card of what each head does that matters: auto for at most 8 heads of each dataset, another number, 0"
+        " for none, or targets, L3H1,L5H0",
+        option_types.as_option_type(parse_describe),
+        "auto|N|TARGETS",
+        default="auto",
     ),
     Option(
         ("--probe-granularity",),

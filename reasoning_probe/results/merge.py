@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar, cast
 
 from reasoning_probe.data.shards import Shard, joined, missing, parse_shards
+from reasoning_probe.results.cards.choice import AUTO
 from reasoning_probe.results.curves import merged_curves
 from reasoning_probe.results.null_directions import merged_directions
 from reasoning_probe.results.outcome import ItemKey, Key, Outcome
@@ -64,6 +65,7 @@ class RunFacts(TypedDict):
     null_directions: list[RandomDirectionsRecord]
     screening: list[HeadSelectionRecord]
     curves: list[CurveRecord] | None
+    describe: str
     timing: TimingRecord
     engine: EngineRecord
     versions: Mapping[str, str | None]
@@ -127,6 +129,7 @@ def merge_runs(runs: Named) -> Run:
         curves=merged_curves(_of_new_items(runs, [part.get("curves") for part in parts])),
         null_directions=merged_directions(_of_new_items(runs, [part.get("null_directions") for part in parts])),
         prompting=_prompting(parts),
+        describe=next((setting for part in parts if (setting := part.get("describe"))), AUTO),
         skipped_tests=merged_skips([(run.summary.get("skipped_tests") or {}, run.outcomes) for run in runs.values()]),
     )
     for name, entry in summary["datasets"].items():
@@ -374,6 +377,7 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
         screening=merged_screening([of_process["screening"] for of_process in facts]),
         curves=merged_curves([of_process["curves"] for of_process in facts]),
         skipped_tests=skipped_tests,
+        describe=first["describe"],
     )
     sizes = {name: size for of_process in facts for name, size in of_process["sizes"].items()}
     for name, entry in summary["datasets"].items():

@@ -26,6 +26,8 @@ from reasoning_probe.utils.text import one_line
 if TYPE_CHECKING:
     import pandas as pd
 
+    from reasoning_probe.results.cards.card import HeadCard
+
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 OUTCOMES_FILE = "outcomes.jsonl"
@@ -57,6 +59,15 @@ class Run:
             return NotImplemented
         mine, others = (_with_digest(run.summary, None) for run in (self, other))
         return mine == others and self.outcomes == other.outcomes
+
+    def head(self, target: str, dataset: str | None = None, ablation: str | None = None) -> HeadCard:
+        """Return the card of *target*; where it has several, that on which its effect is the largest.
+
+        Any target that was switched off has one. Raises ``ValueError`` with one line for others.
+        """
+        from reasoning_probe.results.cards.describe import card_for
+
+        return card_for(self, target, dataset, ablation)
 
     def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
         """Return a table with one row per outcome, or per target for ``"targets"``. ``ImportError`` without pandas."""

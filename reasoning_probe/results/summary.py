@@ -11,6 +11,8 @@ from typing import cast
 
 from reasoning_probe.data.items import label_of
 from reasoning_probe.results import stats
+from reasoning_probe.results.cards.choice import AUTO
+from reasoning_probe.results.cards.describe import head_cards
 from reasoning_probe.results.families import families_of, with_families, with_page_tests
 from reasoning_probe.results.forms import form_changes, forms_records
 from reasoning_probe.results.outcome import BASELINE, Outcome, accuracy
@@ -58,12 +60,13 @@ def summarise(
     screening: Sequence[HeadSelectionRecord] = (),
     curves: Sequence[CurveRecord] = (),
     skipped_tests: Mapping[str, Sequence[str]] | None = None,
+    describe: str = AUTO,
 ) -> RunRecord:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
     A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome. Heads that a
     *screening* left out are not tested, but count in the corrections: the same items chose those that are. Baselines of
-    *skipped_tests*, item ids by dataset, are compared with, but not counted.
+    *skipped_tests*, item ids by dataset, are compared with, but not counted. *describe* says which heads have a card.
     """
     names = list(dict.fromkeys(outcome.dataset for outcome in outcomes))
     groups: dict[str, list[Outcome]] = {name: [] for name in names}
@@ -101,6 +104,8 @@ def summarise(
         "null_directions": list(null_directions),
         "screening": with_measured_effects(screening, rows, families),
         "curves": list(curves),
+        "describe": describe,
+        "heads": head_cards(outcomes, rows, describe, control),
         "errors": _errors(outcome for name in names for outcome in counted[name]),
         "timing": timing,
         "engine": engine,

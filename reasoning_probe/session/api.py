@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from reasoning_probe.models.generation import GenerationMode
+    from reasoning_probe.results.cards.card import HeadCard
     from reasoning_probe.results.export import Table
     from reasoning_probe.results.record import RunRecord
 
@@ -51,6 +52,14 @@ class Sweep(list[Outcome]):
     def run(self) -> Run:
         """The sweep as a run: what :func:`~reasoning_probe.read_run` returns where it was saved."""
         return Run(self._summary, list(self))
+
+    def head(self, target: str, dataset: str | None = None, ablation: str | None = None) -> HeadCard:
+        """Return what is known of *target*: ``print(sweep.head("L3H1").describe())``.
+
+        Of several datasets and ablations it is that on which the effect is the largest. Raises ``ValueError`` with one
+        line for a target that was not switched off.
+        """
+        return self.run.head(target, dataset, ablation)
 
     def to_dataframe(self, table: Table = "outcomes") -> pd.DataFrame:
         """Return a row an outcome, or with ``"targets"`` a row a target: its effect with interval and p-values.
@@ -102,6 +111,7 @@ def sweep(
     chat_kwargs: Mapping[str, Any] | None = None,
     numerics: str = "auto",
     progress: bool = False,
+    describe: str | int | Sequence[str] = "auto",
 ) -> Sweep:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
@@ -121,6 +131,9 @@ def sweep(
 
     *numerics* is what keeps an answer independent of the rows that share its batch: ``"settle"``, ``"invariant"`` or
     ``"batch"``; ``"auto"`` is ``settle`` in float32 and ``invariant`` in half precision. *progress* shows a bar.
+
+    *describe* says which heads have a card in the files and on the page: ``"auto"`` for those that matter, at most 8, a
+    number for at most so many, ``0`` for none, or targets, ``"L3H1,L5H0"``. :meth:`Sweep.head` makes any other.
 
     Raises ``ArgumentError``, ``DatasetError``, ``TargetError``, ``PromptError``, ``ModelError`` or ``HeadError`` (all
     ``ValueError``) with one line that says what is wrong.
@@ -149,6 +162,7 @@ def sweep(
         generation=generation,
         prompting=prompting,
         numerics=numerics,
+        describe=arguments.described_heads(describe),
     )
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer), _name(model))

@@ -12,6 +12,7 @@ from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompti
 from reasoning_probe.engine import NUMERICS
 from reasoning_probe.models.generation import GenerationMode
 from reasoning_probe.models.targets import ABLATIONS, Target
+from reasoning_probe.results.cards.choice import parse_describe
 from reasoning_probe.scoring.extraction.markup import thought_marks
 from reasoning_probe.utils.text import one_line
 
@@ -76,6 +77,18 @@ def check_targets(value: Any) -> None:
             raise ArgumentError(f"{_quoted(part)} is no target: write 'L3H7', or give a Target")
         if isinstance(part, Target) and not part.heads:
             raise ArgumentError(f"the target {_quoted(part.name)} switches nothing off: leave it out")
+
+
+def described_heads(value: Any) -> str:
+    """Return which heads have a card, in the option's spelling."""
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        value = ",".join(value) if value else 0
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ArgumentError(f"describe={_quoted(value)} names no heads: write 'auto', a number, or 'L3H1,L5H0'")
+    try:
+        return parse_describe(str(value))
+    except ValueError as error:
+        raise ArgumentError(f"describe: {error}") from None
 
 
 def check_numerics(value: Any) -> None:

@@ -65,6 +65,7 @@ def _facts(session: ProbeSession) -> RunFacts:
         "null_directions": session.post_sweep.directions,
         "screening": [screening.entry() for screening in session.screenings.values()],
         "curves": session.post_sweep.curves,
+        "describe": session.settings.describe,
         "timing": _timing(session),
         "engine": cast("EngineRecord", session.model_runner.engine_facts() | {"afterwards": session.post_sweep.error}),
         "versions": versions(),

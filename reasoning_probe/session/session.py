@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from reasoning_probe.data.datasets import Dataset
-from reasoning_probe.models.targets import Target, every_head, every_layer, parse_targets, unique_targets
+from reasoning_probe.models.targets import Target, TargetError, every_head, every_layer, parse_targets, unique_targets
+from reasoning_probe.results.cards.choice import named_targets
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
 from reasoning_probe.session import post_sweep, run_record
 from reasoning_probe.session.extensions import Extensions
@@ -82,7 +83,11 @@ class ProbeSession:
             targets += every_head(self.head_map)
         if settings.ablate_layers:
             targets += every_layer(self.head_map)
-        return unique_targets(targets)
+        targets = list(unique_targets(targets))
+        for name in named_targets(settings.describe) or ():
+            if name not in {target.name for target in targets}:
+                raise TargetError(f"{name} shall have a card, but is not switched off: add it to --probe-heads")
+        return tuple(targets)
 
     def cases(self, dataset: Dataset) -> list[Case]:
         """Return the cases of *dataset*: each item as it is, then under every target."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_probe.data.prompts.prompting import Prompting
 from reasoning_probe.data.shards import Shard
+from reasoning_probe.results.cards.choice import AUTO
 
 if TYPE_CHECKING:
     from reasoning_probe.cluster.config import ClusterSpec
@@ -47,6 +48,7 @@ class Settings:
     shard: Shard | None = None
     granularity: str = "case"  # of tests: "head" makes one of all items under a target
     figures: bool = False  # whether they are written as files, too
+    describe: str = AUTO  # which heads have a card: so many of each dataset, or those that are named
     cluster: ClusterSpec | None = None  # None: this process sweeps
     device_map: DeviceMap | None = None  # None: the model is on one device
     prompting: Prompting = field(default_factory=Prompting)

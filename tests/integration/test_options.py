@@ -96,6 +96,7 @@ TWINS = [
     (["--probe-memory", "1.5GiB"], "probe_memory = 1.5GiB", {"memory": 3 * 2**29}),
     (["--probe-cache=off"], "probe_cache = off", {"cache": None}),
     (["--probe-fresh"], "probe_fresh = true", {"fresh": True}),
+    (["--probe-describe", "4"], "probe_describe = 4", {"describe": "4"}),
     (["--probe-figures"], "probe_figures = true", {"figures": True}),
     (["--probe-shard", "2/8"], "probe_shard = 2/8", {"shard": Shard(2, 8)}),
 ]
@@ -187,6 +188,17 @@ def test_what_is_switched_off(project: Project, options: list[str], targets: lis
     project.probe("logic")
     project.run("-k", "max", *options)
     assert [outcome["target"] for outcome in project.outcomes()] == ["baseline", *targets]
+
+
+def test_cards_are_those_of_the_heads_that_are_named(project: Project) -> None:
+    project.probe("logic")
+    project.run("--probe-heads=L1H2,L0H1", "--probe-describe=L1H2")
+    (card,) = project.summary()["heads"]
+    assert (card["target"], card["dataset"], card["ablation"]) == ("L1H2", "logic", "zero")
+    assert sum(mistake["count"] for mistake in card["mistakes"].values()) == 3  # answers of another label each
+    project.pytester.makeini("[pytest]\nprobe_describe = 0\n")
+    project.run("--probe-heads=L1H2")
+    assert project.summary()["heads"] == []
 
 
 def test_items_are_the_first_of_a_file_and_generated_where_there_is_a_generator(project: Project) -> None:

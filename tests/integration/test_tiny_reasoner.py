@@ -10,10 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import reasoning_probe as rp
 from reasoning_probe.data.datasets import BUILTIN, builtin
 from reasoning_probe.data.generators import NAMES, generate
 from reasoning_probe.data.prompts.prompting import PLAIN
 from reasoning_probe.models import bundled
+from reasoning_probe.results.stats import is_significant
 from training import corpus, measure, train
 
 FOLDER = bundled.path()
@@ -226,3 +228,22 @@ def test_the_card_is_that_of_the_measurement() -> None:
     card = (FOLDER.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert card == measure.card(measure.Measured(**MEASURED))
     assert f"| arithmetic | {MEASURED['test']['arithmetic']:.1%} |" in card
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_three_heads_lose_stands_on_their_cards(model: Any, coder: Any, seed: int) -> None:
+    names = "L3H1,L1H0,L1H3"
+    swept = rp.sweep(
+        model, coder, generate("arithmetic", 200, seed), names, dataset="arithmetic", max_new_tokens=8, describe=names
+    )
+    units = swept.head("L3H1").mistakes["units_digit"]
+    assert units.count > 0.45 * units.lost > 50
+    assert is_significant(units.p_adjusted)
+    assert "lost answers are wrong in the units digit alone" in swept.head("L3H1").sentence
+    operations = {each.value: each for each in swept.head("L1H0").behaviour if each.tag == "operation"}
+    assert operations["-"].lost >= 35
+    assert operations["+"].lost <= 12
+    assert "loses subtraction" in swept.head("L1H0").sentence
+    digits = swept.head("L1H3").mistakes["number_of_digits"]
+    assert digits.count > 0.4 * digits.lost > 30
+    assert "are numbers with more or fewer digits" in swept.head("L1H3").sentence

@@ -104,6 +104,9 @@ option("a range backwards: `--probe-heads L1-L0`", "--probe-heads=L1-L0")
 option("a layer that the model lacks", "--probe-heads=L99H0")
 option("a head that the model lacks", "--probe-heads=L1H4")
 option("a range beyond the model", "--probe-heads=L0-L5")
+option("a card of what is no target: `--probe-describe head3`", "--probe-describe=head3")
+option("a card of a head where nothing is switched off", "--probe-describe=L0H1")
+option("a card of a head that is not switched off", "--probe-describe=L1H1", "--probe-heads=L0H1")
 option("a device that is absent", "--probe-device=cuda")
 option("a device that is none", "--probe-device=tpu9")
 option("a dtype that is none", "--probe-dtype=int8")
@@ -1041,6 +1044,10 @@ command_on("a line of outcomes without end", _line_without_end)
 command_on("a page that is a socket", _socket, "report", "{run}", "-o", "{run}/socket")
 command_on("a page that is a folder", lambda folder: None, "report", "{run}", "-o", "{run}")
 command_on("a page that is a pipe", lambda folder: os.mkfifo(folder / "pipe"), "report", "{run}", "-o", "{run}/pipe")
+command_on(
+    "a card of a head that a run did not switch off: `report DIR --describe L9H9`",
+    *(lambda _: None, "report", "{run}", "--describe", "L9H9"),
+)
 command_on("figures without a page", lambda _: None, "report", "{run}", "-o", "/dev/stdout", "--figures")
 command_on("a folder of figures that is a link", _linked_figures, "report", "{run}", "--figures")
 

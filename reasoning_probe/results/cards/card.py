@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import cast
 
 from reasoning_probe.results.record import HeadRecord
+from reasoning_probe.utils.files import to_json_types
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,15 @@ class HeadCard:
     direct: Direct | None = None
     examples: tuple[Example, ...] | None = None
 
+    def describe(self) -> str:
+        """Return the card as lines of text, the sentence first."""
+        from reasoning_probe.results.cards.text import lines_of
+
+        return "\n".join(lines_of(self))
+
     def record(self) -> HeadRecord:
         """Return the card as it stands in ``run.json``."""
-        return cast(HeadRecord, asdict(self))
+        return cast(HeadRecord, to_json_types(asdict(self)))
 
 
 def card_of(record: HeadRecord) -> HeadCard:

@@ -30,16 +30,20 @@ from reasoning_probe.results.stats.power import (
     shrunken,
     smallest_effect,
 )
+from reasoning_probe.results.stats.stratified import Association, association, deciles, share_difference
 
 __all__ = [
     "ALPHA",
     "PRIMARY_ALPHA",
+    "Association",
     "Detectable",
     "Effect",
     "MeanChange",
     "PrimaryTests",
+    "association",
     "benjamini_hochberg",
     "critical_p",
+    "deciles",
     "detectable",
     "discrete_holm",
     "falls_and_rises",
@@ -57,6 +61,7 @@ __all__ = [
     "paired_effects",
     "paired_interval",
     "primary_tests",
+    "share_difference",
     "shrunken",
     "sign_flip",
     "simultaneous_z",
