@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reasoning_probe.engine.cache.store import FOLDER, CacheError, entries, find_folder, folder_in, prune, size
+from reasoning_probe.results.cards.choice import AUTO, parse_describe
 from reasoning_probe.results.export import TABLES, ExtraError, csv_file, parquet_file
 from reasoning_probe.results.gate_rules import EVERY, MAX_DROP, GateRules, parse_limits, parse_share
 from reasoning_probe.results.outcome import BASELINE
@@ -102,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--most", type=int, default=rows, metavar="N", help=f"rows of a table (default: {rows})")
     report = add("report", _report, "write the page of a run again from its files", "DIR")
     report.add_argument("-o", "--output", type=path, metavar="FILE", help="the page (default: DIR/report.html)")
+    report.add_argument(
+        "--describe",
+        type=_describe,
+        metavar="auto|N|TARGETS",
+        help="make the cards of these heads anew, for run.json, too",
+    )
     report.add_argument("--figures", action="store_true", help="its figures as SVG and PNG files, too")
     merge = add("merge", _merge, "put shards, or other parts of one sweep, together: files and page")
     merge.add_argument("folders", type=path, nargs="+", metavar="DIR", help="folder of a part")
@@ -204,11 +211,16 @@ def _write(file: Path, text: str) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from reasoning_probe.report.html.page import standalone_page
+    from reasoning_probe.results.cards.describe import with_cards
 
     page: Path = options.output or options.dir / "report.html"
     if options.figures and is_stream(page):
         raise RunError(f"--figures writes beside the page, and {page} is no file: name one with -o")
     run = read_run(options.dir)
+    if options.describe is not None or "heads" not in run.summary:  # earlier versions wrote no cards
+        run = with_cards(run, options.describe or AUTO)
+    if options.describe is not None:
+        write_summary(options.dir, run)
     atomic_write_text(page, standalone_page(run))
     _print_path(page)
     if options.figures:
@@ -296,6 +308,10 @@ def _gate(options: argparse.Namespace) -> int:
 
 def _limits(text: str) -> dict[str, float]:
     return _parse(parse_limits, text)
+
+
+def _describe(text: str) -> str:
+    return _parse(parse_describe, text)
 
 
 def _share(text: str) -> float:

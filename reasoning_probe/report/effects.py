@@ -8,29 +8,12 @@ from typing import Literal
 
 from reasoning_probe.results.naming import median_nats, named_logprob, significant, significant_on_page
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.record import ControlRecord, ControlTargetRecord, DatasetRecord, EffectRecord, FamilyRecord
+from reasoning_probe.results.record import DatasetRecord, EffectRecord, FamilyRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.target_names import cell_of, head_of, layer_of
 from reasoning_probe.utils.text import pluralise
 
 Finding = Literal["found", "none", "few_items", "few_right", "floor"]
-
-HARMFUL_NATS = -0.5
-"""Nats per token: a target that costs plain text so much (its perplexity grows by 65 %) breaks the model."""
-
-
-def harms_plain_text(row: ControlTargetRecord) -> bool:
-    """Tell whether the target breaks the model rather than its reasoning, by :data:`HARMFUL_NATS`.
-
-    An unknown change counts as harm: a token of plain text then has no finite log-probability at all.
-    """
-    return row["delta"] is None or row["delta"] <= HARMFUL_NATS
-
-
-def guesses_plain_text(control: ControlRecord) -> bool:
-    """Whether the model continues plain text no better than by guessing among all tokens, with nothing off."""
-    logprob, uniform = control["logprob"], control.get("uniform")
-    return logprob is None or (uniform is not None and logprob <= uniform)
 
 
 def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoning_probe.report.directions import directions_text
-from reasoning_probe.report.effects import EffectGroup, groups, guesses_plain_text, harms_plain_text
+from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.format import nats, p_value, points
+from reasoning_probe.results.control import guesses_plain_text, harms_plain_text
 from reasoning_probe.results.naming import significant, significant_on_page
 from reasoning_probe.results.record import ControlTargetRecord, EffectRecord, RandomDirectionsRecord
 from reasoning_probe.results.run import Run

@@ -8,16 +8,10 @@ from collections.abc import Mapping
 from reasoning_probe.data.generators import NAMES as GENERATED
 from reasoning_probe.models.generation import rules_sentence, unused_sentence
 from reasoning_probe.report.directions import direction_sentences, rank_text
-from reasoning_probe.report.effects import (
-    HARMFUL_NATS,
-    EffectGroup,
-    Finding,
-    groups,
-    guesses_plain_text,
-    harms_plain_text,
-)
+from reasoning_probe.report.effects import EffectGroup, Finding, groups
 from reasoning_probe.report.format import nats, percent, points
 from reasoning_probe.report.forms import mixture
+from reasoning_probe.results.control import HARMFUL_NATS, guesses_plain_text, harms_plain_text
 from reasoning_probe.results.curves import CARRIED_SHARE
 from reasoning_probe.results.naming import holds_across_forms, median_nats, significant_on_page
 from reasoning_probe.results.record import ControlRecord, CurveRecord, EffectRecord, ScreeningRecord

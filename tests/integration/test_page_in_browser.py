@@ -56,6 +56,7 @@ def test_clicking_a_cell_shows_the_flipped_items_side_by_side(browser: Browser, 
     row = next(row for row in full_run().summary["targets"] if row["target"] == "L2H0")
     assert dialog.get_by_text("right to wrong", exact=True).count() == row["flips_to_wrong"]
     first = dialog.locator(".rp-flip").first
+    first.locator("summary").click()
     was, now = (first.locator(".rp-sides > div").nth(side) for side in range(2))
     assert "nothing off" in was.inner_text()
     assert "L2H0 off" in now.inner_text()
@@ -101,6 +102,26 @@ def test_a_ranked_target_shows_its_flips(browser: Browser, files: dict[str, Path
     visit = Visit(browser, files["full"])
     visit.tab.get_by_role("button", name="L1H3").first.click()
     assert visit.tab.get_by_role("dialog").locator(".rp-flip").count() > 100
+
+
+def test_a_head_opens_its_card_on_two_screens_at_most(browser: Browser, files: dict[str, Path]) -> None:
+    visit = Visit(browser, files["full"])
+    visit.tab.get_by_role("button", name="L1H3").first.click()
+    dialog = visit.tab.get_by_role("dialog")
+    card = visit.tab.locator(".rp-card[data-target=L1H3]")
+    assert dialog.locator(".rp-lead").inner_text() == card.locator(".rp-sentence").inner_text()
+    assert dialog.get_by_role("table", name="How its lost answers are wrong").is_visible()
+    assert dialog.get_by_text("No sign of one circuit").is_visible()
+    assert dialog.evaluate("dialog => dialog.scrollHeight") <= 2 * 800
+    rows = dialog.locator(".rp-flip:visible")
+    assert rows.count() == 8
+    assert dialog.get_by_text(re.compile(r"^\d+ more changed answers$")).is_visible()
+    row = rows.first
+    assert row.evaluate("row => row.offsetHeight") < 45
+    row.locator("summary").focus()
+    visit.tab.keyboard.press("Enter")
+    assert row.get_by_text("nothing off").is_visible()
+    assert visit.wrong == []
 
 
 def test_without_script_all_is_there_to_read(browser: Browser, files: dict[str, Path]) -> None:

@@ -13,8 +13,9 @@ import pytest
 from reasoning_probe.cli import main
 from reasoning_probe.engine.cache.store import FILE, FOLDER, CachedAnswer, OutcomeCache
 from reasoning_probe.report.html.page import standalone_page
-from reasoning_probe.results.run import read_run, write_run
+from reasoning_probe.results.run import Run, read_run, write_run
 from tests.helpers.fake_runs import as_run, full_run, outcome
+from tests.helpers.planted_losses import planted
 
 
 @pytest.fixture
@@ -83,6 +84,30 @@ def test_report_writes_the_page_again(folder: Path, capsys: pytest.CaptureFixtur
     assert (folder / "figures" / "arithmetic-accuracy.svg").is_file()
     page = (folder / "report.html").read_text("utf-8")
     assert page == (folder / "other.html").read_text("utf-8") == standalone_page(read_run(folder))
+
+
+def test_report_makes_the_cards_of_the_heads_that_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = as_run(planted(), describe="0")
+    write_run(folder, run)
+    assert main(["report", str(folder), "--describe", "L0H1"]) == 0
+    assert "wrong in the units digit alone" in (folder / "report.html").read_text("utf-8")
+    (card,) = read_run(folder).summary["heads"] or ()
+    assert card["target"] == "L0H1"
+    capsys.readouterr()
+    assert main(["show", str(folder)]) == 0
+    assert "- L0H1: 40 of 40 lost answers are wrong in the units digit alone" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(folder), "--describe", "head3"])
+    assert "'head3' is no target: write auto, a number of heads" in capsys.readouterr().err
+
+
+def test_report_makes_cards_of_a_run_that_has_none(folder: Path) -> None:
+    run = as_run(planted())
+    write_run(folder, Run({key: run.summary[key] for key in run.summary if key != "heads"}, run.outcomes))  # type: ignore
+    before = (folder / "run.json").read_bytes()
+    assert main(["report", str(folder)]) == 0
+    assert "L0H0: loses subtraction" in (folder / "report.html").read_text("utf-8")
+    assert (folder / "run.json").read_bytes() == before
 
 
 def test_cache_shows_and_prunes_the_store(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from reasoning_probe.report.cards import card_sentences
 from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.run_figures import mistakes_pie
 from reasoning_probe.report.format import percent
+from reasoning_probe.report.html.cards import cards_html
 from reasoning_probe.report.html.gate import gate_html, trust_html
 from reasoning_probe.report.html.head_maps import maps_html
 from reasoning_probe.report.html.items import items_html
@@ -28,6 +30,8 @@ from reasoning_probe.utils.text import pluralise
 
 MOST_KINDS = 200
 """Rows of the table of wrong answers by kind."""
+MOST_ROLES = 4
+"""Sentences of cards that stand at the top."""
 MOST_VALUE = 400
 """Characters of one setting."""
 
@@ -98,6 +102,7 @@ def findings_html(run: Run) -> str:
         targets="heads" if all(group.noun == "head" for group in groups(run)) else "targets",
         maps=maps,
         error_view=_mistakes(run),
+        cards=cards_html(run),
         ranking=ranking and ranking + trust_html(run),
         items=items_html(run),
         user_sections=[_user_section(section) for section in run.summary.get("sections") or ()],
@@ -118,11 +123,12 @@ def _verdict(run: Run) -> _Verdict:
         f"{run.summary['ablation']} ablation" if run.summary["targets"] else None,
         pluralise(len(run.outcomes), "case"),
     )
+    verdict = [*sentences(run), *card_sentences(run, with_role=True)[:MOST_ROLES]]
     return _Verdict(
         model["name"],
         [str(fact) for fact in facts if fact],
         accuracy_sentence(run),
-        sentences(run) or ["Nothing was switched off; --ablate-heads shows which heads the answers depend on."],
+        verdict or ["Nothing was switched off; --ablate-heads shows which heads the answers depend on."],
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from reasoning_probe.report.effects import guesses_plain_text
 from reasoning_probe.report.html.rendering import minus, render
 from reasoning_probe.report.html.tables import FoldedTable, Table
 from reasoning_probe.report.sentences import screening_sentences
+from reasoning_probe.results.control import guesses_plain_text
 from reasoning_probe.results.record import ReferenceRecord, RegressionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise

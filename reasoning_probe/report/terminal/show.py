@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reasoning_probe.report.cards import MOST_SENTENCES, card_lines
 from reasoning_probe.report.effects import EffectGroup, error_counts, groups
 from reasoning_probe.report.format import percent
 from reasoning_probe.report.ranking import TERMINAL_COLUMNS, ranking
@@ -32,7 +33,7 @@ def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
     facts.append(pluralise(len(run.outcomes), "outcome"))
     console.print(shorten(accuracy_sentence(run), 400), style="bold")
     console.print(shorten(", ".join(facts), 400), style="dim")
-    for sentence in [*sentences(run), *control_sentences(run)]:
+    for sentence in [*sentences(run), *card_lines(run, MOST_SENTENCES), *control_sentences(run)]:
         console.print(f"- {shorten(sentence, 1000)}")
     for line, style in gate_lines(run):
         console.print(line, style=STYLES.get(style))

@@ -10,6 +10,7 @@ from itertools import product
 from textwrap import wrap
 from typing import Literal, NamedTuple, get_args
 
+from reasoning_probe.report.cards import MOST_SENTENCES, card_lines
 from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.format import p_value, percent, points
 from reasoning_probe.report.ranking import p_discrete, strongest
@@ -70,7 +71,12 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
     for sentence, warns in findings(run):
         if warns or verbosity >= 0:
             lines += _wrapped(shorten(sentence, 1000), width, "warning" if warns else "")
-    more = [*screening_sentences(run), *curve_sentences(run), *control_sentences(run)]
+    more = [
+        *card_lines(run, VERBOSE_TARGETS if verbosity > 0 else MOST_SENTENCES),
+        *screening_sentences(run),
+        *curve_sentences(run),
+        *control_sentences(run),
+    ]
     for sentence in more if verbosity >= 0 else ():
         lines += _wrapped(shorten(sentence, 1000), width)
     for sentence in setting_sentences(run):

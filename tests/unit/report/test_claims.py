@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from reasoning_probe.report import sentences
+from reasoning_probe.report.cards import card_lines, card_sentences
 from reasoning_probe.report.comparison import sentences as comparison_sentences
 from reasoning_probe.report.effects import groups
 from reasoning_probe.report.html.page import standalone_page
@@ -24,6 +25,7 @@ from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.record import RandomDirectionsRecord
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, every_head, fake_run, full_run, outcome
+from tests.helpers.planted_losses import planted
 from tests.helpers.terminal_lines import summary_lines
 
 
@@ -117,6 +119,16 @@ def screened(**values: Any) -> list[dict[str, Any]]:
     entry = {"dataset": "arithmetic", "ablation": "zero", "candidates": 16, "ranked": 4, "sampled": 8, "rest": 12}
     counts = {"missed": 1, "miss_rate": 0.125, "ci95": [0.02, 0.4], "smallest_effect": 0.1}
     return [entry | counts | values]
+
+
+def of_one_head(target: str, *, hard: bool = False) -> Run:
+    """Return a run of planted losses with a card of one head; where all lost subtractions are *hard* ones, or not."""
+    outcomes = planted()
+    if hard:
+        outcomes = [
+            replace(each, answer_logprob=-9.0 if (each.tags or {})["operation"] == "-" else -0.1) for each in outcomes
+        ]
+    return as_run(outcomes, describe=target)
 
 
 RANKS = [{"dataset": "arithmetic", "target": "L1H3", "ranks": {"zero": 1, "mean": 9}}]
@@ -318,11 +330,60 @@ CLAIMS = (
         lambda: run_of(swept(), screening=screened(sampled=12)),
         [lambda: run_of(swept(), screening=screened())],
     ),
+    Claim(
+        r"L\d+H\d+: no particular role shown( \(.*\))?\.$",
+        "a head that is named on the page has a card on which nothing is significant, and no control task was run",
+        lambda: run_of(swept(lost=STRONG)),
+        [lambda: NEVER, lambda: of_one_head("L0H0"), lambda: as_run(swept(lost=STRONG), describe="0")],
+    ),
+    Claim(
+        r"L\d+H\d+: no particular role shown; without it plain text suffers little( \(.*\))?\.$",
+        "the same, and the head costs neutral sentences less than 0.5 nats a token, which the model knows",
+        lambda: as_run(swept(lost=STRONG), control=control(-0.1)),
+        [
+            lambda: as_run(swept(lost=STRONG), control=control(-0.5)),
+            lambda: as_run(swept(lost=STRONG), control=control(-0.1, logprob=-12.57)),
+        ],
+    ),
+    Claim(
+        r"L\d+H\d+: no particular role shown; without it plain text suffers, too( \(.*\))?\.$",
+        "the same, and the head costs them so much or more",
+        lambda: as_run(swept(lost=STRONG), control=control(-0.5)),
+        [lambda: as_run(swept(lost=STRONG), control=control(-0.1))],
+    ),
+    Claim(
+        r"L\d+H\d+: loses .* \(\d+ of \d+\) rather than the rest \(\d+ of \d+\)",
+        "the exact Mantel-Haenszel test of a tag's value within deciles of the baseline's margin is at most 2.5 % after"
+        " Holm over cards and contrasts, and the head loses more of the value",
+        lambda: of_one_head("L0H0"),
+        [lambda: of_one_head("L0H1"), lambda: of_one_head("L0H3"), lambda: of_one_head("L0H0", hard=True)],
+    ),
+    Claim(
+        r"L\d+H\d+: \d+ of \d+ lost answers are .* \(of other heads' \d+ %\)",
+        "the score test of a kind of mistake is at most 2.5 % after Holm over cards and kinds, and the head's losses"
+        " hold more of the kind than other heads'",
+        lambda: of_one_head("L0H1"),
+        [lambda: of_one_head("L0H0"), lambda: run_of(swept(lost=STRONG))],
+    ),
+    Claim(
+        r"No particular role shown: L",
+        "a head has cards, and on none of them anything is significant",
+        lambda: run_of(swept(lost=STRONG)),
+        [lambda: NEVER, lambda: of_one_head("L0H0")],
+    ),
+    Claim(
+        r"\d+ more heads? with a particular role: the page has the cards\.",
+        "more heads have a particular role than a terminal lists",
+        lambda: as_run([replace(each, dataset=f"d{n}") for n in range(9) for each in planted()], describe="L0H0"),
+        [lambda: of_one_head("L0H0")],
+    ),
 )
 
 
 def said_of(run: Run) -> list[str]:
     return [
+        *card_sentences(run),
+        *card_lines(run, 8),
         *sentences.sentences(run),
         *sentences.control_sentences(run),
         *sentences.curve_sentences(run),

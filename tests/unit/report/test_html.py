@@ -34,7 +34,7 @@ def page(run: Run) -> str:
 
 def test_the_page_is_whole_and_loads_nothing(page: str) -> None:
     parsed = Page(page)
-    assert parsed.headings == [1, 2, 3, 3, 3, 3, 3, 3]
+    assert parsed.headings == [1, 2, 3, 3, 3, 3, 3, 3, 3]
     assert parsed.tags["script"] == 2  # the data and what reads it
     assert ("lang", "en") in parsed.attributes
     assert re.findall("http[^-][^ ]*", page) == []

@@ -7,6 +7,7 @@
   const root = document.querySelector(".rp");
   if (!holder || !root) return;
   const { kinds, texts, maps } = JSON.parse(holder.textContent);
+  const MOST_FLIPS = 8; // lines of changed answers that a dialog shows at once
 
   const make = (tag, className, ...children) => {
     const element = document.createElement(tag);
@@ -44,22 +45,52 @@
 
   const flipped = (target, [kind, question, expected, was, is, wasParts, isParts]) =>
     make(
-      "section",
+      "details",
       "rp-flip",
+      make(
+        "summary",
+        "",
+        make("strong", ["rp-wrong", "rp-right", ""][kind], kinds[kind]),
+        " ",
+        make("bdi", "", texts[question]),
+        " ",
+        make("span", "rp-facts", make("bdi", "", texts[was]), " → ", make("bdi", "", texts[is])),
+      ),
       make("h3", "", make("bdi", "", texts[question])),
-      make("p", "rp-facts", make("strong", ["rp-wrong", "rp-right", ""][kind], kinds[kind]), ", expected ",
-        make("bdi", "", texts[expected])),
+      make("p", "rp-facts", "expected ", make("bdi", "", texts[expected])),
       make("div", "rp-sides", answer("nothing off", was, wasParts), answer(`${target} off`, is, isParts)),
     );
+
+  // A line for each flip; those that would make the dialog longer than two screens open together.
+  const flips = (target, { flips: listed, more }) => {
+    const rows = listed.map((flip) => flipped(target, flip));
+    const rest = rows.slice(MOST_FLIPS);
+    const parts = rows.slice(0, MOST_FLIPS);
+    if (rest.length) parts.push(make("details", "rp-rest", make("summary", "", `${rest.length} more changed answers`), ...rest));
+    if (more) parts.push(make("p", "rp-note", `${more} more changed answers are in outcomes.jsonl.`));
+    if (!parts.length) parts.push(make("p", "", "No answer changed."));
+    return parts;
+  };
+
+  // The card of a head stands in the page, where no script is needed to read it; the dialog shows a copy.
+  const cardOf = (map, target) => {
+    const cards = [...root.querySelectorAll(".rp-card")];
+    const card = cards.find(({ dataset }) => dataset.map === String(map) && dataset.target === target);
+    if (!card) return { sentence: [], body: [] };
+    const sentence = card.querySelector(".rp-sentence").textContent;
+    return {
+      sentence: [make("p", "rp-lead", make("bdi", "", sentence))],
+      body: [card.querySelector(".rp-card-body").cloneNode(true)],
+    };
+  };
 
   const open = (map, target) => {
     const found = targetOf(map, target);
     if (!found) return;
     heading.textContent = `${target} off, ${maps[map].dataset}, ${maps[map].ablation} ablation`;
-    content.replaceChildren(make("ul", "rp-effect", ...found.effect.map((line) => make("li", "", line))));
-    if (!found.flips.length && !found.more) content.append(make("p", "", "No answer changed."));
-    content.append(...found.flips.map((flip) => flipped(target, flip)));
-    if (found.more) content.append(make("p", "rp-note", `${found.more} more changed answers are in outcomes.jsonl.`));
+    const { sentence, body } = cardOf(map, target);
+    const effect = make("ul", "rp-effect", ...found.effect.map((line) => make("li", "", line)));
+    content.replaceChildren(...sentence, effect, ...body, ...flips(target, found));
     dialog.showModal();
     dialog.scrollTop = 0;
   };

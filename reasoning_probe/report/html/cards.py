@@ -1,0 +1,111 @@
+"""The cards of heads as HTML: the sentence opens to what the head loses, how, and with whom; the dialog copies it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from reasoning_probe.report.cards import cards_of, matrix
+from reasoning_probe.report.effects import groups
+from reasoning_probe.report.format import p_value
+from reasoning_probe.report.html.rendering import minus, render
+from reasoning_probe.report.html.tables import Table
+from reasoning_probe.results.cards.card import HeadCard
+from reasoning_probe.results.cards.sentence import overlap_sentence, value_words
+from reasoning_probe.results.run import Run
+from reasoning_probe.results.stats import is_significant
+from reasoning_probe.scoring.deviations import WORDS
+
+MOST_ROWS = 8
+"""Rows of a card's tables, the clearest; ``run.json`` has every one."""
+MOST_CARDS = 200
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What a head loses, or how, beside the rest: two counts of totals, and the adjusted p-value."""
+
+    words: str
+    count: int
+    total: int
+    others_count: int
+    others_total: int
+    p: float | None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the two shares differ."""
+        return is_significant(self.p)
+
+    @property
+    def p_text(self) -> str:
+        """The p-value as text."""
+        return "-" if self.p is None else p_value(self.p)
+
+
+@dataclass(frozen=True)
+class _CardView:
+    """A card; *index* is the number of its map, *across* the head on all datasets and under all ablations."""
+
+    index: int
+    target: str
+    dataset: str
+    ablation: str
+    sentence: str
+    behaviour: Sequence[_Row]
+    mistakes: Sequence[_Row]
+    overlap: str
+    across: Table | None
+
+
+def cards_html(run: Run) -> Markup:
+    """Return the heads across datasets and ablations, and a card for each; empty where there are none."""
+    cards = cards_of(run)
+    if not cards:
+        return Markup()
+    indices = {(group.dataset, group.ablation): index for index, group in enumerate(groups(run))}
+    views = [_view(run, card, indices[card.dataset, str(card.ablation)]) for card in cards[:MOST_CARDS]]
+    return render("cards", cards=views, across=_across(run, list(dict.fromkeys(card.target for card in cards))))
+
+
+def _view(run: Run, card: HeadCard, index: int) -> _CardView:
+    behaviour = [
+        _Row(
+            value_words(contrast.tag, contrast.value),
+            *(contrast.lost, contrast.right, contrast.others_lost, contrast.others_right),
+            contrast.p_adjusted,
+        )
+        for contrast in card.behaviour
+    ]
+    mistakes = [
+        _Row(WORDS.get(kind, kind), *(each.count, each.lost, each.others_count, each.others_lost), each.p_adjusted)
+        for kind, each in card.mistakes.items()
+        if each.count or is_significant(each.p_adjusted)
+    ]
+    return _CardView(
+        index,
+        card.target,
+        card.dataset,
+        str(card.ablation),
+        card.sentence,
+        _clearest(behaviour),
+        _clearest(mistakes),
+        overlap_sentence(card),
+        _across(run, [card.target]),
+    )
+
+
+def _clearest(rows: Sequence[_Row]) -> list[_Row]:
+    """Return the rows with the smallest p-values, and of equal ones those with the largest counts first."""
+    return sorted(rows, key=lambda row: (1.0 if row.p is None else row.p, -row.count))[:MOST_ROWS]
+
+
+def _across(run: Run, targets: Sequence[str]) -> Table | None:
+    """Return the effects of *targets* on all datasets and under all ablations; ``None`` where there is one only."""
+    head, rows = matrix(run, targets)
+    if len(head) < 3:
+        return None
+    caption = "Accuracy change in points, by dataset and ablation; ○ is significant of all tests of the page"
+    return Table(caption, head, [[minus(cell) for cell in row] for row in rows], names=1)

@@ -1,0 +1,85 @@
+"""Cards in reports: their sentences with their places, the heads across ablations, the page, the terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from reasoning_probe.report.cards import card_lines, card_sentences, cards_of, holds, matrix
+from reasoning_probe.report.html.page import standalone_page
+from reasoning_probe.results.cards.describe import with_cards
+from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.run import Run
+from tests.helpers.fake_runs import as_run
+from tests.helpers.planted_losses import CUTS, NOISY, SUBTRACTS, planted
+from tests.helpers.terminal_lines import summary_lines
+
+
+def kept(outcomes: list[Outcome], target: str) -> list[Outcome]:
+    """Return *outcomes* in which *target* loses nothing."""
+    return [replace(each, correct=True, answer=each.expected) if each.target == target else each for each in outcomes]
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """Two datasets under two ablations; under mean the second head loses nothing."""
+    arithmetic = [*planted(), *kept(planted(ablations=("mean",)), CUTS)]
+    other = [replace(each, dataset="sums") for each in planted() if each.target in (BASELINE, SUBTRACTS)]
+    return as_run(list({each.key: each for each in [*arithmetic, *other]}.values()))
+
+
+def test_a_head_has_one_sentence_a_dataset_with_its_place(run: Run) -> None:
+    sentences = card_sentences(run)
+    assert len(sentences) == 5
+    (first,) = (each for each in sentences if each.startswith("L0H0: loses subtraction") and "sums" in each)
+    assert first.endswith("(sums, zero ablation).")
+    assert sentences[0].endswith("(arithmetic, zero ablation).")
+    assert [each[:4] for each in card_sentences(run, with_role=True)].count(NOISY) == 0
+
+
+def test_one_dataset_and_ablation_need_no_place() -> None:
+    assert card_sentences(as_run(planted()))[0].endswith("(0 of 60).")
+
+
+def test_the_matrix_says_under_which_ablations_an_effect_holds(run: Run) -> None:
+    head, rows = matrix(run, [SUBTRACTS, CUTS, "L9H9"])
+    assert head == ["head", "arithmetic, zero", "arithmetic, mean", "sums, zero", "holds"]
+    assert rows[0] == [SUBTRACTS, "-38 ○", "-38 ○", "-38 ○", "arithmetic: under zero and mean; sums: under zero"]
+    assert rows[1] == [CUTS, "-33 ○", "0", "-", "arithmetic: under zero alone"]
+    assert rows[2] == ["L9H9", "-", "-", "-", "under none"]
+    assert matrix(as_run(planted()), [CUTS]) == (["head", "arithmetic"], [[CUTS, "-33 ○"]])
+
+
+def test_an_effect_that_turns_round_does_not_hold_under_both(run: Run) -> None:
+    rows = [row for row in run.summary["targets"] if row["target"] == SUBTRACTS and row["dataset"] == "arithmetic"]
+    turned = [row | {"delta": -row["delta"]} if row["ablation"] == "mean" else row for row in rows]
+    assert holds(turned) == "arithmetic: under zero alone"
+
+
+def test_the_page_holds_the_cards_and_the_box_the_roles(run: Run) -> None:
+    page = standalone_page(run)
+    assert page.count('<details class="rp-card"') == len(cards_of(run)) == 9
+    box = re.search(r'<ul class="rp-verdict">(.*?)</ul>', page, re.DOTALL)
+    assert box is not None
+    assert "L0H0: loses subtraction (45 of 60)" in box[1]
+    assert "no particular role shown" not in box[1]
+    assert "More lost items than chance gives are shared with" in page
+    assert "Cards: what is lost, and how" not in standalone_page(with_cards(run, "0"))
+
+
+def test_the_terminal_has_a_line_for_each_head_with_a_role_and_one_for_those_without(run: Run) -> None:
+    lines = summary_lines(run, 200)
+    (first,) = (line for line in lines if line.startswith("L0H0: loses") and "sums" in line)
+    assert first == "L0H0: loses subtraction (45 of 60) rather than the rest (0 of 60) (sums, zero ablation)."
+    assert f"No particular role shown: {NOISY}." in lines
+    assert card_lines(run, 1)[1:] == [
+        "3 more heads with a particular role: the page has the cards.",
+        f"No particular role shown: {NOISY}.",
+    ]
+
+
+def test_cards_of_targets_that_the_run_did_not_measure_are_passed_over(run: Run) -> None:
+    records = [one | {"target": "L9H9"} for one in run.summary["heads"] or ()]
+    assert "L9H9" not in standalone_page(Run(run.summary | {"heads": records}, run.outcomes))
