@@ -30,7 +30,7 @@ from reasoning_probe.results.cards.describe import head_cards
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import EffectRecord
 
-HEADS = 36
+HEADS = 16
 OPERATIONS = {"+": (16, 3.6), "-": (16, 1.2), "*": (3, 2.0), "/": (5, 2.0)}
 """How many of 40 items ask each operation, and the mean margin of its answers."""
 
