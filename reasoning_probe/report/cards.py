@@ -46,15 +46,15 @@ def card_sentences(run: Run, *, with_role: bool = False) -> list[str]:
     return [_placed(card, datasets, ablations) for card in chosen]
 
 
-def card_lines(run: Run, most: int) -> list[str]:
-    """Return a line for each head with a particular role, at most so many, and one that names the heads without."""
+def card_lines(run: Run, most: int, *, without_role: bool = True) -> list[str]:
+    """Return a line for each head with a role, at most *most*, and one that names the heads *without_role*."""
     roles = card_sentences(run, with_role=True)
     lines = roles[:most]
     if len(roles) > most:
         lines.append(f"{pluralise(len(roles) - most, 'more head')} with a particular role: the page has the cards.")
     with_role = {card.target for card in cards_of(run) if shows_role(card)}
     without = dict.fromkeys(card.target for card in cards_of(run) if card.target not in with_role)
-    if without:
+    if without and without_role:
         lines.append(f"No particular role shown: {join_names(list(without), most)}.")
     return lines
 

@@ -40,7 +40,7 @@ NUMBERS = (
     Deviation("off_by_one", "off by one"),
     Deviation("magnitude", "off by a power of ten"),
 )
-ANSWERED = {label: Deviation(f"answered_{label}", f"“{label}”") for label in LABELS}
+ANSWERED = {label: Deviation(f"answered_{label}", f'"{label}"') for label in LABELS}
 NO_ANSWER = Deviation("no_answer", "missing: no answer is given")
 
 WORDS: Mapping[str, str] = {deviation.name: deviation.words for deviation in (*NUMBERS, *ANSWERED.values(), NO_ANSWER)}

@@ -72,7 +72,7 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
         if warns or verbosity >= 0:
             lines += _wrapped(shorten(sentence, 1000), width, "warning" if warns else "")
     more = [
-        *card_lines(run, VERBOSE_TARGETS if verbosity > 0 else MOST_SENTENCES),
+        *(card_lines(run, VERBOSE_TARGETS) if verbosity > 0 else card_lines(run, MOST_SENTENCES, without_role=False)),
         *screening_sentences(run),
         *curve_sentences(run),
         *control_sentences(run),
