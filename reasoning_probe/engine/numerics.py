@@ -17,7 +17,7 @@ from torch import Tensor
 from reasoning_probe.engine import INVARIANT, SETTLE
 from reasoning_probe.engine.fast.packed_linear import fixed_products
 from reasoning_probe.engine.invariance import broken_invariance
-from reasoning_probe.models.fixed_shapes import BLOCKS, LEAST_ROWS, FixedShapes, UnfixableError
+from reasoning_probe.models.fixed_shapes import BLOCKS, LEAST_ROWS, FixedShapes, UnfixableError, rows_change_products
 from reasoning_probe.models.weights import device_of
 
 NO_NOISE = -1.0
@@ -66,9 +66,8 @@ def choose_numerics(model: Any, wanted: str, packing_bytes: int = 0) -> Numerics
         return Numerics(wanted)
     why, products = "", fixed_products(model, packing_bytes)
     on_gpu = device_of(model).type != "cpu"
-    # Some CPUs' libraries choose a kernel for each number of rows too, so there blocks are tried last.
     blocks = [(rows, True) for rows in BLOCKS]
-    ways = blocks if on_gpu else [*((rows, False) for rows in LEAST_ROWS), *blocks]
+    ways = blocks if on_gpu or rows_change_products(model, products) else [(rows, False) for rows in LEAST_ROWS]
     for (rows, in_blocks), tiles in product(ways, (True, False)):  # latent attention caches no tiles
         try:
             shapes = FixedShapes(model, rows, products, in_blocks=in_blocks, caches_tiles=tiles)

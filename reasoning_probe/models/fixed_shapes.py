@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from transformers.pytorch_utils import Conv1D
 
 from reasoning_probe.models import fixed_tiles
 from reasoning_probe.utils.logging import silence_transformers
@@ -24,10 +25,40 @@ LEAST_ROWS = (8, 16, 64)
 """Rows that linear layers are padded to on a CPU, tried in this order: oneDNN needs 8, other libraries more."""
 
 BLOCKS = (64, 256)
-"""Rows of the blocks that linear layers run in on a GPU, whose libraries choose a kernel for each number of rows."""
+"""Rows of the blocks that linear layers run in where the library chooses a kernel for each number of rows.
+
+GPUs' libraries do, and oneDNN on CPUs with AMX.
+"""
+
+TRIED_ROWS = (9, 33, 64, 320, 640)
+"""Numbers of rows at which products are compared with those of :data:`LEAST_ROWS`' largest."""
 
 Products = Mapping[int, Callable[[Tensor], Tensor]]
 """Products to multiply with in place of torch's own, by the ``id`` of the weight."""
+
+
+def rows_change_products(model: Any, products: Products) -> bool:
+    """Tell whether a row's product with a weight of *model* depends on how many rows are multiplied with it.
+
+    Each shape of a weight is tried once, which takes a second where the proof of a whole model takes many.
+    """
+    shapes: dict[torch.Size, torch.nn.Module] = {}
+    for module in model.modules():
+        if type(module) in (torch.nn.Linear, Conv1D) and module.weight.device.type != "meta":
+            shapes.setdefault(module.weight.shape, module)
+    with torch.inference_mode():
+        for shape, module in shapes.items():
+            features = shape[1] if isinstance(module, torch.nn.Linear) else shape[0]
+            product = products.get(id(module.weight), module)
+            numbers = torch.arange(max(TRIED_ROWS) * features, device=module.weight.device)
+            x = (0.7 * numbers).sin().view(-1, features).to(module.weight.dtype)  # (rows, in)
+            least = LEAST_ROWS[-1]
+            few = product(x[:least])  # (least, out)
+            for rows in TRIED_ROWS:
+                compared = min(rows, least)
+                if rows > LEAST_ROWS[0] and not torch.equal(product(x[:rows])[:compared], few[:compared]):
+                    return True
+    return False
 
 
 class UnfixableError(RuntimeError):
