@@ -42,16 +42,17 @@ def rows_change_products(model: Any, products: Products) -> bool:
 
     Each shape of a weight is tried once, which takes a second where the proof of a whole model takes many.
     """
-    shapes: dict[torch.Size, torch.nn.Module] = {}
+    shapes: dict[torch.Size, Any] = {}
     for module in model.modules():
         if type(module) in (torch.nn.Linear, Conv1D) and module.weight.device.type != "meta":
             shapes.setdefault(module.weight.shape, module)
     with torch.inference_mode():
         for shape, module in shapes.items():
+            weight: Tensor = module.weight
             features = shape[1] if isinstance(module, torch.nn.Linear) else shape[0]
-            product = products.get(id(module.weight), module)
-            numbers = torch.arange(max(TRIED_ROWS) * features, device=module.weight.device)
-            x = (0.7 * numbers).sin().view(-1, features).to(module.weight.dtype)  # (rows, in)
+            product = products.get(id(weight), module)
+            numbers = torch.arange(max(TRIED_ROWS) * features, device=weight.device)
+            x = (0.7 * numbers).sin().view(-1, features).to(weight.dtype)  # (rows, in)
             least = LEAST_ROWS[-1]
             few = product(x[:least])  # (least, out)
             for rows in TRIED_ROWS:
