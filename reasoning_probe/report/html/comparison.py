@@ -83,9 +83,7 @@ def comparison_page(comparison: Comparison, first: Named, second: Named) -> str:
         accuracy=_table(accuracy_table(comparison)),
         maps=_maps(comparison, first, second),
         effects=_table(effects_table(comparison, SHOWN_EFFECTS)),
-        all_effects=_table(effects_table(comparison, MOST_EFFECTS))
-        if len(comparison.targets) > SHOWN_EFFECTS
-        else None,
+        all_effects=_table(effects_table(comparison, MOST_EFFECTS)),
         confirmations=_table(confirmations_table(comparison, MOST_EFFECTS)),
         answers=[_answer(change) for change in answers[:MOST_ANSWERS]],
         answers_left=max(0, len(answers) - MOST_ANSWERS),
