@@ -56,7 +56,7 @@ def _explanation(text: str) -> str | None:
         return "its weights have other shapes than config.json says: the two do not belong together"
     if "device disk is invalid" in low:  # transformers 4 asks for the whole file on a device of that name
         return "no part of it fits into what --probe-device-map allows: allow more, or take transformers 5"
-    if "deserializing header" in low or "incompletebuffer" in low or "not fully covered" in low:
+    if "error while deserializing" in low or "incompletebuffer" in low or "not fully covered" in low:
         return f"a file of weights is damaged or only half there ({one_line(text, 120)}): download it again"
     if any(
         word in low for word in ("not a valid model identifier", "couldn't connect", "can't load", "offline", "404")
