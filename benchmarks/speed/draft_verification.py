@@ -25,8 +25,9 @@ import torch
 
 from benchmarks.workloads import jobs_of, queries
 from reasoning_probe.engine.engine import LocalEngine
-from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
+from reasoning_probe.engine.fast.forward import ForwardDriver
 from reasoning_probe.engine.fast.kv_cache import KVCache
+from reasoning_probe.engine.fast.pass_plan import PassPlan
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head

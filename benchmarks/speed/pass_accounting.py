@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan, wrapped
+from reasoning_probe.engine.fast.forward import ForwardDriver, wrapped
 from reasoning_probe.engine.fast.packed_linear import PackedLinears
+from reasoning_probe.engine.fast.pass_plan import PassPlan
 
 KINDS = {
     "matrix products": ("mm", "addmm", "bmm", "linear", "_linear_pointwise"),

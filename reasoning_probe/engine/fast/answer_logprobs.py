@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import torch
 
-from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, joining_plan
+from reasoning_probe.engine.fast.forward import ForwardDriver
 from reasoning_probe.engine.fast.kv_cache import KVCache
+from reasoning_probe.engine.fast.pass_plan import LayerInput, PassPlan, joining_plan
 from reasoning_probe.engine.fast.pooled_verification import token_logprobs
 from reasoning_probe.engine.fast.verification import Row, in_joining_order
 from reasoning_probe.engine.tokenization import EncodedQuery

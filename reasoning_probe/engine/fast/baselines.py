@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
+from reasoning_probe.engine.fast.forward import ForwardDriver
 from reasoning_probe.engine.fast.kv_cache import KVOrigin
+from reasoning_probe.engine.fast.pass_plan import PassPlan
 from reasoning_probe.engine.fast.pooled_verification import padded_prompts, token_logprobs
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
 from reasoning_probe.engine.numerics import logit_digests

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.fast.forward import DisabledHeads, ForwardDriver, PassPlan, disabled_heads
+from reasoning_probe.engine.fast.forward import ForwardDriver
 from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin
+from reasoning_probe.engine.fast.pass_plan import DisabledHeads, PassPlan, disabled_heads
 from reasoning_probe.engine.fast.verification import CANARY_INDEX, Row
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import CANARY, batch_noise, last_near_tie

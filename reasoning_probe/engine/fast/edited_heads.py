@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.fast.forward import LayerInput, PassPlan, Unsupported
+from reasoning_probe.engine.fast.forward import Unsupported
 from reasoning_probe.engine.fast.kv_cache import KVCache
+from reasoning_probe.engine.fast.pass_plan import LayerInput, PassPlan
 from reasoning_probe.engine.fast.path import MAX_PADDING, FastPath
 from reasoning_probe.engine.memory import run_in_halves
 from reasoning_probe.engine.tokenization import EncodedQuery

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from reasoning_probe.engine.fast.decoding import DivergedRow
-from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, disabled_heads, joining_plan
+from reasoning_probe.engine.fast.forward import ForwardDriver
 from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin
+from reasoning_probe.engine.fast.pass_plan import LayerInput, PassPlan, disabled_heads, joining_plan
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
 from reasoning_probe.engine.fast.verification import Row, canary_row, compared_with, in_joining_order, read_tokens
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests

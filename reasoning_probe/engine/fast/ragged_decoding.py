@@ -21,8 +21,9 @@ from reasoning_probe.engine.fast.decoding import (
     remove_rows,
     top_two,
 )
-from reasoning_probe.engine.fast.forward import ForwardDriver, PassPlan
+from reasoning_probe.engine.fast.forward import ForwardDriver
 from reasoning_probe.engine.fast.kv_cache import KVCache
+from reasoning_probe.engine.fast.pass_plan import PassPlan
 from reasoning_probe.engine.numerics import NO_NOISE
 from reasoning_probe.engine.tokenization import TokenCodec
 from reasoning_probe.engine.transfers import to_device

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reasoning_probe.engine.fast.forward import ForwardDriver, LayerInput, PassPlan, joining_plan
+from reasoning_probe.engine.fast.forward import ForwardDriver
 from reasoning_probe.engine.fast.kv_cache import NO_ORIGIN, Buffers, KVCache, KVOrigin
+from reasoning_probe.engine.fast.pass_plan import LayerInput, PassPlan, joining_plan
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import CANARY, batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob
