@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from reasoning_probe.report.effects import EffectGroup, error_counts, groups
 from reasoning_probe.report.format import p_value, percent
+from reasoning_probe.report.mistakes import change_sentences
 from reasoning_probe.report.ranking import SUMMARY_COLUMNS, ranking
 from reasoning_probe.report.sentences import accuracy_sentence, curve_sentences, screening_sentences, sentences
 from reasoning_probe.results.record import SectionRecord
@@ -44,10 +45,10 @@ def markdown_summary(run: Run) -> str:
         parts.append(f"and {pluralise(len(datasets) - MOST_DATASETS, 'more dataset')}")
     judged = [group for group in groups(run) if group.significant or group.finding == "none"]
     parts += [_targets(group) for group in judged[:MOST_DATASETS]]
-    for title, ablated in (("Mistakes", False), ("Mistakes with a target off", True)):
-        counts = list(error_counts(run, ablated=ablated).items())[:MOST_TARGETS]
-        if counts:
-            parts.append(f"{title}: " + ", ".join(f"{plain(category)} {number:,}" for category, number in counts))
+    if counts := list(error_counts(run, ablated=False).items())[:MOST_TARGETS]:
+        parts.append("Mistakes: " + ", ".join(f"{plain(category)} {number:,}" for category, number in counts))
+    if changes := change_sentences(run, MOST_DATASETS, MOST_TARGETS):
+        parts.append(f"Mistakes that change most with a target off: {'; '.join(plain(each, 600) for each in changes)}")
     parts += map(_user_section, (run.summary.get("sections") or ())[:MOST_TARGETS])
     return "\n\n".join(within([part for part in parts if part], MOST_BYTES)) + "\n"
 

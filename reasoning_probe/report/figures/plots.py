@@ -18,6 +18,7 @@ from reasoning_probe.utils.text import pluralise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 OTHER_COLOUR = "#8A8A8A"
 """The colour of categories that are not in the table: a project may add its own by a hook."""
@@ -30,7 +31,10 @@ MOST_CELLS = 4096
 """Larger maps, and layers and heads beyond this number, are not drawn; only a damaged file holds so many."""
 
 _UNMEASURED = "#8a8b8c"
-_DIVERGING = "RdBu"  # ColorBrewer's; red and blue stay apart for colour-blind readers
+_LOSS, _GAIN = "#c4321f", "#1f6fb4"
+"""The ends of the colours; red and blue stay apart for colour-blind readers."""
+_MUTED = 0.3
+"""How opaque the strongest cell is of a map on which nothing can be significant."""
 
 
 def heatmap(
@@ -44,12 +48,16 @@ def heatmap(
     description: str,
     most_cell: float = 0.6,
     limit: float | None = None,
+    wide: bool = False,
+    untestable: str = "",
 ) -> SvgFigure:
     """Return the layer x head map of *measure* over *rows*; cells without a row are hatched as unmeasured.
 
     *layers* are the model's attention layers and *columns* the parts of a layer: ``H0``, ``KV1``, ``MLP``; *most_cell*
-    is the side of a cell in inches where there is room. The colours reach from minus *limit* to *limit*, by default
-    the largest of the values; maps that stand side by side share one. *name* makes the ids of a page's pictures
+    is the side of a cell in inches where there is room, and a *wide* map's cells are up to twice as wide. The
+    colours reach from minus *limit* to *limit*, by default the largest of the values; maps that stand side by side
+    share one. Zero is transparent, so that it has the page's own colour, light or dark. *untestable* says why no cell
+    can be significant: such a map is pale, and the words stand across it. *name* makes the ids of a page's pictures
     differ. ``data-grid`` of the picture is the map's box: left, top, width and height in the picture's units, and
     ``data-layers`` and ``data-columns`` what it holds: the page's script finds the cell under the pointer by them.
     """
@@ -57,30 +65,41 @@ def heatmap(
     layers = list(layers)[: MOST_CELLS // len(columns)] or [0]
     cells = _measured_cells(rows, layers, columns, measure)
     limit = min(LARGEST, limit or max([abs(value) for _, value in cells.values()] + [measure.narrowest]))
-    cell_in = min(most_cell, 5.6 / len(columns), 7.5 / len(layers))
-    wide, high = max(1.1, cell_in * len(columns)), max(0.8, cell_in * len(layers))
+    cell_wide, cell_high = _cell_size(len(layers), len(columns), most_cell, wide)
+    map_wide, map_high = max(1.1, cell_wide * len(columns)), max(0.8, cell_high * len(layers))
     left, top, right, bottom = 0.5, 0.1, 0.95, 0.32  # the margins, in inches
-    size = (left + wide + right, top + high + bottom)
+    size = (left + map_wide + right, top + map_high + bottom)
     with new_figure(size) as figure:
-        axes = figure.add_axes((left / size[0], bottom / size[1], wide / size[0], high / size[1]))
-        _draw_cells(axes, cells, (len(layers), len(columns)), limit, measure)
+        axes = figure.add_axes((left / size[0], bottom / size[1], map_wide / size[0], map_high / size[1]))
+        colours = _colours(measure, _MUTED if untestable else 1.0)
+        _draw_cells(axes, cells, (len(layers), len(columns)), limit, colours)
         for (y, x), (row, _) in cells.items():
             if measure.marked(row):
-                axes.plot(x, y, marker="o", markersize=min(10, 26 * cell_in), mfc="white", mec="black", mew=1.4)
-        _ticks(axes, "x", columns, most=max(1, int(wide / (0.32 if columns[-1].startswith("H") else 0.42))))
-        _ticks(axes, "y", [part_name(layer) for layer in layers], most=max(1, int(high / 0.2)))
+                axes.plot(x, y, marker="o", markersize=min(10, 26 * cell_high), mfc="white", mec="black", mew=1.4)
+        _ticks(axes, "x", columns, most=max(1, int(map_wide / (0.32 if columns[-1].startswith("H") else 0.42))))
+        _ticks(axes, "y", [part_name(layer) for layer in layers], most=max(1, int(map_high / 0.2)))
         _draw_grid(axes, len(layers), len(columns))
-        tall = min(high, 2.4)
+        if untestable:
+            _write_across(axes, untestable, map_wide)
+        tall = min(map_high, 2.4)
         bar = figure.add_axes(
-            ((left + wide + 0.15) / size[0], (bottom + high - tall) / size[1], 0.13 / size[0], tall / size[1])
+            ((left + map_wide + 0.15) / size[0], (bottom + map_high - tall) / size[1], 0.13 / size[0], tall / size[1])
         )
-        _draw_colour_bar(bar, limit, measure)
-        box = " ".join(f"{72 * side:.2f}" for side in (left, top, wide, high))
+        _draw_colour_bar(bar, limit, measure, colours)
+        box = " ".join(f"{72 * side:.2f}" for side in (left, top, map_wide, map_high))
         attributes = (
             f' data-grid="{box}" data-columns="{" ".join(columns)}" data-layers="{" ".join(map(str, layers))}"'
             f' class="{"rp-map-whole" if 72 * size[0] < _NARROW_PX else "rp-map"}"'
         )
         return SvgFigure(figure, name, title, description, attributes)
+
+
+def _cell_size(layers: int, columns: int, most: float, wide: bool) -> tuple[float, float]:
+    """Return the width and height of a map's cell in inches, *most* each, or twice as wide on a *wide* map."""
+    if wide:
+        return min(2 * most, 7.0 / columns), min(most, 7.5 / layers)
+    side = min(most, 5.6 / columns, 7.5 / layers)
+    return side, side
 
 
 def _measured_cells(
@@ -100,9 +119,13 @@ _NARROW_PX = 416
 """26 rem: a map up to this width is never made smaller to fit a screen, and a wider one not below it."""
 
 
-def _colours(measure: Measure) -> str:
-    """Return the name of the colour map in which red is what is worse."""
-    return _DIVERGING if measure.good > 0 else f"{_DIVERGING}_r"
+def _colours(measure: Measure, opaque: float) -> Colormap:
+    """Return the colours in which red is what is worse and zero is transparent; the ends are *opaque*, 0 to 1."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+    low, high = (_LOSS, _GAIN) if measure.good > 0 else (_GAIN, _LOSS)
+    ends = (to_rgba(low, opaque), to_rgba(low, 0.0), to_rgba(high, 0.0), to_rgba(high, opaque))
+    return LinearSegmentedColormap.from_list("effects", list(zip((0.0, 0.5, 0.5, 1.0), ends, strict=True)))
 
 
 def _draw_cells(
@@ -110,25 +133,30 @@ def _draw_cells(
     cells: Mapping[tuple[int, int], tuple[EffectRecord, float]],
     shape: tuple[int, int],
     limit: float,
-    measure: Measure,
+    colours: Colormap,
 ) -> None:
-    """Colour the *cells* of a map of *shape*, (layers, columns); what none of them covers stays hatched."""
+    """Colour the *cells* of a map of *shape*, (layers, columns); those that were not measured are hatched."""
     import numpy as np
-    from matplotlib.patches import Rectangle
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
 
     values = np.full(shape, np.nan)
     for cell, (_, value) in cells.items():
         values[cell] = value
-    high, wide = shape
-    axes.add_patch(Rectangle((-0.5, -0.5), wide, high, fill=False, hatch="////", ec=_UNMEASURED, lw=0, zorder=-1))
+    corners = Path.unit_rectangle().vertices
+    unmeasured = [np.add(corners, (x - 0.5, y - 0.5)) for y, x in np.argwhere(np.isnan(values))]
+    if unmeasured:
+        squares = Path.make_compound_path(*(Path(square, closed=True) for square in unmeasured))
+        axes.add_patch(PathPatch(squares, fill=False, hatch="////", ec=_UNMEASURED, lw=0, zorder=-1))
     axes.imshow(
-        np.ma.masked_invalid(values),
-        cmap=_colours(measure),
-        vmin=-limit,
-        vmax=limit,
-        interpolation="none",
-        aspect="auto",
+        np.ma.masked_invalid(values), cmap=colours, vmin=-limit, vmax=limit, interpolation="none", aspect="auto"
     )
+
+
+def _write_across(axes: Axes, words: str, wide: float) -> None:
+    """Write *words* across a map that is *wide* inches, a word a line where they are too long for one."""
+    text = words if 0.09 * len(words) < wide else words.replace(" ", "\n")
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=12, fontweight="bold")
 
 
 def _draw_grid(axes: Axes, layers: int, columns: int) -> None:
@@ -141,14 +169,13 @@ def _draw_grid(axes: Axes, layers: int, columns: int) -> None:
     axes.spines[:].set(color=_UNMEASURED, linewidth=0.6)
 
 
-def _draw_colour_bar(axes: Axes, limit: float, measure: Measure) -> None:
-    """Fill *axes*, which stand beside the map, with its colours from *limit* down to its negative."""
+def _draw_colour_bar(axes: Axes, limit: float, measure: Measure, colours: Colormap) -> None:
+    """Fill *axes*, which stand beside the map, with its colours; both ends and zero have their number."""
     import numpy as np
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.imshow(
         np.linspace(limit, -limit, 64)[:, None],
-        cmap=_colours(measure),
+        cmap=colours,
         vmin=-limit,
         vmax=limit,
         aspect="auto",
@@ -158,10 +185,9 @@ def _draw_colour_bar(axes: Axes, limit: float, measure: Measure) -> None:
     axes.set_xticks([])
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
-    axes.yaxis.set_major_locator(MaxNLocator(4, symmetric=True, integer=measure.unit == "items"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
+    axes.set_yticks([-limit, 0, limit], [f"{-limit:+.3g}", "0", f"{limit:+.3g}"])
     axes.set_ylabel(measure.unit)
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set(color=_UNMEASURED, linewidth=0.6)
 
 
 def layer_means(rows: Sequence[EffectRecord], layers: Sequence[int]) -> dict[int, float]:

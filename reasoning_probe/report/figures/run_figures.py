@@ -19,6 +19,8 @@ from reasoning_probe.utils.target_names import part_name
 
 FOLDER = "figures"
 
+_WIDE_CELL = 0.6
+"""Inches: the cells of a map that stands alone in its place on the page."""
 _CURVES = {"off": "the strongest heads off", "kept": "only the strongest heads on"}
 
 
@@ -42,8 +44,20 @@ class GroupFigures:
         ][:2]
         self.lines = {_CURVES.get(entry["kind"], str(entry["kind"])): entry["points"] for entry in self.curves}
 
-    def heatmap(self, measure: Measure, letter: str, most_cell: float = 0.6, limit: float | None = None) -> SvgFigure:
-        """Return the map of *measure*, its colours up to *limit*; *letter* makes its ids differ from other maps'."""
+    def untestable(self, measure: Measure) -> str:
+        """Return why no head can be significant on the map of *measure*, in a few words; empty where one can be."""
+        if self.group.finding == "few_items":
+            return "too few items to test"
+        few_right = self.group.finding == "few_right" and measure is ACCURACY
+        return "too few right answers to test" if few_right else ""
+
+    def heatmap(
+        self, measure: Measure, letter: str, most_cell: float = _WIDE_CELL, limit: float | None = None
+    ) -> SvgFigure:
+        """Return the map of *measure*, its colours up to *limit*; *letter* makes its ids differ from other maps'.
+
+        The maps of the whole page, with cells of the default size, use its width.
+        """
         return plots.heatmap(
             self.group.rows,
             self.layers,
@@ -54,6 +68,8 @@ class GroupFigures:
             description=plots.describe(self.group.rows, measure),
             most_cell=most_cell,
             limit=limit,
+            wide=most_cell >= _WIDE_CELL,
+            untestable=self.untestable(measure) if most_cell >= _WIDE_CELL else "",
         )
 
     def shift_maps(self) -> dict[str, SvgFigure]:
@@ -101,11 +117,10 @@ def layer_indices(run: Run) -> list[int]:
     return list(model.get("layer_indices") or range(min(model["layers"], plots.MOST_CELLS)))
 
 
-def mistakes_pie(counts: Mapping[str, int], *, ablated: bool) -> SvgFigure:
-    """Return the pie of wrong answers by category, of the baseline or of all ablated cases."""
+def mistakes_pie(counts: Mapping[str, int]) -> SvgFigure:
+    """Return the pie of the baseline's wrong answers by category."""
     text = ", ".join(f"{category} {number:,}" for category, number in counts.items())
-    what = "of all cases with a target off" if ablated else "with nothing switched off"
-    return plots.error_pie(counts, name=f"rp-e{ablated:d}", title=f"Wrong answers {what}", description=text)
+    return plots.error_pie(counts, name="rp-e", title="Wrong answers with nothing switched off", description=text)
 
 
 def run_figures(run: Run) -> Iterator[tuple[str, SvgFigure]]:
@@ -116,9 +131,8 @@ def run_figures(run: Run) -> Iterator[tuple[str, SvgFigure]]:
         begin = f"{group.dataset}-{group.ablation}" if several else group.dataset
         for word, picture in GroupFigures(run, group, index).named():
             yield f"{begin}-{word}", picture
-    for ablated, name in ((False, "mistakes"), (True, "mistakes-with-a-target-off")):
-        if counts := error_counts(run, ablated=ablated):
-            yield name, mistakes_pie(counts, ablated=ablated)
+    if counts := error_counts(run, ablated=False):
+        yield "mistakes", mistakes_pie(counts)
 
 
 def write_figures(folder: Path, run: Run) -> list[Path]:

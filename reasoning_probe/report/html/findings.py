@@ -20,13 +20,13 @@ from reasoning_probe.report.html.ranking import ranked_html
 from reasoning_probe.report.html.rendering import inline_svg, nonbreaking, render
 from reasoning_probe.report.html.script_data import script_data
 from reasoning_probe.report.html.tables import Picture, Table
+from reasoning_probe.report.mistakes import Key, MistakeChange, ablated_cases, by_kind, mistake_changes
 from reasoning_probe.report.numerics import numerics_sentence
 from reasoning_probe.report.sentences import accuracy_sentence, remarks, sentences, skipped_sentence
-from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.record import DatasetRecord, SectionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import BY_NAME, CATEGORIES
-from reasoning_probe.utils.text import pluralise
+from reasoning_probe.utils.text import pluralise, shorten
 
 MOST_KINDS = 200
 """Rows of the table of wrong answers by kind."""
@@ -60,21 +60,34 @@ class _AccuracyRow:
 
 @dataclass(frozen=True)
 class _CategoryRow:
-    """The wrong answers of one category: of the baseline and, where there are any, of the ablated cases."""
+    """The wrong answers of one category on all datasets with nothing switched off."""
 
     category: str
     colour: str
-    counts: Sequence[int]
+    count: int
     meaning: str
 
 
 @dataclass(frozen=True)
-class _Mistakes:
-    """The wrong answers by category and by kind."""
+class _ChangeRow:
+    """How many ablated cases add or remove a mistake of one category on one dataset; shares are of the longest bar."""
 
-    pies: Sequence[Picture]
-    head: Sequence[str]
+    dataset: str
+    category: str
+    colour: str
+    change: MistakeChange
+    share_added: float
+    share_removed: float
+
+
+@dataclass(frozen=True)
+class _Mistakes:
+    """The wrong answers by category and by kind; *cases* says how many ablated cases the changes are of."""
+
+    pie: Picture | None
     rows: Sequence[_CategoryRow]
+    changes: Sequence[_ChangeRow]
+    cases: str
     kinds: Table
 
 
@@ -152,40 +165,53 @@ def _shares(entry: DatasetRecord) -> list[str]:
 
 
 def _mistakes(run: Run) -> _Mistakes | None:
-    alone, off = error_counts(run, ablated=False), error_counts(run, ablated=True)
-    if not alone and not off:
+    changes = mistake_changes(run)
+    if not changes:
         return None
-    pies = [
-        Picture(inline_svg(pie), f"{pie.title}: {sum(counts.values()):,}")
-        for counts, ablated in ((alone, False), (off, True))
-        if counts and (pie := mistakes_pie(counts, ablated=ablated))
-    ]
-    order = [*CATEGORIES, *sorted({*alone, *off} - BY_NAME.keys())]
+    counts = error_counts(run, ablated=False)
+    pie = mistakes_pie(counts) if counts else None
     rows = [
-        _CategoryRow(
+        _CategoryRow(category, plots.category_colour(category), counts.get(category, 0), _meaning(category))
+        for category in dict.fromkeys([*CATEGORIES, *sorted(category for _, category in changes)])
+        if category in {changed for _, changed in changes}
+    ]
+    cases = ablated_cases(run)
+    return _Mistakes(
+        Picture(inline_svg(pie), f"{pie.title}: {sum(counts.values()):,}") if pie else None,
+        rows,
+        _change_rows(changes),
+        ", ".join(f"{number:,} on {shorten(dataset, 40)}" for dataset, number in cases.items()),
+        _kinds(run, swept=bool(cases)),
+    )
+
+
+def _meaning(category: str) -> str:
+    return BY_NAME[category].definition if category in BY_NAME else ""
+
+
+def _change_rows(changes: Mapping[Key, MistakeChange]) -> list[_ChangeRow]:
+    changed = {key: change for key, change in changes.items() if change.added or change.removed}
+    longest = max((max(change.added, change.removed) for change in changed.values()), default=1)
+    return [
+        _ChangeRow(
+            dataset,
             category,
             plots.category_colour(category),
-            [counts.get(category, 0) for counts in ([alone, off] if off else [alone])],
-            BY_NAME[category].definition if category in BY_NAME else "",
+            change,
+            change.added / longest,
+            change.removed / longest,
         )
-        for category in order
-        if category in alone or category in off
+        for (dataset, category), change in list(changed.items())[:MOST_KINDS]
     ]
-    columns = ["nothing off", *(["a target off"] if off else [])]
-    return _Mistakes(pies, ["category", *columns, "meaning"], rows, _kinds(run, columns))
 
 
-def _kinds(run: Run, columns: Sequence[str]) -> Table:
-    """Return the wrong answers by dataset, category and kind; *columns* are the baseline's and the ablated cases'."""
-    counts: dict[tuple[str, str, str], list[int]] = {}
-    for error in run.summary["errors"]:
-        key = (error["dataset"], error["category"] or "unclassified", error["kind"] or "")
-        counts.setdefault(key, [0, 0])[error["target"] != BASELINE] += error["count"]
+def _kinds(run: Run, *, swept: bool) -> Table:
+    """Return the wrong answers by dataset, category and kind, and how many ablated cases add and remove one."""
     rows = [
-        [*key, *(f"{number:,}" for number in numbers[: len(columns)])]
-        for key, numbers in sorted(counts.items())[:MOST_KINDS]
+        [*key, f"{change.baseline:,}", *([f"{change.added:,}", f"{change.removed:,}"] if swept else [])]
+        for key, change in list(mistake_changes(run, by_kind).items())[:MOST_KINDS]
     ]
-    head = ["dataset", "category", "kind", *columns]
+    head = ["dataset", "category", "kind", "nothing off", *(["added", "removed"] if swept else [])]
     return Table("Wrong answers by dataset, category and kind", head, rows, names=3)
 
 

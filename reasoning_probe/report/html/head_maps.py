@@ -136,9 +136,10 @@ def _map(figures: GroupFigures, measure: Measure, letter: str) -> Picture:
     incomplete = len(figures.cells) < len(figures.layers) * len(figures.columns)
     nouns = list(dict.fromkeys(_NOUNS[column[0]] for column in figures.columns))
     cell = nouns[0] if len(nouns) == 1 else f"{', '.join(nouns[:-1])} or {nouns[-1]}"
-    caption = (
-        f"{measure.name} in {measure.unit} with one {cell} off. Red loses, blue gains, ○ is significant"
-        " (discrete Holm, 0.025)." + (" Hatched: not measured." if incomplete else "")
+    untestable = figures.untestable(measure)
+    marked = f"{untestable}, so pale" if untestable else "○ is significant (discrete Holm, 0.025)"
+    caption = f"{measure.name} in {measure.unit} with one {cell} off. Red loses, blue gains, {marked}." + (
+        " Hatched: not measured." if incomplete else ""
     )
     return Picture(inline_svg(figures.heatmap(measure, letter)), caption, figures.index)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reasoning_probe.report.cards import MOST_SENTENCES, card_lines
-from reasoning_probe.report.effects import EffectGroup, error_counts, groups
+from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.format import percent
+from reasoning_probe.report.mistakes import ablated_cases, mistake_changes
 from reasoning_probe.report.ranking import TERMINAL_COLUMNS, ranking
 from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, remarks, sentences
 from reasoning_probe.report.terminal.summary import engine_lines, gate_lines
@@ -82,10 +83,12 @@ def _targets(group: EffectGroup, most: int) -> Renderable:
 
 
 def _mistakes(run: Run) -> Renderable | None:
-    alone, off = error_counts(run, ablated=False), error_counts(run, ablated=True)
+    changes = mistake_changes(run)
+    swept = bool(ablated_cases(run))
     rows = [
-        (category, f"{alone.get(category, 0):,}", *([f"{off.get(category, 0):,}"] if off else []))
-        for category in {**alone, **off}
+        (dataset, category, f"{change.baseline:,}", *([f"{change.added:,}", f"{change.removed:,}"] if swept else []))
+        for (dataset, category), change in changes.items()
     ]
-    head = ["category", "nothing off", *(["a target off"] if off else [])]
-    return table("Mistakes", head, rows) if rows else None
+    head = ["dataset", "category", "nothing off", *(["added", "removed"] if swept else [])]
+    title = "Mistakes" + (", and the cases with a target off that add or remove one" if swept else "")
+    return table(title, head, rows) if rows else None

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, get_args
 from reasoning_probe.report.cards import MOST_SENTENCES, card_lines
 from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.format import p_value, percent, points
+from reasoning_probe.report.mistakes import change_sentences
 from reasoning_probe.report.ranking import p_discrete, strongest
 from reasoning_probe.report.sentences import (
     control_sentences,
@@ -65,7 +66,7 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
         rows = strongest(run, VERBOSE_TARGETS if verbosity > 0 else MOST_TARGETS)
         several = len({group.ablation for group in groups(run)}) > 1
         lines += [_fitting(_target_shapes(row, with_ablation=several), width) for row in rows]
-        lines += _mistakes(run, width)
+        lines += _mistakes(run, width, 20 if verbosity > 0 else 1)
     if verbosity > 0:
         lines += _kinds(run, width)
     for sentence, warns in findings(run):
@@ -164,13 +165,13 @@ def _page_p(row: EffectRecord) -> float:
     return p_discrete(row) if p is None else p
 
 
-def _mistakes(run: Run, width: int) -> list[Line]:
-    lines: list[Line] = []
-    for label, ablated in (("mistakes", False), ("mistakes with a target off", True)):
-        counts = error_counts(run, ablated=ablated)
-        if counts:
-            listed = ", ".join(f"{shorten(category, 20)} {number:,}" for category, number in counts.items())
-            lines += _wrapped(f"{label}: {listed}", width)
+def _mistakes(run: Run, width: int, categories: int) -> list[Line]:
+    """Return the baseline's mistakes by category, and how the cases with a target off differ, by dataset."""
+    counts = error_counts(run, ablated=False)
+    listed = ", ".join(f"{shorten(category, 20)} {number:,}" for category, number in counts.items())
+    lines = _wrapped(f"mistakes: {listed}", width) if listed else []
+    if changes := change_sentences(run, MOST_DATASETS, categories):
+        lines += _wrapped(f"mistakes that change most with a target off: {'; '.join(changes)}", width)
     return lines
 
 
