@@ -127,8 +127,9 @@ class HtmlReportHooks:
         """Put the findings above the table."""
         if self.state.run is not None:
             from reasoning_probe.report.html.findings import findings_html
+            from reasoning_probe.report.html.pytest_html import SECTIONS
 
-            prefix.append(findings_html(self.state.run))
+            prefix.append(findings_html(self.state.run, SECTIONS))
             if self.report_data is not None:
                 self.report_data.title = f"reasoning-probe: {self.state.run.summary['model']['name']}"
 

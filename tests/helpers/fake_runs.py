@@ -127,6 +127,12 @@ def fake_run(seed: int = 0) -> Run:
     return as_run(fake_outcomes(seed=seed))
 
 
+def smollm2_run() -> Run:
+    """Return a run as large as that of SmolLM2: 270 heads, 22 items of four datasets, many of them changed."""
+    sizes = {"arithmetic": 8, "multi_step": 5, "logic": 5, "gsm8k": 4}
+    return as_run(fake_outcomes(sizes, every_head(30, 9), noise=0.08), layers=30, heads=9)
+
+
 def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: int = 0, noise: float = 0.01) -> Run:
     """Return a run with every optional part: shifts, curves, control, screening, rank changes, gate."""
     outcomes = fake_outcomes({**SIZES, "arithmetic": items}, every_head(layers, heads), noise=noise, seed=seed)

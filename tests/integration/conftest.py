@@ -10,7 +10,7 @@ import pytest
 
 from reasoning_probe.report.html.page import standalone_page
 from tests.helpers.browser import CHROMIUM
-from tests.helpers.fake_runs import as_run, fake_outcomes, fake_run, full_run
+from tests.helpers.fake_runs import as_run, fake_outcomes, fake_run, full_run, smollm2_run
 from tests.helpers.html_pages import hostile_run
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "strict": strict,
         "plain": fake_run(),
         "hostile": hostile_run(),
+        "smollm2": smollm2_run(),
         "large": full_run(32, 32, items=4),
     }
     for name, run in pages.items():

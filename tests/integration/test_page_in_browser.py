@@ -241,7 +241,7 @@ def test_nothing_that_others_wrote_runs(browser: Browser, files: dict[str, Path]
         tab.keyboard.press("Escape")
     assert visit.wrong == []
     assert visit.asked == [files["hostile"].as_uri()]
-    assert tab.locator("script").count() == 2
+    assert tab.locator("script").count() == 3
     assert tab.locator("img, iframe, object, base, form").count() == 0
     assert tab.evaluate(
         "[...document.querySelectorAll('*')].flatMap(e => [...e.attributes]).every(a => !/^on/.test(a.name))"
@@ -317,6 +317,7 @@ def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
 
 def test_the_table_of_a_session_answers_to_the_keyboard(browser: Browser, session_page: Path) -> None:
     tab = Visit(browser, session_page).tab
+    tab.get_by_text("Table of tests").click()
     tab.locator(".sortable[data-column-type=testId]").focus()
     tab.keyboard.press("Enter")
     assert "sort=testId" in tab.url

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-from reasoning_probe.report.html.rendering import package_file, page_styles
+from reasoning_probe.report.html.rendering import SCRIPTS, package_file, page_styles
 
 
 def content_policy(scripts: Iterable[str] = (), styles: Iterable[str] = (), *, files_beside: bool = False) -> Markup:
@@ -21,7 +21,7 @@ def content_policy(scripts: Iterable[str] = (), styles: Iterable[str] = (), *, f
     beside = " 'self'" if files_beside else ""
     directives = (
         "default-src 'none'",
-        f"script-src {_hashes(package_file('page.js'), *scripts)}",
+        f"script-src {_hashes(*map(package_file, SCRIPTS), *scripts)}",
         f"style-src {_hashes(package_file('shell.css'), page_styles(), *styles)}{beside}",
         f"img-src data:{beside}",
         f"media-src data:{beside}",

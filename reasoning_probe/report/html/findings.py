@@ -32,6 +32,8 @@ MOST_KINDS = 200
 """Rows of the table of wrong answers by kind."""
 MOST_ROLES = 4
 """Sentences of cards that stand at the top."""
+MOST_LINKS = 4
+"""Links of the menu to sections that a user's hook made."""
 MOST_VALUE = 400
 """Characters of one setting."""
 
@@ -99,31 +101,49 @@ class _UserSection:
     table: Table
 
 
-def findings_html(run: Run) -> str:
+def findings_html(run: Run, further: Mapping[str, str] | None = None) -> str:
     """Return the findings of *run*: a ``<style>``, a ``<div class="rp">`` with headings from h2 on, script and data.
+
+    *further* are the titles of the page's other sections by their ids, to which the menu leads as well.
 
     It loads nothing, is readable without the script, and escapes everything that a model, a dataset or a file wrote.
     """
     maps, ranking = maps_html(run), ranked_html(run)
     skipped = skipped_sentence(run)
+    error_view, cards, items = _mistakes(run), cards_html(run), items_html(run)
+    targets = "heads" if all(group.noun == "head" for group in groups(run)) else "targets"
+    user_sections = [_user_section(section) for section in run.summary.get("sections") or ()]
+    shown = {"maps": maps, "cards": cards, "ranking": ranking, "items": items}
+    links = _links({name for name, part in shown.items() if part}, user_sections) | dict(further or {})
     fragment = render(
         "findings",
+        links=links,
         verdict=_verdict(run),
         gate=gate_html(run),
         accuracy_rows=[_accuracy_row(name, entry) for name, entry in run.summary["datasets"].items()],
         remarks=[*remarks(run), *([skipped] if skipped else [])],
-        targets="heads" if all(group.noun == "head" for group in groups(run)) else "targets",
+        targets=targets,
         maps=maps,
-        error_view=_mistakes(run),
-        cards=cards_html(run),
+        error_view=error_view,
+        cards=cards,
         ranking=ranking and ranking + trust_html(run),
-        items=items_html(run),
-        user_sections=[_user_section(section) for section in run.summary.get("sections") or ()],
+        items=items,
+        user_sections=user_sections,
         setting_rows=_settings(run),
         numerics=numerics_sentence(run),
         script_data=Markup(script_data(run)) if maps else "",
     )
     return str(fragment)
+
+
+def _links(shown: set[str], user_sections: Sequence[_UserSection]) -> dict[str, str]:
+    """Return the titles of the menu by the ids of the sections; of some it has those that are *shown*."""
+    names = ["accuracy", "maps", "mistakes", "cards", "ranking", "items"]
+    always = {"accuracy", "mistakes"}
+    links = {f"rp-{name}": name.capitalize() for name in names if name in always | shown}
+    for number, view in enumerate(user_sections[:MOST_LINKS], start=1):
+        links[f"rp-section-{number}"] = shorten(view.table.caption, 24)
+    return links | {"rp-run": "Run"}
 
 
 def _verdict(run: Run) -> _Verdict:

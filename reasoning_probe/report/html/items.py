@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from reasoning_probe.report.effects import answer_changed
 from reasoning_probe.report.html.diff import Excerpt, split_at_difference
-from reasoning_probe.report.html.rendering import render
+from reasoning_probe.report.html.rendering import anchor, render
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names, pluralise, shorten
@@ -52,6 +52,7 @@ class _Item:
     headline: str
     facts: str
     name: str
+    anchor: str
     question: str
     prompt: Excerpt | None
     expected: str
@@ -80,6 +81,7 @@ def items_html(run: Run) -> Markup:
     ablated = sum(item.ablated for items in outcomes.values() for item in items)
     unchanged = ablated - sum(len(item.changed) for items in outcomes.values() for item in items)
     note = f"{pluralise(ablated, 'ablated case')}, {unchanged:,} unchanged (not listed)." if ablated else ""
+    targets = {outcome.target for outcome in run.outcomes}
     datasets, room = [], MOST_CHARACTERS
     for dataset, items in outcomes.items():
         wrong = sum(not item.baseline.correct for item in items)
@@ -89,7 +91,7 @@ def items_html(run: Run) -> Markup:
         )
         fragments: list[Markup] = []
         for item in _most_telling(items):
-            fragments.append(render("item", item=_item(item)))
+            fragments.append(render("item", item=_item(item, is_target=item.baseline.item in targets)))
             room -= len(fragments[-1])
             if room < 0:
                 break
@@ -120,7 +122,8 @@ def _most_telling(items: Sequence[_ItemOutcomes]) -> Sequence[_ItemOutcomes]:
     return sorted(items, key=lambda item: (item.baseline.correct, not item.changed))[:MOST_ITEMS]
 
 
-def _item(item: _ItemOutcomes) -> _Item:
+def _item(item: _ItemOutcomes, *, is_target: bool) -> _Item:
+    """Return what the page shows of *item*, which has no address where one of the targets has its name."""
     outcome = item.baseline
     facts = [f"answered {shorten(outcome.answer, 40) if outcome.answer is not None else 'nothing'}"]
     if not outcome.correct:
@@ -135,6 +138,7 @@ def _item(item: _ItemOutcomes) -> _Item:
         headline=shorten(outcome.question, 140),
         facts=" · ".join(facts),
         name=outcome.item,
+        anchor="" if is_target else anchor(outcome.dataset, outcome.item),
         question=_cut(outcome.question),
         prompt=_verbatim(outcome.prompt),
         expected=_cut(outcome.expected),

@@ -20,6 +20,8 @@ from reasoning_probe.report.html.content_policy import content_policy
 from reasoning_probe.report.html.rendering import page_styles, render
 from reasoning_probe.utils.text import escape_control_characters, pluralise
 
+SECTIONS = {"rp-tests": "Tests", "rp-environment": "Environment"}
+"""The titles of the page's own sections by their ids, for the menu of the findings."""
 _CHARSET = '<meta charset="utf-8"/>'
 _TOP = {
     "<html>": '<html lang="en">',
@@ -66,7 +68,7 @@ def patch_pytest_html(page: str, totals: Mapping[str, int], listed: int, dropped
         "before_head_end": head.replace(_CHARSET, _CHARSET + _policy(head, footer, css), 1),
         "css": css,
         "before_tests": head_end + body,
-        "tests": marker + _count_all(tests, totals, listed, dropped),
+        "tests": _fold(marker + _count_all(tests, totals, listed, dropped)),
         "environment": _replace_each(environment, _ENVIRONMENT),
         "footer": footer_start + footer,
     }
@@ -142,6 +144,15 @@ def _tests(tests: str) -> str:
     tests = re.sub(r'(<th class="sortable")', r'\1 scope="col" tabindex="0"', tests)
     tests = tests.replace("<th>", '<th scope="col">')
     return re.sub(r'(<input[^>]*data-test-result="(\w+)")', r'\1 aria-label="Show \2"', tests)
+
+
+def _fold(tests: str) -> str:
+    """Return the part from the number of tests on with all but that number folded: its table has a row a test."""
+    count, paragraph_end, table = tests.partition("</p>")
+    if not paragraph_end:
+        return tests
+    opened = '<details id="rp-table"><summary>Table of tests</summary><div class="summary"><div class="summary__data">'
+    return f'</div></div><h2 id="rp-tests">Tests</h2>{count}{paragraph_end}{opened}{table}</details>'
 
 
 def _replace_each(text: str, replacements: Mapping[str, str]) -> str:

@@ -25,10 +25,14 @@ MOST_LISTED = 300
 
 @dataclass(frozen=True)
 class _RankingView:
-    """The targets of one dataset under one ablation, the strongest first; *index* is the number of its map."""
+    """The targets of one dataset under one ablation, the strongest first; *index* is the number of its map.
+
+    *address* is what follows a target in its address: the ablation, where another one comes first.
+    """
 
     label: GroupLabel
     index: int
+    address: Sequence[str]
     open: bool
     columns: Sequence[str]
     caption: str
@@ -41,22 +45,23 @@ class _RankingView:
 def ranked_html(run: Run) -> Markup:
     """Return the tables of the strongest targets; empty where nothing was switched off."""
     effect_groups = groups(run)
-    opened = [group for group in effect_groups if group.significant] or effect_groups[:1]
-    rankings = [
-        _ranking(run, group, group_label(group, effect_groups), index, group in opened)
-        for index, group in enumerate(effect_groups)
-    ]
+    opened = next((group for group in effect_groups if group.significant), effect_groups[0] if effect_groups else None)
+    rankings = [_ranking(run, effect_groups, index, group is opened) for index, group in enumerate(effect_groups)]
     return render("ranking", rankings=rankings)
 
 
-def _ranking(run: Run, group: EffectGroup, label: GroupLabel, index: int, opened: bool) -> _RankingView:
+def _ranking(run: Run, effect_groups: Sequence[EffectGroup], index: int, opened: bool) -> _RankingView:
+    group = effect_groups[index]
+    first_of_dataset = group.dataset not in [other.dataset for other in effect_groups[:index]]
+    address = [] if first_of_dataset else [group.ablation]
     table = ranking(group, PAGE_COLUMNS, MOST_LISTED, control_targets(run), by_head(run))
     first, rest = table.rows[:MOST_RANKED], table.rows[MOST_RANKED:]
-    cut = f"; the {MOST_RANKED} strongest of {len(group.rows):,}" if rest else ""
+    cut = f"; {MOST_RANKED} of {len(group.rows):,}" if rest else ""
     unlisted = len(group.rows) - len(table.rows)
     return _RankingView(
-        label,
+        group_label(group, effect_groups),
         index,
+        address,
         opened,
         table.columns,
         caption=f"{group.dataset}: {pluralise(group.items, 'item')}; ○ is significant (discrete Holm, 0.025){cut}",

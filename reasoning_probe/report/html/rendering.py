@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.ext import Extension
@@ -19,6 +20,9 @@ from reasoning_probe.utils.text import escape_control_characters, pluralise, sho
 
 SHARES = 100
 """The steps of a bar: one in a hundred of its length is less than two pixels."""
+
+SCRIPTS = ("page.js", "navigation.js")
+"""The page's scripts, in their order."""
 
 _OPTION = re.compile(r"((?<![\w-])--[a-z][a-z-]+(?: \d+)?)")
 _UNIT = re.compile(r"(?<=\d) %")
@@ -71,7 +75,12 @@ def environment() -> Environment:
     formats = (minus, nats, nonbreaking, p_value, percent, pluralise, points, shorten, split_options)
     classes = (colour_class, share_class)
     environment.filters |= {function.__name__: function for function in (*formats, *classes, thousands)}
-    environment.globals |= {"package_file": package_file, "page_styles": page_styles}
+    environment.globals |= {
+        "anchor": anchor,
+        "package_file": package_file,
+        "page_styles": page_styles,
+        "scripts": SCRIPTS,
+    }
     return environment
 
 
@@ -93,6 +102,11 @@ class _SourceLayout(Extension):
 def _finalize(value: object) -> object:
     """Return what a template prints for *value*: text of others with its control characters made visible."""
     return value if isinstance(value, Markup) or not isinstance(value, str) else escape_control_characters(value)
+
+
+def anchor(*names: str) -> str:
+    """Return the address of a target or an item within the page, which holds no blank: ``arithmetic/L3H1``."""
+    return "/".join(quote(name, safe="", errors="backslashreplace") for name in names)
 
 
 def inline_svg(figure: SvgFigure) -> Markup:

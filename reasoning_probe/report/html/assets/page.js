@@ -92,8 +92,16 @@
     const effect = make("ul", "rp-effect", ...found.effect.map((line) => make("li", "", line)));
     content.replaceChildren(...sentence, effect, ...body, ...flips(target, found));
     dialog.showModal();
+    const first = maps.findIndex(({ dataset, targets }) => dataset === maps[map].dataset && Object.hasOwn(targets, target));
+    const names = [maps[map].dataset, target, ...(first === map ? [] : [maps[map].ablation])];
+    root.dispatchEvent(new CustomEvent("rp-opened", { detail: names })); // for the page's address
     dialog.scrollTop = 0;
   };
+
+  root.addEventListener("rp-open", ({ detail: [dataset, target, ablation] }) => {
+    const map = maps.findIndex((each) => each.dataset === dataset && each.ablation === (ablation ?? each.ablation));
+    if (map >= 0) open(map, target);
+  });
 
   // -- the tooltip ------------------------------------------------------------------------------------------------
 
@@ -111,10 +119,20 @@
     const lines = found ? found.effect : ["not measured"];
     tip.replaceChildren(make("strong", "", target), ...lines.map((line) => make("span", "", line)));
     tip.hidden = false;
-    const left = Math.min(Math.max(4, box.left + box.width / 2 - tip.offsetWidth / 2), innerWidth - tip.offsetWidth - 4);
-    const above = box.top - tip.offsetHeight - 6;
-    tip.style.left = `${left}px`;
-    tip.style.top = `${above > 4 ? above : box.bottom + 6}px`;
+    const [wide, high] = [tip.offsetWidth, tip.offsetHeight];
+    const inside = (start, size, room) => Math.min(Math.max(4, start), room - size - 4);
+    const middle = inside(box.left + box.width / 2 - wide / 2, wide, innerWidth);
+    const beside = inside(box.top + box.height / 2 - high / 2, high, innerHeight);
+    const places = [
+      [middle, box.top - high - 6],
+      [middle, box.bottom + 6],
+      [box.right + 6, beside],
+      [box.left - wide - 6, beside],
+    ]; // none of these hides the cell
+    const fits = ([x, y]) => x >= 4 && y >= 4 && x + wide <= innerWidth - 4 && y + high <= innerHeight - 4;
+    const [x, y] = places.find(fits) ?? places[1];
+    tip.style.left = `${x}px`;
+    tip.style.top = `${y}px`;
   };
 
   // -- the maps ---------------------------------------------------------------------------------------------------
