@@ -281,6 +281,7 @@ def test_the_page_names_no_outside_address(
 def test_the_page_of_a_session_is_mended(browser: Browser, session_page: Path) -> None:
     visit = Visit(browser, session_page)
     tab = visit.tab
+    tab.get_by_text("Table of tests").click()
     assert tab.locator("html").get_attribute("lang") == "en"
     headings = tab.locator("h2:not(.rp h2)").all_inner_texts()
     assert headings == ["Tests", "Environment"]
@@ -292,6 +293,7 @@ def test_the_page_of_a_session_is_mended(browser: Browser, session_page: Path) -
 
 def test_the_totals_of_a_session_count_the_cases_without_a_row(browser: Browser, session_page: Path) -> None:
     tab = Visit(browser, session_page).tab
+    tab.get_by_text("Table of tests").click()
     listed = tab.locator("#results-table tbody.results-table-row").count()
     said = tab.locator(".run-count").inner_text()
     assert said.startswith("37 tests took")
