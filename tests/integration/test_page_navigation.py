@@ -55,7 +55,7 @@ def test_the_filter_keeps_what_holds_its_words(browser: Browser, files: dict[str
     box.fill("L29H8")
     assert tab.locator(".rp-target:visible").all_inner_texts() == ["L29H8"] * 4
     assert tab.locator(".rp-item:visible").count() == 0
-    assert tab.locator(".rp-menu [role=status]").inner_text() == "0 items, 1 heads or targets"
+    assert tab.locator(".rp-menu [role=status]").inner_text() == "0 items, 1 target"
     box.fill("arithmetic-3")
     assert tab.locator(".rp-item:visible").count() == 1
     box.fill("")

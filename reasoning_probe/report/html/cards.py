@@ -21,6 +21,8 @@ from reasoning_probe.scoring.deviations import WORDS
 MOST_ROWS = 8
 """Rows of a card's tables, the clearest; ``run.json`` has every one."""
 MOST_CARDS = 200
+FIRST_CARDS = 12
+"""Cards of a page, and those of them that show before the rest is opened."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ def cards_html(run: Run) -> Markup:
         return Markup()
     indices = {(group.dataset, group.ablation): index for index, group in enumerate(groups(run))}
     views = [_view(run, card, indices[card.dataset, str(card.ablation)]) for card in cards[:MOST_CARDS]]
-    return render("cards", cards=views, across=_across(run, list(dict.fromkeys(card.target for card in cards))))
+    return render(
+        "cards", cards=views, first=FIRST_CARDS, across=_across(run, list(dict.fromkeys(card.target for card in cards)))
+    )
 
 
 def _view(run: Run, card: HeadCard, index: int) -> _CardView:

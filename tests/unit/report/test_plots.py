@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from reasoning_probe.report.effects import columns_of
+from reasoning_probe.report.effects import columns_of, groups
 from reasoning_probe.report.figures import plots
+from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure, category_shift
+from reasoning_probe.report.figures.run_figures import GroupFigures
 from reasoning_probe.report.html.findings import findings_html
 from reasoning_probe.results.record import EffectRecord
 from tests.helpers.fake_runs import as_run, every_head, fake_outcomes, fake_run
@@ -21,7 +24,11 @@ def effects(targets: list[str], layers: int = 4, heads: int = 4) -> list[EffectR
 
 
 def picture(rows: list[EffectRecord], layers: list[int], heads: int, measure: Measure = ACCURACY) -> str:
-    picture = plots.heatmap(
+    return map_of(rows, layers, heads, measure).svg()
+
+
+def map_of(rows: list[EffectRecord], layers: list[int], heads: int, measure: Measure = ACCURACY) -> SvgFigure:
+    return plots.heatmap(
         rows,
         layers,
         [f"H{head}" for head in range(heads)],
@@ -30,7 +37,6 @@ def picture(rows: list[EffectRecord], layers: list[int], heads: int, measure: Me
         title="A <title>",
         description="described",
     )
-    return picture.svg()
 
 
 @pytest.mark.parametrize("measure", [ACCURACY, LOGPROB, category_shift("off_by_one")])
@@ -63,6 +69,43 @@ def test_a_map_marks_significant_heads_by_shape() -> None:
     dull = [row | {"p_discrete": 1.0} for row in rows]
     drawn, without = (picture(marked, [0, 1, 2, 3], 4).count("<use ") for marked in (rows, dull))
     assert drawn - without == 2
+
+
+def test_zero_has_the_colour_of_the_page_and_effects_stand_out_on_any() -> None:
+    rows = [row | {"delta": change} for row, change in zip(effects(["L0H0", "L0H1"]), (0.0, -0.5), strict=True)]
+    figure = map_of(rows, [0], 2).figure
+    (cells,) = figure.axes[0].images
+    zero, worst = cells.to_rgba(cells.get_array())[0]
+    assert zero[3] < 0.01
+    assert worst[3] == 1
+    for background in (0.0, 1.0):  # the page's, dark and light
+        assert abs(worst[:3] - background).max() > 0.5
+
+
+def test_a_colour_bar_has_a_number_at_each_end() -> None:
+    rows = [row | {"delta": change} for row, change in zip(effects(["L0H0", "L0H1"]), (0.125, -0.37), strict=True)]
+    bar = map_of(rows, [0], 2).figure.axes[1]
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["-37", "0", "+37"]
+    low, high = bar.get_ylim()
+    assert list(bar.get_yticks()) == [low, 0, high]
+
+
+def test_a_map_that_cannot_be_tested_is_pale_and_says_so() -> None:
+    run = as_run([replace(case, correct=True) for case in fake_outcomes({"logic": 5}, noise=0.3)])
+    figures = GroupFigures(run, groups(run)[0], 0)
+    assert figures.untestable(ACCURACY) == figures.untestable(LOGPROB) == "too few items to test"
+    svg = figures.heatmap(ACCURACY, "a").svg()
+    assert "too few items to test" in re.sub("<[^>]*>|\n", "", svg)
+    cells = figures.heatmap(ACCURACY, "a").figure.axes[0].images[0]
+    assert cells.to_rgba(cells.get_array())[..., 3].max() < 0.5
+    enough = GroupFigures(fake_run(), groups(fake_run())[0], 0)
+    assert enough.untestable(ACCURACY) == ""
+
+
+def test_a_map_with_few_columns_is_wider_than_high() -> None:
+    wide = plots.heatmap([], [0, 1], ["H0", "H1"], measure=ACCURACY, name="x", title="t", description="d", wide=True)
+    _, _, width, height = map(float, re.findall(r'data-grid="([^"]*)"', wide.attributes)[0].split())
+    assert width == 2 * height
 
 
 def test_maps_ignore_heads_that_the_model_lacks() -> None:

@@ -50,12 +50,13 @@
       entry.hidden = !text.includes(query);
       if (entry.hidden) continue;
       if (entry.matches(".rp-item")) items += 1;
-      else targets.add(text);
+      if (entry.matches("tr")) targets.add(text);
       for (let part = entry.parentElement.closest("details"); part; part = part.parentElement.closest("details")) {
         holding.add(part);
       }
     }
-    count.textContent = query ? `${items} items, ${targets.size} heads or targets` : "";
+    const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+    count.textContent = query ? `${counted(items, "item")}, ${counted(targets.size, "target")}` : "";
     for (const part of root.querySelectorAll("details:has(.rp-item, .rp-target, .rp-card)")) {
       if (!folded.has(part)) folded.set(part, part.open);
       part.open = query ? holding.has(part) : folded.get(part);
