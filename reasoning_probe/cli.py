@@ -284,7 +284,7 @@ def _gate(options: argparse.Namespace) -> int:
     from reasoning_probe.report.terminal.summary import gate_lines
     from reasoning_probe.report.terminal.tables import console
     from reasoning_probe.results.gate import evaluate_gate
-    from reasoning_probe.results.gate_reference import different_items, read_reference
+    from reasoning_probe.results.gate_reference import different_items, read_reference, reference_changes
     from reasoning_probe.utils.text import shorten
 
     rules = GateRules(options.min_accuracy or {}, options.reference, options.max_drop)
@@ -299,6 +299,8 @@ def _gate(options: argparse.Namespace) -> int:
     if reference is not None and (difference := different_items(reference, run)):
         raise RunError(f"{rules.reference} was made from other items: {difference}; ask the same ones")
     gate = evaluate_gate(run, rules, reference)
+    if rules.reference is not None:
+        gate["since"] = reference_changes(rules.reference, run)
     run = replace(run, summary=run.summary | {"gate": gate})
     write_summary(options.dir, run)  # for "show" and "report"
     for line, style in gate_lines(run):

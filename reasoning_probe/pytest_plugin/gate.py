@@ -79,6 +79,7 @@ class SessionGate:
     def evaluate(self, run: Run) -> Run:
         """Return *run* with the gate's verdict in its summary, as ``run.json`` holds it."""
         from reasoning_probe.results.gate import evaluate_gate
+        from reasoning_probe.results.gate_reference import reference_changes
         from reasoning_probe.results.run import Run, RunError
 
         if not self.rules.min_accuracy and (self.rules.update or self.rules.reference is None):
@@ -87,7 +88,10 @@ class SessionGate:
             reference = self.reference
         except RunError as error:  # the file vanished during the session
             self.error, reference = f"--probe-reference: {error}", None
-        return Run(run.summary | {"gate": evaluate_gate(run, self.rules, reference)}, run.outcomes)
+        gate = evaluate_gate(run, self.rules, reference)
+        if reference is not None and self.rules.reference is not None:
+            gate["since"] = reference_changes(self.rules.reference, run)
+        return Run(run.summary | {"gate": gate}, run.outcomes)
 
     def update_reference(self, run: Run) -> None:
         """Make *run* the reference if ``--probe-update-reference`` is set and the run is complete and passed."""

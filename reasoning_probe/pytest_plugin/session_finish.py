@@ -12,6 +12,7 @@ import pytest
 
 from reasoning_probe.pytest_plugin.collection import asks_nothing
 from reasoning_probe.pytest_plugin.html_report import page_is_wanted
+from reasoning_probe.pytest_plugin.invocation import invocation
 from reasoning_probe.pytest_plugin.progress import progress_bar
 from reasoning_probe.pytest_plugin.state import STATE, PluginState, extensions
 
@@ -84,6 +85,7 @@ def finish_run(state: PluginState, progress: ProgressBar, *, interrupted: bool) 
         state.run = state.session.finish(skipped)
         state.interrupted_before_outcomes = interrupted and state.run is None
     if state.run is not None:
+        state.run.summary["invocation"] = invocation(state.config, state.run)
         state.run = state.gate.evaluate(state.run)
         _add_sections(state, state.run)
         _write_files(state, state.run)

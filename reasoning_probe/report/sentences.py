@@ -14,7 +14,7 @@ from reasoning_probe.report.forms import mixture
 from reasoning_probe.results.control import HARMFUL_NATS, guesses_plain_text, harms_plain_text
 from reasoning_probe.results.curves import CARRIED_SHARE
 from reasoning_probe.results.naming import holds_across_forms, median_nats, significant_on_page
-from reasoning_probe.results.record import ControlRecord, CurveRecord, EffectRecord, ScreeningRecord
+from reasoning_probe.results.record import ControlRecord, CurveRecord, EffectRecord, GateRecord, ScreeningRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import is_significant, items_to_try
 from reasoning_probe.utils.text import join_names, pluralise, shorten
@@ -22,6 +22,9 @@ from reasoning_probe.utils.text import join_names, pluralise, shorten
 EXCESS_LOG_ODDS, EXCESS_RATIO = 1.0, 2.0
 """Heads get a sentence if together they cost the median item this much more log-odds than one by one, and more than
 this many times the sum of their single changes: heads whose sum the logits square cost up to twice as much together."""
+
+LOW_ACCURACY = 0.5
+"""A model that answers less than this share right without its chat template should be asked in it first."""
 
 MOST_NAME = 60
 """Characters of a dataset's name in a sentence."""
@@ -217,12 +220,32 @@ def findings(run: Run) -> list[tuple[str, bool]]:
     logprob_sentences = [
         (_logprob_sentence(run, group, _ablation_suffix(group, several)), False) for group in without_accuracy_effect
     ]
-    extent = [(sentence, True) for sentence in _extent_sentences(run)]
+    extent = [(sentence, True) for sentence in (*_chat_sentences(run), *_extent_sentences(run))]
     return [*extent, *finding_sentences, *inflated, *logprob_sentences, *nulls]
 
 
 def _ablation_suffix(group: EffectGroup, several: bool) -> str:
     return f" ({group.ablation} ablation)" if several else ""
+
+
+def chat_template_missed(run: Run) -> bool:
+    """Whether the model has a chat template that was not used, and answers fewer than half of the questions right."""
+    entries = run.summary["datasets"].values()
+    items, right = (sum(entry[key] for entry in entries) for key in ("items", "correct"))
+    unused = (run.summary.get("prompting") or {}).get("chat_template_unused")
+    return bool(unused) and right < LOW_ACCURACY * items
+
+
+def _chat_sentences(run: Run) -> list[str]:
+    """Say first of all that a model which answers little was not asked in its chat template."""
+    if not chat_template_missed(run):
+        return []
+    entries = run.summary["datasets"].values()
+    share = percent(sum(entry["correct"] for entry in entries) / sum(entry["items"] for entry in entries))
+    return [
+        f"The model answers {share} right without its chat template: --probe-chat on puts the questions in it; what"
+        " follows may change."
+    ]
 
 
 def _extent_sentences(run: Run) -> list[str]:
@@ -339,6 +362,18 @@ def _logprob_sentence(run: Run, group: EffectGroup, ablation: str) -> str:
     )
 
 
+def reference_lines(gate: GateRecord) -> list[str]:
+    """Return when and on what the gate's reference was made, and what changed since, where it says so."""
+    since = gate.get("since")
+    if since is None or not since["started"]:
+        return []
+    commit = f", commit {since['commit'][:12]}" if since["commit"] else ""
+    lines = [f"The reference is of {since['started']}{commit}."]
+    if names := [row[0] for row in since["changed"] if row]:
+        lines.append(f"Changed since the reference: {join_names([shorten(name, 40) for name in names], 8)}.")
+    return lines
+
+
 def setting_sentences(run: Run) -> list[str]:
     """Return what changes the answers beside the weights: the model's own generation settings, and its prompts."""
     generation = run.summary["model"].get("generation")
@@ -355,7 +390,7 @@ def setting_sentences(run: Run) -> list[str]:
 def remarks(run: Run) -> list[str]:
     """Return the sentences that a reader needs to interpret the accuracies."""
     notes = setting_sentences(run)
-    if (run.summary.get("prompting") or {}).get("chat_template_unused"):
+    if (run.summary.get("prompting") or {}).get("chat_template_unused") and not chat_template_missed(run):
         notes.append("The model has a chat template that was not used: --probe-chat on puts the questions in it.")
     for dataset, entry in run.summary["datasets"].items():
         if always := entry.get("always"):

@@ -107,7 +107,7 @@ def compare(first: Named, second: Named, *, common: bool = False) -> Comparison:
     if prompts:
         notes.append(f"{prompts:,} of {len(shared):,} prompts differ")
     return Comparison(
-        settings=_settings(first[1].summary, second[1].summary),
+        settings=differing_settings(first[1].summary, second[1].summary),
         notes=[*notes, *_head_mismatch(first[1].summary, second[1].summary)],
         datasets=_datasets(shared, a, b),
         changed=[Changed(a[item], b[item]) for item in shared if _verdict(a[item]) != _verdict(b[item])],
@@ -154,7 +154,7 @@ def _names(items: Sequence[ItemKey]) -> str:
     return named + (f" and {len(items) - _MOST_NAMED:,} more" if len(items) > _MOST_NAMED else "")
 
 
-def _settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
+def differing_settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
     """Return the settings that differ: the name, and the value in either run."""
     pairs = [(f"model {key}", a["model"].get(key), b["model"].get(key)) for key in {**a["model"], **b["model"]}]
     pairs.append(("ablation", a["ablation"], b["ablation"]))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import cast
 
 from reasoning_probe.results import stats
-from reasoning_probe.results.gate_reference import Answers
+from reasoning_probe.results.gate_reference import Answers, ReferenceAnswer
 from reasoning_probe.results.gate_rules import EVERY, GateRules, verdict
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import GateCheckRecord, GateRecord, RegressionRecord
@@ -35,6 +35,9 @@ class GateCheck:
     passed: bool | None
     line: str
     p_value: float | None = None
+    right: int | None = None
+    was_right: int | None = None
+    items: int | None = None
 
 
 # -- judging ------------------------------------------------------------------------------------------------------
@@ -67,7 +70,7 @@ def evaluate_gate(run: Run, rules: GateRules, reference: Answers | None) -> Gate
             known = {id: earlier for id, earlier in reference[name].items() if earlier.answered}
             pairs = [(answer, known[answer.item]) for answer in answers if answer.item in known]
             checks.append(_drop(name, [(new.correct, old.correct) for new, old in pairs], rules.max_drop, why))
-            regressions += [_regression(new) for new, old in pairs if old.correct and not new.correct]
+            regressions += [_regression(new, old) for new, old in pairs if old.correct and not new.correct]
     return {
         "passed": verdict(check.passed for check in checks),
         "checks": [cast(GateCheckRecord, asdict(check)) for check in checks],
@@ -109,7 +112,7 @@ def _accuracy(dataset: str, answers: Sequence[Outcome], without: str, limit: flo
             dataset, "min-accuracy", limit, None, False, f"{name}: no item was answered{without}; {required}"
         )
     line = f"{name}: {correct:,} of {items:,} right ({percentage(value)}{without}), {required}"
-    return GateCheck(dataset, "min-accuracy", limit, value, value >= limit, line)
+    return GateCheck(dataset, "min-accuracy", limit, value, value >= limit, line, right=correct, items=items)
 
 
 def _drop(dataset: str, pairs: Sequence[tuple[bool, bool]], limit: float, why: str) -> GateCheck:
@@ -124,16 +127,19 @@ def _drop(dataset: str, pairs: Sequence[tuple[bool, bool]], limit: float, why: s
         return GateCheck(dataset, "max-drop", limit, None, False, line)
     fell = f"accuracy dropped by {_points(value)}" if value > 0 else "accuracy did not drop"
     line = f"{name}: {fell} ({lost:,} lost, {won:,} won of {pluralise(len(pairs), 'item')}), {allowed}"
-    return GateCheck(dataset, "max-drop", limit, value, value <= limit, line, float(stats.mcnemar(lost, won)))
+    right, was_right = (sum(pair[side] for pair in pairs) for side in (0, 1))
+    p = float(stats.mcnemar(lost, won))
+    return GateCheck(dataset, "max-drop", limit, value, value <= limit, line, p, right, was_right, len(pairs))
 
 
-def _regression(answer: Outcome) -> RegressionRecord:
+def _regression(answer: Outcome, earlier: ReferenceAnswer) -> RegressionRecord:
     return {
         "dataset": answer.dataset,
         "item": answer.item,
         "question": answer.question,
         "expected": answer.expected,
         "answer": answer.answer,
+        "before": earlier.answer,
         "category": answer.category,
     }
 

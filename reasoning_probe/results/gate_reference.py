@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.results.outcome import BASELINE, ItemKey
+from reasoning_probe.results.record import InvocationRecord, ReferenceChangesRecord, RunRecord
 from reasoning_probe.results.run import (
     OUTCOMES_FILE,
     Run,
@@ -24,11 +25,15 @@ from reasoning_probe.results.run import (
     write_lines,
     write_run,
 )
-from reasoning_probe.results.schema import OUTCOME, compiled, schema
+from reasoning_probe.results.schema import OUTCOME, RUN, compiled, schema
 from reasoning_probe.utils.text import pluralise, shorten
 
 FIELDS = ("dataset", "item", "target", "question", "expected", "answer", "correct")
 """The keys of a line of a reference; others are ignored."""
+
+ORIGIN = "run"
+"""The target of the line that holds how the reference's run was made, in ``run``; other versions pass over it."""
+_ORIGIN_KEYS = ("model", "generation", "prompting", "ablation", "versions", "invocation")
 
 SKIPPED = "skipped"
 """The target of an item that was not answered; versions that do not know it pass over the line."""
@@ -138,6 +143,44 @@ def _others(reference: Answers, dataset: str, items: Mapping[str, tuple[str, str
     return f"of {shorten(dataset, 40)} it {', '.join(parts)}" if parts else None
 
 
+def reference_changes(path: Path, run: Run) -> ReferenceChangesRecord | None:
+    """Return when and on what the reference *path* was made, and which settings of *run* differ from its own.
+
+    ``None`` where it does not say: earlier versions, and projects that write it themselves, leave that out.
+    """
+    from reasoning_probe.results.compare import differing_settings
+
+    origin = _origin(path)
+    if origin is None:
+        return None
+    made = origin.get("invocation") or InvocationRecord(command=None, started="", commit=None, prompts={})
+    changed = [list(row) for row in differing_settings(origin, run.summary)]
+    prompts = (run.summary.get("invocation") or made)["prompts"]
+    changed += [
+        [f"prompts of {name}", made["prompts"][name][:12], prompts[name][:12]]
+        for name in prompts
+        if made["prompts"].get(name, prompts[name]) != prompts[name]
+    ]
+    return {"started": made["started"] or None, "commit": made["commit"], "changed": changed}
+
+
+def _origin(path: Path) -> RunRecord | None:
+    """Return what *path* holds of its run's settings; ``None`` where it holds nothing, or nothing that is a run's."""
+    file = file_of(path)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if file != path:
+            return read_summary(path)
+        every = compiled({"type": "object"}, {})
+        lines = [line for _, line in read_reference_lines(file, every) if line.get("target") == ORIGIN]
+        shape = schema(RUN)
+        needed = {"type": "object", "required": list(_ORIGIN_KEYS)}
+        compiled(needed | {"properties": {key: shape["properties"][key] for key in _ORIGIN_KEYS}}, shape)(
+            lines[-1]["run"], "run"
+        )
+        return cast(RunRecord, lines[-1]["run"])
+    return None
+
+
 def _line(answer: ReferenceAnswer) -> dict[str, Any]:
     """Return the part of a line that *answer* holds."""
     return {name: getattr(answer, name) for name in ("question", "expected", "answer", "correct")}
@@ -179,5 +222,8 @@ def write_reference(path: Path, run: Run) -> None:
     skipped = [(skip["dataset"], skip["item"]) for skip in run.summary["skipped"]]
     skipped += [(name, id) for name, ids in by_tests.items() for id in ids]
     lines += [{"dataset": name, "item": id, "target": SKIPPED} | _line(_NOT_ANSWERED) for name, id in skipped]
+    if run.summary.get("invocation"):
+        origin = {key: run.summary.get(key) for key in _ORIGIN_KEYS}
+        lines.append({"dataset": "", "item": "", "target": ORIGIN, "run": origin} | _line(_NOT_ANSWERED))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_lines(path, lines)

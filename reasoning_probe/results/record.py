@@ -445,16 +445,28 @@ class GateCheckRecord(TypedDict):
     passed: bool | None
     line: str
     p_value: NotRequired[float | None]
+    right: NotRequired[int | None]
+    was_right: NotRequired[int | None]
+    items: NotRequired[int | None]
+
+
+class ReferenceChangesRecord(TypedDict):
+    """When and on what the gate's reference was made, and what differs in settings since."""
+
+    started: str | None
+    commit: str | None
+    changed: list[list[str]]
 
 
 class RegressionRecord(TypedDict):
-    """An item that was right in the reference and is wrong now."""
+    """An item that was right in the reference and is wrong now; ``before`` is what was answered then."""
 
     dataset: str
     item: str
     question: str
     expected: str
     answer: str | None
+    before: NotRequired[str | None]
     category: str | None
 
 
@@ -465,6 +477,7 @@ class GateRecord(TypedDict):
     checks: list[GateCheckRecord]
     notes: NotRequired[list[str] | None]
     regressions: NotRequired[list[RegressionRecord] | None]
+    since: NotRequired[ReferenceChangesRecord | None]
 
 
 class SectionRecord(TypedDict):
@@ -536,10 +549,20 @@ class PartialRecord(TypedDict):
     done: int
 
 
+class InvocationRecord(TypedDict):
+    """How a run was started: its command, when (ISO 8601, UTC), on which commit, its prompts' SHA-256 by dataset."""
+
+    command: str | None
+    started: str
+    commit: str | None
+    prompts: dict[str, str]
+
+
 class RunRecord(TypedDict):
     """The content of ``run.json``."""
 
     schema_version: int
+    invocation: NotRequired[InvocationRecord | None]
     model: ModelRecord
     generation: dict[str, GenerationRecord]
     prompting: NotRequired[PromptingRecord]

@@ -9,7 +9,14 @@ from reasoning_probe.report.effects import EffectGroup, error_counts, groups
 from reasoning_probe.report.format import p_value, percent
 from reasoning_probe.report.mistakes import change_sentences
 from reasoning_probe.report.ranking import SUMMARY_COLUMNS, ranking
-from reasoning_probe.report.sentences import accuracy_sentence, curve_sentences, screening_sentences, sentences
+from reasoning_probe.report.sentences import (
+    accuracy_sentence,
+    control_sentences,
+    curve_sentences,
+    reference_lines,
+    screening_sentences,
+    sentences,
+)
 from reasoning_probe.results.record import SectionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise, shorten
@@ -27,7 +34,7 @@ def markdown_summary(run: Run) -> str:
     """Return the findings as GitHub's Markdown, under 60 kB however many datasets and targets there are."""
     datasets = list(run.summary["datasets"].items())
     parts = [f"## reasoning-probe: {plain(run.summary['model']['name'])}", plain(accuracy_sentence(run), 300)]
-    findings = [*sentences(run), *screening_sentences(run), *curve_sentences(run)]
+    findings = [*sentences(run), *control_sentences(run), *screening_sentences(run), *curve_sentences(run)]
     bullets = "\n".join(f"- {plain(sentence, 600)}" for sentence in findings[:MOST_DATASETS])
     parts.append("\n\n".join(within([bullets], MOST_SENTENCE_BYTES)))
     parts.append(_gate(run))
@@ -78,6 +85,7 @@ def _gate(run: Run) -> str:
         p = "" if check.get("p_value") is None else f", p {p_value(check['p_value']).replace('<', '&lt;')}"
         lines.append(f"- {marks[check['passed']]} {plain(check['line'], 400)}{p}")
     lines += [f"- {plain(line, 300)}" for line in (gate.get("notes") or ())[:MOST_TARGETS]]
+    lines += [f"- {plain(line, 400)}" for line in reference_lines(gate)]
     worse = gate.get("regressions") or []
     for item in worse[:MOST_TARGETS]:
         answer = "nothing" if item["answer"] is None else item["answer"]

@@ -21,8 +21,9 @@ from reasoning_probe.report.html.rendering import inline_svg, nonbreaking, rende
 from reasoning_probe.report.html.script_data import script_data
 from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.report.mistakes import Key, MistakeChange, ablated_cases, by_kind, mistake_changes
+from reasoning_probe.report.next_steps import NextStep, next_steps
 from reasoning_probe.report.numerics import numerics_sentence
-from reasoning_probe.report.sentences import accuracy_sentence, remarks, sentences, skipped_sentence
+from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, remarks, sentences, skipped_sentence
 from reasoning_probe.results.record import DatasetRecord, SectionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import BY_NAME, CATEGORIES
@@ -46,6 +47,7 @@ class _Verdict:
     facts: Sequence[str]
     accuracy: str
     sentences: Sequence[str]
+    steps: Sequence[NextStep]
 
 
 @dataclass(frozen=True)
@@ -156,12 +158,13 @@ def _verdict(run: Run) -> _Verdict:
         f"{run.summary['ablation']} ablation" if run.summary["targets"] else None,
         pluralise(len(run.outcomes), "case"),
     )
-    verdict = [*sentences(run), *card_sentences(run, with_role=True)[:MOST_ROLES]]
+    verdict = [*sentences(run), *control_sentences(run), *card_sentences(run, with_role=True)[:MOST_ROLES]]
     return _Verdict(
         model["name"],
         [str(fact) for fact in facts if fact],
         accuracy_sentence(run),
         verdict or ["Nothing was switched off; --ablate-heads shows which heads the answers depend on."],
+        next_steps(run),
     )
 
 

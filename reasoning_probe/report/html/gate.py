@@ -6,9 +6,10 @@ from markupsafe import Markup
 
 from reasoning_probe.report.html.rendering import minus, render
 from reasoning_probe.report.html.tables import FoldedTable, Table
-from reasoning_probe.report.sentences import screening_sentences
+from reasoning_probe.report.next_steps import repeat_command
+from reasoning_probe.report.sentences import reference_lines, screening_sentences
 from reasoning_probe.results.control import guesses_plain_text
-from reasoning_probe.results.record import ReferenceRecord, RegressionRecord
+from reasoning_probe.results.record import GateRecord, ReferenceRecord, RegressionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise
 
@@ -25,25 +26,37 @@ def gate_html(run: Run) -> Markup:
         passed=gate["passed"],
         checks=gate["checks"][:MOST_ROWS],
         notes=(gate.get("notes") or [])[:MOST_ROWS],
+        since=reference_lines(gate),
+        changed=_changed(gate),
         regressions=_regressions(gate.get("regressions") or []),
+        repeat=repeat_command(run, [item["item"] for item in gate.get("regressions") or []]),
     )
+
+
+def _changed(gate: GateRecord) -> Table | None:
+    since = gate.get("since")
+    rows = since["changed"] if since else []
+    title = "Settings that differ from the reference's"
+    return Table(title, ["setting", "reference", "now"], rows[:MOST_ROWS], names=3) if rows else None
 
 
 def _regressions(regressions: list[RegressionRecord]) -> FoldedTable | None:
     if not regressions:
         return None
+    by_mistake = sorted(regressions, key=lambda item: item["category"] or "")
     rows = [
         (
+            item["category"] or "wrong",
             item["dataset"],
             item["item"],
             item["question"],
             item["expected"],
-            "nothing" if item["answer"] is None else item["answer"],
+            *("nothing" if answer is None else answer for answer in (item.get("before", "-"), item["answer"])),
         )
-        for item in regressions[:MOST_ROWS]
+        for item in by_mistake[:MOST_ROWS]
     ]
     cut = f": the first {MOST_ROWS}" if len(regressions) > MOST_ROWS else ""
-    head = ["dataset", "item", "question", "expected", "answered"]
+    head = ["mistake", "dataset", "item", "question", "expected", "was", "now"]
     table = Table(f"Right in the reference, wrong now{cut}", head, rows, names=len(head))
     return FoldedTable(f"{pluralise(len(regressions), 'answer')} that got worse", table)
 

@@ -19,6 +19,7 @@ from reasoning_probe.report.sentences import (
     control_sentences,
     curve_sentences,
     findings,
+    reference_lines,
     screening_sentences,
     setting_sentences,
     skipped_sentence,
@@ -211,7 +212,8 @@ def gate_lines(run: Run) -> list[tuple[str, Style]]:
             (f"gate {word}: {shorten(check['line'], 400)}" + ("" if p is None else f", p {p_value(p)}"), style)
         )
     quiet: Style = "warning" if gate["passed"] is None else ""
-    return lines + [(f"gate: {shorten(note, 400)}", quiet) for note in gate.get("notes") or ()]
+    changed = reference_lines(gate)[1:]  # the date alone is no news
+    return lines + [(f"gate: {shorten(note, 400)}", quiet) for note in [*(gate.get("notes") or ()), *changed]]
 
 
 def gate_word(passed: bool | None) -> tuple[str, Style]:

@@ -366,6 +366,16 @@ CLAIMS = (
         [lambda: of_one_head("L0H0"), lambda: run_of(swept(lost=STRONG))],
     ),
     Claim(
+        r"The model answers \d+ % right without its chat template: --probe-chat on puts the questions in it",
+        "the tokenizer has a chat template that was not used, and fewer than half of the answers are right",
+        lambda: run_of(swept(40, 19), prompting={"chat_template_unused": True}),
+        [
+            lambda: run_of(swept(40, 20), prompting={"chat_template_unused": True}),
+            lambda: run_of(swept(40, 19), prompting={"chat_template_unused": False}),
+            lambda: run_of(swept(40, 19)),
+        ],
+    ),
+    Claim(
         r"No particular role shown: L",
         "a head has cards, and on none of them anything is significant",
         lambda: run_of(swept(lost=STRONG)),
