@@ -47,7 +47,7 @@ def test_a_gate_says_what_changed_since_its_reference(project: Project, path: st
     project.write("other.txt", "Q: {question}\nA:")
     result = project.run(f"--probe-reference={path}", "--probe-template=other.txt")
     (changed,) = [line for line in gate_lines(result) if line.startswith("gate: ")]
-    assert changed == "gate: Changed since the reference: prompting template and prompts of logic."
+    assert changed == "gate: Changed since the reference: logic stop, prompting template and prompts of logic."
     run = read_run(project.path / "reports")
     assert run.summary["gate"] is not None
     shown = Page(standalone_page(run)).text

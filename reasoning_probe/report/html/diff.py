@@ -8,6 +8,10 @@ from typing import NamedTuple
 MOST_ALIKE = 300
 """Characters kept of what comes before the difference where an excerpt must be cut."""
 
+FEWEST_BREAKS, FEWEST_BLANKS = 6, 48
+"""Line breaks in a row, and characters of any blanks, from which on they are folded."""
+
+_BLANKS = re.compile(rf"\s{{{FEWEST_BLANKS},}}|(?:\r?\n){{{FEWEST_BREAKS},}}")
 _TOKEN = re.compile(r"(?<!\s)\s*(?:\w+|[^\w\s])")  # a run of blanks is entered at its beginning only: linear
 
 
@@ -17,6 +21,22 @@ class Excerpt(NamedTuple):
     before: str
     differs: str
     after: str
+
+
+def fold_blanks(text: str) -> str:
+    r"""Return *text* with each long run of blanks or line breaks folded to a note of its length.
+
+    A model that ends in a thousand line breaks would fill screens with nothing.
+
+    >>> fold_blanks("8" + 30 * chr(10) + "so")
+    '8\n[30 line breaks]\nso'
+    """
+    return _BLANKS.sub(_note, text)
+
+
+def _note(blanks: re.Match[str]) -> str:
+    breaks = blanks[0].count("\n")
+    return f"\n[{breaks:,} line breaks]\n" if breaks >= FEWEST_BREAKS else f" [{len(blanks[0]):,} blanks] "
 
 
 def split_at_difference(text: str, other: str, most: int) -> Excerpt:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from reasoning_probe.report.effects import answer_changed
-from reasoning_probe.report.html.diff import Excerpt, split_at_difference
+from reasoning_probe.report.html.diff import Excerpt, fold_blanks, split_at_difference
 from reasoning_probe.report.html.rendering import anchor, render
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
@@ -165,7 +165,9 @@ def _change(outcomes: Sequence[Outcome], baseline: str, several: bool) -> _Chang
     """Return *outcomes*, which are alike, beside the *baseline*'s response; *several* ablations must be told apart."""
     first = outcomes[0]
     targets = join_names([outcome.target for outcome in outcomes], 12) + (f" ({first.ablation})" if several else "")
-    response = split_at_difference(first.response, baseline, MOST_TEXT) if first.response else None
+    response = (
+        split_at_difference(fold_blanks(first.response), fold_blanks(baseline), MOST_TEXT) if first.response else None
+    )
     return _Change(targets, response, _extracted(first), first.correct, _mistake(first))
 
 
@@ -179,7 +181,7 @@ def _mistake(outcome: Outcome) -> str:
 
 
 def _verbatim(text: str) -> Excerpt | None:
-    return Excerpt(_cut(text), "", "") if text else None
+    return Excerpt(_cut(fold_blanks(text)), "", "") if text else None
 
 
 def _cut(text: str) -> str:

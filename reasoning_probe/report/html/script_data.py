@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from reasoning_probe.report.effects import EffectGroup, answer_changed, groups
 from reasoning_probe.report.format import nats, p_value, points
-from reasoning_probe.report.html.diff import split_at_difference
+from reasoning_probe.report.html.diff import fold_blanks, split_at_difference
 from reasoning_probe.report.ranking import p_discrete
 from reasoning_probe.results.naming import significant
 from reasoning_probe.results.outcome import BASELINE, Outcome
@@ -141,7 +141,8 @@ def _flips(outcomes: Sequence[Outcome]) -> Mapping[tuple[str, str, str], list[Fl
 
 def _flip(flip: Flip, texts: _Texts) -> list[int | list[int]]:
     kind, baseline, outcome = flip
-    pairs = ((baseline.response, outcome.response), (outcome.response, baseline.response))
+    before, after = fold_blanks(baseline.response), fold_blanks(outcome.response)
+    pairs = ((before, after), (after, before))
     excerpts = [[texts.number(part) for part in split_at_difference(text, other, MOST_TEXT)] for text, other in pairs]
     facts = (shorten(baseline.question, 400), shorten(baseline.expected, 60), _answer(baseline), _answer(outcome))
     return [kind, *map(texts.number, facts), *excerpts]

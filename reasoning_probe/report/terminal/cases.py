@@ -23,14 +23,18 @@ def failure_text(outcome: Outcome) -> str:
 
 def baseline_line(outcome: Outcome) -> str:
     """Return why an answer is wrong where a gate decides: ``wrong_label: answered yes, expected Unknown``."""
-    answer = "nothing" if outcome.answer is None else shorten(outcome.answer, 60)
-    return f"{_category(outcome)}: answered {answer}, expected {shorten(outcome.expected, 60)}"
+    return f"{_category(outcome)}: {_answers(outcome)}"
 
 
 def ablated_line(outcome: Outcome, baseline: Outcome | None) -> str:
-    """Return why an ablated case is wrong: ``L3H7 off: wrong_operation, baseline was right``."""
+    """Return why an ablated case is wrong: ``L3H7 off: off_by_one, answered 9, expected 8, baseline was right``."""
     was = "" if baseline is None else f", baseline was {'right' if baseline.correct else 'wrong too'}"
-    return f"{shorten(outcome.target, 60)} off: {_category(outcome)}{was}"
+    return f"{shorten(outcome.target, 60)} off: {_category(outcome)}, {_answers(outcome)}{was}"
+
+
+def _answers(outcome: Outcome) -> str:
+    answer = "nothing" if outcome.answer is None else shorten(outcome.answer, 60)
+    return f"answered {answer}, expected {shorten(outcome.expected, 60)}"
 
 
 def _category(outcome: Outcome) -> str:

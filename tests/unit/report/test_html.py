@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_probe.report.html import script_data as flips
-from reasoning_probe.report.html.diff import split_at_difference
+from reasoning_probe.report.html.diff import fold_blanks, split_at_difference
 from reasoning_probe.report.html.findings import findings_html
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.report.html.script_data import script_data
@@ -113,6 +113,15 @@ def test_the_first_difference_is_marked() -> None:
     ]
     html = findings_html(as_run(outcomes))
     assert re.findall("<mark>(.*?)</mark>", html) == ["9", "85"]  # the third only stops early
+
+
+def test_long_runs_of_blanks_fold() -> None:
+    assert fold_blanks("8" + "\n" * 1200 + "so" + " " * 60 + "\n.") == "8\n[1,200 line breaks]\nso [61 blanks] ."
+    assert fold_blanks("a\n\n\n    b") == "a\n\n\n    b"
+    blank = outcome(response=" 8" + "\n" * 3000)
+    page = findings_html(as_run([blank, replace(blank, target="L0H0", ablation="zero", correct=False, answer=None)]))
+    assert "[3,000 line breaks]" in page
+    assert "\n" * 20 not in page
 
 
 def test_the_first_token_that_differs_parts_two_answers() -> None:

@@ -134,8 +134,9 @@ def test_a_failure_is_short_and_an_ablated_case_one_line() -> None:
         "response  8",
         "mistake   wrong_operation: 5 * 3 = 15",
     ]
-    assert ablated_line(wrong, outcome()) == "L3H7 off: wrong_operation, baseline was right"
-    assert ablated_line(wrong, replace(wrong, target="baseline")) == "L3H7 off: wrong_operation, baseline was wrong too"
+    line = "L3H7 off: wrong_operation, answered 15, expected 8, baseline was"
+    assert ablated_line(wrong, outcome()) == f"{line} right"
+    assert ablated_line(wrong, replace(wrong, target="baseline")) == f"{line} wrong too"
 
 
 @pytest.mark.parametrize(
