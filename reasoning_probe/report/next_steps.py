@@ -22,7 +22,6 @@ _MOST_HEADS = 4
 _MOST_REPEATED = 20
 _KEYWORD = re.compile(r"[\w.+:-]{1,80}")
 """An item's name that pytest's ``-k`` takes as one word."""
-_WORDS_OF_K = {"and", "or", "not", "True", "False", "None"}
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,8 @@ def _more_items(run: Run) -> list[NextStep]:
 
 
 def repeat_command(run: Run, items: Sequence[str]) -> str | None:
-    """Return the command that asks only *items* again; ``None`` where it cannot be written in a line."""
-    plain = [item for item in items if _KEYWORD.fullmatch(item) and item not in _WORDS_OF_K]
+    """Return the command that asks only *items* again, with nothing off; ``None`` where no line can say it."""
+    plain = [f"[{item}]" for item in items if _KEYWORD.fullmatch(item)]  # with brackets: add-1 is part of add-10
     if len(plain) < len(items) or not 0 < len(items) <= _MOST_REPEATED:
         return None
     command = _command(run)

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from reasoning_probe.report.html.page import standalone_page
-from reasoning_probe.report.next_steps import next_steps
+from reasoning_probe.report.next_steps import next_steps, repeat_command
 from reasoning_probe.report.sentences import accuracy_sentence
 from reasoning_probe.results.run import read_run
 from tests.helpers.html_pages import Page
@@ -70,4 +70,8 @@ def test_what_fell_is_listed_by_mistake_with_both_answers_and_a_command(project:
     assert all(item["before"] == item["expected"] != item["answer"] for item in worse)
     shown = Page(standalone_page(run)).text
     assert "Ask just these again:" in shown
+    command = repeat_command(run, [item["item"] for item in worse])
+    assert command is not None
+    project.pytester.runpytest_inprocess(*shlex.split(command)[1:], "--probe-dir=again")
+    assert project.computed("again") == {(item["item"], "baseline") for item in worse}
     assert shown.index("Gate failed") < shown.index(accuracy_sentence(run))
