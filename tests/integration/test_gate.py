@@ -24,6 +24,9 @@ def test_with_a_gate_a_wrong_answer_is_xfailed_and_the_gate_decides(project: Pro
         "passed": True,
         "line": "logic: 3 of 4 right (75 %), at least 70 % asked",
         "p_value": None,
+        "right": 3,
+        "was_right": None,
+        "items": 4,
     }
 
 
