@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _META_VALUES = {"__bool__": True, "__contains__": False, "item": 1, "__int__": 1, "__index__": 1, "__float__": 1.0}
 """What a tensor without data returns where code reads its value, as in "is this mask all ones?"."""
 
-_EXTRA_COLUMNS = 8
+SINK_COLUMNS = 8
 """Attention sinks add up to this many columns to an attention pattern."""
 
 
@@ -45,7 +45,7 @@ def _is_linear(module: nn.Module) -> bool:
 
 def _pattern_heads(scores: Tensor, tokens: int) -> int | None:
     """Return the number of heads if *scores* is an attention pattern of one row, else ``None``."""
-    if scores.dim() < 3 or scores.shape[-2] != tokens or not tokens <= scores.shape[-1] <= tokens + _EXTRA_COLUMNS:
+    if scores.dim() < 3 or scores.shape[-2] != tokens or not tokens <= scores.shape[-1] <= tokens + SINK_COLUMNS:
         return None
     return scores.numel() // (scores.shape[-2] * scores.shape[-1])
 
