@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,15 +21,21 @@ from reasoning_probe.models.heads import SINK_COLUMNS
 from reasoning_probe.models.hooks import hooks
 
 
+_PRODUCTS = ("matmul", "bmm", "__matmul__")
+
+
 @dataclass(frozen=True)
 class Pattern:
     """The attention of one layer: ``weights`` is ``(rows, heads, queries, keys)``.
 
-    ``sinks`` is the share of each query that lies on no token, ``(rows, heads, queries)``. The two sum to 1.
+    ``sinks`` is the share of each query that lies on no token, ``(rows, heads, queries)``. The two sum to 1. ``values``
+    is what each token gives to those that attend to it, ``(rows, heads, keys, head_dim)``; ``None`` where it is not
+    known to make the heads' outputs.
     """
 
     weights: Tensor
     sinks: Tensor
+    values: Tensor | None = None
 
 
 class Patterns:
@@ -47,10 +53,13 @@ class Patterns:
 
 
 @contextmanager
-def recorded_patterns(model: Any, head_map: HeadMap, queries: Sequence[int] | None = None) -> Iterator[Patterns]:
+def recorded_patterns(
+    model: Any, head_map: HeadMap, queries: Sequence[int] | None = None, *, values: bool = False
+) -> Iterator[Patterns]:
     """Record the patterns of the pass that runs inside the context, which takes whole sequences and uses no cache.
 
     *queries* are the positions that attend, all of them by default. Where gradients are enabled the patterns have them.
+    *values* are recorded on demand, with all queries alone.
     """
     patterns = Patterns()
     recorder = _Recorder(queries)
@@ -62,7 +71,9 @@ def recorded_patterns(model: Any, head_map: HeadMap, queries: Sequence[int] | No
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
             if site.layer in patterns.by_layer:
                 raise HeadError(f"{site.path} ran more than once: its attention is not recorded")
-            pattern, reason = _choose(recorder.candidates, site, *args[0].shape[:2], queries)
+            pattern, reason = _choose([one for one, _ in recorder.candidates], site, *args[0].shape[:2], queries)
+            if pattern is not None and values:
+                pattern = _with_values(pattern, [one for _, one in recorder.candidates], args[0])
             if pattern is None:
                 patterns.missing[site.layer] = reason
             else:
@@ -84,16 +95,22 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, queries: Sequence[int] | None) -> None:
         super().__init__()
         self.queries = queries
-        self.candidates: list[Tensor] = []
+        self.candidates: list[tuple[Tensor, Tensor | None]] = []  # with the values that it weighs
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         output = func(*args, **kwargs)
         if name == "softmax" and isinstance(output, Tensor) and output.dim() >= 3:
-            self.candidates.append(output)
+            self.candidates.append((output, None))
         elif name == "scaled_dot_product_attention":
-            self.candidates.append(_weights_of(self.queries, *args, **kwargs))
+            value = args[2] if len(args) > 2 else kwargs["value"]
+            self.candidates.append((_weights_of(self.queries, *args, **kwargs), value))
+        elif name in _PRODUCTS and self.candidates and len(args) > 1 and self.candidates[-1][1] is None:
+            weights = self.candidates[-1][0]
+            if isinstance(args[0], Tensor) and args[0].shape[-1:] == args[1].shape[-2:-1] and args[0].dim() > 2:
+                same = args[0].numel() == weights.numel() or args[0].shape[-2] == weights.shape[-2]
+                self.candidates[-1] = (weights, args[1]) if same else self.candidates[-1]
         return output
 
 
@@ -151,3 +168,21 @@ def _choose(
     if float((weights.detach()[..., :tokens] * later.to(weights.device)).max()) > tolerance:
         return None, "its pattern lies on later tokens"
     return Pattern(weights[..., :tokens], weights[..., tokens:].sum(-1)), ""
+
+
+def _with_values(pattern: Pattern, candidates: Sequence[Tensor | None], x: Tensor) -> Pattern:
+    """Return *pattern* with those of *candidates* that it weighs to the heads' outputs *x*, if they are among them."""
+    rows, heads, tokens, keys = pattern.weights.shape
+    split = x.detach().view(rows, tokens, heads, -1).transpose(1, 2)  # (rows, heads, tokens, head_dim)
+    for values in candidates:
+        if values is None or values.numel() % (rows * keys * split.shape[-1]):
+            continue
+        known = values.numel() // (rows * keys * split.shape[-1])
+        if not known or heads % known:
+            continue
+        each = values.detach().reshape(rows, known, keys, -1).to(pattern.weights.dtype)
+        each = each.repeat_interleave(heads // known, dim=1)  # (rows, heads, keys, head_dim)
+        error = (pattern.weights.detach() @ each - split).abs().max()
+        if float(error) <= (1e-3 if x.dtype in (torch.float32, torch.float64) else 5e-2) * float(split.abs().max()):
+            return replace(pattern, values=each)
+    return pattern
