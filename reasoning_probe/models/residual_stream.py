@@ -288,7 +288,9 @@ class DirectPaths:
         total = rest + sum(parts.values(), torch.zeros(len(on)))
         lead = torch.stack([self.record.logits[row, on[row]] - self.record.logits[row, off[row]] for row in rows])
         if not bool(((total - lead).abs() <= self.tolerance * (1 + sizes)).all()):
-            raise HeadError(f"the parts of the logits do not sum to them (off by {float((total - lead).abs().max()):.2g})")
+            raise HeadError(
+                f"the parts of the logits do not sum to them (off by {float((total - lead).abs().max()):.2g})"
+            )
         return [{component: float(part[row]) for component, part in parts.items()} for row in rows]
 
     def _constant(self, on: Sequence[int], off: Sequence[int]) -> Tensor:
