@@ -151,6 +151,15 @@ class LocalEngine:
         self.guard()
         return analysis.measure(self)
 
+    def baseline(self, query: Query) -> tuple[EncodedQuery, Baseline]:
+        """Return *query* in tokens with the model's own answer, the one that is known where there is one.
+
+        Raises :class:`~reasoning_probe.engine.tokenization.ContextError` where it does not fit the model.
+        """
+        encoded = self.codec.encode(query)
+        (baseline,) = self._baselines([(SweepRequest(query), encoded)])
+        return encoded, baseline
+
     def changes_of_edits(
         self, queries: Sequence[EncodedQuery], edits: Sequence[tuple[int, Removal]]
     ) -> list[list[float]]:

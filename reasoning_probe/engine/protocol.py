@@ -36,6 +36,7 @@ class Timing:
     proof_s: float = 0.0
     control_s: float = 0.0
     directions_s: float = 0.0
+    describe_s: float = 0.0
     screen_s: float = 0.0
     curve_s: float = 0.0
 

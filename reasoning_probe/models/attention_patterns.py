@@ -20,7 +20,6 @@ from reasoning_probe.models.head_map import AttentionLayer, HeadError, HeadMap
 from reasoning_probe.models.heads import SINK_COLUMNS
 from reasoning_probe.models.hooks import hooks
 
-
 _PRODUCTS = ("matmul", "bmm", "__matmul__")
 
 

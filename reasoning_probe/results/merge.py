@@ -10,6 +10,7 @@ from typing import Any, TypedDict, TypeVar, cast
 
 from reasoning_probe.data.shards import Shard, joined, missing, parse_shards
 from reasoning_probe.results.cards.choice import AUTO
+from reasoning_probe.results.cards.measured import merged_measured
 from reasoning_probe.results.curves import merged_curves
 from reasoning_probe.results.null_directions import merged_directions
 from reasoning_probe.results.outcome import ItemKey, Key, Outcome
@@ -66,6 +67,7 @@ class RunFacts(TypedDict):
     screening: list[HeadSelectionRecord]
     curves: list[CurveRecord] | None
     describe: str
+    heads: list[HeadRecord]
     timing: TimingRecord
     engine: EngineRecord
     versions: Mapping[str, str | None]
@@ -130,6 +132,7 @@ def merge_runs(runs: Named) -> Run:
         null_directions=merged_directions(_of_new_items(runs, [part.get("null_directions") for part in parts])),
         prompting=_prompting(parts),
         describe=next((setting for part in parts if (setting := part.get("describe"))), AUTO),
+        heads=merged_measured(_of_new_items(runs, [part.get("heads") for part in parts])),
         skipped_tests=merged_skips([(run.summary.get("skipped_tests") or {}, run.outcomes) for run in runs.values()]),
     )
     for name, entry in summary["datasets"].items():
@@ -378,6 +381,7 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
         curves=merged_curves([of_process["curves"] for of_process in facts]),
         skipped_tests=skipped_tests,
         describe=first["describe"],
+        heads=merged_measured([of_process.get("heads") for of_process in facts]),
     )
     sizes = {name: size for of_process in facts for name, size in of_process["sizes"].items()}
     for name, entry in summary["datasets"].items():

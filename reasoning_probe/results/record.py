@@ -322,6 +322,7 @@ class ExampleRecord(TypedDict):
     tokens: list[str]
     attention: list[float]
     sinks: NotRequired[dict[str, float] | None]
+    parts: NotRequired[dict[str, float] | None]
     direct: float | None
 
 
@@ -339,6 +340,7 @@ class HeadRecord(TypedDict):
     labels: NotRequired[list[str] | None]
     direct: NotRequired[DirectRecord | None]
     examples: NotRequired[list[ExampleRecord] | None]
+    note: NotRequired[str | None]
 
 
 class ErrorCountRecord(TypedDict):
@@ -501,6 +503,7 @@ class TimingRecord(TypedDict):
     sweep_s: float | None
     control_s: NotRequired[float | None]
     directions_s: NotRequired[float | None]
+    describe_s: NotRequired[float | None]
     screen_s: NotRequired[float | None]
     curve_s: NotRequired[float | None]
     total_s: float | None

@@ -26,6 +26,7 @@ from reasoning_probe.results.record import (
     ErrorCountRecord,
     FamilyRecord,
     GenerationRecord,
+    HeadRecord,
     HeadSelectionRecord,
     ModelRecord,
     PromptingRecord,
@@ -61,12 +62,14 @@ def summarise(
     curves: Sequence[CurveRecord] = (),
     skipped_tests: Mapping[str, Sequence[str]] | None = None,
     describe: str = AUTO,
+    heads: Sequence[HeadRecord] = (),
 ) -> RunRecord:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
     A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome. Heads that a
     *screening* left out are not tested, but count in the corrections: the same items chose those that are. Baselines of
-    *skipped_tests*, item ids by dataset, are compared with, but not counted. *describe* says which heads have a card.
+    *skipped_tests*, item ids by dataset, are compared with, but not counted. *describe* says which heads have a card, of which
+    *heads* holds what the model itself was asked.
     """
     names = list(dict.fromkeys(outcome.dataset for outcome in outcomes))
     groups: dict[str, list[Outcome]] = {name: [] for name in names}
@@ -105,7 +108,7 @@ def summarise(
         "screening": with_measured_effects(screening, rows, families),
         "curves": list(curves),
         "describe": describe,
-        "heads": head_cards(outcomes, rows, describe, control),
+        "heads": head_cards(outcomes, rows, describe, control, heads),
         "errors": _errors(outcome for name in names for outcome in counted[name]),
         "timing": timing,
         "engine": engine,

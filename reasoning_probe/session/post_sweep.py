@@ -1,4 +1,4 @@
-"""What is measured after the sweep, from its outcomes: the control task, random directions and cumulative curves."""
+"""What is measured after the sweep: the control task, random directions, what heads on cards do, cumulative curves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reasoning_probe.results.outcome import BASELINE
-from reasoning_probe.results.record import ControlRecord, CurveRecord, RandomDirectionsRecord
+from reasoning_probe.results.record import ControlRecord, CurveRecord, HeadRecord, RandomDirectionsRecord
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.protocol import Engine
@@ -27,6 +27,7 @@ class PostSweep:
 
     control: ControlRecord | None = None
     directions: list[RandomDirectionsRecord] = field(default_factory=list)
+    heads: list[HeadRecord] = field(default_factory=list)  # what the model was asked of those that have a card
     curves: list[CurveRecord] | None = None
     error: str = ""
 
@@ -39,12 +40,14 @@ class PostSweep:
         self,
         control: Callable[[], ControlRecord | None],
         directions: Callable[[], list[RandomDirectionsRecord]],
+        heads: Callable[[], list[HeadRecord]],
         curves: Callable[[], Iterable[list[CurveRecord]]],
     ) -> None:
-        """Run the *control* task and the random *directions*, then the *curves*, which come a dataset at a time."""
+        """Run the *control* task, the random *directions* and the *heads*, then the *curves*, a dataset at a time."""
         try:
             self.control = control()
             self.directions = directions()
+            self.heads = heads()
             for entries in curves():
                 self.curves = [*(self.curves or ()), *entries]
         except KeyboardInterrupt:
@@ -82,8 +85,39 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
         return cumulative_curves(session.judged_answers, engine, specs, queries, outcomes, progress)
 
     session.post_sweep.measure(
-        lambda: control_task(engine, variants.values()), lambda: _directions(session, engine, answered, known), curves
+        lambda: control_task(engine, variants.values()),
+        lambda: _directions(session, engine, answered, known),
+        lambda: _heads(session, engine, answered, known),
+        curves,
     )
+
+
+def _heads(
+    session: ProbeSession, engine: Engine, answered: Sequence[Case], elsewhere: Container[ItemKey]
+) -> list[HeadRecord]:
+    """Measure what the heads do that have a card, on items of the *answered* cases that are not *elsewhere*."""
+    from reasoning_probe.analyses.mechanism import PROMPTS, described_heads, measure_heads
+    from reasoning_probe.results.cards.choice import described
+    from reasoning_probe.results.summary import page_effects
+
+    outcomes = [outcome for key in session.plan.keys if (outcome := session.outcomes.get(key)) is not None]
+    screening = [screening.entry() for screening in session.screenings.values()]
+    chosen = described(page_effects(outcomes, screening), session.settings.describe)
+    if not any(chosen.values()):
+        return []
+    items = {
+        case.item_key: case.item
+        for case in answered
+        if case.target and case.item_key not in elsewhere and not case.item.choices
+    }
+    queries = {key: session.queries.query(key[0], item) for key, item in items.items()}
+    targets = {case.target_name: case.target for case in answered if case.target}
+    heads = described_heads(chosen, targets, session.settings.ablations, queries, session.outcomes)
+    prompts = {
+        dataset: [query for key, query in queries.items() if key[0] == dataset][:PROMPTS]
+        for dataset in dict.fromkeys(head.dataset for head in heads)
+    }
+    return [card.record() for card in measure_heads(engine, heads, prompts, session.settings.seed)]
 
 
 def _directions(

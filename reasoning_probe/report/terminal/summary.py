@@ -36,7 +36,7 @@ _BARS = (16, 8, 4)
 """The widths of a bar, of which a line takes the first that fits."""
 
 Style = Literal["", "good", "bad", "warning", "strong", "faint"]
-_Part = Literal["load_s", "proof_s", "screen_s", "baseline_s", "control_s", "directions_s", "curve_s"]
+_Part = Literal["load_s", "proof_s", "screen_s", "baseline_s", "control_s", "directions_s", "describe_s", "curve_s"]
 
 
 class Piece(NamedTuple):
@@ -272,5 +272,5 @@ def _before(timing: TimingRecord) -> str:
     return "".join(
         f"{part.removesuffix('_s')} {timing.get(part) or 0.0:.1f} s, "
         for part in parts
-        if timing.get(part) or (part in timing and part not in ("screen_s", "directions_s", "curve_s"))
+        if timing.get(part) or (part in timing and part not in ("screen_s", "directions_s", "describe_s", "curve_s"))
     )

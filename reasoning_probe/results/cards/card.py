@@ -65,7 +65,8 @@ class Example:
 
     ``position`` predicts the first token that differs, counted in the tokens of prompt and answer from 0. ``attention``
     has a share for each of ``tokens``; with the shares of ``sinks``, which are no tokens, it sums to 1. ``direct`` is
-    the head's direct attribution there, in logits.
+    the head's direct attribution there, in logits. ``parts`` holds the share of the attention on parts of the prompt by
+    name, which may overlap.
     """
 
     item: str
@@ -76,11 +77,15 @@ class Example:
     attention: tuple[float, ...]
     direct: float | None = None
     sinks: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class HeadCard:
-    """What is known of a head on one dataset under one ablation; what was not measured is ``None``."""
+    """What is known of a head on one dataset under one ablation; what was not measured is ``None``.
+
+    ``note`` says in a line what could not be measured, and why.
+    """
 
     target: str
     dataset: str
@@ -93,6 +98,7 @@ class HeadCard:
     labels: tuple[str, ...] | None = None
     direct: Direct | None = None
     examples: tuple[Example, ...] | None = None
+    note: str = ""
 
     def describe(self) -> str:
         """Return the card as lines of text, the sentence first."""
@@ -131,7 +137,9 @@ def card_of(record: HeadRecord) -> HeadCard:
                 tuple(example["attention"]),
                 example["direct"],
                 example.get("sinks") or {},
+                example.get("parts") or {},
             )
             for example in examples
         ),
+        record.get("note") or "",
     )

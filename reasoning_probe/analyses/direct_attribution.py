@@ -1,0 +1,159 @@
+"""Where a head changes an answer: the first token that differs, the head's attention there, and what it writes.
+
+Direct logit attribution: the head's slice of the projection's input, through the projection into the residual stream,
+through the final norm with its scale frozen, and through the unembedding, gives the logit of the token that the model
+says minus that of the token that it says without the head (Elhage et al. 2021; nostalgebraist 2020). The logits are
+those of the unembedding, before any scale or cap that a family puts on them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.data.prompts.token_places import part_tokens, token_spans
+from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.tokenization import EncodedQuery
+from reasoning_probe.models.ablation import Replacement, ablate
+from reasoning_probe.models.attention_patterns import Pattern, recorded_patterns
+from reasoning_probe.models.head_map import HeadError
+from reasoning_probe.models.residual_stream import Component, DirectPaths, recorded_stream
+from reasoning_probe.models.targets import Target
+from reasoning_probe.results.cards.card import Example
+from reasoning_probe.utils.logging import silence_transformers
+
+ROWS = 8
+"""Rows of a pass with a head off in each."""
+
+
+@dataclass(frozen=True)
+class Flip:
+    """The first token that differs without a head: the ``place`` in the answer, and the tokens with and without it."""
+
+    head: tuple[int, int]
+    place: int
+    on: int
+    off: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The example of a flip, what each head and MLP writes there, and in a line what is missing."""
+
+    example: Example | None
+    parts: dict[Component, float] | None
+    note: str = ""
+
+
+def first_differences(
+    engine: LocalEngine,
+    encoded: EncodedQuery,
+    answer: Sequence[int],
+    targets: Sequence[Target],
+    replacement: Replacement,
+) -> list[Flip | None]:
+    """Return for each of *targets*, single heads, the first token of the model's *answer* that is another without it.
+
+    ``None`` stands for a head without which the whole answer stays.
+    """
+    flips: list[Flip | None] = []
+    for start in range(0, len(targets), ROWS):
+        rows = targets[start : start + ROWS]
+        with ablate(engine.model, engine.head_map, rows, replacement):
+            likeliest = _logits(engine.model, encoded, answer, len(rows)).argmax(-1)  # (rows, answer)
+        for target, tokens in zip(rows, likeliest.tolist(), strict=True):
+            place = next((at for at, token in enumerate(tokens) if token != answer[at]), None)
+            (head,) = target.heads
+            flips.append(None if place is None else Flip(head, place, answer[place], tokens[place]))
+    return flips
+
+
+@silence_transformers()
+def _logits(model: Any, encoded: EncodedQuery, answer: Sequence[int], rows: int) -> torch.Tensor:
+    """Return the logits that predict the *answer*, ``(rows, answer, vocabulary)``."""
+    new = torch.tensor([answer[:-1]], device=encoded.prompt.device, dtype=encoded.prompt.dtype)  # (1, answer - 1)
+    ids = torch.cat([encoded.prompt, new], dim=1).expand(rows, -1)
+    keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+    with torch.no_grad():
+        output = model(input_ids=ids, use_cache=False, **({"logits_to_keep": len(answer)} if keeps else {}))
+    logits: torch.Tensor = output.logits[:, -len(answer) :]
+    return logits
+
+
+@silence_transformers()
+def read_flips(
+    engine: LocalEngine, query: Query, encoded: EncodedQuery, answer: Sequence[int], flips: Sequence[Flip]
+) -> list[Reading]:
+    """Return the example that each of *flips* of the *answer* to *query* is, by one pass with nothing switched off.
+
+    Raises :class:`~reasoning_probe.models.head_map.HeadError` where the model's attention cannot be read.
+    """
+    if not flips:
+        return []
+    model, prompt = engine.model, encoded.prompt[0].tolist()
+    ids = [*prompt, *answer[: max(flip.place for flip in flips)]]
+    places = sorted({len(prompt) + flip.place - 1 for flip in flips})
+    with (
+        torch.no_grad(),
+        recorded_patterns(model, engine.head_map, places) as patterns,
+        recorded_stream(model, engine.head_map, places) as record,
+    ):
+        model(input_ids=torch.tensor([ids], device=encoded.prompt.device), use_cache=False)
+    rows = [places.index(len(prompt) + flip.place - 1) for flip in flips]
+    note, parts = "", None
+    try:
+        paths = DirectPaths(model, engine.head_map, record)
+        parts = paths.logit_differences(rows, [flip.on for flip in flips], [flip.off for flip in flips])
+    except HeadError as error:
+        note = f"direct attribution is left out: {error}"
+    places_of = _places_of_parts(engine, query, prompt, len(ids))
+    texts = [engine.codec.tokenizer.decode([token]) for token in ids]
+    readings = []
+    for index, (flip, row) in enumerate(zip(flips, rows, strict=True)):
+        if record.logits is not None and int(record.logits[row].argmax()) != flip.on:
+            readings.append(Reading(None, None, "an example is left out: the answer is no greedy one, or a near tie"))
+            continue
+        example = Example(
+            query.item_id,
+            places[row],
+            *(engine.codec.tokenizer.decode([token]) for token in (flip.on, flip.off)),
+            tuple(texts[: places[row] + 1]),
+            direct=None if parts is None else parts[index][flip.head],
+            **_attention(patterns[flip.head[0]], flip.head[1], row, places[row], places_of),
+        )
+        readings.append(Reading(example, None if parts is None else parts[index], note))
+    return readings
+
+
+def _attention(
+    pattern: Pattern, head: int, row: int, position: int, places_of: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
+    """Return the fields of an example that say where *head* looks from *position*, which is number *row*."""
+    weights = pattern.weights[0, head, row, : position + 1].tolist()
+    sink = float(pattern.sinks[0, head, row])
+    shares = {
+        name: math.fsum(weights[place] for place in places if place <= position) for name, places in places_of.items()
+    }
+    return {
+        "attention": tuple(min(1.0, weight) for weight in weights),
+        "sinks": {"sink": min(1.0, sink)} if sink else {},
+        "parts": {name: min(1.0, share) for name, share in shares.items()},
+    }
+
+
+def _places_of_parts(engine: LocalEngine, query: Query, prompt: Sequence[int], length: int) -> dict[str, Any]:
+    """Return by name the places of the first token, of the parts of the question, of what is around it, and so on."""
+    spans = token_spans(engine.codec.tokenizer, query, engine.codec.added)
+    places: dict[str, tuple[int, ...]] = {"first token": (0,)}
+    if spans is not None and len(spans) == len(prompt) and query.question_start is not None:
+        start, end = query.question_start, query.question_start + len(query.item.question)
+        inside = [index for index, (first, last) in enumerate(spans) if first < end and start < last]
+        around = tuple(index for index in range(1, len(prompt)) if index not in set(inside))
+        places |= part_tokens(query, spans) | {"instruction": around}
+    return places | {"answer": tuple(range(len(prompt), length))}
