@@ -11,13 +11,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.token_places import part_tokens, token_spans
+from reasoning_probe.data.tags import parts_of
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import EncodedQuery
 from reasoning_probe.models.ablation import Replacement, ablate
@@ -68,7 +69,7 @@ def first_differences(
         with ablate(engine.model, engine.head_map, rows, replacement):
             likeliest = _logits(engine.model, encoded, answer, len(rows)).argmax(-1)  # (rows, answer)
         for target, tokens in zip(rows, likeliest.tolist(), strict=True):
-            place = next((at for at, token in enumerate(tokens) if token != answer[at]), None)
+            place = next((place for place, token in enumerate(tokens) if token != answer[place]), None)
             (head,) = target.heads
             flips.append(None if place is None else Flip(head, place, answer[place], tokens[place]))
     return flips
@@ -98,36 +99,36 @@ def read_flips(
         return []
     model, prompt = engine.model, encoded.prompt[0].tolist()
     ids = [*prompt, *answer[: max(flip.place for flip in flips)]]
-    places = sorted({len(prompt) + flip.place - 1 for flip in flips})
+    places = [len(prompt) + flip.place - 1 for flip in flips]
     with (
         torch.no_grad(),
         recorded_patterns(model, engine.head_map, places) as patterns,
         recorded_stream(model, engine.head_map, places) as record,
     ):
         model(input_ids=torch.tensor([ids], device=encoded.prompt.device), use_cache=False)
-    rows = [places.index(len(prompt) + flip.place - 1) for flip in flips]
     note, parts = "", None
     try:
         paths = DirectPaths(model, engine.head_map, record)
-        parts = paths.logit_differences(rows, [flip.on for flip in flips], [flip.off for flip in flips])
+        parts = paths.logit_differences([flip.on for flip in flips], [flip.off for flip in flips])
     except HeadError as error:
         note = f"direct attribution is left out: {error}"
-    places_of = _places_of_parts(engine, query, prompt, len(ids))
+    answered = tuple(range(len(prompt), len(ids)))
+    places_of = {"first token": (0,), **tokens_of_parts(engine, query, prompt), "answer": answered}
     texts = [engine.codec.tokenizer.decode([token]) for token in ids]
     readings = []
-    for index, (flip, row) in enumerate(zip(flips, rows, strict=True)):
+    for row, (flip, place) in enumerate(zip(flips, places, strict=True)):
         if record.logits is not None and int(record.logits[row].argmax()) != flip.on:
             readings.append(Reading(None, None, "an example is left out: the answer is no greedy one, or a near tie"))
             continue
         example = Example(
             query.item_id,
-            places[row],
+            place,
             *(engine.codec.tokenizer.decode([token]) for token in (flip.on, flip.off)),
-            tuple(texts[: places[row] + 1]),
-            direct=None if parts is None else parts[index][flip.head],
-            **_attention(patterns[flip.head[0]], flip.head[1], row, places[row], places_of),
+            tuple(texts[: place + 1]),
+            direct=None if parts is None else parts[row][flip.head],
+            **_attention(patterns[flip.head[0]], flip.head[1], row, place, places_of),
         )
-        readings.append(Reading(example, None if parts is None else parts[index], note))
+        readings.append(Reading(example, None if parts is None else parts[row], note))
     return readings
 
 
@@ -135,25 +136,29 @@ def _attention(
     pattern: Pattern, head: int, row: int, position: int, places_of: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     """Return the fields of an example that say where *head* looks from *position*, which is number *row*."""
-    weights = pattern.weights[0, head, row, : position + 1].tolist()
-    sink = float(pattern.sinks[0, head, row])
+    weights = [round(min(1.0, weight), 7) for weight in pattern.weights[0, head, row, : position + 1].tolist()]
+    sink = round(min(1.0, float(pattern.sinks[0, head, row])), 7)
     shares = {
         name: math.fsum(weights[place] for place in places if place <= position) for name, places in places_of.items()
     }
     return {
-        "attention": tuple(min(1.0, weight) for weight in weights),
-        "sinks": {"sink": min(1.0, sink)} if sink else {},
+        "attention": tuple(weights),
+        "sinks": {"sink": sink} if sink else {},
         "parts": {name: min(1.0, share) for name, share in shares.items()},
     }
 
 
-def _places_of_parts(engine: LocalEngine, query: Query, prompt: Sequence[int], length: int) -> dict[str, Any]:
-    """Return by name the places of the first token, of the parts of the question, of what is around it, and so on."""
+def tokens_of_parts(engine: LocalEngine, query: Query, prompt: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return by name the places of the tokens of each part of the question, and of the ``instruction`` around it.
+
+    The parts are the item's own or those that its question shows. It is empty where the question's place in the
+    *prompt*, which is in tokens, is not known.
+    """
     spans = token_spans(engine.codec.tokenizer, query, engine.codec.added)
-    places: dict[str, tuple[int, ...]] = {"first token": (0,)}
-    if spans is not None and len(spans) == len(prompt) and query.question_start is not None:
-        start, end = query.question_start, query.question_start + len(query.item.question)
-        inside = [index for index, (first, last) in enumerate(spans) if first < end and start < last]
-        around = tuple(index for index in range(1, len(prompt)) if index not in set(inside))
-        places |= part_tokens(query, spans) | {"instruction": around}
-    return places | {"answer": tuple(range(len(prompt), length))}
+    if spans is None or len(spans) != len(prompt) or query.question_start is None:
+        return {}
+    if not query.item.parts and (parts := parts_of(query.item.question)):
+        query = replace(query, item=replace(query.item, parts=parts))
+    start, end = query.question_start, query.question_start + len(query.item.question)
+    around = (index for index, (first, last) in enumerate(spans) if index and not (first < end and start < last))
+    return part_tokens(query, spans) | {"instruction": tuple(around)}

@@ -8,8 +8,8 @@ whose real part is positive (Elhage et al. 2021). ``suppression`` is how often, 
 of the context, the head attends to it and lowers it most (McDougall et al. 2023).
 
 On questions with their answers: ``retrieval`` is how often, where the answer repeats a token of an operand, the head
-attends most to that token there (Wu et al. 2024); ``deciding`` is how often the head by itself raises the answer's
-logit most of the answers of all these questions, in the mean over the answers.
+attends most to that token there (Wu et al. 2024); ``deciding`` is how often the head alone names the right one of these
+questions' answers, where the rest of the logits is held at its mean over the questions, in the mean over the answers.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ UNLABELLED = ("copying_eigenvalues",)
 
 SEQUENCES, TOKENS, FEWEST_TOKENS = 4, 25, 4
 """Random sequences, tokens in each half of one, and the fewest that a short context may leave."""
+
+FEWEST_REPEATS = 3
+"""Tokens of answers that an operand has, too: with fewer of them retrieval has no score."""
 
 PERMUTED_HEADS, MOST_PERMUTATIONS = 200, 8
 """Heads with permuted weights that a small model is permuted again for, and how often at most."""
@@ -179,47 +182,61 @@ def prompt_scores(
     *weights* are by layer the :meth:`.DirectPaths.token_weights` of :func:`answer_tokens`, if they are known.
     """
     offset, answers = answer_tokens(prompts)
-    repeats = [_repeated(prompt) for prompt in prompts]
     retrieved: dict[Head, list[bool]] = {}
-    named: dict[Head, dict[int, list[bool]]] = {}
-    for prompt, repeated in zip(prompts, repeats, strict=True):
-        decides = weights is not None and len(answers) > 1 and prompt.start + offset < len(prompt.ids)
-        queries = [place - 1 for place in repeated]
-        if not queries and not decides:
+    effects: dict[int, list[Tensor]] = {}  # by layer, of each prompt with an answer: (heads, answers)
+    logits: list[Tensor] = []  # of each of these prompts: (answers,)
+    right: list[int] = []  # the index of its answer
+    for prompt in prompts:
+        place = prompt.start + offset  # of the token that answers
+        decides = weights is not None and len(answers) > 1 and place < len(prompt.ids)
+        repeated = _repeated(prompt)
+        if not repeated and not decides:
             continue
         ids = torch.tensor([prompt.ids[:-1]], device=model.device)
         with (
             torch.no_grad(),
-            recorded_patterns(model, head_map, queries or [0]) as patterns,
-            recorded_stream(model, head_map, [prompt.start + offset - 1] if decides else [0]) as record,
+            recorded_patterns(model, head_map, [one - 1 for one in repeated] or [0]) as patterns,
+            recorded_stream(model, head_map, [place - 1 if decides else 0]) as record,
         ):
             model(input_ids=ids, use_cache=False)
-        for site in head_map.attention_layers:
-            keys = patterns[site.layer].weights[0].argmax(-1) if queries else torch.zeros(site.heads, 0)
-            effects = None
-            if decides and weights is not None:
-                x = record.layers[site.layer].heads
-                assert x is not None
-                effects = torch.einsum("hd,thd->ht", x.view(site.heads, site.head_dim), weights[site.layer])
-            for head in range(site.heads):
-                hits = [
-                    int(key) in prompt.operands and prompt.ids[int(key)] == prompt.ids[place]
-                    for key, place in zip(keys[head], repeated, strict=True)
-                ]
-                retrieved.setdefault((site.layer, head), []).extend(hits)
-                if effects is not None:
-                    answer = prompt.ids[prompt.start + offset]
-                    right = answers[int(effects[head].argmax())] == answer and float(effects[head].std()) > 0
-                    named.setdefault((site.layer, head), {}).setdefault(answer, []).append(right)
+        for site in head_map.attention_layers if repeated else ():
+            keys = patterns[site.layer].weights[0].argmax(-1).tolist()  # (heads, repeated)
+            for head, of_head in enumerate(keys):
+                retrieved.setdefault((site.layer, head), []).extend(
+                    key in prompt.operands and prompt.ids[key] == prompt.ids[token]
+                    for key, token in zip(of_head, repeated, strict=True)
+                )
+        if decides and weights is not None and record.logits is not None:
+            paths = DirectPaths(model, head_map, record)
+            for site in head_map.attention_layers:
+                effects.setdefault(site.layer, []).append(paths.token_effects(site, weights[site.layer])[0])
+            logits.append(record.logits[0, answers])
+            right.append(answers.index(prompt.ids[place]))
     scores: Scores = {}
-    if any(retrieved.values()):
+    if retrieved and len(next(iter(retrieved.values()))) >= FEWEST_REPEATS:
         scores["retrieval"] = {head: sum(hits) / len(hits) for head, hits in retrieved.items()}
-    if named:
+    if len(set(right)) > 1:
         scores["deciding"] = {
-            head: sum(sum(hits) / len(hits) for hits in of_head.values()) / len(of_head)
-            for head, of_head in named.items()
+            (layer, head): value
+            for layer, of_layer in effects.items()
+            for head, value in enumerate(_decisions(torch.stack(of_layer), torch.stack(logits), right))
         }
     return scores
+
+
+def _decisions(effects: Tensor, logits: Tensor, right: Sequence[int]) -> list[float]:
+    """Return how often each head alone names the *right* answer, in the mean over the answers.
+
+    *effects* are ``(prompts, heads, answers)``, *logits* ``(prompts, answers)``. What all else says is held at its mean
+    over the prompts.
+    """
+    rest = logits[:, None] - effects  # (prompts, heads, answers)
+    named = (effects + rest.mean(0)).argmax(-1)  # (prompts, heads)
+    answers = torch.tensor(right)
+    hits = (named == answers[:, None]).double()
+    of_answers = [hits[answers == answer].mean(0) for answer in answers.unique()]  # (heads,) each
+    shares: list[float] = torch.stack(of_answers).mean(0).tolist()
+    return shares
 
 
 def answer_tokens(prompts: Sequence[AnsweredPrompt]) -> tuple[int, list[int]]:

@@ -198,8 +198,8 @@ def _scored(engine: LocalEngine, prompts: Mapping[str, Sequence[Query]], seed: i
 
 def _answered(engine: LocalEngine, queries: Iterable[Query]) -> Iterable[AnsweredPrompt]:
     """Yield *queries* with their expected answers, in tokens; those that do not fit the model are left out."""
+    from reasoning_probe.analyses.direct_attribution import tokens_of_parts
     from reasoning_probe.analyses.head_scores import AnsweredPrompt
-    from reasoning_probe.data.prompts.token_places import part_tokens, token_spans
     from reasoning_probe.engine.tokenization import ContextError
 
     for query in queries:
@@ -208,7 +208,6 @@ def _answered(engine: LocalEngine, queries: Iterable[Query]) -> Iterable[Answere
         except ContextError:
             continue  # the sweep skips this item, and says why
         prompt = tuple(encoded.prompt[0].tolist())
-        spans = token_spans(engine.codec.tokenizer, query, engine.codec.added)
-        parts = part_tokens(query, spans) if spans is not None and len(spans) == len(prompt) else {}
+        parts = tokens_of_parts(engine, query, prompt)
         operands = frozenset([*parts.get("operands", ()), *parts.get("names", ())])
         yield AnsweredPrompt((*prompt, *encoded.answer), len(prompt), operands)

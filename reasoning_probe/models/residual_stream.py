@@ -257,10 +257,8 @@ class DirectPaths:
         weight = self.unembedding[0]
         return weight[tokens.to(weight.device)].detach().cpu().double()
 
-    def logit_differences(
-        self, rows: Sequence[int], on: Sequence[int], off: Sequence[int]
-    ) -> list[dict[Component, float]]:
-        """Return what every head and MLP adds to the logit of each of *on* minus that of *off*, at the place *rows*.
+    def logit_differences(self, on: Sequence[int], off: Sequence[int]) -> list[dict[Component, float]]:
+        """Return for each place what every head and MLP adds to the logit of its token *on* minus that of *off*.
 
         Raises :class:`~reasoning_probe.models.head_map.HeadError` where these, the biases and the embedding do not sum
         to the difference of the logits.

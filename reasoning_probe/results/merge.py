@@ -19,6 +19,7 @@ from reasoning_probe.results.record import (
     CurveRecord,
     EngineRecord,
     GenerationRecord,
+    HeadRecord,
     HeadSelectionRecord,
     ModelRecord,
     PromptingRecord,

@@ -68,8 +68,8 @@ def summarise(
 
     A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome. Heads that a
     *screening* left out are not tested, but count in the corrections: the same items chose those that are. Baselines of
-    *skipped_tests*, item ids by dataset, are compared with, but not counted. *describe* says which heads have a card, of which
-    *heads* holds what the model itself was asked.
+    *skipped_tests*, item ids by dataset, are compared with, but not counted. *describe* says which heads have a card;
+    *heads* holds what was measured of them on the model.
     """
     names = list(dict.fromkeys(outcome.dataset for outcome in outcomes))
     groups: dict[str, list[Outcome]] = {name: [] for name in names}

@@ -18,6 +18,7 @@ from reasoning_probe.results.merge import merge_parts
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run, write_run
 from reasoning_probe.session import arguments
+from reasoning_probe.session.post_sweep import measure_heads
 from reasoning_probe.session.session import ProbeSession, ProgressBar
 from reasoning_probe.session.settings import Settings
 from reasoning_probe.utils.files import atomic_write_text
@@ -170,6 +171,7 @@ def sweep(
     try:
         with _bar(progress) as report:
             session.sweep(session.items, report)
+        measure_heads(session)
     finally:
         store = session.model_runner.store
         if store is not None:

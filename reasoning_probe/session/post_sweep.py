@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,12 +45,23 @@ class PostSweep:
         curves: Callable[[], Iterable[list[CurveRecord]]],
     ) -> None:
         """Run the *control* task, the random *directions* and the *heads*, then the *curves*, a dataset at a time."""
-        try:
+        with self._kept():
             self.control = control()
             self.directions = directions()
             self.heads = heads()
             for entries in curves():
                 self.curves = [*(self.curves or ()), *entries]
+
+    def measure_heads(self, heads: Callable[[], list[HeadRecord]]) -> None:
+        """Run the *heads* alone."""
+        with self._kept():
+            self.heads = heads()
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Keep what ends an analysis as the error."""
+        try:
+            yield
         except KeyboardInterrupt:
             self.error = f"interrupted while {_MEASURED} were measured: the same command goes on"
         except Exception as error:  # whatever a model raises with many heads off
@@ -69,7 +81,7 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
     from reasoning_probe.analyses.cumulative_curve import cumulative_curves, plan_curves
     from reasoning_probe.models.targets import every_head
 
-    answered = [case for key, case in session.plan.cases.items() if key in outcomes and key not in session.left_out]
+    answered = _answered(session)
     variants = {case.key[2:]: (case.target, case.ablation) for case in answered if case.target and case.ablation}
     known = {*elsewhere, *session.skipped}
     known |= {key[:2] for key in session.left_out}  # the curves need all heads of an item
@@ -90,6 +102,19 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
         lambda: _heads(session, engine, answered, known),
         curves,
     )
+
+
+def measure_heads(session: ProbeSession) -> None:
+    """Measure what the heads of *session* do that have a card, and nothing else."""
+    engine = session.engine
+    if engine is not None:
+        answered = _answered(session)
+        session.post_sweep.measure_heads(lambda: _heads(session, engine, answered, session.skipped))
+
+
+def _answered(session: ProbeSession) -> list[Case]:
+    """Return the cases that have an outcome."""
+    return [case for key, case in session.plan.cases.items() if key in session.outcomes and key not in session.left_out]
 
 
 def _heads(
