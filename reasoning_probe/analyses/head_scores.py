@@ -93,12 +93,14 @@ def repeated_tokens(
 
 
 @silence_transformers()
-def token_scores(model: Any, head_map: HeadMap, tokens: RepeatedTokens) -> tuple[Scores, str]:
-    """Return the scores on random *tokens*, and in a line why some are missing."""
+def token_scores(
+    model: Any, head_map: HeadMap, tokens: RepeatedTokens, *, eigenvalues: bool = True
+) -> tuple[Scores, str]:
+    """Return the scores on random *tokens*, those of *eigenvalues* on demand, and in a line why some are missing."""
     places = list(range(tokens.prefix, tokens.ids.shape[1]))
     with (
         torch.no_grad(),
-        recorded_patterns(model, head_map, values=True) as patterns,
+        recorded_patterns(model, head_map, values=eigenvalues) as patterns,
         recorded_stream(model, head_map, places) as record,
     ):
         model(input_ids=tokens.ids.to(model.device), use_cache=False)
@@ -153,17 +155,27 @@ def _logit_scores(
     suppresses = counts & (worst.indices == likeliest) & (attended == likeliest) & (worst.values < 0)
     scores = {
         "copying": copies.double().mean(0),
-        "suppression": suppresses.sum(0) / counts.sum(0).clamp(min=1),
+        "suppression": suppresses.sum(0) / counts.sum(0).clamp(min=len(counts) // 4),  # few such places say little
     }
     if (values := patterns[site.layer].values) is not None:
         rows, places = _first_places(index, len(vocabulary))
-        given = values.cpu().double()[rows, :, places + prefix]  # (distinct, heads, head_dim)
-        circuit = torch.einsum("thd,the->hde", token_weights, given - given.mean(0))  # (heads, head_dim, head_dim)
-        eigenvalues = torch.linalg.eigvals(circuit)  # (heads, head_dim)
-        sizes = eigenvalues.abs()
-        positive = (sizes * (eigenvalues.real > 0)).sum(-1)
-        scores["copying_eigenvalues"] = positive / sizes.sum(-1).clamp(min=1e-30)
+        positive = _positive_eigenvalues(token_weights, values.cpu().double()[rows, :, places + prefix])
+        scores |= {} if positive is None else {"copying_eigenvalues": positive}
     return scores
+
+
+def _positive_eigenvalues(weights: Tensor, values: Tensor) -> Tensor | None:
+    """Return the share of the eigenvalues of each OV circuit, by size, whose real part is positive, ``(heads,)``.
+
+    *weights* and *values* are ``(tokens, heads, head_dim)``: what raises the tokens' logits, and what the tokens give.
+    """
+    circuit = torch.einsum("thd,the->hde", weights, values - values.mean(0))  # (heads, head_dim, head_dim)
+    try:
+        eigenvalues = torch.linalg.eigvals(circuit)  # (heads, head_dim)
+    except RuntimeError:  # the algorithm need not converge
+        return None
+    sizes = eigenvalues.abs()
+    return (sizes * (eigenvalues.real > 0)).sum(-1) / sizes.sum(-1).clamp(min=1e-30)
 
 
 def _first_places(index: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -307,7 +319,7 @@ def score_heads(
         features = query_key_features(model, head_map)
         for repeat in range(min(MOST_PERMUTATIONS, -(-PERMUTED_HEADS // len(head_map)))):
             with permute_weights(model, features, seed + repeat).swapped_in():
-                permuted = measured(token_scores(model, head_map, tokens)[0])
+                permuted = measured(token_scores(model, head_map, tokens, eigenvalues=False)[0])
             for dataset, of_dataset in permuted.items():
                 for name, of_name in of_dataset.items():
                     pooled[dataset].setdefault(name, []).extend(of_name.values())

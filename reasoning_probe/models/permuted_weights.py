@@ -1,7 +1,7 @@
 """Query and key weights, permuted: the same model with heads that look where chance sends them.
 
-Which features of which linear layers make the queries and keys is not read from names. Noise is added to the output of
-every linear layer of a block, and those features along which an attention pattern has a gradient make it.
+Which features of which linear layers make the queries and keys is not read from names. Noise takes the place of the
+output of every linear layer of a block, and those features along which an attention pattern has a gradient make it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def query_key_features(model: Any, head_map: HeadMap) -> dict[str, Tensor]:
     noise: dict[str, Tensor] = {}
     generator = torch.Generator().manual_seed(0)
 
-    def add_noise(path: str) -> Any:
+    def replace_by_noise(path: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             if not isinstance(output, Tensor) or not output.is_floating_point() or path in noise:
                 return None
             noise[path] = torch.randn(output.shape, generator=generator).to(output).requires_grad_()
-            return output + noise[path]
+            return noise[path].clone()  # sharp attention has no gradient, that of noise has
 
         return hook
 
@@ -52,7 +52,7 @@ def query_key_features(model: Any, head_map: HeadMap) -> dict[str, Tensor]:
                 for name, part in block.named_modules():
                     path = f"{site.block}.{name}"
                     if path != site.path and getattr(getattr(part, "weight", None), "ndim", 0) == 2:
-                        handles.append(part.register_forward_hook(add_noise(path)))
+                        handles.append(part.register_forward_hook(replace_by_noise(path)))
             model(input_ids=probe_ids(model), use_cache=False)
         weights = [patterns[layer].weights for layer in head_map.layers]
         loss = sum((one * torch.randn(one.shape, generator=generator).to(one)).sum().cpu() for one in weights)
