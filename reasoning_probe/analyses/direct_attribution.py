@@ -113,8 +113,8 @@ def read_flips(
     except HeadError as error:
         note = f"direct attribution is left out: {error}"
     answered = tuple(range(len(prompt), len(ids)))
-    places_of = {"first token": (0,), **tokens_of_parts(engine, query, prompt), "answer": answered}
-    texts = [engine.codec.tokenizer.decode([token]) for token in ids]
+    places_of = {**tokens_of_parts(engine, query, prompt), "answer": answered}
+    texts = _texts(engine, query, prompt) + [engine.codec.tokenizer.decode([token]) for token in ids[len(prompt) :]]
     readings = []
     for row, (flip, place) in enumerate(zip(flips, places, strict=True)):
         if record.logits is not None and int(record.logits[row].argmax()) != flip.on:
@@ -144,8 +144,22 @@ def _attention(
     return {
         "attention": tuple(weights),
         "sinks": {"sink": sink} if sink else {},
-        "parts": {name: min(1.0, share) for name, share in shares.items()},
+        "parts": {
+            "first token": weights[0],
+            "current token": weights[-1],
+            **{name: round(min(1.0, share), 7) for name, share in shares.items()},
+        },
     }
+
+
+def _texts(engine: LocalEngine, query: Query, prompt: Sequence[int]) -> list[str]:
+    """Return the text of each token of the *prompt*, with the blanks before it that the tokenizer drops."""
+    texts = [engine.codec.tokenizer.decode([token]) for token in prompt]
+    spans = token_spans(engine.codec.tokenizer, query, engine.codec.added)
+    if spans is None or len(spans) != len(prompt):
+        return texts
+    ends = [0, *(end for _, end in spans)]
+    return [query.prompt[ends[place] : end] or texts[place] for place, (_, end) in enumerate(spans)]
 
 
 def tokens_of_parts(engine: LocalEngine, query: Query, prompt: Sequence[int]) -> dict[str, tuple[int, ...]]:

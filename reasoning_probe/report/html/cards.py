@@ -9,20 +9,24 @@ from markupsafe import Markup
 
 from reasoning_probe.report.cards import cards_of, matrix
 from reasoning_probe.report.effects import groups
-from reasoning_probe.report.format import p_value
+from reasoning_probe.report.format import p_value, percent
 from reasoning_probe.report.html.rendering import minus, render
 from reasoning_probe.report.html.tables import Table
-from reasoning_probe.results.cards.card import HeadCard
-from reasoning_probe.results.cards.sentence import overlap_sentence, value_words
+from reasoning_probe.results.cards.card import Example, HeadCard
+from reasoning_probe.results.cards.sentence import overlap_sentence, part_words, value_words
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import is_significant
 from reasoning_probe.scoring.deviations import WORDS
+from reasoning_probe.utils.text import shorten
 
 MOST_ROWS = 8
 """Rows of a card's tables, the clearest; ``run.json`` has every one."""
 MOST_CARDS = 200
 FIRST_CARDS = 12
 """Cards of a page, and those of them that show before the rest is opened."""
+LEAST_SHARE = 0.005
+"""The least attention of a token that is shaded."""
+MOST_TOKEN = 40
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,17 @@ class _Row:
 
 
 @dataclass(frozen=True)
+class _ExampleView:
+    """A flipped item: what is said with and without the head, and the prompt with the head's attention on it."""
+
+    item: str
+    token_on: str
+    token_off: str
+    tokens: Sequence[tuple[str, float]]
+    shares: Table
+
+
+@dataclass(frozen=True)
 class _CardView:
     """A card; *index* is the number of its map, *across* the head on all datasets and under all ablations."""
 
@@ -60,6 +75,9 @@ class _CardView:
     mistakes: Sequence[_Row]
     overlap: str
     across: Table | None
+    examples: Sequence[_ExampleView]
+    mechanism: Table | None
+    note: str
 
 
 def cards_html(run: Run) -> Markup:
@@ -98,7 +116,49 @@ def _view(run: Run, card: HeadCard, index: int) -> _CardView:
         _clearest(mistakes),
         overlap_sentence(card),
         _across(run, [card.target]),
+        [_example(example) for example in card.examples or ()],
+        _mechanism(card),
+        card.note,
     )
+
+
+def _example(example: Example) -> _ExampleView:
+    """Return an example to show: tokens with hardly any attention are joined to the text before them."""
+    tokens: list[tuple[str, float]] = []
+    for text, share in zip(example.tokens, example.attention, strict=True):
+        if share < LEAST_SHARE and tokens and tokens[-1][1] < LEAST_SHARE:
+            tokens[-1] = (tokens[-1][0] + text, 0.0)
+        else:
+            tokens.append((text, share))
+    shares = {part_words(name): share for name, share in example.parts.items()} | dict(example.sinks)
+    marked = [(f"token {place}: {text!r}", share) for place, (text, share) in _most(example)]
+    rows = [[name, percent(share)] for name, share in [*sorted(shares.items(), key=lambda part: -part[1]), *marked]]
+    caption = "The share of the head's attention on parts of the prompt, which may overlap, and on single tokens"
+    return _ExampleView(
+        example.item,
+        shorten(example.token_on, MOST_TOKEN),
+        shorten(example.token_off, MOST_TOKEN),
+        [(text, share if share >= LEAST_SHARE else 0.0) for text, share in tokens],
+        Table(caption, ["part", "attention"], rows, names=1),
+    )
+
+
+def _most(example: Example) -> list[tuple[int, tuple[str, float]]]:
+    """Return the tokens with the most attention, by their places."""
+    pairs = zip(example.tokens, example.attention, strict=True)
+    return sorted(enumerate(pairs), key=lambda entry: -entry[1][1])[:MOST_ROWS]
+
+
+def _mechanism(card: HeadCard) -> Table | None:
+    """Return the head's scores and its direct attribution as a table; ``None`` where neither was measured."""
+    rows = [
+        [name.replace("_", " "), f"{score:.2f}", "label" if name in (card.labels or ()) else "-"]
+        for name, score in (card.scores or {}).items()
+    ]
+    if card.direct is not None:
+        rows.append(["direct effect on the logit", minus(f"{card.direct.mean:+.2f}"), f"rank {card.direct.rank}"])
+    caption = "Scores with a known meaning, from 0 to 1; a label passes 0.5 and 99 % of heads with permuted weights"
+    return Table(caption, ["score", "value", "label or rank"], rows, names=1) if rows else None
 
 
 def _clearest(rows: Sequence[_Row]) -> list[_Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 
 from reasoning_probe.results.cards.card import Behaviour, HeadCard, Mistake
@@ -15,6 +17,9 @@ MOST_PARTS = 2
 """Contrasts, and kinds of mistakes, in a sentence."""
 
 _MOST_TEXT = 40
+_MOST = 0.5
+_ORDINAL = re.compile(r"operand_\d+")
+_PARTS = {"instruction": "the words around the question", "answer": "the answer so far", "units": "the operands' units"}
 _OPERATIONS = {"+": "addition", "-": "subtraction", "*": "multiplication", "/": "division"}
 
 
@@ -24,7 +29,7 @@ def sentence_of(card: HeadCard, control: ControlRecord | None = None) -> str:
     ``L1H0: loses subtraction (54 of 80) rather than the rest (11 of 112); without it plain text suffers little.``
     """
     role = [*_contrasts(card), *_mistakes(card), *_labels(card)] or ["no particular role shown"]
-    return f"{card.target}: {'; '.join([*role, *_plain_text(card, control)])}."
+    return f"{card.target}: {'; '.join([*role, *_reading(card), *_plain_text(card, control)])}."
 
 
 def particular_behaviour(card: HeadCard) -> list[Behaviour]:
@@ -109,6 +114,38 @@ def _mistakes(card: HeadCard) -> Iterator[str]:
 def _labels(card: HeadCard) -> Iterator[str]:
     if card.labels:
         yield f"scores as {join_names([label.replace('_', ' ') for label in card.labels], 4)}"
+
+
+def read_part(card: HeadCard) -> tuple[str, float] | None:
+    """Return the part of the prompt that most of the head's attention lies on in its examples, with the share.
+
+    Of parts that overlap it is one of the operands before all of them. ``None`` where no part has most of it.
+    """
+    examples = card.examples or ()
+    names = [name for name in (examples[0].parts if examples else ()) if all(name in one.parts for one in examples)]
+    means = {name: math.fsum(one.parts[name] for one in examples) / len(examples) for name in names}
+    most = {name: mean for name, mean in means.items() if mean > _MOST}
+    if not most:
+        return None
+    name = max(most, key=lambda name: (_ORDINAL.fullmatch(name) is not None, most[name]))
+    return name, most[name]
+
+
+def part_words(name: str) -> str:
+    """Return the name of a part of the prompt in words.
+
+    >>> part_words("operand_2"), part_words("first token"), part_words("claim")
+    ('operand 2', 'the first token', 'the claim')
+    """
+    if _ORDINAL.fullmatch(name):
+        return name.replace("_", " ")
+    return _PARTS.get(name, f"the {shorten(name.replace('_', ' '), _MOST_TEXT)}")
+
+
+def _reading(card: HeadCard) -> Iterator[str]:
+    part = read_part(card)
+    if part is not None:
+        yield f"where it changes answers it reads {part_words(part[0])} ({100 * part[1]:.0f} % of its attention)"
 
 
 def _plain_text(card: HeadCard, control: ControlRecord | None) -> Iterator[str]:

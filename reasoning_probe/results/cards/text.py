@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reasoning_probe.results.cards.card import HeadCard
-from reasoning_probe.results.cards.sentence import overlap_sentence, value_words
+from reasoning_probe.results.cards.sentence import overlap_sentence, part_words, value_words
 from reasoning_probe.results.stats import is_significant
 from reasoning_probe.scoring.deviations import WORDS
+
+MOST_PARTS = 4
+"""Parts of the prompt that are named beside an example."""
+
+_LEAST = 0.01  # attention on a part that is named
 
 
 def lines_of(card: HeadCard) -> Iterator[str]:
@@ -32,6 +37,13 @@ def lines_of(card: HeadCard) -> Iterator[str]:
         yield "Scores: " + ", ".join(f"{name.replace('_', ' ')} {score:.2f}" for name, score in card.scores.items())
     if card.direct is not None:
         yield f"Direct logit attribution: {card.direct.mean:+.2f} in the mean, rank {card.direct.rank:,}"
+    for example in card.examples or ():
+        parts = sorted(example.parts.items(), key=lambda part: -part[1])[:MOST_PARTS]
+        shares = ", ".join(f"{part_words(name)} {100 * share:.0f} %" for name, share in parts if share >= _LEAST)
+        direct = "" if example.direct is None else f"; it writes {example.direct:+.2f}"
+        yield f"  {example.item}: {example.token_off!r} in place of {example.token_on!r}; it looks at {shares}{direct}"
+    if card.note:
+        yield f"Not measured: {card.note}."
 
 
 def _mark(p_adjusted: float | None) -> str:
