@@ -120,11 +120,13 @@ def read_flips(
         if record.logits is not None and int(record.logits[row].argmax()) != flip.on:
             readings.append(Reading(None, None, "an example is left out: the answer is no greedy one, or a near tie"))
             continue
+        token_on, token_off = (engine.codec.tokenizer.decode([token]) for token in (flip.on, flip.off))
         example = Example(
-            query.item_id,
-            place,
-            *(engine.codec.tokenizer.decode([token]) for token in (flip.on, flip.off)),
-            tuple(texts[: place + 1]),
+            item=query.item_id,
+            position=place,
+            token_on=token_on,
+            token_off=token_off,
+            tokens=tuple(texts[: place + 1]),
             direct=None if parts is None else parts[row][flip.head],
             **_attention(patterns[flip.head[0]], flip.head[1], row, place, places_of),
         )
@@ -169,10 +171,12 @@ def tokens_of_parts(engine: LocalEngine, query: Query, prompt: Sequence[int]) ->
     *prompt*, which is in tokens, is not known.
     """
     spans = token_spans(engine.codec.tokenizer, query, engine.codec.added)
-    if spans is None or len(spans) != len(prompt) or query.question_start is None:
+    start = query.question_start
+    if spans is None or len(spans) != len(prompt) or start is None:
         return {}
-    if not query.item.parts and (parts := parts_of(query.item.question)):
+    parts = query.item.parts or parts_of(query.item.question)
+    if parts:
         query = replace(query, item=replace(query.item, parts=parts))
-    start, end = query.question_start, query.question_start + len(query.item.question)
+    end = start + len(query.item.question)
     around = (index for index, (first, last) in enumerate(spans) if index and not (first < end and start < last))
     return part_tokens(query, spans) | {"instruction": tuple(around)}

@@ -138,7 +138,7 @@ def _logit_scores(
 ) -> dict[str, Tensor]:
     """Return the scores of what the heads of *site* do to the logits of the tokens, ``(heads,)`` each."""
     ids, prefix = tokens.ids, tokens.prefix
-    vocabulary, index = ids[:, prefix:].unique(return_inverse=True)  # (distinct,), (rows, places)
+    vocabulary, index = torch.unique(ids[:, prefix:], return_inverse=True)  # (distinct,), (rows, places)
     token_weights = paths.token_weights(site, vocabulary)  # (distinct, heads, head_dim)
     effects = paths.token_effects(site, token_weights)  # (rows * places, heads, distinct)
     weights = patterns[site.layer].weights.cpu()[:, :, prefix:]  # (rows, heads, places, keys)
@@ -175,7 +175,8 @@ def _positive_eigenvalues(weights: Tensor, values: Tensor) -> Tensor | None:
     except RuntimeError:  # the algorithm need not converge
         return None
     sizes = eigenvalues.abs()
-    return (sizes * (eigenvalues.real > 0)).sum(-1) / sizes.sum(-1).clamp(min=1e-30)
+    shares: Tensor = (sizes * (eigenvalues.real > 0)).sum(-1) / sizes.sum(-1).clamp(min=1e-30)
+    return shares
 
 
 def _first_places(index: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -246,7 +247,7 @@ def _decisions(effects: Tensor, logits: Tensor, right: Sequence[int]) -> list[fl
     named = (effects + rest.mean(0)).argmax(-1)  # (prompts, heads)
     answers = torch.tensor(right)
     hits = (named == answers[:, None]).double()
-    of_answers = [hits[answers == answer].mean(0) for answer in answers.unique()]  # (heads,) each
+    of_answers = [hits[answers == answer].mean(0) for answer in sorted(set(right))]  # (heads,) each
     shares: list[float] = torch.stack(of_answers).mean(0).tolist()
     return shares
 

@@ -70,7 +70,8 @@ def recorded_patterns(
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
             if site.layer in patterns.by_layer:
                 raise HeadError(f"{site.path} ran more than once: its attention is not recorded")
-            pattern, reason = _choose([one for one, _ in recorder.candidates], site, *args[0].shape[:2], queries)
+            rows, tokens = args[0].shape[:2]
+            pattern, reason = _choose([one for one, _ in recorder.candidates], site, rows, tokens, queries)
             if pattern is not None and values:
                 pattern = _with_values(pattern, [one for _, one in recorder.candidates], args[0])
             if pattern is None:

@@ -55,7 +55,9 @@ def query_key_features(model: Any, head_map: HeadMap) -> dict[str, Tensor]:
                         handles.append(part.register_forward_hook(replace_by_noise(path)))
             model(input_ids=probe_ids(model), use_cache=False)
         weights = [patterns[layer].weights for layer in head_map.layers]
-        loss = sum((one * torch.randn(one.shape, generator=generator).to(one)).sum().cpu() for one in weights)
+        loss = torch.zeros(())
+        for one in weights:
+            loss = loss + (one * torch.randn(one.shape, generator=generator).to(one)).sum().cpu()
         gradients = torch.autograd.grad(loss, list(noise.values()), allow_unused=True)
     except (RuntimeError, NotImplementedError) as error:
         text = " ".join(str(error).split())[:100]

@@ -65,7 +65,8 @@ def recorded_stream(model: Any, head_map: HeadMap, places: Sequence[int]) -> Ite
     handles: list[Any] = []
 
     def taken(tensor: Any) -> Tensor:
-        return tensor[:, list(places)].detach().flatten(0, 1).cpu().double()  # (rows * places, features)
+        chosen: Tensor = tensor[:, list(places)].detach().flatten(0, 1)  # (rows * places, features)
+        return chosen.cpu().double()
 
     def first_input(args: Any, kwargs: Any) -> Any:
         return args[0] if args else kwargs.get("hidden_states")

@@ -38,7 +38,7 @@ from reasoning_probe.results.summary import merged_control, summarise
 from reasoning_probe.utils.text import to_words
 
 Value = TypeVar("Value")
-Entry = TypeVar("Entry", CurveRecord, RandomDirectionsRecord)
+Entry = TypeVar("Entry", CurveRecord, RandomDirectionsRecord, HeadRecord)
 
 SAME_LOGPROB = 1e-4
 """Nats by which two runs of one case may differ: batches of other shapes round otherwise."""
