@@ -9,7 +9,9 @@ import pytest
 
 from reasoning_probe.report.cards import card_lines, card_sentences, cards_of, holds, matrix
 from reasoning_probe.report.html.page import standalone_page
+from reasoning_probe.results.cards.card import Direct, Example, HeadCard, card_of
 from reasoning_probe.results.cards.describe import with_cards
+from reasoning_probe.results.cards.sentence import sentence_of
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run
@@ -83,3 +85,41 @@ def test_the_terminal_has_a_line_for_each_head_with_a_role(run: Run) -> None:
 def test_cards_of_targets_that_the_run_did_not_measure_are_passed_over(run: Run) -> None:
     records = [one | {"target": "L9H9"} for one in run.summary["heads"] or ()]
     assert "L9H9" not in standalone_page(Run(run.summary | {"heads": records}, run.outcomes))
+
+
+def test_the_page_shades_the_tokens_that_a_head_reads_and_has_the_numbers(run: Run) -> None:
+    tokens, attention = ("What", " is", " <5>", " + ", "3", "?"), (0.004, 0.004, 0.62, 0.002, 0.32, 0.05)
+    parts = {"first token": 0.004, "operands": 0.94, "operand_1": 0.62}
+    example = Example("i7", 5, "8", "9", tokens, attention, 1.5, {"sink": 0.02}, parts)
+    scores = {"induction": 0.81, "previous_token": 0.25}
+    card = HeadCard(SUBTRACTS, "arithmetic", "zero", "", scores=scores, labels=("induction",), examples=(example,))
+    card = replace(card, direct=Direct(-1.5, 12), note="x is left out")
+    records = [
+        card.record() | {"sentence": record["sentence"]} if record["target"] == SUBTRACTS else record
+        for record in run.summary["heads"] or ()
+    ]
+    page = standalone_page(replace(run, summary=run.summary | {"heads": records}))
+    (text,) = {match[1] for match in re.finditer(r'<p class="rp-attention" dir="auto">(.*?)</p>', page)}
+    assert text == (
+        'What is<span class="rp-token rp-share-62" title="62 %"> &lt;5&gt;</span> + '
+        '<span class="rp-token rp-share-32" title="32 %">3</span>'
+        '<span class="rp-token rp-share-5" title="5 %">?</span>'
+    )
+    assert ">operand 1<" in page
+    assert ">62\xa0%<" in page or ">62 %<" in page
+    assert "Not measured: x is left out" in page
+    assert "induction" in page
+
+
+def test_a_card_says_what_its_head_reads(run: Run) -> None:
+    example = Example("i7", 5, "8", "9", ("a", "b"), (0.3, 0.7), 1.5, {}, {"operands": 0.8, "operand_2": 0.7})
+    other = replace(example, parts={"operands": 0.6, "operand_2": 0.54})
+    card = HeadCard(SUBTRACTS, "arithmetic", "zero", examples=(example, other), labels=("induction",))
+    assert sentence_of(card) == (
+        "L0H0: scores as induction; where it changes answers it reads operand 2 (62 % of its attention)."
+    )
+    diffuse = replace(card, examples=(replace(example, parts={"operands": 0.5}),))
+    assert sentence_of(diffuse) == "L0H0: scores as induction."
+    assert card_of(card.record()) == card
+    (line,) = (line for line in card.describe().splitlines() if line.startswith("  i7") and "70 %" in line)
+    assert line == "  i7: '9' in place of '8'; it looks at the operands 80 %, operand 2 70 %; it writes +1.50"
