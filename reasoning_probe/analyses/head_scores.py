@@ -49,7 +49,7 @@ SEQUENCES, TOKENS, FEWEST_TOKENS = 4, 25, 4
 FEWEST_REPEATS = 3
 """Tokens of answers that an operand has, too: with fewer of them retrieval has no score."""
 
-PERMUTED_HEADS, MOST_PERMUTATIONS = 200, 8
+PERMUTED_HEADS, MOST_PERMUTATIONS = 100, 4
 """Heads with permuted weights that a small model is permuted again for, and how often at most."""
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reasoning_probe.engine.engine import LocalEngine
     from reasoning_probe.models.residual_stream import Component
 
-PROMPTS = 12
+PROMPTS = 10
 """Questions of each dataset on which heads are scored, at most."""
 
 
