@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from reasoning_probe.analyses.control_task import control_task
+from reasoning_probe.analyses.mechanism import DescribedHead, measure_heads
 from reasoning_probe.analyses.screening import screen
 from reasoning_probe.cluster import cluster_engine
 from reasoning_probe.cluster.actor_pool import ClusterError, Event, PooledActor
@@ -211,6 +212,16 @@ def test_the_screening_is_that_of_one_engine(monkeypatch: pytest.MonkeyPatch, ch
     assert [(heads.ranked, heads.sampled) for heads in shared] == [(heads.ranked, heads.sampled) for heads in alone]
     for ours, theirs in zip(shared, alone, strict=True):
         assert ours.scores == pytest.approx(dict(theirs.scores), abs=1e-5)
+
+
+def test_what_heads_do_is_measured_by_one_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = tuple(request.query for request in plan() if request.query.item_id != "too-long")
+    heads = [DescribedHead(target, queries[0].dataset, "mean", queries[:2]) for target in every_head(HEAD_MAP)[-2:]]
+    engines = LocalEngine(MODEL, TOKENIZER, HEAD_MAP, REFERENCES), cluster(monkeypatch)
+    alone, shared = (measure_heads(engine, heads, {queries[0].dataset: queries[:4]}, 0) for engine in engines)
+    assert [card.record() for card in shared] == [card.record() for card in alone]
+    assert [card.target for card in alone] == [head.target.name for head in heads]
+    assert all(card.scores and card.labels is not None for card in alone)
 
 
 def test_baselines_of_an_earlier_plan_are_not_answered_again(
