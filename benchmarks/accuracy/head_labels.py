@@ -42,7 +42,7 @@ def main() -> None:
     for seed in range(arguments.models):
         family = ("gpt2", "llama")[seed % 2]
         model = build(family, seed, vocab_size=VOCABULARY, max_position_embeddings=PLACES)
-        result = _scored(model, seed, count=6)
+        result = _scored(model, seed)
         for name in (ASKING, DECIDING):
             for head in HEADS:
                 scores.update(result.of_head(name, head).keys())
@@ -51,9 +51,9 @@ def main() -> None:
         print(f"random models, {name}: {labels[name]} labels of {count} ({100 * labels[name] / count:.2f} %)")
 
 
-def _scored(model: object, seed: int, count: int = 10) -> ScoredHeads:
+def _scored(model: object, seed: int) -> ScoredHeads:
     tokens = repeated_tokens(VOCABULARY, seed, context=PLACES)
-    return score_heads(model, find_heads(model), tokens, prompts(count, seed), seed)
+    return score_heads(model, find_heads(model), tokens, prompts(seed=seed), seed)
 
 
 if __name__ == "__main__":

@@ -46,10 +46,10 @@ UNLABELLED = ("copying_eigenvalues",)
 SEQUENCES, TOKENS, FEWEST_TOKENS = 4, 25, 4
 """Random sequences, tokens in each half of one, and the fewest that a short context may leave."""
 
-FEWEST_REPEATS = 3
-"""Tokens of answers that an operand has, too: with fewer of them retrieval has no score."""
+FEWEST_REPEATS, FEWEST_ANSWERS = 3, 6
+"""With fewer tokens of answers that an operand has, too, retrieval has no score, and with fewer answers deciding."""
 
-PERMUTED_HEADS, MOST_PERMUTATIONS = 100, 4
+PERMUTED_HEADS, MOST_PERMUTATIONS = 100, 8
 """Heads with permuted weights that a small model is permuted again for, and how often at most."""
 
 
@@ -228,7 +228,7 @@ def prompt_scores(
     scores: Scores = {}
     if retrieved and len(next(iter(retrieved.values()))) >= FEWEST_REPEATS:
         scores["retrieval"] = {head: sum(hits) / len(hits) for head, hits in retrieved.items()}
-    if len(set(right)) > 1:
+    if len(right) >= FEWEST_ANSWERS and len(set(right)) > 1:
         scores["deciding"] = {
             (layer, head): value
             for layer, of_layer in effects.items()

@@ -27,9 +27,9 @@ FUSED_AND_APART = ("gpt2", "llama", "falcon", "phi3", "gpt_neox", "deepseek_v3",
 """Families that make queries, keys and values in one layer, in layers of their own, or in two steps."""
 
 
-def scored(model: Any, seed: int = 0, count: int = 10) -> ScoredHeads:
+def scored(model: Any, seed: int = 0) -> ScoredHeads:
     tokens = repeated_tokens(VOCABULARY, seed, context=PLACES)
-    return score_heads(model, find_heads(model), tokens, prompts(count, seed), seed)
+    return score_heads(model, find_heads(model), tokens, prompts(seed=seed), seed)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_other_heads_have_no_label(planted: ScoredHeads) -> None:
 @pytest.mark.parametrize(("family", "seed"), [("gpt2", 0), ("llama", 1)])
 def test_heads_of_random_models_have_no_label(family: str, seed: int) -> None:
     model = build(family, seed, vocab_size=VOCABULARY, max_position_embeddings=PLACES)
-    result = scored(model, seed, count=4)
+    result = scored(model, seed)
     heads = [(layer, head) for layer in range(3) for head in range(4)]
     assert [result.labels(name, head) for name in (ASKING, DECIDING) for head in heads] == [()] * 24
 
