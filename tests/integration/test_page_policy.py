@@ -149,6 +149,7 @@ def test_under_the_policy_everything_on_the_page_works(browser: Browser, attacke
     tab.keyboard.press("Escape")
     tab.mouse.move(*visit.over(CARRIER))
     assert tab.locator(".rp-tip").is_visible()
+    tab.get_by_text("Table of tests").click()
     rows = tab.locator("#results-table tbody.results-table-row")
     number = rows.count()
     tab.get_by_role("checkbox", name="Show failed").click()
@@ -201,7 +202,7 @@ def test_bars_are_as_long_as_what_they_show(browser: Browser, files: dict[str, P
     )
     measured = tab.locator(".rp-bar").first.evaluate(shares)
     assert measured == pytest.approx([entry["accuracy"], *entry["ci95"]], abs=0.011)
-    widths = tab.locator(".rp-signed").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+    widths = tab.locator(".rp-ranking .rp-signed").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
     rows = sorted(
         (row for row in fake_run().summary["targets"] if row["dataset"] == "arithmetic"), key=lambda r: r["delta"]
     )
