@@ -202,7 +202,9 @@ def test_bars_are_as_long_as_what_they_show(browser: Browser, files: dict[str, P
     )
     measured = tab.locator(".rp-bar").first.evaluate(shares)
     assert measured == pytest.approx([entry["accuracy"], *entry["ci95"]], abs=0.011)
-    widths = tab.locator(".rp-ranking .rp-signed").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+    widths = tab.locator(".rp-ranking .rp-signed").evaluate_all(
+        "bars => bars.map(bar => bar.getBoundingClientRect().width)"
+    )
     rows = sorted(
         (row for row in fake_run().summary["targets"] if row["dataset"] == "arithmetic"), key=lambda r: r["delta"]
     )
