@@ -398,6 +398,5 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
 
 def _sum_or_first(values: Sequence[Any]) -> Any:
     """Return the sum of counts, or the first of other values."""
-    if all(isinstance(value, int) for value in values):
-        return sum(values)
-    return next((value for value in values if value), values[0])
+    counts = all(isinstance(value, int) for value in values)
+    return sum(values) if counts else next(filter(None, values), values[0])

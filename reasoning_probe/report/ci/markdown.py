@@ -9,11 +9,11 @@ from reasoning_probe.report.effects import EffectGroup, error_counts, groups
 from reasoning_probe.report.format import p_value, percent
 from reasoning_probe.report.mistakes import change_sentences
 from reasoning_probe.report.ranking import SUMMARY_COLUMNS, ranking
+from reasoning_probe.report.run_notes import reference_lines
 from reasoning_probe.report.sentences import (
     accuracy_sentence,
     control_sentences,
     curve_sentences,
-    reference_lines,
     screening_sentences,
     sentences,
 )

@@ -23,7 +23,8 @@ from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.report.mistakes import Key, MistakeChange, ablated_cases, by_kind, mistake_changes
 from reasoning_probe.report.next_steps import NextStep, next_steps
 from reasoning_probe.report.numerics import numerics_sentence
-from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, remarks, sentences, skipped_sentence
+from reasoning_probe.report.run_notes import remarks, skipped_sentence
+from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, sentences
 from reasoning_probe.results.record import DatasetRecord, SectionRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import BY_NAME, CATEGORIES

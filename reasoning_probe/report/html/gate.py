@@ -7,7 +7,8 @@ from markupsafe import Markup
 from reasoning_probe.report.html.rendering import minus, render
 from reasoning_probe.report.html.tables import FoldedTable, Table
 from reasoning_probe.report.next_steps import repeat_command
-from reasoning_probe.report.sentences import reference_lines, screening_sentences
+from reasoning_probe.report.run_notes import reference_lines
+from reasoning_probe.report.sentences import screening_sentences
 from reasoning_probe.results.control import guesses_plain_text
 from reasoning_probe.results.record import GateRecord, ReferenceRecord, RegressionRecord
 from reasoning_probe.results.run import Run

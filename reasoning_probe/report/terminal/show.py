@@ -9,7 +9,8 @@ from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.format import percent
 from reasoning_probe.report.mistakes import ablated_cases, mistake_changes
 from reasoning_probe.report.ranking import TERMINAL_COLUMNS, ranking
-from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, remarks, sentences
+from reasoning_probe.report.run_notes import remarks
+from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, sentences
 from reasoning_probe.report.terminal.summary import engine_lines, gate_lines
 from reasoning_probe.report.terminal.tables import bar, table
 from reasoning_probe.results.run import Run

@@ -15,15 +15,8 @@ from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.format import p_value, percent, points
 from reasoning_probe.report.mistakes import change_sentences
 from reasoning_probe.report.ranking import p_discrete, strongest
-from reasoning_probe.report.sentences import (
-    control_sentences,
-    curve_sentences,
-    findings,
-    reference_lines,
-    screening_sentences,
-    setting_sentences,
-    skipped_sentence,
-)
+from reasoning_probe.report.run_notes import reference_lines, setting_sentences, skipped_sentence
+from reasoning_probe.report.sentences import control_sentences, curve_sentences, findings, screening_sentences
 from reasoning_probe.results.naming import significant_on_page
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.record import EffectRecord, TimingRecord

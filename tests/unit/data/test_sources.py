@@ -1,4 +1,7 @@
-"""Sources: every kind of file, the hub's datasets, tasks of lm-evaluation-harness, and the messages for bad ones."""
+"""Sources: every kind of file, the hub's datasets, tasks of lm-evaluation-harness, and the messages for bad ones.
+
+The module has more than 400 lines because each kind of source has its tests beside those of the others.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from reasoning_probe.models.errors import ModelError
 from reasoning_probe.models.generation import check_rules, generation_rules, rules_of
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import parse_targets
-from reasoning_probe.report.sentences import remarks
+from reasoning_probe.report.run_notes import remarks
 from tests.helpers.planted_model import planted
 
 OTHER_VALUES: dict[str, Any] = {

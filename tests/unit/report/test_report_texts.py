@@ -13,6 +13,7 @@ from reasoning_probe.report import sentences
 from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.report.format import percent
 from reasoning_probe.report.html.rendering import environment
+from reasoning_probe.report.run_notes import remarks
 from reasoning_probe.report.terminal.cases import ablated_line, failure_text
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, every_head, fake_outcomes, fake_run, outcome
@@ -81,7 +82,7 @@ def test_remarks_name_the_extractors_and_the_commonest_answer() -> None:
     ]
     asked = [outcome("logic", str(index), expected=label) for index, label in enumerate(["yes", "yes", "no"])]
     run = as_run(solved + asked, formats={"gsm8k": "gsm8k", "logic": "plain"})
-    said = sentences.remarks(run)
+    said = remarks(run)
     assert "gsm8k: the two extractors disagree on 1 answer: strict finds 50 % right, flexible 100 %." in said
     assert "logic: always answering “yes” would score 67 %." in said
     assert "logic: every answer is right, so a target can only lose." in said

@@ -1,0 +1,66 @@
+"""Sentences on how a run was made: its reference, settings that change answers, what was skipped."""
+
+from __future__ import annotations
+
+from reasoning_probe.models.generation import rules_sentence, unused_sentence
+from reasoning_probe.report.format import percent
+from reasoning_probe.report.sentences import chat_template_missed
+from reasoning_probe.results.record import GateRecord
+from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import join_names, pluralise, shorten
+
+
+def reference_lines(gate: GateRecord) -> list[str]:
+    """Return when and on what the gate's reference was made, and what changed since, where it says so."""
+    since = gate.get("since")
+    if since is None or not since["started"]:
+        return []
+    commit = f", commit {since['commit'][:12]}" if since["commit"] else ""
+    lines = [f"The reference is of {since['started']}{commit}."]
+    if names := [row[0] for row in since["changed"] if row]:
+        lines.append(f"Changed since the reference: {join_names([shorten(name, 40) for name in names], 8)}.")
+    return lines
+
+
+def setting_sentences(run: Run) -> list[str]:
+    """Return what changes the answers beside the weights: the model's own generation settings, and its prompts."""
+    generation = run.summary["model"].get("generation")
+    texts = [] if generation is None else [rules_sentence(generation), unused_sentence(generation)]
+    sentences = list(filter(None, texts))
+    prompting = run.summary.get("prompting") or {}
+    if date := prompting.get("chat_date"):
+        sentences.append(f"The chat template prints today's date: it is told {date}, on every day.")
+    return [f"{sentence}." if not sentence.endswith(".") else sentence for sentence in sentences] + [
+        str(note) for note in prompting.get("notes") or ()
+    ]
+
+
+def remarks(run: Run) -> list[str]:
+    """Return the sentences that a reader needs to interpret the accuracies."""
+    notes = setting_sentences(run)
+    if (run.summary.get("prompting") or {}).get("chat_template_unused") and not chat_template_missed(run):
+        notes.append("The model has a chat template that was not used: --probe-chat on puts the questions in it.")
+    for dataset, entry in run.summary["datasets"].items():
+        if always := entry.get("always"):
+            notes.append(f"{dataset}: always answering “{always['answer']}” would score {percent(always['accuracy'])}.")
+        if entry["items"] and entry["correct"] == entry["items"]:
+            notes.append(f"{dataset}: every answer is right, so a target can only lose.")
+        strict, flexible = entry.get("strict"), entry.get("flexible")
+        disagree = entry.get("extractors_disagree")
+        if disagree is None and strict is not None and flexible is not None:
+            disagree = round(abs(strict - flexible) * entry["items"])  # of an earlier version's run: at least so many
+        if disagree:
+            notes.append(
+                f"{dataset}: the two extractors disagree on {pluralise(disagree, 'answer')}: strict finds"
+                f" {percent(strict)} right, flexible {percent(flexible)}."
+            )
+    return notes
+
+
+def skipped_sentence(run: Run) -> str:
+    """Return how many items were left out, with one of them and its reason; empty where none was."""
+    skipped = run.summary["skipped"]
+    if not skipped:
+        return ""
+    first, separator = skipped[0], ", such as" if len(skipped) > 1 else ","
+    return f"Skipped {pluralise(len(skipped), 'item')}{separator} {first['dataset']} {first['item']}: {first['reason']}"
