@@ -308,9 +308,7 @@ def _size(parts: Sequence[RunRecord], dataset: str) -> int | None:
         part.get("shard") or "": part["datasets"][dataset].get("size") for part in parts if dataset in part["datasets"]
     }
     known = [size for size in sizes.values() if size is not None]
-    if len(known) < len(sizes):
-        return None
-    return max(known) if "" in sizes else sum(known)
+    return None if len(known) < len(sizes) else max(known) if "" in sizes else sum(known)
 
 
 def _skipped(parts: Sequence[RunRecord], places: Mapping[ItemKey, int]) -> list[SkippedRecord]:
