@@ -31,9 +31,9 @@ def test_colours(answer, item):
 
 
 def lasting(summary: dict[str, Any]) -> dict[str, Any]:
-    """Return what of run.json is the same in each run: all but times and the peak of memory."""
+    """Return what of run.json is the same in each run: all but times, the command and the peak of memory."""
     engine = {key: value for key, value in summary["engine"].items() if key != "peak_bytes"}
-    return {key: value for key, value in summary.items() if key != "timing"} | {"engine": engine}
+    return {key: value for key, value in summary.items() if key not in ("timing", "invocation")} | {"engine": engine}
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -129,7 +129,7 @@ def test_the_commands_print_no_command(
             outcomes.append(outcome(evil, evil, f"L0H0 {evil}", correct=False, ablation=evil, **values))
         evil = " ".join(EVIL)
         model = {"name": evil, "architecture": evil, "layers": 1, "heads": 1, "dtype": evil, "device": evil}
-        skipped = [{"dataset": evil, "item": evil, "reason": evil} for evil in EVIL]
+        skipped = [{"dataset": evil, "item": f"{evil} too", "reason": evil} for evil in EVIL]
         engine = {
             "rows": 1,
             "verified": 1,
