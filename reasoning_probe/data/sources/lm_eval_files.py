@@ -73,19 +73,21 @@ def _task(path: Path, source: str) -> Mapping[str, Any]:
     if len(data) > LARGEST_FILE:
         raise DatasetError(f"{source}: {quoted(path.name)} is longer than {LARGEST_FILE:,} bytes: no task file is")
     try:
-        content = yaml.safe_load(data)
-        # lm-eval's parser is the one in C, where PyYAML has it: a text in which the two see other things is none.
-        if hasattr(yaml, "CSafeLoader") and repr(yaml.load(data, Loader=yaml.CSafeLoader)) != repr(content):
-            raise ValueError("it has two meanings")
+        # lm-eval's parser is the one in C, where PyYAML has it.
+        loaders = [yaml.SafeLoader, *filter(None, [getattr(yaml, "CSafeLoader", None)])]
+        readings = [yaml.load(data, Loader=loader) for loader in loaders]
     except yaml.constructor.ConstructorError as error:
         raise _untrusted(source, f"has the tag {quoted(_tag(error))}, which runs code") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())[:80]
         raise DatasetError(f"{source}: {quoted(path.name)} is not YAML ({reason}): mend it") from None
+    content = readings[0]
     if not isinstance(content, Mapping):
         raise DatasetError(f"{source}: {quoted(path.name)} holds no task: write task: NAME and what it asks")
-    if size_of(content) > MOST_VALUES:
+    if any(size_of(reading) > MOST_VALUES for reading in readings):  # values repeated by anchors would be written out
         raise DatasetError(f"{source}: {quoted(path.name)} holds more than {MOST_VALUES:,} values: no task file does")
+    if len(set(map(repr, readings))) > 1:
+        raise DatasetError(f"{source}: {quoted(path.name)} is not YAML (it has two meanings): mend it")
     return content
 
 
