@@ -6,7 +6,7 @@ import hashlib
 import os
 import shlex
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ _PATIENCE_S = 5
 
 def invocation(config: pytest.Config, run: Run) -> InvocationRecord:
     """Return the record of the session of *config*, whose outcomes are *run*'s."""
-    started = datetime.now(UTC) - timedelta(seconds=run.summary["timing"].get("total_s") or 0.0)
+    started = datetime.now(timezone.utc) - timedelta(seconds=run.summary["timing"].get("total_s") or 0.0)
     return {
         "command": shlex.join(["pytest", *map(str, config.invocation_params.args)]),
         "started": started.isoformat(timespec="seconds"),

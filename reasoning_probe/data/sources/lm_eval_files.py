@@ -75,7 +75,7 @@ def _task(path: Path, source: str) -> Mapping[str, Any]:
     try:
         # lm-eval's parser is the one in C, where PyYAML has it.
         loaders = [yaml.SafeLoader, *filter(None, [getattr(yaml, "CSafeLoader", None)])]
-        readings = [yaml.load(data, Loader=loader) for loader in loaders]
+        readings = [loader(data).get_single_data() for loader in loaders]
     except yaml.constructor.ConstructorError as error:
         raise _untrusted(source, f"has the tag {quoted(_tag(error))}, which runs code") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
