@@ -31,7 +31,7 @@ def test_show_prints_what_was_found(folder: Path, capsys: pytest.CaptureFixture[
     rows = [line.split() for line in printed.splitlines()]
     assert ["arithmetic", "1", "of", "1", "100", "%", "21", "%", "to", "100", "%", "#" * 16] in rows
     assert ["L0H0", "-100"] in [row[:2] for row in rows]
-    assert ["off_by_one", "0", "1"] in rows
+    assert ["arithmetic", "off_by_one", "0", "1", "0"] in rows  # none without an ablation, one added, none removed
     assert "\x1b" not in printed  # a pipe has no colours
     assert "With 1 item and 1 target no single" in printed or "no single head can reach significance" in printed
 

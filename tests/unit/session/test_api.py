@@ -65,6 +65,7 @@ def test_tables_hold_the_outcomes_and_the_targets(sweep: rp.Sweep) -> None:
     table = sweep.to_dataframe()
     assert list(table.columns) == list(sweep[0].as_dict())
     for one, row in zip(sweep, table.to_dict("records"), strict=True):
+        row["tags"] = json.loads(row["tags"])  # what holds several values is JSON's text
         assert {name: None if value is pd.NA else value for name, value in row.items()} == one.as_dict()
     chosen = as_run([outcome(choices=(Choice("a", -1.5), Choice("b", None)))]).to_dataframe()["choices"][0]
     assert json.loads(chosen) == [{"text": "a", "logprob": -1.5}, {"text": "b", "logprob": None}]
