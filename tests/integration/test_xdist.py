@@ -36,7 +36,7 @@ loading.load_model = counted
 
 
 def same_but_for_time(project: Project, alone: Path, shared: Path) -> None:
-    """Compare the files of two runs: ``timing`` and ``engine`` may differ, log-probabilities by 1e-4."""
+    """Compare the files of two runs: ``timing``, ``engine`` and ``invocation`` may differ, log-probabilities by 1e-4."""
     pairs = zip(project.outcomes(str(alone)), project.outcomes(str(shared)), strict=True)
     for one, other in pairs:
         assert one.pop("answer_logprob") == pytest.approx(other.pop("answer_logprob"), abs=1e-4)
@@ -46,7 +46,7 @@ def same_but_for_time(project: Project, alone: Path, shared: Path) -> None:
 
 def settled(summary: dict[str, Any]) -> dict[str, Any]:
     rounded = json.loads(json.dumps(summary), parse_float=lambda text: round(float(text), 4))
-    return {key: value for key, value in rounded.items() if key not in ("timing", "engine")}
+    return {key: value for key, value in rounded.items() if key not in ("timing", "engine", "invocation")}
 
 
 @pytest.mark.parametrize("workers", [2, 4])
