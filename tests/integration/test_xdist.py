@@ -36,7 +36,7 @@ loading.load_model = counted
 
 
 def same_but_for_time(project: Project, alone: Path, shared: Path) -> None:
-    """Compare the files of two runs: ``timing``, ``engine`` and ``invocation`` may differ, log-probabilities by 1e-4."""
+    """Compare the files of two runs: times, engine and command may differ, log-probabilities by 1e-4."""
     pairs = zip(project.outcomes(str(alone)), project.outcomes(str(shared)), strict=True)
     for one, other in pairs:
         assert one.pop("answer_logprob") == pytest.approx(other.pop("answer_logprob"), abs=1e-4)
