@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
 
 from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts.prompting import Generation
@@ -11,6 +16,15 @@ from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.targets import Target
+
+
+def report(measure: Callable[[argparse.Namespace], dict[str, Any]], options: argparse.Namespace) -> None:
+    """Print what *measure* finds with so many threads as *options* say, and write it where they name a file."""
+    torch.set_num_threads(options.threads)
+    text = json.dumps(measure(options), indent=2)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n", encoding="utf-8")
 
 
 def queries(items: int, new_tokens: int) -> list[Query]:

@@ -146,12 +146,12 @@ def count(sweeps: int, setting: Setting, seconds: float = math.inf) -> Counts:
             break
         cards = cards_of(outcomes_of(setting, np.random.default_rng((setting.seed, number))), setting.heads)
         counts.sweeps += 1
-        shown = [{kind for kind, p in _p_values(card) if stats.is_significant(p)} for card in cards]
-        counts.behaviour += any("behaviour" in kinds for kinds in shown)
-        counts.mistakes += any("mistakes" in kinds for kinds in shown)
-        counts.overlap += any("overlap" in kinds for kinds in shown)
+        significant_kinds = [{kind for kind, p in _p_values(card) if stats.is_significant(p)} for card in cards]
+        counts.behaviour += any("behaviour" in kinds for kinds in significant_kinds)
+        counts.mistakes += any("mistakes" in kinds for kinds in significant_kinds)
+        counts.overlap += any("overlap" in kinds for kinds in significant_kinds)
         counts.first_head += any(
-            card.target == "L0H0" and "behaviour" in kinds for card, kinds in zip(cards, shown, strict=True)
+            card.target == "L0H0" and "behaviour" in kinds for card, kinds in zip(cards, significant_kinds, strict=True)
         )
         named = fisher_named(cards)
         counts.fisher += bool(named)

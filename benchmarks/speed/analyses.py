@@ -11,7 +11,6 @@ whole curve over that of the sweep of 22 items, reckoned from the time of a case
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.workloads import queries
+from benchmarks.workloads import queries, report
 from reasoning_probe.analyses.control_task import control_task
 from reasoning_probe.analyses.cumulative_curve import CurveSpec
 from reasoning_probe.data import datasets
@@ -55,12 +54,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     order = tuple(random.Random(0).sample(heads, len(heads)))
     spec = CurveSpec(CURVE_DATASET, "zero", order, (), tuple(each.item_id for each in items))
     joints = [(target, "zero") for target in spec.joint_targets({}) if target not in heads]
-    asked = items[: options.curve_items]
-    list(engine.run([SweepRequest(each) for each in asked]))  # the sweep has the baselines
+    curve_queries = items[: options.curve_items]
+    list(engine.run([SweepRequest(each) for each in curve_queries]))  # the sweep has the baselines
     started = time.perf_counter()
-    list(engine.run([SweepRequest(each, tuple(joints)) for each in asked]))
+    list(engine.run([SweepRequest(each, tuple(joints)) for each in curve_queries]))
     curve_s = time.perf_counter() - started
-    print(f"curve, {len(asked)} items by {len(joints)} targets: {curve_s:.1f} s", flush=True)
+    print(f"curve, {len(curve_queries)} items by {len(joints)} targets: {curve_s:.1f} s", flush=True)
 
     spread = queries(options.sweep_items, options.new_tokens)
     list(engine.run([SweepRequest(each) for each in spread]))
@@ -70,7 +69,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     print(f"sweep, {len(spread)} items by {len(heads)} heads: {sweep_s:.1f} s", flush=True)
 
     whole_sweep = sweep_s / len(spread) * ITEMS
-    whole_curve = curve_s / len(asked) * len(items)
+    whole_curve = curve_s / len(curve_queries) * len(items)
     return {
         "model": options.model,
         "dtype": loaded.dtype,
@@ -78,7 +77,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "heads": len(heads),
         "control_s": control_s,
         "control_tokens": None if control is None else control["tokens"],
-        "curve_items": len(asked),
+        "curve_items": len(curve_queries),
         "curve_targets": len(joints),
         "curve_s": curve_s,
         "sweep_items": len(spread),
@@ -100,11 +99,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=loading.DTYPES)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    result = measure(options)
-    print(json.dumps(result, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    report(measure, options)
 
 
 if __name__ == "__main__":

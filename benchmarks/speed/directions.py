@@ -12,7 +12,6 @@ row what the comparison takes of sweeps of all heads on so many items, if they n
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.workloads import report
 from reasoning_probe.analyses.random_directions import (
     DIRECTIONS,
     NamedHead,
@@ -47,26 +47,29 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     heads = every_head(head_map)
     engine = LocalEngine(loaded.model, loaded.tokenizer, head_map, baselines={}, wanted_numerics="settle")
     assert engine.path is not None  # proved before anything is timed
-    asked = tuple(
+    swept = tuple(
         query("arithmetic", item, Generation(options.new_tokens)) for item in generate("arithmetic", options.items)
     )
-    list(engine.run([SweepRequest(each) for each in asked]))  # a sweep has the baselines
+    list(engine.run([SweepRequest(each) for each in swept]))  # a sweep has the baselines
     some = _spread(heads, options.heads)
     sweep_s = _seconds(
-        lambda: list(engine.run([SweepRequest(each, tuple((head, "zero") for head in some)) for each in asked]))
+        lambda: list(engine.run([SweepRequest(each, tuple((head, "zero") for head in some)) for each in swept]))
     )
-    print(f"sweep, {len(asked)} items by {len(some)} heads: {sweep_s:.2f} s", flush=True)
-    named = [NamedHead(head, "zero", asked) for head in _spread(heads, options.named)]
+    print(f"sweep, {len(swept)} items by {len(some)} heads: {sweep_s:.2f} s", flush=True)
+    named = [NamedHead(head, "zero", swept) for head in _spread(heads, options.named)]
     fast_s = _seconds(lambda: random_directions(engine, named))
     print(f"directions beside {len(named)} heads, as a run does it: {fast_s:.2f} s", flush=True)
     path, engine._path = engine.path, engine.plain
     plain_s = _seconds(lambda: random_directions(engine, named)) if options.plain else None
     engine._path = path
-    case_s, row_s = sweep_s / (len(some) * len(asked)), fast_s / (len(named) * len(asked) * (DIRECTIONS + 1))
+    case_s, row_s = (
+        sweep_s / (len(some) * len(swept)),
+        fast_s / (len(named) * len(swept) * (DIRECTIONS + 1)),
+    )
     return {
         "model": options.model,
         "threads": torch.get_num_threads(),
-        "items": len(asked),
+        "items": len(swept),
         "heads": len(some),
         "named": len(named),
         "sweep_s": sweep_s,
@@ -81,8 +84,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def _share(heads: int, items: int, ratio: float) -> float:
     """Return the share of a sweep's time, where a row of the comparison takes *ratio* times as long as a case."""
     compared = min(heads, heads_of_each_map(heads * items, 1))
-    asked = min(items, items_of_each_head(heads * items, compared))
-    return compared * asked * (DIRECTIONS + 1) * ratio / (heads * items)
+    items_each = min(items, items_of_each_head(heads * items, compared))
+    return compared * items_each * (DIRECTIONS + 1) * ratio / (heads * items)
 
 
 def _spread(heads: Sequence[Target], count: int) -> list[Target]:
@@ -108,11 +111,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    result = measure(options)
-    print(json.dumps(result, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    report(measure, options)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ response in half precision is compared with the baseline of a model whose weight
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import random
 import time
@@ -22,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.workloads import queries
+from benchmarks.workloads import queries, report
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine import NUMERICS
 from reasoning_probe.engine.engine import LocalEngine
@@ -192,11 +191,7 @@ def main() -> None:
     parser.add_argument("--numerics", default="auto", choices=NUMERICS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    result = measure(options)
-    print(json.dumps(result, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    report(measure, options)
 
 
 if __name__ == "__main__":

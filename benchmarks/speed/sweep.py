@@ -18,7 +18,6 @@ profiler, which shows where the time goes.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import random
 import statistics
@@ -31,7 +30,7 @@ from typing import Any
 import torch
 
 from benchmarks.speed.pass_accounting import Phase, Work, breakdown, counting, matmul_rates
-from benchmarks.workloads import jobs_of, queries
+from benchmarks.workloads import jobs_of, queries, report
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.plain_path import NOISE_MARGIN, PlainPath
 from reasoning_probe.engine.tokenization import AblationJob, Completion
@@ -215,11 +214,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=loading.DTYPES)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    result = measure(options)
-    print(json.dumps(result, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    report(measure, options)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def accuracy_history(view: History) -> ComparisonTable:
 
 def head_history(view: History) -> ComparisonTable:
     """Return the accuracy changes of the heads that any run names, in points, a column a run."""
-    shown = view.heads[:MOST_HEADS]
+    listed_heads = view.heads[:MOST_HEADS]
     rows = [
         [
             head.target,
@@ -37,9 +37,9 @@ def head_history(view: History) -> ComparisonTable:
                 for delta, named in zip(head.deltas, head.named, strict=True)
             ),
         ]
-        for head in shown
+        for head in listed_heads
     ]
-    cut = f", {len(shown)} of {len(view.heads):,}" if len(view.heads) > len(shown) else ""
+    cut = f", {len(listed_heads)} of {len(view.heads):,}" if len(view.heads) > len(listed_heads) else ""
     title = f"Accuracy change in points of what any run names{cut}; * is named by that run"
     return ComparisonTable(title, ["target", "dataset", *run_names(view)], rows, texts=2)
 

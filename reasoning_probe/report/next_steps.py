@@ -63,9 +63,9 @@ def _about_named(run: Run, named: Sequence[EffectGroup]) -> list[NextStep]:
     steps = []
     if all(name in GENERATED for name in run.summary["datasets"]):
         counts = {name: max(40, entry["items"]) for name, entry in run.summary["datasets"].items()}
-        asked = {name: entry["items"] for name, entry in run.summary["datasets"].items()}
-        spec = ",".join(f"{name}={counts[name]}@{asked[name]}" for name in counts)
-        grown = sum(counts.values()) / max(1, sum(asked.values()))
+        item_counts = {name: entry["items"] for name, entry in run.summary["datasets"].items()}
+        spec = ",".join(f"{name}={counts[name]}@{item_counts[name]}" for name in counts)
+        grown = sum(counts.values()) / max(1, sum(item_counts.values()))
         options = ["--probe-heads", ",".join(heads), "--probe-items", spec]
         steps.append(_step(run, "Confirm the named heads on new items", options, share * grown))
     if "mean" not in run.summary["ablation"].split(","):
@@ -84,8 +84,8 @@ def _more_items(run: Run) -> list[NextStep]:
     wanted = {group.dataset: items_to_try(group.flips_needed) for group in short if group.dataset in GENERATED}
     if not wanted:
         return []
-    asked = {name: run.summary["datasets"][name]["items"] for name in wanted}
-    spec = ",".join(f"{name}={wanted[name]}@{asked[name]}" for name in wanted)
+    item_counts = {name: run.summary["datasets"][name]["items"] for name in wanted}
+    spec = ",".join(f"{name}={wanted[name]}@{item_counts[name]}" for name in wanted)
     grown = sum(wanted.values()) / max(1, sum(entry["items"] for entry in run.summary["datasets"].values()))
     return [_step(run, "Ask more items, new ones", ["--probe-items", spec], grown)]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.schema import OUTCOME, RUN, schema
+from reasoning_probe.utils.text import well_formed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +61,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
         if name.endswith("_ci95") and value:
             flat |= dict(zip((f"{name}_low", f"{name}_high"), value, strict=False))
         elif isinstance(value, str):
-            # A lone surrogate has no UTF-8.
-            flat[name] = value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+            flat[name] = well_formed(value)
         else:
             flat[name] = json.dumps(value) if isinstance(value, dict | list | tuple) else value
     return flat

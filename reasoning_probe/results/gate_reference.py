@@ -153,15 +153,15 @@ def reference_changes(path: Path, run: Run) -> ReferenceChangesRecord | None:
     origin = _origin(path)
     if origin is None:
         return None
-    made = origin.get("invocation") or InvocationRecord(command=None, started="", commit=None, prompts={})
+    recorded = origin.get("invocation") or InvocationRecord(command=None, started="", commit=None, prompts={})
     changed = [list(row) for row in differing_settings(origin, run.summary)]
-    prompts = (run.summary.get("invocation") or made)["prompts"]
+    prompts = (run.summary.get("invocation") or recorded)["prompts"]
     changed += [
-        [f"prompts of {name}", made["prompts"][name][:12], prompts[name][:12]]
+        [f"prompts of {name}", recorded["prompts"][name][:12], prompts[name][:12]]
         for name in prompts
-        if made["prompts"].get(name, prompts[name]) != prompts[name]
+        if recorded["prompts"].get(name, prompts[name]) != prompts[name]
     ]
-    return {"started": made["started"] or None, "commit": made["commit"], "changed": changed}
+    return {"started": recorded["started"] or None, "commit": recorded["commit"], "changed": changed}
 
 
 def _origin(path: Path) -> RunRecord | None:

@@ -89,6 +89,15 @@ def printable_in_colour(text: str) -> str:
     return break_commands("".join(parts))
 
 
+def well_formed(text: str) -> str:
+    r"""Return *text* with lone surrogates, which UTF-8 cannot encode, written as escapes.
+
+    >>> print(well_formed("größe \ud800"))
+    größe \ud800
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def escape(text: object) -> str:
     """Return *text* escaped for HTML, for an element or a quoted attribute."""
     return html.escape(escape_control_characters(str(text)))

@@ -39,9 +39,9 @@ def token_spans(tokenizer: Any, query: Query, added: AddedTokens | None = None) 
         if decoded is None:
             return None
         spans = decoded
-    kept = added.trimmed(ids, special_tokens=query.special_tokens)
-    start = next(start for start in range(len(ids)) if ids[start : start + len(kept)] == kept) if kept else 0
-    return spans[start : start + len(kept)]
+    trimmed = added.trimmed(ids, special_tokens=query.special_tokens)
+    start = next(start for start in range(len(ids)) if ids[start : start + len(trimmed)] == trimmed) if trimmed else 0
+    return spans[start : start + len(trimmed)]
 
 
 def part_tokens(query: Query, spans: Iterable[Span]) -> dict[str, tuple[int, ...]]:

@@ -89,8 +89,8 @@ def tested(losses: Losses, target: str, contrasts: Sequence[Contrast]) -> list[C
     lost, measured = losses.is_lost(target), losses.measured[target]
     tests = []
     for contrast in contrasts:
-        kept = contrast.tagged & measured
-        inside, lost_here = contrast.inside[kept], lost[kept]
+        chosen = contrast.tagged & measured
+        inside, lost_here = contrast.inside[chosen], lost[chosen]
         tests.append(
             ContrastTest(
                 contrast,
@@ -98,7 +98,7 @@ def tested(losses: Losses, target: str, contrasts: Sequence[Contrast]) -> list[C
                 int(inside.sum()),
                 int((~inside & lost_here).sum()),
                 int((~inside).sum()),
-                stats.association(inside, lost_here, losses.strata[kept]).p,
+                stats.association(inside, lost_here, losses.strata[chosen]).p,
             )
         )
     return tests

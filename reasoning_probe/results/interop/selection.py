@@ -14,7 +14,7 @@ from reasoning_probe.data.datasets import safe_id, safe_ids
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import prompting_of
 from reasoning_probe.results.run import Run, RunError
-from reasoning_probe.utils.text import join_names
+from reasoning_probe.utils.text import join_names, well_formed
 
 Export = Callable[["Selection"], dict[str, str]]
 """What a format's module offers: a selection's files, texts by their paths in the folder."""
@@ -113,9 +113,8 @@ def select(run: Run, time: datetime, target: str = BASELINE, ablation: str | Non
 
 def _well_formed(outcome: Outcome) -> Outcome:
     """Return *outcome* with lone surrogates as escapes: other tools encode texts as UTF-8, which has none."""
-    texts = {name: value for name, value in vars(outcome).items() if isinstance(value, str) and not value.isascii()}
-    escaped = {name: text.encode("utf-8", "backslashreplace").decode("utf-8") for name, text in texts.items()}
-    changes: dict[str, Any] = {name: text for name, text in escaped.items() if text != texts[name]}
+    texts = {name: value for name, value in vars(outcome).items() if isinstance(value, str)}
+    changes: dict[str, Any] = {name: well_formed(text) for name, text in texts.items() if well_formed(text) != text}
     return replace(outcome, **changes) if changes else outcome
 
 
