@@ -71,6 +71,7 @@ def finish_run(state: PluginState, progress: ProgressBar, *, interrupted: bool) 
     if state.started and not interrupted:
         state.session.left_out = {case.key for case in skipped}
         state.termination.hold(False)
+        state.import_rest()
         state.session.run_post_sweep(progress)
     state.termination.hold()
     if hasattr(state.config, "workerinput"):

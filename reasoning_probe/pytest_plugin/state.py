@@ -158,6 +158,11 @@ class PluginState:
         """Have xdist's controller end the session with the line *error* once this worker is done."""
         self.config.workeroutput.setdefault(SHARED, error)  # type: ignore[attr-defined]  # set by xdist
 
+    def import_rest(self) -> None:
+        """Take over what other xdist workers answered, if this one measures the heads of all of them."""
+        if self._worker is not None:
+            self._worker.import_rest()
+
     def publish_rest(self) -> None:
         """Publish what this xdist worker computed since its last part, if it was asked for anything."""
         if self._worker is not None:

@@ -64,6 +64,7 @@ class XdistWorker:
         self._index = {item: index for index, item in enumerate(session.items)}
         self._finished: set[int] = set()  # the parts whose outcomes the session has
         self._published: set[Key] = set()  # the outcomes that lie in the folder
+        session.measures_heads = False  # until it has swept the first part
 
     def outcome(self, case: Case, prepare: Callable[[], None]) -> Outcome | None:
         """Return the outcome of *case*; *prepare* is called before this process uses the model."""
@@ -79,13 +80,13 @@ class XdistWorker:
 
     def _compute_or_load(self, part: int, prepare: Callable[[], None]) -> None:
         """Sweep *part* and write its file, or read the file if another process has swept it."""
-        path = self.folder / f"part-{part}.json"
+        path = self._path(part)
         with self._lock(path):
             if path.exists():
-                self.session.import_part(PartialRun.from_dict(json.loads(path.read_text(encoding="utf-8"))))
-                self._published |= self.session.outcomes.keys()
+                self._import(path)
             else:
                 prepare()
+                self.session.measures_heads |= part == 0
                 try:
                     self.session.sweep(stripe(self.session.items, part, self.parts))
                 except Exception:
@@ -98,6 +99,23 @@ class XdistWorker:
                 else:
                     self._write(path)
         self._finished.add(part)
+
+    def import_rest(self) -> None:
+        """Import the parts that other processes have swept or are sweeping, where this one measures the heads."""
+        for part in range(self.parts) if self.session.measures_heads else ():
+            path = self._path(part)
+            if part not in self._finished:
+                with self._lock(path):
+                    if path.exists():
+                        self._import(path)
+
+    def _path(self, part: int) -> Path:
+        return self.folder / f"part-{part}.json"
+
+    def _import(self, path: Path) -> None:
+        part = PartialRun.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        self.session.import_part(part)
+        self._published |= {outcome.key for outcome in part.outcomes}
 
     @contextmanager
     def _lock(self, path: Path) -> Iterator[None]:

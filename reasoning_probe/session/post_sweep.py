@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -72,7 +72,7 @@ class PostSweep:
 def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress: ProgressBar | None) -> None:
     """Measure the control task, random directions and, where the whole plan was answered, the curves of *session*.
 
-    The items *elsewhere* were answered by another process, which measures them.
+    The items *elsewhere* were answered by another process, which measures their curves.
     """
     engine, outcomes = session.engine, session.outcomes
     if engine is None or session.post_sweep.attempted:
@@ -98,8 +98,8 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
 
     session.post_sweep.measure(
         lambda: control_task(engine, variants.values()),
-        lambda: _directions(session, engine, answered, known),
-        lambda: _heads(session, engine, answered, known),
+        lambda: _directions(session, engine, answered) if session.measures_heads else [],
+        lambda: _heads(session, engine, answered) if session.measures_heads else [],
         curves,
     )
 
@@ -109,7 +109,7 @@ def measure_heads(session: ProbeSession) -> None:
     engine = session.engine
     if engine is not None:
         answered = _answered(session)
-        session.post_sweep.measure_heads(lambda: _heads(session, engine, answered, session.skipped))
+        session.post_sweep.measure_heads(lambda: _heads(session, engine, answered))
 
 
 def _answered(session: ProbeSession) -> list[Case]:
@@ -117,10 +117,8 @@ def _answered(session: ProbeSession) -> list[Case]:
     return [case for key, case in session.plan.cases.items() if key in session.outcomes and key not in session.left_out]
 
 
-def _heads(
-    session: ProbeSession, engine: Engine, answered: Sequence[Case], elsewhere: Container[ItemKey]
-) -> list[HeadRecord]:
-    """Measure what the heads do that have a card, on items of the *answered* cases that are not *elsewhere*."""
+def _heads(session: ProbeSession, engine: Engine, answered: Sequence[Case]) -> list[HeadRecord]:
+    """Measure what the heads do that have a card, on items of the *answered* cases."""
     from reasoning_probe.analyses.mechanism import PROMPTS, described_heads, measure_heads
     from reasoning_probe.results.cards.choice import described
     from reasoning_probe.results.summary import page_effects
@@ -133,7 +131,7 @@ def _heads(
     items = {
         case.item_key: case.item
         for case in answered
-        if case.target and case.item_key not in elsewhere and not case.item.choices
+        if case.target and case.item_key not in session.skipped and not case.item.choices
     }
     queries = {key: session.queries.query(key[0], item) for key, item in items.items()}
     targets = {case.target_name: case.target for case in answered if case.target}
@@ -145,18 +143,16 @@ def _heads(
     return [card.record() for card in measure_heads(engine, heads, prompts, session.settings.seed)]
 
 
-def _directions(
-    session: ProbeSession, engine: Engine, answered: Sequence[Case], elsewhere: Container[ItemKey]
-) -> list[RandomDirectionsRecord]:
-    """Compare the heads that the *answered* cases name with random directions, on items that are not *elsewhere*."""
+def _directions(session: ProbeSession, engine: Engine, answered: Sequence[Case]) -> list[RandomDirectionsRecord]:
+    """Compare the heads that the *answered* cases name with random directions."""
     from reasoning_probe.analyses.random_directions import NamedHead, chosen_heads, chosen_items, random_directions
     from reasoning_probe.results.naming import named_losses
     from reasoning_probe.results.summary import page_effects
 
-    if not any(case.target and case.item_key not in elsewhere for case in answered):
-        return []
     targets = {case.target_name: case.target for case in answered if case.target}
-    cases = {case.item_key: case for case in answered if case.target and case.item_key not in elsewhere}
+    cases = {case.item_key: case for case in answered if case.target and case.item_key not in session.skipped}
+    if not cases:
+        return []
     baselines = {item: session.outcomes.get((*item, BASELINE, None)) for item in {case.item_key for case in answered}}
     outcomes = [*filter(None, baselines.values()), *(session.outcomes[case.key] for case in answered if case.target)]
     screening = [screening.entry() for screening in session.screenings.values()]

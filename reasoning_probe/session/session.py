@@ -52,6 +52,8 @@ class ProbeSession:
         self.started = time.perf_counter()
         self._pending: Iterator[list[Outcome]] = iter(())
         self._imported: set[ItemKey] = set()  # the items that another process answered
+        self.measures_heads = True
+        """Whether this process measures what heads do; of several that share a run, one does, on all its items."""
 
     @property
     def engine(self) -> Engine | None:

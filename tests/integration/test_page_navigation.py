@@ -89,9 +89,9 @@ def test_an_address_leads_to_a_head(browser: Browser, files: dict[str, Path]) ->
     tab.goto(f"{page.as_uri()}#logic/L29H8")
     assert tab.get_by_role("dialog", name="L29H8 off, logic, zero ablation").is_visible()
     tab.keyboard.press("Escape")
-    assert "#" not in tab.url
+    tab.wait_for_function("location.hash === ''")  # a dialog tells that it was closed once the key is dealt with
     tab.mouse.click(*visit.over("L3H1"))
-    assert tab.url == f"{page.as_uri()}#arithmetic/L3H1"
+    tab.wait_for_function("location.hash === '#arithmetic/L3H1'", timeout=5000)
     assert visit.wrong == []
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tests.helpers.project import ROOT
 
@@ -460,10 +461,10 @@ def fuzz_chat(data: bytes) -> None:
     template = "".join(
         chr(byte) if byte < 128 else TEMPLATE_PARTS[(byte - 128) % len(TEMPLATE_PARTS)] for byte in data[:400]
     )
-    limits.LONGEST_S = 0.3
     try:
-        renderer = PromptRenderer(Prompting(chat="auto"), FakeTokenizer(template))
-        prompt = renderer.query("x", Item(question="What is 2 + 2?", answer="4", id="a"), Generation()).prompt
+        with patch.object(limits, "LONGEST_S", 0.3):
+            renderer = PromptRenderer(Prompting(chat="auto"), FakeTokenizer(template))
+            prompt = renderer.query("x", Item(question="What is 2 + 2?", answer="4", id="a"), Generation()).prompt
     except PromptError as error:
         return one_line(error)
     assert len(prompt) <= limits.LONGEST_TEXT
@@ -487,11 +488,11 @@ def fuzz_tasks(data: bytes) -> None:
     """A task file is refused in one line, or has keys of the list alone and names no code."""
     import yaml
 
-    lm_eval_files._metrics = lambda: ("exact_match",)
     path = HERE.path / "task.yaml"
     path.write_bytes(_content(data, TASK))
     try:
-        check_task_file(path, "lm-eval:task.yaml")
+        with patch.object(lm_eval_files, "_metrics", lambda: ("exact_match",)):
+            check_task_file(path, "lm-eval:task.yaml")
     except DatasetError as error:
         return one_line(error, "lm-eval:task.yaml")
     task = yaml.safe_load(path.read_bytes())
