@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 _PACKAGES = ("torch", "transformers")
 
@@ -18,11 +19,7 @@ _PACKAGES = ("torch", "transformers")
 @contextmanager
 def propagating_loggers() -> Iterator[None]:
     """While open, the loggers of torch and transformers propagate to the root logger."""
-    loggers = [
-        logger
-        for name, logger in logging.root.manager.loggerDict.items()
-        if name.startswith(_PACKAGES) and isinstance(logger, logging.Logger) and not logger.propagate
-    ]
+    loggers = [logger for logger in _silent_loggers(len(logging.root.manager.loggerDict)) if not logger.propagate]
     for logger in loggers:
         logger.propagate = True
     try:
@@ -30,3 +27,16 @@ def propagating_loggers() -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.propagate = False
+
+
+@lru_cache(maxsize=1)
+def _silent_loggers(count: int) -> tuple[logging.Logger, ...]:
+    """Return the loggers of torch and transformers that do not propagate.
+
+    They are looked for again once the *count* of all loggers has changed, of which there are hundreds.
+    """
+    return tuple(
+        logger
+        for name, logger in logging.root.manager.loggerDict.items()
+        if name.startswith(_PACKAGES) and isinstance(logger, logging.Logger) and not logger.propagate
+    )

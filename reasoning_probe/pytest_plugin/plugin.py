@@ -29,7 +29,7 @@ from reasoning_probe.pytest_plugin.safe_reports import make_warning_printable
 from reasoning_probe.pytest_plugin.skips import INSIDE_BODY
 from reasoning_probe.pytest_plugin.state import STATE, PluginState
 from reasoning_probe.pytest_plugin.terminal_summary import header_lines, print_summary
-from reasoning_probe.pytest_plugin.verdicts import fail_or_xfail, mark_report, shorten_traceback, wrong_outcome
+from reasoning_probe.pytest_plugin.verdicts import fail_or_xfail, mark_report, reason_alone, wrong_outcome
 
 pytest_plugins = ["reasoning_probe.pytest_plugin.fixtures"]
 """pytest registers the fixtures right after this module, so plugins that are loaded later can override them."""
@@ -133,8 +133,9 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Mark the reports of a probe's cases for the page."""
-    shorten_traceback(item, call)
-    return mark_report(item, (yield))
+    with reason_alone(item, call):
+        report = yield
+    return mark_report(item, report)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -54,18 +56,22 @@ def xfail(item: pytest.Item, reason: str) -> None:
         raise pytest.xfail.Exception(reason, pytrace=False)
 
 
-def shorten_traceback(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Keep only the last frame of the traceback of :func:`xfail`, of which pytest shows nothing else.
+@contextmanager
+def reason_alone(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """While open, the report of *item*'s *call* shows the reason of an :func:`xfail`, and pytest looks up no place.
 
-    To find that frame pytest looks up the path of every one, which takes as long as all else in a case.
+    pytest would show the same, and look up the paths of all frames first, which takes as long as all else in a case.
     """
     error = None if call.excinfo is None else call.excinfo.value
     if not isinstance(error, pytest.xfail.Exception) or error.pytrace or not cases_of(item):
+        yield
         return
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    call.excinfo = pytest.ExceptionInfo.from_exception(error.with_traceback(last))
+    text = str(error)
+    item.repr_failure = lambda excinfo, style=None: text  # type: ignore[method-assign]  # on this item alone
+    try:
+        yield
+    finally:
+        del item.repr_failure  # the test may run again
 
 
 def mark_report(item: pytest.Item, report: Any) -> pytest.TestReport:

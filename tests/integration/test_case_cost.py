@@ -29,20 +29,31 @@ def test_records_of_torch_reach_the_root_once_and_other_loggers_are_left_alone(
     assert not of_others.propagate
 
 
-def test_a_verdict_has_the_place_that_a_whole_traceback_gives(request: pytest.FixtureRequest) -> None:
-    """pytest reads one line of an xfail's traceback: where it was raised."""
+def test_a_verdict_reads_as_pytest_writes_it(request: pytest.FixtureRequest) -> None:
     item = request.node
 
-    def deeper() -> None:
-        verdicts.xfail(item, "wrong")
+    def wrong() -> None:
+        verdicts.xfail(item, "answered 4, expected 5")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verdicts, "cases_of", lambda item: ("a case",))
-        call = pytest.CallInfo.from_call(deeper, "call")
-        assert call.excinfo is not None
-        whole = call.excinfo
-        place = str(whole.getrepr(style="value").reprcrash)
-        verdicts.shorten_traceback(item, call)
-    assert call.excinfo.value is whole.value
-    assert len(call.excinfo.traceback) == 1
-    assert str(call.excinfo.getrepr(style="value").reprcrash) == place
+        call = pytest.CallInfo.from_call(wrong, "call")
+        by_pytest = pytest.TestReport.from_item_and_call(item, call).longreprtext
+        with verdicts.reason_alone(item, call):
+            report = pytest.TestReport.from_item_and_call(item, call)
+    assert report.longrepr == by_pytest == "answered 4, expected 5"
+    assert "repr_failure" not in vars(item)  # another error of the same test has its traceback
+
+
+def test_an_error_has_its_traceback(request: pytest.FixtureRequest) -> None:
+    item = request.node
+
+    def broken() -> None:
+        raise KeyError("x")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verdicts, "cases_of", lambda item: ("a case",))
+        call = pytest.CallInfo.from_call(broken, "call")
+        with verdicts.reason_alone(item, call):
+            report = pytest.TestReport.from_item_and_call(item, call)
+    assert 'raise KeyError("x")' in report.longreprtext
