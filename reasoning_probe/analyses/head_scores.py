@@ -1,15 +1,13 @@
 """Scores with a known meaning: what each head does on repeated random tokens and on a run's own questions.
 
+Those on questions are in :mod:`~reasoning_probe.analyses.prompt_scores`.
+
 On random tokens that are said twice: ``previous_token``, ``duplicate_token``, ``induction`` and ``first_token`` are the
 mean attention on the token before, on the same token's first place, on the one after that, and on the first of all
 (Elhage et al. 2021; Olsson et al. 2022). ``copying`` is how often the head raises most the logit of the token that it
 attends to most (Wang et al. 2022), ``copying_eigenvalues`` the share of the eigenvalues of its OV circuit, by size,
 whose real part is positive (Elhage et al. 2021). ``suppression`` is how often, where all but the head say most a token
 of the context, the head attends to it and lowers it most (McDougall et al. 2023).
-
-On questions with their answers: ``retrieval`` is how often, where the answer repeats a token of an operand, the head
-attends most to that token there (Wu et al. 2024); ``deciding`` is how often the head alone names the right one of these
-questions' answers, where the rest of the logits is held at its mean over the questions, in the mean over the answers.
 """
 
 from __future__ import annotations
@@ -22,17 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reasoning_probe.analyses.prompt_scores import AnsweredPrompt, Head, Scores, answer_tokens, prompt_scores
 from reasoning_probe.models.attention_patterns import Patterns, recorded_patterns
 from reasoning_probe.models.head_map import AttentionLayer, HeadError, HeadMap
 from reasoning_probe.models.permuted_weights import permute_weights, query_key_features
 from reasoning_probe.models.residual_stream import DirectPaths, recorded_stream
 from reasoning_probe.utils.logging import silence_transformers
-
-Head = tuple[int, int]
-"""A head's layer and number."""
-
-Scores = dict[str, dict[Head, float]]
-"""By name, the score of every head, between 0 and 1."""
 
 THRESHOLD = 0.5
 """The least score with a label."""
@@ -46,9 +39,6 @@ UNLABELLED = ("copying_eigenvalues",)
 SEQUENCES, TOKENS, FEWEST_TOKENS = 4, 25, 4
 """Random sequences, tokens in each half of one, and the fewest that a short context may leave."""
 
-FEWEST_REPEATS, FEWEST_ANSWERS = 3, 6
-"""With fewer tokens of answers that an operand has, too, retrieval has no score, and with fewer answers deciding."""
-
 PERMUTED_HEADS, MOST_PERMUTATIONS = 100, 8
 """Heads with permuted weights that a small model is permuted again for, and how often at most."""
 
@@ -60,15 +50,6 @@ class RepeatedTokens:
     ids: Tensor
     prefix: int
     half: int
-
-
-@dataclass(frozen=True)
-class AnsweredPrompt:
-    """A prompt with its expected answer, in tokens, and the places of the prompt's operands."""
-
-    ids: tuple[int, ...]
-    start: int  # of the answer
-    operands: frozenset[int] = frozenset()
 
 
 def repeated_tokens(
@@ -184,88 +165,6 @@ def _first_places(index: Tensor, count: int) -> tuple[Tensor, Tensor]:
     flat = index.flatten()
     first = torch.stack([(flat == token).nonzero()[0, 0] for token in range(count)])
     return first // index.shape[1], first % index.shape[1]
-
-
-@silence_transformers()
-def prompt_scores(
-    model: Any, head_map: HeadMap, prompts: Sequence[AnsweredPrompt], weights: Mapping[int, Tensor] | None
-) -> Scores:
-    """Return the scores on *prompts*; those of which no prompt says anything are missing.
-
-    *weights* are by layer the :meth:`.DirectPaths.token_weights` of :func:`answer_tokens`, if they are known.
-    """
-    offset, answers = answer_tokens(prompts)
-    retrieved: dict[Head, list[bool]] = {}
-    effects: dict[int, list[Tensor]] = {}  # by layer, of each prompt with an answer: (heads, answers)
-    logits: list[Tensor] = []  # of each of these prompts: (answers,)
-    right: list[int] = []  # the index of its answer
-    for prompt in prompts:
-        place = prompt.start + offset  # of the token that answers
-        decides = weights is not None and len(answers) > 1 and place < len(prompt.ids)
-        repeated = _repeated(prompt)
-        if not repeated and not decides:
-            continue
-        ids = torch.tensor([prompt.ids[:-1]], device=model.device)
-        with (
-            torch.no_grad(),
-            recorded_patterns(model, head_map, [one - 1 for one in repeated] or [0]) as patterns,
-            recorded_stream(model, head_map, [place - 1 if decides else 0]) as record,
-        ):
-            model(input_ids=ids, use_cache=False)
-        for site in head_map.attention_layers if repeated else ():
-            keys = patterns[site.layer].weights[0].argmax(-1).tolist()  # (heads, repeated)
-            for head, of_head in enumerate(keys):
-                retrieved.setdefault((site.layer, head), []).extend(
-                    key in prompt.operands and prompt.ids[key] == prompt.ids[token]
-                    for key, token in zip(of_head, repeated, strict=True)
-                )
-        if decides and weights is not None and record.logits is not None:
-            paths = DirectPaths(model, head_map, record)
-            for site in head_map.attention_layers:
-                effects.setdefault(site.layer, []).append(paths.token_effects(site, weights[site.layer])[0])
-            logits.append(record.logits[0, answers])
-            right.append(answers.index(prompt.ids[place]))
-    scores: Scores = {}
-    if retrieved and len(next(iter(retrieved.values()))) >= FEWEST_REPEATS:
-        scores["retrieval"] = {head: sum(hits) / len(hits) for head, hits in retrieved.items()}
-    if len(right) >= FEWEST_ANSWERS and len(set(right)) > 1:
-        scores["deciding"] = {
-            (layer, head): value
-            for layer, of_layer in effects.items()
-            for head, value in enumerate(_decisions(torch.stack(of_layer), torch.stack(logits), right))
-        }
-    return scores
-
-
-def _decisions(effects: Tensor, logits: Tensor, right: Sequence[int]) -> list[float]:
-    """Return how often each head alone names the *right* answer, in the mean over the answers.
-
-    *effects* are ``(prompts, heads, answers)``, *logits* ``(prompts, answers)``. What all else says is held at its mean
-    over the prompts.
-    """
-    rest = logits[:, None] - effects  # (prompts, heads, answers)
-    named = (effects + rest.mean(0)).argmax(-1)  # (prompts, heads)
-    answers = torch.tensor(right)
-    hits = (named == answers[:, None]).double()
-    of_answers = [hits[answers == answer].mean(0) for answer in sorted(set(right))]  # (heads,) each
-    shares: list[float] = torch.stack(of_answers).mean(0).tolist()
-    return shares
-
-
-def answer_tokens(prompts: Sequence[AnsweredPrompt]) -> tuple[int, list[int]]:
-    """Return the first place in the answers where they differ, and the tokens there: none if they never do."""
-    answers = [prompt.ids[prompt.start :] for prompt in prompts]
-    for offset in range(max(map(len, answers), default=0)):
-        tokens = sorted({answer[offset] for answer in answers if len(answer) > offset})
-        if len(tokens) > 1:
-            return offset, tokens
-    return 0, []
-
-
-def _repeated(prompt: AnsweredPrompt) -> list[int]:
-    """Return the places of the answer whose token an operand has, too."""
-    tokens = {prompt.ids[place] for place in prompt.operands}
-    return [place for place in range(prompt.start, len(prompt.ids)) if prompt.ids[place] in tokens]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from reasoning_probe.utils.target_names import head_of
 
 if TYPE_CHECKING:
     from reasoning_probe.analyses.direct_attribution import Flip
-    from reasoning_probe.analyses.head_scores import AnsweredPrompt, ScoredHeads
+    from reasoning_probe.analyses.head_scores import ScoredHeads
+    from reasoning_probe.analyses.prompt_scores import AnsweredPrompt
     from reasoning_probe.data.prompts.query import Query
     from reasoning_probe.engine.engine import LocalEngine
     from reasoning_probe.models.residual_stream import Component
@@ -199,7 +200,7 @@ def _scored(engine: LocalEngine, prompts: Mapping[str, Sequence[Query]], seed: i
 def _answered(engine: LocalEngine, queries: Iterable[Query]) -> Iterable[AnsweredPrompt]:
     """Yield *queries* with their expected answers, in tokens; those that do not fit the model are left out."""
     from reasoning_probe.analyses.direct_attribution import tokens_of_parts
-    from reasoning_probe.analyses.head_scores import AnsweredPrompt
+    from reasoning_probe.analyses.prompt_scores import AnsweredPrompt
     from reasoning_probe.engine.tokenization import ContextError
 
     for query in queries:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from reasoning_probe.analyses.head_scores import AnsweredPrompt
+from reasoning_probe.analyses.prompt_scores import AnsweredPrompt
 
 VOCABULARY, PLACES, LAYERS, HEADS, HEAD_DIM = 48, 52, 3, 4, 64
 SIZE = HEADS * HEAD_DIM

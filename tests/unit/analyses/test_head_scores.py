@@ -8,14 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from reasoning_probe.analyses.head_scores import (
-    AnsweredPrompt,
-    ScoredHeads,
-    answer_tokens,
-    labels_of,
-    repeated_tokens,
-    score_heads,
-)
+from reasoning_probe.analyses import prompt_scores as prompt_scores_module
+from reasoning_probe.analyses.head_scores import ScoredHeads, labels_of, repeated_tokens, score_heads
+from reasoning_probe.analyses.prompt_scores import AnsweredPrompt, answer_tokens
 from reasoning_probe.models.attention_patterns import recorded_patterns
 from reasoning_probe.models.head_map import HeadError
 from reasoning_probe.models.heads import find_heads
@@ -102,3 +97,21 @@ def test_a_prompt_without_operands_has_no_retrieval(planted: ScoredHeads) -> Non
     assert "retrieval" in planted.of_head(ASKING, (0, 2))
     assert "retrieval" not in planted.of_head(DECIDING, (0, 2))
     assert answer_tokens([AnsweredPrompt((1, 2, 3), 1), AnsweredPrompt((1, 2, 4), 1)]) == (1, [3, 4])
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "falcon", "bloom", "mixtral"])
+def test_prompts_of_unlike_length_have_the_same_scores_in_one_pass_as_alone(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(family)
+    answered = {
+        "sums": [AnsweredPrompt((*range(5 + n, 12 + 2 * n), 7 + n, 9 + n), 7 + n, frozenset([2, 4])) for n in range(8)]
+    }
+    tokens = repeated_tokens(90, 0, context=40)
+    together = score_heads(model, find_heads(model), tokens, answered)
+    monkeypatch.setattr(prompt_scores_module, "MOST_TOKENS", 1)
+    alone = score_heads(model, find_heads(model), tokens, answered)
+    assert {"retrieval", "deciding"} <= set(alone.scores["sums"])
+    for name, of_name in alone.scores["sums"].items():
+        assert together.scores["sums"][name] == pytest.approx(of_name, abs=1e-6), name
+    assert together.quantiles["sums"] == pytest.approx(alone.quantiles["sums"], abs=1e-6)
