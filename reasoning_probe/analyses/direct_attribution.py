@@ -32,6 +32,9 @@ from reasoning_probe.utils.logging import silence_transformers
 ROWS = 8
 """Rows of a pass with a head off in each."""
 
+PATTERN = 64
+"""Tokens of a whole pattern, the last ones."""
+
 
 @dataclass(frozen=True)
 class Flip:
@@ -100,9 +103,10 @@ def read_flips(
     model, prompt = engine.model, encoded.prompt[0].tolist()
     ids = [*prompt, *answer[: max(flip.place for flip in flips)]]
     places = [len(prompt) + flip.place - 1 for flip in flips]
+    start = max(0, min(places) + 1 - PATTERN)
     with (
         torch.no_grad(),
-        recorded_patterns(model, engine.head_map, places) as patterns,
+        recorded_patterns(model, engine.head_map, range(start, max(places) + 1)) as patterns,
         recorded_stream(model, engine.head_map, places) as record,
     ):
         model(input_ids=torch.tensor([ids], device=encoded.prompt.device), use_cache=False)
@@ -128,18 +132,22 @@ def read_flips(
             token_off=token_off,
             tokens=tuple(texts[: place + 1]),
             direct=None if parts is None else parts[row][flip.head],
-            **_attention(patterns[flip.head[0]], flip.head[1], row, place, places_of),
+            **_attention(patterns[flip.head[0]], flip.head[1], start, place, places_of),
         )
         readings.append(Reading(example, None if parts is None else parts[row], note))
     return readings
 
 
 def _attention(
-    pattern: Pattern, head: int, row: int, position: int, places_of: Mapping[str, Sequence[int]]
+    pattern: Pattern, head: int, start: int, position: int, places_of: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
-    """Return the fields of an example that say where *head* looks from *position*, which is number *row*."""
+    """Return the fields of an example that say where *head* looks from *position*; *pattern* has those from *start*."""
+    row = position - start
     weights = [round(min(1.0, weight), 7) for weight in pattern.weights[0, head, row, : position + 1].tolist()]
     sink = round(min(1.0, float(pattern.sinks[0, head, row])), 7)
+    first = max(0, position + 1 - PATTERN)
+    square = pattern.weights[0, head, first - start : row + 1, first : position + 1]  # (tokens, tokens)
+    percents = (100 * square).round().int().clamp(0, 100).tolist()
     shares = {
         name: math.fsum(weights[place] for place in places if place <= position) for name, places in places_of.items()
     }
@@ -151,6 +159,7 @@ def _attention(
             "current token": weights[-1],
             **{name: round(min(1.0, share), 7) for name, share in shares.items()},
         },
+        "pattern": tuple(tuple(line[: number + 1]) for number, line in enumerate(percents)),
     }
 
 

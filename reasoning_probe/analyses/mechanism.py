@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reasoning_probe.engine.protocol import Engine
@@ -149,7 +149,8 @@ def _follow(engine: LocalEngine, query: Query, heads: Sequence[tuple[DescribedHe
     for (_, _, measured), reading in zip(flips, readings, strict=True):
         measured.notes |= dict.fromkeys(filter(None, [reading.note]))
         if reading.example is not None:
-            measured.examples.append(reading.example)
+            whole = not measured.examples  # its picture is on the first alone
+            measured.examples.append(reading.example if whole else replace(reading.example, pattern=()))
             measured.parts += [reading.parts] if reading.parts else []
 
 

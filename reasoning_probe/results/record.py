@@ -323,6 +323,7 @@ class ExampleRecord(TypedDict):
     attention: list[float]
     sinks: NotRequired[dict[str, float] | None]
     parts: NotRequired[dict[str, float] | None]
+    pattern: NotRequired[list[list[int]] | None]
     direct: float | None
 
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from reasoning_probe.report.cards import cards_of, matrix
 from reasoning_probe.report.effects import groups
+from reasoning_probe.report.figures.pattern import pattern_picture
 from reasoning_probe.report.format import p_value, percent
 from reasoning_probe.report.html.rendering import minus, render
 from reasoning_probe.report.html.tables import Table
@@ -60,6 +61,8 @@ class _ExampleView:
     token_off: str
     tokens: Sequence[tuple[str, float]]
     shares: Table
+    pattern: Sequence[Sequence[int]]
+    picture: str
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,8 @@ def _example(example: Example) -> _ExampleView:
         shorten(example.token_off, MOST_TOKEN),
         [(text, share if share >= LEAST_SHARE else 0.0) for text, share in tokens],
         Table(caption, ["part", "attention"], rows, names=1),
+        example.pattern,
+        pattern_picture(example.pattern) if example.pattern else "",
     )
 
 

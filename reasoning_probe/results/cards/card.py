@@ -66,7 +66,8 @@ class Example:
     ``position`` predicts the first token that differs, counted in the tokens of prompt and answer from 0. ``attention``
     has a share for each of ``tokens``; with the shares of ``sinks``, which are no tokens, it sums to 1. ``direct`` is
     the head's direct attribution there, in logits. ``parts`` holds the share of the attention on parts of the prompt by
-    name, which may overlap.
+    name, which may overlap. ``pattern`` is the whole attention among the last of these tokens in percent: row *i* has
+    the shares of the first *i* + 1 of them. It is empty but for the first example of a card.
     """
 
     item: str
@@ -78,6 +79,7 @@ class Example:
     direct: float | None = None
     sinks: Mapping[str, float] = field(default_factory=dict)
     parts: Mapping[str, float] = field(default_factory=dict)
+    pattern: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def card_of(record: HeadRecord) -> HeadCard:
                 example["direct"],
                 example.get("sinks") or {},
                 example.get("parts") or {},
+                tuple(map(tuple, example.get("pattern") or ())),
             )
             for example in examples
         ),

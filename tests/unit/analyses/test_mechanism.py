@@ -77,6 +77,9 @@ def test_attention_is_that_of_eager_attention_and_lies_on_the_operand(model: Any
         with torch.no_grad():
             attentions = eager(ids, output_attentions=True).attentions
         assert example.attention == pytest.approx(attentions[0][0, int(name[3]), example.position].tolist(), abs=1e-5)
+        square = (100 * attentions[0][0, int(name[3]), : example.position + 1]).round().int().tolist()
+        lower = tuple(tuple(row[: number + 1]) for number, row in enumerate(square))
+        assert example.pattern == (lower if example is card.examples[0] else ())
         assert "".join(example.tokens) == prompt
 
 

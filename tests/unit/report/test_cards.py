@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from dataclasses import replace
 
 import pytest
+from matplotlib.image import imread
 
 from reasoning_probe.report.cards import card_lines, card_sentences, cards_of, holds, matrix
+from reasoning_probe.report.figures.pattern import pattern_picture
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.results.cards.card import Direct, Example, HeadCard, card_of
 from reasoning_probe.results.cards.describe import with_cards
@@ -123,3 +127,30 @@ def test_a_card_says_what_its_head_reads(run: Run) -> None:
     assert card_of(card.record()) == card
     (line,) = (line for line in card.describe().splitlines() if line.startswith("  i7") and "70 %" in line)
     assert line == "  i7: '9' in place of '8'; it looks at the operands 80 %, operand 2 70 %; it writes +1.50"
+
+
+def test_the_whole_pattern_is_a_picture_of_its_own(run: Run) -> None:
+    pattern = ((100,), (25, 75), (0, 4, 96))
+    example = Example("i7", 2, "8", "9", ("a", "b", "c"), (0.0, 0.04, 0.96), pattern=pattern)
+    card = HeadCard(SUBTRACTS, "arithmetic", "zero", examples=(example,))
+    assert card_of(card.record()) == card
+    records = [
+        card.record() | {"sentence": record["sentence"]} if record["target"] == SUBTRACTS else record
+        for record in run.summary["heads"] or ()
+    ]
+    page = standalone_page(replace(run, summary=run.summary | {"heads": records}))
+    pictures = re.findall(r'<img class="rp-pattern" src="data:image/png;base64,([^"]+)" alt="Where L0H0 looks', page)
+    (address,) = set(pictures)
+    opacity = imread(io.BytesIO(base64.b64decode(address)))[:, :, 3]  # (queries, keys)
+    assert opacity.shape == (3, 3)
+    assert (opacity[0, 1:] == 0).all()
+    assert opacity[0, 0] == 1
+    assert 0 < opacity[2, 0] < opacity[2, 1] < opacity[1, 0] < opacity[1, 1] < opacity[2, 2] < 1
+
+
+def test_a_picture_has_the_last_tokens_of_a_long_pattern() -> None:
+    pattern = [[100] + [0] * query for query in range(90)]
+    address = pattern_picture(pattern).partition("base64,")[2]
+    opacity = imread(io.BytesIO(base64.b64decode(address)))[:, :, 3]
+    assert opacity.shape == (64, 64)
+    assert opacity.max() < 0.1  # the first token, which has all the attention, is not among them
