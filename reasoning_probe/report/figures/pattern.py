@@ -29,5 +29,5 @@ def pattern_picture(pattern: Sequence[Sequence[int]]) -> str:
         # The square root keeps small shares visible; keys that a query cannot see stay empty.
         pixels[query, : len(visible), 3] = 0.06 + 0.94 * np.sqrt(visible)
     file = io.BytesIO()
-    imsave(file, pixels, format="png", metadata={"Software": None})
+    imsave(file, pixels, format="png")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
