@@ -25,6 +25,8 @@ NOUNS = (
     "collector",
 )
 # fmt: on
+SPARE = "Otto"
+"""A name for the longest questions: one more of :data:`PEOPLE` would change the draws of all others."""
 
 
 class Cast(NamedTuple):
@@ -109,7 +111,7 @@ def draw(
     cast = Cast(nouns[: steps + 1], people[0], people[: steps + 1], rng.choice(COMPARATIVES))
     premises, question = form.argument(cast)
     about_classes = not form.name.startswith("order")
-    unused, others = iter(nouns[steps + 1 :]), iter(people[1 if about_classes else steps + 1 :])
+    unused, others = iter(nouns[steps + 1 :]), iter((*people[1 if about_classes else steps + 1 :], SPARE))
     relevant = cast.classes if about_classes else [next(unused)]
     premises += [WORDINGS[wording](rng.choice(relevant), next(others), next(unused)) for wording in irrelevant]
     by_wording: dict[str, list[str]] = {}

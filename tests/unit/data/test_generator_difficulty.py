@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reasoning_probe.data.datasets import read
 from reasoning_probe.data.donors.annotate import annotated
 from reasoning_probe.data.generators import generate, logic_chains
-from reasoning_probe.data.generators.difficulty import Spec, parse
+from reasoning_probe.data.generators.difficulty import KNOBS, Spec, parse
 from reasoning_probe.data.items import ItemError
 from tests.helpers.question_solvers import calculate, read_story, solve_argument
 from tests.helpers.solvers import SEEDS, check_annotations
@@ -68,6 +68,14 @@ def test_longer_arguments_follow(seed: int, steps: int, distractors: int, negati
         premises = re.findall(r"[^.?]+", item.question)[:-1]
         assert sum(bool(re.search(r"\bNo |\bnot\b", text)) for text in premises) == negation
         assert sum("Some " in text for text in premises) == quantifiers
+
+
+@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("end", [0, 1], ids=["least", "most"])
+def test_the_ends_of_all_settings_together_have_items(name: str, end: int) -> None:
+    spec = f"{name}:" + ",".join(f"{knob}={values[end]}" for knob, values in KNOBS[name].items())
+    items = list(annotated(generate(spec, 40, 1)))
+    assert len({item.id for item in items}) == len({item.question for item in items}) == 40
 
 
 def test_every_harder_form_is_drawn_and_half_of_the_arguments_can_be_denied() -> None:
