@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from reasoning_probe.results.outcome import BASELINE
-from reasoning_probe.results.record import ControlRecord, CurveRecord, HeadRecord, RandomDirectionsRecord
+from reasoning_probe.results.record import ControlRecord, CurveRecord, EffectRecord, HeadRecord, RandomDirectionsRecord
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.protocol import Engine
@@ -96,10 +97,11 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
         specs = plan_curves(every_head(session.head_map), by_item, session.settings.ablations, outcomes, scores)
         return cumulative_curves(session.judged_answers, engine, specs, queries, outcomes, progress)
 
+    effects = cache(lambda: _effects(session))
     session.post_sweep.measure(
         lambda: control_task(engine, variants.values()),
-        lambda: _directions(session, engine, answered) if session.measures_heads else [],
-        lambda: _heads(session, engine, answered) if session.measures_heads else [],
+        lambda: _directions(session, engine, answered, effects()) if session.measures_heads else [],
+        lambda: _heads(session, engine, answered, effects()) if session.measures_heads else [],
         curves,
     )
 
@@ -109,7 +111,7 @@ def measure_heads(session: ProbeSession) -> None:
     engine = session.engine
     if engine is not None:
         answered = _answered(session)
-        session.post_sweep.measure_heads(lambda: _heads(session, engine, answered))
+        session.post_sweep.measure_heads(lambda: _heads(session, engine, answered, _effects(session)))
 
 
 def _answered(session: ProbeSession) -> list[Case]:
@@ -117,15 +119,23 @@ def _answered(session: ProbeSession) -> list[Case]:
     return [case for key, case in session.plan.cases.items() if key in session.outcomes and key not in session.left_out]
 
 
-def _heads(session: ProbeSession, engine: Engine, answered: Sequence[Case]) -> list[HeadRecord]:
-    """Measure what the heads do that have a card, on items of the *answered* cases."""
-    from reasoning_probe.analyses.mechanism import PROMPTS, described_heads, measure_heads
-    from reasoning_probe.results.cards.choice import described
+def _effects(session: ProbeSession) -> list[EffectRecord]:
+    """Return the effects of the session's targets with their tests over the page."""
     from reasoning_probe.results.summary import page_effects
 
-    outcomes = [outcome for key in session.plan.keys if (outcome := session.outcomes.get(key)) is not None]
+    keys = (key for key in session.plan.keys if key in session.outcomes and key not in session.left_out)
     screening = [screening.entry() for screening in session.screenings.values()]
-    chosen = described(page_effects(outcomes, screening), session.settings.describe)
+    return page_effects([session.outcomes[key] for key in keys], screening)
+
+
+def _heads(
+    session: ProbeSession, engine: Engine, answered: Sequence[Case], effects: Sequence[EffectRecord]
+) -> list[HeadRecord]:
+    """Measure what the heads do that have a card for their *effects*, on items of the *answered* cases."""
+    from reasoning_probe.analyses.mechanism import PROMPTS, described_heads, measure_heads
+    from reasoning_probe.results.cards.choice import described
+
+    chosen = described(effects, session.settings.describe)
     if not any(chosen.values()):
         return []
     items = {
@@ -143,22 +153,21 @@ def _heads(session: ProbeSession, engine: Engine, answered: Sequence[Case]) -> l
     return [card.record() for card in measure_heads(engine, heads, prompts, session.settings.seed)]
 
 
-def _directions(session: ProbeSession, engine: Engine, answered: Sequence[Case]) -> list[RandomDirectionsRecord]:
-    """Compare the heads that the *answered* cases name with random directions."""
+def _directions(
+    session: ProbeSession, engine: Engine, answered: Sequence[Case], effects: Sequence[EffectRecord]
+) -> list[RandomDirectionsRecord]:
+    """Compare the heads that the *effects* of the *answered* cases name with random directions."""
     from reasoning_probe.analyses.random_directions import NamedHead, chosen_heads, chosen_items, random_directions
     from reasoning_probe.results.naming import named_losses
-    from reasoning_probe.results.summary import page_effects
 
     targets = {case.target_name: case.target for case in answered if case.target}
     cases = {case.item_key: case for case in answered if case.target and case.item_key not in session.skipped}
     if not cases:
         return []
-    baselines = {item: session.outcomes.get((*item, BASELINE, None)) for item in {case.item_key for case in answered}}
-    outcomes = [*filter(None, baselines.values()), *(session.outcomes[case.key] for case in answered if case.target)]
-    screening = [screening.entry() for screening in session.screenings.values()]
-    swept = len(outcomes) - len(baselines)
-    rows = chosen_heads(named_losses(page_effects(outcomes, screening)), swept)
-    right = {item: outcome.correct for item in cases if (outcome := baselines[item]) is not None}
+    swept = sum(case.target is not None for case in answered)
+    rows = chosen_heads(named_losses(effects), swept)
+    baselines = {item: session.outcomes.get((*item, BASELINE, None)) for item in cases}
+    right = {item: baseline.correct for item, baseline in baselines.items() if baseline is not None}
     items = chosen_items(right, swept, len(rows), session.settings.seed)
     queries = {
         dataset: tuple(session.queries.query(dataset, cases[item].item) for item in of_dataset)
