@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.fork_server import forked_python
 from tests.helpers.project import Project
 
 pytest_plugins = ["pytester"]
@@ -55,8 +59,15 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
     return pytester
 
 
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
+    """A function that returns the executable of a Python with its libraries imported; the first call starts it."""
+    with ExitStack() as stack:
+        yield cache(lambda: stack.enter_context(forked_python(tmp_path_factory.mktemp("python"))))
+
+
 @pytest.fixture
-def project(pytester: pytest.Pytester, planted_folder: Path) -> Project:
+def project(pytester: pytest.Pytester, planted_folder: Path, forked: Callable[[], Path]) -> Project:
     """A user's project without any probes."""
     pytester.makeini("[pytest]")  # makes the folder the root of node ids
-    return Project(pytester, planted_folder)
+    return Project(pytester, planted_folder, forked)

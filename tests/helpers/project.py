@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ class Project:
 
     pytester: pytest.Pytester
     model: Path
+    forked_python: Callable[[], Path]
+    """Returns the executable whose libraries are imported already; see ``tests.helpers.fork_server``."""
 
     @property
     def path(self) -> Path:
@@ -43,7 +47,13 @@ class Project:
         return self.pytester.runpytest_inprocess(*self._first(page), *args, no_reraise_ctrlc=True)
 
     def run_apart(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
-        """Run pytest in a subprocess, which takes some seconds longer because it imports torch."""
+        """Run pytest in a process of its own, a fork of one that has imported torch, as its workers are."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "executable", str(self.forked_python()))  # pytester and pytest-xdist start this
+            return self.run_anew(*args, page=page)
+
+    def run_anew(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
+        """Run pytest in a new interpreter, which takes some seconds longer because it imports torch."""
         return self.pytester.runpytest_subprocess(*self._first(page), *args, timeout=300)
 
     def _first(self, page: bool) -> list[str]:

@@ -80,7 +80,7 @@ def test_a_hub_that_never_answers_costs_no_more_than_its_deadline(
             assert silent_hub.connections == 0
             monkeypatch.delenv("HF_HUB_OFFLINE")
         started = time.perf_counter()
-        result = misspelt.run_apart(*options)
+        result = misspelt.run_anew(*options)
         seconds.append(time.perf_counter() - started)
         line = "cannot load the model gtp2: .*the hub has no such model or cannot be reached: check the name.*gpt2[?]"
         assert result.ret == 4

@@ -32,10 +32,9 @@ def test_pytest_cov(logic: Project) -> None:
 def test_pytest_randomly(logic: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pytest_randomly")
     monkeypatch.delenv("PYTEST_ADDOPTS")  # it switches pytest-randomly off
-    command = ["-p", "no:hypothesispytest", "-p", "no:html", f"--model={logic.model}", "--probe-heads=L1H2", "-v"]
     orders = set()
     for seed in (1, 2):
-        result = logic.pytester.runpytest_subprocess(*command, f"--randomly-seed={seed}", timeout=300)
+        result = logic.run_apart("--probe-heads=L1H2", "-v", f"--randomly-seed={seed}")
         result.assert_outcomes(passed=4, failed=1, xfailed=3)
         orders.add(tuple(line.split()[0] for line in result.outlines if "::test_logic[" in line and "%]" in line))
         assert {item for item, _ in logic.computed()} == LOGIC

@@ -194,7 +194,7 @@ def test_a_session_without_probes_pays_nothing(project: Project) -> None:
         "    heavy = {'torch', 'transformers', 'matplotlib', 'scipy', 'numpy', 'pandas', 'tqdm'} & set(sys.modules)\n"
         "    print('imported:', sorted(heavy))\n",
     )
-    result = project.run_apart(page=True)
+    result = project.run_anew(page=True)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["imported: []"])
     result.stdout.no_fnmatch_line("*reasoning-probe: *")

@@ -137,7 +137,7 @@ def watched(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_session_writes_into_its_folder_and_its_store_and_connects_to_nothing(
     watched: Path, project: Project
 ) -> None:
-    result = project.run_apart("--probe-heads=L1H2", "--probe-dir=out", "-p", "no:cacheprovider", page=True)
+    result = project.run_anew("--probe-heads=L1H2", "--probe-dir=out", "-p", "no:cacheprovider", page=True)
     assert result.ret == 0
     lines = watched.read_text(encoding="utf-8").splitlines()
     written = {line.removeprefix("write ") for line in lines if line.startswith("write ")}
@@ -152,7 +152,7 @@ def test_a_session_writes_into_its_folder_and_its_store_and_connects_to_nothing(
 
 
 def test_a_hub_id_asks_no_network_when_the_hub_is_off(watched: Path, project: Project) -> None:
-    result = project.run_apart("--model=nobody/no-such-model")
+    result = project.run_anew("--model=nobody/no-such-model")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.no_fnmatch_line("*Traceback*")
     assert [line for line in watched.read_text(encoding="utf-8").splitlines() if line.startswith("network ")] == []
