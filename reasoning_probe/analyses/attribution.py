@@ -1,8 +1,8 @@
 """First-order attribution: what switching a head off would do, estimated for all heads by one backward pass.
 
 The change of the expected answer's log-probability is taken to be linear in every head's output: its gradient there
-times the difference between what stands in for the head and what it says, over all positions (Syed et al. 2023,
-"Attribution patching outperforms automated circuit discovery"; Kramár et al. 2024, "AtP*").
+times the difference between what stands in for the head and what it says, over the positions where it is off (Syed et
+al. 2023, "Attribution patching outperforms automated circuit discovery"; Kramár et al. 2024, "AtP*").
 """
 
 from __future__ import annotations
@@ -63,8 +63,12 @@ def _changes(site: AttentionLayer, output: Tensor, slope: Tensor | None, replace
         return [0.0] * site.heads
     split = (-1, site.heads, site.head_dim)  # (tokens, heads, head_dim)
     head_outputs = output.detach().view(split).double()
-    instead = replacement.get(site.layer)
+    span = 0, head_outputs.shape[0]
+    instead = replacement.within(site.layer, span)  # (tokens or 1, heads, head_dim)
     change = -head_outputs if instead is None else instead.double() - head_outputs
+    mask = replacement.positions.mask(span)
+    if not isinstance(mask, bool):
+        change = change * mask.to(change.device)[:, None, None]  # (tokens, heads, head_dim)
     return [float(value) for value in (slope.view(split).double() * change).sum((0, 2))]
 
 

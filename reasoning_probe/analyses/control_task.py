@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from reasoning_probe.data.places import ALL
 from reasoning_probe.engine.plain_path import CANARY
 from reasoning_probe.engine.protocol import Engine
 from reasoning_probe.engine.tokenization import EncodedQuery
-from reasoning_probe.models.ablation import ZERO
+from reasoning_probe.models.ablation import ZERO, Replacement
 from reasoning_probe.models.hooks import text_config
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.record import ControlRecord, ControlTargetRecord
@@ -42,10 +43,11 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> Cont
 
     ``logprob`` is the mean natural logarithm of the probability of a token given those before it, over all tokens
     but each sentence's first; ``delta`` its change under the target, in nats per token. ``None`` where there are no
-    variants, where the tokenizer makes fewer than two tokens of every sentence, or where a cluster lost every process
-    that measured a part: outcomes are worth more than the control task. Adds to ``engine.timing``.
+    variants, where heads are off at one place of a question, which sentences do not have, where the tokenizer makes
+    fewer than two tokens of every sentence, or where a cluster lost every process that measured a part: outcomes are
+    worth more than the control task. Adds to ``engine.timing``.
     """
-    return engine.measure(ControlTask(tuple(variants)))
+    return engine.measure(ControlTask(tuple(variants))) if engine.where == ALL else None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class ControlTask:
         rows: list[ControlTargetRecord] = []
         for ablation, targets in by_ablation.items():
             by_sentence = [
-                path.answer_logprobs(encoded, targets, engine.replacement(ablation, NAME, sentence))
+                path.answer_logprobs(encoded, targets, Replacement(engine.values(ablation, NAME, sentence)))
                 for sentence, encoded in texts
             ]
             means = [math.fsum(logprobs) / tokens for logprobs in zip(*by_sentence, strict=True)]

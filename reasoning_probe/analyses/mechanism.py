@@ -135,7 +135,7 @@ def _follow(engine: LocalEngine, query: Query, heads: Sequence[tuple[DescribedHe
         flips: list[tuple[Flip, DescribedHead, _Measured]] = []
         for ablation in dict.fromkeys(head.ablation for head, _ in heads):
             of_ablation = [(head, measured) for head, measured in heads if head.ablation == ablation]
-            replacement = engine.replacement(ablation, query.dataset, query.prompt)
+            replacement = engine.replacement(ablation, query, encoded)
             targets = [head.target for head, _ in of_ablation]
             differences = first_differences(engine, encoded, baseline.completion.tokens, targets, replacement)
             for (head, measured), flip in zip(of_ablation, differences, strict=True):

@@ -183,8 +183,8 @@ def _compared(
             continue  # the sweep skips this item, and says why
         for (named, bases), of_head in zip(heads, edits, strict=True):
             ((layer, head),) = named.target.heads
-            values = engine.replacement(named.ablation, query.dataset, query.prompt).get(layer)
-            of_head.append(Removal(engine.head_map.attention_layer(layer), head, bases, values))
+            replacement = engine.replacement(named.ablation, query, encoded[-1])
+            of_head.append(Removal(engine.head_map.attention_layer(layer), head, bases, replacement))
     flat = [(query, removal) for of_head in edits for query, removal in enumerate(of_head)]
     changes = engine.changes_of_edits(encoded, flat)  # of each head on each query
     count = len(encoded)

@@ -80,6 +80,7 @@ class ScreeningTask:
     def measure(self, engine: LocalEngine) -> list[Screening]:
         """Return which heads to measure, by the gradients of the model of *engine*."""
         from reasoning_probe.analyses.attribution import Estimates, estimates
+        from reasoning_probe.data.places import PlaceError
         from reasoning_probe.engine.tokenization import ContextError
 
         started = time.perf_counter()
@@ -88,9 +89,9 @@ class ScreeningTask:
         for query in evenly_spaced(self.queries):
             try:
                 encoded = engine.codec.encode(query)
-            except ContextError:
+                replacements = [engine.replacement(ablation, query, encoded) for ablation in self.ablations]
+            except (ContextError, PlaceError):
                 continue  # the sweep skips this item, and says why
-            replacements = [engine.replacement(ablation, query.dataset, query.prompt) for ablation in self.ablations]
             by_ablation: list[Estimates] = estimates(engine.model, engine.head_map, encoded, replacements)
             items += 1
             for ablation, changes in zip(self.ablations, by_ablation, strict=True):

@@ -56,7 +56,7 @@ class ClusterEngine:
         self, spec: ClusterSpec, config: ReplicaConfig, model: Any = None, *, chunk_rows: int | None = None
     ) -> None:
         self.references: Mapping[str, Sequence[str]] = config.references
-        self.seed = config.seed
+        self.seed, self.where = config.seed, config.where
         self.skipped: list[dict[str, str]] = []
         self.timing = Timing()
         self.counts = Counts()

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasoning_probe.data.places import ALL
+
 if TYPE_CHECKING:
     from reasoning_probe.cluster.chunk_queue import Chunk
     from reasoning_probe.data.prompts.query import Query
@@ -58,6 +60,7 @@ class ReplicaConfig:
     remote_code: bool = False
     pickled: bool = False
     generation: GenerationMode = "model"
+    where: str = ALL
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ class Replica:
             chats=config.chats,
             rules=rules,
             wanted_numerics=config.numerics,
+            where=config.where,
         )
         return ReplicaStatus(context | self.engine.numerics.context, numerics_why=self.engine.numerics.why)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from reasoning_probe.data.places import ALL, PlaceError
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine import BATCH
 from reasoning_probe.engine.fast.edited_heads import edited_changes
@@ -27,9 +28,18 @@ from reasoning_probe.engine.tokenization import (
     EncodedQuery,
     TokenCodec,
 )
-from reasoning_probe.models.ablation import REFERENCE_PROMPTS, ZERO, Replacement, donor_of, donor_output, mean_output
+from reasoning_probe.models.ablation import (
+    REFERENCE_PROMPTS,
+    ZERO,
+    Replacement,
+    Values,
+    donor_of,
+    donor_output,
+    mean_output,
+)
 from reasoning_probe.models.generation import GenerationRules
 from reasoning_probe.models.head_map import HeadMap
+from reasoning_probe.models.places import AblatedPositions, positions_of
 from reasoning_probe.models.subspaces import Removal
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.answer import Answer
@@ -64,6 +74,7 @@ class LocalEngine:
     guard: Callable[[], None] = lambda: None  # raises where answers since its last call cannot be trusted
     rules: GenerationRules | None = None  # how the model's settings change greedy answers; None: as they say
     wanted_numerics: str = "auto"  # one of ``NUMERICS``
+    where: str = ALL  # the positions at which heads are off
 
     def __post_init__(self) -> None:
         self.codec = TokenCodec(self.model, self.tokenizer)
@@ -85,7 +96,7 @@ class LocalEngine:
         )  # as the user loaded the model
         self._cases = 0
         self._samples = self.numerics.invariant
-        self._means: dict[str, Replacement] = {}
+        self._means: dict[str, Values] = {}
 
     @property
     def path(self) -> FastPath | PlainPath:
@@ -114,7 +125,8 @@ class LocalEngine:
     def run(self, requests: Sequence[SweepRequest]) -> Iterator[list[Answer]]:
         """Yield the answers to *requests* as they are found: each query's baseline, and later those of its targets.
 
-        A query whose prompt does not fit the model's context yields an empty list; ``skipped`` says why.
+        A query whose prompt does not fit the model's context, or which does not have the place where heads are off,
+        yields an empty list; ``skipped`` says why.
         """
         for first in range(0, len(requests), TOGETHER):
             jobs: list[AblationJob] = []
@@ -123,8 +135,11 @@ class LocalEngine:
             for request in requests[first : first + TOGETHER]:
                 query = request.query
                 try:
-                    asking.append((request, self.codec.encode(query)))
-                except ContextError as error:
+                    encoded = self.codec.encode(query)
+                    if request.ablated:
+                        self.positions(query, encoded)
+                    asking.append((request, encoded))
+                except (ContextError, PlaceError) as error:
                     self.skipped.append({"dataset": query.dataset, "item": query.item_id, "reason": str(error)})
                     yield []
             for (request, encoded), baseline in zip(asking, self._baselines(asking), strict=True):
@@ -218,7 +233,7 @@ class LocalEngine:
                 request.query.generation.stop,
                 baseline,
                 targets,
-                self.replacement(ablation, request.query.dataset, request.query.prompt),
+                self.replacement(ablation, request.query, encoded),
                 resolves_near_ties=self.numerics.name != BATCH,
             )
         self.timing.baseline_s += time.perf_counter() - started
@@ -248,10 +263,26 @@ class LocalEngine:
                 return
             yield of_job
 
-    def replacement(self, ablation: str, dataset: str, prompt: str) -> Replacement:
+    def replacement(self, ablation: str, query: Query, encoded: EncodedQuery) -> Replacement:
+        """Return what stands in for heads that are off while *query*, in tokens *encoded*, is answered, and where.
+
+        Raises :class:`~reasoning_probe.data.places.PlaceError` where the query does not have the place.
+        """
+        positions = self.positions(query, encoded)
+        return Replacement(self.values(ablation, query.dataset, query.prompt), positions)
+
+    def positions(self, query: Query, encoded: EncodedQuery) -> AblatedPositions:
+        """Return the positions of *query*, in tokens *encoded*, at which heads are off.
+
+        Raises :class:`~reasoning_probe.data.places.PlaceError` where it does not have the place.
+        """
+        length = int(encoded.prompt.shape[1])
+        return positions_of(self.where, query, length, self.tokenizer, self.codec.added)
+
+    def values(self, ablation: str, dataset: str, prompt: str) -> Values:
         """Return what stands in for heads that are off while *prompt*, of *dataset*, is answered."""
         if ablation == "zero":
-            return ZERO
+            return ZERO.values
         prompts = list(self.references.get(dataset, ())) or [prompt]
         if ablation == "mean":
             if dataset not in self._means:

@@ -88,6 +88,10 @@ class Engine(Protocol):
         """The seed of the donors that ``resample`` draws."""
 
     @property
+    def where(self) -> str:
+        """The place at which heads are off."""
+
+    @property
     def timing(self) -> Timing:
         """The seconds spent so far."""
 

@@ -84,6 +84,14 @@ class AblationJob:
         """Number of tokens of the prompt and the baseline's answer."""
         return self.prompt_length + len(self.draft)
 
+    @property
+    def start(self) -> int:
+        """The first position that a row computes: that of the first ablated token, or of the prompt's last.
+
+        The prompt's last token predicts the answer's first.
+        """
+        return min(self.replacement.positions.first, self.prompt_length - 1)
+
     def ended(self, tokens: Sequence[int], codec: TokenCodec) -> bool:
         """Tell whether an answer of *tokens* to this query is complete."""
         return len(tokens) >= self.encoded.limit or codec.ended(tokens, self.stop)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.head_map import AttentionLayer, HeadError
 from reasoning_probe.models.hooks import hooks
 
@@ -46,15 +47,15 @@ def no_basis(attention_layer: AttentionLayer) -> Tensor:
 class Removal:
     """Rows that each remove another subspace from what the heads of one layer give for the same prompt.
 
-    *bases* are ``(rows, heads * head_dim, head_dim)``; *values*, ``(heads, head_dim)``, replace what is removed, and
-    ``None`` stands for zeros. Of each token the part that is removed is as long as what switching *head* off removes
+    *bases* are ``(rows, heads * head_dim, head_dim)``; the values of *replacement* replace what is removed, at its
+    positions. Of each token the part that is removed is as long as what switching *head* off removes
     there, so that the subspaces differ in direction alone. With the basis of *head* this is its ablation.
     """
 
     attention_layer: AttentionLayer
     head: int
     bases: Tensor
-    values: Tensor | None
+    replacement: Replacement
 
     def __len__(self) -> int:
         return len(self.bases)
@@ -64,19 +65,25 @@ class Removal:
         return replace(self, bases=self.bases[rows])
 
     def apply(self, x: Tensor) -> Tensor:
-        """Return the projection input *x*, ``(rows or 1, tokens, heads * head_dim)``, of each row without its part."""
+        """Return the projection input *x*, ``(rows or 1, tokens, heads * head_dim)``, of each row without its part.
+
+        The tokens are those of the whole prompt, and of an answer after it.
+        """
         size = self.attention_layer.head_dim
         change = x.to(torch.promote_types(x.dtype, torch.float32))  # (rows or 1, tokens, heads * head_dim)
         basis = self.bases.to(change)  # (rows, heads * head_dim, head_dim)
-        if self.values is not None:
-            change = change - self.values.reshape(-1).to(change)
+        span = 0, x.shape[1]
+        values = self.replacement.within(self.attention_layer.layer, span)
+        if values is not None:
+            change = change - values.flatten(1).to(change)  # of (tokens or 1, heads * head_dim)
         parts = change @ basis  # (rows, tokens, head_dim)
         wanted = change[..., self.head * size : (self.head + 1) * size].norm(dim=-1, keepdim=True)  # (rows, tokens, 1)
         scale = wanted / parts.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         scale = scale.nan_to_num(0.0, 0.0, 0.0)  # a row without a part has nothing to lengthen
         removed = (parts * scale) @ basis.mT  # (rows, tokens, heads * head_dim)
         remaining: Tensor = x - removed.to(x)  # (rows, tokens, heads * head_dim)
-        return remaining
+        mask = self.replacement.positions.mask(span)
+        return torch.where(mask.to(x.device)[:, None], remaining, x) if isinstance(mask, Tensor) else remaining
 
 
 @contextmanager

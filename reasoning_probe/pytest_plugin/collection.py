@@ -233,7 +233,7 @@ def plan_session(session: pytest.Session) -> None:
     cases = _planned_cases(state, session.items)
     if cases:
         state.handle_sigterm()
-        errors = (_folder_error(state), state.gate.precheck(state.session), _model_error(session))
+        errors = (_folder_error(state), state.gate.precheck(state.session), _model_error(session), _place_error(state))
         state.usage_error = next(filter(None, errors), None)
     from reasoning_probe.pytest_plugin.html_report import enable_html_report
 
@@ -296,6 +296,17 @@ def _model_error(session: pytest.Session) -> str | None:
         session.config.stash[STATE].session.model_runner.check_source()
     except ModelError as error:
         return str(error)
+    return None
+
+
+def _place_error(state: PluginState) -> str | None:
+    """Return in one line that no question has the place where heads shall be off."""
+    from reasoning_probe.data.places import PlaceError
+
+    try:
+        state.session.check_place()
+    except PlaceError as error:
+        return f"--probe-where: {error}"
     return None
 
 

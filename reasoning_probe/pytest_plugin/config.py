@@ -43,6 +43,7 @@ def load_settings(config: pytest.Config) -> Settings:
         heads=values["probe_heads"],
         screen=values["probe_screen"] if values["probe_heads"] is None else None,
         ablations=values["probe_ablation"],
+        where=values["probe_where"],
         seed=values["probe_seed"],
         sources=dict(values["probe_dataset"]),
         items=items.counts,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reasoning_probe.cluster.config import parse_engine
+from reasoning_probe.data.places import parse_where
 from reasoning_probe.data.prompts.chat import parse_chat_kwargs
 from reasoning_probe.data.shards import parse_shard
 from reasoning_probe.engine import NUMERICS
@@ -83,6 +84,15 @@ OPTIONS = (
         option_types.ablations,
         "KIND[,KIND]",
         default="zero",
+    ),
+    Option(
+        ("--probe-where",),
+        "probe_where",
+        "where heads are off: all, on the prompt's tokens, on the answer's, at the last token of the prompt, or on the"
+        " tokens of a part of the question that items mark, such as operands",
+        option_types.as_option_type(parse_where),
+        "all|prompt|answer|last|PART",
+        default="all",
     ),
     Option(
         ("--probe-seed",),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from reasoning_probe.data.places import ALL, ANSWER, LAST, PROMPT
 from reasoning_probe.models.generation import rules_sentence, unused_sentence
 from reasoning_probe.report.format import percent
 from reasoning_probe.report.sentences import chat_template_missed
-from reasoning_probe.results.record import GateRecord
+from reasoning_probe.results.record import GateRecord, where_of
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names, pluralise, shorten
 
@@ -22,6 +23,33 @@ def reference_lines(gate: GateRecord) -> list[str]:
     return lines
 
 
+def ablation_phrase(run: Run) -> str:
+    """Return what stood in for heads that were off, and where they were, where that was not everywhere.
+
+    The text is for the page's header.
+    """
+    where = where_of(run.summary)
+    return f"{run.summary['ablation']} ablation" + ("" if where == ALL else f" {place_phrase(where)}")
+
+
+def place_phrase(where: str) -> str:
+    """Return the place *where* in words.
+
+    >>> place_phrase("last"), place_phrase("operands")
+    ("at the prompt's last token", 'on the tokens of operands')
+    """
+    words = {PROMPT: "on the prompt's tokens", ANSWER: "on the answer's tokens", LAST: "at the prompt's last token"}
+    return words.get(where, f"on the tokens of {shorten(where, 40)}")
+
+
+def place_sentence(run: Run) -> str:
+    """Say where heads were off, if that was not everywhere; empty otherwise."""
+    where = where_of(run.summary)
+    if where == ALL or not run.summary["targets"]:
+        return ""
+    return f"Heads were off {place_phrase(where)} alone (--probe-where {shorten(where, 40)})."
+
+
 def setting_sentences(run: Run) -> list[str]:
     """Return what changes the answers beside the weights: the model's own generation settings, and its prompts."""
     generation = run.summary["model"].get("generation")
@@ -30,6 +58,7 @@ def setting_sentences(run: Run) -> list[str]:
     prompting = run.summary.get("prompting") or {}
     if date := prompting.get("chat_date"):
         sentences.append(f"The chat template prints today's date: it is told {date}, on every day.")
+    sentences += filter(None, [place_sentence(run)])
     return [f"{sentence}." if not sentence.endswith(".") else sentence for sentence in sentences] + [
         str(note) for note in prompting.get("notes") or ()
     ]

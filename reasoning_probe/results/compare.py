@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_probe.results import stats
 from reasoning_probe.results.confirmation import Confirmation, confirmations
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
-from reasoning_probe.results.record import RunRecord, prompting_of
+from reasoning_probe.results.record import RunRecord, prompting_of, where_of
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.utils.text import to_words
 
@@ -158,6 +158,7 @@ def differing_settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]
     """Return the settings that differ: the name, and the value in either run."""
     pairs = [(f"model {key}", a["model"].get(key), b["model"].get(key)) for key in {**a["model"], **b["model"]}]
     pairs.append(("ablation", a["ablation"], b["ablation"]))
+    pairs.append(("where heads are off", where_of(a), where_of(b)))
     for dataset in a["generation"].keys() & b["generation"].keys():
         for key in ("max_new_tokens", "stop"):
             pairs.append((f"{dataset} {key}", a["generation"][dataset][key], b["generation"][dataset][key]))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from reasoning_probe.data.shards import Shard, joined, missing, parse_shards
 from reasoning_probe.results.cards.choice import AUTO
@@ -15,21 +15,19 @@ from reasoning_probe.results.curves import merged_curves
 from reasoning_probe.results.null_directions import merged_directions
 from reasoning_probe.results.outcome import ItemKey, Key, Outcome
 from reasoning_probe.results.record import (
-    ControlRecord,
     CurveRecord,
     EngineRecord,
-    GenerationRecord,
     HeadRecord,
-    HeadSelectionRecord,
-    ModelRecord,
     PromptingRecord,
     RandomDirectionsRecord,
     ReferenceRecord,
+    RunFacts,
     RunRecord,
     SectionRecord,
     SkippedRecord,
     TimingRecord,
     prompting_of,
+    where_of,
 )
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.results.screening import merged_screening
@@ -51,30 +49,6 @@ _VERSIONS = ("reasoning-probe", "torch", "transformers", "numpy")
 
 Named = Mapping[Path, Run]
 """Runs by the folder that they were read from, which messages name."""
-
-
-class RunFacts(TypedDict):
-    """What one process knows of a run beside its outcomes: records of ``run.json``, and what they are made from."""
-
-    model: ModelRecord
-    generation: dict[str, GenerationRecord]
-    prompting: PromptingRecord
-    ablation: str
-    formats: dict[str, str]
-    sizes: dict[str, int]
-    reference: dict[str, ReferenceRecord]
-    control: ControlRecord | None
-    null_directions: list[RandomDirectionsRecord]
-    screening: list[HeadSelectionRecord]
-    curves: list[CurveRecord] | None
-    describe: str
-    heads: list[HeadRecord]
-    timing: TimingRecord
-    engine: EngineRecord
-    versions: Mapping[str, str | None]
-    shard: str
-    places: dict[str, dict[str, int]]
-    skipped: list[SkippedRecord]
 
 
 @dataclass(frozen=True)
@@ -118,6 +92,7 @@ def merge_runs(runs: Named) -> Run:
         model=parts[0]["model"],
         generation=_first_of_each([part["generation"] for part in parts]),
         ablation=parts[0]["ablation"],
+        where=where_of(parts[0]),
         formats={
             name: entry.get("format", "plain")
             for name, entry in _first_of_each([part["datasets"] for part in parts]).items()
@@ -195,6 +170,7 @@ def _check_settings(runs: Named) -> None:
         kinds = [str(part["model"].get("device", "")).partition(":")[0] for part in (a, b)]
         _check_same("kind of device", "device", (first, kinds[0]), (other, kinds[1]))
         _check_same("ablation", "ablation", (first, a["ablation"]), (other, b["ablation"]))
+        _check_same("place where heads are off", "where", (first, where_of(a)), (other, where_of(b)))
         for key in _VERSIONS:
             _check_same("version", key, (first, a["versions"].get(key)), (other, b["versions"].get(key)))
     for folder, run in runs.items():  # of datasets, any two runs may share some
@@ -367,6 +343,7 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
         model=first["model"],
         generation={name: value for of_process in facts for name, value in of_process["generation"].items()},
         ablation=first["ablation"],
+        where=first["where"],
         formats={name: format for of_process in facts for name, format in of_process["formats"].items()},
         timing=cast(TimingRecord, {key: max(timing.get(key, 0.0) for timing in timings) for key in timings[0]}),
         engine=cast(EngineRecord, {key: _sum_or_first([engine[key] for engine in engines]) for key in engines[0]}),

@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import NotRequired
 
 
@@ -102,6 +104,11 @@ def prompting_of(run: RunRecord) -> PromptingRecord:
     """Return how the questions of *run* were put; a file from before there was a choice of marks had the usual ones."""
     usual: PromptingRecord = {"think": "auto"}
     return usual | (run.get("prompting") or {})
+
+
+def where_of(run: RunRecord) -> str:
+    """Return the place at which heads of *run* were off; in a file from before there was a choice, everywhere."""
+    return run.get("where", "all")
 
 
 class ReferencePromptsRecord(TypedDict):
@@ -572,6 +579,7 @@ class RunRecord(TypedDict):
     prompting: NotRequired[PromptingRecord]
     sections: NotRequired[list[SectionRecord]]
     ablation: str
+    where: NotRequired[str]
     reference: NotRequired[dict[str, ReferenceRecord]]
     datasets: dict[str, DatasetRecord]
     targets: list[EffectRecord]
@@ -593,3 +601,31 @@ class RunRecord(TypedDict):
     partial: NotRequired[PartialRecord | None]
     shard: NotRequired[str | None]
     places: NotRequired[dict[str, dict[str, int]] | None]
+
+
+# -- what a run is made from -------------------------------------------------------------------------------------------
+
+
+class RunFacts(TypedDict):
+    """What one process knows of a run beside its outcomes: records of ``run.json``, and what they are made from."""
+
+    model: ModelRecord
+    generation: dict[str, GenerationRecord]
+    prompting: PromptingRecord
+    ablation: str
+    where: str
+    formats: dict[str, str]
+    sizes: dict[str, int]
+    reference: dict[str, ReferenceRecord]
+    control: ControlRecord | None
+    null_directions: list[RandomDirectionsRecord]
+    screening: list[HeadSelectionRecord]
+    curves: list[CurveRecord] | None
+    describe: str
+    heads: list[HeadRecord]
+    timing: TimingRecord
+    engine: EngineRecord
+    versions: Mapping[str, str | None]
+    shard: str
+    places: dict[str, dict[str, int]]
+    skipped: list[SkippedRecord]

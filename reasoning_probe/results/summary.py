@@ -49,6 +49,7 @@ def summarise(
     model: ModelRecord,
     generation: Mapping[str, GenerationRecord],
     ablation: str,
+    where: str = "all",
     formats: Mapping[str, str],
     timing: TimingRecord,
     engine: EngineRecord,
@@ -91,6 +92,7 @@ def summarise(
         "generation": dict(generation),
         "prompting": prompting or {},
         "ablation": ablation,
+        "where": where,
         "reference": dict(reference or {}),
         "datasets": {
             name: _dataset(

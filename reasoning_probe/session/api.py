@@ -103,6 +103,7 @@ def sweep(
     ablation: str | Sequence[str] = "zero",
     max_new_tokens: int = 32,
     *,
+    where: str = "all",
     seed: int = 0,
     dataset: str = "items",
     stop: Sequence[str] = Generation.stop,
@@ -121,8 +122,10 @@ def sweep(
     *targets* is a spec such as ``"L3H7,L5,L8-L11"``, a sequence of specs or of
     :class:`~reasoning_probe.models.targets.Target`, or ``None`` for every head one at a time; ``()`` asks for the
     baseline alone. *ablation* is ``zero``, ``mean``, ``resample`` or several of them, as a sequence or as
-    ``"zero,mean"``; *seed* is that of the items which ``resample`` draws. An item whose prompt does not fit the model's
-    context yields no outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
+    ``"zero,mean"``; *seed* is that of the items which ``resample`` draws. *where* says at which tokens heads are off:
+    ``all``, ``prompt``, ``answer``, ``last`` (the prompt's last) or a part of the question that items mark, such as
+    ``operands``. An item whose prompt does not fit the model's context, or whose question has no such part, yields no
+    outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
 
     With *cache*, a folder, outcomes are kept in its store as they are found and taken from there where they are known.
     *prompting* says how questions are put: ``rp.Prompting(chat="auto", cot=True)``, ``rp.Prompting(shots=5,
@@ -136,8 +139,8 @@ def sweep(
     *describe* says which heads have a card in the files and on the page: ``"auto"`` for those that matter, at most 8, a
     number for at most so many, ``0`` for none, or targets, ``"L3H1,L5H0"``. :meth:`Sweep.head` makes any other.
 
-    Raises ``ArgumentError``, ``DatasetError``, ``TargetError``, ``PromptError``, ``ModelError`` or ``HeadError`` (all
-    ``ValueError``) with one line that says what is wrong.
+    Raises ``ArgumentError``, ``DatasetError``, ``PlaceError``, ``TargetError``, ``PromptError``, ``ModelError`` or
+    ``HeadError`` (all ``ValueError``) with one line that says what is wrong.
     """
     arguments.check_model(model, tokenizer)
     ablations = arguments.ablation_names(ablation)
@@ -156,6 +159,7 @@ def sweep(
         ablate_heads=targets is None,
         heads=targets or None,
         ablations=ablations,
+        where=arguments.place(where),
         seed=seed,
         max_new_tokens=max_new_tokens,
         stop=tuple(stop),
@@ -168,6 +172,7 @@ def sweep(
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer), _name(model))
     session.select(session.cases(session.dataset(dataset, from_items(dataset, items).items)))
+    session.check_place()
     try:
         with _bar(progress) as report:
             session.sweep(session.items, report)

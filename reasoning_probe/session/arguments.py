@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from reasoning_probe.data.places import parse_where
 from reasoning_probe.data.prompts.chat import RESERVED
 from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompting
 from reasoning_probe.engine import NUMERICS
@@ -43,6 +44,14 @@ def ablation_names(value: Any) -> tuple[str, ...]:
         if not isinstance(name, str) or name not in ABLATIONS:
             raise ArgumentError(f"unknown ablation {_quoted(name)}: use {', '.join(ABLATIONS)}")
     return tuple(dict.fromkeys(names))
+
+
+def place(value: Any) -> str:
+    """Return the place at which heads are off."""
+    try:
+        return parse_where(value if isinstance(value, str) else repr(value))
+    except ValueError as error:
+        raise ArgumentError(f"where={error}") from None
 
 
 def check_numbers(**numbers: tuple[Any, int]) -> None:

@@ -204,6 +204,7 @@ class ModelRunner:
             chats=self.queries.chats,
             rules=rules,
             guard=self._guard,
+            where=self.settings.where,
         )
 
     def _guard(self) -> None:
@@ -233,6 +234,7 @@ class ModelRunner:
             chats=chats,
             head_map=head_map,
             context=context,
+            where=settings.where,
         )
         return ClusterEngine(settings.cluster, config, self.provided and (loaded.model, loaded.tokenizer))
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from reasoning_probe.data import datasets, generators
 from reasoning_probe.data.datasets import Dataset
-from reasoning_probe.data.items import Item
+from reasoning_probe.data.items import PLACES, Item
+from reasoning_probe.data.places import PlaceError
 from reasoning_probe.data.prompts.few_shot import few_shot_examples
 from reasoning_probe.data.prompts.prompting import Generation, default_generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.render import PromptRenderer
+from reasoning_probe.data.prompts.special_tokens import AddedTokens, added_tokens
 from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.session import new_items
 from reasoning_probe.session.extensions import Extensions
@@ -35,6 +37,8 @@ class QueryBuilder:
         self.shots: dict[str, tuple[Item, ...]] = {}
         self._sources: dict[str, Any] = {}
         self._prompter: PromptRenderer | None = None
+        self._tokenizer: Any = None
+        self._added: AddedTokens | None = None
 
     @cached_property
     def _asked(self) -> Mapping[str, Set[str]]:
@@ -79,6 +83,7 @@ class QueryBuilder:
     def set_tokenizer(self, tokenizer: Any) -> None:
         """Make prompts for the model's *tokenizer* from now on. Raises ``PromptError``."""
         self._prompter = PromptRenderer(self.settings.prompting, tokenizer, self.shots)
+        self._tokenizer, self._added = tokenizer, added_tokens(tokenizer)
 
     @property
     def prompter(self) -> PromptRenderer:
@@ -93,6 +98,21 @@ class QueryBuilder:
     def query(self, dataset: str, item: Item) -> Query:
         """Return *item* of *dataset* as it is sent."""
         return self.prompter.query(dataset, item, self.generation(dataset))
+
+    def left_out(self, query: Query) -> str:
+        """Say why *query* is not asked although it fits the model: it lacks the place where heads are off.
+
+        It is empty for all others.
+        """
+        if self.settings.where in PLACES or not self.settings.ablating:
+            return ""
+        from reasoning_probe.models.places import positions_of
+
+        try:
+            positions_of(self.settings.where, query, 0, self._tokenizer, self._added)
+        except PlaceError as error:
+            return str(error)
+        return ""
 
     def generation(self, dataset: str) -> Generation:
         """Return the generation settings of *dataset*."""

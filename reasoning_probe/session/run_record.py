@@ -10,8 +10,15 @@ from reasoning_probe.results.outcome import ItemKey, Key
 from reasoning_probe.utils.versions import versions
 
 if TYPE_CHECKING:
-    from reasoning_probe.results.merge import PartialRun, RunFacts
-    from reasoning_probe.results.record import EngineRecord, ModelRecord, PromptingRecord, ReferenceRecord, TimingRecord
+    from reasoning_probe.results.merge import PartialRun
+    from reasoning_probe.results.record import (
+        EngineRecord,
+        ModelRecord,
+        PromptingRecord,
+        ReferenceRecord,
+        RunFacts,
+        TimingRecord,
+    )
     from reasoning_probe.session.session import ProbeSession
 
 
@@ -58,6 +65,7 @@ def _facts(session: ProbeSession) -> RunFacts:
         },
         "prompting": cast("PromptingRecord", session.queries.describe()),
         "ablation": ",".join(session.settings.ablations),
+        "where": session.settings.where,
         "formats": {name: session.datasets[name].format for name in names},
         "sizes": {name: session.plan.size(name) for name in names},
         "reference": _reference(session),

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from reasoning_probe.data.datasets import Dataset
+from reasoning_probe.data.places import check_place
 from reasoning_probe.models.targets import Target, TargetError, every_head, every_layer, parse_targets, unique_targets
 from reasoning_probe.results.cards.choice import named_targets
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
@@ -103,6 +104,11 @@ class ProbeSession:
         """Make *cases*, which every kind of deselection has left over, the plan."""
         self.plan.select(cases)
 
+    def check_place(self) -> None:
+        """Raise ``PlaceError`` if heads shall be off at a part that no planned question has."""
+        if self.settings.ablating:
+            check_place(self.settings.where, (case.item for case in self.plan.cases.values()))
+
     @property
     def planned_datasets(self) -> list[str]:
         """The datasets of which the plan holds an item."""
@@ -191,7 +197,7 @@ class ProbeSession:
         return screening is not None and screening.excludes(case.target_name)
 
     def skip_reason(self, case: Case) -> str:
-        """Say why *case* has no outcome: its item does not fit the model, or its head was not chosen."""
+        """Say why *case* has no outcome: its item does not fit the model or the place, or its head was not chosen."""
         screened = (
             f"not among the heads that --probe-screen {self.settings.screen} measures: --probe-heads measures any"
         )
@@ -236,8 +242,11 @@ class ProbeSession:
         for of_item in by_item.values():
             missing = [case for case in of_item if case.key not in self.outcomes]
             ablated = tuple((case.target, case.ablation) for case in missing if case.target and case.ablation)
-            if missing:
-                requests.append(SweepRequest(self.queries.query(of_item[0].dataset, of_item[0].item), ablated))
+            query = self.queries.query(of_item[0].dataset, of_item[0].item)
+            if reason := self.queries.left_out(query):
+                self.skipped[of_item[0].item_key] = reason
+            elif missing:
+                requests.append(SweepRequest(query, ablated))
         for batch in self.judged_answers(requests):
             for outcome in batch:
                 self.outcomes.setdefault(outcome.key, outcome)

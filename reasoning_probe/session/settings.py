@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reasoning_probe.data.places import ALL
 from reasoning_probe.data.prompts.prompting import Prompting
 from reasoning_probe.data.shards import Shard
 from reasoning_probe.results.cards.choice import AUTO
@@ -30,6 +31,7 @@ class Settings:
     heads: str | Sequence[str | Target] | None = None  # a spec, or specs and targets
     screen: int | None = None  # so many heads are measured, and a sample of the others
     ablations: tuple[str, ...] = ("zero",)
+    where: str = ALL  # the place at which heads are off
     seed: int = 0
     sources: dict[str, str] = field(default_factory=dict)
     items: int | Mapping[str, int] | None = None  # at most so many of every dataset, or exactly so many by its name

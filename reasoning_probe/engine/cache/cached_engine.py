@@ -3,7 +3,8 @@
 An answer is known under a hash of everything that determines it. What all answers of a model share is its *context*:
 the content of the weights, the config, the code (classes and versions of engine and libraries), dtype, kind of device,
 attention implementation and tokenizer. Added to it are the prompt as sent, the expected answer (its log-probability is
-part of the answer), the generation settings, the heads that are off, the ablation and its reference prompts.
+part of the answer), the generation settings, the heads that are off, their place, the ablation and its reference
+prompts.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from reasoning_probe.data.places import ALL
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.cache.key import digest
 from reasoning_probe.engine.cache.store import CachedAnswer, OutcomeCache
@@ -50,6 +52,11 @@ class CachedEngine:
     def seed(self) -> int:
         """The seed of the donors that ``resample`` draws."""
         return self.engine.seed
+
+    @property
+    def where(self) -> str:
+        """The place at which heads are off."""
+        return self.engine.where
 
     @property
     def skipped(self) -> list[dict[str, str]]:
@@ -143,7 +150,8 @@ class CachedEngine:
         for target, ablation in ablated:
             digest = base.copy()
             off = sorted(target.heads)
-            digest.update(json.dumps([off, ablation, self._reference(ablation, query.dataset)]).encode())
+            place = [] if self.where == ALL else [self.where, query.item.parts.get(self.where), query.question_start]
+            digest.update(json.dumps([off, ablation, self._reference(ablation, query.dataset), *place]).encode())
             yield (target, ablation), digest.digest()
 
     def _reference(self, ablation: str, dataset: str) -> str:

@@ -41,6 +41,7 @@ class AnswerScorer:
             self.layer_inputs,
             self.encoded.prompt.device,
             slice(-self.answer.shape[1], None),
+            (0, self.length),
         )
         dummy_ids = self.answer.new_zeros(1 if self.driver.grows_batch else len(ordered), self.length)
         logits = self.driver.run(dummy_ids, KVCache(len(self.driver.blocks), self.length), plan)

@@ -76,7 +76,7 @@ class ForwardDriver:
         self._extra_layer_outputs: dict[int, tuple[Any, ...] | None] = {}  # what a layer returns after the hidden state
         self._extra_attention_outputs: dict[int, tuple[Any, ...] | None] = {}
         self._last_projected: Tensor | None = None  # the output of the last output projection
-        self._projects_joining = False  # while the output projection runs for the joining rows alone
+        self._projects_joining: Positions | None = None  # of the joining rows, while they alone are projected
 
     @contextmanager
     def driving(self) -> Iterator[None]:
@@ -206,11 +206,11 @@ class ForwardDriver:
         if isinstance(positions, Tensor):
             positions = positions[-len(heads) :]  # (joining, positions)
         index = _position_index(positions, heads) if trims else ...
-        self._projects_joining = True
+        self._projects_joining = positions if trims else slice(None)
         try:
             output: Tensor = projection(heads[index].contiguous())  # (joining, positions, hidden)
         finally:
-            self._projects_joining = False
+            self._projects_joining = None
         return output if index is ... else _scattered(output, index, heads)  # (joining, tokens, hidden)
 
     def _after_projection(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
@@ -220,13 +220,16 @@ class ForwardDriver:
         def replace(module: nn.Module, args: tuple[Any, ...]) -> Any:
             if self.shares_attention and self.plan.record is not None:
                 self.plan.record[site.layer] = LayerInput(self.plan.record[site.layer].hidden, args[0])
-            disabled = (self.plan.disabled_joining if self._projects_joining else self.plan.disabled).get(site.layer)
+            joining = self._projects_joining
+            disabled = (self.plan.disabled_joining if joining is not None else self.plan.disabled).get(site.layer)
             if disabled is None:
                 return None
+            if joining is not None:
+                disabled = disabled.only(joining)
             heads = args[0].clone()  # (rows, tokens, heads * head_dim)
             split = heads.view(*heads.shape[:2], site.heads, site.head_dim)  # (rows, tokens, heads, head_dim)
             index = disabled.rows.to(split.device), slice(None), disabled.heads.to(split.device)
-            split[index] = 0.0 if disabled.values is None else disabled.values.to(split)  # (pairs, tokens, head_dim)
+            split[index] = disabled.replaced(split[index])  # (pairs, tokens, head_dim)
             return (heads, *args[1:])
 
         return replace
@@ -239,8 +242,7 @@ class ForwardDriver:
             first = first_tensor(output)
             assert first is not None
             replaced = as_rows(first.clone(), self._rows, site.mlp)  # (rows, tokens, hidden)
-            # (pairs, 1, hidden) broadcasts over the tokens
-            replaced[disabled.rows] = 0.0 if disabled.values is None else disabled.values.to(replaced.dtype)
+            replaced[disabled.rows] = disabled.replaced(replaced[disabled.rows])  # (pairs, tokens, hidden)
             return replace_first(output, replaced.view(first.shape))
 
         return replace

@@ -105,6 +105,12 @@ class KVCache(Cache):  # type: ignore[misc]
             return like.new_zeros((rows, heads, self.capacity, size), dtype=torch.float32)
         return like.new_empty((rows, heads, self.capacity, size))
 
+    def filled(self, source: Tensor, rows: Tensor, length: int) -> Tensor:
+        """Return a new buffer with the first *length* tokens of the *rows*, ``(rows,)``, of the buffer *source*."""
+        buffer = self.new_buffer(source, len(rows), source.shape[1], source.shape[3])
+        buffer[:, :, :length] = source[rows, :, :length]  # (rows, heads, tokens, head_dim)
+        return buffer
+
     def buffers(self) -> Buffers:
         """Return (layer, keys, values) of each layer that has any."""
         return [(index, *layer.buffers()) for index, layer in enumerate(self.layers) if layer.key_buffer is not None]

@@ -158,7 +158,7 @@ class FastPath:
     def _pools_by_length(self, jobs: Sequence[AblationJob]) -> list[list[int]]:
         """Return the jobs in pools of similar length that fit a pass: a CPU's caches, or a device's memory."""
         pools: list[list[int]] = []
-        for index in sorted(range(len(jobs)), key=lambda index: jobs[index].length):
+        for index in sorted(range(len(jobs)), key=lambda index: (jobs[index].start, jobs[index].length)):
             if pools and self._fits_pool([jobs[other] for other in pools[-1]], jobs[index]):
                 pools[-1].append(index)
             else:
@@ -168,7 +168,9 @@ class FastPath:
     def _fits_pool(self, pool: Sequence[AblationJob], job: AblationJob) -> bool:
         jobs = [*pool, job]
         rows = sum(len(other.targets) for other in jobs)
-        padded, needed = rows * job.length, sum(len(other.targets) * other.length for other in jobs)
+        start = min(other.start for other in jobs)
+        padded = rows * (job.length - start)
+        needed = sum(len(other.targets) * (other.length - other.start) for other in jobs)
         return (
             all(map(self._can_pool, jobs))
             and padded <= min(self.tokens, MAX_PADDING * needed)
@@ -291,7 +293,7 @@ class FastPath:
     def _chunk_rows(self, jobs: Sequence[AblationJob], prefix_length: int) -> int:
         """Return how many rows to verify at a time."""
         longest = max(job.prompt_length + job.encoded.limit for job in jobs)
-        longest_rest = max(job.prompt_length for job in jobs) - prefix_length
+        longest_rest = max(job.prompt_length - max(job.start, prefix_length) for job in jobs)
         by_cache = self.tokens // (max(prefix_length, longest_rest) + WINDOW)
         return min(self.memory.rows(self._row_bytes(longest, WINDOW)), max(4, by_cache))
 
@@ -383,15 +385,24 @@ def _with_shared_prefix(jobs: Sequence[AblationJob], indices: Sequence[int]) -> 
     groups: list[list[int]] = []
     on_host = dict(zip(indices, to_host([jobs[index].encoded.prompt for index in indices]), strict=True))
     for index in indices:
-        job = jobs[index]
-        prompts = [on_host[other] for other in (groups[-1] if groups else ())]
-        first = jobs[groups[-1][0]] if groups else job
-        same_targets = first.targets == job.targets and first.replacement is job.replacement
-        if same_targets and shared_prefix_length([*prompts, on_host[index]]):
+        group = [*(groups[-1] if groups else ()), index]
+        length = shared_prefix_length([on_host[other] for other in group])
+        if length and _ablated_alike([jobs[other] for other in group], length):
             groups[-1].append(index)
         else:
             groups.append([index])
     return groups
+
+
+def _ablated_alike(jobs: Sequence[AblationJob], length: int) -> bool:
+    """Tell whether the same is off, and replaced alike, in all or in none of the first *length* tokens of *jobs*."""
+    first = jobs[0]
+    covered = {job.replacement.positions.covers(length) for job in jobs}
+    return (
+        len(covered) == 1
+        and None not in covered
+        and all(job.targets == first.targets and job.replacement.values is first.replacement.values for job in jobs)
+    )
 
 
 def fast_path(

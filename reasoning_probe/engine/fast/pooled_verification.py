@@ -17,7 +17,14 @@ from reasoning_probe.engine.fast.forward import ForwardDriver
 from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin
 from reasoning_probe.engine.fast.pass_plan import LayerInput, PassPlan, disabled_heads, joining_plan
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
-from reasoning_probe.engine.fast.verification import Row, canary_row, compared_with, in_joining_order, read_tokens
+from reasoning_probe.engine.fast.verification import (
+    Row,
+    canary_row,
+    clean_cache,
+    compared_with,
+    in_joining_order,
+    read_tokens,
+)
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
@@ -43,6 +50,7 @@ class PooledVerifier:
         self.device = jobs[0].encoded.prompt.device
         self.layer_inputs: dict[int, LayerInput] = {}  # by layer, of the baselines: (jobs, tokens, hidden)
         self.longest = max(job.length for job in jobs) - 1  # the last token of an answer is only predicted
+        self.start = min(job.start for job in jobs)  # before it, all rows are their baselines
         self.common_lengths = [_common_length(job) for job in jobs]
         self.noise = NO_NOISE
         self.canary_diverged = False
@@ -57,9 +65,11 @@ class PooledVerifier:
         ids = padded_prompts(prompts, self.codec.pad)  # (jobs, tokens)
         self.driver.run(ids, baseline_cache, PassPlan(record=self.layer_inputs, logits_at=slice(-1, None)))
         self._sort_rows()
-        kv_cache = self.driver.new_cache(self.longest)
+        rows, origins = [pooled.row for pooled in self.rows], [pooled.job for pooled in self.rows]
+        baseline_buffers = baseline_cache.buffers()
+        kv_cache = clean_cache(self.driver, rows, origins, baseline_buffers, self.start, self.longest)
         logits = self._run(kv_cache)  # (rows, answer, vocabulary)
-        buffers, baseline_buffers = kv_cache.buffers(), baseline_cache.buffers()
+        buffers = kv_cache.buffers()
         for pooled in self.rows:
             pooled.row.origin = KVOrigin(pooled.row.kv_start, buffers, pooled.index, baseline_buffers, pooled.job)
         common, other = self._common_logprobs(logits), self._other_logprobs()
@@ -89,15 +99,16 @@ class PooledVerifier:
         for layer in dict.fromkeys(entry_layers):
             jobs = [pooled.job for pooled in self.rows if pooled.row.entry_layer == layer]
             index = to_device(jobs, self.layer_inputs[layer].hidden.device)
-            inputs[layer] = self.layer_inputs[layer].select(index)  # one row for each that joins
+            # (joining, tokens, ...): one row for each that joins, from the start on
+            inputs[layer] = self.layer_inputs[layer].select((index, slice(self.start, None)))
         ablated = [(pooled.row.target, pooled.row.replacement) for pooled in self.rows]
         firsts = to_device([self.jobs[pooled.job].prompt_length - 1 for pooled in self.rows], self.device)
         steps = torch.arange(max(len(job.draft) for job in self.jobs), device=self.device)
-        positions = (firsts[:, None] + steps).clamp(max=self.longest - 1)  # (rows, answer)
-        dummy_ids = positions.new_zeros(1 if self.driver.grows_batch else len(self.rows), self.longest)
-        logits = self.driver.run(
-            dummy_ids, kv_cache, joining_plan(ablated, entry_layers, inputs, self.device, positions)
-        )
+        positions = (firsts[:, None] + steps).clamp(max=self.longest - 1) - self.start  # (rows, answer)
+        dummy_rows = 1 if self.driver.grows_batch else len(self.rows)
+        dummy_ids = positions.new_zeros(dummy_rows, self.longest - self.start)
+        plan = joining_plan(ablated, entry_layers, inputs, self.device, positions, (self.start, self.longest))
+        logits = self.driver.run(dummy_ids, kv_cache, plan)
         kv_cache.length = self.longest
         return logits
 

@@ -22,7 +22,8 @@ from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import CANARY, batch_noise, last_near_tie
 from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.engine.transfers import to_device, to_host
-from reasoning_probe.models.ablation import Replacement
+from reasoning_probe.models.ablation import ZERO, Replacement
+from reasoning_probe.models.places import Span
 from reasoning_probe.models.targets import Target
 
 WINDOW = 8
@@ -74,7 +75,7 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
     near_tie: int = 0  # tokens up to the last that was too close to call; 0 if none was
-    replacement: Replacement = field(default_factory=dict, repr=False)
+    replacement: Replacement = field(default=ZERO, repr=False)
     origin: KVOrigin = field(default=NO_ORIGIN, repr=False)  # of its keys and values, once it has diverged
 
     @property
@@ -144,23 +145,45 @@ def canary_row(rows: Sequence[Row]) -> Row:
 
 
 def run_ablated_prefix(driver: ForwardDriver, prefix: SharedPrefix, rows: Sequence[Row]) -> KVCache | None:
-    """Run the prefix under the targets of *rows*; return the keys and values from which all its queries continue."""
-    if prefix.kv_cache is None:
+    """Run the prefix under the targets of *rows*; return the keys and values from which all its queries continue.
+
+    ``None`` where there is none, or where nothing is off in it: then they continue from the clean keys and values.
+    """
+    if prefix.kv_cache is None or not rows[0].replacement.positions.covers(prefix.length):
         return None
     ordered = in_joining_order(driver, [*rows, canary_row(rows)], prefix.layer_inputs)
     kv_cache = driver.new_cache(prefix.length)
     device = prefix.layer_inputs[ordered[0].entry_layer].hidden.device
     dummy_rows = 1 if driver.grows_batch else len(ordered)
     ids = torch.zeros(dummy_rows, prefix.length, dtype=torch.long, device=device)
-    driver.run(ids, kv_cache, _plan(ordered, prefix.layer_inputs, slice(-1, None)))
+    driver.run(ids, kv_cache, _plan(ordered, prefix.layer_inputs, slice(-1, None), (0, prefix.length)))
     kv_cache.length = prefix.length
     return kv_cache
 
 
-def _plan(rows: Sequence[Row], layer_inputs: dict[int, LayerInput], logits_at: slice) -> PassPlan:
+def _plan(
+    rows: Sequence[Row], layer_inputs: dict[int, LayerInput], logits_at: slice, span: Span | None = None
+) -> PassPlan:
     ablated = [(row.target, row.replacement) for row in rows]
     device = layer_inputs[rows[0].entry_layer].hidden.device
-    return joining_plan(ablated, [row.entry_layer for row in rows], layer_inputs, device, logits_at)
+    return joining_plan(ablated, [row.entry_layer for row in rows], layer_inputs, device, logits_at, span)
+
+
+def clean_cache(
+    driver: ForwardDriver, rows: Sequence[Row], origins: Sequence[int], baseline: Buffers, length: int, capacity: int
+) -> KVCache:
+    """Return the cache with which *rows*, in joining order, start from the first *length* tokens of the clean pass.
+
+    Row *i* takes its keys and values from row ``origins[i]`` of the *baseline*.
+    """
+    kv_cache = driver.new_cache(capacity)
+    for layer, *pair in baseline if length else ():
+        joined = [origin for row, origin in zip(rows, origins, strict=True) if row.computed_from <= layer]
+        if joined:
+            index = to_device(joined, pair[0].device, torch.long)  # (joined,)
+            kv_cache.layers[layer].set_buffers(*(kv_cache.filled(buffer, index, length) for buffer in pair))
+    kv_cache.length = length
+    return kv_cache
 
 
 class RowChunk:
@@ -176,7 +199,11 @@ class RowChunk:
         self.driver, self.baseline_pass = driver, baseline_pass
         self.rows = in_joining_order(driver, [*rows, canary_row(rows)], baseline_pass.layer_inputs)
         length = baseline_pass.job.length
-        self.kv_cache = driver.new_cache(length) if prefix_cache is None else prefix_cache.with_capacity(length)
+        if prefix_cache is not None:
+            self.kv_cache, self.start = prefix_cache.with_capacity(length), baseline_pass.prefix.length
+        else:
+            origins, self.start = [0] * len(self.rows), baseline_pass.job.start
+            self.kv_cache = clean_cache(driver, self.rows, origins, baseline_pass.buffers, self.start, length)
         self.noise = NO_NOISE
         self.canary_diverged = False
 
@@ -188,7 +215,7 @@ class RowChunk:
         while first < len(draft):
             window = draft[first : first + WINDOW]
             # The token before the window is fed with it: its logits predict the window's first token.
-            start = prompt + first - 1 if first else self.baseline_pass.prefix.length
+            start = prompt + first - 1 if first else self.start
             end = prompt + first + len(window) - 1
             logits = self._run(start, end, len(window))  # (rows, window, vocabulary)
             logprobs = self._answer_logprobs(logits) if first == 0 else None
@@ -211,7 +238,7 @@ class RowChunk:
         index = slice(None), slice(start - prefix_length, end - prefix_length)
         inputs = self.baseline_pass.layer_inputs
         window_inputs = {row.entry_layer: inputs[row.entry_layer].select(index) for row in self.rows}
-        plan = _plan(self.rows, window_inputs, slice(-predicted, None))
+        plan = _plan(self.rows, window_inputs, slice(-predicted, None), (start, end))
         return self.driver.run(self._dummy_ids(end - start), self.kv_cache, plan)
 
     def _dummy_ids(self, tokens: int) -> Tensor:

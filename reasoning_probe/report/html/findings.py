@@ -23,7 +23,7 @@ from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.report.mistakes import Key, MistakeChange, ablated_cases, by_kind, mistake_changes
 from reasoning_probe.report.next_steps import NextStep, next_steps
 from reasoning_probe.report.numerics import numerics_sentence
-from reasoning_probe.report.run_notes import remarks, skipped_sentence
+from reasoning_probe.report.run_notes import ablation_phrase, remarks, skipped_sentence
 from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, sentences
 from reasoning_probe.results.record import DatasetRecord, SectionRecord
 from reasoning_probe.results.run import Run
@@ -156,7 +156,7 @@ def _verdict(run: Run) -> _Verdict:
         f"{pluralise(model['layers'], 'layer')} of {pluralise(model['heads'], 'head')}" if model["heads"] else None,
         model.get("dtype"),
         model.get("device"),
-        f"{run.summary['ablation']} ablation" if run.summary["targets"] else None,
+        ablation_phrase(run) if run.summary["targets"] else None,
         pluralise(len(run.outcomes), "case"),
     )
     verdict = [*sentences(run), *control_sentences(run), *card_sentences(run, with_role=True)[:MOST_ROLES]]

@@ -12,7 +12,7 @@ from typing import Any
 
 from reasoning_probe.data.datasets import safe_id, safe_ids
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.record import prompting_of
+from reasoning_probe.results.record import prompting_of, where_of
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.utils.text import join_names, well_formed
 
@@ -54,6 +54,7 @@ class Selection:
         facts = {
             "target": self.target,
             "ablation": self.ablation or "none",
+            "where": where_of(self.run.summary) if self.ablation else None,
             "fingerprint": model.get("fingerprint"),
             "architecture": model.get("architecture"),
             "dtype": model.get("dtype"),

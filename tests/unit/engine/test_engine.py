@@ -27,6 +27,7 @@ from reasoning_probe.engine.memory import Memory
 from reasoning_probe.engine.plain_path import PlainPath
 from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
+from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head, parse_targets
@@ -223,7 +224,7 @@ def test_half_precision_gives_the_one_row_answers() -> None:
     for request in requests:
         encoded = engine.codec.encode(request.query)
         batch = run_in_order(engine, [request])
-        job = AblationJob(encoded, (), engine.plain.baseline(encoded, ()), (), {})
+        job = AblationJob(encoded, (), engine.plain.baseline(encoded, ()), (), ZERO)
         for outcome, target in zip(batch[1:], targets, strict=True):
             alone = engine.plain.generate_alone(job, target)
             assert outcome.response == engine.codec.text(alone, ()), target.name

@@ -227,8 +227,7 @@ def test_other_ablations_answer_as_hooks_in_a_row_alone(ablation: str, dtype: to
     assert engine.facts()["settled_singly"] == 0
     assert engine.facts()["decoded"] > 0
     for request in requests(targets):
-        prompt = request.query.prompt
-        values = engine.replacement(ablation, "items", prompt)
+        values = engine.values(ablation, "items", request.query.prompt)
         for target in targets:
             handles = [
                 model.get_submodule(site.path).register_forward_pre_hook(replacing(site, target, values))
@@ -248,7 +247,7 @@ def replacing(site: Any, target: Target, values: Any) -> Any:
         heads = args[0].clone()
         for head in target.in_layer(site.layer):
             part = slice(head * site.head_dim, (head + 1) * site.head_dim)
-            heads[..., part] = values[site.layer][head].to(heads.dtype)
+            heads[..., part] = values[site.layer][0, head].to(heads.dtype)
         return (heads, *args[1:])
 
     return hook
