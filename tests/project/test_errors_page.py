@@ -131,6 +131,8 @@ def _nothing_fresh(project: Project) -> Ending:
 WRONG["fresh items where the run asked all of them"] = _nothing_fresh
 option("fresh items of a folder without a run", "--probe-fresh-items=nowhere")
 option("a limit below 1", "--probe-max-new-tokens=-1")
+option('a place that is none: `--probe-where "the end"`', "--probe-where=the end")
+option("a place that no question has", "--probe-heads=L0H1", "--probe-where=claim")
 option("a seed that is no number", "--probe-seed=x")
 option("a size that cannot be read", "--probe-memory=lots")
 option("a size of nothing", "--probe-memory=0GB")
@@ -629,7 +631,16 @@ def _unknown_token(project: Project) -> Ending:
     return result
 
 
+def _without_part(project: Project) -> Ending:
+    marked = '{"question": "What colour is the grass?", "answer": "green", "parts": {"object": [[19, 24]]}}'
+    project.write("colours.jsonl", f"{GOOD}\n{marked}")
+    result = going_on(project, "--probe-heads=L0H1", "--probe-where=object", "-rs")
+    assert {line["item"] for line in project.outcomes()} == {"q2"}
+    return result
+
+
 WRONG["a prompt longer than the context"] = _too_long
+WRONG["a question without the part of `--probe-where`"] = _without_part
 WRONG["a token added to the tokenizer alone"] = _unknown_token
 
 # -- data -------------------------------------------------------------------------------------------------------------
