@@ -17,6 +17,7 @@ from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import EncodedQuery, TokenCodec
 from reasoning_probe.models.ablation import ZERO, Replacement
+from reasoning_probe.models.places import EVERYWHERE, AblatedPositions
 from reasoning_probe.models.head_map import AttentionLayer, HeadError
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.report.sentences import screening_sentences
@@ -35,15 +36,25 @@ QUERY = query("items", rp.Item(question="5 + 3?", answer="8 a", id="q"), Generat
 
 
 def logprob(
-    model: Any, encoded: EncodedQuery, site: AttentionLayer, head: int, share: float, instead: torch.Tensor
+    model: Any,
+    encoded: EncodedQuery,
+    site: AttentionLayer,
+    head: int,
+    share: float,
+    instead: torch.Tensor,
+    tokens: tuple[int, ...] | None = None,
 ) -> float:
-    """Return the expected answer's log-probability with *share* of a head's output replaced, by a separate hook."""
+    """Return the expected answer's log-probability with *share* of a head's output replaced, by a separate hook.
+
+    It is replaced at these *tokens*, or at all.
+    """
     answer = torch.tensor([encoded.answer])
     where = slice(head * site.head_dim, (head + 1) * site.head_dim)
 
     def hook(module: Any, args: Any) -> Any:
         x = args[0].clone()
-        x[..., where] = (1 - share) * x[..., where] + share * instead
+        places = slice(None) if tokens is None else list(tokens)
+        x[:, places, where] = (1 - share) * x[:, places, where] + share * instead
         return (x, *args[1:])
 
     handle = model.get_submodule(site.path).register_forward_pre_hook(hook)
@@ -54,24 +65,28 @@ def logprob(
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "opt", "falcon", "phi", "stablelm"])
-@pytest.mark.parametrize("replaced", [False, True])
-def test_estimates_are_the_slopes_of_partial_ablation(family: str, replaced: bool) -> None:
+@pytest.mark.parametrize(("replaced", "tokens"), [(False, None), (True, None), (True, (1, 4))])
+def test_estimates_are_the_slopes_of_partial_ablation(
+    family: str, replaced: bool, tokens: tuple[int, ...] | None
+) -> None:
     """Each estimate is the derivative of the log-probability by the replaced share of a head, at share 0."""
     model = build(family).double()
     head_map = find_heads(model)
     encoded = TokenCodec(model, Letters()).encode(QUERY)
     draw = torch.Generator().manual_seed(1)
-    values: Replacement = {
-        site.layer: torch.randn(site.heads, site.head_dim, generator=draw, dtype=torch.float64)
+    values = {
+        site.layer: torch.randn(1, site.heads, site.head_dim, generator=draw, dtype=torch.float64)
         for site in head_map.attention_layers
         if replaced
     }
-    (slopes,) = estimates(model, head_map, encoded, [values])
+    length = int(encoded.prompt.shape[1])
+    positions = EVERYWHERE if tokens is None else AblatedPositions(length, tokens, answer=False)
+    (slopes,) = estimates(model, head_map, encoded, [Replacement(values, positions)])
     assert len(slopes) == len(head_map)
     for site in head_map.attention_layers:
         for head in range(site.heads):
-            instead = values[site.layer][head] if replaced else torch.zeros(1, dtype=torch.float64)
-            up, down = (logprob(model, encoded, site, head, share, instead) for share in (1e-4, -1e-4))
+            instead = values[site.layer][0, head] if replaced else torch.zeros(1, dtype=torch.float64)
+            up, down = (logprob(model, encoded, site, head, share, instead, tokens) for share in (1e-4, -1e-4))
             assert slopes[site.layer, head] == pytest.approx((up - down) / 2e-4, rel=1e-4, abs=1e-6)
 
 
