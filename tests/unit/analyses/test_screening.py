@@ -17,9 +17,9 @@ from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import EncodedQuery, TokenCodec
 from reasoning_probe.models.ablation import ZERO, Replacement
-from reasoning_probe.models.places import EVERYWHERE, AblatedPositions
 from reasoning_probe.models.head_map import AttentionLayer, HeadError
 from reasoning_probe.models.heads import find_heads
+from reasoning_probe.models.places import EVERYWHERE, AblatedPositions
 from reasoning_probe.report.sentences import screening_sentences
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.screening import from_entry, unmeasured, with_measured_effects
