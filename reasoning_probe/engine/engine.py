@@ -38,9 +38,9 @@ from reasoning_probe.models.ablation import (
     mean_output,
 )
 from reasoning_probe.models.generation import GenerationRules
+from reasoning_probe.models.head_edits import HeadEdit
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.places import AblatedPositions, positions_of
-from reasoning_probe.models.subspaces import Removal
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.answer import Answer
 from reasoning_probe.results.outcome import BASELINE
@@ -176,7 +176,7 @@ class LocalEngine:
         return encoded, baseline
 
     def changes_of_edits(
-        self, queries: Sequence[EncodedQuery], edits: Sequence[tuple[int, Removal]]
+        self, queries: Sequence[EncodedQuery], edits: Sequence[tuple[int, HeadEdit]]
     ) -> list[list[float]]:
         """Return how the expected answer's log-probability changes in each row of *edits*, in nats.
 
@@ -187,7 +187,7 @@ class LocalEngine:
                 return edited_changes(self.path, queries, edits)
             except Unsupported:
                 pass  # its rows cannot join so late: whole passes do
-        return [self.plain.edited_changes(queries[query], removal) for query, removal in edits]
+        return [self.plain.edited_changes(queries[query], edit) for query, edit in edits]
 
     @contextmanager
     def aside(self, timing: str) -> Iterator[None]:

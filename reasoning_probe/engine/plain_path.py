@@ -27,9 +27,9 @@ from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completio
 from reasoning_probe.engine.transfers import STRIDE, to_device, to_host
 from reasoning_probe.models.ablation import ZERO, Replacement, ablate
 from reasoning_probe.models.generation import GenerationRules, rules_of, settings_aside
+from reasoning_probe.models.head_edits import HeadEdit, edited_heads
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.hooks import cache_argument
-from reasoning_probe.models.subspaces import Removal, without_subspaces
 from reasoning_probe.models.targets import Target
 from reasoning_probe.utils.logging import silence_transformers
 from reasoning_probe.utils.target_names import BASELINE
@@ -87,6 +87,16 @@ class _TopLogits(LogitsProcessor):  # type: ignore[misc]
         self.best.append(scores.topk(2, dim=-1).values.float())  # (rows, 2)
         self.digests.append(logit_digests(scores[0]))
         return scores
+
+
+class _Leaders(LogitsProcessor):  # type: ignore[misc]
+    """Lets every row say what another one, its leader, would say."""
+
+    def __init__(self, leaders: Sequence[int]) -> None:
+        self.leaders = list(leaders)
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        return scores[self.leaders]
 
 
 class _StopStrings(StoppingCriteria):  # type: ignore[misc]
@@ -193,7 +203,22 @@ class PlainPath:
         self, encoded: EncodedQuery, stop: tuple[str, ...], rows: Sequence[Target], replacement: Replacement = ZERO
     ) -> tuple[list[tuple[int, ...]], Tensor, list[int]]:
         """Return every row's tokens, its two best logits at each step, ``(rows, steps, 2)``, and row 0's digests."""
-        ids = encoded.prompt.expand(len(rows), -1)  # (rows, tokens)
+        with self._ablated(rows, replacement):
+            return self._hooked_generate(encoded, stop, len(rows), [])
+
+    def generate_in_step(
+        self, encoded: EncodedQuery, stop: tuple[str, ...], leaders: Sequence[int]
+    ) -> list[tuple[int, ...]]:
+        """Return every row's tokens under the hooks that are set; row *i* says what row ``leaders[i]`` would say.
+
+        The rows may have prompts of their own, of one length.
+        """
+        return self._hooked_generate(encoded, stop, len(leaders), [_Leaders(leaders)])[0]
+
+    def _hooked_generate(
+        self, encoded: EncodedQuery, stop: tuple[str, ...], rows: int, processors: Sequence[LogitsProcessor]
+    ) -> tuple[list[tuple[int, ...]], Tensor, list[int]]:
+        ids = encoded.prompt.expand(rows, -1)  # (rows, tokens)
         top_logits = _TopLogits()
         arguments = self.generate_arguments(encoded, stop)
         if self.numerics.invariant:  # the cache of a sliding window drops keys, which moves the others in their tiles
@@ -201,14 +226,16 @@ class PlainPath:
         alone = settings_aside(self.model, arguments["generation_config"])
         with (
             torch.inference_mode(),
-            self._ablated(rows, replacement),
             silence_transformers(),
             alone,
             self.numerics.running(),
             self._rare_checks(encoded, stop),
         ):
             output = self.model.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), logits_processor=[top_logits], **arguments
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                logits_processor=[*processors, top_logits],
+                **arguments,
             )
         best = torch.stack(top_logits.best, dim=1)  # (rows, steps, 2)
         new, best, digests = to_host([output[:, ids.shape[1] :], best, torch.stack(top_logits.digests)])
@@ -249,28 +276,35 @@ class PlainPath:
         with self._ablated(rows, replacement):
             return self.hooked_logprobs(encoded, len(rows))
 
-    def edited_changes(self, encoded: EncodedQuery, removal: Removal) -> list[float]:
-        """Return how the log-probability of the expected answer changes in each row of *removal*, in nats."""
+    def edited_changes(self, encoded: EncodedQuery, edit: HeadEdit) -> list[float]:
+        """Return how the log-probability of the expected answer changes in each row of *edit*, in nats."""
 
         def run(rows: Sequence[int]) -> list[float]:
-            part = removal.part(slice(rows[0], rows[-1] + 1))
-            with without_subspaces(self.model, part):
+            part = edit.part(slice(rows[0], rows[-1] + 1))
+            with edited_heads(self.model, part):
                 return self.hooked_logprobs(encoded, len(part))
 
         baseline = self.hooked_logprobs(encoded, 1)[0]
-        return [logprob - baseline for logprob in run_in_halves(range(len(removal)), run, self.memory)]
+        return [logprob - baseline for logprob in run_in_halves(range(len(edit)), run, self.memory)]
 
     def hooked_logprobs(self, encoded: EncodedQuery, rows: int) -> list[float]:
         """Return the log-probability of the expected answer in each of so many *rows*, under the hooks that are set."""
         answer = to_device([encoded.answer], encoded.prompt.device)  # (1, answer)
         ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1).expand(rows, -1)  # (rows, tokens)
-        keep = {"logits_to_keep": answer.shape[1]} if self._keeps_logits else {}
-        with torch.inference_mode(), silence_transformers(), self.numerics.running():
-            logits = self.model(input_ids=ids, use_cache=False, **keep).logits[:, -answer.shape[1] :]
-        logprobs = logits.float().log_softmax(-1)  # (rows, answer, vocabulary)
+        logprobs = self.hooked_logits(ids, answer.shape[1]).log_softmax(-1)  # (rows, answer, vocabulary)
         wanted = answer.expand(rows, -1)[..., None]  # (rows, answer, 1)
         values: list[float] = logprobs.gather(-1, wanted).sum((1, 2)).tolist()  # (rows,)
         return values
+
+    def hooked_logits(self, ids: Tensor, last: int) -> Tensor:
+        """Return the logits at the *last* positions of *ids*, ``(rows, tokens)``, under the hooks that are set.
+
+        ``(rows, last, vocabulary)``, as float32.
+        """
+        keep = {"logits_to_keep": last} if self._keeps_logits else {}
+        with torch.inference_mode(), silence_transformers(), self.numerics.running():
+            logits: Tensor = self.model(input_ids=ids, use_cache=False, **keep).logits[:, -last:]
+        return logits.float()
 
 
 def last_near_tie(margins: Sequence[float], noise: float) -> int:

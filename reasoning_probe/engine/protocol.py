@@ -37,6 +37,7 @@ class Timing:
     control_s: float = 0.0
     directions_s: float = 0.0
     describe_s: float = 0.0
+    paths_s: float = 0.0
     screen_s: float = 0.0
     curve_s: float = 0.0
 

@@ -74,7 +74,7 @@ def switch_off(x: Tensor, mask: Tensor, values: Tensor | None) -> Tensor:
     return x.masked_fill(mask, 0) if values is None else torch.where(mask, values.to(x), x)
 
 
-class _PassingTokens:
+class PassingTokens:
     """Counts the tokens that a module is given in turn: one more at a time, or the whole sequence again."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ def as_rows(hidden: Tensor, rows: int, path: str) -> Tensor:
     return hidden
 
 
-def _at_positions(x: Tensor, off: Tensor, replacement: Replacement, layer: int, span: Span) -> Tensor:
+def at_positions(x: Tensor, off: Tensor, replacement: Replacement, layer: int, span: Span) -> Tensor:
     """Return *x*, ``(rows, tokens, heads, head_dim)``, with the heads *off*, ``(rows, 1, heads, 1)``, replaced.
 
     *span* are the positions of its tokens.
@@ -139,7 +139,7 @@ def _at_positions(x: Tensor, off: Tensor, replacement: Replacement, layer: int, 
 
 
 def _head_hook(attention_layer: AttentionLayer, off: Tensor, replacement: Replacement) -> Callable[..., Any]:
-    passing = _PassingTokens()
+    passing = PassingTokens()
 
     def replace(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         x = args[0]  # (rows, tokens, heads * head_dim)
@@ -147,14 +147,14 @@ def _head_hook(attention_layer: AttentionLayer, off: Tensor, replacement: Replac
             raise HeadError(f"{attention_layer.path} got an input of shape {tuple(x.shape)} for {off.shape[0]} rows")
         split = x.view(*x.shape[:2], attention_layer.heads, attention_layer.head_dim)  # (rows, tokens, heads, head_dim)
         span = passing.span(x.shape[1])
-        replaced = _at_positions(split, off.to(x.device), replacement, attention_layer.layer, span)
+        replaced = at_positions(split, off.to(x.device), replacement, attention_layer.layer, span)
         return (replaced.view(x.shape), *args[1:])
 
     return replace
 
 
 def _mlp_hook(attention_layer: AttentionLayer, off: Tensor, replacement: Replacement) -> Callable[..., Any]:
-    passing = _PassingTokens()
+    passing = PassingTokens()
 
     def replace(module: nn.Module, args: Any, output: Any) -> Any:
         original = first_tensor(output)
@@ -162,7 +162,7 @@ def _mlp_hook(attention_layer: AttentionLayer, off: Tensor, replacement: Replace
             raise HeadError(f"{attention_layer.mlp} made no hidden states")
         hidden = as_rows(original, off.shape[0], attention_layer.mlp)[:, :, None]  # (rows, tokens, 1, hidden)
         span = passing.span(hidden.shape[1])
-        replaced = _at_positions(hidden, off.to(hidden.device), replacement, ~attention_layer.layer, span)
+        replaced = at_positions(hidden, off.to(hidden.device), replacement, ~attention_layer.layer, span)
         return replace_first(output, replaced.view(original.shape))
 
     return replace

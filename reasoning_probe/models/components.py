@@ -139,7 +139,7 @@ def verify_components(model: Any, head_map: HeadMap, mlps: Iterable[int], groups
     with torch.no_grad():
         if attention_layers:
             _verify_tokenwise(model, attention_layers)
-            _verify_residual(model, attention_layers)
+            verify_residual(model, attention_layers)
         for layer in sorted({layer for layer, _ in groups}):
             _verify_groups(model, head_map.attention_layer(layer))
 
@@ -192,8 +192,11 @@ def _verify_tokenwise(model: Any, attention_layers: Sequence[AttentionLayer]) ->
             raise HeadError(f"{check.name} cannot be proved: it ran {check.calls} times in a pass, not once")
 
 
-def _verify_residual(model: Any, attention_layers: Sequence[AttentionLayer]) -> None:
-    """Verify that a layer without its attention and its MLP passes on its input: nothing else adds to the stream."""
+def verify_residual(model: Any, attention_layers: Sequence[AttentionLayer]) -> None:
+    """Verify that a layer without its attention and its MLP passes on its input: nothing else adds to the stream.
+
+    Raises :class:`HeadError` for the first layer that does not.
+    """
     inputs: dict[int, Tensor] = {}
     outputs: dict[int, Tensor | None] = {}
 

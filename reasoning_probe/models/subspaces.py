@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.head_map import AttentionLayer, HeadError
-from reasoning_probe.models.hooks import hooks
 
 
 def random_bases(attention_layer: AttentionLayer, count: int, name: str) -> Tensor:
@@ -84,21 +80,3 @@ class Removal:
         remaining: Tensor = x - removed.to(x)  # (rows, tokens, heads * head_dim)
         mask = self.replacement.positions.mask(span)
         return torch.where(mask.to(x.device)[:, None], remaining, x) if isinstance(mask, Tensor) else remaining
-
-
-@contextmanager
-def without_subspaces(model: Any, removal: Removal) -> Iterator[None]:
-    """Remove the part of row *i* of *removal* in row *i* of every batch of *model*.
-
-    The passes raise :class:`~reasoning_probe.models.head_map.HeadError` on a batch of another number of rows.
-    """
-    attention_layer, bases = removal.attention_layer, removal.bases
-
-    def remove(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        x = args[0]  # (rows, tokens, heads * head_dim)
-        if x.dim() != 3 or x.shape[0] != bases.shape[0] or x.shape[2] != bases.shape[1]:
-            raise HeadError(f"{attention_layer.path} got an input of shape {tuple(x.shape)} for {len(bases)} rows")
-        return (removal.apply(x), *args[1:])
-
-    with hooks([model.get_submodule(attention_layer.path).register_forward_pre_hook(remove)]):
-        yield

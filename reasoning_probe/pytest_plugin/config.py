@@ -32,6 +32,8 @@ def load_settings(config: pytest.Config) -> Settings:
         if not values["ablate_heads"]:
             raise pytest.UsageError("--probe-screen chooses among all heads: add --ablate-heads")
     _check_describe(config, values)
+    if config.getoption("reasoning_probe_probe_paths") and not _ablating(values):
+        raise pytest.UsageError("--probe-paths: nothing is switched off: add --ablate-heads")
     items = values["probe_items"] or ItemCounts()
     fresh_from = values["probe_fresh_items"]
     return Settings(
@@ -63,6 +65,7 @@ def load_settings(config: pytest.Config) -> Settings:
         granularity=values["probe_granularity"],
         figures=values["probe_figures"],
         describe=values["probe_describe"] or AUTO,
+        paths=values["probe_paths"],
         cluster=_cluster(values["probe_engine"], values["probe_replica_cpus"], values["probe_replica_gpus"]),
         prompting=_prompting(config, values),
     )
@@ -71,9 +74,13 @@ def load_settings(config: pytest.Config) -> Settings:
 def _check_describe(config: pytest.Config, values: dict[str, Any]) -> None:
     """Refuse cards of named targets where nothing is switched off; in the ini file they are for other runs."""
     typed = config.getoption("reasoning_probe_probe_describe")
-    ablating = values["ablate_heads"] or values["ablate_layers"] or values["probe_heads"] is not None
-    if typed is not None and named_targets(typed) and not ablating:
+    if typed is not None and named_targets(typed) and not _ablating(values):
         raise pytest.UsageError(f"--probe-describe {typed}: nothing is switched off: add --probe-heads {typed}")
+
+
+def _ablating(values: dict[str, Any]) -> bool:
+    """Tell whether anything is switched off."""
+    return values["ablate_heads"] or values["ablate_layers"] or values["probe_heads"] is not None
 
 
 def _prompting(config: pytest.Config, values: dict[str, Any]) -> Prompting:

@@ -283,6 +283,11 @@ OPTIONS = (
         default="auto",
     ),
     Option(
+        ("--probe-paths",),
+        "probe_paths",
+        "after the sweep, take what each head that matters writes out of what each later one reads, one path at a time",
+    ),
+    Option(
         ("--probe-granularity",),
         "probe_granularity",
         "what a test case is: an item under a target (case), or all items under it (head), for sweeps of more than"

@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from reasoning_probe.data.shards import Shard, joined, missing, parse_shards
+from reasoning_probe.results.analyses import merged_analyses
 from reasoning_probe.results.cards.choice import AUTO
-from reasoning_probe.results.cards.measured import merged_measured
-from reasoning_probe.results.curves import merged_curves
-from reasoning_probe.results.null_directions import merged_directions
 from reasoning_probe.results.outcome import ItemKey, Key, Outcome
 from reasoning_probe.results.record import (
-    CurveRecord,
     EngineRecord,
-    HeadRecord,
     PromptingRecord,
-    RandomDirectionsRecord,
     ReferenceRecord,
     RunFacts,
     RunRecord,
@@ -36,7 +31,6 @@ from reasoning_probe.results.summary import merged_control, summarise
 from reasoning_probe.utils.text import to_words
 
 Value = TypeVar("Value")
-Entry = TypeVar("Entry", CurveRecord, RandomDirectionsRecord, HeadRecord)
 
 SAME_LOGPROB = 1e-4
 """Nats by which two runs of one case may differ: batches of other shapes round otherwise."""
@@ -104,11 +98,9 @@ def merge_runs(runs: Named) -> Run:
         reference=_reference(parts),
         control=merged_control([part.get("control") for part in parts]),
         screening=merged_screening([part.get("screening") for part in parts]),
-        curves=merged_curves(_of_new_items(runs, [part.get("curves") for part in parts])),
-        null_directions=merged_directions(_of_new_items(runs, [part.get("null_directions") for part in parts])),
         prompting=_prompting(parts),
         describe=next((setting for part in parts if (setting := part.get("describe"))), AUTO),
-        heads=merged_measured(_of_new_items(runs, [part.get("heads") for part in parts])),
+        **merged_analyses(lambda name: _of_new_items(runs, [part.get(name) for part in parts])),
         skipped_tests=merged_skips([(run.summary.get("skipped_tests") or {}, run.outcomes) for run in runs.values()]),
     )
     for name, entry in summary["datasets"].items():
@@ -126,10 +118,10 @@ def merge_runs(runs: Named) -> Run:
     return Run(summary, outcomes)
 
 
-def _of_new_items(runs: Named, entries: Sequence[Sequence[Entry] | None]) -> list[list[Entry]]:
+def _of_new_items(runs: Named, entries: Sequence[Sequence[Any] | None]) -> list[list[Any]]:
     """Return the *entries* of each of *runs*; of runs that share an item of a dataset the first counts."""
     seen: dict[str, set[str]] = {}
-    taken: list[list[Entry]] = []
+    taken: list[list[Any]] = []
     for run, of_run in zip(runs.values(), entries, strict=True):
         items: dict[str, set[str]] = {}
         for outcome in run.outcomes:
@@ -351,13 +343,11 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
         skipped=list(unfit.values()),
         reference=first["reference"],
         control=merged_control([of_process["control"] for of_process in facts]),
-        null_directions=merged_directions([of_process["null_directions"] for of_process in facts]),
         prompting=first["prompting"],
         screening=merged_screening([of_process["screening"] for of_process in facts]),
-        curves=merged_curves([of_process["curves"] for of_process in facts]),
         skipped_tests=skipped_tests,
         describe=first["describe"],
-        heads=merged_measured([of_process.get("heads") for of_process in facts]),
+        **merged_analyses(lambda name: [of_process[name] for of_process in facts]),
     )
     sizes = {name: size for of_process in facts for name, size in of_process["sizes"].items()}
     for name, entry in summary["datasets"].items():

@@ -274,6 +274,39 @@ class RandomDirectionsRecord(TypedDict):
     note: str
 
 
+class PathItemRecord(TypedDict):
+    """What one item gives along a path; ``answer``, ``correct`` and ``changed`` are ``None`` where it was not asked."""
+
+    item: str
+    change: float
+    answer: str | None
+    correct: bool | None
+    changed: bool | None
+
+
+PathRecord = TypedDict(  # "from" is a word of Python's own
+    "PathRecord",
+    {
+        "dataset": str,
+        "ablation": "str | None",
+        "from": str,
+        "to": str,
+        "items": int,
+        "change": "float | None",
+        "median_change": "float | None",
+        "falls": int,
+        "rises": int,
+        "p": "float | None",
+        "p_adjusted": "float | None",
+        "answers": "int | None",
+        "answers_changed": "int | None",
+        "questions": list[PathItemRecord],
+        "note": str,
+    },
+)
+"""What changes where a head does not read what an earlier one writes."""
+
+
 class BehaviourRecord(TypedDict):
     """What a head's losses are with one value of a tag, beside those of all other items that have the tag.
 
@@ -512,6 +545,7 @@ class TimingRecord(TypedDict):
     control_s: NotRequired[float | None]
     directions_s: NotRequired[float | None]
     describe_s: NotRequired[float | None]
+    paths_s: NotRequired[float | None]
     screen_s: NotRequired[float | None]
     curve_s: NotRequired[float | None]
     total_s: float | None
@@ -587,6 +621,7 @@ class RunRecord(TypedDict):
     rank_changes: NotRequired[list[RankChangeRecord] | None]
     control: NotRequired[ControlRecord | None]
     null_directions: NotRequired[list[RandomDirectionsRecord] | None]
+    paths: NotRequired[list[PathRecord] | None]
     describe: NotRequired[str | None]
     heads: NotRequired[list[HeadRecord] | None]
     errors: list[ErrorCountRecord]
@@ -606,7 +641,16 @@ class RunRecord(TypedDict):
 # -- what a run is made from -------------------------------------------------------------------------------------------
 
 
-class RunFacts(TypedDict):
+class AnalysisRecords(TypedDict):
+    """The results of the analyses beside a sweep."""
+
+    null_directions: list[RandomDirectionsRecord]
+    curves: list[CurveRecord]
+    heads: list[HeadRecord]
+    paths: list[PathRecord]
+
+
+class RunFacts(AnalysisRecords):
     """What one process knows of a run beside its outcomes: records of ``run.json``, and what they are made from."""
 
     model: ModelRecord
@@ -618,11 +662,8 @@ class RunFacts(TypedDict):
     sizes: dict[str, int]
     reference: dict[str, ReferenceRecord]
     control: ControlRecord | None
-    null_directions: list[RandomDirectionsRecord]
     screening: list[HeadSelectionRecord]
-    curves: list[CurveRecord] | None
     describe: str
-    heads: list[HeadRecord]
     timing: TimingRecord
     engine: EngineRecord
     versions: Mapping[str, str | None]

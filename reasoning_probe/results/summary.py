@@ -29,6 +29,7 @@ from reasoning_probe.results.record import (
     HeadRecord,
     HeadSelectionRecord,
     ModelRecord,
+    PathRecord,
     PromptingRecord,
     RandomDirectionsRecord,
     ReferenceRecord,
@@ -64,6 +65,7 @@ def summarise(
     skipped_tests: Mapping[str, Sequence[str]] | None = None,
     describe: str = AUTO,
     heads: Sequence[HeadRecord] = (),
+    paths: Sequence[PathRecord] = (),
 ) -> RunRecord:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
@@ -107,6 +109,7 @@ def summarise(
         "rank_changes": rank_changes(rows),
         "control": control,
         "null_directions": list(null_directions),
+        "paths": list(paths),
         "screening": with_measured_effects(screening, rows, families),
         "curves": list(curves),
         "describe": describe,

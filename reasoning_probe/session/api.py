@@ -114,6 +114,7 @@ def sweep(
     numerics: str = "auto",
     progress: bool = False,
     describe: str | int | Sequence[str] = "auto",
+    paths: bool = False,
 ) -> Sweep:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
@@ -138,6 +139,7 @@ def sweep(
 
     *describe* says which heads have a card in the files and on the page: ``"auto"`` for those that matter, at most 8, a
     number for at most so many, ``0`` for none, or targets, ``"L3H1,L5H0"``. :meth:`Sweep.head` makes any other.
+    With *paths*, what each head that matters writes is taken out of what each later one reads, one path at a time.
 
     Raises ``ArgumentError``, ``DatasetError``, ``PlaceError``, ``TargetError``, ``PromptError``, ``ModelError`` or
     ``HeadError`` (all ``ValueError``) with one line that says what is wrong.
@@ -168,6 +170,7 @@ def sweep(
         prompting=prompting,
         numerics=numerics,
         describe=arguments.described_heads(describe),
+        paths=bool(paths),
     )
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer), _name(model))

@@ -1,4 +1,4 @@
-"""What is measured after the sweep: the control task, random directions, what heads on cards do, cumulative curves."""
+"""What is measured after the sweep: the control task, random directions, what heads do, paths, cumulative curves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from reasoning_probe.results.outcome import BASELINE
-from reasoning_probe.results.record import ControlRecord, CurveRecord, EffectRecord, HeadRecord, RandomDirectionsRecord
+from reasoning_probe.results.record import (
+    ControlRecord,
+    CurveRecord,
+    EffectRecord,
+    HeadRecord,
+    PathRecord,
+    RandomDirectionsRecord,
+)
+from reasoning_probe.session.circuits import measured_paths
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.protocol import Engine
@@ -30,6 +38,7 @@ class PostSweep:
     control: ControlRecord | None = None
     directions: list[RandomDirectionsRecord] = field(default_factory=list)
     heads: list[HeadRecord] = field(default_factory=list)  # what the model was asked of those that have a card
+    paths: list[PathRecord] = field(default_factory=list)
     curves: list[CurveRecord] | None = None
     error: str = ""
 
@@ -43,20 +52,23 @@ class PostSweep:
         control: Callable[[], ControlRecord | None],
         directions: Callable[[], list[RandomDirectionsRecord]],
         heads: Callable[[], list[HeadRecord]],
+        paths: Callable[[], list[PathRecord]],
         curves: Callable[[], Iterable[list[CurveRecord]]],
     ) -> None:
-        """Run the *control* task, the random *directions* and the *heads*, then the *curves*, a dataset at a time."""
+        """Run the *control* task, random *directions*, *heads*, *paths*, then the *curves*, a dataset at a time."""
         with self._kept():
             self.control = control()
             self.directions = directions()
             self.heads = heads()
+            self.paths = paths()
             for entries in curves():
                 self.curves = [*(self.curves or ()), *entries]
 
-    def measure_heads(self, heads: Callable[[], list[HeadRecord]]) -> None:
-        """Run the *heads* alone."""
+    def measure_heads(self, heads: Callable[[], list[HeadRecord]], paths: Callable[[], list[PathRecord]]) -> None:
+        """Run the *heads* and the *paths* alone."""
         with self._kept():
             self.heads = heads()
+            self.paths = paths()
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -102,16 +114,25 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
         lambda: control_task(engine, variants.values()),
         lambda: _directions(session, engine, answered, effects()) if session.measures_heads else [],
         lambda: _heads(session, engine, answered, effects()) if session.measures_heads else [],
+        lambda: measured_paths(session, engine, answered, effects()) if _measures_paths(session) else [],
         curves,
     )
 
 
 def measure_heads(session: ProbeSession) -> None:
-    """Measure what the heads of *session* do that have a card, and nothing else."""
+    """Measure what the heads of *session* do that have a card, and the paths between heads, where it has any."""
     engine = session.engine
     if engine is not None:
         answered = _answered(session)
-        session.post_sweep.measure_heads(lambda: _heads(session, engine, answered, _effects(session)))
+        effects = cache(lambda: _effects(session))
+        session.post_sweep.measure_heads(
+            lambda: _heads(session, engine, answered, effects()),
+            lambda: measured_paths(session, engine, answered, effects()) if _measures_paths(session) else [],
+        )
+
+
+def _measures_paths(session: ProbeSession) -> bool:
+    return session.settings.paths and session.measures_heads
 
 
 def _answered(session: ProbeSession) -> list[Case]:

@@ -51,6 +51,7 @@ class Settings:
     granularity: str = "case"  # of tests: "head" makes one of all items under a target
     figures: bool = False  # whether they are written as files, too
     describe: str = AUTO  # which heads have a card: so many of each dataset, or those that are named
+    paths: bool = False  # whether paths between the heads that matter are measured
     cluster: ClusterSpec | None = None  # None: this process sweeps
     device_map: DeviceMap | None = None  # None: the model is on one device
     prompting: Prompting = field(default_factory=Prompting)

@@ -6,6 +6,8 @@ import random
 from collections.abc import Mapping
 
 from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.paths import path_record, with_tests
+from reasoning_probe.results.record import PathItemRecord, PathRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.summary import summarise
 
@@ -147,6 +149,7 @@ def full_run(layers: int = LAYERS, heads: int = HEADS, items: int = 200, seed: i
     order = [row["target"] for row in ranked[:8]]
     summary = run.summary | {
         "curves": _curves(order, items),
+        "paths": _paths(outcomes, order),
         "control": _control([row["target"] for row in ranked]),
         "reference": {
             "mean": {
@@ -201,6 +204,34 @@ def _curves(order: list[str], items: int) -> list[dict[str, object]]:
         }
         for kind, points in accuracies.items()
     ]
+
+
+def layer_of_head(name: str) -> int:
+    """Return the layer of the head *name*."""
+    return int(name[1:].partition("H")[0])
+
+
+def _paths(outcomes: list[Outcome], order: list[str]) -> list[PathRecord]:
+    """Return the paths between the heads of *order*, of which the first and the last matter."""
+    items = [each.item for each in outcomes if each.dataset == "arithmetic" and each.target == BASELINE][:12]
+    ends = [
+        (one, other) for one in sorted(order) for other in sorted(order) if layer_of_head(one) < layer_of_head(other)
+    ]
+    rows = []
+    for number, (one, other) in enumerate(ends):
+        size = {0: -2.0, len(ends) - 1: 1.0}.get(number, 0.0)
+        entries: list[PathItemRecord] = [
+            {
+                "item": item,
+                "change": size,
+                "answer": "9" if size else None,
+                "correct": False if size else None,
+                "changed": bool(size) or None,
+            }
+            for item in items
+        ]
+        rows.append(path_record(("arithmetic", "zero", one, other), entries))
+    return with_tests(rows)
 
 
 def _control(targets: list[str]) -> dict[str, object]:

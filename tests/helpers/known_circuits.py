@@ -1,8 +1,9 @@
 """Models with a known circuit, because every weight is set by hand: sums of two digits in three attention layers.
 
 ``L0H1`` and ``L0H3`` copy the two operands to the end of the prompt, and ``L1H2``, the decider, adds them. With a
-backup, ``L2H1`` adds them too, but only while the decider is ablated. All other heads are noise: each adds its own
-small random number to the sum. The digits are stored with random errors, so that some answers are close calls, which
+backup, ``L2H1`` adds them too, but only while the decider is ablated. Side by side, ``L0H1`` and ``L1H2`` each add an
+operand to the sum, and no head reads what another writes. All other heads are noise: each adds its own small random
+number to the sum. The digits are stored with random errors, so that some answers are close calls, which
 flip in both directions when one of the noise heads is off.
 
 The residual stream has named axes, each stored as a pair (x, -x) so that its mean is 0; one constant axis is so large
@@ -26,6 +27,7 @@ from tests.helpers.project import Project
 LAYERS, HEADS, HEAD_DIM = 3, 4, 16
 COPIERS, DECIDER, BACKUP = ("L0H1", "L0H3"), "L1H2", "L2H1"
 ALL = tuple(f"L{layer}H{head}" for layer in range(LAYERS) for head in range(HEADS))
+SIDE_BY_SIDE = ("L0H1", "L1H2")
 NOISE = tuple(name for name in ALL if name not in (*COPIERS, DECIDER, BACKUP))
 
 _FRAME = ("Question", ":", "What", "is", "+", "?", "Answer")
@@ -51,10 +53,10 @@ def sums(count: int = 100) -> list[Item]:
     ]
 
 
-def circuit(*, backup: bool = False, seed: int = 0) -> tuple[Any, Any]:
+def circuit(*, backup: bool = False, seed: int = 0, side_by_side: bool = False) -> tuple[Any, Any]:
     """Return the model and its tokenizer, whose tokens are words; *seed* draws the noise."""
     number = {word: place for place, word in enumerate((_END, *_FRAME, *(str(n) for n in range(19))))}
-    return _Writer(number, seed).write(backup), _tokenizer(number)
+    return _Writer(number, seed).write(backup=backup, side_by_side=side_by_side), _tokenizer(number)
 
 
 def _tokenizer(number: dict[str, int]) -> Any:
@@ -82,28 +84,37 @@ class _Writer:
         self.model = GPT2LMHeadModel(config).eval()
 
     @torch.no_grad()
-    def write(self, backup: bool) -> Any:
+    def write(self, *, backup: bool, side_by_side: bool) -> Any:
         scale = _CONSTANT * (2 / self.size) ** 0.5  # the layer norms' divisor
         for name, parameter in self.model.named_parameters():
             parameter.fill_(scale if "ln_" in name and name.endswith("weight") else 0.0)
         self._embed()
-        self._attend(0, 1, "p4", {"value": ("first", 1.0)})
-        self._attend(0, 3, "p6", {"value": ("second", 1.0)})
-        adds = {"first": ("sum", 1.0), "second": ("sum", 1.0)}
-        self._attend(1, 2, "p9", adds | {"p9": ("decided", 1.0)})
-        planted = {*COPIERS, DECIDER}
-        if backup:
-            # While "decided" is set, the head attends to the first token, to which nothing was copied.
-            self._attend(2, 1, "p9", adds)
-            self._key(2, 1, "p0", 0.5)
-            self._key(2, 1, "decided", -2.0)
-            planted.add(BACKUP)
+        planted = self._side_by_side() if side_by_side else self._handing_on(backup)
         draw = torch.Generator().manual_seed(self.seed)
         for layer, head in product(range(LAYERS), range(HEADS)):
             if f"L{layer}H{head}" not in planted:
                 self._noise(layer, head, draw)
         self._unembed()
         return self.model
+
+    def _handing_on(self, backup: bool) -> set[str]:
+        """Plant the copiers, the decider and where wanted the backup; return them."""
+        self._attend(0, 1, "p4", {"value": ("first", 1.0)})
+        self._attend(0, 3, "p6", {"value": ("second", 1.0)})
+        adds = {"first": ("sum", 1.0), "second": ("sum", 1.0)}
+        self._attend(1, 2, "p9", adds | {"p9": ("decided", 1.0)})
+        if backup:
+            # While "decided" is set, the head attends to the first token, to which nothing was copied.
+            self._attend(2, 1, "p9", adds)
+            self._key(2, 1, "p0", 0.5)
+            self._key(2, 1, "decided", -2.0)
+        return {*COPIERS, DECIDER, *([BACKUP] if backup else ())}
+
+    def _side_by_side(self) -> set[str]:
+        """Plant two heads that each add an operand; return them."""
+        self._attend(0, 1, "p4", {"value": ("sum", 1.0)})
+        self._attend(1, 2, "p6", {"value": ("sum", 1.0)})
+        return set(SIDE_BY_SIDE)
 
     def _axis(self, name: str) -> int:
         return 2 * _AXES.index(name)

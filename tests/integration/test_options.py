@@ -98,6 +98,11 @@ TWINS = [
     (["--probe-fresh"], "probe_fresh = true", {"fresh": True}),
     (["--probe-describe", "4"], "probe_describe = 4", {"describe": "4"}),
     (["--probe-figures"], "probe_figures = true", {"figures": True}),
+    (
+        ["--ablate-heads", "--probe-paths"],
+        "ablate_heads = true\nprobe_paths = true",
+        {"ablate_heads": True, "paths": True},
+    ),
     (["--probe-shard", "2/8"], "probe_shard = 2/8", {"shard": Shard(2, 8)}),
 ]
 

@@ -21,7 +21,7 @@ from reasoning_probe.engine.memory import run_in_halves
 from reasoning_probe.engine.tokenization import EncodedQuery
 
 if TYPE_CHECKING:
-    from reasoning_probe.models.subspaces import Removal
+    from reasoning_probe.models.head_edits import HeadEdit
 
 
 class CleanPass:
@@ -63,8 +63,8 @@ class CleanPass:
         """Return the log-probability of the expected answer in all rows of *rows*, each with its query's index."""
         hidden, heads = self.layer_inputs[layer]
         assert heads is not None
-        index = torch.tensor([query for query, removal in rows for _ in range(len(removal))], device=self.device)
-        edited = torch.cat([removal.apply(heads[query : query + 1]) for query, removal in rows])
+        index = torch.tensor([query for query, edit in rows for _ in range(len(edit))], device=self.device)
+        edited = torch.cat([edit.apply(heads[query : query + 1]) for query, edit in rows])
         joining = LayerInput(hidden[index.to(hidden.device)], edited)  # (rows, tokens, ...) both
         plan = PassPlan(layer, {layer: len(index)}, {layer: joining}, logits_at=self.positions[index])
         dummy_ids = self.answers.new_zeros(1, self.length)
@@ -86,8 +86,8 @@ class CleanPass:
         return [*tokens, *[self.fast.codec.pad] * (length - len(tokens))]
 
 
-Edit = tuple[int, "Removal"]
-"""The index of a query, and what is removed from one layer's heads in each row that asks it."""
+Edit = tuple[int, "HeadEdit"]
+"""The index of a query, and what becomes of one layer's heads in each row that asks it."""
 
 
 def edited_changes(fast: FastPath, queries: Sequence[EncodedQuery], edits: Sequence[Edit]) -> list[list[float]]:

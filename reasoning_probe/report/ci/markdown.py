@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from reasoning_probe.report.effects import EffectGroup, error_counts, groups
 from reasoning_probe.report.format import p_value, percent
 from reasoning_probe.report.mistakes import change_sentences
+from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.ranking import SUMMARY_COLUMNS, ranking
 from reasoning_probe.report.run_notes import reference_lines
 from reasoning_probe.report.sentences import (
@@ -34,7 +35,8 @@ def markdown_summary(run: Run) -> str:
     """Return the findings as GitHub's Markdown, under 60 kB however many datasets and targets there are."""
     datasets = list(run.summary["datasets"].items())
     parts = [f"## reasoning-probe: {plain(run.summary['model']['name'])}", plain(accuracy_sentence(run), 300)]
-    findings = [*sentences(run), *control_sentences(run), *screening_sentences(run), *curve_sentences(run)]
+    more = (path_sentences, control_sentences, screening_sentences, curve_sentences)
+    findings = [*sentences(run), *(sentence for part in more for sentence in part(run))]
     bullets = "\n".join(f"- {plain(sentence, 600)}" for sentence in findings[:MOST_DATASETS])
     parts.append("\n\n".join(within([bullets], MOST_SENTENCE_BYTES)))
     parts.append(_gate(run))

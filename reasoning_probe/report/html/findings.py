@@ -23,6 +23,7 @@ from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.report.mistakes import Key, MistakeChange, ablated_cases, by_kind, mistake_changes
 from reasoning_probe.report.next_steps import NextStep, next_steps
 from reasoning_probe.report.numerics import numerics_sentence
+from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.run_notes import ablation_phrase, remarks, skipped_sentence
 from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, sentences
 from reasoning_probe.results.record import DatasetRecord, SectionRecord
@@ -159,7 +160,8 @@ def _verdict(run: Run) -> _Verdict:
         ablation_phrase(run) if run.summary["targets"] else None,
         pluralise(len(run.outcomes), "case"),
     )
-    verdict = [*sentences(run), *control_sentences(run), *card_sentences(run, with_role=True)[:MOST_ROLES]]
+    roles = card_sentences(run, with_role=True)[:MOST_ROLES]
+    verdict = [*sentences(run), *path_sentences(run), *control_sentences(run), *roles]
     return _Verdict(
         model["name"],
         [str(fact) for fact in facts if fact],

@@ -1,4 +1,4 @@
-"""The effects of each target as HTML: a dataset's maps with their numbers, the categories, the layers, the curve."""
+"""The effects of each target as HTML: a dataset's maps with their numbers, categories, layers, the curve, paths."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure
 from reasoning_probe.report.figures.run_figures import GroupFigures
 from reasoning_probe.report.format import nats, points
 from reasoning_probe.report.html.curves import curve_html
+from reasoning_probe.report.html.paths import paths_html
 from reasoning_probe.report.html.rendering import inline_svg, minus, render
 from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.results.naming import moves_logprob, significant
@@ -103,6 +104,7 @@ class _Panel:
     shifts: _Shifts | None
     layers: _Layers | None
     curve: Markup
+    paths: Markup
 
 
 def maps_html(run: Run) -> Markup:
@@ -113,7 +115,7 @@ def maps_html(run: Run) -> Markup:
     panels = []
     for index, group in enumerate(effect_groups):
         figures = GroupFigures(run, group, index)
-        parts = (_maps(figures), _shifts(figures), _layers(figures), curve_html(figures))
+        parts = (_maps(figures), _shifts(figures), _layers(figures), curve_html(figures), paths_html(run, group, index))
         panels.append(_Panel(group_label(group, effect_groups), group is opened, *parts))
     return render("maps", panels=panels)
 

@@ -8,6 +8,7 @@ from reasoning_probe.report.cards import MOST_SENTENCES, card_lines
 from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.format import percent
 from reasoning_probe.report.mistakes import ablated_cases, mistake_changes
+from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.ranking import TERMINAL_COLUMNS, ranking
 from reasoning_probe.report.run_notes import remarks
 from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, sentences
@@ -35,7 +36,8 @@ def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
     facts.append(pluralise(len(run.outcomes), "outcome"))
     console.print(shorten(accuracy_sentence(run), 400), style="bold")
     console.print(shorten(", ".join(facts), 400), style="dim")
-    for sentence in [*sentences(run), *card_lines(run, MOST_SENTENCES), *control_sentences(run)]:
+    paths = path_sentences(run)
+    for sentence in [*sentences(run), *card_lines(run, MOST_SENTENCES), *paths, *control_sentences(run)]:
         console.print(f"- {shorten(sentence, 1000)}")
     for line, style in gate_lines(run):
         console.print(line, style=STYLES.get(style))

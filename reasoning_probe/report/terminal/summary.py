@@ -14,6 +14,7 @@ from reasoning_probe.report.cards import MOST_SENTENCES, card_lines
 from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.format import p_value, percent, points
 from reasoning_probe.report.mistakes import change_sentences
+from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.ranking import p_discrete, strongest
 from reasoning_probe.report.run_notes import reference_lines, setting_sentences, skipped_sentence
 from reasoning_probe.report.sentences import control_sentences, curve_sentences, findings, screening_sentences
@@ -29,7 +30,11 @@ _BARS = (16, 8, 4)
 """The widths of a bar, of which a line takes the first that fits."""
 
 Style = Literal["", "good", "bad", "warning", "strong", "faint"]
-_Part = Literal["load_s", "proof_s", "screen_s", "baseline_s", "control_s", "directions_s", "describe_s", "curve_s"]
+_Part = Literal[
+    "load_s", "proof_s", "screen_s", "baseline_s", "control_s", "directions_s", "describe_s", "paths_s", "curve_s"
+]
+_ALWAYS: tuple[_Part, ...] = ("load_s", "proof_s", "baseline_s", "control_s")
+"""The parts that are named where they took no time, too."""
 
 
 class Piece(NamedTuple):
@@ -70,6 +75,7 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
         *(card_lines(run, VERBOSE_TARGETS) if verbosity > 0 else card_lines(run, MOST_SENTENCES, without_role=False)),
         *screening_sentences(run),
         *curve_sentences(run),
+        *path_sentences(run),
         *control_sentences(run),
     ]
     for sentence in more if verbosity >= 0 else ():
@@ -265,5 +271,5 @@ def _before(timing: TimingRecord) -> str:
     return "".join(
         f"{part.removesuffix('_s')} {timing.get(part) or 0.0:.1f} s, "
         for part in parts
-        if timing.get(part) or (part in timing and part not in ("screen_s", "directions_s", "describe_s", "curve_s"))
+        if timing.get(part) or (part in timing and part in _ALWAYS)
     )

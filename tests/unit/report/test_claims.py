@@ -19,10 +19,12 @@ from reasoning_probe.report.cards import card_lines, card_sentences
 from reasoning_probe.report.comparison import sentences as comparison_sentences
 from reasoning_probe.report.effects import groups
 from reasoning_probe.report.html.page import standalone_page
+from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.results.compare import compare
 from reasoning_probe.results.null_directions import ranked, unranked
 from reasoning_probe.results.outcome import Outcome
-from reasoning_probe.results.record import RandomDirectionsRecord
+from reasoning_probe.results.paths import path_record, with_tests
+from reasoning_probe.results.record import PathItemRecord, PathRecord, RandomDirectionsRecord
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, every_head, fake_run, full_run, outcome
 from tests.helpers.planted_losses import planted
@@ -113,6 +115,20 @@ def carried(range95: Sequence[int] | None) -> list[dict[str, Any]]:
 def directions(as_large: int, *, dataset: str = "arithmetic") -> list[RandomDirectionsRecord]:
     """Return a head beside 20 random directions, of which so many lose as much."""
     return [ranked("L1H3", dataset, "zero", 40, -1.0, [-2.0] * as_large + [-0.5] * (20 - as_large))]
+
+
+def paths(changes: Sequence[float], *, others: int = 0) -> list[PathRecord]:
+    """Return a path that changes its items' log-probabilities so, and *others* that change as many items to and fro."""
+
+    def record(receiver: str, nats: Sequence[float]) -> PathRecord:
+        items: list[PathItemRecord] = [
+            {"item": f"i{n}", "change": change, "answer": None, "correct": None, "changed": None}
+            for n, change in enumerate(nats)
+        ]
+        return path_record(("arithmetic", "zero", "L1H3", receiver), items, "" if items else "layer 1 is a mamba")
+
+    to_and_fro = [(-1.0) ** n for n in range(len(changes))]
+    return with_tests([record("L2H0", changes), *(record(f"L3H{n}", to_and_fro) for n in range(others))])
 
 
 def screened(**values: Any) -> list[dict[str, Any]]:
@@ -246,6 +262,31 @@ CLAIMS = (
             lambda: run_of(swept(change={"L1H3": 0.5}), null_directions=directions(1)),
             lambda: run_of(swept(), null_directions=directions(1)),
         ],
+    ),
+    Claim(
+        r"Of \d+ paths? between the named heads on .*, \d+ changes? the log-probability of the expected answer: L.*→",
+        "the sign test of the log-probability with the path cut is at most 2.5 % after discrete Holm over all paths of"
+        " the run, and the median change at least 0.01 nats",
+        lambda: run_of(swept(lost=STRONG), paths=paths([-1.0] * 12)),
+        [
+            lambda: run_of(swept(lost=STRONG)),
+            lambda: run_of(swept(lost=STRONG), paths=paths([-1.0] * 6)),  # p = 2 / 64
+            lambda: run_of(swept(lost=STRONG), paths=paths([-0.009] * 40)),
+            lambda: run_of(swept(lost=STRONG), paths=paths([-50.0, 0.1, 0.1, -0.1] * 10)),  # the mean falls
+            lambda: run_of(swept(lost=STRONG), paths=paths([-1.0] * 8, others=28)),  # significant alone
+        ],
+    ),
+    Claim(
+        r"None of \d+ paths? between the named heads on .* is shown to change the log-probability of the expected",
+        "paths were measured, and none is named",
+        lambda: run_of(swept(lost=STRONG), paths=paths([0.0] * 12)),
+        [lambda: run_of(swept(lost=STRONG), paths=paths([-1.0] * 12)), lambda: run_of(swept(lost=STRONG))],
+    ),
+    Claim(
+        r"Paths between heads on .* are not measured: ",
+        "the model does not allow paths, or no item has a log-probability",
+        lambda: run_of(swept(lost=STRONG), paths=paths([])),
+        [lambda: run_of(swept(lost=STRONG), paths=paths([0.0] * 12))],
     ),
     Claim(
         r"Plain text, too, loses 0\.5 nats a token or more without L",
@@ -398,6 +439,7 @@ def said_of(run: Run) -> list[str]:
         *sentences.control_sentences(run),
         *sentences.curve_sentences(run),
         *sentences.screening_sentences(run),
+        *path_sentences(run),
     ]
 
 
@@ -527,7 +569,7 @@ NEW_KEYS = {
 def as_earlier(run: Run) -> Run:
     """Return *run* as a version wrote it that knew plain Holm and the sign-flip test alone."""
     rows = [{key: value for key, value in row.items() if key not in NEW_KEYS} for row in run.summary["targets"]]
-    summary = {key: value for key, value in run.summary.items() if key != "families"}
+    summary = {key: value for key, value in run.summary.items() if key not in ("families", "paths")}
     return Run(summary | {"targets": rows}, run.outcomes)  # type: ignore[arg-type]
 
 

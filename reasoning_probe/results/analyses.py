@@ -1,0 +1,24 @@
+"""What the analyses of a run measured beside its sweep, and the merging of several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from reasoning_probe.results.cards.measured import merged_measured
+from reasoning_probe.results.curves import merged_curves
+from reasoning_probe.results.null_directions import merged_directions
+from reasoning_probe.results.paths import merged_paths
+from reasoning_probe.results.record import AnalysisRecords
+
+AnalysisName = Literal["null_directions", "curves", "heads", "paths"]
+
+
+def merged_analyses(parts: Callable[[AnalysisName], Sequence[Sequence[Any] | None]]) -> AnalysisRecords:
+    """Return the results of several processes as one; *parts* gives those of one analysis, a list for each process."""
+    return {
+        "null_directions": merged_directions(parts("null_directions")),
+        "curves": merged_curves(parts("curves")),
+        "heads": merged_measured(parts("heads")),
+        "paths": merged_paths(parts("paths")),
+    }
