@@ -195,14 +195,18 @@ def _verify_tokenwise(model: Any, attention_layers: Sequence[AttentionLayer]) ->
 def verify_residual(model: Any, attention_layers: Sequence[AttentionLayer]) -> None:
     """Verify that a layer without its attention and its MLP passes on its input: nothing else adds to the stream.
 
-    Raises :class:`HeadError` for the first layer that does not.
+    The input is not what the layers below give, which a norm may have made: a norm would pass that on, too. Raises
+    :class:`HeadError` for the first layer that does not.
     """
     inputs: dict[int, Tensor] = {}
     outputs: dict[int, Tensor | None] = {}
 
     def record_input(layer: int) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-            inputs[layer] = args[0] if args else kwargs["hidden_states"]  # (1, tokens, hidden)
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> Any:
+            hidden = args[0] if args else kwargs["hidden_states"]  # (1, tokens, hidden)
+            slope = torch.linspace(-1, 3, hidden.shape[-1], device=hidden.device, dtype=hidden.dtype)  # (hidden,)
+            inputs[layer] = hidden + slope * hidden.abs().max()
+            return ((inputs[layer], *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": inputs[layer]})
 
         return hook
 

@@ -91,8 +91,11 @@ def verify_paths(model: Any, head_map: HeadMap, paths: Iterable[Path]) -> None:
             raise HeadError(f"layer {layer} has no attention: what it does to the residual stream is not known")
         if not head_map.attention_layer(layer).mlp:
             raise HeadError(f"layer {layer}: what it adds to the residual stream beside its attention is not known")
-    with torch.no_grad():
-        verify_residual(model, [head_map.attention_layer(layer) for layer in between])
+    try:
+        with torch.no_grad():
+            verify_residual(model, [head_map.attention_layer(layer) for layer in between])
+    except HeadError as error:
+        raise HeadError(f"its layers do more to the residual stream than add to it ({error})") from error
 
 
 @contextmanager

@@ -218,8 +218,8 @@ def test_under_mean_ablation_the_mean_stands_in_for_what_the_sender_writes() -> 
 @pytest.mark.parametrize(
     ("family", "note"),
     [
-        ("bert", "without attention and"),  # a norm of the stream itself follows each sum
-        ("openai-gpt", "without attention and"),
+        ("bert", "its layers do more to the residual stream than add to it"),  # a norm of the stream follows each sum
+        ("openai-gpt", "layer 0: what it adds to the residual stream beside its attention is not known"),
     ],
 )
 def test_a_family_whose_stream_is_no_sum_has_a_note_of_one_line(family: str, note: str) -> None:
