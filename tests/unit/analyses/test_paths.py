@@ -60,8 +60,8 @@ def hidden(output: Any) -> torch.Tensor:
 class Oracle:
     """A path's logits from three passes of one row: without the sender, with the receiver's input changed, patched."""
 
-    def __init__(self, family: str, model: Any, path: Path) -> None:
-        self.model, self.path = model, path
+    def __init__(self, family: str, model: Any, path: Path, place: slice = slice(None)) -> None:
+        self.model, self.path, self.place = model, path, place
         self.sites = {site.layer: site for site in find_heads(model).attention_layers}
         sender = self.sites[path.sender[0]]
         self.without = edited(model, sender.path, sender.heads, [path.sender[1]])
@@ -78,7 +78,8 @@ class Oracle:
             )
             self._run(model, tokens)
             handle.remove()
-        contribution = self.factor * (written[0] - written[1])  # (1, tokens, hidden)
+        contribution = torch.zeros_like(written[0])  # (1, tokens, hidden)
+        contribution[:, self.place] = self.factor * (written[0] - written[1])[:, self.place]
         receiver, head = self.sites[self.path.receiver[0]], self.path.receiver[1]
         span = slice(head * receiver.head_dim, (head + 1) * receiver.head_dim)
         read: list[torch.Tensor] = []
@@ -177,6 +178,21 @@ def test_the_answer_along_a_path_is_that_of_hooked_passes_without_a_cache(
             assert response == engine.codec.text(tuple(tokens), ()), one
             others += response != baseline
     assert others > 0
+
+
+@pytest.mark.parametrize("where", ["last", "answer"])
+def test_a_sender_may_be_taken_out_at_one_place_alone(where: str) -> None:
+    model, one = build("llama"), PATHS[0]
+    engine = engine_of(model, where=where)
+    (result,) = path_changes(engine, [PathSpec("items", "zero", (one,), QUERIES)])
+    replies = path_answers(engine, [PathQuestion(asked, "zero", (one,)) for asked in QUERIES])
+    for asked, change, ((response, _),) in zip(QUERIES, result.changes[0], replies, strict=True):
+        ids, answer = tokens_of(asked)
+        place = slice(len(ids) - 1, len(ids)) if where == "last" else slice(len(ids), None)
+        oracle = Oracle("llama", model, one, place)
+        expected = oracle.logprob(ids, answer) - logprob(model, ids, answer)
+        assert change == pytest.approx(expected, abs=2e-3, rel=1e-3)
+        assert response == engine.codec.text(tuple(oracle.greedy(ids)), ())
 
 
 def test_under_mean_ablation_the_mean_stands_in_for_what_the_sender_writes() -> None:
