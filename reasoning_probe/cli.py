@@ -77,32 +77,33 @@ def _print_path(path: Path) -> None:
         print(printable(str(path)))
 
 
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # a shell leaves the ~ that follows an equals sign
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reasoning-probe", description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def path(text: str) -> Path:
-        return Path(os.path.expanduser(text))  # a shell leaves the ~ that follows an equals sign
 
     def add(name: str, function: object, help: str, *folders: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False)
         command.set_defaults(function=function)
         for folder in folders:
             command.add_argument(
-                folder.lower(), type=path, metavar=folder, help="folder with run.json and outcomes.jsonl"
+                folder.lower(), type=_path, metavar=folder, help="folder with run.json and outcomes.jsonl"
             )
         return command
 
     show = add("show", _show, "print what a run found", "DIR")
     compare = add("compare", _compare, "compare run B with the earlier run A, or several runs in their order", "A", "B")
-    compare.add_argument("more", type=path, nargs="*", metavar="MORE", help="later runs: accuracy and heads by run")
+    compare.add_argument("more", type=_path, nargs="*", metavar="MORE", help="later runs: accuracy and heads by run")
     compare.add_argument("--common", action="store_true", help="compare the items that both runs asked")
-    compare.add_argument("-o", "--output", type=path, metavar="FILE", help="write a page (.html) or Markdown (.md)")
+    compare.add_argument("-o", "--output", type=_path, metavar="FILE", help="write a page (.html) or Markdown (.md)")
     for command, rows in ((show, 10), (compare, 20)):
         command.add_argument("--most", type=int, default=rows, metavar="N", help=f"rows of a table (default: {rows})")
     report = add("report", _report, "write the page of a run again from its files", "DIR")
-    report.add_argument("-o", "--output", type=path, metavar="FILE", help="the page (default: DIR/report.html)")
+    report.add_argument("-o", "--output", type=_path, metavar="FILE", help="the page (default: DIR/report.html)")
     report.add_argument(
         "--describe",
         type=_describe,
@@ -111,36 +112,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--figures", action="store_true", help="its figures as SVG and PNG files, too")
     merge = add("merge", _merge, "put shards, or other parts of one sweep, together: files and page")
-    merge.add_argument("folders", type=path, nargs="+", metavar="DIR", help="folder of a part")
-    merge.add_argument("-o", "--output", type=path, metavar="DIR", required=True, help="folder of the whole")
-    table = add("export", _export, "write a run as a table, or in another tool's format", "DIR")
-    table.add_argument(
+    merge.add_argument("folders", type=_path, nargs="+", metavar="DIR", help="folder of a part")
+    merge.add_argument("-o", "--output", type=_path, metavar="DIR", required=True, help="folder of the whole")
+    _add_export_arguments(add("export", _export, "write a run as a table, or in another tool's format", "DIR"))
+    gate = add("gate", _gate, "hold a run, or merged shards, to limits; exit status 1 where it does not pass", "DIR")
+    gate.add_argument("--min-accuracy", type=_limits, metavar="LIMITS", help="0.9, or arithmetic=0.9,logic=0.5")
+    gate.add_argument("--reference", type=_path, metavar="PATH", help="an earlier run over the same items")
+    gate.add_argument(
+        "--max-drop", type=_share, default=MAX_DROP, metavar="SHARE", help="how far below it (default: %(default)s)"
+    )
+    cache = add("cache", _cache, "show the outcome store, or prune it")
+    cache.add_argument("folder", type=_path, nargs="?", metavar="DIR", help=f"its folder (default: {FOLDER} here)")
+    cache.add_argument(
+        "--prune", type=_days, metavar="DAYS", help="remove what no run has used for so many days; 0 removes all"
+    )
+    return parser
+
+
+def _add_export_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--format",
         choices=(*_FORMATS, *_OTHERS),
         required=True,
         help="csv; parquet, which needs reasoning-probe[export]; Inspect's log; lm-evaluation-harness's files; eee, an"
         " Every Eval Ever record",
     )
-    table.add_argument(
+    command.add_argument(
         "--table", choices=TABLES, default="outcomes", help="csv, parquet: a row an outcome, or a target"
     )
-    table.add_argument("--target", default=BASELINE, help="other formats: whose answers (default: %(default)s)")
-    table.add_argument("--ablation", metavar="NAME", help="how the target was off, where it was in several ways")
-    table.add_argument(
-        "-o", "--output", type=path, metavar="PATH", help="the file, or folder (default: DIR/TABLE.FORMAT, DIR/FORMAT)"
+    command.add_argument("--target", default=BASELINE, help="other formats: whose answers (default: %(default)s)")
+    command.add_argument("--ablation", metavar="NAME", help="how the target was off, where it was in several ways")
+    command.add_argument(
+        "-o", "--output", type=_path, metavar="PATH", help="the file, or folder (default: DIR/TABLE.FORMAT, DIR/FORMAT)"
     )
-    gate = add("gate", _gate, "hold a run, or merged shards, to limits; exit status 1 where it does not pass", "DIR")
-    gate.add_argument("--min-accuracy", type=_limits, metavar="LIMITS", help="0.9, or arithmetic=0.9,logic=0.5")
-    gate.add_argument("--reference", type=path, metavar="PATH", help="an earlier run over the same items")
-    gate.add_argument(
-        "--max-drop", type=_share, default=MAX_DROP, metavar="SHARE", help="how far below it (default: %(default)s)"
-    )
-    cache = add("cache", _cache, "show the outcome store, or prune it")
-    cache.add_argument("folder", type=path, nargs="?", metavar="DIR", help=f"its folder (default: {FOLDER} here)")
-    cache.add_argument(
-        "--prune", type=_days, metavar="DAYS", help="remove what no run has used for so many days; 0 removes all"
-    )
-    return parser
 
 
 class _Version(argparse.Action):

@@ -116,18 +116,14 @@ def paired_effects(
         return []
     tests = primary_tests(baseline, ablated, baseline_logprob, logprob, unmeasured)
     paired = ~np.isnan(ablated) & ~np.isnan(baseline)
-    correct = (paired & (ablated == 1)).sum(axis=1)
-    items = paired.sum(axis=1)
-    rest = np.ones(unmeasured)
-    p_adjusted, q = holm([*tests.p, *rest]), benjamini_hochberg([*tests.p, *rest])
+    correct, items = (paired & (ablated == 1)).sum(axis=1), paired.sum(axis=1)
+    all_p = [*tests.p, *np.ones(unmeasured)]
+    p_adjusted, q = holm(all_p), benjamini_hochberg(all_p)
     with np.errstate(invalid="ignore"):
         change = logprob - baseline_logprob
     known = np.isfinite(change)
     low, high = bootstrap(change, known, seed)
-    symmetry_p = sign_flip(change, known, seed, len(change) + unmeasured)
-    tested = known.any(axis=1)
-    symmetry_adjusted = np.ones(len(symmetry_p))
-    symmetry_adjusted[tested] = holm([*symmetry_p[tested], *rest])[: tested.sum()]
+    symmetry_p, symmetry_adjusted = _symmetry_tests(change, known, seed, unmeasured)
     z = simultaneous_z(len(ablated) + unmeasured)
     effects = []
     for row in range(len(ablated)):
@@ -160,6 +156,20 @@ def paired_effects(
             )
         )
     return effects
+
+
+def _symmetry_tests(change: Floats, known: NDArray[np.bool_], seed: int, unmeasured: int) -> tuple[Floats, Floats]:
+    """Return the p-value of each target's sign-flip test, and after plain Holm over all targets and *unmeasured* more.
+
+    A target of which no change is *known* is not among those that Holm counts.
+    """
+    import numpy as np
+
+    p = sign_flip(change, known, seed, len(change) + unmeasured)
+    tested = known.any(axis=1)
+    adjusted = np.ones(len(p))
+    adjusted[tested] = holm([*p[tested], *np.ones(unmeasured)])[: tested.sum()]
+    return p, adjusted
 
 
 @dataclass(frozen=True)
