@@ -18,7 +18,7 @@ from reasoning_probe.engine.protocol import Engine
 from reasoning_probe.engine.tokenization import EncodedQuery
 from reasoning_probe.models.ablation import ZERO, Replacement
 from reasoning_probe.models.hooks import text_config
-from reasoning_probe.models.targets import Target
+from reasoning_probe.models.targets import PATCHES, Target
 from reasoning_probe.results.record import ControlRecord, ControlTargetRecord
 from reasoning_probe.results.summary import merged_control
 
@@ -45,9 +45,10 @@ def control_task(engine: Engine, variants: Iterable[tuple[Target, str]]) -> Cont
     but each sentence's first; ``delta`` its change under the target, in nats per token. ``None`` where there are no
     variants, where heads are off at one place of a question, which sentences do not have, where the tokenizer makes
     fewer than two tokens of every sentence, or where a cluster lost every process that measured a part: outcomes are
-    worth more than the control task. Adds to ``engine.timing``.
+    worth more than the control task. Patches have no donor of a sentence and are left out. Adds to ``engine.timing``.
     """
-    return engine.measure(ControlTask(tuple(variants))) if engine.where == ALL else None
+    without_donor = tuple(variant for variant in variants if variant[1] not in PATCHES)
+    return engine.measure(ControlTask(without_donor)) if engine.where == ALL else None
 
 
 @dataclass(frozen=True)

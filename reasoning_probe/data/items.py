@@ -15,6 +15,9 @@ AnswerKind = Literal["number", "label", "text", "expression"]
 LABELS = ("yes", "no", "unknown")
 """The answers of kind ``label``, in lower case."""
 
+Arm = Literal["counterfactual", "same_answer"]
+"""Which of an item's donors is asked, by the name of its field."""
+
 Span = tuple[int, int]
 """The first character of a stretch of text, and the one after its last."""
 
@@ -151,6 +154,16 @@ class Item:
             same_answer=None,
         )
 
+    def restored(self) -> Item:
+        """Return the item that asks the counterfactual question, whose counterfactual is this item's own.
+
+        An item without one is returned as it is.
+        """
+        if self.counterfactual is None:
+            return self
+        own = Donor(question=self.question, answer=self.answer, choices=self.choices, prompt=self.prompt)
+        return replace(self.with_question_of(self.counterfactual), counterfactual=own)
+
     def _check_donor(self, name: str) -> None:
         donor = getattr(self, name)
         if not isinstance(donor, Donor):
@@ -161,7 +174,7 @@ class Item:
             Item(question=donor.question, answer=donor.answer, choices=donor.choices or self.choices, kind=self.kind)
         except ItemError as error:
             raise ItemError(f"{name}: {error}") from None
-        if (_comparable(donor.answer, self.kind) == _comparable(self.answer, self.kind)) is (name == "counterfactual"):
+        if (comparable(donor.answer, self.kind) == comparable(self.answer, self.kind)) is (name == "counterfactual"):
             wanted = "another answer than the item" if name == "counterfactual" else "the item's answer"
             raise ItemError(f"{name} has the answer {ascii(donor.answer)[:40]}: give a question with {wanted}")
 
@@ -272,7 +285,7 @@ def _are_spans(spans: Any) -> bool:
     )
 
 
-def _comparable(answer: str, kind: AnswerKind | None) -> object:
+def comparable(answer: str, kind: AnswerKind | None) -> object:
     """Return a value that is equal for equal answers of *kind*."""
     if kind == "number":
         from reasoning_probe.utils.numbers import parse_number  # as in _is_number

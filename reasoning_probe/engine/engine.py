@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from reasoning_probe.data.items import Arm
 from reasoning_probe.data.places import ALL, PlaceError
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine import BATCH
@@ -33,6 +34,7 @@ from reasoning_probe.models.ablation import (
     ZERO,
     Replacement,
     Values,
+    clean_output,
     donor_of,
     donor_output,
     mean_output,
@@ -41,7 +43,7 @@ from reasoning_probe.models.generation import GenerationRules
 from reasoning_probe.models.head_edits import HeadEdit
 from reasoning_probe.models.head_map import HeadMap
 from reasoning_probe.models.places import AblatedPositions, positions_of
-from reasoning_probe.models.targets import Target
+from reasoning_probe.models.targets import PATCHES, Target
 from reasoning_probe.results.answer import Answer
 from reasoning_probe.results.outcome import BASELINE
 
@@ -269,7 +271,22 @@ class LocalEngine:
         Raises :class:`~reasoning_probe.data.places.PlaceError` where the query does not have the place.
         """
         positions = self.positions(query, encoded)
+        if ablation in PATCHES:
+            return Replacement(
+                self._donor_values(query, PATCHES[ablation], positions.prompt_length), positions.within_prompt
+            )
         return Replacement(self.values(ablation, query.dataset, query.prompt), positions)
+
+    def _donor_values(self, query: Query, arm: Arm, tokens: int) -> Values:
+        """Return what heads give on the prompt of a donor of *query*, which has so many *tokens* as well."""
+        prompt = dict(query.donors).get(arm)
+        if prompt is None:
+            raise PlaceError(f"it has no donor to patch from ({arm})")
+        ids = self.prompt_ids(prompt, query.special_tokens)  # (1, tokens)
+        if ids.shape[1] != tokens:
+            raise PlaceError(f"its donor has {ids.shape[1]} tokens in place of {tokens}")
+        with self.numerics.running():
+            return clean_output(self.model, self.head_map, ids)
 
     def positions(self, query: Query, encoded: EncodedQuery) -> AblatedPositions:
         """Return the positions of *query*, in tokens *encoded*, at which heads are off.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reasoning_probe.models.head_map import AttentionLayer, HeadError, HeadMap
 from reasoning_probe.models.hooks import first_tensor, hooks, replace_first
 from reasoning_probe.models.places import EVERYWHERE, AblatedPositions, Span
-from reasoning_probe.models.targets import Target
+from reasoning_probe.models.targets import PATCHES, Target
 from reasoning_probe.models.weights import device_of
 from reasoning_probe.utils.logging import silence_transformers
 
@@ -265,6 +265,7 @@ def reference_record(
             },
         }
         for ablation in ablations
+        if ablation not in PATCHES  # whose values are each item's own
     }
 
 

@@ -7,7 +7,7 @@ examples, a chat's marks, a beginning-of-sequence token) belong to the prompt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -71,6 +71,11 @@ class AblatedPositions:
         else:
             off[[token - start for token in self.tokens if start <= token < end]] = True
         return bool(off[0]) if bool((off == off[0]).all()) else off
+
+    @property
+    def within_prompt(self) -> AblatedPositions:
+        """Those of the prompt alone."""
+        return replace(self, answer=False)
 
 
 EVERYWHERE = AblatedPositions()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from reasoning_probe.data.items import PLACES, Arm
+from reasoning_probe.data.places import ALL, ANSWER, LAST
 from reasoning_probe.utils.target_names import (
     TargetPart,
     join_parts,
@@ -19,9 +21,15 @@ from reasoning_probe.utils.target_names import (
 if TYPE_CHECKING:
     from reasoning_probe.models.head_map import AttentionLayer, HeadMap
 
-Ablation = Literal["zero", "mean", "resample"]
+Ablation = Literal["zero", "mean", "resample", "patch", "patch-same", "restore"]
 ABLATIONS: tuple[str, ...] = get_args(Ablation)
 """The values that can replace a head's output."""
+
+PATCHES: dict[str, Arm] = {"patch": "counterfactual", "patch-same": "same_answer", "restore": "counterfactual"}
+"""The ablations that take a head's output, token by token, from another prompt: from which of the item's donors.
+
+``restore`` asks the counterfactual and takes the values from the item's own prompt: see :func:`.restored`.
+"""
 
 MLP = -1
 """The number that stands for a layer's MLP in place of a head's number."""
@@ -59,6 +67,18 @@ class Target:
     def groups(self) -> frozenset[tuple[int, int]]:
         """The key/value groups in the name, (layer, group) pairs."""
         return kv_groups_of(self.name)
+
+
+def check_ablations(names: Sequence[str], where: str) -> None:
+    """Raise :class:`TargetError` for ablations that cannot go together, or not at the place *where*."""
+    if "restore" in names and len(names) > 1:
+        other = next(name for name in names if name != "restore")
+        raise TargetError(f"restore asks the counterfactual questions and {other} the items' own: run it by itself")
+    patching = next((name for name in names if name in PATCHES), None)
+    if patching is not None and where == ANSWER:
+        raise TargetError(f"{patching} replaces what heads give at tokens of the prompt: heads stay on in the answer")
+    if patching == "restore" and where not in PLACES:
+        raise TargetError(f"restore asks the counterfactual questions, whose parts are not marked: use {ALL} or {LAST}")
 
 
 def every_head(head_map: HeadMap) -> list[Target]:

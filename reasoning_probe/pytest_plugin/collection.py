@@ -233,7 +233,7 @@ def plan_session(session: pytest.Session) -> None:
     cases = _planned_cases(state, session.items)
     if cases:
         state.handle_sigterm()
-        errors = (_folder_error(state), state.gate.precheck(state.session), _model_error(session), _place_error(state))
+        errors = (_folder_error(state), state.gate.precheck(state.session), _model_error(session), _plan_error(state))
         state.usage_error = next(filter(None, errors), None)
     from reasoning_probe.pytest_plugin.html_report import enable_html_report
 
@@ -299,14 +299,17 @@ def _model_error(session: pytest.Session) -> str | None:
     return None
 
 
-def _place_error(state: PluginState) -> str | None:
-    """Return in one line that no question has the place where heads shall be off."""
+def _plan_error(state: PluginState) -> str | None:
+    """Return in one line that no question has the place where heads shall be off, or what shall be patched into it."""
+    from reasoning_probe.data.items import ItemError
     from reasoning_probe.data.places import PlaceError
 
     try:
-        state.session.check_place()
+        state.session.check_plan()
     except PlaceError as error:
         return f"--probe-where: {error}"
+    except ItemError as error:
+        return f"--ablation {','.join(state.settings.ablations)}: {error}"
     return None
 
 

@@ -12,6 +12,7 @@ import pytest
 from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.data.prompts.prompting import PromptError, Prompting, read_template
 from reasoning_probe.engine.cache.store import FOLDER
+from reasoning_probe.models.targets import TargetError, check_ablations
 from reasoning_probe.pytest_plugin.option_types import ItemCounts
 from reasoning_probe.pytest_plugin.options import OPTIONS, value_of
 from reasoning_probe.results.cards.choice import AUTO, named_targets
@@ -34,6 +35,7 @@ def load_settings(config: pytest.Config) -> Settings:
     _check_describe(config, values)
     if config.getoption("reasoning_probe_probe_paths") and not _ablating(values):
         raise pytest.UsageError("--probe-paths: nothing is switched off: add --ablate-heads")
+    _check_ablations(values["probe_ablation"], values["probe_where"])
     items = values["probe_items"] or ItemCounts()
     fresh_from = values["probe_fresh_items"]
     return Settings(
@@ -69,6 +71,14 @@ def load_settings(config: pytest.Config) -> Settings:
         cluster=_cluster(values["probe_engine"], values["probe_replica_cpus"], values["probe_replica_gpus"]),
         prompting=_prompting(config, values),
     )
+
+
+def _check_ablations(names: tuple[str, ...], where: str) -> None:
+    """Refuse ablations that cannot go together, or not at the place where heads shall be off."""
+    try:
+        check_ablations(names, where)
+    except TargetError as error:
+        raise pytest.UsageError(f"--ablation: {error}") from None
 
 
 def _check_describe(config: pytest.Config, values: dict[str, Any]) -> None:
@@ -170,7 +180,7 @@ def _cluster(spec: ClusterSpec | None, cpus: float, gpus: float | None) -> Clust
 
 def _check_heads(spec: str) -> None:
     """Refuse targets that no model could have, before anything is collected."""
-    from reasoning_probe.models.targets import TargetError, check_spelling
+    from reasoning_probe.models.targets import check_spelling
 
     try:
         check_spelling(spec)

@@ -80,7 +80,9 @@ OPTIONS = (
     Option(
         ("--ablation", "--probe-ablation"),
         "probe_ablation",
-        "what replaces a head's output: zero, mean, resample, or several of them",
+        "what replaces a head's output: zero, mean, resample, patch (at each token of the prompt, its output in a"
+        " question with another answer), patch-same (in one with the same answer), or several of them; or restore (the"
+        " other question is asked, and heads have their output in the item's own)",
         option_types.ablations,
         "KIND[,KIND]",
         default="zero",

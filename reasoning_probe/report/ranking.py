@@ -9,9 +9,11 @@ from typing import Literal
 from reasoning_probe.report.directions import directions_text
 from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.format import nats, p_value, points
+from reasoning_probe.report.patching import patch_text
 from reasoning_probe.results.control import guesses_plain_text, harms_plain_text
 from reasoning_probe.results.naming import significant, significant_on_page
-from reasoning_probe.results.record import ControlTargetRecord, EffectRecord, RandomDirectionsRecord
+from reasoning_probe.results.patching import PATCH
+from reasoning_probe.results.record import ControlTargetRecord, EffectRecord, PatchRecord, RandomDirectionsRecord
 from reasoning_probe.results.run import Run
 
 Column = Literal[
@@ -28,6 +30,7 @@ Column = Literal[
     "logprob_p_discrete",
     "plain_text",
     "directions",
+    "patched",
 ]
 
 PAGE_COLUMNS: Mapping[Column, str] = {
@@ -43,6 +46,7 @@ PAGE_COLUMNS: Mapping[Column, str] = {
     "logprob_p_discrete": "its p",
     "plain_text": "neutral text (nats a token)",
     "directions": "random directions that lose as much",
+    "patched": "became the other answer (control)",
 }
 SUMMARY_COLUMNS: Mapping[Column, str] = {
     "points": "points",
@@ -59,6 +63,7 @@ TERMINAL_COLUMNS: Mapping[Column, str] = {
     "flips_to_right": "won",
     "p_discrete": "p (discrete Holm)",
     "nats": "nats",
+    "patched": "other answer (control)",
 }
 """The columns of the page, of the notebook and CI summaries, and of the terminal, with their headings."""
 
@@ -91,23 +96,28 @@ def ranking(
     most: int,
     control: Mapping[tuple[str, str], ControlTargetRecord] | None = None,
     directions: Mapping[tuple[str, str, str], RandomDirectionsRecord] | None = None,
+    patches: Mapping[tuple[str, str], PatchRecord] | None = None,
 ) -> Ranking:
     """Return the *most* strongest targets of *group* with the text of *columns*, such as :data:`PAGE_COLUMNS`.
 
     A renderer escapes the texts and marks the rows that are ``significant`` or harm plain text; it formats no number.
-    *control* is :func:`control_targets`, *directions* is :func:`~reasoning_probe.report.directions.by_head`; without
-    any there is no column ``plain_text`` or ``directions``.
+    *control* is :func:`control_targets`, *directions* is :func:`~reasoning_probe.report.directions.by_head`, *patches*
+    is :func:`~reasoning_probe.report.patching.by_target`; without any there is no column of it.
     """
     control, directions = control or {}, directions or {}
-    missing = {column for column, source in (("plain_text", control), ("directions", directions)) if not source}
+    patches = (patches or {}) if group.ablation == PATCH else {}
+    sources = (("plain_text", control), ("directions", directions), ("patched", patches))
+    missing = {column for column, source in sources if not source}
     chosen = [column for column in columns if column not in missing]
     rows = []
     for effect in group.rows[:most]:
         measured = control.get((effect["target"], group.ablation))
         compared = directions.get((group.dataset, group.ablation, effect["target"]))
+        patched = patches.get((group.dataset, effect["target"]))
         texts: Mapping[Column, str] = {
             "plain_text": _plain_text(measured),
             "directions": "-" if compared is None else directions_text(compared),
+            "patched": "-" if patched is None else patch_text(patched),
         }
         rows.append(
             RankedTarget(

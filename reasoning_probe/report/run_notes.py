@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from reasoning_probe.data.places import ALL, ANSWER, LAST, PROMPT
 from reasoning_probe.models.generation import rules_sentence, unused_sentence
 from reasoning_probe.report.format import percent
@@ -9,6 +11,9 @@ from reasoning_probe.report.sentences import chat_template_missed
 from reasoning_probe.results.record import GateRecord, where_of
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names, pluralise, shorten
+
+_MOST_REASONS = 3
+"""So many reasons are counted one by one."""
 
 
 def reference_lines(gate: GateRecord) -> list[str]:
@@ -87,9 +92,13 @@ def remarks(run: Run) -> list[str]:
 
 
 def skipped_sentence(run: Run) -> str:
-    """Return how many items were left out, with one of them and its reason; empty where none was."""
+    """Return how many items were left out, and why: by reason where there are few; empty where none was."""
     skipped = run.summary["skipped"]
     if not skipped:
         return ""
+    reasons = Counter(skip["reason"] for skip in skipped)
+    if len(skipped) > len(reasons) and len(reasons) <= _MOST_REASONS:
+        counted = [f"{reason} ({count:,})" for reason, count in reasons.most_common()]
+        return f"Skipped {pluralise(len(skipped), 'item')}: {', '.join(counted)}"
     first, separator = skipped[0], ", such as" if len(skipped) > 1 else ","
     return f"Skipped {pluralise(len(skipped), 'item')}{separator} {first['dataset']} {first['item']}: {first['reason']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reasoning_probe.data.items import comparable
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.tags import item_tags
 from reasoning_probe.results.outcome import Choice, ItemKey, Key, Outcome, likeliest
@@ -70,7 +71,17 @@ class Answer:
             choices=self.choices,
             form=self.query.item.form,
             tags=item_tags(self.query.item) or None,
+            became_counterfactual=became_counterfactual(self.query, judgement.answer),
         )
+
+
+def became_counterfactual(query: Query, answer: str | None) -> bool | None:
+    """Tell whether *answer* is that of the other question of *query*; ``None`` where nothing is patched into it."""
+    donor = query.item.counterfactual
+    if donor is None or not query.donors:
+        return None
+    kind = query.item.kind
+    return answer is not None and comparable(answer, kind) == comparable(donor.answer, kind)
 
 
 def judge_answer(answer: Answer, *, listed: bool = False, think: str = "auto") -> Judgement:

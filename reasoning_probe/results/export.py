@@ -40,11 +40,13 @@ def columns(table: Table) -> Mapping[str, str]:
     pandas_types: dict[str, str] = {}
     for name, shape in properties.get("properties", properties).items():
         known = whole["$defs"][shape["$ref"].removeprefix("#/$defs/")] if "$ref" in shape else shape
-        types = {known["type"]} if isinstance(known["type"], str) else {*known["type"]} - {"null"}
+        types = {known["type"]} if isinstance(known["type"], str) else {*known["type"]}
+        nullable, types = "null" in types, types - {"null"}
         if name.endswith("_ci95"):
             pandas_types |= {f"{name}_low": "Float64", f"{name}_high": "Float64"}
         else:
-            pandas_types[name] = _TYPES.get("".join(types), "string")
+            dtype = _TYPES.get("".join(types), "string")
+            pandas_types[name] = "boolean" if dtype == "bool" and nullable else dtype
     return pandas_types
 
 

@@ -32,7 +32,8 @@ class Outcome:
     one. ``answer_logprob`` is the sum of the natural-log probabilities of the expected answer's tokens as they would
     continue the prompt. ``truncated`` says that the token limit ended the response. ``choices`` are those of a
     multiple-choice question, each with its own log-probability. ``form`` is the item's kind of question, if it has one,
-    and ``tags`` say what its question is like; they are ``None`` where none are known.
+    and ``tags`` say what its question is like; they are ``None`` where none are known. ``became_counterfactual`` says
+    whether the answer is that of the item's counterfactual question; it is ``None`` where nothing is patched.
     """
 
     dataset: str
@@ -53,6 +54,7 @@ class Outcome:
     choices: tuple[Choice, ...] | None = None
     form: str | None = None
     tags: Mapping[str, str] | None = field(default=None, hash=False)
+    became_counterfactual: bool | None = None
 
     def __post_init__(self) -> None:
         if self.choices is not None:  # read from a file

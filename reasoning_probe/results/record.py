@@ -49,6 +49,7 @@ class OutcomeRecord(TypedDict):
     choices: NotRequired[list[ChoiceRecord] | None]
     form: NotRequired[str | None]
     tags: NotRequired[dict[str, str] | None]
+    became_counterfactual: NotRequired[bool | None]
 
 
 # -- run.json: the settings ---------------------------------------------------------------------------------------
@@ -216,6 +217,25 @@ class EffectRecord(TypedDict):
     logprob_p_adjusted: NotRequired[float | None]
     shift: NotRequired[dict[str, int] | None]
     forms: NotRequired[FormsRecord | None]
+
+
+class PatchRecord(TypedDict):
+    """What patching a target does on the items answered right: how often the answer becomes the other question's.
+
+    The last five are ``None`` without the control, whose donors have the items' answers. ``differing`` counts the items
+    on which one arm alone gives the other question's answer.
+    """
+
+    target: str
+    dataset: str
+    items: int
+    became: int
+    changed: int
+    control_became: int | None
+    control_changed: int | None
+    differing: int | None
+    p_value: float | None
+    p_adjusted: float | None
 
 
 class FamilyRecord(TypedDict):
@@ -618,6 +638,7 @@ class RunRecord(TypedDict):
     datasets: dict[str, DatasetRecord]
     targets: list[EffectRecord]
     families: NotRequired[list[FamilyRecord] | None]
+    patching: NotRequired[list[PatchRecord] | None]
     rank_changes: NotRequired[list[RankChangeRecord] | None]
     control: NotRequired[ControlRecord | None]
     null_directions: NotRequired[list[RandomDirectionsRecord] | None]

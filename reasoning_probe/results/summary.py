@@ -16,6 +16,7 @@ from reasoning_probe.results.cards.describe import head_cards
 from reasoning_probe.results.families import families_of, with_families, with_page_tests
 from reasoning_probe.results.forms import form_changes, forms_records
 from reasoning_probe.results.outcome import BASELINE, Outcome, accuracy
+from reasoning_probe.results.patching import patch_records
 from reasoning_probe.results.rank_changes import rank_changes
 from reasoning_probe.results.record import (
     ControlRecord,
@@ -87,6 +88,7 @@ def summarise(
         for name, baselines in answered.items()
     }
     families = families_of(rows, accuracies, screening)
+    patching = patch_records(outcomes, screening)
     rows = with_families(rows, families)
     summary: RunRecord = {
         "schema_version": SCHEMA_VERSION,
@@ -106,6 +108,7 @@ def summarise(
         },
         "targets": rows,
         "families": families,
+        "patching": patching,
         "rank_changes": rank_changes(rows),
         "control": control,
         "null_directions": list(null_directions),
@@ -113,7 +116,7 @@ def summarise(
         "screening": with_measured_effects(screening, rows, families),
         "curves": list(curves),
         "describe": describe,
-        "heads": head_cards(outcomes, rows, describe, control, heads),
+        "heads": head_cards(outcomes, rows, describe, control, heads, patching),
         "errors": _errors(outcome for name in names for outcome in counted[name]),
         "timing": timing,
         "engine": engine,

@@ -122,11 +122,12 @@ def sweep(
 
     *targets* is a spec such as ``"L3H7,L5,L8-L11"``, a sequence of specs or of
     :class:`~reasoning_probe.models.targets.Target`, or ``None`` for every head one at a time; ``()`` asks for the
-    baseline alone. *ablation* is ``zero``, ``mean``, ``resample`` or several of them, as a sequence or as
-    ``"zero,mean"``; *seed* is that of the items which ``resample`` draws. *where* says at which tokens heads are off:
-    ``all``, ``prompt``, ``answer``, ``last`` (the prompt's last) or a part of the question that items mark, such as
-    ``operands``. An item whose prompt does not fit the model's context, or whose question has no such part, yields no
-    outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
+    baseline alone. *ablation* is ``zero``, ``mean``, ``resample``, ``patch``, ``patch-same`` or several of them, as a
+    sequence or as ``"zero,mean"``, or ``restore`` by itself; *seed* is that of the items which ``resample`` draws.
+    *where* says at which tokens heads are off: ``all``, ``prompt``, ``answer``, ``last`` (the prompt's last) or a part
+    of the question that items mark, such as ``operands``. An item whose prompt does not fit the model's context, whose
+    question has no such part, or which has no donor to patch from, yields no outcomes. Items without an id are called
+    ``q1``, ``q2``, ... by their place.
 
     With *cache*, a folder, outcomes are kept in its store as they are found and taken from there where they are known.
     *prompting* says how questions are put: ``rp.Prompting(chat="auto", cot=True)``, ``rp.Prompting(shots=5,
@@ -161,7 +162,7 @@ def sweep(
         ablate_heads=targets is None,
         heads=targets or None,
         ablations=ablations,
-        where=arguments.place(where),
+        where=arguments.place(where, ablations),
         seed=seed,
         max_new_tokens=max_new_tokens,
         stop=tuple(stop),
@@ -175,7 +176,7 @@ def sweep(
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer), _name(model))
     session.select(session.cases(session.dataset(dataset, from_items(dataset, items).items)))
-    session.check_place()
+    session.check_plan()
     try:
         with _bar(progress) as report:
             session.sweep(session.items, report)

@@ -12,7 +12,7 @@ from reasoning_probe.data.prompts.chat import RESERVED
 from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompting
 from reasoning_probe.engine import NUMERICS
 from reasoning_probe.models.generation import GenerationMode
-from reasoning_probe.models.targets import ABLATIONS, Target
+from reasoning_probe.models.targets import ABLATIONS, Target, TargetError, check_ablations
 from reasoning_probe.results.cards.choice import parse_describe
 from reasoning_probe.scoring.extraction.markup import thought_marks
 from reasoning_probe.utils.text import one_line
@@ -46,12 +46,17 @@ def ablation_names(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def place(value: Any) -> str:
-    """Return the place at which heads are off."""
+def place(value: Any, ablations: Sequence[str]) -> str:
+    """Return the place at which heads are off by these *ablations*."""
     try:
-        return parse_where(value if isinstance(value, str) else repr(value))
+        where = parse_where(value if isinstance(value, str) else repr(value))
     except ValueError as error:
         raise ArgumentError(f"where={error}") from None
+    try:
+        check_ablations(ablations, where)
+    except TargetError as error:
+        raise ArgumentError(f"ablation: {error}") from None
+    return where
 
 
 def check_numbers(**numbers: tuple[Any, int]) -> None:

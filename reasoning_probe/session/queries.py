@@ -11,15 +11,17 @@ from typing import Any
 
 from reasoning_probe.data import datasets, generators
 from reasoning_probe.data.datasets import Dataset
-from reasoning_probe.data.items import PLACES, Item
+from reasoning_probe.data.items import PLACES, Arm, Item
 from reasoning_probe.data.places import PlaceError
 from reasoning_probe.data.prompts.few_shot import few_shot_examples
 from reasoning_probe.data.prompts.prompting import Generation, default_generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.render import PromptRenderer
 from reasoning_probe.data.prompts.special_tokens import AddedTokens, added_tokens
+from reasoning_probe.data.prompts.token_places import donor_query
 from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.session import new_items
+from reasoning_probe.session.donors import Donors
 from reasoning_probe.session.extensions import Extensions
 from reasoning_probe.session.settings import Settings
 
@@ -35,6 +37,7 @@ class QueryBuilder:
         self.settings, self.extensions = settings, extensions
         self.datasets: dict[str, Dataset] = {}
         self.shots: dict[str, tuple[Item, ...]] = {}
+        self.donors = Donors(settings.ablations if settings.ablating else ())
         self._sources: dict[str, Any] = {}
         self._prompter: PromptRenderer | None = None
         self._tokenizer: Any = None
@@ -68,7 +71,7 @@ class QueryBuilder:
             self.shots[name] = few_shot_examples(
                 dataset, self.settings.prompting, self.settings.seed, beyond, trusted=trusted
             )
-            self.datasets[name] = dataset
+            self.datasets[name] = self.donors.asked(dataset)
         return self.datasets[name]
 
     def _beyond(self, name: str, source: DatasetSource | None, dataset: Dataset) -> tuple[Item, ...]:
@@ -97,22 +100,30 @@ class QueryBuilder:
 
     def query(self, dataset: str, item: Item) -> Query:
         """Return *item* of *dataset* as it is sent."""
+        return replace(self._query(dataset, item), donors=self.donors.prompts(self, dataset, item))
+
+    def _query(self, dataset: str, item: Item) -> Query:
         return self.prompter.query(dataset, item, self.generation(dataset))
 
-    def left_out(self, query: Query) -> str:
-        """Say why *query* is not asked although it fits the model: it lacks the place where heads are off.
+    def donor(self, dataset: str, item: Item, arm: Arm) -> Query:
+        """Return a donor of *item* as a query. Raises ``DonorError`` where there is none that aligns with it."""
+        return donor_query(self.prompter, self._tokenizer, dataset, item, arm, self.generation(dataset), self._added)
+
+    def left_out(self, dataset: str, item: Item) -> str:
+        """Say why *item* is not asked although it fits the model: no place where heads are off, or nothing to patch.
 
         It is empty for all others.
         """
-        if self.settings.where in PLACES or not self.settings.ablating:
+        if not self.settings.ablating:
             return ""
-        from reasoning_probe.models.places import positions_of
+        if self.settings.where not in PLACES:
+            from reasoning_probe.models.places import positions_of
 
-        try:
-            positions_of(self.settings.where, query, 0, self._tokenizer, self._added)
-        except PlaceError as error:
-            return str(error)
-        return ""
+            try:
+                positions_of(self.settings.where, self._query(dataset, item), 0, self._tokenizer, self._added)
+            except PlaceError as error:
+                return str(error)
+        return self.donors.left_out(self, dataset, item)
 
     def generation(self, dataset: str) -> Generation:
         """Return the generation settings of *dataset*."""
@@ -126,7 +137,7 @@ class QueryBuilder:
 
     def references(self) -> dict[str, list[str]]:
         """Return the prompts of all items of every dataset, from which replacements are taken."""
-        return {name: [self.query(name, item).prompt for item in known.items] for name, known in self.datasets.items()}
+        return {name: [self._query(name, item).prompt for item in known.items] for name, known in self.datasets.items()}
 
     def describe(self) -> dict[str, Any]:
         """Return in plain values how questions were put."""

@@ -104,10 +104,12 @@ class ProbeSession:
         """Make *cases*, which every kind of deselection has left over, the plan."""
         self.plan.select(cases)
 
-    def check_place(self) -> None:
-        """Raise ``PlaceError`` if heads shall be off at a part that no planned question has."""
-        if self.settings.ablating:
-            check_place(self.settings.where, (case.item for case in self.plan.cases.values()))
+    def check_plan(self) -> None:
+        """Raise ``PlaceError`` or ``ItemError`` if no planned question has the place, or what is patched into it."""
+        if self.settings.ablating and self.plan.cases:
+            items = [cases[0].item for cases in self.plan.by_item.values()]
+            check_place(self.settings.where, items)
+            self.queries.donors.check(items)
 
     @property
     def planned_datasets(self) -> list[str]:
@@ -242,11 +244,11 @@ class ProbeSession:
         for of_item in by_item.values():
             missing = [case for case in of_item if case.key not in self.outcomes]
             ablated = tuple((case.target, case.ablation) for case in missing if case.target and case.ablation)
-            query = self.queries.query(of_item[0].dataset, of_item[0].item)
-            if reason := self.queries.left_out(query):
-                self.skipped[of_item[0].item_key] = reason
+            first = of_item[0]
+            if reason := self.queries.left_out(first.dataset, first.item):
+                self.skipped[first.item_key] = reason
             elif missing:
-                requests.append(SweepRequest(query, ablated))
+                requests.append(SweepRequest(self.queries.query(first.dataset, first.item), ablated))
         for batch in self.judged_answers(requests):
             for outcome in batch:
                 self.outcomes.setdefault(outcome.key, outcome)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -11,8 +13,10 @@ from scipy import stats
 
 from benchmarks.accuracy.false_positive_rate import SavedCounts, family_wise_errors, power
 from benchmarks.accuracy.simulated_sweeps import Setting, shifted_criterion
+from reasoning_probe.data.items import Donor, Item
 from reasoning_probe.report.sentences import sentences
 from reasoning_probe.results.naming import significant
+from reasoning_probe.results.patching import shows_answer
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import ALPHA, PRIMARY_ALPHA, primary_tests
 from reasoning_probe.session.api import sweep
@@ -73,6 +77,61 @@ def test_the_planted_heads_are_named_whatever_takes_their_place(ablation: str) -
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_the_planted_heads_are_named_in_any_noise(seed: int) -> None:
     assert named(swept(seed=seed)) == {*COPIERS, DECIDER}
+
+
+def with_donors(item: Item, number: int) -> Item | None:
+    """Return *item* with donors as far from it as each other: of every other item the first operand is another.
+
+    ``None`` stands for an item whose operands leave no room for them.
+    """
+    first, second = map(int, item.operands)
+    for move in (4, -4, 6, -6):  # so that half of it is no close call of the whole
+        half = move // 2
+        other = (first + move, second) if number % 2 else (first, second + move)
+        twin = (first + half, second - half)
+        if all(0 <= operand <= 9 for operand in (*other, *twin)):
+            donors = [Donor(question=f"What is {one} + {two}?", answer=str(one + two)) for one, two in (other, twin)]
+            return replace(item, counterfactual=donors[0], same_answer=donors[1])
+    return None
+
+
+def donated(count: int = 100) -> list[Item]:
+    pairs = [with_donors(item, number) for number, item in enumerate(sums(count))]
+    return [item for item in pairs if item is not None]
+
+
+def patched(seed: int = 0) -> Run:
+    model, tokenizer = circuit(seed=seed)
+    return sweep(model, tokenizer, donated(), None, "patch,patch-same", 4, dataset="arithmetic").run
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_patching_names_the_movers_and_the_decider(seed: int) -> None:
+    run = patched(seed)
+    rows = {row["target"]: row for row in run.summary["patching"]}
+    assert {target for target, row in rows.items() if shows_answer(row)} == {*COPIERS, DECIDER}
+    assert max(row["control_became"] / row["items"] for row in rows.values()) < 0.03
+    decider, movers = rows[DECIDER], [rows[name] for name in COPIERS]
+    assert decider["became"] > 0.9 * decider["items"]
+    assert decider["control_changed"] < decider["changed"] / 3, "its sum is the same in the control"
+    assert min(row["control_changed"] / row["items"] for row in movers) > 0.9, "its operand is not"
+    # Each makes the other sum where its operand alone is another.
+    assert sum(row["became"] for row in movers) > 0.9 * decider["items"]
+    assert max(row["became"] for row in movers) < 0.75 * decider["items"]
+    assert sentences(run)[0].startswith(f"{DECIDER} patched on arithmetic: the answer became the other question's on")
+
+
+def test_the_movers_are_sufficient_together_and_the_noise_is_not() -> None:
+    model, tokenizer = circuit()
+    movers, noise = "+".join(COPIERS), "+".join(NOISE)
+    run = sweep(model, tokenizer, donated(60), [movers, DECIDER, noise], "restore", 4, dataset="arithmetic").run
+    shares = {
+        target: mean(bool(one.became_counterfactual) for one in run.outcomes if one.target == target)
+        for target in ("baseline", movers, DECIDER, noise)
+    }
+    assert shares["baseline"] < 0.1
+    assert shares[noise] < 0.1
+    assert min(shares[movers], shares[DECIDER]) > 0.8, shares
 
 
 def test_each_planted_head_fails_in_its_own_way(alone: Run) -> None:

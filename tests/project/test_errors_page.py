@@ -132,6 +132,10 @@ def _nothing_fresh(project: Project) -> Ending:
 WRONG["fresh items where the run asked all of them"] = _nothing_fresh
 option("fresh items of a folder without a run", "--probe-fresh-items=nowhere")
 option("a limit below 1", "--probe-max-new-tokens=-1")
+option("patching where no question has another one", "--probe-heads=L0H1", "--ablation=patch")
+option("restoring beside another ablation: `patch,restore`", "--probe-heads=L0H1", "--ablation=patch,restore")
+option("patching the answer: `--probe-where answer`", "--probe-heads=L0H1", "--ablation=patch", "--probe-where=answer")
+option("restoring a part of the question", "--probe-heads=L0H1", "--ablation=restore", "--probe-where=object")
 option('a place that is none: `--probe-where "the end"`', "--probe-where=the end")
 option("a place that no question has", "--probe-heads=L0H1", "--probe-where=claim")
 option("a seed that is no number", "--probe-seed=x")
@@ -640,6 +644,23 @@ def _without_part(project: Project) -> Ending:
     return result
 
 
+def unpatched(what: str, line: str) -> None:
+    def wrong(project: Project) -> Ending:
+        donor = '"counterfactual": {"question": "What colour is the sky?", "answer": "blue"}'
+        aligned = f'{{"question": "What colour is the grass?", "answer": "green", {donor}}}'
+        project.write("colours.jsonl", f"{line}\n{aligned}")
+        result = going_on(project, "--probe-heads=L0H1", "--ablation=patch", "-rs")
+        assert {case["item"] for case in project.outcomes()} == {"q2"}
+        return result
+
+    WRONG[what] = wrong
+
+
+unpatched("a question without a counterfactual that is patched", GOOD)
+unpatched(
+    "a counterfactual of another length",
+    GOOD[:-1] + ', "counterfactual": {"question": "What colour is the green grass?", "answer": "green"}}',
+)
 WRONG["a prompt longer than the context"] = _too_long
 WRONG["a question without the part of `--probe-where`"] = _without_part
 WRONG["a token added to the tokenizer alone"] = _unknown_token

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reasoning_probe.data.items import Item
+from reasoning_probe.data.items import Arm, Item
 from reasoning_probe.data.prompts.prompting import PLAIN, QUESTION, Generation
 
 
@@ -15,7 +15,8 @@ class Query:
     ``answer_prefix`` stands between the prompt and the expected answer whose log-probability is measured.
     ``special_tokens`` says whether the tokenizer adds its own to the prompt; a chat template has written them already.
     ``question_start`` is the place of the item's question in the prompt, in characters; ``None`` where it is not known,
-    as in a prompt of the user's that words it differently.
+    as in a prompt of the user's that words it differently. ``donors`` are the prompts of the item's donors whose
+    activations are patched into this one, by arm; they have as many tokens, each in the place of this prompt's.
     """
 
     dataset: str
@@ -25,6 +26,7 @@ class Query:
     answer_prefix: str = " "
     special_tokens: bool = True
     question_start: int | None = None
+    donors: tuple[tuple[Arm, str], ...] = ()
 
     @property
     def continuation(self) -> str:

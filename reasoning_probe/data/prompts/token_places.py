@@ -10,16 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
-from reasoning_probe.data.items import Item, ItemError, Span
+from reasoning_probe.data.items import Arm, Item, ItemError, Span
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.render import PromptRenderer
 from reasoning_probe.data.prompts.special_tokens import AddedTokens, added_tokens
-
-Arm = Literal["counterfactual", "same_answer"]
-"""Which of an item's donors is asked, by the name of its field."""
 
 
 def token_spans(tokenizer: Any, query: Query, added: AddedTokens | None = None) -> list[Span] | None:
@@ -87,6 +84,10 @@ def _words(tokenizer: Any, query: Query, added: AddedTokens | None) -> list[int]
     return [numbers[end - 1] if end > start else -1 for start, end in spans]
 
 
+class DonorError(ValueError):
+    """A donor that cannot be used; the message is the reason, as what is said of the donor."""
+
+
 @dataclass(frozen=True)
 class DonorQueries:
     """The donors of a dataset's items as queries, by the item's id, and why those of the others are left out."""
@@ -113,26 +114,38 @@ def donor_queries(
 ) -> DonorQueries:
     """Return the donors of *items*, rendered as these are, that align with them token for token under *tokenizer*."""
     added = added_tokens(tokenizer)
-    shown = {shot.question for shot in renderer.shots.get(dataset, ())}
     queries: dict[str, Query] = {}
     left_out: dict[str, str] = {}
     for item in items:
-        id, donor = str(item.id), getattr(item, arm)
-        if donor is None:
-            left_out[id] = "has none"
-        elif donor.question in shown:
-            left_out[id] = "is one of the worked examples"
-        else:
-            try:
-                other = renderer.query(dataset, item.with_question_of(donor), generation)
-            except ItemError:
-                left_out[id] = "has no prompt"
-                continue
-            if aligned(tokenizer, renderer.query(dataset, item, generation), other, added):
-                queries[id] = other
-            else:
-                left_out[id] = "does not align"
+        try:
+            queries[str(item.id)] = donor_query(renderer, tokenizer, dataset, item, arm, generation, added)
+        except DonorError as error:
+            left_out[str(item.id)] = str(error)
     return DonorQueries(arm, queries, left_out)
+
+
+def donor_query(
+    renderer: PromptRenderer,
+    tokenizer: Any,
+    dataset: str,
+    item: Item,
+    arm: Arm,
+    generation: Generation,
+    added: AddedTokens | None = None,
+) -> Query:
+    """Return a donor of *item*, rendered as it is. Raises :class:`DonorError` where there is none that can be used."""
+    donor = getattr(item, arm)
+    if donor is None:
+        raise DonorError("has none")
+    if donor.question in {shot.question for shot in renderer.shots.get(dataset, ())}:
+        raise DonorError("is one of the worked examples")
+    try:
+        other = renderer.query(dataset, item.with_question_of(donor), generation)
+    except ItemError:
+        raise DonorError("has no prompt") from None
+    if not aligned(tokenizer, renderer.query(dataset, item, generation), other, added):
+        raise DonorError("does not align with it token for token")
+    return other
 
 
 def _decoded_spans(tokenizer: Any, ids: list[int], prompt: str) -> list[Span] | None:

@@ -21,7 +21,7 @@ from reasoning_probe.engine.cache.key import digest
 from reasoning_probe.engine.cache.store import CachedAnswer, OutcomeCache
 from reasoning_probe.engine.plain_path import Counts
 from reasoning_probe.engine.protocol import Analysis, Engine, Result, SweepRequest, Timing
-from reasoning_probe.models.targets import Target
+from reasoning_probe.models.targets import PATCHES, Target
 from reasoning_probe.results.answer import Answer
 from reasoning_probe.results.outcome import BASELINE, ItemKey
 
@@ -150,14 +150,19 @@ class CachedEngine:
         for target, ablation in ablated:
             digest = base.copy()
             off = sorted(target.heads)
-            place = [] if self.where == ALL else [self.where, query.item.parts.get(self.where), query.question_start]
-            digest.update(json.dumps([off, ablation, self._reference(ablation, query.dataset), *place]).encode())
+            values: list[Any] = [off, ablation, self._source(ablation, query)]
+            if self.where != ALL:  # keys of heads that are off everywhere stay what they were
+                values += [self.where, query.item.parts.get(self.where), query.question_start]
+            digest.update(json.dumps(values).encode())
             yield (target, ablation), digest.digest()
 
-    def _reference(self, ablation: str, dataset: str) -> str:
+    def _source(self, ablation: str, query: Query) -> str:
         """Return a digest of what an ablation other than zero takes its values from."""
         if ablation == "zero":
             return ""
+        if ablation in PATCHES:
+            return digest(dict(query.donors)[PATCHES[ablation]])
+        dataset = query.dataset
         if dataset not in self._references:
             self._references[dataset] = digest(*self.engine.references.get(dataset, ()))
         seed = f" {self.engine.seed}" if ablation == "resample" else ""

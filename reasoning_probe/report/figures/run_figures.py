@@ -11,6 +11,7 @@ from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure, category_shift, shifted
 from reasoning_probe.report.format import percent, points
+from reasoning_probe.report.patching import patch_measure
 from reasoning_probe.results.record import CurveRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.scoring.error_categories import CATEGORIES
@@ -36,6 +37,7 @@ class GroupFigures:
         self.means = plots.layer_means(group.rows, self.layers)
         self.whole = plots.whole_layers(group.rows, self.layers)
         self.shifts = {category: category_shift(category) for category in shifted(group.rows)}
+        self.patched = patch_measure(run, group)
         key = (group.dataset, group.ablation)
         self.curves: list[CurveRecord] = [
             entry
@@ -103,6 +105,8 @@ class GroupFigures:
         if self.cells:
             if self.group.finding != "floor":
                 yield "accuracy", self.heatmap(ACCURACY, "a")
+            if self.patched is not None:
+                yield "patched", self.heatmap(self.patched, "p")
             yield "logprob", self.heatmap(LOGPROB, "l")
         for category, shift in self.shift_maps().items():
             yield f"shift-{category}", shift

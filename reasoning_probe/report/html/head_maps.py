@@ -71,9 +71,10 @@ class _Numbers:
 
 @dataclass(frozen=True)
 class _Maps:
-    """The maps; there is none of the accuracy where no baseline answer is right."""
+    """The maps; there is none of the accuracy where no baseline answer is right, and none of patches without any."""
 
     accuracy: Picture | None
+    patched: Picture | None
     logprob: Picture
     numbers: _Numbers
 
@@ -131,7 +132,8 @@ def _maps(figures: GroupFigures) -> _Maps | None:
     if not figures.cells:
         return None
     accuracy = _map(figures, ACCURACY, "a") if figures.group.finding != "floor" else None
-    return _Maps(accuracy, _map(figures, LOGPROB, "l"), _numbers(figures))
+    patched = None if figures.patched is None else _map(figures, figures.patched, "p")
+    return _Maps(accuracy, patched, _map(figures, LOGPROB, "l"), _numbers(figures))
 
 
 def _map(figures: GroupFigures, measure: Measure, letter: str) -> Picture:

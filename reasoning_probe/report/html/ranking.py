@@ -13,6 +13,7 @@ from reasoning_probe.report.forms import HEAD, form_rows
 from reasoning_probe.report.html.head_maps import GroupLabel, group_label
 from reasoning_probe.report.html.rendering import render
 from reasoning_probe.report.html.tables import Table
+from reasoning_probe.report.patching import by_target
 from reasoning_probe.report.ranking import PAGE_COLUMNS, RankedTarget, control_targets, ranking
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise
@@ -54,7 +55,7 @@ def _ranking(run: Run, effect_groups: Sequence[EffectGroup], index: int, opened:
     group = effect_groups[index]
     first_of_dataset = group.dataset not in [other.dataset for other in effect_groups[:index]]
     address = [] if first_of_dataset else [group.ablation]
-    table = ranking(group, PAGE_COLUMNS, MOST_LISTED, control_targets(run), by_head(run))
+    table = ranking(group, PAGE_COLUMNS, MOST_LISTED, control_targets(run), by_head(run), by_target(run))
     first, rest = table.rows[:MOST_RANKED], table.rows[MOST_RANKED:]
     cut = f"; {MOST_RANKED} of {len(group.rows):,}" if rest else ""
     unlisted = len(group.rows) - len(table.rows)

@@ -8,6 +8,7 @@ from reasoning_probe.report.cards import MOST_SENTENCES, card_lines
 from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.format import percent
 from reasoning_probe.report.mistakes import ablated_cases, mistake_changes
+from reasoning_probe.report.patching import by_target
 from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.ranking import TERMINAL_COLUMNS, ranking
 from reasoning_probe.report.run_notes import remarks
@@ -44,7 +45,7 @@ def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
     console.print()
     console.print(_accuracies(run))
     for group in groups(run)[:MOST_DATASETS]:
-        console.print(_targets(group, most))
+        console.print(_targets(run, group, most))
     mistakes = _mistakes(run)
     if mistakes is not None:
         console.print(mistakes)
@@ -76,8 +77,8 @@ def _accuracies(run: Run) -> Renderable:
     )
 
 
-def _targets(group: EffectGroup, most: int) -> Renderable:
-    ranked = ranking(group, TERMINAL_COLUMNS, most)
+def _targets(run: Run, group: EffectGroup, most: int) -> Renderable:
+    ranked = ranking(group, TERMINAL_COLUMNS, most, patches=by_target(run))
     rows = [(row.target + (" *" if row.significant else ""), *row.cells.values()) for row in ranked.rows]
     cut = f", the strongest {len(rows)} of {len(group.rows):,}" if len(rows) < len(group.rows) else ""
     title = f"{shorten(group.dataset, 40)}, {shorten(group.ablation, 20)} ablation{cut}; * is significant"

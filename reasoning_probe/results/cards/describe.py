@@ -15,7 +15,8 @@ from reasoning_probe.results.cards.losses import Group, Losses, losses_by_group
 from reasoning_probe.results.cards.mistakes import LostAnswers, MistakeTest
 from reasoning_probe.results.cards.sentence import sentence_of
 from reasoning_probe.results.outcome import Outcome
-from reasoning_probe.results.record import ControlRecord, EffectRecord, HeadRecord
+from reasoning_probe.results.patching import PATCH
+from reasoning_probe.results.record import ControlRecord, EffectRecord, HeadRecord, PatchRecord
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.utils.text import join_names, shorten
 
@@ -30,13 +31,14 @@ def head_cards(
     describe: str,
     control: ControlRecord | None = None,
     measured: Iterable[HeadRecord] = (),
+    patching: Iterable[PatchRecord] = (),
 ) -> list[HeadRecord]:
     """Return the card of each head that *describe* asks for, on each dataset and under each ablation of *rows*.
 
     A head that matters under one ablation has a card under every ablation, to be compared. The p-values of each of the
     three sorts of tests are adjusted over all cards (Holm 1979). Given how much each head loses, which chooses the
     heads, the tests ask which items it loses and how: so the choice costs none of their validity. What the model itself
-    *measured* of these heads, scores, labels and examples, is kept.
+    *measured* of these heads, scores, labels and examples, is kept; *patching* is what patching them does.
     """
     chosen = described(rows, describe)
     keys = [
@@ -58,7 +60,11 @@ def head_cards(
         )
         for key in keys
     ]
-    return [replace(card, sentence=sentence_of(card, control)).record() for card in cards]
+    patched = {(row["target"], row["dataset"], PATCH): row for row in patching}
+    sentences = [
+        sentence_of(card, control, patched.get((card.target, card.dataset, str(card.ablation)))) for card in cards
+    ]
+    return [replace(card, sentence=sentence).record() for card, sentence in zip(cards, sentences, strict=True)]
 
 
 def with_cards(run: Run, describe: str = AUTO) -> Run:
@@ -71,7 +77,11 @@ def with_cards(run: Run, describe: str = AUTO) -> Run:
     for name in named_targets(describe) or ():
         if name not in measured:
             raise RunError(f"{name[:60]} was not switched off: {_targets_of(rows)}")
-    cards = head_cards(run.outcomes, rows, describe, run.summary.get("control"), run.summary.get("heads") or ())
+    summary = run.summary
+    cards = head_cards(
+        *(run.outcomes, rows, describe, summary.get("control"), summary.get("heads") or ()),
+        patching=summary.get("patching") or (),
+    )
     return replace(run, summary=run.summary | {"describe": describe, "heads": cards})
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from reasoning_probe.results.cards.card import Behaviour, HeadCard, Mistake
 from reasoning_probe.results.control import guesses_plain_text, harms_plain_text
-from reasoning_probe.results.record import ControlRecord
+from reasoning_probe.results.patching import shows_answer
+from reasoning_probe.results.record import ControlRecord, PatchRecord
 from reasoning_probe.results.stats import is_significant
 from reasoning_probe.scoring.deviations import WORDS
 from reasoning_probe.utils.text import join_names, shorten
@@ -23,13 +24,23 @@ _PARTS = {"instruction": "the words around the question", "answer": "the answer 
 _OPERATIONS = {"+": "addition", "-": "subtraction", "*": "multiplication", "/": "division"}
 
 
-def sentence_of(card: HeadCard, control: ControlRecord | None = None) -> str:
+def sentence_of(card: HeadCard, control: ControlRecord | None = None, patched: PatchRecord | None = None) -> str:
     """Return what is significant on *card*, and whether plain text suffers without the head, too.
+
+    *patched* is what patching the head does, where the card is of that ablation.
 
     ``L1H0: loses subtraction (54 of 80) rather than the rest (11 of 112); without it plain text suffers little.``
     """
     role = [*_contrasts(card), *_mistakes(card), *_labels(card)] or ["no particular role shown"]
-    return f"{card.target}: {'; '.join([*role, *_reading(card), *_plain_text(card, control)])}."
+    return f"{card.target}: {'; '.join([*role, *_patched(patched), *_reading(card), *_plain_text(card, control)])}."
+
+
+def _patched(row: PatchRecord | None) -> Iterator[str]:
+    if row is not None and shows_answer(row):
+        yield (
+            f"patched, it makes the other question's answer on {row['became']:,} of {row['items']:,} items (control"
+            f" {row['control_became']:,})"
+        )
 
 
 def particular_behaviour(card: HeadCard) -> list[Behaviour]:

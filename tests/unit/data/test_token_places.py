@@ -140,8 +140,8 @@ def test_donors_that_cannot_be_asked_are_counted_by_the_reason(tokenizer: Any) -
     assert list(donors.queries) == ["good"]
     assert donors.queries["good"].prompt.endswith("Question: What is 12 + 6?\nAnswer:")
     assert donors.describe() == (
-        "same_answer: 4 of 5 items are left out: has none (1), does not align (1), has no prompt (1),"
-        " is one of the worked examples (1)"
+        "same_answer: 4 of 5 items are left out: has none (1), does not align with it token for token (1), has no"
+        " prompt (1), is one of the worked examples (1)"
     )
 
 

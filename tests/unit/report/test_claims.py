@@ -137,6 +137,26 @@ def screened(**values: Any) -> list[dict[str, Any]]:
     return [entry | counts | values]
 
 
+def patched(
+    became: int, control_became: int = 0, *, right: int = 40, heads: int = 1, control: bool = True, off: int = 0
+) -> Run:
+    """Return a patched sweep of 16 heads, of which *heads* make the other question's answer on the first items.
+
+    The control does so on *control_became* of the items behind the first *off*.
+    """
+    alone = [outcome("arithmetic", f"i{n}", correct=n < right, became_counterfactual=False) for n in range(40)]
+    arms = {"patch": range(became), "patch-same": range(off, off + control_became)}
+    cases = [
+        replace(case, target=head, ablation=arm, correct=case.correct and not other, became_counterfactual=other)
+        for arm, items in arms.items()
+        if control or arm == "patch"
+        for place, head in enumerate(every_head())
+        for n, case in enumerate(alone)
+        for other in [place < heads and n in items]
+    ]
+    return as_run([*alone, *cases])
+
+
 def of_one_head(target: str, *, hard: bool = False) -> Run:
     """Return a run of planted losses with a card of one head; where all lost subtractions are *hard* ones, or not."""
     outcomes = planted()
@@ -405,6 +425,35 @@ CLAIMS = (
         " hold more of the kind than other heads'",
         lambda: of_one_head("L0H1"),
         [lambda: of_one_head("L0H0"), lambda: run_of(swept(lost=STRONG))],
+    ),
+    Claim(
+        r"L\d+H\d+ patched on .*: the answer became the other question's on \d+ of \d+ items; with the same-answer"
+        r" control it became that on \d+, and changed on \d+\.",
+        "McNemar's test of the patch and the control on the items answered right is at most 2.5 % after discrete Holm"
+        " over all targets of the run, and more answers became the other question's than in the control",
+        lambda: patched(12),
+        [
+            lambda: patched(6),  # p = 2 / 64
+            lambda: patched(20, 20, off=20),
+            lambda: patched(20, 20),
+            lambda: patched(0, 20),
+            lambda: patched(20, control=False),
+            lambda: patched(20, right=0),
+            lambda: run_of(swept(lost=STRONG)),
+        ],
+    ),
+    Claim(
+        r"Patched, \d+ more targets? make the other question's answer more often than the control does\.",
+        "the same of more targets than have a sentence",
+        lambda: patched(20, heads=5),
+        [lambda: patched(20, heads=4)],
+    ),
+    Claim(
+        r"L\d+H\d+: no particular role shown; patched, it makes the other question's answer on \d+ of \d+ items"
+        r" \(control \d+\)",
+        "the head has a card, and the test of the patch and its control names it as above",
+        lambda: patched(20),
+        [lambda: patched(20, 20), lambda: patched(20, control=False)],
     ),
     Claim(
         r"The model answers \d+ % right without its chat template: --probe-chat on puts the questions in it",

@@ -1,0 +1,62 @@
+"""What patching shows, as reports say it: the sentences, the ranking's column, and the map's measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reasoning_probe.report.effects import EffectGroup
+from reasoning_probe.report.figures.measures import Measure
+from reasoning_probe.report.format import percent
+from reasoning_probe.results.patching import PATCH, shows_answer
+from reasoning_probe.results.record import EffectRecord, PatchRecord
+from reasoning_probe.results.run import Run
+from reasoning_probe.utils.text import pluralise, shorten
+
+_MOST_SENTENCES, _MOST_NAME = 4, 60
+
+
+def by_target(run: Run) -> dict[tuple[str, str], PatchRecord]:
+    """Return what patching each target does, by dataset and target; empty where nothing was patched."""
+    return {(row["dataset"], row["target"]): row for row in run.summary.get("patching") or ()}
+
+
+def patch_sentences(run: Run) -> list[str]:
+    """Say which patched targets make the other question's answer, the strongest first: those that are significant."""
+    rows = [row for row in run.summary.get("patching") or () if shows_answer(row)]
+    rows.sort(key=lambda row: (row["p_adjusted"] or 0.0, -row["became"]))
+    sentences = [
+        f"{row['target']} patched on {shorten(row['dataset'], _MOST_NAME)}: the answer became the other question's on"
+        f" {row['became']:,} of {pluralise(row['items'], 'item')}; with the same-answer control it became that on"
+        f" {row['control_became']:,}, and changed on {row['control_changed']:,}."
+        for row in rows[:_MOST_SENTENCES]
+    ]
+    if len(rows) > _MOST_SENTENCES:
+        more = pluralise(len(rows) - _MOST_SENTENCES, "more target")
+        sentences.append(f"Patched, {more} make the other question's answer more often than the control does.")
+    return sentences
+
+
+def patch_text(row: PatchRecord) -> str:
+    """Return how many answers became the other question's, and in the control: ``38 of 40 (2)``."""
+    control = "" if row["control_became"] is None else f" ({row['control_became']:,})"
+    return f"{row['became']:,} of {row['items']:,}{control}"
+
+
+def patch_measure(run: Run, group: EffectGroup) -> Measure | None:
+    """Return the share of answers that became the other question's as a map's measure; ``None`` where none is known."""
+    rows = {target: row for (dataset, target), row in by_target(run).items() if dataset == group.dataset}
+    if group.ablation != PATCH or not any(row["items"] for row in rows.values()):
+        return None
+    return Measure(
+        "Answers that became the other question's",
+        "% of the items answered right",
+        lambda effect: _share(rows, effect),
+        lambda effect: effect["target"] in rows and shows_answer(rows[effect["target"]]),
+        lambda effect: percent(None if (share := _share(rows, effect)) is None else share / 100),
+        narrowest=5.0,
+    )
+
+
+def _share(rows: Mapping[str, PatchRecord], effect: EffectRecord) -> float | None:
+    row = rows.get(effect["target"])
+    return None if row is None or not row["items"] else 100 * row["became"] / row["items"]
