@@ -279,7 +279,7 @@ def test_prompt_and_answer_together_are_all() -> None:
     for length in (1, 2, 9):
         prompt, answer = (named_positions(where, length) for where in ("prompt", "answer"))
         span = (0, length + 5)
-        in_prompt, in_answer = torch.tensor(prompt.mask(span)), torch.tensor(answer.mask(span))
+        in_prompt, in_answer = torch.as_tensor(prompt.mask(span)), torch.as_tensor(answer.mask(span))
         assert torch.equal(in_prompt ^ in_answer, torch.ones(length + 5, dtype=torch.bool))
         assert named_positions("all", length).mask(span) is True
         assert named_positions("last", length).mask(span).nonzero().flatten().tolist() == [length - 1]
