@@ -2,13 +2,14 @@
 
 A session in a process of its own takes seconds of processor time to import torch and transformers, one with two
 workers of pytest-xdist three times as much. ``forked_python`` gives an executable that behaves as ``python -c`` and
-``python -m`` do, in the caller's folder and environment and with its standard streams. What libraries read from the
-environment on import, they have read in the server: a test of that takes ``sys.executable``.
+``python -m`` do: in the caller's folder, environment and mounts, with its standard streams and its signals. What
+libraries read from the environment on import, they have read in the server: a test of that takes ``sys.executable``.
 """
 
 from __future__ import annotations
 
 import array
+import ctypes
 import gc
 import json
 import os
@@ -17,6 +18,7 @@ import runpy
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,13 +31,16 @@ from types import FrameType, ModuleType
 ROOT = Path(__file__).parents[2]
 
 CLIENT = """#!{python} -IS
-import array, json, os, socket, sys
+import array, json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     program = json.dumps([sys.argv, os.getcwd(), dict(os.environ)]).encode()
     streams = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))
     server.sendmsg([len(program).to_bytes(4, "big")], [streams])
     server.sendall(program)
+    process = int.from_bytes(server.recv(4), "big")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: os.kill(process, number))
     for stream in (0, 1, 2):
         os.close(stream)  # a reader of the program's output sees its end when the program ends
     status = server.recv(4)
@@ -101,6 +106,16 @@ def _received(client: socket.socket) -> tuple[list[str], str, dict[str, str], li
     return argv, folder, environment, list(streams)
 
 
+def _enter_mounts(client: socket.socket) -> None:
+    """Make the mounts that the client's process sees those of this process, which ``unshare`` may have set apart."""
+    caller, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    mounts = f"/proc/{caller}/ns/mnt"
+    if os.stat(mounts).st_ino != os.stat("/proc/self/ns/mnt").st_ino:
+        with open(mounts) as file:
+            failed = ctypes.CDLL(None, use_errno=True).setns(file.fileno(), 0)  # os.setns is of Python 3.12
+        assert not failed, os.strerror(ctypes.get_errno())
+
+
 def _serve(listener: socket.socket) -> bool:
     """Fork for each program until standard input ends; return whether this is a fork, which must run its program."""
     while listener in select.select([listener, 0], [], [])[0]:
@@ -115,9 +130,11 @@ def _serve(listener: socket.socket) -> bool:
         if program:  # waits for the program, to tell its caller how it ended
             for stream in streams:
                 os.close(stream)
+            client.sendall(program.to_bytes(4, "big"))
             code = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
             client.sendall((code if code >= 0 else 128 - code).to_bytes(4, "big"))
             os._exit(0)
+        _enter_mounts(client)
         client.close()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)

