@@ -230,12 +230,13 @@ class LocalEngine:
         jobs = {}
         for ablation in dict.fromkeys(ablation for _, ablation in request.ablated):
             targets = tuple(target for target, using in request.ablated if using == ablation)
+            replacement = self.replacement(ablation, request.query, encoded)
             jobs[ablation] = AblationJob(
                 encoded,
                 request.query.generation.stop,
                 baseline,
                 targets,
-                self.replacement(ablation, request.query, encoded),
+                replacement.only(targets) if ablation in PATCHES else replacement,
                 resolves_near_ties=self.numerics.name != BATCH,
             )
         self.timing.baseline_s += time.perf_counter() - started

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reasoning_probe.models.head_map import AttentionLayer, HeadError, HeadMap
 from reasoning_probe.models.hooks import first_tensor, hooks, replace_first
 from reasoning_probe.models.places import EVERYWHERE, AblatedPositions, Span
-from reasoning_probe.models.targets import PATCHES, Target
+from reasoning_probe.models.targets import MLP, PATCHES, Target
 from reasoning_probe.models.weights import device_of
 from reasoning_probe.utils.logging import silence_transformers
 
@@ -33,6 +33,11 @@ class Replacement:
 
     values: Values = field(default_factory=dict)
     positions: AblatedPositions = EVERYWHERE
+
+    def only(self, targets: Iterable[Target]) -> Replacement:
+        """Return what *targets* need of it: of a whole prompt, the values of all layers take much memory."""
+        keys = {~layer if head == MLP else layer for target in targets for layer, head in target.heads}
+        return Replacement({key: values for key, values in self.values.items() if key in keys}, self.positions)
 
     def within(self, layer: int, span: Span | None) -> Tensor | None:
         """Return the values of *layer* at the positions *span*, ``(tokens or 1, heads, head_dim)``.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from reasoning_probe.report.effects import EffectGroup
 from reasoning_probe.report.figures.measures import Measure
 from reasoning_probe.report.format import percent
-from reasoning_probe.results.patching import PATCH, shows_answer
+from reasoning_probe.results.patching import shows_answer
 from reasoning_probe.results.record import EffectRecord, PatchRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise, shorten
@@ -15,9 +15,9 @@ from reasoning_probe.utils.text import pluralise, shorten
 _MOST_SENTENCES, _MOST_NAME = 4, 60
 
 
-def by_target(run: Run) -> dict[tuple[str, str], PatchRecord]:
-    """Return what patching each target does, by dataset and target; empty where nothing was patched."""
-    return {(row["dataset"], row["target"]): row for row in run.summary.get("patching") or ()}
+def by_target(run: Run) -> dict[tuple[str, str, str], PatchRecord]:
+    """Return what patching each target does, by dataset, ablation and target; empty where nothing was patched."""
+    return {(row["dataset"], row["ablation"], row["target"]): row for row in run.summary.get("patching") or ()}
 
 
 def patch_sentences(run: Run) -> list[str]:
@@ -44,8 +44,8 @@ def patch_text(row: PatchRecord) -> str:
 
 def patch_measure(run: Run, group: EffectGroup) -> Measure | None:
     """Return the share of answers that became the other question's as a map's measure; ``None`` where none is known."""
-    rows = {target: row for (dataset, target), row in by_target(run).items() if dataset == group.dataset}
-    if group.ablation != PATCH or not any(row["items"] for row in rows.values()):
+    rows = {key[2]: row for key, row in by_target(run).items() if key[:2] == (group.dataset, group.ablation)}
+    if not any(row["items"] for row in rows.values()):
         return None
     return Measure(
         "Answers that became the other question's",

@@ -12,7 +12,6 @@ from reasoning_probe.report.format import nats, p_value, points
 from reasoning_probe.report.patching import patch_text
 from reasoning_probe.results.control import guesses_plain_text, harms_plain_text
 from reasoning_probe.results.naming import significant, significant_on_page
-from reasoning_probe.results.patching import PATCH
 from reasoning_probe.results.record import ControlTargetRecord, EffectRecord, PatchRecord, RandomDirectionsRecord
 from reasoning_probe.results.run import Run
 
@@ -96,7 +95,7 @@ def ranking(
     most: int,
     control: Mapping[tuple[str, str], ControlTargetRecord] | None = None,
     directions: Mapping[tuple[str, str, str], RandomDirectionsRecord] | None = None,
-    patches: Mapping[tuple[str, str], PatchRecord] | None = None,
+    patches: Mapping[tuple[str, str, str], PatchRecord] | None = None,
 ) -> Ranking:
     """Return the *most* strongest targets of *group* with the text of *columns*, such as :data:`PAGE_COLUMNS`.
 
@@ -105,7 +104,7 @@ def ranking(
     is :func:`~reasoning_probe.report.patching.by_target`; without any there is no column of it.
     """
     control, directions = control or {}, directions or {}
-    patches = (patches or {}) if group.ablation == PATCH else {}
+    patches = {key: row for key, row in (patches or {}).items() if key[:2] == (group.dataset, group.ablation)}
     sources = (("plain_text", control), ("directions", directions), ("patched", patches))
     missing = {column for column, source in sources if not source}
     chosen = [column for column in columns if column not in missing]
@@ -113,7 +112,7 @@ def ranking(
     for effect in group.rows[:most]:
         measured = control.get((effect["target"], group.ablation))
         compared = directions.get((group.dataset, group.ablation, effect["target"]))
-        patched = patches.get((group.dataset, effect["target"]))
+        patched = patches.get((group.dataset, group.ablation, effect["target"]))
         texts: Mapping[Column, str] = {
             "plain_text": _plain_text(measured),
             "directions": "-" if compared is None else directions_text(compared),

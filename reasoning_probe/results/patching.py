@@ -8,7 +8,7 @@ answer, so the test is the exact test of paired shares (McNemar 1947) on items t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.results import stats
@@ -22,27 +22,26 @@ if TYPE_CHECKING:
 
     Flags = NDArray[np.bool_]
 
-PATCH, CONTROL = "patch", "patch-same"
+PATCH, CONTROL, RESTORE = "patch", "patch-same", "restore"
 
 
 def patch_records(outcomes: Iterable[Outcome], screening: Sequence[HeadSelectionRecord] = ()) -> list[PatchRecord]:
-    """Return what each patched target of *outcomes* does; empty where nothing was patched from a counterfactual.
+    """Return what each patched target of *outcomes* does; empty where nothing was patched but for the control.
 
-    Without the control there are counts and no tests. The p-values are adjusted over all targets of all datasets
-    (discrete Holm); those that a *screening* left out count, too.
+    Without the control, and under ``restore``, there are counts and no tests. The p-values are adjusted over all
+    targets of all datasets (discrete Holm); those that a *screening* left out count, too.
     """
-    right: dict[str, dict[str, bool]] = {}  # by dataset and item, whether the answer is right as it is
-    cases: dict[tuple[str, str], dict[str, dict[str, Outcome]]] = {}  # by dataset and target, then arm and item
+    right: dict[str, set[str]] = {}  # by dataset, the items whose answer is right as it is
+    cases: dict[tuple[str, str, str | None], dict[str, Outcome]] = {}  # by dataset, target and ablation, then item
     for outcome in outcomes:
-        if outcome.target == BASELINE:
-            right.setdefault(outcome.dataset, {})[outcome.item] = outcome.correct
-        elif outcome.ablation in (PATCH, CONTROL):
-            arms = cases.setdefault((outcome.dataset, outcome.target), {})
-            arms.setdefault(outcome.ablation, {})[outcome.item] = outcome
+        if outcome.target != BASELINE:
+            cases.setdefault((outcome.dataset, outcome.target, outcome.ablation), {})[outcome.item] = outcome
+        elif outcome.correct:
+            right.setdefault(outcome.dataset, set()).add(outcome.item)
     records = [
-        _record(dataset, target, arms, right.get(dataset, {}))
-        for (dataset, target), arms in cases.items()
-        if PATCH in arms
+        _record(right.get(dataset, set()), patched, cases.get((dataset, target, CONTROL)))
+        for (dataset, target, ablation), patched in cases.items()
+        if ablation in (PATCH, RESTORE)
     ]
     return _adjusted(records, screening)
 
@@ -62,16 +61,17 @@ def shows_answer(row: PatchRecord) -> bool:
     return stats.is_significant(row["p_adjusted"]) and control is not None and row["became"] > control
 
 
-def _record(dataset: str, target: str, arms: dict[str, dict[str, Outcome]], right: dict[str, bool]) -> PatchRecord:
-    """Return the counts of one target over the right items of both arms, or of ``patch`` where there is no control."""
+def _record(right: Set[str], patched: Mapping[str, Outcome], control: Mapping[str, Outcome] | None) -> PatchRecord:
+    """Return the counts of one target over the *right* items of both arms, or of one where there is no control."""
     import numpy as np
 
-    patched, control = arms[PATCH], arms.get(CONTROL)
-    items = [item for item in patched if right.get(item) and (control is None or item in control)]
+    first = next(iter(patched.values()))
+    items = [item for item in patched if item in right and (control is None or item in control)]
     became = np.array([bool(patched[item].became_counterfactual) for item in items], dtype=bool)
     row: PatchRecord = {
-        "target": target,
-        "dataset": dataset,
+        "target": first.target,
+        "dataset": first.dataset,
+        "ablation": str(first.ablation),
         "items": len(items),
         "became": int(became.sum()),
         "changed": sum(not patched[item].correct for item in items),

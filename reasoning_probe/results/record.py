@@ -222,12 +222,14 @@ class EffectRecord(TypedDict):
 class PatchRecord(TypedDict):
     """What patching a target does on the items answered right: how often the answer becomes the other question's.
 
-    The last five are ``None`` without the control, whose donors have the items' answers. ``differing`` counts the items
-    on which one arm alone gives the other question's answer.
+    Under ``restore`` that is the item's own, as its counterfactual was asked. The last five are ``None`` without the
+    control, whose donors have the items' answers. ``differing`` counts the items on which one arm alone gives the other
+    question's answer.
     """
 
     target: str
     dataset: str
+    ablation: str
     items: int
     became: int
     changed: int

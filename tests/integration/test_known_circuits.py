@@ -125,6 +125,10 @@ def test_the_movers_are_sufficient_together_and_the_noise_is_not() -> None:
     model, tokenizer = circuit()
     movers, noise = "+".join(COPIERS), "+".join(NOISE)
     run = sweep(model, tokenizer, donated(60), [movers, DECIDER, noise], "restore", 4, dataset="arithmetic").run
+    rows = {row["target"]: row for row in run.summary["patching"]}
+    assert {row["ablation"] for row in rows.values()} == {"restore"}
+    assert rows[DECIDER]["became"] > 0.8 * rows[DECIDER]["items"] > 0
+    assert rows[DECIDER]["p_adjusted"] is None, "there is no control"
     shares = {
         target: mean(bool(one.became_counterfactual) for one in run.outcomes if one.target == target)
         for target in ("baseline", movers, DECIDER, noise)

@@ -15,7 +15,6 @@ from reasoning_probe.results.cards.losses import Group, Losses, losses_by_group
 from reasoning_probe.results.cards.mistakes import LostAnswers, MistakeTest
 from reasoning_probe.results.cards.sentence import sentence_of
 from reasoning_probe.results.outcome import Outcome
-from reasoning_probe.results.patching import PATCH
 from reasoning_probe.results.record import ControlRecord, EffectRecord, HeadRecord, PatchRecord
 from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.utils.text import join_names, shorten
@@ -60,7 +59,7 @@ def head_cards(
         )
         for key in keys
     ]
-    patched = {(row["target"], row["dataset"], PATCH): row for row in patching}
+    patched = {(row["target"], row["dataset"], row["ablation"]): row for row in patching}
     sentences = [
         sentence_of(card, control, patched.get((card.target, card.dataset, str(card.ablation)))) for card in cards
     ]

@@ -268,12 +268,14 @@ def test_items_that_cannot_be_patched_are_left_out_by_reason() -> None:
     items = [
         *ITEMS,
         rp.Item(question="Min?", answer="8", id="none"),
+        rp.Item(question="What is 2 + 1?", answer="3", id="again", counterfactual=ITEMS[0].counterfactual),
         rp.Item(question="Max 1?", answer="1", id="longer", counterfactual=rp.Donor(question="Max 23?", answer="23")),
     ]
     sweep = rp.sweep(build("llama"), Marked(), items, "L0H1", "patch", max_new_tokens=3)
     assert {outcome.item for outcome in sweep} == {"a", "b"}
     assert {skip["item"]: skip["reason"] for skip in sweep.run.summary["skipped"]} == {
         "none": "it has no counterfactual",
+        "again": "its counterfactual is that of an earlier item",
         "longer": "its counterfactual does not align with it token for token",
     }
 

@@ -309,6 +309,21 @@ def test_items_without_the_part_are_left_out_and_counted() -> None:
     assert reasons == dict.fromkeys("de", "its question has no part 'operands'")
 
 
+@pytest.mark.parametrize("where", PLACES)
+def test_every_choice_has_the_log_probability_of_hooks(where: str) -> None:
+    model = build("llama")
+    head_map = find_heads(model)
+    item = replace(ITEMS[0], choices=("8", "16", "no"))
+    sweep = rp.sweep(model, Marked(), [item], "L0H1,L1", where=where, max_new_tokens=3)
+    assert len(sweep) == 3
+    for outcome in sweep[1:]:
+        (target,) = parse_targets(outcome.target, head_map)
+        for choice in outcome.choices or ():
+            asked = query("items", replace(item, answer=choice.text, kind=None), Generation(3, ()))
+            _, log = expected(model, head_map, target, where, asked, 1)
+            assert choice.logprob == pytest.approx(log, abs=2e-3), (outcome.target, choice.text)
+
+
 def test_a_part_that_no_question_has_is_one_line() -> None:
     line = "^no question has a part 'claim': use all, prompt, answer, last or operands$"
     with pytest.raises(ValueError, match=line):
