@@ -52,6 +52,12 @@ _ELEMENTWISE = {
 VECTOR, GRAIN = 64, 32768
 """Numbers that a CPU's kernel takes at a time, and from which it shares them among threads."""
 
+_PRETENDED = {
+    *("to", "cpu", "cuda", "type_as", "tolist", "numpy", "__array__", "__deepcopy__", "pin_memory"),
+    *("data_ptr", "untyped_storage", "storage", "is_shared", "one_hot", "scaled_dot_product_attention"),
+}
+"""The functions that ``FakeCuda`` takes from torch, beside those with a device among their arguments."""
+
 _TORCH = str(Path(torch.__file__).parent)
 
 
@@ -93,7 +99,7 @@ class FakeCudaTensor(torch.Tensor):
 
         def host(tensor: Tensor) -> Tensor:
             tensors.append(tensor)
-            return tensor.host if isinstance(tensor, FakeCudaTensor) else tensor
+            return tensor.host if type(tensor) is FakeCudaTensor else tensor
 
         host_args = [_mapped(host, arg) for arg in args]
         host_kwargs = {key: _mapped(host, value) for key, value in kwargs.items()} if kwargs else {}
@@ -113,7 +119,7 @@ class FakeCudaTensor(torch.Tensor):
 
 def _check_devices(name: str, args: Any, tensors: list[Tensor]) -> None:
     """Raise where CUDA would refuse the *tensors* of the operation *name*; count it where the host would wait."""
-    on_host = [tensor for tensor in tensors if not isinstance(tensor, FakeCudaTensor) and tensor.dim() > 0]
+    on_host = [tensor for tensor in tensors if type(tensor) is not FakeCudaTensor and tensor.dim() > 0]
     if name in _READS:
         _count(name.strip("_"))
     elif name == "copy_":
@@ -144,14 +150,14 @@ def _mapped(function: Callable[[Tensor], Any], value: Any) -> Any:
     """Return *value* with *function* applied to the tensors in it; several times as fast as torch's ``tree_map``."""
     if isinstance(value, Tensor):
         return function(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):  # several times as fast as list | tuple
         parts = [_mapped(function, part) for part in value]
         return parts if isinstance(value, list) else tuple(parts)
     return value
 
 
 def _device(tensor: Tensor) -> FakeCudaTensor:
-    return tensor if isinstance(tensor, FakeCudaTensor) else FakeCudaTensor(tensor)
+    return tensor if type(tensor) is FakeCudaTensor else FakeCudaTensor(tensor)
 
 
 def _in_full_vectors(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -200,8 +206,11 @@ class FakeCuda(TorchFunctionMode):
         return sum(count for line, count in self.waits.items() if line.startswith(package))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
+        kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if name not in _PRETENDED and "device" not in kwargs:
+            return func(*args, **kwargs)
+        kwargs = dict(kwargs)
         x = args[0] if args else None
         if name in ("to", "cpu", "cuda", "type_as") and isinstance(x, Tensor):
             return _moved(name, func, x, args[1:], kwargs)
