@@ -21,6 +21,7 @@ from reasoning_probe.models import bundled, generation
 from reasoning_probe.models.errors import ModelError, as_model_error
 from reasoning_probe.models.files.adapter_checks import CONFIG as ADAPTER_CONFIG
 from reasoning_probe.models.files.checks import check_before_config, check_before_weights, check_size
+from reasoning_probe.models.files.gguf_parsing import parsed_once
 from reasoning_probe.models.files.model_files import ModelFiles, read_object
 from reasoning_probe.models.files.weight_checks import PICKLED_ADAPTER, adapter_weights, check_weights
 from reasoning_probe.utils.logging import silence_transformers
@@ -243,7 +244,7 @@ def load_model(
         )
     config_of(source)
     check_before_weights(source)
-    with silence_transformers(), as_model_error(source.name):
+    with silence_transformers(), as_model_error(source.name), parsed_once(source.gguf_file):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         _check_generation_config(source)
