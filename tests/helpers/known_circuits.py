@@ -14,6 +14,8 @@ which is largest for the whole number nearest to the sum s.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -21,7 +23,7 @@ import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from reasoning_probe.data.items import Item
+from reasoning_probe.data.items import Donor, Item
 from tests.helpers.project import Project
 
 LAYERS, HEADS, HEAD_DIM = 3, 4, 16
@@ -51,6 +53,28 @@ def sums(count: int = 100) -> list[Item]:
         )
         for a, b in pairs[:count]
     ]
+
+
+def with_donors(item: Item, number: int) -> Item | None:
+    """Return *item* with donors as far from it as each other: of every other item the first operand is another.
+
+    ``None`` stands for an item whose operands leave no room for them.
+    """
+    first, second = map(int, item.operands)
+    for move in (4, -4, 6, -6):  # so that half of it is no close call of the whole
+        half = move // 2
+        other = (first + move, second) if number % 2 else (first, second + move)
+        twin = (first + half, second - half)
+        if all(0 <= operand <= 9 for operand in (*other, *twin)):
+            donors = [Donor(question=f"What is {one} + {two}?", answer=str(one + two)) for one, two in (other, twin)]
+            return replace(item, counterfactual=donors[0], same_answer=donors[1])
+    return None
+
+
+def donated(count: int = 100) -> list[Item]:
+    """Return those of the first *count* sums that have donors."""
+    pairs = [with_donors(item, number) for number, item in enumerate(sums(count))]
+    return [item for item in pairs if item is not None]
 
 
 def circuit(*, backup: bool = False, seed: int = 0, side_by_side: bool = False) -> tuple[Any, Any]:
@@ -170,13 +194,23 @@ class _Writer:
         out[self.number[_END], self._axis("after")] = 20_000
 
 
-def save_circuit(project: Project, items: int = 40, **options: Any) -> tuple[str, ...]:
-    """Write a circuit and its sums into *project*; return the command-line options that use them."""
+def save_circuit(
+    project: Project, items: int = 40, *, asked: Sequence[Item] | None = None, **options: Any
+) -> tuple[str, ...]:
+    """Write a circuit and its sums, or those *asked*, into *project*; return the command-line options that use them."""
     model, tokenizer = circuit(**options)
     model.save_pretrained(project.path / "circuit")
     tokenizer.save_pretrained(project.path / "circuit")
-    lines = [json.dumps({"id": item.id, "question": item.question, "answer": item.answer}) for item in sums(items)]
+    lines = [json.dumps(_as_row(item)) for item in asked or sums(items)]
     project.write("sums.jsonl", "\n".join(lines))
     project.probe("arithmetic")
     model_option = f"--model={project.path / 'circuit'}"
     return model_option, "--ablate-heads", "--probe-dataset=arithmetic=sums.jsonl", "--probe-max-new-tokens=4"
+
+
+def _as_row(item: Item) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": item.id, "question": item.question, "answer": item.answer}
+    for name, donor in (("counterfactual", item.counterfactual), ("same_answer", item.same_answer)):
+        if donor is not None:
+            row[name] = {"question": donor.question, "answer": donor.answer}
+    return row

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -13,7 +12,6 @@ from scipy import stats
 
 from benchmarks.accuracy.false_positive_rate import SavedCounts, family_wise_errors, power
 from benchmarks.accuracy.simulated_sweeps import Setting, shifted_criterion
-from reasoning_probe.data.items import Donor, Item
 from reasoning_probe.report.sentences import sentences
 from reasoning_probe.results.naming import significant
 from reasoning_probe.results.patching import shows_answer
@@ -21,7 +19,18 @@ from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import ALPHA, PRIMARY_ALPHA, primary_tests
 from reasoning_probe.session.api import sweep
 from tests.helpers.fake_runs import as_run
-from tests.helpers.known_circuits import ALL, BACKUP, COPIERS, DECIDER, HEADS, LAYERS, NOISE, circuit, sums
+from tests.helpers.known_circuits import (
+    ALL,
+    BACKUP,
+    COPIERS,
+    DECIDER,
+    HEADS,
+    LAYERS,
+    NOISE,
+    circuit,
+    donated,
+    sums,
+)
 from tests.helpers.project import ROOT, Project
 
 BOTH = f"{DECIDER}+{BACKUP}"
@@ -77,27 +86,6 @@ def test_the_planted_heads_are_named_whatever_takes_their_place(ablation: str) -
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_the_planted_heads_are_named_in_any_noise(seed: int) -> None:
     assert named(swept(seed=seed)) == {*COPIERS, DECIDER}
-
-
-def with_donors(item: Item, number: int) -> Item | None:
-    """Return *item* with donors as far from it as each other: of every other item the first operand is another.
-
-    ``None`` stands for an item whose operands leave no room for them.
-    """
-    first, second = map(int, item.operands)
-    for move in (4, -4, 6, -6):  # so that half of it is no close call of the whole
-        half = move // 2
-        other = (first + move, second) if number % 2 else (first, second + move)
-        twin = (first + half, second - half)
-        if all(0 <= operand <= 9 for operand in (*other, *twin)):
-            donors = [Donor(question=f"What is {one} + {two}?", answer=str(one + two)) for one, two in (other, twin)]
-            return replace(item, counterfactual=donors[0], same_answer=donors[1])
-    return None
-
-
-def donated(count: int = 100) -> list[Item]:
-    pairs = [with_donors(item, number) for number, item in enumerate(sums(count))]
-    return [item for item in pairs if item is not None]
 
 
 def patched(seed: int = 0) -> Run:
