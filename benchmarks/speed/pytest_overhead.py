@@ -220,7 +220,7 @@ def measured(cases: int, probe: bool, *, page: bool, everything: bool) -> dict[s
         environment = os.environ | {"HF_HUB_OFFLINE": "1"}
         command = [sys.executable, "-m", "pytest", *quiet, *options]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        broken = done.returncode not in (0, 1) or " error" in done.stdout.rpartition("\n=")[2]
+        broken = done.returncode not in (0, 1) or " error" in done.stdout.strip().rpartition("\n")[2]
         if broken or not (folder / "times.json").exists():
             raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
         times: dict[str, float] = json.loads((folder / "times.json").read_text(encoding="utf-8"))
