@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.fork_server import forked_python
+from tests.helpers.fork_server import forked_python, import_package
 from tests.helpers.project import Project
 
 pytest_plugins = ["pytester"]
@@ -31,13 +31,12 @@ def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     ``pytester`` drops the modules that an in-process run imported, and torch cannot be imported twice.
     """
-    from reasoning_probe.pytest_plugin import html_report, marks, progress  # noqa: F401
     from reasoning_probe.report.html.findings import findings_html
-    from reasoning_probe.report.terminal import summary  # noqa: F401
     from reasoning_probe.session.session import ProbeSession
     from reasoning_probe.session.settings import Settings
     from tests.helpers.planted_model import planted
 
+    import_package()
     folder = tmp_path_factory.mktemp("models") / "planted"
     model, tokenizer = planted()
     model.save_pretrained(folder)

@@ -154,6 +154,9 @@ _ELEMENTWISE = frozenset(
 )
 """Functions of single numbers that torch computes in vectors, and the last few numbers of a thread another way."""
 
+_TREATED = frozenset({*_ELEMENTWISE, *_PRODUCTS, functional.linear, torch.addmm, torch.bmm})
+"""The functions that compute in other shapes inside a :class:`_PaddedShapes`."""
+
 VECTOR = 64
 """Numbers that a vectorised loop takes at a time, at most."""
 
@@ -175,6 +178,8 @@ class _PaddedShapes(TorchFunctionMode):
         self.least_rows, self.products, self.in_blocks = least_rows, products, in_blocks
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in _TREATED:  # nearly all calls: every attribute of a tensor is one
+            return func(*args, **kwargs) if kwargs else func(*args)
         if func in _ELEMENTWISE:
             return _in_full_vectors(lambda x: func(x, *args[1:], **(kwargs or {})), args[0])
         if func is functional.linear and not kwargs:

@@ -71,21 +71,29 @@ def forked_python(folder: Path) -> Iterator[Path]:
             server.communicate()
 
 
-def _import_everything() -> None:
-    import pytest
-
-    with tempfile.TemporaryDirectory() as empty:  # imports the plugins as pytest does, by its hook
-        options = ["-p", "no:hypothesispytest", "-p", "no:cacheprovider"]
-        pytest.main(["--rootdir", empty, "--quiet", *options, empty])
-    import matplotlib.backends.backend_agg  # noqa: F401
-    import scipy.stats  # noqa: F401
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerFast  # noqa: F401
-
+def import_package() -> None:
+    """Import every module of the package."""
     import reasoning_probe
 
     for module in pkgutil.walk_packages(reasoning_probe.__path__, "reasoning_probe."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
+
+
+def import_everything() -> None:
+    """Import what a session imports, so that no fork of this process has to."""
+    import pytest
+
+    with tempfile.TemporaryDirectory() as empty:  # imports the plugins as pytest does, by its hook
+        options = ["-p", "no:hypothesispytest", "-p", "no:cacheprovider"]
+        pytest.main(["--rootdir", empty, "--quiet", *options, empty])
+    import matplotlib.backends.backend_svg
+    import matplotlib.style  # noqa: F401
+    import scipy.stats  # noqa: F401
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerFast  # noqa: F401
+
+    import_package()
+    gc.freeze()  # a fork copies the pages that its garbage collector writes to
 
 
 def _reap(signum: int, frame: FrameType | None) -> None:
@@ -164,8 +172,7 @@ def _run_program() -> None:
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as listener:
-        _import_everything()
-        gc.freeze()  # a fork copies the pages that its garbage collector writes to
+        import_everything()
         signal.signal(signal.SIGCHLD, _reap)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         is_program = _serve(listener)

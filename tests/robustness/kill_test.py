@@ -31,16 +31,11 @@ from typing import Any
 os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
 
 import pytest
-import pytest_html.plugin  # noqa: F401
-import scipy.stats  # noqa: F401
 import torch
-import transformers  # noqa: F401
 
-from reasoning_probe.engine import engine as _engine  # noqa: F401
 from reasoning_probe.engine.cache import store as cache
-from reasoning_probe.report.html import findings as _findings  # noqa: F401
-from reasoning_probe.report.terminal import summary as _summary  # noqa: F401
 from reasoning_probe.results import run as store
+from tests.helpers.fork_server import import_everything
 
 PROBE = "import reasoning_probe as rp\n\n@rp.probe({name!r})\ndef test_{name}(answer):\n    assert answer.correct\n"
 NAMES = ("arithmetic", "logic", "multi_step")
@@ -311,6 +306,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first moment, to continue an earlier call")
     parser.add_argument("--seconds", type=float, help="time limit; --first continues later")
     options = parser.parse_args()
+    import_everything()
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     started = time.monotonic()
     counts: Counter[str] = Counter()

@@ -20,7 +20,9 @@ from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine import invariance
 from reasoning_probe.engine import numerics as engine_numerics
 from reasoning_probe.engine.engine import LocalEngine
-from reasoning_probe.engine.numerics import choose_numerics
+from reasoning_probe.engine.fast.packed_linear import fixed_products
+from reasoning_probe.engine.numerics import Numerics, choose_numerics
+from reasoning_probe.engine.plain_path import PlainPath
 from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models import fixed_shapes, loading
 from reasoning_probe.models.heads import find_heads
@@ -60,14 +62,27 @@ def requests(targets: list[Target], limit: int = 12, ablation: str = "zero") -> 
     return [SweepRequest(query("items", item, Generation(limit, ())), ablated) for item in ITEMS]
 
 
-def baselines_of(model: Any, limit: int = 12) -> dict[str, tuple[str, float]]:
-    """Return the responses of *model* to each item in fixed shapes, one row at a time."""
-    engine = LocalEngine(model, Letters(), find_heads(model), wanted_numerics="invariant")
+def baselines_of(model: Any, engine: LocalEngine, limit: int = 12) -> dict[str, tuple[str, float]]:
+    """Return the responses of *model* to each item, one row at a time, in the fixed shapes that *engine* has proved.
+
+    The model is the engine's own or a copy of it with other weights, whose products are packed anew.
+    """
     assert engine.numerics.invariant, engine.numerics.why
+    proved = engine.numerics.shapes
+    shapes = fixed_shapes.FixedShapes(
+        model,
+        proved.least_rows,
+        fixed_products(model, max_bytes=1 << 30),
+        in_blocks=proved.in_blocks,
+        caches_tiles=proved.caches_tiles,
+    )
+    assert shapes.key == proved.key
+    plain = PlainPath(
+        model, engine.head_map, engine.codec, engine.memory, numerics=Numerics("invariant", shapes=shapes)
+    )
     answers = {}
     for request in requests([], limit):
-        encoded = engine.codec.encode(request.query)
-        completion = engine.plain.baseline(encoded, ()).completion
+        completion = plain.baseline(engine.codec.encode(request.query), ()).completion
         answers[request.query.item_id] = engine.codec.text(completion.tokens, ()), completion.logprob
     return answers
 
@@ -90,7 +105,7 @@ def test_an_ablated_row_is_the_baseline_of_edited_weights(family: str, dtype: to
         for site in head_map.attention_layers:
             edit(twin, site.path, site.heads, target.in_layer(site.layer))
         with mlps_off(twin, target, mlps):
-            expected = baselines_of(twin)
+            expected = baselines_of(twin, engine)
         for answer in answers:
             if answer.target == target.name:
                 response, logprob = expected[answer.item]
@@ -233,7 +248,7 @@ def test_other_ablations_answer_as_hooks_in_a_row_alone(ablation: str, dtype: to
                 model.get_submodule(site.path).register_forward_pre_hook(replacing(site, target, values))
                 for site in head_map.attention_layers
             ]
-            expected = baselines_of(model)
+            expected = baselines_of(model, engine)
             for handle in handles:
                 handle.remove()
             answer = answers[request.query.item_id, target.name]
