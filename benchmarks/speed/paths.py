@@ -20,7 +20,14 @@ from typing import Any, TypeVar
 import torch
 
 from benchmarks.workloads import report
-from reasoning_probe.analyses.paths import ANSWERED, PathQuestion, PathSpec, path_answers, path_changes, path_items
+from reasoning_probe.analyses.paths import (
+    PathQuestion,
+    PathSpec,
+    answered_items,
+    path_answers,
+    path_changes,
+    path_items,
+)
 from reasoning_probe.data.generators import generate
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
@@ -58,11 +65,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     queries = tuple(asked[id] for _, id in keys["arithmetic"])
     changes_s, (result,) = _timed(lambda: path_changes(engine, [PathSpec("arithmetic", "zero", paths, queries)]))
     print(f"{len(paths)} paths on {len(queries)} items: {changes_s:.2f} s", flush=True)
+    spoken = queries[: answered_items(options.answered, len(asked) * len(heads))]
     matter = _strongest(paths, result.changes, options.answered)
-    answers_s, _ = _timed(
-        lambda: path_answers(engine, [PathQuestion(one, "zero", matter) for one in queries[:ANSWERED] if matter])
-    )
-    print(f"answers along {len(matter)} of them on {len(queries[:ANSWERED])} items: {answers_s:.2f} s", flush=True)
+    answers_s, _ = _timed(lambda: path_answers(engine, [PathQuestion(one, "zero", matter) for one in spoken if matter]))
+    print(f"answers along {len(matter)} of them on {len(spoken)} items: {answers_s:.2f} s", flush=True)
     whole_s = sweep_s * len(heads) / len(some)
     return {
         "model": options.model,
@@ -72,6 +78,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "paths": len(paths),
         "path_items": len(queries),
         "answered_paths": len(matter),
+        "answered_items": len(spoken),
         "sweep_s": sweep_s,
         "changes_s": changes_s,
         "answers_s": answers_s,

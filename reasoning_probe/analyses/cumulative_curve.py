@@ -14,12 +14,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reasoning_probe.analyses.circuit_statistics import areas
 from reasoning_probe.analyses.curve_statistics import carried, excess, with_adjusted
 from reasoning_probe.engine.protocol import Engine, SweepRequest
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
-from reasoning_probe.results.record import CarriedRecord, CurvePointRecord, CurveRecord, ExcessRecord
+from reasoning_probe.results.record import (
+    AreaRecord,
+    AreasRecord,
+    CarriedRecord,
+    CurvePointRecord,
+    CurveRecord,
+    ExcessRecord,
+)
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
@@ -71,10 +79,12 @@ class CurveSpec:
     ranked_on: tuple[str, ...]
     items: tuple[str, ...]
     estimated: bool = False
+    by_size: tuple[Target, ...] = ()  # the heads by the size of their effects, whatever the sign; empty if not known
 
     def joint_targets(self, outcomes: OutcomesByKey) -> list[Target]:
         """Return the targets to run next: those of :meth:`counts` that *outcomes* do not hold."""
         kinds = [self.target(kind, count) for kind in ("off", "kept") for count in self.counts(kind, outcomes)]
+        kinds += [self.target("by size", count) for count in self.sizes()]
         missing = [target for target in kinds if not self._is_measured(target, outcomes)]
         return list({target.heads: target for target in missing}.values())
 
@@ -89,6 +99,11 @@ class CurveSpec:
         between = [step for step in steps(heads) if step not in first]
         return sorted([*first, *(step for step in between if self._differs_around(kind, step, outcomes))])
 
+    def sizes(self) -> list[int]:
+        """Return the numbers of heads that are kept in the order of size: none, all, and the powers of two between."""
+        heads = len(self.by_size)
+        return [0, *(step for step in steps(heads) if step & (step - 1) == 0), heads] if heads else []
+
     def _differs_around(self, kind: str, count: int, outcomes: OutcomesByKey) -> bool:
         """Tell whether an item is right with fewer than *count* heads off, or kept, and wrong with more, or reverse."""
         around = 2 * count // 3, min(4 * count // 3, len(self.order))
@@ -102,12 +117,15 @@ class CurveSpec:
         return all((self.dataset, item, *key) in outcomes for item in self.items)
 
     def target(self, kind: str, count: int) -> Target:
-        """Return the joint target of the *count* strongest heads, or of all but those."""
-        heads = self.order[:count] if kind == "off" else self.order[count:]
+        """Return the joint target of the *count* strongest heads (``off``), or of all but those, in either order."""
+        if kind == "by size" and set(self.by_size[:count]) == set(self.order[:count]):
+            kind = "kept"
+        heads = self.order[:count] if kind == "off" else (self.by_size if kind == "by size" else self.order)[count:]
         if len(heads) < 2:
             return heads[0] if heads else Target(BASELINE, frozenset())
         joint = frozenset[tuple[int, int]]().union(*(head.heads for head in heads))
-        name = "every head" if len(heads) == len(self.order) else f"first {count} {kind}"
+        name = f"first {count} kept by size" if kind == "by size" else f"first {count} {kind}"
+        name = "every head" if len(heads) == len(self.order) else name
         return Target(name, joint)
 
 
@@ -152,7 +170,8 @@ def plan_curves(
             order = rank_heads(heads, dataset, ablation, ranking, outcomes, estimates)
             if order is not None:
                 estimated = bool(estimates)  # a screening chose the measured heads by its scores, too
-                specs.append(CurveSpec(dataset, ablation, order, tuple(ranking), tuple(measured), estimated))
+                by_size = () if estimated else by_effect_size(heads, dataset, ablation, ranking, outcomes)
+                specs.append(CurveSpec(dataset, ablation, order, tuple(ranking), tuple(measured), estimated, by_size))
     return specs
 
 
@@ -187,6 +206,27 @@ def rank_heads(
         else:
             return None
     return tuple(sorted(heads, key=keys.__getitem__))
+
+
+def by_effect_size(
+    heads: Sequence[Target], dataset: str, ablation: str, items: Sequence[str], outcomes: OutcomesByKey
+) -> tuple[Target, ...]:
+    """Return *heads*, those first that change the expected answer's log-probability most, up or down.
+
+    None where one was not measured or has no log-probability.
+    """
+    sizes: dict[Target, float] = {}
+    for head in heads:
+        off = [outcomes.get((dataset, item, head.name, ablation)) for item in items]
+        change = _mean(
+            _change(outcomes[dataset, item, BASELINE, None], one)
+            for item, one in zip(items, off, strict=True)
+            if one is not None
+        )
+        if change is None:
+            return ()
+        sizes[head] = -abs(change)
+    return tuple(sorted(heads, key=sizes.__getitem__))
 
 
 def cumulative_curves(
@@ -233,6 +273,7 @@ def _entry(spec: CurveSpec, kind: str, outcomes: OutcomesByKey) -> CurveRecord:
         "ranked_on": len(spec.ranked_on),
         "orders": 1,
         "carried": _carried(spec, outcomes) if kind == "kept" else None,
+        "areas": _areas(spec, outcomes) if kind == "kept" else None,
         "points": [_point(spec, kind, count, outcomes) for count in spec.counts(kind, outcomes)],
     }
 
@@ -243,6 +284,21 @@ def _carried(spec: CurveSpec, outcomes: OutcomesByKey) -> CarriedRecord | None:
     counts = spec.counts("kept", outcomes)
     right = [[outcome.correct for outcome in _measured(spec, "kept", count, outcomes)] for count in counts]
     return carried(counts, np.array(right, dtype=np.float64))
+
+
+def _areas(spec: CurveSpec, outcomes: OutcomesByKey) -> AreasRecord | None:
+    """Return CPR and CMD of the kept heads in both orders, on the items with a log-probability at every size."""
+    import numpy as np
+
+    def in_order(kind: str, counts: Sequence[int]) -> AreaRecord | None:
+        rows = [[_logprob(outcome) for outcome in _measured(spec, kind, count, outcomes)] for count in counts]
+        measures = np.array(rows, dtype=np.float64).reshape(len(counts), len(spec.items))
+        return areas(counts, measures[:, np.isfinite(measures).all(axis=0)])
+
+    signed = in_order("kept", spec.counts("kept", outcomes))
+    if signed is None:
+        return None
+    return {"signed": signed, "by_size": in_order("by size", spec.sizes()) if spec.by_size else None}
 
 
 def _measured(spec: CurveSpec, kind: str, count: int, outcomes: OutcomesByKey) -> list[Outcome]:

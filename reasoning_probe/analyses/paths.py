@@ -31,8 +31,11 @@ MOST_HEADS = 12
 FEWEST_ITEMS, MOST_ITEMS = 12, 40
 """Items on which a path is measured, as far as there are so many; of fewer no path among 28 could be significant."""
 
-ANSWERED = 10
-"""Items that are answered along each path that matters, at most: whole answers cost more than log-probabilities."""
+FEWEST_ANSWERED, MOST_ANSWERED = 3, 10
+"""Items that are answered along each path that matters."""
+
+ANSWER_SHARE = 0.003
+"""The share of the sweep's cases that these answers may be: one takes about as long as ten cases."""
 
 ROW_SHARE = 0.12
 """The share of the sweep's cases that the rows of paths may be, beyond the fewest items.
@@ -90,6 +93,11 @@ def path_items(
         others = [item for item in drawn if not items[item]]
         chosen[dataset] = [*right, *others[: max(0, FEWEST_ITEMS - len(right))]][:most]
     return chosen
+
+
+def answered_items(paths: int, cases: int) -> int:
+    """Return on how many items each of so many *paths* that matter is answered after a sweep of *cases* cases."""
+    return min(MOST_ANSWERED, max(FEWEST_ANSWERED, int(ANSWER_SHARE * cases / max(1, paths))))
 
 
 def _draw(item: ItemKey, seed: int) -> bytes:

@@ -38,6 +38,7 @@ class Timing:
     directions_s: float = 0.0
     describe_s: float = 0.0
     paths_s: float = 0.0
+    circuits_s: float = 0.0
     screen_s: float = 0.0
     curve_s: float = 0.0
 

@@ -33,8 +33,10 @@ def load_settings(config: pytest.Config) -> Settings:
         if not values["ablate_heads"]:
             raise pytest.UsageError("--probe-screen chooses among all heads: add --ablate-heads")
     _check_describe(config, values)
-    if config.getoption("reasoning_probe_probe_paths") and not _ablating(values):
-        raise pytest.UsageError("--probe-paths: nothing is switched off: add --ablate-heads")
+    for flag in ("--probe-paths", "--probe-masks"):
+        typed = config.getoption(f"reasoning_probe_{flag[2:].replace('-', '_')}")
+        if typed and not _ablating(values):
+            raise pytest.UsageError(f"{flag}: nothing is switched off: add --ablate-heads")
     _check_ablations(values["probe_ablation"], values["probe_where"])
     items = values["probe_items"] or ItemCounts()
     fresh_from = values["probe_fresh_items"]
@@ -68,6 +70,7 @@ def load_settings(config: pytest.Config) -> Settings:
         figures=values["probe_figures"],
         describe=values["probe_describe"] or AUTO,
         paths=values["probe_paths"],
+        masks=values["probe_masks"],
         cluster=_cluster(values["probe_engine"], values["probe_replica_cpus"], values["probe_replica_gpus"]),
         prompting=_prompting(config, values),
     )

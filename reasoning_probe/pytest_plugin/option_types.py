@@ -9,6 +9,7 @@ from typing import Any
 
 from reasoning_probe.models.loading import DTYPES
 from reasoning_probe.models.targets import ABLATIONS
+from reasoning_probe.results.circuits import FEWEST_MASKS
 
 _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -25,6 +26,14 @@ def positive_int(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
         raise OptionError(f"{text[:40]!r} is not a whole number from 1 on")
     return int(text)
+
+
+def mask_count(text: str) -> int:
+    """Return a number of random halves of the heads, enough to tell heads apart."""
+    count = positive_int(text)
+    if count < FEWEST_MASKS:
+        raise OptionError(f"{count} masks tell no heads apart: write {FEWEST_MASKS} or more")
+    return count
 
 
 def non_negative_int(text: str) -> int:

@@ -290,6 +290,14 @@ OPTIONS = (
         "after the sweep, take what each head that matters writes out of what each later one reads, one path at a time",
     ),
     Option(
+        ("--probe-masks",),
+        "probe_masks",
+        "after the sweep, switch off N random halves of the heads to find those that lose together; score these, and"
+        " the heads that half of the items name, on the other half beside random sets",
+        option_types.mask_count,
+        "N",
+    ),
+    Option(
         ("--probe-granularity",),
         "probe_granularity",
         "what a test case is: an item under a target (case), or all items under it (head), for sweeps of more than"

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from reasoning_probe.results.cards.measured import merged_measured
+from reasoning_probe.results.circuits import merged_circuits
 from reasoning_probe.results.curves import merged_curves
 from reasoning_probe.results.null_directions import merged_directions
 from reasoning_probe.results.paths import merged_paths
 from reasoning_probe.results.record import AnalysisRecords
 
-AnalysisName = Literal["null_directions", "curves", "heads", "paths"]
+AnalysisName = Literal["null_directions", "curves", "heads", "paths", "circuits"]
 
 
 def merged_analyses(parts: Callable[[AnalysisName], Sequence[Sequence[Any] | None]]) -> AnalysisRecords:
@@ -21,4 +22,5 @@ def merged_analyses(parts: Callable[[AnalysisName], Sequence[Sequence[Any] | Non
         "curves": merged_curves(parts("curves")),
         "heads": merged_measured(parts("heads")),
         "paths": merged_paths(parts("paths")),
+        "circuits": merged_circuits(parts("circuits")),
     }

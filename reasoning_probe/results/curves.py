@@ -33,6 +33,7 @@ def _pooled(entries: Sequence[CurveRecord]) -> CurveRecord:
         "held_out": all(entry["held_out"] for entry in entries),
         "ranked_on": sum(entry["ranked_on"] for entry in entries),
         "orders": sum(entry["orders"] for entry in entries),
+        "areas": None,
         "carried": None,  # each part has an order of its own
         # What only some of the parts measured would be the curve of other items.
         "points": [_pooled_point(alike) for _, alike in sorted(points.items()) if len(alike) == len(entries)],

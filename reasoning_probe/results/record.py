@@ -329,6 +329,45 @@ PathRecord = TypedDict(  # "from" is a word of Python's own
 """What changes where a head does not read what an earlier one writes."""
 
 
+class ShareRecord(TypedDict):
+    """The share of what the heads do that a set of them does, with its interval."""
+
+    share: float
+    ci95: list[float]
+
+
+class RecoveredRecord(TypedDict):
+    """How much of a measure's mean a set of heads recovers alone, and how much is lost without it."""
+
+    items: int
+    model: float
+    empty: float
+    faithfulness: float
+    faithfulness_ci95: list[float]
+    random_faithfulness: list[float]
+    faithfulness_p: float
+    completeness: float
+    completeness_ci95: list[float]
+    random_completeness: list[float]
+    completeness_p: float
+
+
+class CircuitRecord(TypedDict):
+    """A set of heads scored on items that did not choose it."""
+
+    dataset: str
+    ablation: str | None
+    source: str
+    heads: list[str]
+    chosen_on: int
+    masks: int | None
+    items: int
+    sum_of_single: float | None
+    logprob: RecoveredRecord | None
+    answers: RecoveredRecord | None
+    note: str
+
+
 class BehaviourRecord(TypedDict):
     """What a head's losses are with one value of a tag, beside those of all other items that have the tag.
 
@@ -436,6 +475,22 @@ class CarriedRecord(TypedDict):
     range95: list[int]
 
 
+class AreaRecord(TypedDict):
+    """CPR and CMD of a curve of kept heads, with their intervals."""
+
+    cpr: float
+    cpr_ci95: list[float]
+    cmd: float
+    cmd_ci95: list[float]
+
+
+class AreasRecord(TypedDict):
+    """These in two orders: by the signed effect, and by its size."""
+
+    signed: AreaRecord
+    by_size: AreaRecord | None
+
+
 class CurvePointRecord(TypedDict):
     """The accuracy with so many heads switched off, or left on."""
 
@@ -461,6 +516,7 @@ class CurveRecord(TypedDict):
     ranked_on: int
     orders: int
     carried: NotRequired[CarriedRecord | None]
+    areas: NotRequired[AreasRecord | None]
     points: list[CurvePointRecord]
 
 
@@ -568,6 +624,7 @@ class TimingRecord(TypedDict):
     directions_s: NotRequired[float | None]
     describe_s: NotRequired[float | None]
     paths_s: NotRequired[float | None]
+    circuits_s: NotRequired[float | None]
     screen_s: NotRequired[float | None]
     curve_s: NotRequired[float | None]
     total_s: float | None
@@ -645,6 +702,7 @@ class RunRecord(TypedDict):
     control: NotRequired[ControlRecord | None]
     null_directions: NotRequired[list[RandomDirectionsRecord] | None]
     paths: NotRequired[list[PathRecord] | None]
+    circuits: NotRequired[list[CircuitRecord] | None]
     describe: NotRequired[str | None]
     heads: NotRequired[list[HeadRecord] | None]
     errors: list[ErrorCountRecord]
@@ -671,6 +729,7 @@ class AnalysisRecords(TypedDict):
     curves: list[CurveRecord]
     heads: list[HeadRecord]
     paths: list[PathRecord]
+    circuits: list[CircuitRecord]
 
 
 class RunFacts(AnalysisRecords):

@@ -19,6 +19,7 @@ from reasoning_probe.results.outcome import BASELINE, Outcome, accuracy
 from reasoning_probe.results.patching import patch_records
 from reasoning_probe.results.rank_changes import rank_changes
 from reasoning_probe.results.record import (
+    CircuitRecord,
     ControlRecord,
     CurveRecord,
     DatasetRecord,
@@ -67,6 +68,7 @@ def summarise(
     describe: str = AUTO,
     heads: Sequence[HeadRecord] = (),
     paths: Sequence[PathRecord] = (),
+    circuits: Sequence[CircuitRecord] = (),
 ) -> RunRecord:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
@@ -113,6 +115,7 @@ def summarise(
         "control": control,
         "null_directions": list(null_directions),
         "paths": list(paths),
+        "circuits": list(circuits),
         "screening": with_measured_effects(screening, rows, families),
         "curves": list(curves),
         "describe": describe,

@@ -14,6 +14,7 @@ from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation, Prompting
 from reasoning_probe.models.loading import name_of
 from reasoning_probe.models.targets import Target
+from reasoning_probe.results.circuits import FEWEST_MASKS
 from reasoning_probe.results.merge import merge_parts
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run, write_run
@@ -115,6 +116,7 @@ def sweep(
     progress: bool = False,
     describe: str | int | Sequence[str] = "auto",
     paths: bool = False,
+    masks: int | None = None,
 ) -> Sweep:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
@@ -141,6 +143,8 @@ def sweep(
     *describe* says which heads have a card in the files and on the page: ``"auto"`` for those that matter, at most 8, a
     number for at most so many, ``0`` for none, or targets, ``"L3H1,L5H0"``. :meth:`Sweep.head` makes any other.
     With *paths*, what each head that matters writes is taken out of what each later one reads, one path at a time.
+    *masks*, 16 or more, is how many random halves of the heads are switched off to find heads that lose together;
+    these, and the heads that half of the items name, are scored on the other half.
 
     Raises ``ArgumentError``, ``DatasetError``, ``PlaceError``, ``TargetError``, ``PromptError``, ``ModelError`` or
     ``HeadError`` (all ``ValueError``) with one line that says what is wrong.
@@ -158,6 +162,8 @@ def sweep(
         prompting = replace(prompting, chat_kwargs=dict(chat_kwargs))
     arguments.check_chat(prompting)
     arguments.check_numerics(numerics)
+    if masks is not None:
+        arguments.check_numbers(masks=(masks, FEWEST_MASKS))
     settings = Settings(
         ablate_heads=targets is None,
         heads=targets or None,
@@ -172,6 +178,7 @@ def sweep(
         numerics=numerics,
         describe=arguments.described_heads(describe),
         paths=bool(paths),
+        masks=masks,
     )
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer), _name(model))

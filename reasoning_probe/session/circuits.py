@@ -28,7 +28,7 @@ def measured_paths(
 
     Those that matter are answered, too.
     """
-    from reasoning_probe.analyses.paths import PathSpec, path_changes, path_items, paths_between
+    from reasoning_probe.analyses.paths import PathSpec, answered_items, path_changes, path_items, paths_between
     from reasoning_probe.results.naming import named_losses
     from reasoning_probe.results.paths import name_of, named, path_record, with_tests
 
@@ -39,7 +39,8 @@ def measured_paths(
         for item in cases
         if (outcome := session.outcomes.get((*item, BASELINE, None))) is not None
     }
-    items = path_items(right, paths, sum(case.target is not None for case in answered), session.settings.seed)
+    swept = sum(case.target is not None for case in answered)
+    items = path_items(right, paths, swept, session.settings.seed)
     specs = [
         PathSpec(dataset, ablation, of_map, tuple(session.queries.query(dataset, cases[item].item) for item in drawn))
         for (dataset, ablation), of_map in paths.items()
@@ -53,7 +54,8 @@ def measured_paths(
         return with_tests([path_record(name, list(of_path.values()), notes[name]) for name, of_path in by_path.items()])
 
     named_paths = {name_of(row) for row in records() if named(row)}
-    _answer(session, engine, specs, {name: by_path[name] for name in named_paths})
+    most = answered_items(len(named_paths), swept)
+    _answer(session, engine, specs, {name: by_path[name] for name in named_paths}, most)
     return records()
 
 
@@ -81,18 +83,19 @@ def _answer(
     engine: Engine,
     specs: Sequence[PathSpec],
     items: Mapping[PathName, Mapping[str, PathItemRecord]],
+    most: int,
 ) -> None:
-    """Write the answers along the paths in *items* into these, judged by the user's rules first.
+    """Write the answers along the paths in *items* into the first *most* of these, judged by the user's rules first.
 
     Choices are no answers that a model writes, so items with some are left out.
     """
-    from reasoning_probe.analyses.paths import ANSWERED, PathQuestion, path_answers
+    from reasoning_probe.analyses.paths import PathQuestion, path_answers
 
     questions = [
         (spec, PathQuestion(query, spec.ablation, paths))
         for spec in specs
         if (paths := tuple(path for path in spec.paths if _name(spec, path) in items))
-        for query in [query for query in spec.queries if not query.item.choices][:ANSWERED]
+        for query in [query for query in spec.queries if not query.item.choices][:most]
     ]
     replies = path_answers(engine, [question for _, question in questions])
     for (spec, question), of_question in zip(questions if replies else (), replies, strict=True):

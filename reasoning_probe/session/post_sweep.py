@@ -1,4 +1,4 @@
-"""What is measured after the sweep: the control task, random directions, what heads do, paths, cumulative curves."""
+"""What is measured after the sweep: the control task, random directions, cards, paths, circuits, curves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.record import (
+    CircuitRecord,
     ControlRecord,
     CurveRecord,
     EffectRecord,
@@ -17,6 +18,7 @@ from reasoning_probe.results.record import (
     PathRecord,
     RandomDirectionsRecord,
 )
+from reasoning_probe.session.circuit_scores import scored_sets
 from reasoning_probe.session.circuits import measured_paths
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class PostSweep:
     directions: list[RandomDirectionsRecord] = field(default_factory=list)
     heads: list[HeadRecord] = field(default_factory=list)  # what the model was asked of those that have a card
     paths: list[PathRecord] = field(default_factory=list)
+    circuits: list[CircuitRecord] = field(default_factory=list)
     curves: list[CurveRecord] | None = None
     error: str = ""
 
@@ -53,22 +56,30 @@ class PostSweep:
         directions: Callable[[], list[RandomDirectionsRecord]],
         heads: Callable[[], list[HeadRecord]],
         paths: Callable[[], list[PathRecord]],
+        circuits: Callable[[], list[CircuitRecord]],
         curves: Callable[[], Iterable[list[CurveRecord]]],
     ) -> None:
-        """Run the *control* task, random *directions*, *heads*, *paths*, then the *curves*, a dataset at a time."""
+        """Run the *control* task, random *directions*, *heads*, *paths*, *circuits*, then the *curves* by dataset."""
         with self._kept():
             self.control = control()
             self.directions = directions()
             self.heads = heads()
             self.paths = paths()
+            self.circuits = circuits()
             for entries in curves():
                 self.curves = [*(self.curves or ()), *entries]
 
-    def measure_heads(self, heads: Callable[[], list[HeadRecord]], paths: Callable[[], list[PathRecord]]) -> None:
-        """Run the *heads* and the *paths* alone."""
+    def measure_heads(
+        self,
+        heads: Callable[[], list[HeadRecord]],
+        paths: Callable[[], list[PathRecord]],
+        circuits: Callable[[], list[CircuitRecord]],
+    ) -> None:
+        """Run the *heads*, the *paths* and the *circuits* alone."""
         with self._kept():
             self.heads = heads()
             self.paths = paths()
+            self.circuits = circuits()
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -115,12 +126,13 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
         lambda: _directions(session, engine, answered, effects()) if session.measures_heads else [],
         lambda: _heads(session, engine, answered, effects()) if session.measures_heads else [],
         lambda: measured_paths(session, engine, answered, effects()) if _measures_paths(session) else [],
+        lambda: scored_sets(session, engine, answered) if _scores_circuits(session) else [],
         curves,
     )
 
 
 def measure_heads(session: ProbeSession) -> None:
-    """Measure what the heads of *session* do that have a card, and the paths between heads, where it has any."""
+    """Measure what the heads of *session* do that have a card, and paths and circuits, where it asks for these."""
     engine = session.engine
     if engine is not None:
         answered = _answered(session)
@@ -128,11 +140,16 @@ def measure_heads(session: ProbeSession) -> None:
         session.post_sweep.measure_heads(
             lambda: _heads(session, engine, answered, effects()),
             lambda: measured_paths(session, engine, answered, effects()) if _measures_paths(session) else [],
+            lambda: scored_sets(session, engine, answered) if _scores_circuits(session) else [],
         )
 
 
 def _measures_paths(session: ProbeSession) -> bool:
     return session.settings.paths and session.measures_heads
+
+
+def _scores_circuits(session: ProbeSession) -> bool:
+    return session.settings.masks is not None and session.measures_heads
 
 
 def _answered(session: ProbeSession) -> list[Case]:

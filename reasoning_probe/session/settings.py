@@ -52,6 +52,7 @@ class Settings:
     figures: bool = False  # whether they are written as files, too
     describe: str = AUTO  # which heads have a card: so many of each dataset, or those that are named
     paths: bool = False  # whether paths between the heads that matter are measured
+    masks: int | None = None  # so many random halves of the heads are switched off to find a set of heads
     cluster: ClusterSpec | None = None  # None: this process sweeps
     device_map: DeviceMap | None = None  # None: the model is on one device
     prompting: Prompting = field(default_factory=Prompting)

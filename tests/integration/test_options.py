@@ -103,6 +103,11 @@ TWINS = [
         "ablate_heads = true\nprobe_paths = true",
         {"ablate_heads": True, "paths": True},
     ),
+    (
+        ["--ablate-heads", "--probe-masks=64"],
+        "ablate_heads = true\nprobe_masks = 64",
+        {"ablate_heads": True, "masks": 64},
+    ),
     (["--probe-shard", "2/8"], "probe_shard = 2/8", {"shard": Shard(2, 8)}),
 ]
 

@@ -108,6 +108,8 @@ option("a card of what is no target: `--probe-describe head3`", "--probe-describ
 option("a card of a head where nothing is switched off", "--probe-describe=L0H1")
 option("a card of a head that is not switched off", "--probe-describe=L1H1", "--probe-heads=L0H1")
 option("paths where nothing is switched off", "--probe-paths")
+option("masks where nothing is switched off: `--probe-masks 64`", "--probe-masks=64")
+option("too few masks: `--probe-masks 4`", "--probe-masks=4")
 option("a device that is absent", "--probe-device=cuda")
 option("a device that is none", "--probe-device=tpu9")
 option("a dtype that is none", "--probe-dtype=int8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from reasoning_probe.report.circuits import circuit_sentences
 from reasoning_probe.report.effects import EffectGroup, error_counts, groups
 from reasoning_probe.report.format import p_value, percent
 from reasoning_probe.report.mistakes import change_sentences
@@ -35,7 +36,7 @@ def markdown_summary(run: Run) -> str:
     """Return the findings as GitHub's Markdown, under 60 kB however many datasets and targets there are."""
     datasets = list(run.summary["datasets"].items())
     parts = [f"## reasoning-probe: {plain(run.summary['model']['name'])}", plain(accuracy_sentence(run), 300)]
-    more = (path_sentences, control_sentences, screening_sentences, curve_sentences)
+    more = (path_sentences, circuit_sentences, control_sentences, screening_sentences, curve_sentences)
     findings = [*sentences(run), *(sentence for part in more for sentence in part(run))]
     bullets = "\n".join(f"- {plain(sentence, 600)}" for sentence in findings[:MOST_DATASETS])
     parts.append("\n\n".join(within([bullets], MOST_SENTENCE_BYTES)))

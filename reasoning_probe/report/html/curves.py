@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from markupsafe import Markup
 
 from reasoning_probe.report.figures.run_figures import GroupFigures
@@ -37,7 +39,7 @@ def curve_html(figures: GroupFigures) -> Markup:
     return render(
         "curves",
         picture=Picture(inline_svg(curve), caption),
-        notes=[*curve_notes(by_kind, figures.group.dataset), *_order_notes(figures.curves[0])],
+        notes=[*curve_notes(by_kind, figures.group.dataset), *_order_notes(figures.curves[0]), *_area_notes(by_kind)],
         numbers=Table(curve.title, head, rows),
     )
 
@@ -56,3 +58,18 @@ def _order_notes(entry: CurveRecord) -> list[str]:
             " look stronger than they are."
         )
     return notes
+
+
+def _area_notes(curves: Mapping[str, CurveRecord]) -> list[str]:
+    """Return CPR and CMD of the kept heads, in both orders."""
+    areas = curves["kept"].get("areas") if "kept" in curves else None
+    if not areas:
+        return []
+    orders = {"in this order": areas["signed"], "in the order of the size of effects": areas["by_size"]}
+    parts = [
+        f"{order} CPR is {area['cpr']:.2f} ({area['cpr_ci95'][0]:.2f} to {area['cpr_ci95'][1]:.2f}) and CMD"
+        f" {area['cmd']:.2f} ({area['cmd_ci95'][0]:.2f} to {area['cmd_ci95'][1]:.2f})"
+        for order, area in orders.items()
+        if area is not None
+    ]
+    return [f"By the log-probability of the expected answer, {'; '.join(parts)}. Intervals at 95 %."]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reasoning_probe.report.cards import card_sentences
+from reasoning_probe.report.circuits import circuit_sentences
 from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.run_figures import mistakes_pie
@@ -161,7 +162,7 @@ def _verdict(run: Run) -> _Verdict:
         pluralise(len(run.outcomes), "case"),
     )
     roles = card_sentences(run, with_role=True)[:MOST_ROLES]
-    verdict = [*sentences(run), *path_sentences(run), *control_sentences(run), *roles]
+    verdict = [*sentences(run), *path_sentences(run), *circuit_sentences(run), *control_sentences(run), *roles]
     return _Verdict(
         model["name"],
         [str(fact) for fact in facts if fact],

@@ -1,4 +1,4 @@
-"""The effects of each target as HTML: a dataset's maps with their numbers, categories, layers, the curve, paths."""
+"""The effects of each target as HTML: a dataset's maps with their numbers, categories, layers, the curve, circuits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from reasoning_probe.report.figures import plots
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB, Measure
 from reasoning_probe.report.figures.run_figures import GroupFigures
 from reasoning_probe.report.format import nats, points
+from reasoning_probe.report.html.circuits import circuits_html
 from reasoning_probe.report.html.curves import curve_html
 from reasoning_probe.report.html.paths import paths_html
 from reasoning_probe.report.html.rendering import inline_svg, minus, render
@@ -106,6 +107,7 @@ class _Panel:
     layers: _Layers | None
     curve: Markup
     paths: Markup
+    circuits: Markup
 
 
 def maps_html(run: Run) -> Markup:
@@ -116,7 +118,8 @@ def maps_html(run: Run) -> Markup:
     panels = []
     for index, group in enumerate(effect_groups):
         figures = GroupFigures(run, group, index)
-        parts = (_maps(figures), _shifts(figures), _layers(figures), curve_html(figures), paths_html(run, group, index))
+        further = (curve_html(figures), paths_html(run, group, index), circuits_html(run, group))
+        parts = (_maps(figures), _shifts(figures), _layers(figures), *further)
         panels.append(_Panel(group_label(group, effect_groups), group is opened, *parts))
     return render("maps", panels=panels)
 

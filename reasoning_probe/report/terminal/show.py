@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reasoning_probe.report.cards import MOST_SENTENCES, card_lines
+from reasoning_probe.report.circuits import circuit_sentences
 from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.format import percent
 from reasoning_probe.report.mistakes import ablated_cases, mistake_changes
@@ -37,7 +38,7 @@ def print_run(run: Run, console: Console, most: int = MOST_TARGETS) -> None:
     facts.append(pluralise(len(run.outcomes), "outcome"))
     console.print(shorten(accuracy_sentence(run), 400), style="bold")
     console.print(shorten(", ".join(facts), 400), style="dim")
-    paths = path_sentences(run)
+    paths = [*path_sentences(run), *circuit_sentences(run)]
     for sentence in [*sentences(run), *card_lines(run, MOST_SENTENCES), *paths, *control_sentences(run)]:
         console.print(f"- {shorten(sentence, 1000)}")
     for line, style in gate_lines(run):

@@ -11,6 +11,7 @@ from textwrap import wrap
 from typing import Literal, NamedTuple, get_args
 
 from reasoning_probe.report.cards import MOST_SENTENCES, card_lines
+from reasoning_probe.report.circuits import circuit_sentences
 from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.format import p_value, percent, points
 from reasoning_probe.report.mistakes import change_sentences
@@ -31,7 +32,16 @@ _BARS = (16, 8, 4)
 
 Style = Literal["", "good", "bad", "warning", "strong", "faint"]
 _Part = Literal[
-    "load_s", "proof_s", "screen_s", "baseline_s", "control_s", "directions_s", "describe_s", "paths_s", "curve_s"
+    "load_s",
+    "proof_s",
+    "screen_s",
+    "baseline_s",
+    "control_s",
+    "directions_s",
+    "describe_s",
+    "paths_s",
+    "circuits_s",
+    "curve_s",
 ]
 _ALWAYS: tuple[_Part, ...] = ("load_s", "proof_s", "baseline_s", "control_s")
 """The parts that are named where they took no time, too."""
@@ -76,6 +86,7 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
         *screening_sentences(run),
         *curve_sentences(run),
         *path_sentences(run),
+        *circuit_sentences(run),
         *control_sentences(run),
     ]
     for sentence in more if verbosity >= 0 else ():

@@ -16,6 +16,7 @@ import pytest
 
 from reasoning_probe.report import sentences
 from reasoning_probe.report.cards import card_lines, card_sentences
+from reasoning_probe.report.circuits import circuit_sentences
 from reasoning_probe.report.comparison import sentences as comparison_sentences
 from reasoning_probe.report.effects import groups
 from reasoning_probe.report.html.page import standalone_page
@@ -24,7 +25,7 @@ from reasoning_probe.results.compare import compare
 from reasoning_probe.results.null_directions import ranked, unranked
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.paths import path_record, with_tests
-from reasoning_probe.results.record import PathItemRecord, PathRecord, RandomDirectionsRecord
+from reasoning_probe.results.record import CircuitRecord, PathItemRecord, PathRecord, RandomDirectionsRecord
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, every_head, fake_run, full_run, outcome
 from tests.helpers.planted_losses import planted
@@ -129,6 +130,38 @@ def paths(changes: Sequence[float], *, others: int = 0) -> list[PathRecord]:
 
     to_and_fro = [(-1.0) ** n for n in range(len(changes))]
     return with_tests([record("L2H0", changes), *(record(f"L3H{n}", to_and_fro) for n in range(others))])
+
+
+def circuits(**values: Any) -> list[CircuitRecord]:
+    """Return a set of heads that is a circuit, but for *values* of it or of how much it recovers."""
+    recovered: Any = {
+        "items": 20,
+        "model": -0.5,
+        "empty": -9.0,
+        "faithfulness": 0.9,
+        "faithfulness_ci95": [0.8, 1.0],
+        "random_faithfulness": [0.1] * 19,
+        "faithfulness_p": 0.05,
+        "completeness": 0.9,
+        "completeness_ci95": [0.8, 1.0],
+        "random_completeness": [0.2] * 19,
+        "completeness_p": 0.05,
+    }
+    recovered |= {key: value for key, value in values.items() if key in recovered}
+    row: Any = {
+        "dataset": "arithmetic",
+        "ablation": "zero",
+        "source": "named",
+        "heads": ["L1H3", "L2H0"],
+        "chosen_on": 20,
+        "masks": None,
+        "items": 20,
+        "sum_of_single": -2.0,
+        "logprob": recovered,
+        "answers": recovered,
+        "note": "",
+    }
+    return [row | {key: value for key, value in values.items() if key in row}]
 
 
 def screened(**values: Any) -> list[dict[str, Any]]:
@@ -307,6 +340,41 @@ CLAIMS = (
         "the model does not allow paths, or no item has a log-probability",
         lambda: run_of(swept(lost=STRONG), paths=paths([])),
         [lambda: run_of(swept(lost=STRONG), paths=paths([0.0] * 12))],
+    ),
+    Claim(
+        r"A circuit for .*: L.* alone keep .* \(95 % interval .*\) of what all heads do .* other items?, more than",
+        "on items that did not choose the set it recovers more of the log-probability than every random set of its size"
+        " does, the interval of its share lies above a half, and its heads' single effects add up to a loss",
+        lambda: run_of(swept(lost=STRONG), circuits=circuits()),
+        [
+            lambda: run_of(swept(lost=STRONG)),
+            lambda: run_of(swept(lost=STRONG), circuits=circuits(faithfulness_p=0.1)),
+            lambda: run_of(swept(lost=STRONG), circuits=circuits(faithfulness_ci95=[0.49, 1.0])),
+            lambda: run_of(swept(lost=STRONG), circuits=circuits(sum_of_single=0.5)),
+            lambda: run_of(swept(lost=STRONG), circuits=circuits(sum_of_single=None)),
+            lambda: run_of(swept(lost=STRONG), circuits=circuits(logprob=None)),
+            lambda: run_of(swept(lost=STRONG), circuits=circuits(heads=[])),
+        ],
+    ),
+    Claim(
+        r"Needed together for .*: without L.* \(95 % interval .*\) of what all heads do .* is lost on .* other items",
+        "on such items more is lost without the set than without every random set of its size, the interval lies above"
+        " a half, and it is no circuit",
+        lambda: run_of(swept(lost=STRONG), circuits=circuits(faithfulness_p=0.1)),
+        [
+            lambda: run_of(swept(lost=STRONG), circuits=circuits()),
+            lambda: run_of(swept(lost=STRONG), circuits=circuits(faithfulness_p=0.1, completeness_p=0.1)),
+            lambda: run_of(swept(lost=STRONG), circuits=circuits(faithfulness_p=0.1, completeness_ci95=[0.4, 1.0])),
+        ],
+    ),
+    Claim(
+        r"Not shown to be a circuit for .*: L.* alone keep .*; \d+ of \d+ random sets of \d+ heads? keep as much\.",
+        "a set was scored, and neither is true of it",
+        lambda: run_of(swept(lost=STRONG), circuits=circuits(faithfulness_p=0.1, completeness_p=0.1)),
+        [
+            lambda: run_of(swept(lost=STRONG), circuits=circuits()),
+            lambda: run_of(swept(lost=STRONG), circuits=circuits(logprob=None)),
+        ],
     ),
     Claim(
         r"Plain text, too, loses 0\.5 nats a token or more without L",
@@ -489,6 +557,7 @@ def said_of(run: Run) -> list[str]:
         *sentences.curve_sentences(run),
         *sentences.screening_sentences(run),
         *path_sentences(run),
+        *circuit_sentences(run),
     ]
 
 
@@ -618,7 +687,7 @@ NEW_KEYS = {
 def as_earlier(run: Run) -> Run:
     """Return *run* as a version wrote it that knew plain Holm and the sign-flip test alone."""
     rows = [{key: value for key, value in row.items() if key not in NEW_KEYS} for row in run.summary["targets"]]
-    summary = {key: value for key, value in run.summary.items() if key not in ("families", "paths")}
+    summary = {key: value for key, value in run.summary.items() if key not in ("families", "paths", "circuits")}
     return Run(summary | {"targets": rows}, run.outcomes)  # type: ignore[arg-type]
 
 
