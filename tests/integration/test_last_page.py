@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,22 @@ from tests.helpers.planted_model import COLOUR_PROBE, COLOURS
 from tests.helpers.project import Project
 
 
+@pytest.fixture(scope="module")
+def finished_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of a project with a finished run, which the first test that needs it makes."""
+    return tmp_path_factory.mktemp("finished") / "project"
+
+
 @pytest.fixture
-def finished(project: Project) -> Project:
+def finished(project: Project, finished_folder: Path) -> Project:
     """A project with a finished run."""
-    project.write("test_colours.py", COLOUR_PROBE)
-    project.write("colours.jsonl", COLOURS)
-    project.run("--probe-heads=L1H2", "--probe-figures", page=True)
+    if not finished_folder.exists():
+        project.write("test_colours.py", COLOUR_PROBE)
+        project.write("colours.jsonl", COLOURS)
+        project.run("--probe-heads=L1H2", "--probe-figures", page=True)
+        shutil.copytree(project.path, finished_folder)
+    else:
+        shutil.copytree(finished_folder, project.path, dirs_exist_ok=True)
     return project
 
 

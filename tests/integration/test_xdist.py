@@ -228,7 +228,7 @@ xdist.atomic_write_text = lambda path, text: (full if path.name.startswith("rest
 def test_a_temporary_folder_that_is_full_at_the_end_is_one_line(project: Project) -> None:
     project.probe("logic")
     project.write("conftest.py", FULL_AT_THE_END)
-    result = project.run("-n1", "--ablate-heads", "--probe-items=2")
+    result = project.run_apart("-n1", "--ablate-heads", "--probe-items=2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     lines = [line for line in [*result.outlines, *result.errlines] if "No space left on device" in line]
     assert lines
