@@ -55,7 +55,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     decoded: dict[str, int] = {}
     for _ in range(options.rounds):
-        for name in (*PLACES, PART, *ARMS):
+        for name in options.only.split(",") if options.only else (*PLACES, PART, *ARMS):
             engine.where, ablation = ("all", name) if name in ARMS else (name, "zero")
             requests = [SweepRequest(each, tuple((head, ablation) for head in heads)) for each in queries]
             before, started = engine.counts.decoded, time.process_time()
@@ -99,6 +99,9 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=4)
     parser.add_argument("--shots", type=int, default=0, help="worked examples before each question, an even number")
     parser.add_argument("--step", type=int, default=3, help="one of so many heads is switched off")
+    parser.add_argument(
+        "--only", default="", help="places and patches to measure, all,answer,patch; all of them if empty"
+    )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--memory", type=int, help="bytes that the engine may use")
