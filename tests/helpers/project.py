@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,16 @@ ROOT = Path(__file__).parents[2]
 """The repository's root."""
 
 PROBES = ROOT / "probes"
+
+UNUSED = ("hypothesispytest", "anyio", "platformdirs", "xdist.looponfail")
+"""Plugins without which sessions start faster; hypothesis takes seconds to import."""
+
+
+@cache
+def _packages_with_plugins() -> list[importlib.metadata.Distribution]:
+    """Return the installed packages that hold pytest plugins; a session would read the files of all packages, twice."""
+    packages = importlib.metadata.distributions()
+    return [each for each in packages if any(point.group == "pytest11" for point in each.entry_points)]
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,10 @@ class Project:
 
     def run(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
         """Run pytest in this process on the planted model; *page* also writes the HTML report, which takes a second."""
-        return self.pytester.runpytest_inprocess(*self._first(page), *args, no_reraise_ctrlc=True)
+        plugins = _packages_with_plugins()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(importlib.metadata, "distributions", lambda: plugins)
+            return self.pytester.runpytest_inprocess(*self._first(page), *args, no_reraise_ctrlc=True)
 
     def run_apart(self, *args: str | Path, page: bool = False) -> pytest.RunResult:
         """Run pytest in a process of its own, a fork of one that has imported torch, as its workers are."""
@@ -57,7 +72,7 @@ class Project:
         return self.pytester.runpytest_subprocess(*self._first(page), *args, timeout=300)
 
     def _first(self, page: bool) -> list[str]:
-        off = ["hypothesispytest"] if page else ["hypothesispytest", "html"]  # hypothesis takes seconds to import
+        off = UNUSED if page else (*UNUSED, "html", "metadata")
         # With a space instead of "=", pytest would consider the model's folder for its root directory.
         return [*(word for name in off for word in ("-p", f"no:{name}")), f"--model={self.model}"]
 
