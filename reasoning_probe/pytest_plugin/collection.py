@@ -56,7 +56,9 @@ def cases_and_ids(
     if "probe_case" not in metafunc.fixturenames:
         raise ValueError(f"the probe {metafunc.definition.name} must ask for the fixture 'answer' or 'item'")
     _provide_model(state, metafunc)
-    cases = state.session.cases(_dataset(state, metafunc, mark))
+    dataset = _dataset(state, metafunc, mark)
+    _note_owners(state, metafunc, mark, dataset.name)
+    cases = state.session.cases(dataset)
     if state.settings.granularity == "case":
         return cases, _case_ids(cases, state)
     from reasoning_probe.pytest_plugin.head_granularity import group_by_target, group_ids
@@ -90,6 +92,19 @@ def _dataset(state: PluginState, metafunc: pytest.Metafunc, mark: pytest.Mark) -
     if isinstance(source, Path):
         return state.session.dataset(name or Path(split_fields(str(source))[0]).stem, source)
     return state.session.dataset(name or metafunc.definition.name.removeprefix("test_"), source)
+
+
+def _note_owners(state: PluginState, metafunc: pytest.Metafunc, mark: pytest.Mark, dataset: str) -> None:
+    """Note who owns *dataset*: by the probe's argument, else by ``CODEOWNERS``; of several probes all owners count."""
+    from reasoning_probe.data.items import has_lone_surrogate
+    from reasoning_probe.pytest_plugin.code_owners import owners_of
+
+    name = mark.kwargs.get("owner")
+    if name is not None and (not isinstance(name, str) or not name.strip() or has_lone_surrogate(name)):
+        raise ValueError(f"the probe {metafunc.definition.name}: owner={ascii(name)[:40]} is no text: give a name")
+    names = owners_of(metafunc.definition.path, metafunc.config.rootpath) if name is None else [name]
+    known = state.session.owners.setdefault(dataset, [])
+    known += [one for one in names if one not in known]
 
 
 def _case_ids(cases: list[Case], state: PluginState) -> list[str]:

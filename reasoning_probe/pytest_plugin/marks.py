@@ -18,8 +18,9 @@ def register_markers(config: pytest.Config) -> None:
     """Register the markers ``probe`` and ``ablated``."""
     config.addinivalue_line(
         "markers",
-        "probe(source, name=None, fields=None): ask every item of a reasoning dataset: a built-in's name, a file,"
-        " hf:NAME:SPLIT, lm-eval:TASK or Items; written as the decorator reasoning_probe.probe, which editors check",
+        "probe(source, name=None, fields=None, owner=None): ask every item of a reasoning dataset: a built-in's name,"
+        " a file, hf:NAME:SPLIT, lm-eval:TASK or Items; written as the decorator reasoning_probe.probe, which"
+        " editors check",
     )
     config.addinivalue_line("markers", "ablated: a probe's case with attention heads switched off")
 
@@ -28,6 +29,7 @@ def probe(
     source: str | PathLike[str] | Iterable[Item],
     name: str | None = None,
     fields: Mapping[str, str | Sequence[str]] | None = None,
+    owner: str | None = None,
 ) -> Callable[[Test], Test]:
     """Ask every item of *source* in the decorated test, once as it is and once for every switched-off target.
 
@@ -37,7 +39,8 @@ def probe(
     lm-evaluation-harness (``lm-eval:arc_easy``), or any iterable of :class:`~reasoning_probe.Item`. *name* is what
     reports and ``--probe-dataset`` call it; by default the built-in's name, the file's stem, or the test's name without
     ``test_``. *fields* names the fields of a file or of a hub's dataset whose names are not known:
-    ``{"question": "q", "context": ["story", "rules"], "answer": "a"}``.
+    ``{"question": "q", "context": ["story", "rules"], "answer": "a"}``. *owner* is whom reports name
+    when answers get worse, by default those that the repository's ``CODEOWNERS`` names for the test's file.
 
     The test asks for the fixture ``answer``, an :class:`~reasoning_probe.Outcome`::
 
@@ -48,4 +51,4 @@ def probe(
     if isinstance(source, FunctionType):  # @probe without parentheses gets the test itself; collection refuses it
         bare: Any = pytest.mark.probe()(source)
         return bare
-    return pytest.mark.probe(source, name=name, fields=fields)
+    return pytest.mark.probe(source, name=name, fields=fields, owner=owner)

@@ -148,8 +148,7 @@ def append_job_summary(state: PluginState, run: Run) -> None:
 def complete_junit(state: PluginState) -> None:
     """Add the gate's checks to the file of ``--junitxml``, if there is one and it is JUnit's. Raises ``OSError``."""
     xml_path = getattr(state.config.option, "xmlpath", None)
-    gate = None if state.run is None else state.run.summary.get("gate")
-    if not xml_path or not gate:
+    if not xml_path or state.run is None or not state.run.summary.get("gate"):
         return
     from xml.etree.ElementTree import ParseError
 
@@ -163,4 +162,4 @@ def complete_junit(state: PluginState) -> None:
         return
     path = path.resolve()  # pytest has followed the user's link, too
     with suppress(ParseError):  # another plugin's file
-        atomic_write_text(path, with_gate(read_regular_file(path).decode("utf-8"), gate))
+        atomic_write_text(path, with_gate(read_regular_file(path).decode("utf-8"), state.run))

@@ -105,6 +105,8 @@ def merge_runs(runs: Named) -> Run:
     )
     for name, entry in summary["datasets"].items():
         entry["size"] = _size(parts, name)
+    if owners := merged_owners([part.get("owners") for part in parts]):
+        summary["owners"] = owners
     if any(part.get("sections") is not None for part in parts):
         summary["sections"] = _sections(runs)
     if any(part.get("partial") for part in parts):
@@ -270,6 +272,16 @@ def _added(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return together
 
 
+def merged_owners(parts: Sequence[Mapping[str, Sequence[str]] | None]) -> dict[str, list[str]]:
+    """Return the owners of each dataset that any of *parts* names, each once.
+
+    >>> merged_owners([{"logic": ["@ada"]}, None, {"logic": ["@bob", "@ada"]}])
+    {'logic': ['@ada', '@bob']}
+    """
+    names = [(dataset, name) for part in parts for dataset, owners in (part or {}).items() for name in owners]
+    return {dataset: list(dict.fromkeys(name for of, name in names if of == dataset)) for dataset, _ in names}
+
+
 def _size(parts: Sequence[RunRecord], dataset: str) -> int | None:
     """Return how many items *dataset* has: by one of the parts, or by the sum of its shards."""
     sizes: dict[str, int | None] = {
@@ -352,6 +364,8 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
     sizes = {name: size for of_process in facts for name, size in of_process["sizes"].items()}
     for name, entry in summary["datasets"].items():
         entry["size"] = sizes.get(name)
+    if owners := merged_owners([of_process["owners"] for of_process in facts]):
+        summary["owners"] = owners
     planned = latest[0].planned
     unasked = {place for part in latest for place in part.unasked}
     if len(outcomes) + len(unasked) < planned:

@@ -695,6 +695,7 @@ class RunRecord(TypedDict):
     where: NotRequired[str]
     reference: NotRequired[dict[str, ReferenceRecord]]
     datasets: dict[str, DatasetRecord]
+    owners: NotRequired[dict[str, list[str]] | None]
     targets: list[EffectRecord]
     families: NotRequired[list[FamilyRecord] | None]
     patching: NotRequired[list[PatchRecord] | None]
@@ -742,6 +743,7 @@ class RunFacts(AnalysisRecords):
     where: str
     formats: dict[str, str]
     sizes: dict[str, int]
+    owners: dict[str, list[str]]
     reference: dict[str, ReferenceRecord]
     control: ControlRecord | None
     screening: list[HeadSelectionRecord]

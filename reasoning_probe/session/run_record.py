@@ -68,6 +68,7 @@ def _facts(session: ProbeSession) -> RunFacts:
         "where": session.settings.where,
         "formats": {name: session.datasets[name].format for name in names},
         "sizes": {name: session.plan.size(name) for name in names},
+        "owners": {name: owners for name in names if (owners := session.owners.get(name))},
         "reference": _reference(session),
         "control": session.post_sweep.control,
         "null_directions": session.post_sweep.directions,

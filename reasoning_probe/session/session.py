@@ -47,6 +47,7 @@ class ProbeSession:
         self.judged = JudgedAnswers(self.extensions, settings.prompting)
         self.outcomes: dict[Key, Outcome] = {}
         self.skipped: dict[ItemKey, str] = {}
+        self.owners: dict[str, list[str]] = {}  # by dataset, who is asked when its answers get worse
         self.left_out: Collection[Key] = ()  # the cases that their tests skipped
         self.screenings: dict[tuple[str, str], Screening] = {}  # by dataset and ablation
         self.post_sweep = PostSweep()

@@ -147,7 +147,7 @@ def test_a_junit_file_in_another_folder_is_found(project: Project, monkeypatch: 
 
 
 def test_a_check_that_was_not_judged_is_skipped() -> None:
-    suite = check(with_gate(EMPTY, judged(None, "logic: not judged").summary["gate"]))
+    suite = check(with_gate(EMPTY, judged(None, "logic: not judged")))
     (case,) = suite
     assert [(child.tag, child.get("message")) for child in case] == [("skipped", "logic: not judged")]
 
@@ -155,7 +155,7 @@ def test_a_check_that_was_not_judged_is_skipped() -> None:
 @settings(deadline=None)
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
 def test_whatever_a_dataset_is_called_the_file_is_xml(dataset: str, line: str) -> None:
-    text = with_gate(EMPTY, judged(False, line, dataset).summary["gate"])
+    text = with_gate(EMPTY, judged(False, line, dataset))
     check(ElementTree.tostring(ElementTree.fromstring(text.encode("utf-8")), encoding="unicode"))
 
 

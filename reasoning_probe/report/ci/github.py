@@ -6,6 +6,7 @@ from pathlib import Path
 
 from reasoning_probe.report.ci.markdown import markdown_summary
 from reasoning_probe.report.format import p_value
+from reasoning_probe.report.owners import owner
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.files import append_text
 from reasoning_probe.utils.text import pluralise, shorten
@@ -31,13 +32,18 @@ def workflow_commands(run: Run) -> list[str]:
     worse = [
         f"{shorten(item['dataset'], 40)} {shorten(item['item'], 60)}: right in the reference, now"
         f" {shorten(item['answer'] if item['answer'] is not None else 'no answer', 60)!r},"
-        f" expected {shorten(item['expected'], 60)!r}"
+        f" expected {shorten(item['expected'], 60)!r}{_owned(run, item['dataset'])}"
         for item in gate.get("regressions") or ()
     ]
     return [
         *(_command("error", "reasoning-probe: the gate failed", line) for line in _first(failed, "check")),
         *(_command("notice", "reasoning-probe: an answer got worse", line) for line in _first(worse, "item")),
     ]
+
+
+def _owned(run: Run, dataset: str) -> str:
+    names = owner(run, dataset)
+    return f"; owner {names}" if names else ""
 
 
 def _first(lines: list[str], noun: str) -> list[str]:

@@ -9,6 +9,7 @@ from reasoning_probe.report.circuits import circuit_sentences
 from reasoning_probe.report.effects import EffectGroup, error_counts, groups
 from reasoning_probe.report.format import p_value, percent
 from reasoning_probe.report.mistakes import change_sentences
+from reasoning_probe.report.owners import owner
 from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.ranking import SUMMARY_COLUMNS, ranking
 from reasoning_probe.report.run_notes import reference_lines
@@ -93,7 +94,9 @@ def _gate(run: Run) -> str:
     for item in worse[:MOST_TARGETS]:
         answer = "nothing" if item["answer"] is None else item["answer"]
         change = f"{plain(item['dataset'], 40)} {plain(item['item'], 60)}: {plain(answer, 60)}"
-        lines.append(f"- right in the reference, wrong now: {change} instead of {plain(item['expected'], 60)}")
+        names = owner(run, item["dataset"])
+        owned = f", owner {plain(names, 200)}" if names else ""
+        lines.append(f"- right in the reference, wrong now: {change} instead of {plain(item['expected'], 60)}{owned}")
     if len(worse) > MOST_TARGETS:
         lines.append(f"- and {pluralise(len(worse) - MOST_TARGETS, 'more item')} that got worse")
     return "\n".join(lines)

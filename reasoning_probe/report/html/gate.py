@@ -7,6 +7,7 @@ from markupsafe import Markup
 from reasoning_probe.report.html.rendering import minus, render
 from reasoning_probe.report.html.tables import FoldedTable, Table
 from reasoning_probe.report.next_steps import repeat_command
+from reasoning_probe.report.owners import owner
 from reasoning_probe.report.run_notes import reference_lines
 from reasoning_probe.report.sentences import screening_sentences
 from reasoning_probe.results.control import guesses_plain_text
@@ -29,7 +30,7 @@ def gate_html(run: Run) -> Markup:
         notes=(gate.get("notes") or [])[:MOST_ROWS],
         since=reference_lines(gate),
         changed=_changed(gate),
-        regressions=_regressions(gate.get("regressions") or []),
+        regressions=_regressions(run, gate.get("regressions") or []),
         repeat=repeat_command(run, [item["item"] for item in gate.get("regressions") or []]),
     )
 
@@ -41,10 +42,11 @@ def _changed(gate: GateRecord) -> Table | None:
     return Table(title, ["setting", "reference", "now"], rows[:MOST_ROWS], names=3) if rows else None
 
 
-def _regressions(regressions: list[RegressionRecord]) -> FoldedTable | None:
+def _regressions(run: Run, regressions: list[RegressionRecord]) -> FoldedTable | None:
     if not regressions:
         return None
     by_mistake = sorted(regressions, key=lambda item: item["category"] or "")
+    owned = bool(run.summary.get("owners"))
     rows = [
         (
             item["category"] or "wrong",
@@ -53,11 +55,12 @@ def _regressions(regressions: list[RegressionRecord]) -> FoldedTable | None:
             item["question"],
             item["expected"],
             *("nothing" if answer is None else answer for answer in (item.get("before", "-"), item["answer"])),
+            *([owner(run, item["dataset"]) or "nobody"] if owned else []),
         )
         for item in by_mistake[:MOST_ROWS]
     ]
     cut = f": the first {MOST_ROWS}" if len(regressions) > MOST_ROWS else ""
-    head = ["mistake", "dataset", "item", "question", "expected", "was", "now"]
+    head = ["mistake", "dataset", "item", "question", "expected", "was", "now", *(["owner"] if owned else [])]
     table = Table(f"Right in the reference, wrong now{cut}", head, rows, names=len(head))
     return FoldedTable(f"{pluralise(len(regressions), 'answer')} that got worse", table)
 

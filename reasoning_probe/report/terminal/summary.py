@@ -15,6 +15,7 @@ from reasoning_probe.report.circuits import circuit_sentences
 from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.format import p_value, percent, points
 from reasoning_probe.report.mistakes import change_sentences
+from reasoning_probe.report.owners import worse_sentences
 from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.ranking import p_discrete, strongest
 from reasoning_probe.report.run_notes import reference_lines, setting_sentences, skipped_sentence
@@ -223,7 +224,11 @@ def gate_lines(run: Run) -> list[tuple[str, Style]]:
         )
     quiet: Style = "warning" if gate["passed"] is None else ""
     changed = reference_lines(gate)[1:]  # the date alone is no news
-    return lines + [(f"gate: {shorten(note, 400)}", quiet) for note in [*(gate.get("notes") or ()), *changed]]
+    return (
+        lines
+        + [(f"gate: {shorten(note, 400)}", quiet) for note in [*(gate.get("notes") or ()), *changed]]
+        + [(f"gate: {shorten(sentence, 400)}", "") for sentence in worse_sentences(run)]
+    )
 
 
 def gate_word(passed: bool | None) -> tuple[str, Style]:
