@@ -3,6 +3,10 @@
 The change of the expected answer's log-probability is taken to be linear in every head's output: its gradient there
 times the difference between what stands in for the head and what it says, over the positions where it is off (Syed et
 al. 2023, "Attribution patching outperforms automated circuit discovery"; Kramár et al. 2024, "AtP*").
+
+A gradient at the prompt itself says little where the model is sure. Integrated gradients take its mean along a path of
+inputs instead: from the mean embedding of the tokens to their own embeddings (Hanna, Pezzelle and Belinkov 2024, "Have
+faith in faithfulness", whose path begins at a corrupted prompt; questions of unlike lengths have none).
 """
 
 from __future__ import annotations
@@ -25,36 +29,66 @@ Estimates = dict[tuple[int, int], float]
 
 
 def estimates(
-    model: Any, head_map: HeadMap, encoded: EncodedQuery, replacements: Sequence[Replacement]
+    model: Any, head_map: HeadMap, encoded: EncodedQuery, replacements: Sequence[Replacement], steps: int = 1
 ) -> list[Estimates]:
     """Return what switching off each head would do to the query *encoded*, for each of *replacements*.
 
-    One forward pass and one backward pass, whatever their number. Raises
+    The gradient is the mean over *steps* inputs, the last of which is the query itself: 1 is attribution, more are
+    integrated gradients. Each takes one forward pass and one backward pass. Raises
     :class:`~reasoning_probe.models.head_map.HeadError` where the model cannot be differentiated.
     """
-    answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
-    ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1)
+    slopes: dict[int, Tensor | None] = {}
     try:
-        with torch.enable_grad(), _frozen(model), _tapped(model, head_map) as taps, silence_transformers():
-            logits = model(input_ids=ids, use_cache=False).logits[:, -answer.shape[1] :]
-            logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-            logprob = logs.gather(-1, answer[..., None]).sum()
-            gradients = torch.autograd.grad(logprob, list(taps.values()), allow_unused=True)
+        with torch.enable_grad(), _frozen(model), silence_transformers():
+            for step in range(1, steps + 1):
+                outputs, gradients = _gradients(model, head_map, encoded, step / steps)
+                for layer, gradient in gradients.items():
+                    before = slopes.get(layer)
+                    mean = None if gradient is None else gradient / steps
+                    slopes[layer] = mean if before is None else before if mean is None else before + mean
     except Exception as error:  # quantised layers and kernels of a family's own raise whatever they like
         message = " ".join(str(error).split())[:120]
         raise HeadError(
             f"{type(model).__name__}: its heads cannot be screened, since taking gradients failed"
             f" ({type(error).__name__}: {message}): run it without --probe-screen"
         ) from error
-    slopes = dict(zip(taps, gradients, strict=True))
     return [
         {
             (site.layer, head): value
             for site in head_map.attention_layers
-            for head, value in enumerate(_changes(site, taps[site.layer], slopes[site.layer], replacement))
+            for head, value in enumerate(_changes(site, outputs[site.layer], slopes[site.layer], replacement))
         }
         for replacement in replacements
     ]
+
+
+def _gradients(
+    model: Any, head_map: HeadMap, encoded: EncodedQuery, share: float
+) -> tuple[dict[int, Tensor], dict[int, Tensor | None]]:
+    """Return each layer's projection input, (1, tokens, heads * head_dim), and the gradient there.
+
+    The tokens' embeddings are a *share* of their own and for the rest their mean.
+    """
+    answer = torch.tensor([encoded.answer], device=encoded.prompt.device)  # (1, answer)
+    ids = torch.cat([encoded.prompt, answer[:, :-1]], dim=1)
+    with _tapped(model, head_map) as taps, _mixed_embeddings(model, share):
+        logits = model(input_ids=ids, use_cache=False).logits[:, -answer.shape[1] :]
+        logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+        logprob = logs.gather(-1, answer[..., None]).sum()
+        gradients = torch.autograd.grad(logprob, list(taps.values()), allow_unused=True)
+    return taps, dict(zip(taps, gradients, strict=True))
+
+
+@contextmanager
+def _mixed_embeddings(model: Any, share: float) -> Iterator[None]:
+    """While open, every token's embedding is a *share* of its own and for the rest the mean over the tokens."""
+
+    def mix(module: nn.Module, args: Any, embeddings: Tensor) -> Tensor:  # (1, tokens, hidden)
+        return share * embeddings + (1 - share) * embeddings.mean(dim=1, keepdim=True)
+
+    handles = [] if share == 1 else [model.get_input_embeddings().register_forward_hook(mix)]
+    with hooks(handles):
+        yield
 
 
 def _changes(site: AttentionLayer, output: Tensor, slope: Tensor | None, replacement: Replacement) -> list[float]:

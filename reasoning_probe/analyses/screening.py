@@ -1,8 +1,9 @@
 """Screening: which of many heads are measured exactly, and how many of the others matter all the same.
 
-All heads of the model are ranked by first-order attribution on the dataset's items. The first K are ablated exactly,
-and so is a random sample of the rest, which tells how many were missed. Which heads are chosen depends on the model,
-the dataset and the seed alone, not on the cases that were selected, so it is the same in every shard and process.
+All heads of the model are ranked by attribution on the dataset's items, or by integrated gradients. The first K are
+ablated exactly, and so is a random sample of the rest, which tells how many were missed. Which heads are chosen depends
+on the model, the dataset and the seed alone, not on the cases that were selected, so it is the same in every shard and
+process.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reasoning_probe.results.screening import Screening
+from reasoning_probe.results.screening import METHODS, Screening
 from reasoning_probe.utils.target_names import part_name
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
     from reasoning_probe.engine.engine import LocalEngine
     from reasoning_probe.engine.protocol import Engine
+
+STEPS = {"attribution": 1, "ig5": 5}
+"""Gradients an item, by method."""
 
 MOST_ITEMS = 200
 """Items that the ranking is made from at most, spread evenly over the dataset."""
@@ -30,7 +34,13 @@ SAMPLE = 20
 
 
 def select_heads(
-    dataset: str, ablation: str, scores: Mapping[str, float], most: int, seed: int, items: int
+    dataset: str,
+    ablation: str,
+    scores: Mapping[str, float],
+    most: int,
+    seed: int,
+    items: int,
+    method: str = METHODS[0],
 ) -> Screening:
     """Return the screening that measures the *most* heads of the highest *scores* and a sample of the rest.
 
@@ -41,9 +51,8 @@ def select_heads(
     count = min(len(rest), max(SAMPLE, most // 2))
     sampled = set(random.Random(f"{seed} {dataset} {ablation}").sample(sorted(rest), count))
     in_order = {name: scores[name] for name in order}
-    return Screening(
-        dataset, ablation, items, seed, in_order, tuple(ranked), tuple(name for name in rest if name in sampled)
-    )
+    chosen = tuple(name for name in rest if name in sampled)
+    return Screening(dataset, ablation, items, seed, in_order, tuple(ranked), chosen, method)
 
 
 def evenly_spaced(queries: Sequence[Query], most: int = MOST_ITEMS) -> list[Query]:
@@ -52,16 +61,23 @@ def evenly_spaced(queries: Sequence[Query], most: int = MOST_ITEMS) -> list[Quer
     return [queries[int(index * step)] for index in range(min(most, len(queries)))]
 
 
-def screen(engine: Engine, queries: Sequence[Query], ablations: Sequence[str], most: int, seed: int) -> list[Screening]:
-    """Rank all heads of the model on one dataset's *queries*, and choose *most* for each ablation.
+def screen(
+    engine: Engine,
+    queries: Sequence[Query],
+    ablations: Sequence[str],
+    most: int,
+    seed: int,
+    method: str = METHODS[0],
+) -> list[Screening]:
+    """Rank all heads of the model on one dataset's *queries* by *method*, and choose *most* for each ablation.
 
     A head's score is the mean over items of the *size* of its estimated effect: where the model is sure of its answer
     the sign of the gradient says little, and effects that cancel out would hide the head (Kramár et al. 2024). An item
-    takes a forward and a backward pass, and another forward pass for ``resample``. Raises
+    takes a forward and a backward pass (five with ``ig5``), and another forward pass for ``resample``. Raises
     :class:`~reasoning_probe.models.head_map.HeadError` where the model cannot be differentiated. Adds to
     ``engine.timing``.
     """
-    screenings = engine.measure(ScreeningTask(tuple(queries), tuple(ablations), most, seed))
+    screenings = engine.measure(ScreeningTask(tuple(queries), tuple(ablations), most, seed, method))
     assert screenings is not None  # its failure is an error
     return screenings
 
@@ -74,6 +90,7 @@ class ScreeningTask:
     ablations: tuple[str, ...]
     most: int
     seed: int
+    method: str = METHODS[0]
     timing: str = "screen_s"
     failure: str = "every process that screened the heads ended: if memory ran out, run without --probe-screen"
 
@@ -92,7 +109,9 @@ class ScreeningTask:
                 replacements = [engine.replacement(ablation, query, encoded) for ablation in self.ablations]
             except (ContextError, PlaceError):
                 continue  # the sweep skips this item, and says why
-            by_ablation: list[Estimates] = estimates(engine.model, engine.head_map, encoded, replacements)
+            by_ablation: list[Estimates] = estimates(
+                engine.model, engine.head_map, encoded, replacements, STEPS[self.method]
+            )
             items += 1
             for ablation, changes in zip(self.ablations, by_ablation, strict=True):
                 for head, change in changes.items():
@@ -102,7 +121,7 @@ class ScreeningTask:
         screenings = []
         for ablation, by_head in sizes.items():
             scores = {part_name(layer, "H", head): _mean(changes) for (layer, head), changes in by_head.items()}
-            screenings.append(select_heads(dataset, ablation, scores, self.most, self.seed, items))
+            screenings.append(select_heads(dataset, ablation, scores, self.most, self.seed, items, self.method))
         return screenings
 
     def split(self, parts: int) -> list[ScreeningTask]:

@@ -17,6 +17,7 @@ from reasoning_probe.pytest_plugin.option_types import ItemCounts
 from reasoning_probe.pytest_plugin.options import OPTIONS, value_of
 from reasoning_probe.results.cards.choice import AUTO, named_targets
 from reasoning_probe.results.gate_rules import GateRules
+from reasoning_probe.results.screening import METHODS
 from reasoning_probe.session.settings import Settings
 
 _GATE_OPTIONS = ("probe_min_accuracy", "probe_reference", "probe_max_drop", "probe_update_reference")
@@ -32,6 +33,15 @@ def load_settings(config: pytest.Config) -> Settings:
             raise pytest.UsageError("--probe-screen chooses heads by itself: leave out --probe-heads")
         if not values["ablate_heads"]:
             raise pytest.UsageError("--probe-screen chooses among all heads: add --ablate-heads")
+    if values["probe_race"] and values["probe_shard"] is not None:
+        raise pytest.UsageError(
+            "--probe-race looks at all items, of which a shard has a part: leave out --probe-shard, or divide the sweep"
+            " with --probe-engine ray"
+        )
+    if config.getoption("reasoning_probe_probe_race") and not (
+        values["ablate_heads"] or values["ablate_layers"] or values["probe_heads"] is not None
+    ):
+        raise pytest.UsageError("--probe-race stops heads, and nothing is switched off: add --ablate-heads")
     _check_describe(config, values)
     for flag in ("--probe-paths", "--probe-masks"):
         typed = config.getoption(f"reasoning_probe_{flag[2:].replace('-', '_')}")
@@ -39,6 +49,7 @@ def load_settings(config: pytest.Config) -> Settings:
             raise pytest.UsageError(f"{flag}: nothing is switched off: add --ablate-heads")
     _check_ablations(values["probe_ablation"], values["probe_where"])
     items = values["probe_items"] or ItemCounts()
+    most, method = values["probe_screen"] or (None, METHODS[0])
     fresh_from = values["probe_fresh_items"]
     return Settings(
         model=values["probe_model"],
@@ -47,7 +58,9 @@ def load_settings(config: pytest.Config) -> Settings:
         ablate_heads=values["ablate_heads"],
         ablate_layers=values["ablate_layers"],
         heads=values["probe_heads"],
-        screen=values["probe_screen"] if values["probe_heads"] is None else None,
+        screen=most if values["probe_heads"] is None else None,
+        screen_method=method,
+        race=values["probe_race"],
         ablations=values["probe_ablation"],
         where=values["probe_where"],
         seed=values["probe_seed"],

@@ -56,7 +56,7 @@ def answer(request: pytest.FixtureRequest, probe_case: Case) -> Outcome:
     outcomes = ask_all(cases_of(request.node), lambda case: _ask(request, case))
     if not outcomes:
         stash[NO_OUTCOME] = True
-        stash[ANSWER_UNCHANGED] = session.screened_out(probe_case)  # the page has no row for it
+        stash[ANSWER_UNCHANGED] = session.unmeasured(probe_case)  # the page has no row for it
         pytest.skip(session.skip_reason(probe_case))
     pairs = [(outcome, session.baseline_of(outcome)) for _, outcome in outcomes]
     stash[ANSWER_UNCHANGED] = all(

@@ -10,6 +10,7 @@ from typing import Any
 from reasoning_probe.models.loading import DTYPES
 from reasoning_probe.models.targets import ABLATIONS
 from reasoning_probe.results.circuits import FEWEST_MASKS
+from reasoning_probe.results.screening import METHODS
 
 _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -34,6 +35,14 @@ def mask_count(text: str) -> int:
     if count < FEWEST_MASKS:
         raise OptionError(f"{count} masks tell no heads apart: write {FEWEST_MASKS} or more")
     return count
+
+
+def screen(text: str) -> tuple[int, str]:
+    """Return the number of heads and the method of ``K`` or ``K:METHOD``."""
+    number, colon, method = text.partition(":")
+    if colon and method not in METHODS:
+        raise OptionError(f"{method[:40]!r} ranks no heads: write {' or '.join(METHODS)} after the number")
+    return positive_int(number), method or METHODS[0]
 
 
 def non_negative_int(text: str) -> int:

@@ -73,10 +73,11 @@ OPTIONS = (
     Option(
         ("--probe-screen",),
         "probe_screen",
-        "of all heads measure only the K that first-order attribution ranks first, and a sample of the others",
-        option_types.positive_int,
-        "K",
+        "of all heads measure only the first K by attribution (K:ig5: integrated gradients) and a sample of the others",
+        option_types.screen,
+        "K[:METHOD]",
     ),
+    Option(("--probe-race",), "probe_race", "stop heads that will hardly be named, in sweeps of 50 items and more"),
     Option(
         ("--ablation", "--probe-ablation"),
         "probe_ablation",

@@ -36,11 +36,9 @@ def header_lines(config: pytest.Config) -> list[str]:
     state = config.stash[STATE]
     if not state.started or config.get_verbosity() < 0:
         return []
-    lines = list(
-        filter(
-            None, [state.session.summary_line(), state.session.fewer_items_line(), *state.session.generation_lines()]
-        )
-    )
+    session = state.session
+    notes = [session.summary_line(), session.fewer_items_line(), session.race_line(), *session.generation_lines()]
+    lines = [note for note in notes if note]
     runner = state.session.model_runner
     model_given = config.getoption("reasoning_probe_probe_model") is not None
     if model_given and runner.from_fixture and not runner.fixture_has_dependencies:

@@ -57,7 +57,8 @@ class XdistWorker:
 
     def __init__(self, session: ProbeSession, folder: Path, number: int, workers: int) -> None:
         self.session, self.folder, self.name = session, folder, f"worker-{number}"
-        self.parts = max(1, min(gpu_count(session), workers))
+        # A race looks at all items together, so one process sweeps them.
+        self.parts = 1 if session.settings.race else max(1, min(gpu_count(session), workers))
         self.first_part = number % self.parts  # the part that this worker begins with
         if self.parts > 1:
             session.model_runner.settings = replace(session.settings, device=device_of(number, self.parts))
@@ -73,7 +74,7 @@ class XdistWorker:
         for number in dict.fromkeys((self.first_part, part)):
             if number not in self._finished:
                 self._compute_or_load(number, prepare)
-        if case.key not in session.outcomes and case.key[:2] not in session.skipped and not session.screened_out(case):
+        if case.key not in session.outcomes and case.key[:2] not in session.skipped and not session.unmeasured(case):
             prepare()  # the sweep failed at an item, so each of the others is computed when its test needs it
             session.outcome(case, whole_plan=False)
         return session.outcomes.get(case.key)

@@ -25,8 +25,8 @@ def answer_changed(outcome: Outcome, baseline: Outcome) -> bool:
 class EffectGroup:
     """The effects of all targets on one dataset under one ablation, the strongest first.
 
-    ``entry`` is the dataset's record; ``screened`` says that a screening chose which targets were measured. ``family``
-    is what the targets could have shown together; runs of earlier versions hold none.
+    ``entry`` is the dataset's record; ``screened`` says that a screening or a race chose which targets were measured.
+    ``family`` is what the targets could have shown together; runs of earlier versions hold none.
     """
 
     dataset: str
@@ -100,7 +100,7 @@ class EffectGroup:
 
     @property
     def counted(self) -> str:
-        """The number of targets as text: ``144 heads``, or ``40 measured heads`` where a screening chose them."""
+        """The number of targets as text: ``144 heads``, or ``40 measured heads`` where not all were."""
         return pluralise(len(self.rows), f"measured {self.noun}" if self.screened else self.noun)
 
 
@@ -117,6 +117,7 @@ def groups(run: Run) -> list[EffectGroup]:
         for entry in run.summary.get("screening") or ()
         if entry["sampled"] < entry["rest"]
     }
+    screened |= {(race["dataset"], str(race["ablation"])) for race in run.summary.get("races") or () if race["stopped"]}
     return [
         EffectGroup(
             *key,

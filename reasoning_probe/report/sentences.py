@@ -137,14 +137,17 @@ def _backup_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
     )
 
 
+_RANKED_BY = {"ig5": "integrated gradients"}
+
+
 def screening_sentences(run: Run) -> list[str]:
     """Say how many of the ranked heads were measured, and how many of the others may matter nevertheless."""
     notes = []
     for entry in run.summary.get("screening") or ():
         chosen = (
             f"Screening of {entry['dataset']} ({entry['ablation']} ablation): of"
-            f" {pluralise(entry['candidates'], 'head')} the first {entry['ranked']:,} by first-order"
-            " attribution were measured"
+            f" {pluralise(entry['candidates'], 'head')} the first {entry['ranked']:,} by"
+            f" {_RANKED_BY.get(entry.get('method') or '', 'first-order attribution')} were measured"
         )
         if not entry["rest"]:
             notes.append(f"{chosen}: all of them.")

@@ -12,6 +12,7 @@ from reasoning_probe.data.shards import Shard, joined, missing, parse_shards
 from reasoning_probe.results.analyses import merged_analyses
 from reasoning_probe.results.cards.choice import AUTO
 from reasoning_probe.results.outcome import ItemKey, Key, Outcome
+from reasoning_probe.results.racing import merged_races, without_stopped
 from reasoning_probe.results.record import (
     EngineRecord,
     PromptingRecord,
@@ -80,7 +81,8 @@ def merge_runs(runs: Named) -> Run:
     _check_settings(runs)
     shard = _shards(runs)
     places = _places(runs)
-    outcomes = _outcomes(runs, places)
+    races = merged_races([part.get("races") for part in parts])
+    outcomes = without_stopped(_outcomes(runs, places), races)
     summary = summarise(
         outcomes,
         model=parts[0]["model"],
@@ -98,6 +100,7 @@ def merge_runs(runs: Named) -> Run:
         reference=_reference(parts),
         control=merged_control([part.get("control") for part in parts]),
         screening=merged_screening([part.get("screening") for part in parts]),
+        races=races,
         prompting=_prompting(parts),
         describe=next((setting for part in parts if (setting := part.get("describe"))), AUTO),
         **merged_analyses(lambda name: _of_new_items(runs, [part.get(name) for part in parts])),
@@ -357,6 +360,7 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
         control=merged_control([of_process["control"] for of_process in facts]),
         prompting=first["prompting"],
         screening=merged_screening([of_process["screening"] for of_process in facts]),
+        races=merged_races([of_process["races"] for of_process in facts]),
         skipped_tests=skipped_tests,
         describe=first["describe"],
         **merged_analyses(lambda name: [of_process[name] for of_process in facts]),

@@ -8,13 +8,13 @@ answer, so the test is the exact test of paired shares (McNemar 1947) on items t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from reasoning_probe.results import stats
+from reasoning_probe.results.left_out import LeftOut
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.record import HeadSelectionRecord, PatchRecord
-from reasoning_probe.results.screening import unmeasured
+from reasoning_probe.results.record import PatchRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 PATCH, CONTROL, RESTORE = "patch", "patch-same", "restore"
 
 
-def patch_records(outcomes: Iterable[Outcome], screening: Sequence[HeadSelectionRecord] = ()) -> list[PatchRecord]:
+def patch_records(outcomes: Iterable[Outcome], left_out: LeftOut | None = None) -> list[PatchRecord]:
     """Return what each patched target of *outcomes* does; empty where nothing was patched but for the control.
 
     Without the control, and under ``restore``, there are counts and no tests. The p-values are adjusted over all
-    targets of all datasets (discrete Holm); those that a *screening* left out count, too.
+    targets of all datasets (discrete Holm); those *left_out* by a screening or a race count, too.
     """
     right: dict[str, set[str]] = {}  # by dataset, the items whose answer is right as it is
     cases: dict[tuple[str, str, str | None], dict[str, Outcome]] = {}  # by dataset, target and ablation, then item
@@ -43,7 +43,7 @@ def patch_records(outcomes: Iterable[Outcome], screening: Sequence[HeadSelection
         for (dataset, target, ablation), patched in cases.items()
         if ablation in (PATCH, RESTORE)
     ]
-    return _adjusted(records, screening)
+    return _adjusted(records, left_out or LeftOut())
 
 
 def paired_test(became: Any, control_became: Any) -> tuple[Any, Any]:
@@ -93,14 +93,14 @@ def _record(right: Set[str], patched: Mapping[str, Outcome], control: Mapping[st
     return row
 
 
-def _adjusted(records: list[PatchRecord], screening: Sequence[HeadSelectionRecord]) -> list[PatchRecord]:
+def _adjusted(records: list[PatchRecord], left_out: LeftOut) -> list[PatchRecord]:
     tested = [row for row in records if row["p_value"] is not None]
-    left_out = sum(
-        unmeasured(screening, dataset, PATCH, [row["target"] for row in tested if row["dataset"] == dataset])
+    unmeasured = sum(
+        left_out.count(dataset, PATCH, [row["target"] for row in tested if row["dataset"] == dataset])
         for dataset in dict.fromkeys(row["dataset"] for row in tested)
     )
     p_values = stats.discrete_holm(
-        [float(row["p_value"] or 0.0) for row in tested], [row["differing"] or 0 for row in tested], left_out
+        [float(row["p_value"] or 0.0) for row in tested], [row["differing"] or 0 for row in tested], unmeasured
     )
     for row, p in zip(tested, p_values, strict=True):
         row["p_adjusted"] = float(p)

@@ -535,6 +535,7 @@ class HeadSelectionRecord(TypedDict):
     ablation: str | None
     items: int
     seed: int
+    method: NotRequired[str | None]
     scores: list[ScreeningScoreRecord]
 
 
@@ -551,6 +552,34 @@ class ScreeningRecord(HeadSelectionRecord):
     moved: NotRequired[int]
     found: NotRequired[int]
     smallest_effect: NotRequired[float | None]
+
+
+class StoppedTargetRecord(TypedDict):
+    """A target that a race stopped after so many items, of which it had made ``lost`` wrong and ``won`` right."""
+
+    target: str
+    items: int
+    lost: int
+    won: int
+
+
+class RaceRecord(TypedDict):
+    """The race of one dataset and ablation: what it stopped of all targets that are tested together.
+
+    A head that costs ``smallest_effect``, which the full sweep would name in 80 % of runs, is named by it and stopped
+    by the race in a share ``missed_share`` of simulated ones; ``largest_loss`` is the most that any stopped head may
+    still cost.
+    """
+
+    dataset: str
+    ablation: str | None
+    items: int
+    targets: int
+    stopped: list[StoppedTargetRecord]
+    largest_loss: NotRequired[float | None]
+    smallest_effect: NotRequired[float | None]
+    missed_share: NotRequired[float | None]
+    ci95: NotRequired[list[float]]
 
 
 # -- run.json: the gate, the user's sections ----------------------------------------------------------------------
@@ -709,6 +738,7 @@ class RunRecord(TypedDict):
     errors: list[ErrorCountRecord]
     curves: NotRequired[list[CurveRecord] | None]
     screening: NotRequired[list[ScreeningRecord] | None]
+    races: NotRequired[list[RaceRecord] | None]
     gate: NotRequired[GateRecord | None]
     timing: TimingRecord
     engine: EngineRecord
@@ -747,6 +777,7 @@ class RunFacts(AnalysisRecords):
     reference: dict[str, ReferenceRecord]
     control: ControlRecord | None
     screening: list[HeadSelectionRecord]
+    races: list[RaceRecord]
     describe: str
     timing: TimingRecord
     engine: EngineRecord

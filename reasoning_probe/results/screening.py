@@ -12,9 +12,13 @@ from reasoning_probe.results.record import (
     EffectRecord,
     FamilyRecord,
     HeadSelectionRecord,
+    RaceRecord,
     ScreeningRecord,
     ScreeningScoreRecord,
 )
+
+METHODS = ("attribution", "ig5")
+"""How heads are ranked, the default first: by first-order attribution, or by integrated gradients of five steps."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Screening:
     scores: Mapping[str, float]
     ranked: tuple[str, ...]
     sampled: tuple[str, ...]
+    method: str = METHODS[0]
 
     def excludes(self, target: str) -> bool:
         """Tell whether *target* is a head that is not measured."""
@@ -44,6 +49,7 @@ class Screening:
             "ablation": self.ablation,
             "items": self.items,
             "seed": self.seed,
+            "method": self.method,
             "scores": scores,
         }
 
@@ -61,6 +67,7 @@ def from_entry(entry: HeadSelectionRecord) -> Screening:
         {score["target"]: math.nan if score["score"] is None else score["score"] for score in entry["scores"]},
         tuple(by_reason.get("ranked", ())),
         tuple(by_reason.get("sampled", ())),
+        entry.get("method") or METHODS[0],
     )
 
 
@@ -72,54 +79,50 @@ def merged_screening(parts: Iterable[Sequence[HeadSelectionRecord] | None]) -> l
     return list(entries.values())
 
 
-def unmeasured(
-    entries: Iterable[HeadSelectionRecord], dataset: str, ablation: str | None, measured: Iterable[str]
-) -> int:
-    """Return how many more heads the *measured* ones were chosen from; corrections for multiple tests count them."""
-    names = set(measured)
-    return sum(
-        score["target"] not in names
-        for entry in entries
-        if (entry["dataset"], entry["ablation"]) == (dataset, ablation)
-        for score in entry["scores"]
-    )
-
-
 def with_measured_effects(
-    entries: Sequence[HeadSelectionRecord], rows: Iterable[EffectRecord], families: Iterable[FamilyRecord] = ()
+    entries: Sequence[HeadSelectionRecord],
+    rows: Iterable[EffectRecord],
+    families: Iterable[FamilyRecord] = (),
+    races: Iterable[RaceRecord] = (),
 ) -> list[ScreeningRecord]:
     """Return *entries* with the results of the measured *rows* (``targets`` of ``run.json``).
 
     ``missed`` of the ``sampled`` heads change the accuracy, after discrete Holm over all candidates; so does about
     ``miss_rate`` of the ``rest``, which were not among the ``ranked``, with an exact interval for a finite population.
     Effects that the run cannot show, below the ``smallest_effect`` of the *families*, are not among the missed ones.
-    ``moved`` change the log-probability. The rate is ``None`` where nothing of the sample was measured.
+    A head that *races* stopped was measured, and changes nothing that the run can name. ``moved`` change the
+    log-probability. The rate is ``None`` where nothing of the sample was measured.
     """
     smallest = {(family["dataset"], family["ablation"]): family["smallest_effect"] for family in families}
     by_key: dict[tuple[str, str | None], dict[str, EffectRecord]] = {}
     for row in rows:
         by_key.setdefault((row["dataset"], str(row["ablation"])), {})[row["target"]] = row
+    stopped = {(race["dataset"], race["ablation"]): {row["target"] for row in race["stopped"]} for race in races}
     keys = [(entry["dataset"], entry["ablation"]) for entry in entries]
-    return [_reported(entry, by_key.get(key, {}), smallest.get(key)) for entry, key in zip(entries, keys, strict=True)]
+    return [
+        _reported(entry, by_key.get(key, {}), stopped.get(key, set()), smallest.get(key))
+        for entry, key in zip(entries, keys, strict=True)
+    ]
 
 
 def _reported(
-    entry: HeadSelectionRecord, rows: Mapping[str, EffectRecord], smallest_effect: float | None
+    entry: HeadSelectionRecord, rows: Mapping[str, EffectRecord], stopped: set[str], smallest_effect: float | None
 ) -> ScreeningRecord:
     screening = from_entry(entry)
     sample = [rows[name] for name in screening.sampled if name in rows]
+    sampled = len(sample) + len(stopped.intersection(screening.sampled))
     rest = len(screening.scores) - len(screening.ranked)
     missed = sum(significant(row) for row in sample)
     moved = sum(moves_logprob(row) for row in sample)
-    low, high = stats.finite_interval(missed, len(sample), rest) if sample or not rest else (0.0, 1.0)
+    low, high = stats.finite_interval(missed, sampled, rest) if sampled or not rest else (0.0, 1.0)
     return {
         **entry,
         "candidates": len(screening.scores),
-        "ranked": sum(name in rows for name in screening.ranked),
+        "ranked": sum(name in rows or name in stopped for name in screening.ranked),
         "rest": rest,
-        "sampled": len(sample),
+        "sampled": sampled,
         "missed": missed,
-        "miss_rate": missed / len(sample) if sample else None if rest else 0.0,
+        "miss_rate": missed / sampled if sampled else None if rest else 0.0,
         "ci95": [low, high],
         "moved": moved,
         "found": sum(significant(rows[name]) for name in screening.ranked if name in rows),

@@ -15,6 +15,7 @@ from reasoning_probe.results.cards.choice import AUTO
 from reasoning_probe.results.cards.describe import head_cards
 from reasoning_probe.results.families import families_of, with_families, with_page_tests
 from reasoning_probe.results.forms import form_changes, forms_records
+from reasoning_probe.results.left_out import LeftOut
 from reasoning_probe.results.outcome import BASELINE, Outcome, accuracy
 from reasoning_probe.results.patching import patch_records
 from reasoning_probe.results.rank_changes import rank_changes
@@ -33,6 +34,7 @@ from reasoning_probe.results.record import (
     ModelRecord,
     PathRecord,
     PromptingRecord,
+    RaceRecord,
     RandomDirectionsRecord,
     ReferenceRecord,
     RunRecord,
@@ -40,7 +42,7 @@ from reasoning_probe.results.record import (
     TimingRecord,
 )
 from reasoning_probe.results.run import SCHEMA_VERSION
-from reasoning_probe.results.screening import unmeasured, with_measured_effects
+from reasoning_probe.results.screening import with_measured_effects
 from reasoning_probe.results.skips import is_skipped_baseline
 from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
 from reasoning_probe.utils.files import to_json_types
@@ -63,6 +65,7 @@ def summarise(
     null_directions: Sequence[RandomDirectionsRecord] = (),
     prompting: PromptingRecord | None = None,
     screening: Sequence[HeadSelectionRecord] = (),
+    races: Sequence[RaceRecord] = (),
     curves: Sequence[CurveRecord] = (),
     skipped_tests: Mapping[str, Sequence[str]] | None = None,
     describe: str = AUTO,
@@ -73,9 +76,9 @@ def summarise(
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
     A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome. Heads that a
-    *screening* left out are not tested, but count in the corrections: the same items chose those that are. Baselines of
-    *skipped_tests*, item ids by dataset, are compared with, but not counted. *describe* says which heads have a card;
-    *heads* holds what was measured of them on the model.
+    *screening* left out, and those that *races* stopped, are not tested, but count in the corrections: the same items
+    chose those that are. Baselines of *skipped_tests*, item ids by dataset, are compared with, but not counted.
+    *describe* says which heads have a card; *heads* holds what was measured of them on the model.
     """
     names = list(dict.fromkeys(outcome.dataset for outcome in outcomes))
     groups: dict[str, list[Outcome]] = {name: [] for name in names}
@@ -84,14 +87,15 @@ def summarise(
     without = {name: frozenset(ids) for name, ids in (skipped_tests or {}).items()}
     counted = {name: [one for one in groups[name] if not is_skipped_baseline(one, without)] for name in names}
     answered = {name: _baselines(counted[name]) for name in names}
-    rows = [row for name in names for row in _targets(name, groups[name], screening)]
+    left_out = LeftOut(screening, races)
+    rows = [row for name in names for row in _targets(name, groups[name], left_out)]
     accuracies = {
         name: sum(outcome.correct for outcome in baselines.values()) / max(1, len(baselines))
         for name, baselines in answered.items()
     }
-    families = families_of(rows, accuracies, screening)
-    patching = patch_records(outcomes, screening)
-    rows = with_families(rows, families)
+    families = families_of(rows, accuracies, left_out)
+    patching = patch_records(outcomes, left_out)
+    rows = with_families(rows, families, left_out)
     summary: RunRecord = {
         "schema_version": SCHEMA_VERSION,
         "model": model,
@@ -116,7 +120,7 @@ def summarise(
         "null_directions": list(null_directions),
         "paths": list(paths),
         "circuits": list(circuits),
-        "screening": with_measured_effects(screening, rows, families),
+        "screening": with_measured_effects(screening, rows, families, races),
         "curves": list(curves),
         "describe": describe,
         "heads": head_cards(outcomes, rows, describe, control, heads, patching),
@@ -126,22 +130,21 @@ def summarise(
         "versions": dict(versions),
         "skipped": list(skipped),
     }
+    if races:
+        summary["races"] = list(races)
     if skipped_tests:
         summary["skipped_tests"] = {name: list(ids) for name, ids in skipped_tests.items()}
     json_types: RunRecord = to_json_types(summary)  # as reading the file again gives it
     return json_types
 
 
-def page_effects(outcomes: Iterable[Outcome], screening: Sequence[HeadSelectionRecord]) -> list[EffectRecord]:
+def page_effects(outcomes: Iterable[Outcome], left_out: LeftOut) -> list[EffectRecord]:
     """Return the effects of *outcomes* with their tests over the page, as far as targets are named by them."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(outcome.dataset, []).append(outcome)
-    rows = [row for name, group in groups.items() for row in _targets(name, group, screening)]
-    maps: dict[tuple[str, str | None], list[str]] = {}
-    for row in rows:
-        maps.setdefault((row["dataset"], row["ablation"]), []).append(row["target"])
-    return with_page_tests(rows, sum(unmeasured(screening, *of_map, targets) for of_map, targets in maps.items()))
+    rows = [row for name, group in groups.items() for row in _targets(name, group, left_out)]
+    return with_page_tests(rows, left_out)
 
 
 def merged_control(parts: Sequence[ControlRecord | None]) -> ControlRecord | None:
@@ -200,7 +203,7 @@ def _right_by(extract: Callable[[str], str | None], answered: Sequence[Outcome])
     return [same_number(extract(outcome.response), outcome.expected) for outcome in answered]
 
 
-def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[HeadSelectionRecord]) -> list[EffectRecord]:
+def _targets(dataset: str, outcomes: Sequence[Outcome], left_out: LeftOut) -> list[EffectRecord]:
     import numpy as np
 
     baselines = _baselines(outcomes)
@@ -219,7 +222,7 @@ def _targets(dataset: str, outcomes: Sequence[Outcome], screening: Sequence[Head
             for case in cases:
                 right_off[row, column[case.item]] = case.correct
                 logprob_off[row, column[case.item]] = _known(case.answer_logprob)
-        rest = unmeasured(screening, dataset, ablation, by_target)
+        rest = left_out.count(dataset, ablation, by_target)
         effects = stats.paired_effects(right, right_off, logprob, logprob_off, unmeasured=rest)
         forms = forms_records([form_changes(cases, baselines) for cases in by_target.values()])
         for target, effect, by_form in zip(by_target, effects, forms, strict=True):

@@ -66,8 +66,7 @@ def _named(
     items = {(dataset, item) for item in choosing}
     keys = (key for key in session.plan.keys if key[:2] in items and key not in session.left_out)
     outcomes = [session.outcomes[key] for key in keys if key in session.outcomes and key[3] in (None, ablation)]
-    screening = [screening.entry() for screening in session.screenings.values()]
-    names = {row["target"] for row in named_losses(page_effects(outcomes, screening))}
+    names = {row["target"] for row in named_losses(page_effects(outcomes, session.unmeasured_targets))}
     return tuple(head for head in every if head.name in names)
 
 

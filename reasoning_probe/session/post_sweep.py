@@ -118,6 +118,8 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
         scores = {key: screening.scores for key, screening in session.screenings.items()}
         queries = {item: session.queries.query(item[0], cases[0].item) for item, cases in by_item.items()}
         specs = plan_curves(every_head(session.head_map), by_item, session.settings.ablations, outcomes, scores)
+        stopped = session.races.maps_with_stops  # an order of all heads needs a measure of each
+        specs = [spec for spec in specs if (spec.dataset, spec.ablation) not in stopped]
         return cumulative_curves(session.judged_answers, engine, specs, queries, outcomes, progress)
 
     effects = cache(lambda: _effects(session))
@@ -162,8 +164,7 @@ def _effects(session: ProbeSession) -> list[EffectRecord]:
     from reasoning_probe.results.summary import page_effects
 
     keys = (key for key in session.plan.keys if key in session.outcomes and key not in session.left_out)
-    screening = [screening.entry() for screening in session.screenings.values()]
-    return page_effects([session.outcomes[key] for key in keys], screening)
+    return page_effects([session.outcomes[key] for key in keys], session.unmeasured_targets)
 
 
 def _heads(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Container
 from typing import TYPE_CHECKING, cast
 
-from reasoning_probe.results.outcome import ItemKey, Key
+from reasoning_probe.results.outcome import BASELINE, ItemKey, Key
 from reasoning_probe.utils.versions import versions
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def import_part(session: ProbeSession, part: PartialRun) -> set[ItemKey]:
     for entry in part.facts["screening"]:
         screening = from_entry(entry)
         session.screenings[screening.dataset, screening.ablation] = screening
+    session.races.add(part.facts["races"])
+    session.leave_out_unmeasured()
     for skip in part.facts["skipped"]:
         session.skipped[skip["dataset"], skip["item"]] = skip["reason"]
     return {outcome.item_key for outcome in part.outcomes}
@@ -75,6 +77,7 @@ def _facts(session: ProbeSession) -> RunFacts:
         "paths": session.post_sweep.paths,
         "circuits": session.post_sweep.circuits,
         "screening": [screening.entry() for screening in session.screenings.values()],
+        "races": session.races.entries(_accuracies(session)),
         "curves": session.post_sweep.curves or [],
         "describe": session.settings.describe,
         "heads": session.post_sweep.heads,
@@ -89,6 +92,15 @@ def _facts(session: ProbeSession) -> RunFacts:
             if item in session.skipped
         ],
     }
+
+
+def _accuracies(session: ProbeSession) -> dict[str, float]:
+    """Return the share of right answers with nothing switched off, by dataset."""
+    right: dict[str, list[bool]] = {}
+    for outcome in session.outcomes.values():
+        if outcome.target == BASELINE:
+            right.setdefault(outcome.dataset, []).append(outcome.correct)
+    return {name: sum(answers) / len(answers) for name, answers in right.items()}
 
 
 def _reference(session: ProbeSession) -> dict[str, ReferenceRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from reasoning_probe.data.datasets import Dataset
 from reasoning_probe.data.places import check_place
 from reasoning_probe.models.targets import Target, TargetError, every_head, every_layer, parse_targets, unique_targets
 from reasoning_probe.results.cards.choice import named_targets
+from reasoning_probe.results.left_out import LeftOut
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
 from reasoning_probe.session import post_sweep, run_record
 from reasoning_probe.session.extensions import Extensions
@@ -19,6 +21,7 @@ from reasoning_probe.session.model_runner import ModelRunner
 from reasoning_probe.session.plan import Case, Plan, every_case
 from reasoning_probe.session.post_sweep import PostSweep
 from reasoning_probe.session.queries import DatasetSource, QueryBuilder
+from reasoning_probe.session.races import Races
 from reasoning_probe.session.settings import Settings
 from reasoning_probe.utils.text import join_names
 
@@ -50,6 +53,7 @@ class ProbeSession:
         self.owners: dict[str, list[str]] = {}  # by dataset, who is asked when its answers get worse
         self.left_out: Collection[Key] = ()  # the cases that their tests skipped
         self.screenings: dict[tuple[str, str], Screening] = {}  # by dataset and ablation
+        self.races = Races()
         self.post_sweep = PostSweep()
         self.started = time.perf_counter()
         self._pending: Iterator[list[Outcome]] = iter(())
@@ -145,6 +149,17 @@ class ProbeSession:
             f"reasoning-probe: {counts} of the {most} items that --probe-items asks for: all are asked" if sizes else ""
         )
 
+    def race_line(self) -> str:
+        """Say in one line which datasets have too few items for a race; empty where none has."""
+        from reasoning_probe.analyses.racing import LEAST_ITEMS
+
+        if not self.settings.race or not self.targets:
+            return ""
+        sizes = Counter(dataset for dataset, _ in self.plan.by_item)
+        counts = join_names([f"{name} has {size}" for name, size in sizes.items() if size < LEAST_ITEMS])
+        note = f"reasoning-probe: {counts} of the {LEAST_ITEMS} items that a race needs: none is stopped"
+        return note if counts else ""
+
     def generation_lines(self) -> list[str]:
         """Say in one line each which settings of the model change its answers, and which are not used."""
         from reasoning_probe.models.generation import rules_sentence, unused_sentence
@@ -158,24 +173,26 @@ class ProbeSession:
     def outcome(self, case: Case, *, whole_plan: bool = True, progress: ProgressBar | None = None) -> Outcome | None:
         """Return the outcome of *case*, computing what is missing; ``None`` where there is none (:meth:`skip_reason`).
 
-        The first call runs the whole plan; with ``whole_plan=False`` each runs no more than the item of *case*.
+        The first call runs the whole plan; with ``whole_plan=False`` each runs no more than the item of *case*, unless
+        targets race over all items.
         """
         if self.engine is None:
             self._start()
-        if self.screened_out(case):
+        if self.unmeasured(case):
             return None
+        whole_plan = whole_plan or self.settings.race
         if case.key not in self.plan.cases:
             self.plan.cases[case.key] = case
             self._pending = self._run([case])
         elif not whole_plan and not self._answered(case):
             self._pending = self._run(self.plan.by_item[case.item_key])
-        total, done = len(self.plan.cases), len(self.outcomes)
+        unplanned = 0
 
         def report(batch: Sequence[Outcome] = ()) -> None:
-            nonlocal done
-            done += sum(outcome.target != BASELINE or outcome.key in self.plan.cases for outcome in batch)
+            nonlocal unplanned
+            unplanned += sum(outcome.target == BASELINE and outcome.key not in self.plan.cases for outcome in batch)
             if progress is not None:
-                progress(done, total)
+                progress(len(self.outcomes) - unplanned, len(self.plan.cases))
 
         if case.key not in self.outcomes:
             report()
@@ -192,7 +209,17 @@ class ProbeSession:
         return self.outcomes.get(case.key)
 
     def _answered(self, case: Case) -> bool:
-        return case.key in self.outcomes or case.item_key in self.skipped
+        return case.key in self.outcomes or case.item_key in self.skipped or self.unmeasured(case)
+
+    def unmeasured(self, case: Case) -> bool:
+        """Tell whether the target of *case* was not chosen by the screening, or was stopped by the race."""
+        return self.screened_out(case) or self.races.stopped(case)
+
+    @property
+    def unmeasured_targets(self) -> LeftOut:
+        """The targets that the screening and the races left out of the tests, whose corrections count them."""
+        screening = [screening.entry() for screening in self.screenings.values()]
+        return LeftOut(screening, [race.entry() for race in self.races.by_map.values()])
 
     def screened_out(self, case: Case) -> bool:
         """Tell whether the screening did not choose the head of *case*."""
@@ -200,7 +227,9 @@ class ProbeSession:
         return screening is not None and screening.excludes(case.target_name)
 
     def skip_reason(self, case: Case) -> str:
-        """Say why *case* has no outcome: its item does not fit the model or the place, or its head was not chosen."""
+        """Say why *case* has no outcome: its item does not fit, or its head was stopped or not chosen."""
+        if self.races.stopped(case):
+            return self.races.reason(case)
         screened = (
             f"not among the heads that --probe-screen {self.settings.screen} measures: --probe-heads measures any"
         )
@@ -210,7 +239,8 @@ class ProbeSession:
         """Compute every planned case of *items*, ``(dataset, item id)`` each."""
         if self.engine is None:
             self._start()
-        for _ in self._run([case for item in items for case in self.plan.by_item.get(item, ())]):
+        cases = [case for item in items for case in self.plan.by_item.get(item, ())]
+        for _ in self._raced(cases) if self.settings.race else self._run(cases):
             if progress is not None:
                 progress(len(self.outcomes), len(self.plan.cases))
 
@@ -218,20 +248,39 @@ class ProbeSession:
         self.model_runner.start(self.targets)
         if self.settings.screen is not None:
             self._screen(self.settings.screen)
-        self._pending = self._run(list(self.plan.cases.values()))
+        cases = list(self.plan.cases.values())
+        self._pending = self._raced(cases) if self.settings.race else self._run(cases)
 
     def _screen(self, most: int) -> None:
         """Choose *most* heads to measure, and leave the cases of the others out of the plan."""
         from reasoning_probe.analyses.screening import screen
 
         assert self.engine is not None
-        heads = {target.name for target in every_head(self.head_map)}
+        settings, heads = self.settings, {target.name for target in every_head(self.head_map)}
         cases = self.plan.cases.values()
         for name in dict.fromkeys(case.dataset for case in cases if case.target_name in heads):
             queries = [self.queries.query(name, item) for item in self.datasets[name].items]
-            screenings = screen(self.engine, queries, self.settings.ablations, most, self.settings.seed)
+            screenings = screen(self.engine, queries, settings.ablations, most, settings.seed, settings.screen_method)
             self.screenings |= {(name, screening.ablation): screening for screening in screenings}
-        self.select(case for case in cases if not self.screened_out(case))
+        self.leave_out_unmeasured()
+
+    def leave_out_unmeasured(self) -> None:
+        """Leave the cases of targets that are not measured to the end out of the plan, and out of the outcomes."""
+        unmeasured = [case for case in self.plan.cases.values() if self.unmeasured(case)]
+        if unmeasured:
+            for case in unmeasured:
+                self.outcomes.pop(case.key, None)
+            self.select([case for case in self.plan.cases.values() if not self.unmeasured(case)])
+
+    def _raced(self, cases: Sequence[Case]) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of *cases* that are missing, a block of items after another, until targets are stopped."""
+        by_dataset: dict[str, list[Case]] = {}
+        for case in cases:
+            by_dataset.setdefault(case.dataset, []).append(case)
+        for name, of_dataset in by_dataset.items():
+            for items in self.races.run(name, of_dataset, self.screenings.values(), self.outcomes):
+                self.leave_out_unmeasured()
+                yield from self._run([case for item in items for case in self.plan.by_item.get(item, ())])
 
     def _run(self, cases: Sequence[Case]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *cases* that are missing, and keep them."""

@@ -11,6 +11,7 @@ from reasoning_probe.data.places import ALL
 from reasoning_probe.data.prompts.prompting import Prompting
 from reasoning_probe.data.shards import Shard
 from reasoning_probe.results.cards.choice import AUTO
+from reasoning_probe.results.screening import METHODS
 
 if TYPE_CHECKING:
     from reasoning_probe.cluster.config import ClusterSpec
@@ -30,6 +31,8 @@ class Settings:
     ablate_layers: bool = False
     heads: str | Sequence[str | Target] | None = None  # a spec, or specs and targets
     screen: int | None = None  # so many heads are measured, and a sample of the others
+    screen_method: str = METHODS[0]  # how heads are ranked
+    race: bool = False  # targets are stopped that will hardly be named
     ablations: tuple[str, ...] = ("zero",)
     where: str = ALL  # the place at which heads are off
     seed: int = 0

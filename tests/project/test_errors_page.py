@@ -143,6 +143,7 @@ option("a place that no question has", "--probe-heads=L0H1", "--probe-where=clai
 option("a seed that is no number", "--probe-seed=x")
 option("a size that cannot be read", "--probe-memory=lots")
 option("a size of nothing", "--probe-memory=0GB")
+option("a ranking of heads that is none", "--ablate-heads", "--probe-screen=4:x")
 option("a shard beyond the last", "--probe-shard=9/8")
 option("a granularity that is none", "--probe-granularity=x")
 option("an address that is none", "--probe-engine=ray=head")
@@ -175,6 +176,8 @@ option("a drop from nothing", "--probe-max-drop=0.1")
 option("a reference that is not there", "--probe-reference=gone.jsonl")
 option("a reference that is none", "--probe-reference=colours.jsonl")
 option("a reference that the run overwrites", "--probe-reference=reports")
+option("a race in a shard", "--ablate-heads", "--probe-race", "--probe-shard=1/2")
+option("a race of nothing", "--probe-race")
 option(
     "a reference from a part of a dataset",
     *("--probe-reference=new.jsonl", "--probe-update-reference", "--probe-shard=1/1"),

@@ -11,6 +11,7 @@ from reasoning_probe.report.format import p_value, percent
 from reasoning_probe.report.mistakes import change_sentences
 from reasoning_probe.report.owners import owner
 from reasoning_probe.report.paths import path_sentences
+from reasoning_probe.report.races import race_sentences
 from reasoning_probe.report.ranking import SUMMARY_COLUMNS, ranking
 from reasoning_probe.report.run_notes import reference_lines
 from reasoning_probe.report.sentences import (
@@ -37,7 +38,7 @@ def markdown_summary(run: Run) -> str:
     """Return the findings as GitHub's Markdown, under 60 kB however many datasets and targets there are."""
     datasets = list(run.summary["datasets"].items())
     parts = [f"## reasoning-probe: {plain(run.summary['model']['name'])}", plain(accuracy_sentence(run), 300)]
-    more = (path_sentences, circuit_sentences, control_sentences, screening_sentences, curve_sentences)
+    more = (path_sentences, circuit_sentences, control_sentences, screening_sentences, race_sentences, curve_sentences)
     findings = [*sentences(run), *(sentence for part in more for sentence in part(run))]
     bullets = "\n".join(f"- {plain(sentence, 600)}" for sentence in findings[:MOST_DATASETS])
     parts.append("\n\n".join(within([bullets], MOST_SENTENCE_BYTES)))

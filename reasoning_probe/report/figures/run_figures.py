@@ -44,6 +44,11 @@ class GroupFigures:
             for entry in run.summary.get("curves") or []
             if (entry["dataset"], str(entry["ablation"])) == key and entry["points"]
         ][:2]
+        raced = any(
+            (race["dataset"], str(race["ablation"])) == key and race["stopped"]
+            for race in run.summary.get("races") or ()
+        )
+        self.why_hatched = "stopped by the race, or not measured" if raced else "not measured"
         self.lines = {_CURVES.get(entry["kind"], str(entry["kind"])): entry["points"] for entry in self.curves}
 
     def untestable(self, measure: Measure) -> str:

@@ -8,6 +8,7 @@ from reasoning_probe.report.html.rendering import minus, render
 from reasoning_probe.report.html.tables import FoldedTable, Table
 from reasoning_probe.report.next_steps import repeat_command
 from reasoning_probe.report.owners import owner
+from reasoning_probe.report.races import race_sentences
 from reasoning_probe.report.run_notes import reference_lines
 from reasoning_probe.report.sentences import screening_sentences
 from reasoning_probe.results.control import guesses_plain_text
@@ -66,12 +67,12 @@ def _regressions(run: Run, regressions: list[RegressionRecord]) -> FoldedTable |
 
 
 def trust_html(run: Run) -> Markup:
-    """Return what bears on the effects: the neutral sentences, the other ablations, the screening, the reference."""
+    """Return what bears on the effects: neutral sentences, other ablations, screening, races, the reference."""
     return render(
         "trust",
         control=_control(run),
         rank_changes=_rank_changes(run),
-        notes=[*screening_sentences(run)[:MOST_ROWS], *_reference(run)],
+        notes=[*screening_sentences(run)[:MOST_ROWS], *race_sentences(run)[:MOST_ROWS], *_reference(run)],
     )
 
 

@@ -146,7 +146,7 @@ def _map(figures: GroupFigures, measure: Measure, letter: str) -> Picture:
     untestable = figures.untestable(measure)
     marked = f"{untestable}, so pale" if untestable else "○ is significant (discrete Holm, 0.025)"
     caption = f"{measure.name} in {measure.unit} with one {cell} off. Red loses, blue gains, {marked}." + (
-        " Hatched: not measured." if incomplete else ""
+        f" Hatched: {figures.why_hatched}." if incomplete else ""
     )
     return Picture(inline_svg(figures.heatmap(measure, letter)), caption, figures.index)
 

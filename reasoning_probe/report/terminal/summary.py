@@ -17,6 +17,7 @@ from reasoning_probe.report.format import p_value, percent, points
 from reasoning_probe.report.mistakes import change_sentences
 from reasoning_probe.report.owners import worse_sentences
 from reasoning_probe.report.paths import path_sentences
+from reasoning_probe.report.races import race_sentences
 from reasoning_probe.report.ranking import p_discrete, strongest
 from reasoning_probe.report.run_notes import reference_lines, setting_sentences, skipped_sentence
 from reasoning_probe.report.sentences import control_sentences, curve_sentences, findings, screening_sentences
@@ -85,6 +86,7 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
     more = [
         *(card_lines(run, VERBOSE_TARGETS) if verbosity > 0 else card_lines(run, MOST_SENTENCES, without_role=False)),
         *screening_sentences(run),
+        *race_sentences(run),
         *curve_sentences(run),
         *path_sentences(run),
         *circuit_sentences(run),

@@ -21,6 +21,7 @@ from reasoning_probe.results.stats.means import mean, weighted_mean
 from reasoning_probe.results.stats.paired_tests import falls_and_rises, mcnemar, sign_flip
 from reasoning_probe.results.stats.power import (
     Detectable,
+    conditional_power,
     critical_p,
     detectable,
     flips_needed,
@@ -42,6 +43,7 @@ __all__ = [
     "PrimaryTests",
     "association",
     "benjamini_hochberg",
+    "conditional_power",
     "critical_p",
     "deciles",
     "detectable",

@@ -140,17 +140,30 @@ def loss_power(items: int, loss: float, lost: float, won: float, p_critical: flo
 
     Exact: the flips are binomial, and of so many flips those to right are.
     """
-    import numpy as np
-    from scipy import stats
+    return conditional_power(0, 0, items, lost + loss, won, p_critical)
 
-    share = min(1.0, lost + won + loss)
-    if share <= 0:
-        return 0.0
-    spread = 8 * math.sqrt(items * share * (1 - share)) + 1
-    flips = np.arange(max(0, int(items * share - spread)), min(items, int(items * share + spread)) + 1)
-    most_won = _most_won(items, p_critical)[flips]
-    named = np.where(most_won >= 0, stats.binom.cdf(most_won, flips, won / share), 0.0)
-    return float((stats.binom.pmf(flips, items, share) * named).sum())
+
+def conditional_power(
+    flips_to_wrong: int, flips_to_right: int, left: int, lost: float, won: float, p_critical: float
+) -> float:
+    """Return the chance that a target with so many flips so far is named for its loss after *left* more items.
+
+    Each of these becomes wrong with probability *lost* and right with *won*. Exact, as :func:`loss_power` is.
+    """
+    import numpy as np
+    from scipy import special
+
+    flips_so_far, share = flips_to_wrong + flips_to_right, min(1.0, lost + won)
+    spread = 8 * math.sqrt(left * share * (1 - share)) + 1
+    more = np.arange(max(0, int(left * share - spread)), min(left, int(left * share + spread)) + 1)
+    table = _most_won(1 << (flips_so_far + left).bit_length(), p_critical)  # few sizes, so that it is cached
+    most_won = table[flips_so_far + more] - flips_to_right
+    of_flips = min(1.0, won / share) if share else 0.0
+    # scipy.stats has the same distributions at thirty times the cost, and a race asks for thousands of them.
+    named = np.where(most_won >= 0, special.bdtr(np.clip(most_won, 0, more), more, of_flips), 0.0)
+    log_ways = special.gammaln(left + 1) - special.gammaln(more + 1) - special.gammaln(left - more + 1)
+    chances = np.exp(log_ways + special.xlogy(more, share) + special.xlog1py(left - more, -share))
+    return float((chances * named).sum())
 
 
 @lru_cache(maxsize=16)

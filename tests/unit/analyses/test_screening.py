@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,8 +22,9 @@ from reasoning_probe.models.head_map import AttentionLayer, HeadError
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.places import EVERYWHERE, AblatedPositions
 from reasoning_probe.report.sentences import screening_sentences
+from reasoning_probe.results.left_out import LeftOut
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.screening import from_entry, unmeasured, with_measured_effects
+from reasoning_probe.results.screening import METHODS, from_entry, with_measured_effects
 from reasoning_probe.results.stats import finite_interval, flips_needed_by_holm
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.known_circuits import ALL, COPIERS, DECIDER, circuit, save_circuit, sums
@@ -90,6 +92,50 @@ def test_estimates_are_the_slopes_of_partial_ablation(
             assert slopes[site.layer, head] == pytest.approx((up - down) / 2e-4, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_integrated_gradients_are_the_mean_of_the_slopes_on_the_way_from_the_mean_embedding(steps: int) -> None:
+    """Each slope is that of adding a share of the head's change, as it is on the query itself, to its output."""
+    model = build("gpt2").double()
+    head_map = find_heads(model)
+    encoded = TokenCodec(model, Letters()).encode(QUERY)
+    answer = torch.tensor([encoded.answer])
+    ids = torch.cat([encoded.prompt, answer[:, :-1]], 1)
+    own = model.get_input_embeddings()(ids).detach()
+
+    def logprob_of(share: float, site: AttentionLayer, added: torch.Tensor) -> float:
+        def hook(module: Any, args: Any) -> Any:
+            return (args[0] + added, *args[1:])
+
+        handle = model.get_submodule(site.path).register_forward_pre_hook(hook)
+        with torch.no_grad():
+            mixed = share * own + (1 - share) * own.mean(1, keepdim=True)
+            logits = model(inputs_embeds=mixed).logits[:, -answer.shape[1] :]
+        handle.remove()
+        return float(logits.log_softmax(-1).gather(-1, answer[..., None]).sum())
+
+    (slopes,) = estimates(model, head_map, encoded, [ZERO], steps)
+    for site in head_map.attention_layers:
+        outputs: list[torch.Tensor] = []
+        handle = model.get_submodule(site.path).register_forward_pre_hook(partial(_keep, outputs))
+        with torch.no_grad():
+            model(input_ids=ids)
+        handle.remove()
+        for head in range(site.heads):
+            change = torch.zeros_like(outputs[0])
+            where = slice(head * site.head_dim, (head + 1) * site.head_dim)
+            change[..., where] = -outputs[0][..., where]
+            differences = [
+                logprob_of(step / steps, site, 1e-4 * change) - logprob_of(step / steps, site, -1e-4 * change)
+                for step in range(1, steps + 1)
+            ]
+            assert slopes[site.layer, head] == pytest.approx(sum(differences) / steps / 2e-4, rel=1e-4, abs=1e-6)
+    assert not model.get_input_embeddings()._forward_hooks
+
+
+def _keep(outputs: list[torch.Tensor], module: Any, args: Any) -> None:
+    outputs.append(args[0])
+
+
 def test_estimates_are_exact_where_the_model_is_linear() -> None:
     """Far from its answer the circuit's log-probability is linear in the sum, the only axis that these heads change."""
     model, tokenizer = circuit()
@@ -121,13 +167,15 @@ def test_a_model_that_takes_no_gradients_is_told_in_one_line() -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_planted_heads_rank_first(ablation: str, seed: int) -> None:
+def test_the_planted_heads_rank_first(ablation: str, seed: int, method: str) -> None:
     model, tokenizer = circuit(seed=seed)
     queries = [query("arithmetic", item, Generation(4)) for item in sums(40)]
     engine = LocalEngine(model, tokenizer, find_heads(model), {"arithmetic": [each.prompt for each in queries]})
-    (chosen,) = screen(engine, queries, [ablation], 3, 0)
+    (chosen,) = screen(engine, queries, [ablation], 3, 0, method)
+    assert chosen.method == method
     assert set(chosen.ranked) == {*COPIERS, DECIDER}
     assert (chosen.items, len(chosen.scores)) == (40, len(ALL))
     assert engine.timing.screen_s > 0
@@ -193,8 +241,9 @@ def test_the_miss_rate_is_that_of_the_sample() -> None:
     # With 7 of the 25 only one draw in 80 would hold 3 or fewer: C(7,4) * 18 + C(7,5) of C(25,5) ways.
     assert measured["ci95"] == list(finite_interval(3, 20, 25)) == [3 / 25, 6 / 25]
     assert with_measured_effects([measured], rows, [family]) == [measured]
-    assert unmeasured([entry], "d", "zero", [row["target"] for row in rows]) == 8
-    assert unmeasured([entry], "d", "mean", []) == unmeasured([entry], "e", "zero", []) == 0
+    left_out = LeftOut([entry])
+    assert left_out.count("d", "zero", [row["target"] for row in rows]) == 8
+    assert left_out.count("d", "mean", []) == left_out.count("e", "zero", []) == 0
     (none,) = with_measured_effects([entry], [])
     assert (none["sampled"], none["miss_rate"], none["ci95"]) == (0, None, [0.0, 1.0])
     sentences = screening_sentences(Run({"screening": [measured, none]}, []))
@@ -233,6 +282,19 @@ def test_only_the_chosen_heads_are_computed(project: Project, options: tuple[str
     assert "3 of 6 measured heads matter for arithmetic" in output
     assert "of 12 heads the first 4 by first-order attribution were measured. Of 2 of the other 8" in output
     assert " screen " in output
+
+
+def test_integrated_gradients_rank_where_they_are_asked_for(project: Project, options: tuple[str, ...]) -> None:
+    result = project.run(*options[:-1], "--probe-screen=4:ig5")
+    (entry,) = project.summary()["screening"]
+    assert entry["method"] == "ig5"
+    assert {*COPIERS, DECIDER} <= {score["target"] for score in entry["scores"] if score["measured"] == "ranked"}
+    output = " ".join(line.strip() for line in result.outlines)
+    assert "of 12 heads the first 4 by integrated gradients were measured" in output
+    project.run(*options, "--probe-dir=attribution")
+    (other,) = project.summary("attribution")["screening"]
+    assert other["method"] == "attribution"
+    assert other["scores"] != entry["scores"]
 
 
 def test_the_corrections_count_every_candidate(project: Project, options: tuple[str, ...]) -> None:
@@ -315,6 +377,8 @@ def test_several_processes_agree_on_the_heads(project: Project) -> None:
         (["--probe-screen=4"], "--probe-screen chooses among all heads: add --ablate-heads"),
         (["--probe-screen=4", "--probe-heads=L0"], "--probe-screen chooses heads by itself: leave out --probe-heads"),
         (["--ablate-heads", "--probe-screen=0"], "argument --probe-screen: '0' is not a whole number from 1 on"),
+        (["--ablate-heads", "--probe-screen=4:x"], "'x' ranks no heads: write attribution or ig5 after the number"),
+        (["--ablate-heads", "--probe-screen=4:"], "'' ranks no heads: write attribution or ig5 after the number"),
     ],
 )
 def test_a_screening_of_nothing_is_refused(project: Project, args: list[str], line: str) -> None:

@@ -21,6 +21,7 @@ from reasoning_probe.report.comparison import sentences as comparison_sentences
 from reasoning_probe.report.effects import groups
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.report.paths import path_sentences
+from reasoning_probe.report.races import race_sentences
 from reasoning_probe.results.compare import compare
 from reasoning_probe.results.null_directions import ranked, unranked
 from reasoning_probe.results.outcome import Outcome
@@ -188,6 +189,13 @@ def patched(
         for other in [place < heads and n in items]
     ]
     return as_run([*alone, *cases])
+
+
+def raced(**values: Any) -> list[dict[str, Any]]:
+    stopped = [{"target": f"L2H{head}", "items": 50 + 50 * head, "lost": 1, "won": 0} for head in range(4)]
+    entry = {"dataset": "arithmetic", "ablation": "zero", "items": 400, "targets": 16, "stopped": stopped}
+    cost = {"largest_loss": 0.12, "smallest_effect": 0.06, "missed_share": 0.05, "ci95": [0.03, 0.08]}
+    return [entry | cost | values]
 
 
 def of_one_head(target: str, *, hard: bool = False) -> Run:
@@ -460,6 +468,20 @@ CLAIMS = (
         [lambda: run_of(swept(), screening=screened())],
     ),
     Claim(
+        r"Racing on .*: of \d+ (heads?|targets?) \d+ (was|were) stopped after [\d,]+( to [\d,]+)? of [\d,]+ items,"
+        r" which saved \d+ % of the answers\.( One that costs .* points, which .* of runs \(.*\)\.)?"
+        r"( A stopped one may still cost up to .* points\.)?$",
+        "a race stopped targets; what that may have cost is said where it is known",
+        lambda: run_of(swept(), races=raced()),
+        [lambda: run_of(swept(), races=raced(stopped=[]))],
+    ),
+    Claim(
+        r"Racing on .* none was stopped\.$",
+        "a race stopped none",
+        lambda: run_of(swept(), races=raced(stopped=[])),
+        [lambda: run_of(swept(), races=raced())],
+    ),
+    Claim(
         r"L\d+H\d+: no particular role shown( \(.*\))?\.$",
         "a head that is named on the page has a card on which nothing is significant, and no control task was run",
         lambda: run_of(swept(lost=STRONG)),
@@ -558,6 +580,7 @@ def said_of(run: Run) -> list[str]:
         *sentences.screening_sentences(run),
         *path_sentences(run),
         *circuit_sentences(run),
+        *race_sentences(run),
     ]
 
 

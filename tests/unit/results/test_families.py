@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from reasoning_probe.results import stats
 from reasoning_probe.results.families import families_of, with_families
+from reasoning_probe.results.left_out import LeftOut
 from reasoning_probe.results.naming import (
     moves_logprob,
     moves_logprob_on_page,
     significant,
     significant_on_page,
 )
-from reasoning_probe.results.record import EffectRecord, FamilyRecord
+from reasoning_probe.results.record import EffectRecord, FamilyRecord, RaceRecord, StoppedTargetRecord
 
 
 def rows_of(dataset: str, flips: list[tuple[int, int]], items: int = 200) -> list[EffectRecord]:
@@ -51,7 +54,7 @@ def test_a_page_of_eight_maps_needs_more_flips(maps: int, flips: int) -> None:
 
     def p_page(k: int) -> float:
         rows = [*rows_of("a", [(k, 0), *background]), *_others(maps - 1, background)]
-        return with_families(rows, _families(rows))[0]["p_page"]
+        return with_families(rows, _families(rows), LeftOut())[0]["p_page"]
 
     least = next(k for k in range(1, 30) if p_page(k) <= stats.ALPHA)
     assert abs(least - flips) <= 1
@@ -63,12 +66,12 @@ def _others(maps: int, background: list[tuple[int, int]]) -> list[EffectRecord]:
 
 
 def _families(rows: list[EffectRecord]) -> list[FamilyRecord]:
-    return families_of(rows, dict.fromkeys((row["dataset"] for row in rows), 0.7), [])
+    return families_of(rows, dict.fromkeys((row["dataset"] for row in rows), 0.7), LeftOut())
 
 
 def test_on_one_map_page_and_map_agree() -> None:
     rows = rows_of("a", [(9, 0), (3, 2), (0, 0)])
-    adjusted = with_families(rows, _families(rows))
+    adjusted = with_families(rows, _families(rows), LeftOut())
     assert [row["p_page"] for row in adjusted] == [row["p_discrete"] for row in rows]
     assert [row["logprob_p_page"] for row in adjusted] == [row["logprob_p_discrete"] for row in rows]
     shrunken = [row["delta_shrunken"] for row in adjusted]
@@ -81,10 +84,29 @@ def test_heads_that_were_not_measured_count_on_the_page_too() -> None:
     rows = rows_of("a", [(9, 0)])
     scores = [{"target": f"L0H{head}", "score": 1.0, "measured": None} for head in range(1, 20)]
     entry = {"dataset": "a", "ablation": "zero", "items": 200, "seed": 0, "scores": scores}
-    families = families_of(rows, {"a": 0.7}, [entry])  # type: ignore[list-item]
+    left_out = LeftOut([entry])  # type: ignore[list-item]
+    families = families_of(rows, {"a": 0.7}, left_out)
     assert families[0]["unmeasured"] == 19
-    (row,) = with_families(rows, families)
+    (row,) = with_families(rows, families, left_out)
     assert row["p_page"] == pytest.approx(20 * 2 / 2**9)
+
+
+def race(dataset: str, stopped: Iterable[int]) -> RaceRecord:
+    stops: list[StoppedTargetRecord] = [{"target": f"L0H{head}", "items": 50, "lost": 1, "won": 0} for head in stopped]
+    return {"dataset": dataset, "ablation": "zero", "items": 200, "targets": 20, "stopped": stops}
+
+
+def test_heads_that_a_race_stopped_count_like_those_that_were_not_measured() -> None:
+    """Also on the page, where a race stopped every head of another dataset, and once where a screening ranked them."""
+    rows = rows_of("a", [(9, 0)])
+    scores = [{"target": f"L0H{head}", "score": 1.0, "measured": "ranked"} for head in range(20)]
+    screened = {"dataset": "a", "ablation": "zero", "items": 200, "seed": 0, "scores": scores}
+    for screening in ([], [screened]):
+        left_out = LeftOut(screening, [race("a", range(1, 20)), race("b", range(10))])  # type: ignore[arg-type]
+        families = families_of(rows, {"a": 0.7}, left_out)
+        assert [family["unmeasured"] for family in families] == [19]
+        (row,) = with_families(rows, families, left_out)
+        assert row["p_page"] == pytest.approx(30 * 2 / 2**9)
 
 
 def test_a_row_of_an_earlier_version_is_judged_by_what_it_holds() -> None:

@@ -1,0 +1,86 @@
+"""Measures what racing saves on a real model: the full sweep and the race in one run, and the heads that each names.
+
+    python -m benchmarks.speed.racing --json docs/measurements/racing-tiny-reasoner.json
+    python -m benchmarks.speed.racing --model smollm2 --items 200 --every 3 --heads 8 --json racing-smollm2.json
+
+Both answer the same items with the same heads off, without an outcome store. ``sweep_s`` has the seconds of baselines
+and ablated answers, ``rows`` the ablated answers. ``same_heads`` says whether both name the same heads by the accuracy,
+over all tests of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.workloads import report
+from reasoning_probe.results.naming import moves_logprob_on_page, significant_on_page
+from reasoning_probe.session.session import ProbeSession
+from reasoning_probe.session.settings import Settings
+
+
+def measured(options: argparse.Namespace, model: tuple[Any, Any], *, race: bool) -> dict[str, Any]:
+    """Return the rows and seconds of one sweep on *model*, and the heads that it names."""
+    settings = Settings(ablate_heads=True, items=options.items, max_new_tokens=options.tokens, race=race)
+    session = ProbeSession(settings)
+    session.model_runner.use(model, options.model)
+    wanted = {
+        f"L{layer.layer}H{head}"
+        for layer in session.head_map.attention_layers[:: options.every]
+        for head in range(layer.heads)[: options.heads]
+    }
+    cases = session.cases(session.dataset(options.dataset))
+    session.select(case for case in cases if case.target is None or case.target_name in wanted)
+    started = time.perf_counter()
+    session.sweep(session.items)
+    wall = time.perf_counter() - started
+    run = session.finish()
+    assert run is not None
+    timing, rows = run.summary["timing"], run.summary["targets"]
+    races = run.summary.get("races") or ()
+    return {
+        "wall_s": round(wall, 2),
+        "sweep_s": round((timing["baseline_s"] or 0.0) + (timing["sweep_s"] or 0.0), 2),
+        "rows": run.summary["engine"]["rows"],
+        "accuracy": run.summary["datasets"][options.dataset]["accuracy"],
+        "named": sorted(row["target"] for row in rows if significant_on_page(row)),
+        "named_by_logprob": sorted(row["target"] for row in rows if moves_logprob_on_page(row)),
+        "stopped": {row["target"]: row["items"] for race in races for row in race["stopped"]},
+    }
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return both sweeps and their ratios."""
+    loading = ProbeSession(Settings(model=options.model)).model_runner.load()
+    model = loading.model, loading.tokenizer
+    measured(argparse.Namespace(**{**vars(options), "items": 8}), model, race=False)  # a warm-up
+    full, race = measured(options, model, race=False), measured(options, model, race=True)
+    return {
+        "model": options.model,
+        "dataset": options.dataset,
+        "items": options.items,
+        "fewer_rows": round(full["rows"] / race["rows"], 2),
+        "faster": round(full["wall_s"] / race["wall_s"], 2),
+        "same_heads": full["named"] == race["named"],
+        "full": full,
+        "race": race,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny-reasoner")
+    parser.add_argument("--dataset", default="arithmetic")
+    parser.add_argument("--items", type=int, default=400)
+    parser.add_argument("--every", type=int, default=1, help="heads of every so manieth layer")
+    parser.add_argument("--heads", type=int, default=1000, help="heads a layer at most")
+    parser.add_argument("--tokens", type=int, default=None, help="tokens an answer may have (default: the dataset's)")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    report(measure, parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
