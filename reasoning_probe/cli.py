@@ -50,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RunError, CacheError, ExtraError) as error:
         return _complain(str(error))
     except MemoryError:
-        return _complain("the memory does not suffice for this run: use a machine with more, or a part of the run")
+        return _complain("this run does not fit into the memory: use a machine with more, or a part of the run")
     except OSError as error:
         if error.filename is None and isinstance(error, FileNotFoundError):  # of Path.cwd
-            return _complain("the folder that this is called in is gone: go to another one")
+            return _complain("the current folder no longer exists: change to another one")
         if error.filename is None:
             _drop_output()
         return _complain(f"cannot write {error.filename or 'the output'}: {error.strerror}")
@@ -83,7 +83,7 @@ def _path(text: str) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reasoning-probe", description=_DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, function: object, help: str, *folders: str) -> argparse.ArgumentParser:
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         return command
 
-    show = add("show", _show, "print what a run found", "DIR")
+    show = add("show", _show, "print the findings of a run", "DIR")
     compare = add("compare", _compare, "compare run B with the earlier run A, or several runs in their order", "A", "B")
     compare.add_argument("more", type=_path, nargs="*", metavar="MORE", help="later runs: accuracy and heads by run")
     compare.add_argument("--common", action="store_true", help="compare the items that both runs asked")
@@ -108,21 +108,27 @@ def _parser() -> argparse.ArgumentParser:
         "--describe",
         type=_describe,
         metavar="auto|N|TARGETS",
-        help="make the cards of these heads anew, for run.json, too",
+        help="make the cards of these heads anew, also in run.json",
     )
-    report.add_argument("--figures", action="store_true", help="its figures as SVG and PNG files, too")
-    merge = add("merge", _merge, "put shards, or other parts of one sweep, together: files and page")
+    report.add_argument("--figures", action="store_true", help="write the figures as SVG and PNG files, too")
+    merge = add("merge", _merge, "merge shards, or other parts of one sweep, into one run with its page")
     merge.add_argument("folders", type=_path, nargs="+", metavar="DIR", help="folder of a part")
     merge.add_argument("-o", "--output", type=_path, metavar="DIR", required=True, help="folder of the whole")
     _add_export_arguments(add("export", _export, "write a run as a table, or in another tool's format", "DIR"))
-    gate = add("gate", _gate, "hold a run, or merged shards, to limits; exit status 1 where it does not pass", "DIR")
+    gate = add("gate", _gate, "check a run, or merged shards, against limits; exit status 1 if it does not pass", "DIR")
     gate.add_argument("--min-accuracy", type=_limits, metavar="LIMITS", help="0.9, or arithmetic=0.9,logic=0.5")
     gate.add_argument("--reference", type=_path, metavar="PATH", help="an earlier run over the same items")
     gate.add_argument(
-        "--max-drop", type=_share, default=MAX_DROP, metavar="SHARE", help="how far below it (default: %(default)s)"
+        "--max-drop",
+        type=_share,
+        default=MAX_DROP,
+        metavar="SHARE",
+        help="how far the accuracy may fall below it (default: %(default)s)",
     )
     cache = add("cache", _cache, "show the outcome store, or prune it")
-    cache.add_argument("folder", type=_path, nargs="?", metavar="DIR", help=f"its folder (default: {FOLDER} here)")
+    cache.add_argument(
+        "folder", type=_path, nargs="?", metavar="DIR", help=f"the store's folder (default: {FOLDER} here)"
+    )
     cache.add_argument(
         "--prune", type=_days, metavar="DAYS", help="remove what no run has used for so many days; 0 removes all"
     )
@@ -138,10 +144,12 @@ def _add_export_arguments(command: argparse.ArgumentParser) -> None:
         " Every Eval Ever record",
     )
     command.add_argument(
-        "--table", choices=TABLES, default="outcomes", help="csv, parquet: a row an outcome, or a target"
+        "--table", choices=TABLES, default="outcomes", help="csv, parquet: one row per outcome, or per target"
     )
-    command.add_argument("--target", default=BASELINE, help="other formats: whose answers (default: %(default)s)")
-    command.add_argument("--ablation", metavar="NAME", help="how the target was off, where it was in several ways")
+    command.add_argument(
+        "--target", default=BASELINE, help="other formats: the target whose answers are exported (default: %(default)s)"
+    )
+    command.add_argument("--ablation", metavar="NAME", help="the target's ablation, where the run has several")
     command.add_argument(
         "-o", "--output", type=_path, metavar="PATH", help="the file, or folder (default: DIR/TABLE.FORMAT, DIR/FORMAT)"
     )

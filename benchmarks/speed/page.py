@@ -1,4 +1,4 @@
-"""Measures the size of the HTML report and the time until it is interactive in a browser.
+"""Measures the size of the HTML report, the time until it is interactive in a browser, and how long it opens.
 
     python -m benchmarks.speed.page --json docs/measurements/page.json
 
@@ -6,7 +6,8 @@ For the sizes in ``--sessions``, a real pytest session on the bundled model writ
 and layers ablated. For the sizes in ``--made-up``, the code behind ``reasoning-probe report`` writes it from a
 synthetic run of 12 layers of 12 heads in which half of the cases are wrong. Interactive means: the page is loaded, a
 cell of the map is clicked, and the items that the head flipped are visible. Times are medians of three visits in
-headless Chromium, in seconds from the start of loading. They depend on the process's cores: ``taskset -c 0,1``.
+headless Chromium, in seconds from the start of loading. They depend on the process's cores: ``taskset -c 0,1``. The
+height, in pixels on a screen 1,280 wide, and the tab stops are those before anything is opened; printed pages are A4.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -34,6 +36,10 @@ from reasoning_probe.results.summary import summarise
 
 LIMITS = {22: (3, 2.0), 100: (6, 4.0), 1000: (10, None)}
 """By the number of items, under 144 targets and the baseline: the maximum of megabytes and of seconds."""
+HEIGHT_LIMIT, STOPS_LIMIT, PRINTED_LIMIT = 6000, 100, 8
+"""Pixels, tab stops and printed pages of a page, however many cases it has."""
+STOPS = """[...document.querySelectorAll('a[href], button, input, select, summary, [tabindex="0"]')]
+    .filter(e => e.checkVisibility() && e.getClientRects().length).length"""
 TARGETS = 144
 PROBE = """
 import reasoning_probe as rp
@@ -131,6 +137,25 @@ def seconds(browser: Any, page: Path) -> float:
     return interactive_s
 
 
+def layout(browser: Any, page: Path) -> dict[str, int]:
+    """Return how high *page* is, how many stops the tab key makes, and how many A4 pages it prints on, with limits."""
+    tab = browser.new_page(viewport={"width": 1280, "height": 800})
+    tab.goto(page.as_uri())
+    tab.locator(".rp[data-ready]").wait_for()
+    height, stops = (tab.evaluate(code) for code in ("document.documentElement.scrollHeight", STOPS))
+    margins = dict.fromkeys(("top", "bottom", "left", "right"), "1cm")
+    printed = tab.pdf(format="A4", margin=margins, print_background=True)
+    tab.close()
+    return {
+        "height_px": height,
+        "height_limit_px": HEIGHT_LIMIT,
+        "tab_stops": stops,
+        "tab_stops_limit": STOPS_LIMIT,
+        "printed_pages": len(re.findall(rb"/Type\s*/Page\b", printed)),
+        "printed_pages_limit": PRINTED_LIMIT,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, nargs="*", default=[22, 100], choices=list(LIMITS))
@@ -153,6 +178,7 @@ def main() -> None:
                     "megabytes_limit": megabytes,
                     "interactive_s": round(statistics.median(seconds(browser, page) for _ in range(3)), 2),
                     "interactive_limit_s": most,
+                    **layout(browser, page),
                 }
                 measured.append(figures)
                 print(json.dumps(figures), flush=True)

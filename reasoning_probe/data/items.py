@@ -56,9 +56,13 @@ class Donor:
     """
 
     question: str
+    """The question, another one than the item's."""
     answer: str
+    """Its expected answer."""
     choices: tuple[str, ...] = ()
+    """Its choices where it is multiple choice; empty for those of the item."""
     prompt: str | None = None
+    """The whole prompt, sent as it is; ``None`` for the question in the item's frame."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.choices, list | tuple):
@@ -95,19 +99,33 @@ class Item:
     """
 
     question: str
+    """What the model is asked."""
     answer: str
+    """The expected answer; of a multiple-choice question the text of the right choice."""
     id: str | None = None
+    """The item's name in tests and files; ``None`` for one by its place, ``q1``, ``q2``, ..."""
     solution: str | None = None
+    """A worked gold solution, in GSM8K's format with ``<<a*b=c>>`` annotations."""
     kind: AnswerKind | None = None
+    """How the answer is compared: ``number``, ``label``, ``text`` or ``expression``; ``None`` infers it."""
     operands: tuple[str, ...] = ()
+    """The numbers of a one-step arithmetic question, in order, by which its mistakes are classified."""
     operation: str | None = None
+    """The operation of a one-step arithmetic question: ``+``, ``-``, ``*`` or ``/``."""
     choices: tuple[str, ...] = ()
+    """The 2 to 26 choices of a multiple-choice question, the answer among them."""
     prompt: str | None = None
+    """The whole prompt, sent as it is; ``None`` for the question in its frame."""
     form: str | None = None
+    """The kind of the question, such as a story's template: items of one form are not independent."""
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What the question is like, by name: ``{"operation": "+", "carries": "1"}``."""
     parts: Mapping[str, tuple[Span, ...]] = field(default_factory=dict, hash=False)
+    """Parts of the question by name, each as spans of characters: ``{"operator": ((10, 11),)}``."""
     counterfactual: Donor | None = None
+    """Another question of the same form, with another answer."""
     same_answer: Donor | None = None
+    """A question of the same form with other numbers or names and the same answer."""
 
     def __post_init__(self) -> None:
         self._check_types()

@@ -77,6 +77,11 @@ def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
     session = state.session
     worker = state.worker
 
+    def left() -> float | None:
+        from reasoning_probe.session.time_left import seconds_left
+
+        return seconds_left(session)
+
     def prepare() -> None:
         if session.engine is None and session.model_runner.provided is None:
             model = request.getfixturevalue("probe_model")
@@ -88,7 +93,7 @@ def _ask(request: pytest.FixtureRequest, case: Case) -> Outcome | None:
             return worker.outcome(case, prepare)
         prepare()
         whole_plan = not config.getvalue("maxfail")  # with -x the sweep goes only as far as the tests do
-        with progress_bar(config) as progress:
+        with progress_bar(config, seconds_left=left) as progress:
             return session.outcome(case, whole_plan=whole_plan, progress=progress)
 
     return _or_exit(config, ask)

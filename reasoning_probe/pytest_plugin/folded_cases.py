@@ -1,4 +1,4 @@
-"""A probe's cases in pytest's terminal: no dot for each, and wrong answers in a line each, ten of them.
+"""A probe's cases in pytest's terminal: no dot for each, and wrong answers in a line each, ten or, of a sweep, five.
 
 A sweep has thousands of cases, whose dots and failures would bury the findings. With ``-v`` every case has its line and
 every wrong answer its question, as pytest prints them.
@@ -17,8 +17,8 @@ from reasoning_probe.utils.text import shorten
 MOST_IN_FULL = 3
 """Wrong answers that are printed with their questions, as failures are."""
 
-MOST_LINES = 10
-"""Wrong answers that are printed in a line each."""
+MOST_LINES, MOST_OF_SWEEP = 10, 5
+"""Wrong answers that are printed in a line each, and those of a sweep, whose findings stand below them."""
 
 WRONG = "wrong"
 """In what a report carries: the line on the wrong answer that failed the test."""
@@ -64,14 +64,18 @@ def folded_failures(reporter: pytest.TerminalReporter) -> Generator[list[Any]]:
             reporter.stats["failed"] = failures
 
 
-def print_wrong_answers(reporter: pytest.TerminalReporter, reports: list[Any]) -> None:
-    """Print a line for each of the first ten *reports* of wrong answers, and the number of the others."""
+def print_wrong_answers(reporter: pytest.TerminalReporter, reports: list[Any], *, swept: bool) -> None:
+    """Print a line for each of the first *reports* of wrong answers, and the number of the others.
+
+    *swept* says that answers with heads off were asked, too.
+    """
     if not reports or reporter.no_summary or not reporter.hasopt("f"):
         return
     width = reporter.config.get_terminal_writer().fullwidth
     reporter.section("wrong answers")
-    for report in reports[:MOST_LINES]:
+    most = MOST_OF_SWEEP if swept else MOST_LINES
+    for report in reports[:most]:
         test_id = shorten(report.nodeid.rpartition("::")[2], 60)
         reporter.line(f"{test_id}  {report.reasoning_probe[WRONG]}"[:width])
-    if len(reports) > MOST_LINES:
-        reporter.line(f"and {len(reports) - MOST_LINES:,} more; -v prints all with their questions")
+    if len(reports) > most:
+        reporter.line(f"and {len(reports) - most:,} more; -v prints all with their questions")

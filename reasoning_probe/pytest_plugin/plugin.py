@@ -174,8 +174,11 @@ def pytest_terminal_summary(
     """Print wrong answers, accuracy, strongest heads, the gate and where the page is, after all that others print."""
     with folded_failures(terminalreporter) as wrong_answers:
         result = yield
-    print_wrong_answers(terminalreporter, wrong_answers)
-    print_summary(terminalreporter, config.stash[STATE])
+    state = config.stash[STATE]
+    print_wrong_answers(
+        terminalreporter, wrong_answers, swept=state.run is not None and bool(state.run.summary["targets"])
+    )
+    print_summary(terminalreporter, state)
     return result
 
 

@@ -41,10 +41,10 @@ def direction_sentences(run: Run, group: EffectGroup, several: bool) -> list[str
     sentences = []
     if no_more:
         verb = "matters" if len(no_more) == 1 else "matter"
-        sentences.append(f"{_heads(no_more)} {verb} no more for {place} than {_size(no_more)}.")
+        sentences.append(f"{_heads(no_more)} {verb} no more for {place} than {_alike(no_more)}.")
     if not_shown:
         verb = "is" if len(not_shown) == 1 else "are"
-        sentences.append(f"{_heads(not_shown)} {verb} not shown to matter more for {place} than {_size(not_shown)}.")
+        sentences.append(f"{_heads(not_shown)} {verb} not shown to matter more for {place} than {_alike(not_shown)}.")
     return sentences
 
 
@@ -64,6 +64,6 @@ def _heads(rows: Sequence[RandomDirectionsRecord]) -> str:
     return join_names([f"{row['target']} ({directions_text(row)})" for row in rows], _MOST_NAMES)
 
 
-def _size(rows: Sequence[RandomDirectionsRecord]) -> str:
+def _alike(rows: Sequence[RandomDirectionsRecord]) -> str:
     whose = "its" if len(rows) == 1 else "their"
-    return f"{whose} size: so many random directions of the same size in {whose} layer lose as much"
+    return f"random directions of {whose} size in {whose} layer, of which so many lose as much"

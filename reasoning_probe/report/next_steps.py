@@ -17,11 +17,20 @@ from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.run import Run
 from reasoning_probe.results.stats import items_to_try
 from reasoning_probe.utils.target_names import head_of
+from reasoning_probe.utils.text import join_names
 
 _MOST_HEADS = 4
 _MOST_REPEATED = 20
 _KEYWORD = re.compile(r"[\w.+:-]{1,80}")
 """An item's name that pytest's ``-k`` takes as one word."""
+
+_OF_THE_WHOLE_RUN = {
+    "--probe-reference": 1,
+    "--probe-max-drop": 1,
+    "--probe-update-reference": 0,
+    "--probe-screen": 1,
+}
+"""Options with the number of their values that a step leaves out, since it asks other items, or other heads."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class NextStep:
 
     reason: str
     command: str
+    options: str
+    """What the command adds to this run's; empty where it is the same."""
     seconds: float | None
 
     @property
@@ -48,11 +59,28 @@ def next_steps(run: Run) -> list[NextStep]:
         return []
     steps = []
     if chat_template_missed(run):
-        step = _step(run, "Put the questions in the model's chat template", ["--probe-chat", "on"], 1.0)
-        steps.append(step)
+        steps.append(_step(run, "Put the questions in the model's chat template", ["--probe-chat", "on"], 1.0))
+    if run.summary.get("partial"):
+        return [*steps, _go_on(run)]
+    if not run.summary["targets"]:
+        return [*steps, _switch_off(run)]
     named = [group for group in groups(run) if group.significant]
-    steps += _about_named(run, named) if named else _more_items(run)
-    return steps
+    steps += _about_named(run, named) if named else _about_none(run)
+    return steps or [_with_mean(run, [])]
+
+
+def _go_on(run: Run) -> NextStep:
+    """Return the command of a run that ended early, which goes on from the outcome store."""
+    partial = run.summary.get("partial") or {"planned": 1, "done": 1}
+    share = (partial["planned"] - partial["done"]) / max(1, partial["done"])
+    return _step(run, "Go on where this run ended", [], share, whole=True)
+
+
+def _switch_off(run: Run) -> NextStep:
+    """Return how to switch every head off; a row takes at most as long as an answer of the whole model."""
+    model = run.summary["model"]
+    heads = model["layers"] * model["heads"]
+    return _step(run, "Switch every head off, one at a time", ["--ablate-heads"], 1.0 + heads)
 
 
 def _about_named(run: Run, named: Sequence[EffectGroup]) -> list[NextStep]:
@@ -61,20 +89,49 @@ def _about_named(run: Run, named: Sequence[EffectGroup]) -> list[NextStep]:
     heads = list(dict.fromkeys(row["target"] for row in rows))[:_MOST_HEADS]
     share = (1 + len(heads)) / _targets(run)
     steps = []
-    if all(name in GENERATED for name in run.summary["datasets"]):
-        counts = {name: max(40, entry["items"]) for name, entry in run.summary["datasets"].items()}
+    growing = [name for name in dict.fromkeys(group.dataset for group in named) if name in GENERATED]
+    if growing:
         item_counts = {name: entry["items"] for name, entry in run.summary["datasets"].items()}
-        spec = ",".join(f"{name}={counts[name]}@{item_counts[name]}" for name in counts)
-        grown = sum(counts.values()) / max(1, sum(item_counts.values()))
+        counts = {name: max(40, item_counts[name]) for name in growing}
+        spec = ",".join(f"{name}={counts[name]}@{item_counts[name]}" for name in growing)
+        grown = sum((item_counts | counts).values()) / max(1, sum(item_counts.values()))
         options = ["--probe-heads", ",".join(heads), "--probe-items", spec]
-        steps.append(_step(run, "Confirm the named heads on new items", options, share * grown))
+        what = "heads" if all(map(head_of, heads)) else "targets"
+        steps.append(_step(run, f"Confirm the named {what} on new items", options, share * grown))
     if "mean" not in run.summary["ablation"].split(","):
-        options = ["--probe-heads", ",".join(heads), "--ablation", "mean"]
-        steps.append(_step(run, "See whether the effect stays under the mean ablation", options, share))
+        steps.append(_with_mean(run, heads))
     pair = [head for head in heads if head_of(head) is not None][:2]
     if len(pair) == 2:
         options = ["--probe-heads", "+".join(pair)]
         steps.append(_step(run, "Switch the two strongest heads off together", options, 2 / _targets(run)))
+    return steps
+
+
+def _with_mean(run: Run, heads: Sequence[str]) -> NextStep:
+    """Return how to see whether the effects of *heads*, or of all where there are none, stay under mean ablation."""
+    if "mean" in run.summary["ablation"].split(","):
+        return _step(run, "Replace outputs by those of other questions", ["--ablation", "resample"], 1.0)
+    options = ["--probe-heads", ",".join(heads)] if heads else []
+    share = (1 + len(heads)) / _targets(run) if heads else 1.0
+    return _step(run, "See whether the effect stays under the mean ablation", [*options, "--ablation", "mean"], share)
+
+
+def _about_none(run: Run) -> list[NextStep]:
+    """Return how to learn more where no target is named: more items, worked examples, layers in place of heads."""
+    steps = _more_items(run)
+    floors = [group.dataset for group in groups(run) if group.finding == "floor"]
+    answerable = [name for name in dict.fromkeys(floors) if name in GENERATED or _is_gsm8k(run, name)]
+    if answerable and not (run.summary.get("prompting") or {}).get("shots"):
+        names = join_names(answerable)
+        steps.append(_step(run, f"Give {names} two worked examples", ["--probe-shots", "2"], 1.0))
+    by_logprob = [row["target"] for group in groups(run) for row in group.with_logprob_effect]
+    if by_logprob:
+        steps.append(_with_mean(run, list(dict.fromkeys(by_logprob))[:_MOST_HEADS]))
+    layers = run.summary["model"]["layers"]
+    if not steps and layers > 1 and any(group.noun == "head" and not group.floor for group in groups(run)):
+        share = (1 + layers) / _targets(run)
+        options = ["--probe-heads", f"L0-L{layers - 1}"]
+        steps.append(_step(run, "Ask which layers matter, which fewer flips can show", options, share))
     return steps
 
 
@@ -88,6 +145,11 @@ def _more_items(run: Run) -> list[NextStep]:
     spec = ",".join(f"{name}={wanted[name]}@{item_counts[name]}" for name in wanted)
     grown = sum(wanted.values()) / max(1, sum(entry["items"] for entry in run.summary["datasets"].values()))
     return [_step(run, "Ask more items, new ones", ["--probe-items", spec], grown)]
+
+
+def _is_gsm8k(run: Run, dataset: str) -> bool:
+    """Tell whether *dataset* is in GSM8K's format, for which worked examples can be made."""
+    return run.summary["datasets"][dataset].get("format") == "gsm8k"
 
 
 def repeat_command(run: Run, items: Sequence[str]) -> str | None:
@@ -104,16 +166,39 @@ def _command(run: Run) -> str | None:
     return invocation["command"] if invocation else None
 
 
+def _command_of_a_part(run: Run) -> str:
+    """Return the run's command without the options that hold for all its items and heads."""
+    words = iter(shlex.split(_command(run) or ""))
+    remaining = []
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name not in _OF_THE_WHOLE_RUN:
+            remaining.append(word)
+        elif not equals:
+            for _ in range(_OF_THE_WHOLE_RUN[name]):
+                next(words, None)
+    return shlex.join(remaining)
+
+
 def _targets(run: Run) -> int:
     """Return the number of targets that were asked, the baseline with them."""
     return max(1, len({(outcome.target, outcome.ablation) for outcome in run.outcomes} | {(BASELINE, None)}))
 
 
-def _step(run: Run, reason: str, options: Sequence[str], share: float) -> NextStep:
-    """Return the step of the run's command with *options*, whose cases are *share* of this run's."""
+def _once(run: Run) -> float:
+    """Return the seconds that a run takes however many cases it has: the model is loaded, and its heads are proved."""
     timing = run.summary["timing"]
-    answering = (timing.get("baseline_s") or 0.0) + (timing.get("sweep_s") or 0.0)
-    total = timing.get("total_s")
-    seconds = None if total is None else max(0.0, total - answering) + share * answering
+    return (timing.get("load_s") or 0.0) + (timing.get("proof_s") or 0.0)
+
+
+def _step(run: Run, reason: str, options: Sequence[str], share: float, *, whole: bool = False) -> NextStep:
+    """Return the step of the run's command with *options*, whose cases are *share* of this run's.
+
+    Of a *whole* run the command stays as it is; otherwise it loses what holds for all items and heads.
+    """
+    total, once = run.summary["timing"].get("total_s"), _once(run)
+    seconds = None if total is None else once + share * max(0.0, total - once)
     recalled = run.summary["engine"].get("recalled")  # answers of the outcome store took no time
-    return NextStep(reason, f"{_command(run)} {shlex.join(options)}", None if recalled else seconds)
+    added = shlex.join(options)
+    command = str(_command(run)) if whole else _command_of_a_part(run)
+    return NextStep(reason, f"{command} {added}".rstrip(), added, None if recalled else seconds)

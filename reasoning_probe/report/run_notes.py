@@ -78,7 +78,7 @@ def remarks(run: Run) -> list[str]:
         if always := entry.get("always"):
             notes.append(f"{dataset}: always answering “{always['answer']}” would score {percent(always['accuracy'])}.")
         if entry["items"] and entry["correct"] == entry["items"]:
-            notes.append(f"{dataset}: every answer is right, so a target can only lose.")
+            notes.append(f"{dataset}: the baseline is 100 %, so ablation can only lower it.")
         strict, flexible = entry.get("strict"), entry.get("flexible")
         disagree = entry.get("extractors_disagree")
         if disagree is None and strict is not None and flexible is not None:

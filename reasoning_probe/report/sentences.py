@@ -39,12 +39,13 @@ def control_sentences(run: Run) -> list[str]:
     control = run.summary.get("control")
     sentences = [] if control is None else _plain_text_sentences(run, control)
     rank_changes = [
-        f"{change['target']} ({', '.join(f'{name} {rank}' for name, rank in change['ranks'].items())})"
+        f"{change['target']} ({', '.join(f'rank {rank} under {name}' for name, rank in change['ranks'].items())})"
         for change in run.summary.get("rank_changes") or ()
     ]
     if rank_changes:
+        verb = "has" if len(rank_changes) == 1 else "have"
         sentences.append(
-            f"An effect under one ablation and none under another, by rank: {join_names(rank_changes, _MOST_NAMES)}."
+            f"{join_names(rank_changes, _MOST_NAMES)} {verb} an effect under one ablation and none under another."
         )
     return sentences
 
@@ -56,9 +57,7 @@ def _plain_text_sentences(run: Run, control: ControlRecord) -> list[str]:
         (row["target"], row["ablation"]) for group in groups(run) for row in group.rows if significant_on_page(row)
     }  # on any dataset: of all tests of the page
     if guesses_plain_text(control):
-        return ["The control task says nothing: the model continues plain text no better than by guessing."] * bool(
-            matter
-        )
+        return ["Plain text is no control here: the model continues it no better than a guess."] * bool(matter)
     broken: list[str] = []
     spared: list[str] = []
     for row in rows:
@@ -69,9 +68,9 @@ def _plain_text_sentences(run: Run, control: ControlRecord) -> list[str]:
     limit = f"{-HARMFUL_NATS:.1f} nats a token"
     sentences = []
     if broken:
-        sentences.append(f"Plain text, too, loses {limit} or more without {join_names(broken, _MOST_NAMES)}.")
+        sentences.append(f"Ablating {join_names(broken, _MOST_NAMES)} costs plain text, too, {limit} or more.")
     if spared:
-        sentences.append(f"Plain text loses less than {limit} without {join_names(spared, _MOST_NAMES)}.")
+        sentences.append(f"Ablating {join_names(spared, _MOST_NAMES)} costs plain text less than {limit}.")
     return sentences
 
 
@@ -111,7 +110,7 @@ def _kept_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
     first = f"In this order of {heads}, the first measured size that keeps {percent(CARRIED_SHARE)} of the accuracy on"
     items = pluralise(kept["points"][-1]["items"], "item")
     chose = "" if kept["held_out"] else ", which chose the order as well"
-    return f"{first} {task} was {carried['heads']:,} (95 % range {low:,} to {high:,}; {items}{chose})."
+    return f"{first} {task} is {carried['heads']:,} (95 % range {low:,} to {high:,}; {items}{chose})."
 
 
 def _backup_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
@@ -272,7 +271,6 @@ def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> st
     names, noun = [shorten(member.dataset, MOST_NAME) for member in members], group.noun
     items_text = pluralise(group.items, "item")
     needed = group.flips_needed
-    single = "single " if noun == "head" else ""
     datasets = join_names(names) + ablation
     if group.finding == "found":
         rows = group.significant
@@ -292,14 +290,15 @@ def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> st
         return f"None of {group.counted} is shown to matter for {datasets}{alone}: {_power_text(group)}."
     if group.finding == "few_right":
         return (
-            f"No drop could be significant on {datasets}: {needed} flips are needed, and only"
-            f" {group.entry['correct']} of {items_text} are answered right to begin with."
+            f"No drop on {datasets} can be significant: at least {needed} answers must become wrong, and only"
+            f" {group.entry['correct']} of {items_text} are answered right."
         )
     fewest, most = min(member.items for member in members), max(member.items for member in members)
     items = pluralise(most, "item") if fewest == most else f"{fewest} to {pluralise(most, 'item')}"
+    hint = "" if run.summary.get("invocation") else f"; {_more_items_hint(names, items_to_try(needed), run)}"
     return (
-        f"With {items} and {group.counted} no {single}{noun} can reach significance on {datasets};"
-        f" {needed} flips are needed: {_more_items_hint(names, items_to_try(needed), run)}."
+        f"None of {group.counted} can be significant on {datasets} with {items}: at least {needed} answers must flip"
+        f" the same way{hint}."
     )
 
 
@@ -320,9 +319,11 @@ def _inflated_sentence(group: EffectGroup, several: bool) -> str:
     if not rows:
         return ""
     effects = [f"{row['target']} ({points(row['delta'])}, shrunken {_shrunken(row)})" for row in rows]
+    verb, they = ("has a smaller effect", "it was") if len(rows) == 1 else ("have smaller effects", "they were")
+    place = f"{shorten(group.dataset, MOST_NAME)}{_ablation_suffix(group, several)}"
     return (
-        f"Named on {shorten(group.dataset, MOST_NAME)}{_ablation_suffix(group, several)} with less than 80 % power, so"
-        f" probably smaller than measured: {join_names(effects, _MOST_NAMES)}."
+        f"{join_names(effects, _MOST_NAMES)} probably {verb} on {place} than measured: {they} named with less than"
+        " 80 % power."
     )
 
 

@@ -20,7 +20,9 @@ class Choice:
     """One choice of a multiple-choice question: its text, or its letter where the prompt lists the texts."""
 
     text: str
+    """The choice's text, or its letter."""
     logprob: float | None
+    """The log-probability of the choice as the prompt's continuation, in nats; ``None`` if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,24 +39,43 @@ class Outcome:
     """
 
     dataset: str
+    """The dataset of the item."""
     item: str
+    """The id of the item."""
     target: str
+    """What was switched off: ``L3H7``, ``L3``, ``L3H7+L5H1``, or ``baseline`` for nothing."""
     ablation: str | None
+    """What replaced the target's output: ``zero``, ``mean``, ``resample``, ``patch``, ...; ``None`` for nothing."""
     question: str
+    """The question as the item has it."""
     prompt: str
+    """The prompt as it was sent."""
     response: str
+    """What the model generated, without the prompt, cut before the first stop string."""
     expected: str
+    """The expected answer."""
     answer: str | None
+    """The answer that was read in the response; ``None`` where none was found."""
     correct: bool
+    """Whether the answer is right."""
     category: str | None
+    """The category of the mistake, such as ``off_by_one``; ``None`` for a right answer."""
     kind: str | None
+    """The kind within the category, such as ``above``; ``None`` for a right answer."""
     reason: str | None
+    """What is wrong, in a few words: ``24 is one more than 23``; ``None`` for a right answer."""
     answer_logprob: float | None
+    """The summed log-probability of the expected answer's tokens after the prompt, in nats."""
     truncated: bool
+    """Whether the token limit ended the response."""
     choices: tuple[Choice, ...] | None = None
+    """The choices of a multiple-choice question, each with its log-probability."""
     form: str | None = None
+    """The form of the item, if it has one."""
     tags: Mapping[str, str] | None = field(default=None, hash=False)
+    """What the question is like, by name; ``None`` where nothing is known."""
     became_counterfactual: bool | None = None
+    """Whether a head that takes its output on the counterfactual makes the answer the counterfactual's."""
 
     def __post_init__(self) -> None:
         if self.choices is not None:  # read from a file

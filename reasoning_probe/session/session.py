@@ -94,7 +94,7 @@ class ProbeSession:
         targets = list(unique_targets(targets))
         for name in named_targets(settings.describe) or ():
             if name not in {target.name for target in targets}:
-                raise TargetError(f"{name} shall have a card, but is not switched off: add it to --probe-heads")
+                raise TargetError(f"{name} cannot have a card, since it is not switched off: add it to --probe-heads")
         return tuple(targets)
 
     def cases(self, dataset: Dataset) -> list[Case]:

@@ -29,11 +29,24 @@ def test_a_run_records_how_it_was_started(project: Project, monkeypatch: pytest.
     assert [len(digest) for digest in invocation["prompts"].values()] == [64]
 
 
-def test_the_commands_of_a_verdict_run(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("options", "added"),
+    [
+        (["--ablate-heads", "--probe-items=12"], "--probe-items logic="),
+        (
+            ["--ablate-heads", "--probe-dataset=logic=arithmetic:digits=1,steps=2", "--probe-items=40"],
+            "--ablation mean",
+        ),
+        ([], "--ablate-heads"),
+        (["--probe-heads=L0", "--ablation=zero,mean"], ""),
+    ],
+    ids=["few-items", "named", "nothing-off", "one-layer"],
+)
+def test_the_commands_of_a_verdict_run(project: Project, options: list[str], added: str) -> None:
     project.probe("logic")
-    project.run("--ablate-heads", "--probe-items=12")
+    project.run(*options)
     steps = next_steps(read_run(project.path / "reports"))
-    assert steps
+    assert any(added in step.options for step in steps)
     for step in steps:
         result = project.pytester.runpytest_inprocess(*shlex.split(step.command)[1:], "--probe-dir=next")
         assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), step.command

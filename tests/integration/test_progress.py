@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +42,20 @@ def test_a_terminal_has_a_bar_that_is_gone_at_the_end(monkeypatch: pytest.Monkey
     assert "curve:   0%" in text
     assert "0/8" in text
     assert text.endswith("\rtest_mine.py ")  # the line that the bar was drawn over
+
+
+def test_the_bar_shows_the_time_left_of_the_whole_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    estimates = iter([None, 400.0, 40.0])
+    monkeypatch.setattr("reasoning_probe.pytest_plugin.progress.ESTIMATE_EVERY_S", 0.0)
+    with progress_bar(session(), seconds_left=lambda: next(estimates)) as progress:
+        for done in (0, 3, 8):
+            time.sleep(0.11)  # tqdm draws ten times a second
+            progress(done, 8)
+    shown = terminal.getvalue()
+    assert "8/8" in shown
+    assert "40 s left]" in shown
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_v_lists_more_targets_more_datasets_and_kinds_of_mistakes() -> None:
     assert "and 4 more datasets" in by_default
     assert sum(line.startswith("set-") and " of 20" in line for line in verbose) == 12
     effects = [sum(bool(re.match(r"L\dH\d ", line)) for line in lines) for lines in (by_default, verbose)]
-    assert effects[0] == 5 < effects[1]
+    assert effects[0] == 3 < effects[1]
     assert any(re.match(r"set-0: .*\((above|subtracted|from_nowhere|cut_off)\) \d", line) for line in verbose)
 
 
@@ -208,14 +208,25 @@ def test_the_findings_are_the_last_thing_printed(wrong_answers: Project) -> None
     assert len(lines) < 45
 
 
-def test_many_wrong_answers_have_a_line_each_ten_of_them_and_no_dot(wrong_answers: Project) -> None:
-    result = wrong_answers.run("--probe-heads", "L0")
-    result.assert_outcomes(failed=14, xfailed=14)
+def test_six_hundred_wrong_answers_take_less_than_a_screen(wrong_answers: Project) -> None:
+    item = '{{"id": "sky-{n}", "question": "What colour is sky {n}?", "answer": "mauve"}}\n'
+    wrong_answers.write("colours.jsonl", "".join(item.format(n=n) for n in range(605)))
+    result = wrong_answers.run(page=True)
+    result.assert_outcomes(failed=605)
+    assert len(result.outlines) < 45
+
+
+@pytest.mark.parametrize(("options", "most"), [([], 10), (["--probe-heads", "L0"], 5)], ids=["answers", "sweep"])
+def test_many_wrong_answers_have_a_line_each_ten_of_them_and_no_dot(
+    wrong_answers: Project, options: list[str], most: int
+) -> None:
+    result = wrong_answers.run(*options)
+    result.assert_outcomes(failed=14, xfailed=14 if options else 0)
     start = result.outlines.index(next(line for line in result.outlines if "= wrong answers =" in line))
-    listed = result.outlines[start + 1 : start + 11]
-    assert [line.split("  ")[0] for line in listed] == [f"test_colour[sky-{number}]" for number in range(10)]
+    listed = result.outlines[start + 1 : start + 1 + most]
+    assert [line.split("  ")[0] for line in listed] == [f"test_colour[sky-{number}]" for number in range(most)]
     assert all("expected mauve" in line and len(line) <= 80 for line in listed)
-    assert result.outlines[start + 11] == "and 4 more; -v prints all with their questions"
+    assert result.outlines[start + 1 + most] == f"and {14 - most} more; -v prints all with their questions"
     assert not any(re.search("FAILURES|^FAILED|^[.xF]{4}", line) for line in result.outlines)
     assert re.search(r"^test_colours.py +\[100%\]$", result.stdout.str(), re.MULTILINE)
 

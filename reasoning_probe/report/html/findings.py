@@ -128,6 +128,7 @@ def findings_html(run: Run, further: Mapping[str, str] | None = None) -> str:
         accuracy_rows=[_accuracy_row(name, entry) for name, entry in run.summary["datasets"].items()],
         remarks=[*remarks(run), *([skipped] if skipped else [])],
         targets=targets,
+        noun=targets.removesuffix("s"),
         maps=maps,
         error_view=error_view,
         cards=cards,

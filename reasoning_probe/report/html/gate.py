@@ -83,13 +83,13 @@ def _control(run: Run) -> str:
     logprob = control["logprob"]
     measured = "none" if logprob is None else f"{minus(format(logprob, '+.2f'))} nats a token"
     meaning = (
-        "Guessing among all tokens does as well, so what a target does to them says nothing."
+        "Guessing among all tokens does as well, so this is no control of what a target does."
         if guesses_plain_text(control)
-        else "What a target does to this is in the ranking's last column."
+        else "The ranking's last column shows how each target changes this."
     )
     return (
         f"Control: {pluralise(control['sentences'], 'neutral sentence')} of {pluralise(control['tokens'], 'token')}"
-        f" have a log-probability of {measured} with nothing switched off. {meaning}"
+        f" have a mean log-probability of {measured} with nothing switched off. {meaning}"
     )
 
 

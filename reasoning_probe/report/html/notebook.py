@@ -1,15 +1,22 @@
-"""A run in a notebook's cell: the findings, the maps, the strongest targets."""
+"""A run in a notebook's cell: the findings, the page's maps in a frame, the strongest targets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
 
+from markupsafe import Markup
+
 from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.figures.figure import SvgFigure
 from reasoning_probe.report.figures.measures import ACCURACY, LOGPROB
 from reasoning_probe.report.figures.run_figures import GroupFigures
+from reasoning_probe.report.html.cards import cards_html
+from reasoning_probe.report.html.content_policy import content_policy
+from reasoning_probe.report.html.head_maps import maps_html
+from reasoning_probe.report.html.ranking import ranked_html
 from reasoning_probe.report.html.rendering import inline_svg, render
+from reasoning_probe.report.html.script_data import script_data
 from reasoning_probe.report.html.tables import Picture
 from reasoning_probe.report.ranking import SUMMARY_COLUMNS, Ranking, ranking
 from reasoning_probe.report.sentences import accuracy_sentence, sentences
@@ -55,16 +62,39 @@ def head_map(run: Run, group: EffectGroup, measure: str) -> SvgFigure:
 
 
 def notebook_html(run: Run) -> str:
-    """Return the run as one HTML element, everything in it escaped."""
+    """Return the run as one HTML element, everything in it escaped.
+
+    The page's maps, whose cells open a dialog, stand in a frame that may run their script and nothing else. A viewer
+    that drops frames shows them as pictures.
+    """
     effect_groups = groups(run)
     several = len(effect_groups) > 1
     fragment = render(
         "notebook",
         accuracy=accuracy_sentence(run),
         sentences=sentences(run),
+        document=notebook_page(run),
         groups=[_group(run, group, several) for group in effect_groups],
     )
     return str(fragment)
+
+
+def notebook_page(run: Run) -> str:
+    """Return the document of the notebook's frame, which loads nothing; empty where *run* has no map."""
+    maps = maps_html(run)
+    if not maps:
+        return ""
+    noun = "heads" if all(group.noun == "head" for group in groups(run)) else "targets"
+    parts = render(
+        "notebook_page",
+        maps=maps,
+        cards=cards_html(run),
+        ranking=ranked_html(run),
+        targets=noun,
+        script_data=Markup(script_data(run)),
+    )
+    title = f"reasoning-probe: {run.summary['model']['name']}"
+    return str(render("frame", title=title, policy=content_policy(), content=parts))
 
 
 def _group(run: Run, group: EffectGroup, several: bool) -> _Group:

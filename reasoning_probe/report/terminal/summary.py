@@ -5,6 +5,7 @@ A line is made of pieces, each with the style that a terminal with colours gives
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import product
 from textwrap import wrap
@@ -15,6 +16,7 @@ from reasoning_probe.report.circuits import circuit_sentences
 from reasoning_probe.report.effects import error_counts, groups
 from reasoning_probe.report.format import p_value, percent, points
 from reasoning_probe.report.mistakes import change_sentences
+from reasoning_probe.report.next_steps import next_steps
 from reasoning_probe.report.owners import worse_sentences
 from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.races import race_sentences
@@ -25,9 +27,11 @@ from reasoning_probe.results.naming import significant_on_page
 from reasoning_probe.results.outcome import BASELINE
 from reasoning_probe.results.record import EffectRecord, TimingRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import break_commands, pluralise, shorten
+from reasoning_probe.utils.text import break_commands, pluralise, printable, shorten
 
-MOST_DATASETS, MOST_TARGETS = 8, 5
+MOST_DATASETS, MOST_TARGETS, MOST_STEPS = 8, 3, 2
+MOST_CONTINUED = 3
+"""Lines that a command to run next may take."""
 VERBOSE_DATASETS, VERBOSE_TARGETS = 100, 40
 _BARS = (16, 8, 4)
 """The widths of a bar, of which a line takes the first that fits."""
@@ -65,10 +69,10 @@ def plain(line: Line) -> str:
 
 
 def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
-    """Return accuracy by dataset, the strongest targets, the mistakes, the sentences, the engine's facts and the gate.
+    """Return accuracy by dataset, the strongest targets, the mistakes, the sentences, what to run next and the gate.
 
     *verbosity* is pytest's: -1 (``-q``) leaves out effects, mistakes and times, -2 all but the gate; 1 (``-v``) lists
-    more targets, and the mistakes of each dataset by kind.
+    more targets, how the mistakes change, those of each dataset by kind, and how the answers were computed.
     """
     if verbosity <= -2:
         return _cut(_gate(run, width), width)
@@ -77,8 +81,9 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
         rows = strongest(run, VERBOSE_TARGETS if verbosity > 0 else MOST_TARGETS)
         several = len({group.ablation for group in groups(run)}) > 1
         lines += [_fitting(_target_shapes(row, with_ablation=several), width) for row in rows]
-        lines += _mistakes(run, width, 20 if verbosity > 0 else 1)
+        lines += _mistakes(run, width)
     if verbosity > 0:
+        lines += _mistake_changes(run, width)
         lines += _kinds(run, width)
     for sentence, warns in findings(run):
         if warns or verbosity >= 0:
@@ -88,7 +93,7 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
         *screening_sentences(run),
         *race_sentences(run),
         *curve_sentences(run),
-        *path_sentences(run),
+        *(sentence.replace("→", "->") for sentence in path_sentences(run)),  # some terminals know ASCII alone
         *circuit_sentences(run),
         *control_sentences(run),
     ]
@@ -99,6 +104,8 @@ def summary(run: Run, width: int = 80, verbosity: int = 0) -> list[Line]:
     if skipped := skipped_sentence(run):
         lines += _wrapped(shorten(skipped, 300), width, "warning")
     if verbosity >= 0:
+        lines += _next_steps(run, width, None if verbosity > 0 else MOST_STEPS)
+    if verbosity > 0:
         lines += _wrapped(_engine_line(run), width, "faint")
     lines += _wrapped(_store_line(run), width, "faint") if verbosity >= 0 else _wrapped(_trouble(run), width, "warning")
     return _cut([*lines, *_gate(run, width)], width)
@@ -179,14 +186,17 @@ def _page_p(row: EffectRecord) -> float:
     return p_discrete(row) if p is None else p
 
 
-def _mistakes(run: Run, width: int, categories: int) -> list[Line]:
-    """Return the baseline's mistakes by category, and how the cases with a target off differ, by dataset."""
+def _mistakes(run: Run, width: int) -> list[Line]:
+    """Return the baseline's mistakes by category."""
     counts = error_counts(run, ablated=False)
     listed = ", ".join(f"{shorten(category, 20)} {number:,}" for category, number in counts.items())
-    lines = _wrapped(f"mistakes: {listed}", width) if listed else []
-    if changes := change_sentences(run, MOST_DATASETS, categories):
-        lines += _wrapped(f"mistakes that change most with a target off: {'; '.join(changes)}", width)
-    return lines
+    return _wrapped(f"mistakes: {listed}", width) if listed else []
+
+
+def _mistake_changes(run: Run, width: int) -> list[Line]:
+    """Return by dataset how the mistakes of the cases with a target off differ from the baseline's."""
+    changes = change_sentences(run, MOST_DATASETS, 20)
+    return _wrapped(f"mistakes that change most with a target off: {'; '.join(changes)}", width) if changes else []
 
 
 def _kinds(run: Run, width: int) -> list[Line]:
@@ -201,6 +211,33 @@ def _kinds(run: Run, width: int) -> list[Line]:
         )
         lines += _wrapped(f"{shorten(name, 16)}: {listed}", width) if listed else []
     return lines
+
+
+def _next_steps(run: Run, width: int, most: int | None) -> list[Line]:
+    """Return what to run next: a reason with its time, and below it the command, which a shell takes as it stands.
+
+    At most *most* steps, all of them with ``None``. Where the command is too long there are the options to add to this
+    run's; where these are too long as well, the step is left to the page.
+    """
+    lines: list[Line] = []
+    for step in next_steps(run)[:most]:
+        reason = shorten(f"{step.reason}{f' ({step.time})' if step.time else ''}", width - 7)
+        added = f"  the same command{f' with {printable(step.options)}' if step.options else ''}"
+        command = _continued(step.command, width) or ([added] if len(added) <= width else [])
+        if command:
+            lines += [(Piece("next: ", "strong"), Piece(f"{reason}:")), *((Piece(text),) for text in command)]
+    return lines
+
+
+def _continued(command: str, width: int) -> list[str]:
+    """Return *command* in lines of which all but the last end in a backslash; empty where it takes too many."""
+    lines = [" "]
+    for word in map(shlex.quote, shlex.split(command)):
+        if len(lines[-1]) + len(word) + 3 > width:  # a blank before the word, and one with the backslash after it
+            lines.append("   ")
+        lines[-1] += f" {printable(word)}"
+    whole = [f"{line} \\" for line in lines[:-1]] + lines[-1:]
+    return whole if len(whole) <= MOST_CONTINUED and all(len(line) <= width for line in whole) else []
 
 
 def _gate(run: Run, width: int) -> list[Line]:

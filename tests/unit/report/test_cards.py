@@ -72,7 +72,7 @@ def test_the_page_holds_the_cards_and_the_box_the_roles(run: Run) -> None:
     assert "L0H0: loses subtraction (45 of 60)" in box[1]
     assert "no particular role shown" not in box[1]
     assert "More lost items than chance gives are shared with" in page
-    assert "Cards: what is lost, and how" not in standalone_page(with_cards(run, "0"))
+    assert "Cards: which answers each head loses, and how" not in standalone_page(with_cards(run, "0"))
 
 
 def test_the_terminal_has_a_line_for_each_head_with_a_role(run: Run) -> None:

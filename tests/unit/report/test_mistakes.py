@@ -21,7 +21,7 @@ def test_a_target_that_changes_no_answer_adds_nothing() -> None:
     run = as_run([*baseline, *off])
     assert mistake_changes(run) == {("arithmetic", "off_by_one"): MistakeChange(baseline=1)}
     assert change_sentences(run, 9, 9) == []
-    assert "No target changes a mistake. Cases with one off: 32 on arithmetic." in Page(findings_html(run)).text
+    assert "No target changes a mistake. Cases with a target off: 32 on arithmetic." in Page(findings_html(run)).text
 
 
 def test_mistakes_are_added_and_removed_by_dataset_and_category() -> None:
@@ -40,8 +40,8 @@ def test_mistakes_are_added_and_removed_by_dataset_and_category() -> None:
     }
     assert change_sentences(run, 9, 9) == ["arithmetic off_by_one +1 -2, hallucination +1", "logic wrong_label +1"]
     assert change_sentences(run, 1, 1) == ["arithmetic off_by_one +1 -2"]
-    line = "mistakes that change most with a target off: arithmetic off_by_one +1 -2; logic wrong_label +1"
-    assert line in " ".join(map(str.strip, summary_lines(run)))
+    line = "with a target off: arithmetic off_by_one +1 -2, hallucination +1; logic wrong_label +1"
+    assert line in " ".join(map(str.strip, summary_lines(run, verbosity=1)))
     assert "with a target off: arithmetic off&#95;by&#95;one +1 -2, hallucination +1; logic" in markdown_summary(run)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
+
 import pytest
 
+from reasoning_probe.report.effects import groups
 from reasoning_probe.report.html.findings import findings_html
 from reasoning_probe.report.next_steps import next_steps, repeat_command
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, every_head, fake_outcomes, outcome
 from tests.helpers.html_pages import Page
+from tests.helpers.terminal_lines import summary_lines
 
 STARTED = {
     "command": "pytest probes --ablate-heads",
@@ -41,7 +46,8 @@ def test_named_heads_are_confirmed_on_new_items_by_mean_and_jointly() -> None:
         f"{begin} --probe-heads L1H3,L2H0 --ablation mean",
         f"{begin} --probe-heads L1H3+L2H0",
     ]
-    # Of 52 s, 45 were spent on 17 targets; the first two steps ask three of them, the last two.
+    # 7 s for the model and 45 s for 17 targets; the first two steps ask three of them, the last one two.
+    run.summary["timing"] |= {"load_s": 5.0, "proof_s": 2.0}
     assert [step.time for step in next_steps(run)] == ["about 15 s", "about 15 s", "about 12 s"]
     shown = Page(findings_html(run)).text
     assert all(command in shown for command in commands(run))
@@ -50,15 +56,83 @@ def test_named_heads_are_confirmed_on_new_items_by_mean_and_jointly() -> None:
 def test_too_few_items_call_for_more() -> None:
     (step,) = next_steps(started(fake_outcomes({"arithmetic": 5}, noise=0)))
     assert step.command == "pytest probes --ablate-heads --probe-items arithmetic=200@5"
-    assert step.time == "about 30 min"
+    assert step.time == "about 35 min"  # 40 times 52 s
 
 
 def test_an_unused_chat_template_comes_first() -> None:
     run = started(swept(7), prompting={"chat_template_unused": True})
     assert commands(run)[0] == "pytest probes --ablate-heads --probe-chat on"
+    assert f"  {next_steps(run)[0].command}" in summary_lines(run)
     page = Page(findings_html(run)).text
     assert page.index("The model answers 18 % right without its chat template") < page.index("is shown to matter")
     assert "--probe-chat on" not in commands(started(swept(39), prompting={"chat_template_unused": True}))
+
+
+def of_finding(finding: str) -> Run:
+    """Return a run of two named heads, of none, or of one in which nothing could be significant."""
+    if finding == "found":
+        return started(fake_outcomes({"arithmetic": 200}))
+    right = {"none": 40, "few_items": 6, "few_right": 4, "floor": 0}[finding]
+    outcomes = swept(right, 6 if finding == "few_items" else 40)
+    assert [group.finding for group in groups(as_run(outcomes))] == [finding]
+    return started(outcomes)
+
+
+@pytest.mark.parametrize("dataset", ["arithmetic", "mine"])
+@pytest.mark.parametrize("finding", ["found", "none", "few_items", "few_right", "floor"])
+def test_every_verdict_ends_with_a_command_and_its_time(finding: str, dataset: str) -> None:
+    run = of_finding(finding)
+    run = started([replace(case, dataset=dataset) for case in run.outcomes])
+    steps = next_steps(run)
+    assert steps
+    assert all(step.command.endswith(step.options) and step.time.startswith("about ") for step in steps)
+
+
+def test_a_run_without_targets_is_told_how_to_switch_heads_off() -> None:
+    (step,) = next_steps(started([outcome(item=str(n)) for n in range(8)]))
+    assert step.options == "--ablate-heads"
+
+
+def test_a_run_that_ended_early_goes_on_by_its_own_command() -> None:
+    run = started(swept(39))
+    run.summary["partial"] = {"planned": 1360, "done": 680}
+    (step,) = next_steps(run)
+    assert (step.command, step.options) == ("pytest probes --ablate-heads", "")
+
+
+def test_a_step_leaves_out_what_holds_for_all_items_and_heads() -> None:
+    run = started(fake_outcomes({"arithmetic": 200}))
+    command = "pytest probes --probe-reference=ref.jsonl --probe-max-drop 0.1 --probe-screen 8 --ablate-heads"
+    run.summary["invocation"] = STARTED | {"command": command}  # type: ignore[typeddict-item]
+    assert commands(run)[1] == "pytest probes --ablate-heads --probe-heads L1H3,L2H0 --ablation mean"
+
+
+def typed(lines: list[str]) -> str:
+    """Return what a shell runs of *lines*: the first, and as many more as it is continued on."""
+    text, rest = lines[0], lines[1:]
+    while text.endswith("\\"):
+        text, rest = text[:-1] + rest[0], rest[1:]
+    return text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_terminal_prints_commands_that_a_shell_takes_as_they_stand(width: int) -> None:
+    run = started(fake_outcomes({"arithmetic": 200}))
+    for verbosity, steps in ((0, next_steps(run)[:2]), (1, next_steps(run))):
+        lines = summary_lines(run, width, verbosity)
+        assert sum(line.startswith("next: ") for line in lines) == len(steps)
+        for step in steps:
+            (place,) = (number for number, line in enumerate(lines) if line.startswith(f"next: {step.reason}"[:50]))
+            assert width < 80 or lines[place] == f"next: {step.reason} ({step.time}):"
+            assert shlex.split(typed(lines[place + 1 :])) == shlex.split(step.command)
+    assert not any(line.startswith("next") for line in summary_lines(run, 80, -1))
+
+
+def test_of_a_long_command_the_terminal_prints_what_to_add() -> None:
+    run = started(fake_outcomes({"arithmetic": 200}))
+    run.summary["invocation"] = STARTED | {"command": f"pytest {'probes/ ' * 40}"}  # type: ignore[typeddict-item]
+    lines = summary_lines(run, 80)
+    assert "  the same command with --probe-heads L1H3,L2H0 --ablation mean" in lines
 
 
 def test_a_run_whose_command_is_not_known_has_no_steps() -> None:

@@ -29,13 +29,12 @@ def test_sentences_for_each_finding() -> None:
         return sentences.sentences(as_run(outcomes))
 
     assert said({"logic": 6}) == [
-        "With 6 items and 16 heads no single head can reach significance on logic;"
-        " 7 flips are needed: try 200 new ones, --probe-items 200@6."
+        "None of 16 heads can be significant on logic with 6 items: at least 7 answers must flip the same way;"
+        " try 200 new ones, --probe-items 200@6."
     ]
     (one_grows,) = said({"logic": 6, "gsm8k": 5}, correct=True)
     assert one_grows.endswith(  # gsm8k has no 200 items of its own
-        " 7 flips are needed: try 200 new ones, --probe-items logic=200@6 and 200 new items by --probe-dataset"
-        " gsm8k=FILE."
+        "; try 200 new ones, --probe-items logic=200@6 and 200 new items by --probe-dataset gsm8k=FILE."
     )
     (none_grows,) = said({"mine": 6, "gsm8k": 5}, correct=True)
     assert none_grows.endswith("try 200 new items by --probe-dataset NAME=FILE.")
@@ -53,7 +52,7 @@ def test_advice_can_be_followed_whatever_the_dataset() -> None:
     outcomes = fake_outcomes({"gsm8k": 5}, noise=0)
     run = as_run([replace(case, correct=True, category=None) for case in outcomes])
     assert sentences.sentences(run) == [
-        "With 5 items and 16 heads no single head can reach significance on gsm8k; 7 flips are needed:"
+        "None of 16 heads can be significant on gsm8k with 5 items: at least 7 answers must flip the same way;"
         " try 200 new items by --probe-dataset gsm8k=FILE."
     ]
 
@@ -85,15 +84,15 @@ def test_remarks_name_the_extractors_and_the_commonest_answer() -> None:
     said = remarks(run)
     assert "gsm8k: the two extractors disagree on 1 answer: strict finds 50 % right, flexible 100 %." in said
     assert "logic: always answering “yes” would score 67 %." in said
-    assert "logic: every answer is right, so a target can only lose." in said
+    assert "logic: the baseline is 100 %, so ablation can only lower it." in said
 
 
 def test_few_right_answers_are_called_so() -> None:
     outcomes = [outcome(item=str(index), correct=index < 4, answer=str(index < 4)) for index in range(40)]
     outcomes += [replace(case, target=target, ablation="zero") for case in outcomes for target in every_head()]
     assert sentences.sentences(as_run(outcomes)) == [
-        "No drop could be significant on arithmetic: 7 flips are needed, and only 4 of 40 items are answered right"
-        " to begin with."
+        "No drop on arithmetic can be significant: at least 7 answers must become wrong, and only 4 of 40 items are"
+        " answered right."
     ]
 
 

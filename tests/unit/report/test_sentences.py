@@ -55,8 +55,8 @@ def test_how_many_heads_keep_a_task_is_said_with_its_range(run: Run) -> None:
     carried = {"heads": 2, "range95": [1, 8]}
     notes = curve_sentences(with_parts(run, curves=curves(run, carried=carried)))
     assert notes == [
-        "In this order of 8 heads, the first measured size that keeps 90 % of the accuracy on arithmetic was 2"
-        " (95 % range 1 to 8; 20 items)."
+        "In this order of 8 heads, the first measured size that keeps 90 % of the accuracy on arithmetic is 2 (95 %"
+        " range 1 to 8; 20 items)."
     ]
     assert curve_sentences(with_parts(run, curves=curves(run, carried=None))) == []
 
@@ -100,7 +100,7 @@ def test_items_that_were_left_out_are_listed_and_then_counted(
     ("number", "says"),
     [
         (1, "Skipped 1 item, logic long-0: it does not fit"),
-        (5, "Skipped 5 items, such as logic long-0: it does not fit"),
+        (5, "Skipped 5 items: it does not fit (5)"),
     ],
 )
 def test_terminal_and_page_say_how_many_items_were_left_out_and_why(run: Run, number: int, says: str) -> None:

@@ -124,12 +124,14 @@ def test_a_map_that_cannot_be_drawn_is_one_line(targets: str, options: dict[str,
 
 def test_a_notebook_shows_what_was_found(sweep: rp.Sweep) -> None:
     html = sweep._repr_html_()
-    assert html.count("<svg") == 2  # one for each ablation
+    assert html.count("<svg") == 2  # one for each ablation, as pictures
     assert "animals, zero ablation" in html
     assert all(target in html for target in ("L1H2", "L1H3", "L0"))
     assert "<script" not in html
     ids = [part.split('"')[0] for both in (html, sweep._repr_html_()) for part in both.split(' id="')[1:]]
     assert len(set(ids)) == len(ids)
+    assert html.count("<iframe ") == 1
+    assert 'sandbox="allow-scripts"' in html
     text = notebook_html(fake_run())
     assert "2 of 16 heads matter for arithmetic" in text
     assert rp.sweep(*planted(), ITEMS[:1], (), max_new_tokens=4)._repr_html_().startswith("<div><p><strong>")
@@ -207,7 +209,9 @@ def test_the_example_notebook_runs_and_was_kept_as_it_ran() -> None:
     nbformat.validate(saved)
     cells = [cell for cell in saved.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert NOTEBOOK.stat().st_size < 100_000
+    assert NOTEBOOK.stat().st_size < 400_000  # with a whole page in a frame
+    imported = [line for cell in cells for line in cell.source.splitlines() if line.startswith(("import ", "from "))]
+    assert [line for line in imported if "reasoning_probe" in line] == ["import reasoning_probe as rp"]
     assert "site-packages" not in NOTEBOOK.read_text("utf-8")  # no warnings with paths of the machine that ran it
     fresh = copy.deepcopy(saved)
     nbclient.NotebookClient(fresh, timeout=300, kernel_name="python3").execute()
