@@ -18,6 +18,7 @@ from reasoning_probe.engine.fast.pooled_verification import PooledVerifier
 from reasoning_probe.engine.plain_path import PlainPath, batch_noise
 from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion
+from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, every_head
 from tests.helpers.character_tokenizer import Letters
@@ -115,7 +116,7 @@ def test_settling_runs_the_one_row_path_up_to_the_near_tie_and_on_only_where_it_
     engine = LocalEngine(model, Letters(), head_map)
     encoded = engine.codec.encode(query("items", ITEMS[0], Generation(10, ())))
     target = every_head(head_map)[3]
-    job = AblationJob(encoded, (), engine.plain.baseline(encoded, ()), (target,), {})
+    job = AblationJob(encoded, (), engine.plain.baseline(encoded, ()), (target,), ZERO)
     alone = engine.plain.generate_alone(job, target)
     steps: list[int] = []
     handle = model.get_output_embeddings().register_forward_hook(lambda *_: steps.append(1))
