@@ -18,7 +18,7 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import TokenCodec
-from reasoning_probe.models.ablation import ZERO, mean_output
+from reasoning_probe.models.ablation import ZERO, Replacement, mean_output
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import every_head
 from tests.helpers.character_tokenizer import Letters
@@ -182,5 +182,5 @@ def test_transformers_gives_no_advice_on_padding_that_is_none(advice: list[str])
     engine.plain.baseline(encoded, prompt_query.generation.stop)
     engine.plain.logprobs(encoded, every_head(engine.head_map)[:2], ZERO)
     mean = mean_output(model, engine.head_map, [encoded.prompt])
-    estimates(model, engine.head_map, encoded, [mean])
+    estimates(model, engine.head_map, encoded, [Replacement(mean)])
     assert advice == []
