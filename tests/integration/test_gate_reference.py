@@ -40,7 +40,8 @@ def test_a_drop_fails_and_its_significance_is_printed(project: Project) -> None:
     result = project.run("--probe-reference=reference.jsonl")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert gate_lines(result) == [
-        "gate FAILED: logic: accuracy dropped by 25 points (1 lost, 0 won of 4 items), at most 5 points allowed, p 1"
+        "gate FAILED: logic: accuracy dropped by 25 points (1 lost, 0 won of 4 items), at most 5 points allowed, p 1",
+        "gate: 1 answer to logic got worse: converse-leo-poet.",
     ]
     (worse,) = project.summary()["gate"]["regressions"]
     assert (worse["item"], worse["expected"], worse["answer"]) == ("converse-leo-poet", "Unknown", "yes")
