@@ -23,6 +23,9 @@ MOST_LINES, MOST_OF_SWEEP = 10, 5
 WRONG = "wrong"
 """In what a report carries: the line on the wrong answer that failed the test."""
 
+UNANSWERED = "unanswered"
+"""In what a report carries, where the plan left the case out: screened, stopped, or of an item that cannot be asked."""
+
 
 def is_folded(config: pytest.Config) -> bool:
     """Tell whether the cases of probes are folded: not with ``-v``."""
@@ -32,10 +35,14 @@ def is_folded(config: pytest.Config) -> bool:
 def quiet_status(report: Any, config: pytest.Config) -> tuple[str, str, str] | None:
     """Return the status of a probe's case without a letter, so that no dot is printed; ``None`` for all else.
 
-    A test that fails for any other reason than a wrong answer keeps its letter.
+    A test that fails for any other reason than a wrong answer keeps its letter, and so does one that a user skips.
     """
     facts = getattr(report, "reasoning_probe", None)
-    if facts is None or report.when != "call" or not is_folded(config):
+    if facts is None or not is_folded(config):
+        return None
+    if report.skipped and UNANSWERED in facts and not hasattr(report, "wasxfail"):
+        return "skipped", "", "SKIPPED"
+    if report.when != "call":
         return None
     if report.passed and not hasattr(report, "wasxfail"):
         return "passed", "", "PASSED"

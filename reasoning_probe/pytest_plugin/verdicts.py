@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from reasoning_probe.pytest_plugin.collection import cases_of
-from reasoning_probe.pytest_plugin.folded_cases import WRONG
+from reasoning_probe.pytest_plugin.folded_cases import UNANSWERED, WRONG
 from reasoning_probe.pytest_plugin.safe_reports import make_printable
-from reasoning_probe.pytest_plugin.skips import skipped_facts
+from reasoning_probe.pytest_plugin.skips import NO_OUTCOME, skipped_facts
 from reasoning_probe.pytest_plugin.state import ANSWER_UNCHANGED, OUTCOME, STATE
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def mark_report(item: pytest.Item, report: Any) -> pytest.TestReport:
         if report.when == "call" and WRONG_ANSWER in item.stash:
             report.reasoning_probe[WRONG] = item.stash[WRONG_ANSWER]
             del item.stash[WRONG_ANSWER]  # the test may run again
+        if item.stash.get(NO_OUTCOME, False):
+            report.reasoning_probe[UNANSWERED] = True
         if skipped := skipped_facts(state, item, cases, report):
             report.reasoning_probe["skipped"] = skipped
         state.skips.add(report)

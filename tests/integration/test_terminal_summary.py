@@ -259,3 +259,20 @@ def test_rows_name_their_ablation_where_there_are_several(project: Project) -> N
         if line.startswith(f"{CARRIER} ")
     ]
     assert sorted(re.findall(r"logic \((zero|mean)\)", "\n".join(rows))) == ["mean", "zero"]
+
+
+def test_what_the_plan_leaves_out_has_no_letter_and_what_a_user_skips_has_one(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reasoning_probe.analyses.screening.SAMPLE", 2)  # the model has eight heads
+    project.probe("logic")
+    options = ("--ablate-heads", "--probe-screen=1", "--probe-cache=off")
+    result = project.run(*options)
+    assert result.parseoutcomes()["skipped"] > 10
+    (line,) = (line for line in result.outlines if line.startswith("test_logic.py"))
+    assert line.split() == ["test_logic.py", "[100%]"]
+    assert sum("SKIPPED" in line for line in project.run(*options, "-v").outlines) > 10
+    lines = ("import pytest", "import reasoning_probe as rp", "@pytest.mark.skip", "@rp.probe('logic')")
+    project.write("test_logic.py", "\n".join((*lines, "def test_logic(answer):", "    pass", "")))
+    (line,) = (line for line in project.run().outlines if line.startswith("test_logic.py"))
+    assert set(line.split()[1]) == {"s"}
