@@ -264,7 +264,7 @@ def options(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...
 
 
 def test_only_the_chosen_heads_are_computed(project: Project, options: tuple[str, ...]) -> None:
-    result = project.run(*options, "-rs")
+    result = project.run(*options, "-rs", "-v")  # which prints the seconds of each part, too
     summary = project.summary()
     (entry,) = summary["screening"]
     measured = {score["target"] for score in entry["scores"] if score["measured"]}
