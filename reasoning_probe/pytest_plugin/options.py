@@ -1,4 +1,7 @@
-"""The options of the plugin and their ini twins."""
+"""The options of the plugin and their ini twins.
+
+The module has more than 400 lines because it is one list, in the order of ``--help``.
+"""
 
 from __future__ import annotations
 
