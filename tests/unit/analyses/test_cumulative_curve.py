@@ -78,7 +78,7 @@ def test_the_planted_heads_carry_the_task(measured: Run) -> None:
     carried = lines_of(measured.summary)["kept"]["carried"]
     assert carried["heads"] in (3, 4)
     assert carried["range95"][0] >= 3  # no sample of the items makes two heads enough
-    assert f"keeps 90 % of the accuracy on arithmetic was {carried['heads']} (95 % range " in sentence
+    assert f"keeps 90 % of the accuracy on arithmetic is {carried['heads']} (95 % range " in sentence
 
 
 def test_a_point_is_what_edited_weights_answer(measured: Run) -> None:
@@ -138,7 +138,7 @@ def test_a_backup_shows_where_heads_cost_more_together() -> None:
 
 def test_a_repeated_run_computes_no_curve_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     options = save_circuit(project, items=HELD_OUT)
-    result = project.run(*options)
+    result = project.run(*options, "-v")
     assert ", curve " in " ".join(line.strip() for line in result.outlines)  # the terminal wraps its line
     first, engine = project.summary(), project.summary()["engine"]
     assert engine["rows"] == HELD_OUT * len(ALL)  # the sweep's alone
