@@ -8,12 +8,12 @@ layer, as the sweep's do, so their cost is that of as many ablated cases and les
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reasoning_probe.analyses.drawn_items import drawn_items
 from reasoning_probe.engine.protocol import Engine
 from reasoning_probe.results.record import EffectRecord
 from reasoning_probe.utils.target_names import head_of
@@ -85,23 +85,12 @@ def path_items(
     """
     rows = sum(len(of_map) + len({path.sender for path in of_map}) + 1 for of_map in paths.values() if of_map)
     most = min(MOST_ITEMS, max(FEWEST_ITEMS, int(ROW_SHARE * cases / max(1, rows))))
-    chosen: dict[str, list[ItemKey]] = {}
-    for item in sorted(items, key=lambda item: _draw(item, seed)):
-        chosen.setdefault(item[0], []).append(item)
-    for dataset, drawn in chosen.items():
-        right = [item for item in drawn if items[item]]
-        others = [item for item in drawn if not items[item]]
-        chosen[dataset] = [*right, *others[: max(0, FEWEST_ITEMS - len(right))]][:most]
-    return chosen
+    return drawn_items(items, FEWEST_ITEMS, most, f"paths {seed}")
 
 
 def answered_items(paths: int, cases: int) -> int:
     """Return on how many items each of so many *paths* that matter is answered after a sweep of *cases* cases."""
     return min(MOST_ANSWERED, max(FEWEST_ANSWERED, int(ANSWER_SHARE * cases / max(1, paths))))
-
-
-def _draw(item: ItemKey, seed: int) -> bytes:
-    return hashlib.sha256("\0".join((f"paths {seed}", *item)).encode("utf-8", "replace")).digest()
 
 
 @dataclass(frozen=True)

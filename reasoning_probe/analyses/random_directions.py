@@ -8,13 +8,13 @@ expected answer's log-probability changes, in passes of many rows that begin at 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reasoning_probe.analyses.drawn_items import drawn_items
 from reasoning_probe.engine.protocol import Engine
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results.null_directions import ranked, unranked
@@ -75,14 +75,7 @@ def chosen_items(items: Mapping[ItemKey, bool], cases: int, heads: int, seed: in
     affords.
     """
     most = items_of_each_head(cases, heads)
-    chosen: dict[str, list[ItemKey]] = {}
-    for item in sorted(items, key=lambda item: _draw(item, seed)):
-        chosen.setdefault(item[0], []).append(item)
-    for dataset, drawn in chosen.items():
-        right = [item for item in drawn if items[item]]
-        others = [item for item in drawn if not items[item]]
-        chosen[dataset] = [*right, *others[: max(0, FEWEST_ITEMS - len(right))]][:most]
-    return chosen
+    return drawn_items(items, FEWEST_ITEMS, most, f"directions {seed}")
 
 
 def heads_of_each_map(cases: int, maps: int) -> int:
@@ -95,10 +88,6 @@ def items_of_each_head(cases: int, heads: int) -> int:
     """Return on how many items each of *heads* is compared after a sweep of *cases* cases, if there are as many."""
     affordable = int(ROW_SHARE * cases / (max(1, heads) * (DIRECTIONS + 1)))
     return min(MOST_ITEMS, max(FEWEST_ITEMS, affordable))
-
-
-def _draw(item: ItemKey, seed: int) -> bytes:
-    return hashlib.sha256("\0".join((f"directions {seed}", *item)).encode("utf-8", "replace")).digest()
 
 
 def random_directions(engine: Engine, heads: Sequence[NamedHead]) -> list[RandomDirectionsRecord]:

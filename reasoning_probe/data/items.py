@@ -179,8 +179,8 @@ class Item:
         """
         if self.counterfactual is None:
             return self
-        own = Donor(question=self.question, answer=self.answer, choices=self.choices, prompt=self.prompt)
-        return replace(self.with_question_of(self.counterfactual), counterfactual=own)
+        clean = Donor(question=self.question, answer=self.answer, choices=self.choices, prompt=self.prompt)
+        return replace(self.with_question_of(self.counterfactual), counterfactual=clean)
 
     def _check_donor(self, name: str) -> None:
         donor = getattr(self, name)

@@ -28,20 +28,7 @@ def load_settings(config: pytest.Config) -> Settings:
     values = {option.ini: value_of(config, option) for option in OPTIONS if option.ini not in _GATE_OPTIONS}
     if values["probe_heads"] is not None:
         _check_heads(values["probe_heads"])
-    if config.getoption("reasoning_probe_probe_screen") is not None:  # in the ini file it is for --ablate-heads
-        if values["probe_heads"] is not None:
-            raise pytest.UsageError("--probe-screen chooses heads by itself: leave out --probe-heads")
-        if not values["ablate_heads"]:
-            raise pytest.UsageError("--probe-screen chooses among all heads: add --ablate-heads")
-    if values["probe_race"] and values["probe_shard"] is not None:
-        raise pytest.UsageError(
-            "--probe-race looks at all items, of which a shard has a part: leave out --probe-shard, or divide the sweep"
-            " with --probe-engine ray"
-        )
-    if config.getoption("reasoning_probe_probe_race") and not (
-        values["ablate_heads"] or values["ablate_layers"] or values["probe_heads"] is not None
-    ):
-        raise pytest.UsageError("--probe-race stops heads, and nothing is switched off: add --ablate-heads")
+    _check_screen_and_race(config, values)
     _check_describe(config, values)
     for flag in ("--probe-paths", "--probe-masks"):
         typed = config.getoption(f"reasoning_probe_{flag[2:].replace('-', '_')}")
@@ -87,6 +74,24 @@ def load_settings(config: pytest.Config) -> Settings:
         cluster=_cluster(values["probe_engine"], values["probe_replica_cpus"], values["probe_replica_gpus"]),
         prompting=_prompting(config, values),
     )
+
+
+def _check_screen_and_race(config: pytest.Config, values: dict[str, Any]) -> None:
+    """Raise ``pytest.UsageError`` where ``--probe-screen`` or ``--probe-race`` have nothing to choose from."""
+    if config.getoption("reasoning_probe_probe_screen") is not None:  # in the ini file it is for --ablate-heads
+        if values["probe_heads"] is not None:
+            raise pytest.UsageError("--probe-screen chooses heads by itself: leave out --probe-heads")
+        if not values["ablate_heads"]:
+            raise pytest.UsageError("--probe-screen chooses among all heads: add --ablate-heads")
+    if values["probe_race"] and values["probe_shard"] is not None:
+        raise pytest.UsageError(
+            "--probe-race looks at all items, of which a shard has a part: leave out --probe-shard, or divide the sweep"
+            " with --probe-engine ray"
+        )
+    if config.getoption("reasoning_probe_probe_race") and not (
+        values["ablate_heads"] or values["ablate_layers"] or values["probe_heads"] is not None
+    ):
+        raise pytest.UsageError("--probe-race stops heads, and nothing is switched off: add --ablate-heads")
 
 
 def _check_ablations(names: tuple[str, ...], where: str) -> None:
