@@ -1,6 +1,6 @@
 """How often paths between heads are named: planted ones, and where no head reads what another writes.
 
-    python -m benchmarks.accuracy.planted_paths --seeds 20 --models 1000 --seconds 170
+    python -m benchmarks.accuracy.planted_paths --seeds 20 --models 1000
 
 In models whose weights are written by hand, paths between all 12 heads are measured, 48 at a time, on as many sums as
 a run takes. The first lines count the seeds on which each planted path is named. The next one counts models in which

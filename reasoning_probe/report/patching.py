@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from reasoning_probe.report.effects import EffectGroup
 from reasoning_probe.report.figures.measures import Measure
-from reasoning_probe.report.format import percent
+from reasoning_probe.report.format import percent, points
 from reasoning_probe.results.patching import shows_answer
-from reasoning_probe.results.record import EffectRecord, PatchRecord
+from reasoning_probe.results.record import EffectRecord, PatchRecord, RestoredRecord
+from reasoning_probe.results.restored import brings_back
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import pluralise, shorten
 
@@ -27,13 +28,50 @@ def patch_sentences(run: Run) -> list[str]:
     sentences = [
         f"{row['target']} patched on {shorten(row['dataset'], _MOST_NAME)}: the answer became the other question's on"
         f" {row['became']:,} of {pluralise(row['items'], 'item')}; with the same-answer control it became that on"
-        f" {row['control_became']:,}, and changed on {row['control_changed']:,}."
+        f" {row['control_became']:,}, and changed on {row['control_changed']:,}{_dealt(row)}."
         for row in rows[:_MOST_SENTENCES]
     ]
     if len(rows) > _MOST_SENTENCES:
         more = pluralise(len(rows) - _MOST_SENTENCES, "more target")
         sentences.append(f"Patched, {more} make the other question's answer more often than the control does.")
     return sentences
+
+
+def restored_sentences(run: Run) -> list[str]:
+    """Say which sets of heads bring the items' own answers back, and of which it is not shown, beside random sets."""
+    return [_restored_sentence(row) for row in run.summary.get("restored") or () if row["items"]]
+
+
+def _restored_sentence(row: RestoredRecord) -> str:
+    place = f"{shorten(row['target'], _MOST_NAME)} restored on {shorten(row['dataset'], _MOST_NAME)}"
+    sets = f"random sets of {pluralise(row['heads'], 'head')}"
+    if not brings_back(row):
+        return (
+            f"{place}: not shown to bring answers back more often than {sets} do, by {row['became']:,} to"
+            f" {row['random_became']:,} of {pluralise(row['items'], 'counterfactual question')}."
+        )
+    low, high = map(points, row["effect_ci95"])
+    return (
+        f"{place}: the answer became the item's own on {row['became']:,} of"
+        f" {pluralise(row['items'], 'counterfactual question')}, with {sets} on {row['random_became']:,}"
+        f" ({points(row['effect'])} points, 95 % interval {low} to {high})."
+    )
+
+
+def _dealt(row: PatchRecord) -> str:
+    """Return what dealt counterfactuals give; nothing where they tell nothing, or an earlier version did not ask."""
+    expected = row.get("dealt_became")
+    return "" if expected is None else f"; with the counterfactuals dealt anew it would be that on {expected:.1f}"
+
+
+def levels_note(run: Run) -> str:
+    """Say at which level patching is tested beside the page's other tests; empty where it was not."""
+    if not any(row["p_adjusted"] is not None for row in run.summary.get("patching") or ()):
+        return ""
+    return (
+        "Patching has tests of its own at 2.5 % over all targets of the page, so a page on which nothing has an effect"
+        " names a target by the accuracy, the log-probability or patching with a chance of at most 7.5 %."
+    )
 
 
 def patch_text(row: PatchRecord) -> str:

@@ -10,7 +10,7 @@ from reasoning_probe.report.directions import direction_sentences, rank_text
 from reasoning_probe.report.effects import EffectGroup, Finding, groups
 from reasoning_probe.report.format import nats, percent, points
 from reasoning_probe.report.forms import mixture
-from reasoning_probe.report.patching import patch_sentences
+from reasoning_probe.report.patching import patch_sentences, restored_sentences
 from reasoning_probe.results.control import HARMFUL_NATS, guesses_plain_text, harms_plain_text
 from reasoning_probe.results.curves import CARRIED_SHARE
 from reasoning_probe.results.naming import holds_across_forms, median_nats, significant_on_page
@@ -223,7 +223,7 @@ def findings(run: Run) -> list[tuple[str, bool]]:
         (_logprob_sentence(run, group, _ablation_suffix(group, several)), False) for group in without_accuracy_effect
     ]
     extent = [(sentence, True) for sentence in (*_chat_sentences(run), *_extent_sentences(run))]
-    patches = [(sentence, False) for sentence in patch_sentences(run)]
+    patches = [(sentence, False) for sentence in (*patch_sentences(run), *restored_sentences(run))]
     return [*extent, *patches, *finding_sentences, *inflated, *logprob_sentences, *nulls]
 
 

@@ -11,8 +11,9 @@ from reasoning_probe.results.curves import merged_curves
 from reasoning_probe.results.null_directions import merged_directions
 from reasoning_probe.results.paths import merged_paths
 from reasoning_probe.results.record import AnalysisRecords
+from reasoning_probe.results.restored import merged_restored
 
-AnalysisName = Literal["null_directions", "curves", "heads", "paths", "circuits"]
+AnalysisName = Literal["null_directions", "curves", "heads", "paths", "circuits", "restored"]
 
 
 def merged_analyses(parts: Callable[[AnalysisName], Sequence[Sequence[Any] | None]]) -> AnalysisRecords:
@@ -23,4 +24,5 @@ def merged_analyses(parts: Callable[[AnalysisName], Sequence[Sequence[Any] | Non
         "heads": merged_measured(parts("heads")),
         "paths": merged_paths(parts("paths")),
         "circuits": merged_circuits(parts("circuits")),
+        "restored": merged_restored(parts("restored")),
     }

@@ -52,6 +52,7 @@ class Answer:
 
     def judged(self, judgement: Judgement) -> Outcome:
         """Return the outcome of the case by *judgement*."""
+        donor = self.query.item.counterfactual
         return Outcome(
             dataset=self.dataset,
             item=self.item,
@@ -72,6 +73,7 @@ class Answer:
             form=self.query.item.form,
             tags=item_tags(self.query.item) or None,
             became_counterfactual=became_counterfactual(self.query, judgement.answer),
+            counterfactual=donor.answer if self.query.donors and donor is not None else None,
         )
 
 

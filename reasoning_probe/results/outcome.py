@@ -35,7 +35,8 @@ class Outcome:
     continue the prompt. ``truncated`` says that the token limit ended the response. ``choices`` are those of a
     multiple-choice question, each with its own log-probability. ``form`` is the item's kind of question, if it has one,
     and ``tags`` say what its question is like; they are ``None`` where none are known. ``became_counterfactual`` says
-    whether the answer is that of the item's counterfactual question; it is ``None`` where nothing is patched.
+    whether the answer is that of the item's counterfactual question, which is ``counterfactual``; both are ``None``
+    where nothing is patched.
     """
 
     dataset: str
@@ -76,6 +77,8 @@ class Outcome:
     """What the question is like, by name; ``None`` where nothing is known."""
     became_counterfactual: bool | None = None
     """Whether a head that takes its output on the counterfactual makes the answer the counterfactual's."""
+    counterfactual: str | None = None
+    """The expected answer of the counterfactual question; ``None`` where nothing is patched."""
 
     def __post_init__(self) -> None:
         if self.choices is not None:  # read from a file

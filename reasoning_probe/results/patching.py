@@ -1,20 +1,30 @@
-"""What patching shows: on how many items the answer becomes the other question's, beside the control.
+"""What patching shows: on how many items the answer becomes the other question's, beside two kinds of chance.
 
 A head that is patched from the counterfactual may change the answer because it carries it, or because any change of
-what it gives disturbs the model. The control tells them apart: the same-answer twin is as far from the item, and each
-donor serves one item. Where it does not matter which of the two is patched, either may have made the other question's
-answer, so the test is the exact test of paired shares (McNemar 1947) on items that the model answers right.
+what it gives disturbs the model. Two exact tests on items that the model answers right tell them apart, and a target is
+named by the larger p-value:
+
+- *the control*: the same-answer twin is as far from the item, and each donor serves one item. Where it does not matter
+  which of the two is patched, either may have made the other question's answer (McNemar 1947).
+- *dealing*: where it does not matter which of the counterfactuals is patched, the patched answers match those of other
+  items' counterfactuals as often as those of their own. These are dealt anew within the items of one form whose
+  numbers move the same way, as moves from the item's own answer, or which have the same answer.
+
+Where the counterfactuals' answers are so much alike that dealing could not tell, as with yes and no, the control alone
+decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
+from reasoning_probe.data.items import comparable, infer_kind
 from reasoning_probe.results import stats
 from reasoning_probe.results.left_out import LeftOut
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.record import PatchRecord
+from reasoning_probe.utils.numbers import parse_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +33,9 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 PATCH, CONTROL, RESTORE = "patch", "patch-same", "restore"
+
+TOO_MUCH_ALIKE = 0.5
+"""Where so large a share of answers that all are the other questions' still match dealt ones, dealing tells nothing."""
 
 
 def patch_records(outcomes: Iterable[Outcome], left_out: LeftOut | None = None) -> list[PatchRecord]:
@@ -55,8 +68,21 @@ def paired_test(became: Any, control_became: Any) -> tuple[Any, Any]:
     return stats.mcnemar(more, fewer), more + fewer
 
 
+def dealt_test(
+    answers: Sequence[Hashable], others: Sequence[Hashable], strata: Sequence[Hashable]
+) -> stats.Matches | None:
+    """Test whether *answers* match the *others*, those of their own counterfactuals, more often than dealt ones.
+
+    ``None`` where the others of a stratum are too much alike for dealing to tell (:data:`TOO_MUCH_ALIKE`).
+    """
+    return None if stats.chance_share(others, strata) >= TOO_MUCH_ALIKE else stats.matches(answers, others, strata)
+
+
 def shows_answer(row: PatchRecord) -> bool:
-    """Whether the target carries the answer: more answers become the other question's than in the control."""
+    """Whether the target carries the answer: more answers become the other question's than in the control.
+
+    So do more than in the mean over dealt counterfactuals; runs of earlier versions know the control alone.
+    """
     control = row["control_became"]
     return stats.is_significant(row["p_adjusted"]) and control is not None and row["became"] > control
 
@@ -80,17 +106,44 @@ def _record(right: Set[str], patched: Mapping[str, Outcome], control: Mapping[st
         "differing": None,
         "p_value": None,
         "p_adjusted": None,
+        "dealt_became": None,
+        "dealt_p_value": None,
     }
     if control is not None:
         other = np.array([bool(control[item].became_counterfactual) for item in items], dtype=bool)
         p_value, differing = paired_test(became, other)
+        dealt = _dealt([patched[item] for item in items])
         row |= {
             "control_became": int(other.sum()),
             "control_changed": sum(not control[item].correct for item in items),
             "differing": int(differing),
             "p_value": float(p_value),
+            "dealt_became": None if dealt is None else dealt.expected,
+            "dealt_p_value": None if dealt is None else dealt.p,
         }
     return row
+
+
+def _dealt(patched: Sequence[Outcome]) -> stats.Matches | None:
+    """Test the answers of one target against dealt counterfactuals; ``None`` in runs that do not know their answers."""
+    if any(outcome.counterfactual is None for outcome in patched):
+        return None
+    triples = [_as_move(outcome, outcome.counterfactual or "") for outcome in patched]
+    return dealt_test(*zip(*triples, strict=True)) if triples else None
+
+
+def _as_move(outcome: Outcome, counterfactual: str) -> tuple[Hashable, Hashable, Hashable]:
+    """Return the answer and the counterfactual's as seen from the item's own, and among which items they are dealt.
+
+    Numbers are differences from the item's answer. A patched answer that cannot be compared is ``None``.
+    """
+    kind = infer_kind(outcome.expected)
+    if kind == "number":
+        own, other, answer = map(parse_number, (outcome.expected, counterfactual, outcome.answer or ""))
+        if own is not None and other is not None:
+            return None if answer is None else answer - own, other - own, (outcome.form, other > own)
+    answer_value = None if outcome.answer is None else comparable(outcome.answer, kind)
+    return answer_value, comparable(counterfactual, kind), (outcome.form, comparable(outcome.expected, kind))
 
 
 def _adjusted(records: list[PatchRecord], left_out: LeftOut) -> list[PatchRecord]:
@@ -99,9 +152,8 @@ def _adjusted(records: list[PatchRecord], left_out: LeftOut) -> list[PatchRecord
         left_out.count(dataset, PATCH, [row["target"] for row in tested if row["dataset"] == dataset])
         for dataset in dict.fromkeys(row["dataset"] for row in tested)
     )
-    p_values = stats.discrete_holm(
-        [float(row["p_value"] or 0.0) for row in tested], [row["differing"] or 0 for row in tested], unmeasured
-    )
+    larger = [max(row["p_value"] or 0.0, row.get("dealt_p_value") or 0.0) for row in tested]
+    p_values = stats.discrete_holm(larger, [row["differing"] or 0 for row in tested], unmeasured)
     for row, p in zip(tested, p_values, strict=True):
         row["p_adjusted"] = float(p)
     return records

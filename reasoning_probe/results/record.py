@@ -50,6 +50,7 @@ class OutcomeRecord(TypedDict):
     form: NotRequired[str | None]
     tags: NotRequired[dict[str, str] | None]
     became_counterfactual: NotRequired[bool | None]
+    counterfactual: NotRequired[str | None]
 
 
 # -- run.json: the settings ---------------------------------------------------------------------------------------
@@ -222,9 +223,11 @@ class EffectRecord(TypedDict):
 class PatchRecord(TypedDict):
     """What patching a target does on the items answered right: how often the answer becomes the other question's.
 
-    Under ``restore`` that is the item's own, as its counterfactual was asked. The last five are ``None`` without the
-    control, whose donors have the items' answers. ``differing`` counts the items on which one arm alone gives the other
-    question's answer.
+    Under ``restore`` that is the item's own, as its counterfactual was asked. The five behind ``changed`` are ``None``
+    without the control, whose donors have the items' answers. ``differing`` counts the items on which one arm alone
+    gives the other question's answer. ``dealt_became`` is on how many items the patched answer would be the other
+    question's in the mean if these were dealt anew, and ``dealt_p_value`` its test; they are ``None`` where the other
+    questions' answers are too much alike.
     """
 
     target: str
@@ -238,6 +241,28 @@ class PatchRecord(TypedDict):
     differing: int | None
     p_value: float | None
     p_adjusted: float | None
+    dealt_became: NotRequired[float | None]
+    dealt_p_value: NotRequired[float | None]
+
+
+class RestoredRecord(TypedDict):
+    """How often a set of heads makes the item's own answer of its counterfactual's, beside random sets of its size.
+
+    ``more`` counts the items on which the set alone does so, ``fewer`` those on which the random set alone does.
+    """
+
+    target: str
+    dataset: str
+    heads: int
+    items: int
+    became: int
+    random_became: int
+    more: int
+    fewer: int
+    effect: float
+    effect_ci95: list[float]
+    p_value: float
+    p_adjusted: float
 
 
 class FamilyRecord(TypedDict):
@@ -728,6 +753,7 @@ class RunRecord(TypedDict):
     targets: list[EffectRecord]
     families: NotRequired[list[FamilyRecord] | None]
     patching: NotRequired[list[PatchRecord] | None]
+    restored: NotRequired[list[RestoredRecord] | None]
     rank_changes: NotRequired[list[RankChangeRecord] | None]
     control: NotRequired[ControlRecord | None]
     null_directions: NotRequired[list[RandomDirectionsRecord] | None]
@@ -761,6 +787,7 @@ class AnalysisRecords(TypedDict):
     heads: list[HeadRecord]
     paths: list[PathRecord]
     circuits: list[CircuitRecord]
+    restored: list[RestoredRecord]
 
 
 class RunFacts(AnalysisRecords):

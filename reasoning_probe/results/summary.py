@@ -37,6 +37,7 @@ from reasoning_probe.results.record import (
     RaceRecord,
     RandomDirectionsRecord,
     ReferenceRecord,
+    RestoredRecord,
     RunRecord,
     SkippedRecord,
     TimingRecord,
@@ -72,6 +73,7 @@ def summarise(
     heads: Sequence[HeadRecord] = (),
     paths: Sequence[PathRecord] = (),
     circuits: Sequence[CircuitRecord] = (),
+    restored: Sequence[RestoredRecord] = (),
 ) -> RunRecord:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
@@ -120,6 +122,7 @@ def summarise(
         "null_directions": list(null_directions),
         "paths": list(paths),
         "circuits": list(circuits),
+        "restored": list(restored),
         "screening": with_measured_effects(screening, rows, families, races),
         "curves": list(curves),
         "describe": describe,

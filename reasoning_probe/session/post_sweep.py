@@ -1,4 +1,4 @@
-"""What is measured after the sweep: the control task, random directions, cards, paths, circuits, curves."""
+"""What is measured after the sweep: the control task, random directions, cards, paths, sets of heads, curves."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from reasoning_probe.results.record import (
     HeadRecord,
     PathRecord,
     RandomDirectionsRecord,
+    RestoredRecord,
 )
 from reasoning_probe.session.circuit_scores import scored_sets
 from reasoning_probe.session.circuits import measured_paths
+from reasoning_probe.session.restored import compared_sets
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.protocol import Engine
@@ -42,6 +44,7 @@ class PostSweep:
     heads: list[HeadRecord] = field(default_factory=list)  # what the model was asked of those that have a card
     paths: list[PathRecord] = field(default_factory=list)
     circuits: list[CircuitRecord] = field(default_factory=list)
+    restored: list[RestoredRecord] = field(default_factory=list)
     curves: list[CurveRecord] | None = None
     error: str = ""
 
@@ -57,15 +60,17 @@ class PostSweep:
         heads: Callable[[], list[HeadRecord]],
         paths: Callable[[], list[PathRecord]],
         circuits: Callable[[], list[CircuitRecord]],
+        restored: Callable[[], list[RestoredRecord]],
         curves: Callable[[], Iterable[list[CurveRecord]]],
     ) -> None:
-        """Run the *control* task, random *directions*, *heads*, *paths*, *circuits*, then the *curves* by dataset."""
+        """Run the *control* task, random *directions*, *heads* and so on, then the *curves* by dataset."""
         with self._kept():
             self.control = control()
             self.directions = directions()
             self.heads = heads()
             self.paths = paths()
             self.circuits = circuits()
+            self.restored = restored()
             for entries in curves():
                 self.curves = [*(self.curves or ()), *entries]
 
@@ -74,12 +79,14 @@ class PostSweep:
         heads: Callable[[], list[HeadRecord]],
         paths: Callable[[], list[PathRecord]],
         circuits: Callable[[], list[CircuitRecord]],
+        restored: Callable[[], list[RestoredRecord]],
     ) -> None:
-        """Run the *heads*, the *paths* and the *circuits* alone."""
+        """Run the *heads*, the *paths*, the *circuits* and the sets *restored* alone."""
         with self._kept():
             self.heads = heads()
             self.paths = paths()
             self.circuits = circuits()
+            self.restored = restored()
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -129,6 +136,7 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
         lambda: _heads(session, engine, answered, effects()) if session.measures_heads else [],
         lambda: measured_paths(session, engine, answered, effects()) if _measures_paths(session) else [],
         lambda: scored_sets(session, engine, answered) if _scores_circuits(session) else [],
+        lambda: compared_sets(session, engine, answered) if session.measures_heads else [],
         curves,
     )
 
@@ -143,6 +151,7 @@ def measure_heads(session: ProbeSession) -> None:
             lambda: _heads(session, engine, answered, effects()),
             lambda: measured_paths(session, engine, answered, effects()) if _measures_paths(session) else [],
             lambda: scored_sets(session, engine, answered) if _scores_circuits(session) else [],
+            lambda: compared_sets(session, engine, answered) if session.measures_heads else [],
         )
 
 

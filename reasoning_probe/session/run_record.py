@@ -76,6 +76,7 @@ def _facts(session: ProbeSession) -> RunFacts:
         "null_directions": session.post_sweep.directions,
         "paths": session.post_sweep.paths,
         "circuits": session.post_sweep.circuits,
+        "restored": session.post_sweep.restored,
         "screening": [screening.entry() for screening in session.screenings.values()],
         "races": session.races.entries(_accuracies(session)),
         "curves": session.post_sweep.curves or [],

@@ -24,6 +24,7 @@ from reasoning_probe.report.html.tables import Picture, Table
 from reasoning_probe.report.mistakes import Key, MistakeChange, ablated_cases, by_kind, mistake_changes
 from reasoning_probe.report.next_steps import NextStep, next_steps
 from reasoning_probe.report.numerics import numerics_sentence
+from reasoning_probe.report.patching import levels_note
 from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.run_notes import ablation_phrase, remarks, skipped_sentence
 from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, sentences
@@ -136,7 +137,7 @@ def findings_html(run: Run, further: Mapping[str, str] | None = None) -> str:
         items=items,
         user_sections=user_sections,
         setting_rows=_settings(run),
-        numerics=numerics_sentence(run),
+        notes=[note for note in (levels_note(run), numerics_sentence(run)) if note],
         script_data=Markup(script_data(run)) if maps else "",
     )
     return str(fragment)

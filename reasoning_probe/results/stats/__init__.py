@@ -17,6 +17,7 @@ from reasoning_probe.results.stats.intervals import (
     wilson,
 )
 from reasoning_probe.results.stats.levels import ALPHA, PRIMARY_ALPHA, is_significant
+from reasoning_probe.results.stats.matching import Matches, chance_share, matches
 from reasoning_probe.results.stats.means import mean, weighted_mean
 from reasoning_probe.results.stats.paired_tests import falls_and_rises, mcnemar, sign_flip
 from reasoning_probe.results.stats.power import (
@@ -39,10 +40,12 @@ __all__ = [
     "Association",
     "Detectable",
     "Effect",
+    "Matches",
     "MeanChange",
     "PrimaryTests",
     "association",
     "benjamini_hochberg",
+    "chance_share",
     "conditional_power",
     "critical_p",
     "deciles",
@@ -56,6 +59,7 @@ __all__ = [
     "is_significant",
     "items_to_try",
     "loss_power",
+    "matches",
     "mcnemar",
     "mean",
     "mean_changes",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -26,6 +25,7 @@ from reasoning_probe.models.targets import Target, parse_targets
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.chat_tokenizer import CHATML, chat_tokenizer
 from tests.helpers.edited_sweeps import EOS
+from tests.helpers.head_hooks import replaced
 from tests.helpers.model_families import FAMILIES, build
 from tests.helpers.weight_edit_oracle import greedy, logprob
 from tests.unit.engine.test_places import Marked
@@ -87,49 +87,17 @@ def donor_inputs(model: Any, head_map: HeadMap, ids: list[int]) -> dict[str, Any
     return inputs
 
 
-@contextmanager
 def patched(
     model: Any, head_map: HeadMap, target: Target, inputs: dict[str, Any], places: list[int] | None = None
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Give the heads and MLPs of *target* what they gave in *inputs*, at these *places* of the prompt or at all."""
     length = next(iter(inputs.values())).shape[1]
 
-    def of_prompt(x: Any) -> list[int]:
-        # The prompt comes whole, and later tokens one by one; without a cache everything comes again.
-        known = range(length) if x.shape[1] >= length else range(0)
-        return [place for place in known if places is None or place in places]
+    def stand_in(name: str, position: int, part: slice) -> Any:
+        in_place = position < length if places is None else position in places
+        return inputs[name][0, position, part] if in_place else None
 
-    def heads(site: Any) -> Any:
-        def hook(module: Any, args: Any) -> Any:
-            x = args[0].clone()
-            for head in target.in_layer(site.layer):
-                part = slice(head * site.head_dim, (head + 1) * site.head_dim)
-                for place in of_prompt(x):
-                    x[:, place, part] = inputs[site.path][0, place, part].to(x)
-            return (x, *args[1:])
-
-        return hook
-
-    def mlp(site: Any) -> Any:
-        def hook(module: Any, args: Any, output: Any) -> Any:
-            x = (output[0] if isinstance(output, tuple) else output).clone()
-            rows = x.view(1, -1, x.shape[-1])
-            for place in of_prompt(rows):
-                rows[0, place] = inputs[site.mlp][0, place].to(x)
-            return (x, *output[1:]) if isinstance(output, tuple) else x
-
-        return hook
-
-    handles = []
-    for site in head_map.attention_layers:
-        handles.append(model.get_submodule(site.path).register_forward_pre_hook(heads(site)))
-        if site.layer in target.mlps:
-            handles.append(model.get_submodule(site.mlp).register_forward_hook(mlp(site)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return replaced(model, head_map, target, stand_in)
 
 
 def check(engine: LocalEngine, targets: str = TARGETS, items: list[rp.Item] = ITEMS) -> bool:
@@ -198,6 +166,15 @@ def test_invariant_numerics(family: str, cpu_bytes: int, monkeypatch: pytest.Mon
             assert by_case[asked.item_id, target.name].response == engine.codec.text(tokens, ()), target.name
     facts = engine.facts()
     assert (facts["numerics"], facts["settled_singly"], facts["unequal_batches"]) == ("invariant", 0, 0), facts
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_batch_numerics(family: str) -> None:
+    model = build(family)
+    engine = LocalEngine(model, Marked(), find_heads(model), wanted_numerics="batch")
+    assert check(engine)
+    facts = engine.facts()
+    assert (facts["numerics"], facts["settled_singly"], facts["path"]) == ("batch", 0, "fast"), facts
 
 
 @pytest.mark.parametrize("where", ["all", "prompt", "last", "operands"])

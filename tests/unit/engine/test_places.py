@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -28,6 +27,7 @@ from reasoning_probe.models.targets import Target, parse_targets
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.chat_tokenizer import CHATML, chat_tokenizer
 from tests.helpers.edited_sweeps import EOS
+from tests.helpers.head_hooks import replaced
 from tests.helpers.model_families import FAMILIES, build
 from tests.helpers.weight_edit_oracle import greedy, logprob
 
@@ -67,7 +67,6 @@ def is_off(where: str, position: int, prompt_length: int, operands: list[int]) -
     }[where]
 
 
-@contextmanager
 def hooked(
     model: Any,
     head_map: HeadMap,
@@ -76,48 +75,22 @@ def hooked(
     prompt_length: int,
     operands: list[int],
     values: Any = None,
-) -> Iterator[None]:
-    """Replace the heads and MLPs of *target* token by token, as plain ``generate`` passes the tokens of one row."""
-    passed: dict[str, int] = {}
+) -> AbstractContextManager[None]:
+    """Switch the heads and MLPs of *target* off at the positions of *where*: zero, or *values* by layer."""
+    sites = {site.path: (site.layer, site.head_dim) for site in head_map.attention_layers}
+    mlps = {site.mlp: ~site.layer for site in head_map.attention_layers}
 
-    def positions(name: str, tokens: int) -> range:
-        start = passed.get(name, 0) if tokens == 1 else 0
-        passed[name] = start + tokens
-        return range(start, start + tokens)
+    def stand_in(name: str, position: int, part: slice) -> Any:
+        if not is_off(where, position, prompt_length, operands):
+            return None
+        if values is None:
+            return 0
+        if name in mlps:
+            return values[mlps[name]][0, 0]
+        layer, head_dim = sites[name]
+        return values[layer][0, part.start // head_dim]
 
-    def heads_off(site: Any) -> Any:
-        def hook(module: Any, args: Any) -> Any:
-            x = args[0].clone()
-            for index, position in enumerate(positions(site.path, x.shape[1])):
-                if is_off(where, position, prompt_length, operands):
-                    for head in target.in_layer(site.layer):
-                        part = slice(head * site.head_dim, (head + 1) * site.head_dim)
-                        x[:, index, part] = 0 if values is None else values[site.layer][0, head].to(x)
-            return (x, *args[1:])
-
-        return hook
-
-    def mlp_off(site: Any) -> Any:
-        def hook(module: Any, args: Any, output: Any) -> Any:
-            x = (output[0] if isinstance(output, tuple) else output).clone()
-            rows = x.view(1, -1, x.shape[-1])
-            for index, position in enumerate(positions(site.mlp, rows.shape[1])):
-                if is_off(where, position, prompt_length, operands):
-                    rows[:, index] = 0 if values is None else values[~site.layer][0, 0].to(x)
-            return (x, *output[1:]) if isinstance(output, tuple) else x
-
-        return hook
-
-    handles = []
-    for site in head_map.attention_layers:
-        handles.append(model.get_submodule(site.path).register_forward_pre_hook(heads_off(site)))
-        if site.layer in target.mlps:
-            handles.append(model.get_submodule(site.mlp).register_forward_hook(mlp_off(site)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return replaced(model, head_map, target, stand_in)
 
 
 def expected(
@@ -234,6 +207,16 @@ def test_invariant_numerics(family: str, cpu_bytes: int, monkeypatch: pytest.Mon
     facts = engine.facts()
     assert (facts["numerics"], facts["settled_singly"], facts["unequal_batches"]) == ("invariant", 0, 0), facts
     assert facts["path"] == "fast"
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_batch_numerics(family: str) -> None:
+    """Nothing is settled, and no answer of these models is too close to call in a batch."""
+    engine = engine_of(build(family), "batch")
+    changed = [check(engine, where) for where in PLACES]
+    assert any(changed)
+    facts = engine.facts()
+    assert (facts["numerics"], facts["settled_singly"], facts["path"]) == ("batch", 0, "fast"), facts
 
 
 @pytest.mark.parametrize("where", PLACES)

@@ -22,11 +22,19 @@ from reasoning_probe.report.effects import groups
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.races import race_sentences
+from reasoning_probe.results import restored as restored_results
 from reasoning_probe.results.compare import compare
 from reasoning_probe.results.null_directions import ranked, unranked
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.paths import path_record, with_tests
-from reasoning_probe.results.record import CircuitRecord, PathItemRecord, PathRecord, RandomDirectionsRecord
+from reasoning_probe.results.record import (
+    CircuitRecord,
+    PathItemRecord,
+    PathRecord,
+    RandomDirectionsRecord,
+    RestoredRecord,
+)
+from reasoning_probe.results.restored import restored_record
 from reasoning_probe.results.run import Run
 from tests.helpers.fake_runs import as_run, every_head, fake_run, full_run, outcome
 from tests.helpers.planted_losses import planted
@@ -172,16 +180,42 @@ def screened(**values: Any) -> list[dict[str, Any]]:
 
 
 def patched(
-    became: int, control_became: int = 0, *, right: int = 40, heads: int = 1, control: bool = True, off: int = 0
+    became: int,
+    control_became: int = 0,
+    *,
+    right: int = 40,
+    heads: int = 1,
+    control: bool = True,
+    off: int = 0,
+    others: Sequence[int] = (),
 ) -> Run:
     """Return a patched sweep of 16 heads, of which *heads* make the other question's answer on the first items.
 
-    The control does so on *control_became* of the items behind the first *off*.
+    The control does so on *control_became* of the items behind the first *off*. *others* are added to the items' own
+    answers to make those of the other questions, in turn; without any they are not known, as in earlier versions.
     """
-    alone = [outcome("arithmetic", f"i{n}", correct=n < right, became_counterfactual=False) for n in range(40)]
+    alone = [
+        outcome(
+            "arithmetic",
+            f"i{n}",
+            correct=n < right,
+            became_counterfactual=False,
+            expected="50",
+            answer="50",
+            counterfactual=str(50 + others[n % len(others)]) if others else None,
+        )
+        for n in range(40)
+    ]
     arms = {"patch": range(became), "patch-same": range(off, off + control_became)}
     cases = [
-        replace(case, target=head, ablation=arm, correct=case.correct and not other, became_counterfactual=other)
+        replace(
+            case,
+            target=head,
+            ablation=arm,
+            correct=case.correct and not other,
+            became_counterfactual=other,
+            answer=case.counterfactual if other else case.answer,
+        )
         for arm, items in arms.items()
         if control or arm == "patch"
         for place, head in enumerate(every_head())
@@ -189,6 +223,27 @@ def patched(
         for other in [place < heads and n in items]
     ]
     return as_run([*alone, *cases])
+
+
+def restored(more: int, fewer: int = 0, *, items: int = 40, sets: int = 1) -> list[RestoredRecord]:
+    """Return *sets* alike that bring *more* answers back where random sets do not, and *fewer* where these alone do."""
+    pairs = [(place < more, more <= place < more + fewer) for place in range(items)]
+    return restored_results.with_tests([restored_record("arithmetic", "L1H3+L2H0", 2, pairs)] * sets)
+
+
+def wrong_by_one(items: int) -> Run:
+    """Return a patched sweep in which a head makes answers too large by one, which every third time is the other one.
+
+    The control changes nothing, so that McNemar's test alone would name the head.
+    """
+    run = patched(0, others=(1, 2, 3))
+    outcomes = [
+        replace(case, answer="51", correct=False, became_counterfactual=case.counterfactual == "51")
+        if (case.target, case.ablation) == ("L1H3", "patch") and int(case.item[1:]) < items
+        else case
+        for case in run.outcomes
+    ]
+    return as_run(outcomes)
 
 
 def raced(**values: Any) -> list[dict[str, Any]]:
@@ -518,11 +573,14 @@ CLAIMS = (
     ),
     Claim(
         r"L\d+H\d+ patched on .*: the answer became the other question's on \d+ of \d+ items; with the same-answer"
-        r" control it became that on \d+, and changed on \d+\.",
+        r" control it became that on \d+, and changed on \d+"
+        r"(; with the counterfactuals dealt anew it would be that on \d+\.\d)?\.",
         "McNemar's test of the patch and the control on the items answered right is at most 2.5 % after discrete Holm"
-        " over all targets of the run, and more answers became the other question's than in the control",
-        lambda: patched(12),
+        " over all targets of the run, and so is the test against dealt counterfactuals, where these differ enough; and"
+        " more answers became the other question's than in the control",
+        lambda: patched(12, others=(1, 2, 3, 4, 5)),
         [
+            lambda: wrong_by_one(36),
             lambda: patched(6),  # p = 2 / 64
             lambda: patched(20, 20, off=20),
             lambda: patched(20, 20),
@@ -537,6 +595,26 @@ CLAIMS = (
         "the same of more targets than have a sentence",
         lambda: patched(20, heads=5),
         [lambda: patched(20, heads=4)],
+    ),
+    Claim(
+        r"L1H3\+L2H0 restored on arithmetic: the answer became the item's own on \d+ of \d+ counterfactual questions?,"
+        r" with random sets of 2 heads on \d+ \([+-]?[\d.]+ points, 95 % interval [+-]?[\d.]+ to [+-]?[\d.]+\)\.",
+        "McNemar's test of the set and of random sets of its size, one for each item, is at most 2.5 % after discrete"
+        " Holm over all sets of the run, and the set brings more answers back",
+        lambda: run_of(swept(), restored=restored(7)),
+        [
+            lambda: run_of(swept(), restored=restored(6)),  # p = 2 / 64
+            lambda: run_of(swept(), restored=restored(0, 20)),
+            lambda: run_of(swept(), restored=restored(20, 20)),
+            lambda: run_of(swept(), restored=restored(7, sets=2)),
+        ],
+    ),
+    Claim(
+        r"L1H3\+L2H0 restored on arithmetic: not shown to bring answers back more often than random sets of 2 heads do,"
+        r" by \d+ to \d+ of \d+ counterfactual questions?\.",
+        "items have a random set, and the above is not said",
+        lambda: run_of(swept(), restored=restored(6)),
+        [lambda: run_of(swept(), restored=restored(7)), lambda: run_of(swept(), restored=restored(0, items=0))],
     ),
     Claim(
         r"L\d+H\d+: no particular role shown; patched, it makes the other question's answer on \d+ of \d+ items"

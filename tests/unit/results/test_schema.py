@@ -122,7 +122,7 @@ def test_no_schema_is_told_twice(tmp_path: Path) -> None:
     fields = set(schema(OUTCOME)["properties"])
     assert (
         fields
-        == set(schema(OUTCOME)["required"]) | {"choices", "form", "tags", "became_counterfactual"}
+        == set(schema(OUTCOME)["required"]) | {"choices", "form", "tags", "became_counterfactual", "counterfactual"}
         == set(outcome().as_dict())
     )
     assert set(as_run([outcome()]).summary) <= set(schema(RUN)["properties"])
