@@ -47,11 +47,7 @@ class PostSweep:
     restored: list[RestoredRecord] = field(default_factory=list)
     curves: list[CurveRecord] | None = None
     error: str = ""
-
-    @property
-    def attempted(self) -> bool:
-        """Whether there is a result or an error."""
-        return self.control is not None or self.curves is not None or bool(self.error)
+    attempted: bool = False  # whatever came of it: patched runs and those at one place have no control task
 
     def measure(
         self,
@@ -91,6 +87,7 @@ class PostSweep:
     @contextmanager
     def _kept(self) -> Iterator[None]:
         """Keep what ends an analysis as the error."""
+        self.attempted = True
         try:
             yield
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Plain hooks that replace heads and MLPs token by token in ``generate`` on one row: an oracle of places and patches."""
+"""Plain hooks that replace heads and MLPs token by token in ``generate`` on one row: oracles of places, patches."""
 
 from __future__ import annotations
 
