@@ -2,8 +2,8 @@
 
 One half of a dataset's items chooses: the heads that its single effects name, and those that a Lasso finds where random
 halves of all heads are switched off (Bair et al. 2026): heads that back each other up cost nothing alone. The other
-half scores the set, left on alone (faithfulness) and off alone (completeness). Joint targets run through the same
-engine as the sweep, so answers are judged, too.
+half scores the set, left on alone (faithfulness) and off alone (completeness), and both without parts of it. Joint
+targets run through the same engine as the sweep, so answers are judged, too.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ MASK_ITEMS = 6
 RANDOM_SETS = 19
 """Random sets beside each: one that does more than all of them has p = 1 / 20."""
 
+PARTS = 5
+"""Random parts of a set, without which it is scored, too."""
+
 Run = Callable[[Sequence[SweepRequest]], Iterable[list[Outcome]]]
 
 
@@ -69,17 +72,35 @@ class Circuit:
     def targets(self, every: Sequence[Target], seed: int) -> dict[str, Target]:
         """Return the joint targets that score the set, by what is left on or off.
 
-        ``kept`` and ``off`` are the set's, ``empty`` is every head; a number comes behind those of random sets.
+        ``kept`` and ``off`` are the set's, ``empty`` is every head; a number comes behind those of random sets, and
+        ``less`` and a number behind those without a part: the rest of the set on alone, and the part off alone.
         """
         members = frozenset(self.heads)
-        others = _other_sets(members, every, f"{seed} {self.dataset} {self.ablation} {self.source}")
+        others = _other_sets(members, every, self._name(seed))
         sets = {"": members} | {f" {number}": other for number, other in enumerate(others)}
         targets = {"empty": _joint("every head", every)}
         for suffix, members in sets.items():
             kept, off = f"{self.source} kept{suffix}", f"{self.source} off{suffix}"
             targets[f"kept{suffix}"] = _joint(kept, [head for head in every if head not in members])
             targets[f"off{suffix}"] = _joint(off, [head for head in every if head in members])
+        for number, part in enumerate(self.parts(seed)):
+            rest = [head for head in every if head in part or head not in self.heads]
+            targets[f"kept less {number}"] = _joint(f"{self.source} kept less {number}", rest)
+            targets[f"off less {number}"] = _joint(f"{self.source} off less {number}", part)
         return targets
+
+    def parts(self, seed: int) -> list[tuple[Target, ...]]:
+        """Return random parts of the set, at most :data:`PARTS`: neither nothing nor all of it, and none twice."""
+        draw = random.Random(f"parts {self._name(seed)}")
+        size, parts = len(self.heads), dict[tuple[Target, ...], None]()
+        while len(parts) < min(PARTS, 2 ** min(size, 30) - 2):
+            part = tuple(head for head in self.heads if draw.random() < 0.5)
+            if 0 < len(part) < size:
+                parts[part] = None
+        return list(parts)
+
+    def _name(self, seed: int) -> str:
+        return f"{seed} {self.dataset} {self.ablation} {self.source}"
 
 
 def _other_sets(members: frozenset[Target], every: Sequence[Target], name: str) -> list[frozenset[Target]]:
@@ -139,11 +160,17 @@ def scored_circuits(
             requests = [SweepRequest(queries[circuit.dataset, item], ablated) for item in circuit.items if ablated]
             for batch in run(requests):
                 measured |= {outcome.key: outcome for outcome in batch}
-            records.append(_record(circuit, targets, measured))
+            parts = circuit.parts(engine.seed) if targets else []
+            records.append(_record(circuit, targets, parts, measured))
     return records
 
 
-def _record(circuit: Circuit, targets: Mapping[str, Target], outcomes: Mapping[Key, Outcome]) -> CircuitRecord:
+def _record(
+    circuit: Circuit,
+    targets: Mapping[str, Target],
+    parts: Sequence[Sequence[Target]],
+    outcomes: Mapping[Key, Outcome],
+) -> CircuitRecord:
     def of(name: str, ablation: str | None) -> list[Outcome]:
         return [outcomes[circuit.dataset, item, name, ablation] for item in circuit.items]
 
@@ -164,8 +191,8 @@ def _record(circuit: Circuit, targets: Mapping[str, Target], outcomes: Mapping[K
         "masks": circuit.masks,
         "items": len(circuit.items),
         "sum_of_single": _sum_of_single(whole, singles, len(circuit.heads)),
-        "logprob": _recovered(by_part, whole, _logprob) if targets else None,
-        "answers": _recovered(by_part, whole, lambda outcome: float(outcome.correct)) if targets else None,
+        "logprob": _recovered(by_part, parts, whole, _logprob) if targets else None,
+        "answers": _recovered(by_part, parts, whole, lambda outcome: float(outcome.correct)) if targets else None,
         "note": "" if targets else ("no head" if not circuit.heads else "every head") + " is in the set",
     }
 
@@ -182,9 +209,12 @@ def _sum_of_single(whole: Sequence[Outcome], singles: Sequence[Outcome], heads: 
 
 
 def _recovered(
-    by_part: Mapping[str, Sequence[Outcome]], whole: Sequence[Outcome], measure: Callable[[Outcome], float]
+    by_part: Mapping[str, Sequence[Outcome]],
+    parts: Sequence[Sequence[Target]],
+    whole: Sequence[Outcome],
+    measure: Callable[[Outcome], float],
 ) -> RecoveredRecord | None:
-    """Return faithfulness and completeness by *measure*, beside those of the random sets."""
+    """Return faithfulness and completeness by *measure*, beside those of the random sets and without *parts*."""
     import numpy as np
 
     values = {part: np.array([measure(outcome) for outcome in of_part]) for part, of_part in by_part.items()}
@@ -209,6 +239,14 @@ def _recovered(
         "completeness_ci95": complete["ci95"],
         "random_completeness": random_complete,
         "completeness_p": _rank(complete["share"], random_complete),
+        "parts": [
+            {
+                "heads": [head.name for head in part],
+                "circuit": recovered(values[f"kept less {number}"], empty, full) or 0.0,
+                "model": recovered(values[f"off less {number}"], empty, full) or 0.0,
+            }
+            for number, part in enumerate(parts)
+        ],
     }
 
 

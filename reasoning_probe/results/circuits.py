@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reasoning_probe.results.record import CircuitRecord
+from reasoning_probe.results.record import CircuitRecord, RecoveredRecord
 from reasoning_probe.results.stats import ALPHA
 
 FEWEST_MASKS = 16
@@ -25,6 +25,14 @@ def merged_circuits(parts: Sequence[Sequence[CircuitRecord] | None]) -> list[Cir
         if known is None or row["items"] > known["items"]:
             by_source[key] = row
     return list(by_source.values())
+
+
+def largest_difference(recovered: RecoveredRecord) -> float | None:
+    """Return by how much the set without a part, and all heads without it, differ at most: their incompleteness.
+
+    ``None`` where no part was taken out, as in a set of one head or in runs of earlier versions.
+    """
+    return max((abs(part["circuit"] - part["model"]) for part in recovered.get("parts") or ()), default=None)
 
 
 def is_circuit(row: CircuitRecord) -> bool:

@@ -361,8 +361,16 @@ class ShareRecord(TypedDict):
     ci95: list[float]
 
 
+class PartRecord(TypedDict):
+    """What is recovered without some *heads* of a set: by the rest of the set alone, and by all other heads."""
+
+    heads: list[str]
+    circuit: float
+    model: float
+
+
 class RecoveredRecord(TypedDict):
-    """How much of a measure's mean a set of heads recovers alone, and how much is lost without it."""
+    """How much of a measure's mean a set of heads recovers alone, and how much is lost without it, or parts of it."""
 
     items: int
     model: float
@@ -375,6 +383,7 @@ class RecoveredRecord(TypedDict):
     completeness_ci95: list[float]
     random_completeness: list[float]
     completeness_p: float
+    parts: NotRequired[list[PartRecord]]
 
 
 class CircuitRecord(TypedDict):

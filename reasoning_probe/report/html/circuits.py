@@ -11,6 +11,7 @@ from reasoning_probe.report.effects import EffectGroup
 from reasoning_probe.report.format import p_value, percent
 from reasoning_probe.report.html.rendering import nonbreaking, render
 from reasoning_probe.report.html.tables import Table
+from reasoning_probe.results.circuits import largest_difference
 from reasoning_probe.results.record import RecoveredRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names
@@ -26,9 +27,21 @@ def circuits_html(run: Run, group: EffectGroup) -> Markup:
     ]
     caption = (
         "Of what all heads do, the share that a set alone keeps and that is lost without it, on items that did not"
-        " choose it; bootstrap intervals over items, and the best of as large random sets"
+        " choose it; bootstrap intervals over items, and the best of as large random sets. With random parts of the set"
+        " off: the largest difference between what its rest alone keeps and what all other heads keep"
     )
-    head = ["set", "by", "items", "kept alone", "best random", "p", "lost without it", "most random", "p"]
+    head = [
+        "set",
+        "by",
+        "items",
+        "kept alone",
+        "best random",
+        "p",
+        "lost without it",
+        "most random",
+        "p",
+        "parts differ",
+    ]
     return render("circuits", table=Table(caption, head, rows)) if rows else Markup()
 
 
@@ -41,6 +54,7 @@ def _cells(recovered: RecoveredRecord) -> list[str]:
         _share(recovered["completeness"], recovered["completeness_ci95"]),
         nonbreaking(percent(max(recovered["random_completeness"]))),
         nonbreaking(p_value(recovered["completeness_p"])),
+        nonbreaking(percent(largest_difference(recovered))),
     ]
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import reasoning_probe as rp
-from reasoning_probe.analyses.circuit_scores import RANDOM_SETS, Circuit, halves
+from reasoning_probe.analyses.circuit_scores import PARTS, RANDOM_SETS, Circuit, halves
 from reasoning_probe.analyses.circuit_statistics import areas, lasso_set, recovered, share
 from reasoning_probe.analyses.cumulative_curve import measured_items
 from reasoning_probe.models.targets import Target
-from reasoning_probe.results.circuits import is_circuit, merged_circuits
+from reasoning_probe.results.circuits import is_circuit, largest_difference, merged_circuits
 from reasoning_probe.results.run import Run
 from reasoning_probe.session.arguments import ArgumentError
 from reasoning_probe.session.session import ProbeSession
@@ -117,6 +117,12 @@ def test_masks_find_the_heads_that_lose_together(backup: bool) -> None:
             assert measure["completeness"] == pytest.approx(1, abs=0.1)
             assert len(measure["random_faithfulness"]) == RANDOM_SETS
             assert np.median(measure["random_faithfulness"]) == pytest.approx(0, abs=0.1)
+            assert len(measure["parts"]) == min(PARTS, 2 ** len(row["heads"]) - 2)
+            assert all(set(part["heads"]) < set(row["heads"]) for part in measure["parts"])
+            if whole:  # without a part of it, the rest does what all other heads do
+                assert largest_difference(measure) == pytest.approx(0, abs=0.15)
+        # The copiers alone have no decider, which all other heads have: without one of them these still know the other.
+        assert (largest_difference(row["logprob"] or measure) > 0.5) is (backup and row is of_names)
     assert (run.summary["timing"].get("circuits_s") or 0) > 0
     assert is_circuit(of_names) == (not backup)
 
@@ -151,6 +157,19 @@ def test_random_sets_are_as_large_and_other_ones() -> None:
         assert off != {(0, 0), (0, 1)}
         assert off | kept == targets["empty"].heads
     assert len({target.name for target in targets.values()}) == len(targets)
+    parts = one.parts(0)
+    assert sorted(head.name for part in parts for head in part) == ["L0H0", "L0H1"]  # of two heads there are two parts
+    for number, (part,) in enumerate(parts):
+        assert targets[f"off less {number}"].heads == part.heads
+        assert targets[f"kept less {number}"].heads == part.heads | {(0, 2), (0, 3)}
+
+
+def test_parts_of_a_set_are_neither_nothing_nor_all_of_it_and_none_twice() -> None:
+    every = [Target(f"L0H{n}", frozenset({(0, n)})) for n in range(9)]
+    parts = Circuit("d", "zero", "named", tuple(every[:6]), 9, ("i",)).parts(0)
+    assert len(set(parts)) == len(parts) == PARTS
+    assert all(0 < len(part) < 6 and set(part) < set(every[:6]) for part in parts)
+    assert Circuit("d", "zero", "named", (every[0],), 9, ("i",)).parts(0) == []
 
 
 def test_of_several_processes_the_set_that_most_items_score_counts() -> None:
