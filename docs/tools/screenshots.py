@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
 DOCS = Path(__file__).parents[1]
@@ -30,23 +30,31 @@ def main() -> None:
         open_page(browser, report, 1280, 800, "light").screenshot(path=IMAGES / "page.png")
         open_page(browser, report, 390, 844, "dark").screenshot(path=IMAGES / "phone-dark.png")
         open_page(browser, report, 820, 1180, "light").screenshot(path=IMAGES / "tablet-light.png")
-        paper = open_page(browser, report, 794, 1123, "light")
+        paper = open_page(browser, report, 718, 1047, "light")
         paper.emulate_media(media="print")
         paper.screenshot(path=IMAGES / "print.png")
         dialog = open_page(browser, report, 1280, 800, "dark")
-        dialog.locator("[data-target=L0H2]").first.click()
+        dialog.locator(".rp-ranking [data-target=L0H2]").first.click()
+        dialog.locator(".rp-dialog[open]").wait_for()
         dialog.screenshot(path=IMAGES / "dialog-dark.png")
         browser.close()
     for path in IMAGES.glob("*.png"):
         with Image.open(path) as image:
-            image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+            whole = image.convert("RGB")
+            if path.stem == "print":
+                whole = ImageOps.expand(whole, 38, "white")  # a centimetre of A4's margins, as a printer leaves
+            whole.quantize(COLOURS).save(path, optimize=True)
 
 
 def write_report(folder: Path) -> Path:
-    """Run the probes of arithmetic and logic in *folder*; return the page that they write."""
-    probes = [str(DOCS.parent / "probes" / f"test_{dataset}.py") for dataset in ("arithmetic", "logic")]
-    options = ["--ablate-heads", "--probe-items", ITEMS, "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
-    subprocess.run([sys.executable, "-m", "pytest", *probes, *options], cwd=folder, check=False)
+    """Run copies of the probes of arithmetic and logic in *folder*; return the page that they write."""
+    (folder / "probes").mkdir()
+    probes = [f"probes/test_{dataset}.py" for dataset in ("arithmetic", "logic")]
+    for probe in probes:
+        shutil.copy(DOCS.parent / probe, folder / probe)
+    options = ["--ablate-heads", "--probe-items", ITEMS]
+    in_order = os.environ | {"PYTEST_ADDOPTS": "-p no:randomly"}
+    subprocess.run([sys.executable, "-m", "pytest", *probes, *options], cwd=folder, env=in_order, check=False)
     return next(folder.rglob("report.html"))
 
 

@@ -13,6 +13,7 @@ from reasoning_probe.cluster.chunk_queue import GIVEN_UP_AFTER, Chunk, ChunkQueu
 from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.cluster.replica import ChunkResult, ReplicaConfig
 from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.engine.pace import Pace
 from reasoning_probe.engine.plain_path import Counts
 from reasoning_probe.engine.protocol import Analysis, Result, SweepRequest, Timing
 from reasoning_probe.engine.tokenization import Baseline
@@ -59,7 +60,7 @@ class ClusterEngine:
         self.seed, self.where = config.seed, config.where
         self.skipped: list[dict[str, str]] = []
         self.timing = Timing()
-        self.counts = Counts()
+        self.counts, self.pace = Counts(), Pace()
         self.path_name = self.why = ""
         self.chunks = 0
         self._rows = chunk_rows

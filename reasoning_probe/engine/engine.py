@@ -89,7 +89,7 @@ class LocalEngine:
         self.plain = PlainPath(
             self.model, self.head_map, self.codec, self.memory, rules=self.rules, numerics=self.numerics
         )
-        self.counts = self.plain.counts
+        self.counts, self.pace = self.plain.counts, self.plain.pace
         self.path_name, self.why = "", ""
         self._path: FastPath | PlainPath | None = None
         # The path of the model as the user loaded it.
@@ -196,7 +196,7 @@ class LocalEngine:
         """While open, count nothing but the seconds, and those under *timing*."""
         samples, self._samples = self._samples, False
         try:
-            with self.timing.only(timing), self.counts.paused():
+            with self.timing.only(timing), self.counts.paused(), self.pace.paused():
                 yield
         finally:
             self._samples = samples
@@ -218,10 +218,12 @@ class LocalEngine:
         for request, encoded in asking:
             query = request.query
             started = time.perf_counter()
-            baseline = store.get(query) or batch.get(query) or self.plain.baseline(encoded, query.generation.stop)
+            known = store.get(query)
+            baseline = known or batch.get(query) or self.plain.baseline(encoded, query.generation.stop)
             if self.baselines is not None:
                 self.baselines[query] = baseline
             self.timing.baseline_s += time.perf_counter() - started
+            self.pace.baseline_tokens += 0 if known else len(baseline.completion.tokens)
             yield baseline
 
     def _jobs(self, request: SweepRequest, encoded: EncodedQuery, baseline: Baseline) -> dict[str, AblationJob]:

@@ -22,6 +22,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Stoppi
 
 from reasoning_probe.engine.memory import Memory, run_in_halves
 from reasoning_probe.engine.numerics import NO_NOISE, Numerics, logit_digests
+from reasoning_probe.engine.pace import Pace
 from reasoning_probe.engine.stop_checks import SUPPORTED, checked_every
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion, EncodedQuery, TokenCodec
 from reasoning_probe.engine.transfers import STRIDE, to_device, to_host
@@ -128,6 +129,7 @@ class PlainPath:
         self.rules = rules_of(model) if rules is None else rules
         self.numerics = numerics
         self.counts = Counts()
+        self.pace = Pace()
         self._checks_rarely = SUPPORTED and codec.device.type == "cuda"
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 

@@ -14,6 +14,7 @@ from reasoning_probe.results.answer import Answer
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.engine import LocalEngine
+    from reasoning_probe.engine.pace import Pace
     from reasoning_probe.engine.plain_path import Counts
 
 Result = TypeVar("Result")
@@ -100,6 +101,10 @@ class Engine(Protocol):
     @property
     def counts(self) -> Counts:
         """The rows answered so far, by how they were settled."""
+
+    @property
+    def pace(self) -> Pace:
+        """How far the sweep is and how fast; on a cluster it stands still."""
 
     def run(self, requests: Sequence[SweepRequest], /) -> Iterator[list[Answer]]:
         """Yield the answers to *requests* as they are found, those of one query in each list."""

@@ -48,7 +48,13 @@ def progress_bar(
     def uncaptured() -> AbstractContextManager[Any]:
         return nullcontext() if capture is None else capture.global_and_fixture_disabled()
 
+    reported, reported_at = (-1, 0), -math.inf
+
     def report(done: int, total: int) -> None:
+        nonlocal reported, reported_at
+        if (done, total) == reported and time.monotonic() - reported_at < ESTIMATE_EVERY_S:
+            return  # passes come by the thousand, and no answer with most of them
+        reported, reported_at = (done, total), time.monotonic()
         with uncaptured():
             display.update(done, total)
 
@@ -102,7 +108,10 @@ class _Bar:
                 total=total, unit="case", desc=self.name, leave=False, file=sys.__stderr__, bar_format=shape
             )
         self.bar.set_postfix_str(self.left.text(done, total), refresh=False)
-        self.bar.update(done - self.bar.n)
+        if done == self.bar.n:
+            self.bar.refresh()
+        else:
+            self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
         if self.bar is None:

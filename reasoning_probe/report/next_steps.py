@@ -5,12 +5,14 @@ They are the run's own command with options added, of which pytest takes the las
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reasoning_probe.data.generators import NAMES as GENERATED
+from reasoning_probe.data.generators import available, is_spec
 from reasoning_probe.report.effects import EffectGroup, groups
 from reasoning_probe.report.sentences import chat_template_missed
 from reasoning_probe.results.outcome import BASELINE
@@ -89,11 +91,10 @@ def _about_named(run: Run, named: Sequence[EffectGroup]) -> list[NextStep]:
     heads = list(dict.fromkeys(row["target"] for row in rows))[:_MOST_HEADS]
     share = (1 + len(heads)) / _targets(run)
     steps = []
-    growing = [name for name in dict.fromkeys(group.dataset for group in named) if name in GENERATED]
-    if growing:
-        item_counts = {name: entry["items"] for name, entry in run.summary["datasets"].items()}
-        counts = {name: max(40, item_counts[name]) for name in growing}
-        spec = ",".join(f"{name}={counts[name]}@{item_counts[name]}" for name in growing)
+    item_counts = {name: entry["items"] for name, entry in run.summary["datasets"].items()}
+    wanted = {group.dataset: max(40, item_counts[group.dataset]) for group in named}
+    spec, counts = _new_items(run, wanted)
+    if counts:
         grown = sum((item_counts | counts).values()) / max(1, sum(item_counts.values()))
         options = ["--probe-heads", ",".join(heads), "--probe-items", spec]
         what = "heads" if all(map(head_of, heads)) else "targets"
@@ -138,13 +139,50 @@ def _about_none(run: Run) -> list[NextStep]:
 def _more_items(run: Run) -> list[NextStep]:
     """Return how to ask more items of the generated datasets on which nothing could be, or was, significant."""
     short = [group for group in groups(run) if group.finding in ("few_items", "few_right", "none")]
-    wanted = {group.dataset: items_to_try(group.flips_needed) for group in short if group.dataset in GENERATED}
-    if not wanted:
+    spec, counts = _new_items(run, {group.dataset: items_to_try(group.flips_needed) for group in short})
+    if not counts:
         return []
-    item_counts = {name: run.summary["datasets"][name]["items"] for name in wanted}
-    spec = ",".join(f"{name}={wanted[name]}@{item_counts[name]}" for name in wanted)
-    grown = sum(wanted.values()) / max(1, sum(entry["items"] for entry in run.summary["datasets"].values()))
+    grown = sum(counts.values()) / max(1, sum(entry["items"] for entry in run.summary["datasets"].values()))
     return [_step(run, "Ask more items, new ones", ["--probe-items", spec], grown)]
+
+
+def _new_items(run: Run, wanted: Mapping[str, int]) -> tuple[str, dict[str, int]]:
+    """Return the value of ``--probe-items`` that asks new items of generated datasets, and how many it asks of each.
+
+    These are as many as are *wanted*, or as the generator has; a dataset without any is left out.
+    """
+    counts: dict[str, int] = {}
+    specs = []
+    for name, most in wanted.items():
+        generator = _generator(run, name)
+        first = _first_item(run, name) + run.summary["datasets"][name]["items"]
+        count = 0 if generator is None else available(generator, first + most) - first
+        if count > 0:
+            counts[name] = count
+            specs.append(f"{name}={count}@{first}")
+    return ",".join(specs), counts
+
+
+def _generator(run: Run, dataset: str) -> str | None:
+    """Return what generates *dataset*, ``arithmetic`` or ``arithmetic:digits=1``; ``None`` where a file holds it."""
+    if dataset not in GENERATED:
+        return None
+    sources = [value.partition("=")[2] for value in _values(run, "--probe-dataset") if value.startswith(f"{dataset}=")]
+    source = sources[-1] if sources else dataset
+    return source if source in GENERATED or is_spec(source) else None
+
+
+def _first_item(run: Run, dataset: str) -> int:
+    """Return from which item of *dataset* on this run asked."""
+    starts = [re.search(rf"(?:^|,){re.escape(dataset)}=\d+@(\d+)", value) for value in _values(run, "--probe-items")]
+    return int(starts[-1][1]) if starts and starts[-1] else 0
+
+
+def _values(run: Run, option: str) -> list[str]:
+    """Return the values that the run's command gives to *option*."""
+    words = shlex.split(_command(run) or "")
+    following = [value for name, value in itertools.pairwise(words) if name == option]
+    return [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")] + following
 
 
 def _is_gsm8k(run: Run, dataset: str) -> bool:
@@ -166,16 +204,20 @@ def _command(run: Run) -> str | None:
     return invocation["command"] if invocation else None
 
 
-def _command_of_a_part(run: Run) -> str:
-    """Return the run's command without the options that hold for all its items and heads."""
+def _command_of_a_part(run: Run, options: Sequence[str]) -> str:
+    """Return the run's command without the options that hold for all its items and heads, or that *options* replace."""
+    replaced = {
+        name: 1 for name, value in itertools.pairwise(options) if name.startswith("--") > value.startswith("--")
+    }
+    left_out = _OF_THE_WHOLE_RUN | replaced
     words = iter(shlex.split(_command(run) or ""))
     remaining = []
     for word in words:
         name, equals, _ = word.partition("=")
-        if name not in _OF_THE_WHOLE_RUN:
+        if name not in left_out:
             remaining.append(word)
         elif not equals:
-            for _ in range(_OF_THE_WHOLE_RUN[name]):
+            for _ in range(left_out[name]):
                 next(words, None)
     return shlex.join(remaining)
 
@@ -200,5 +242,5 @@ def _step(run: Run, reason: str, options: Sequence[str], share: float, *, whole:
     seconds = None if total is None else once + share * max(0.0, total - once)
     recalled = run.summary["engine"].get("recalled")  # answers of the outcome store took no time
     added = shlex.join(options)
-    command = str(_command(run)) if whole else _command_of_a_part(run)
+    command = str(_command(run)) if whole else _command_of_a_part(run, options)
     return NextStep(reason, f"{command} {added}".rstrip(), added, None if recalled else seconds)

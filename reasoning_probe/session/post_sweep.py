@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 _MEASURED = "analyses of the sweep"
 
+STAGES = ("control_s", "directions_s", "describe_s", "paths_s", "circuits_s", "curve_s")
+"""The analyses in the order in which they run, by the keys of their seconds in ``timing``."""
+
 
 @dataclass
 class PostSweep:
@@ -48,6 +52,12 @@ class PostSweep:
     curves: list[CurveRecord] | None = None
     error: str = ""
     attempted: bool = False  # whatever came of it: patched runs and those at one place have no control task
+    stage: str = ""  # the analysis that runs; ``done`` after the last one
+    stage_started: float = 0.0
+
+    def begin(self, stage: str) -> None:
+        """Note that *stage* begins now."""
+        self.stage, self.stage_started = stage, time.perf_counter()
 
     def measure(
         self,
@@ -61,12 +71,18 @@ class PostSweep:
     ) -> None:
         """Run the *control* task, random *directions*, *heads* and so on, then the *curves* by dataset."""
         with self._kept():
+            self.begin("control_s")
             self.control = control()
+            self.begin("directions_s")
             self.directions = directions()
+            self.begin("describe_s")
             self.heads = heads()
+            self.begin("paths_s")
             self.paths = paths()
+            self.begin("circuits_s")
             self.circuits = circuits()
             self.restored = restored()
+            self.begin("curve_s")
             for entries in curves():
                 self.curves = [*(self.curves or ()), *entries]
 
@@ -95,6 +111,8 @@ class PostSweep:
         except Exception as error:  # whatever a model raises with many heads off
             text = " ".join(str(error).split())[:200]
             self.error = f"{_MEASURED} are not complete: {type(error).__name__}: {text}"
+        finally:
+            self.begin("done")
 
 
 def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress: ProgressBar | None) -> None:
@@ -188,7 +206,13 @@ def _heads(
         for case in answered
         if case.target and case.item_key not in session.skipped and not case.item.choices
     }
-    queries = {key: session.queries.query(key[0], item) for key, item in items.items()}
+    places = {
+        (name, str(item.id)): place
+        for name in dict.fromkeys(name for name, _ in items)
+        for place, item in enumerate(session.datasets[name].items)
+    }
+    in_order = sorted(items, key=lambda key: places.get(key, len(places)))  # whatever the order of the tests
+    queries = {key: session.queries.query(key[0], items[key]) for key in in_order}
     targets = {case.target_name: case.target for case in answered if case.target}
     heads = described_heads(chosen, targets, session.settings.ablations, queries, session.outcomes)
     prompts = {

@@ -196,16 +196,18 @@ class ProbeSession:
 
         if case.key not in self.outcomes:
             report()
-        while not self._answered(case):
-            batch = next(self._pending, None)
-            if batch is None:
-                # Asked for out of the plan's order or added to it later, or the model raised on another item.
-                self._pending = self._run(self.plan.by_item.get(case.item_key, [case]))
-            else:
-                report(batch)
-        if whole_plan:
-            for batch in self._pending:
-                report(batch)
+        assert self.engine is not None
+        with self.engine.pace.reported_to(report):
+            while not self._answered(case):
+                batch = next(self._pending, None)
+                if batch is None:
+                    # Asked for out of the plan's order or added to it later, or the model raised on another item.
+                    self._pending = self._run(self.plan.by_item.get(case.item_key, [case]))
+                else:
+                    report(batch)
+            if whole_plan:
+                for batch in self._pending:
+                    report(batch)
         return self.outcomes.get(case.key)
 
     def _answered(self, case: Case) -> bool:

@@ -25,7 +25,7 @@ from reasoning_probe.data.generators import (
 from reasoning_probe.data.generators.difficulty import Spec, is_spec, parse
 from reasoning_probe.data.items import Item, ItemError
 
-__all__ = ["NAMES", "Spec", "generate", "generate_spec", "is_spec", "parse"]
+__all__ = ["NAMES", "Spec", "available", "generate", "generate_spec", "is_spec", "parse"]
 
 _SOURCES = {"arithmetic": arithmetic.draws, "multi_step": multi_step.draws, "logic": logic.draws}
 _HARDER = {"arithmetic": arithmetic_steps.draws, "multi_step": multi_step_stories.draws, "logic": logic_chains.draws}
@@ -52,15 +52,24 @@ def generate_spec(spec: Spec, n: int) -> tuple[Item, ...]:
     """Return *n* items of *spec*. Raises as :func:`generate` does."""
     if n < 1:
         raise ItemError(f"cannot generate {n} items: ask for at least 1")
-    rng = random.Random(spec.seed)
-    draws = _SOURCES[spec.name](rng) if spec.knobs is None else _HARDER[spec.name](rng, spec)
-    items = tuple(islice(_distinct(draws), n))
+    items = _items(spec, n)
     if len(items) < n:
         raise ItemError(
             f"cannot generate {n} different {spec.name} items: ask for {len(items)} or fewer, after which some kind of"
             f" question runs out, or for harder ones, as in {_EXAMPLES[spec.name]}"
         )
     return items
+
+
+def available(name: str, most: int) -> int:
+    """Return how many items of the dataset *name* there are, counted up to *most*. Raises as :func:`generate` does."""
+    return len(_items(parse(name), most))
+
+
+def _items(spec: Spec, most: int) -> tuple[Item, ...]:
+    rng = random.Random(spec.seed)
+    draws = _SOURCES[spec.name](rng) if spec.knobs is None else _HARDER[spec.name](rng, spec)
+    return tuple(islice(_distinct(draws), most))
 
 
 def _distinct(draws: Iterator[Callable[[], Item | None]]) -> Iterator[Item]:

@@ -19,6 +19,7 @@ from reasoning_probe.data.places import ALL
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.cache.key import digest
 from reasoning_probe.engine.cache.store import CachedAnswer, OutcomeCache
+from reasoning_probe.engine.pace import Pace
 from reasoning_probe.engine.plain_path import Counts
 from reasoning_probe.engine.protocol import Analysis, Engine, Result, SweepRequest, Timing
 from reasoning_probe.models.targets import PATCHES, Target
@@ -72,6 +73,11 @@ class CachedEngine:
     def counts(self) -> Counts:
         """The rows that the engine answered."""
         return self.engine.counts
+
+    @property
+    def pace(self) -> Pace:
+        """How far the engine's sweep is and how fast."""
+        return self.engine.pace
 
     def measure(self, analysis: Analysis[Result]) -> Result | None:
         """Return the result of *analysis*, which is measured anew: the store holds answers alone."""

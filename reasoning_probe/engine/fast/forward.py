@@ -21,6 +21,7 @@ from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin, gather_rows
 from reasoning_probe.engine.fast.packed_linear import PackedLinears
 from reasoning_probe.engine.fast.pass_plan import LayerInput, PassPlan, Positions
 from reasoning_probe.engine.numerics import Numerics
+from reasoning_probe.engine.pace import Pace
 from reasoning_probe.engine.transfers import STRIDE
 from reasoning_probe.models.ablation import as_rows
 from reasoning_probe.models.head_map import AttentionLayer, HeadMap
@@ -55,6 +56,7 @@ class ForwardDriver:
         trims_positions: bool = True,
         packed: PackedLinears | None = None,
         numerics: Numerics | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.grows_batch, self.trims_positions = grows_batch, trims_positions
         self.shares_attention = shares_attention and grows_batch
@@ -70,6 +72,7 @@ class ForwardDriver:
         self._cache_argument = cache_argument(model)
         self._projections = [(site, model.get_submodule(site.path)) for site in head_map.attention_layers]
         self.numerics, self.packed = numerics or Numerics(), packed or PackedLinears([], 0)
+        self.pace = pace or Pace()
         self.stride = STRIDE if device_of(model).type == "cuda" else 1
         self.plan = PassPlan()
         self._rows = 0  # in the layer that runs
@@ -113,6 +116,7 @@ class ForwardDriver:
         self.plan = plan
         output = self.model(input_ids=ids, use_cache=True, **{self._cache_argument: kv_cache}, **positions)
         logits: Tensor = output.logits  # (rows, positions, vocabulary)
+        self.pace.add_pass(logits.shape[0])
         return logits
 
     def new_cache(self, capacity: int, rows: int = 0) -> KVCache:

@@ -7,6 +7,7 @@ stand beside the variants.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, product
@@ -68,7 +69,7 @@ class FastPath:
         self.driver, self.pools_queries = driver, pools_queries
         self.decodes_baselines = driver.numerics.invariant
         self.codec, self.plain, self.memory = codec, plain, memory
-        self.counts = plain.counts
+        self.counts, self.pace = plain.counts, plain.pace
         model, widest = driver.model, _widest(driver.blocks[0])
         self.width = int(getattr(text_config(model.config), "hidden_size", widest))
         # Weights that every pass reads from disk are worth as many rows as fit, whatever the caches hold.
@@ -205,10 +206,12 @@ class FastPath:
                 self._decode(diverged)
                 decoded += already_decoded + len(diverged)
                 return []
-            pooled_jobs = [jobs[index] for index in pool]
+            started, pooled_jobs = time.perf_counter(), [jobs[index] for index in pool]
             verifier = PooledVerifier(self.driver, self.codec, pooled_jobs, [rows[index] for index in pool])
             diverged = verifier.verify()
             self.counts.add_canary(changed=verifier.canary_diverged, noise=verifier.noise)
+            verified = [row for index in pool for row in rows[index]]
+            self._keep_pace(verified, max(job.length - job.start for job in pooled_jobs), len(diverged), started)
             return diverged
 
         with torch.inference_mode(), self.driver.driving():
@@ -267,11 +270,12 @@ class FastPath:
             prefix_cache = run_ablated_prefix(self.driver, prefix, [first_rows[target] for target in targets])
             diverged_rows = []
             for index in group:
-                chunk_rows = [rows[index][target] for target in targets]
+                started, chunk_rows = time.perf_counter(), [rows[index][target] for target in targets]
                 chunk = RowChunk(self.driver, baselines[index], chunk_rows, prefix_cache)
                 diverged = chunk.verify()
                 self.counts.add_canary(changed=chunk.canary_diverged, noise=chunk.noise)
                 diverged_rows += [DivergedRow(row, jobs[index], chunk.noise) for row in diverged]
+                self._keep_pace(chunk_rows, jobs[index].length - chunk.start, len(diverged), started)
             return diverged_rows
 
         for first in range(0, len(by_layer), size):
@@ -305,6 +309,10 @@ class FastPath:
             Row(target, index, target.lowest, replacement=job.replacement) for index, target in enumerate(job.targets)
         ]
 
+    def _keep_pace(self, rows: Sequence[Row], tokens: int, diverged: int, started: float) -> None:
+        layers = len(self.driver.blocks)
+        self.pace.add_verified([1 - row.lowest_layer / layers for row in rows], tokens, diverged, started)
+
     def _count(self, rows: int, decoded: int) -> None:
         self.counts.rows += rows
         self.counts.verified += rows - decoded
@@ -336,7 +344,8 @@ class FastPath:
                 self.counts.add_canary(changed=canary.changed, noise=canary.noise)
             return list(part)
 
-        run_in_halves(diverged_rows, run, self.memory)
+        with self.pace.decoding(len(diverged_rows)):
+            run_in_halves(diverged_rows, run, self.memory)
         for diverged in diverged_rows:
             diverged.row.origin = NO_ORIGIN
 
@@ -427,6 +436,7 @@ def fast_path(
                 trims_positions=trims,
                 packed=packed,
                 numerics=numerics,
+                pace=plain.pace,
             )
             fast = FastPath(driver, codec, plain, memory, pools_queries=pools)
             self_check = self_check or _self_check_jobs(plain, head_map)
@@ -460,7 +470,7 @@ def _self_check_jobs(plain: PlainPath, head_map: HeadMap) -> tuple[list[Ablation
 def _disagreement(fast: FastPath, jobs: Sequence[AblationJob], expected: Sequence[Sequence[Completion]]) -> str:
     """Return how *fast* differs from the *expected* completions of *jobs*; empty if it does not."""
     model, most = fast.driver.model, 2 if fast.pools_queries else 1
-    with fast.counts.paused():
+    with fast.counts.paused(), fast.pace.paused():
         unequal = fast.counts.unequal_batches
         completions = completions_of(fast, jobs[:most])
         if fast.counts.unequal_batches > unequal:

@@ -15,7 +15,10 @@ from reasoning_probe.models.heads import find_heads
 from reasoning_probe.results.cards.card import Direct, Example, HeadCard, card_of
 from reasoning_probe.results.cards.measured import merged_measured
 from reasoning_probe.results.cards.sentence import read_part
+from reasoning_probe.results.record import HeadRecord
 from reasoning_probe.session.api import Sweep
+from reasoning_probe.session.session import ProbeSession
+from reasoning_probe.session.settings import Settings
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.edited_sweeps import ITEMS
 from tests.helpers.known_circuits import COPIERS, DECIDER, circuit, sums
@@ -103,6 +106,21 @@ def test_known_answers_make_the_same_cards(model: Any, sweep: Sweep, tmp_path: P
     first, second = (rp.sweep(*model, sums(40), cache=tmp_path) for _ in range(2))
     assert second.run.summary["engine"]["recalled"] == len(second)
     assert first.run.summary["heads"] == second.run.summary["heads"] == sweep.run.summary["heads"]
+
+
+def test_cards_do_not_depend_on_the_order_of_the_tests(model: Any) -> None:
+    def cards_in_order(*, backwards: bool) -> list[HeadRecord]:
+        session = ProbeSession(Settings(ablate_heads=True, max_new_tokens=4))
+        session.model_runner.use(model, "circuit")
+        cases = session.cases(session.dataset("sums", sums(40)))
+        session.select(cases[::-1] if backwards else cases)
+        session.sweep(session.items)
+        session.run_post_sweep()
+        return session.post_sweep.heads
+
+    assert len(cards_in_order(backwards=False)) == 3
+    by_target = [{card["target"]: card for card in cards_in_order(backwards=order)} for order in (False, True)]
+    assert by_target[0] == by_target[1]
 
 
 def test_what_a_model_does_not_allow_is_said_on_the_card() -> None:

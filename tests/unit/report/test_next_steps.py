@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from reasoning_probe.data.generators import generate
+from reasoning_probe.data.items import ItemError
 from reasoning_probe.report.effects import groups
 from reasoning_probe.report.html.findings import findings_html
 from reasoning_probe.report.next_steps import next_steps, repeat_command
@@ -105,6 +107,46 @@ def test_a_step_leaves_out_what_holds_for_all_items_and_heads() -> None:
     command = "pytest probes --probe-reference=ref.jsonl --probe-max-drop 0.1 --probe-screen 8 --ablate-heads"
     run.summary["invocation"] = STARTED | {"command": command}  # type: ignore[typeddict-item]
     assert commands(run)[1] == "pytest probes --ablate-heads --probe-heads L1H3,L2H0 --ablation mean"
+
+
+def test_a_step_replaces_the_options_that_the_run_gave() -> None:
+    run = started(fake_outcomes({"arithmetic": 200}))
+    command = "pytest probes --probe-heads=L0,L1 --ablation zero --probe-items 200 -q"
+    run.summary["invocation"] = STARTED | {"command": command}  # type: ignore[typeddict-item]
+    assert commands(run) == [
+        "pytest probes --ablation zero -q --probe-heads L1H3,L2H0 --probe-items arithmetic=200@200",
+        "pytest probes --probe-items 200 -q --probe-heads L1H3,L2H0 --ablation mean",
+        "pytest probes --ablation zero --probe-items 200 -q --probe-heads L1H3+L2H0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "asked_items", "expected"),
+    [
+        ("", 5, "arithmetic=200@5"),
+        ("--probe-dataset arithmetic=arithmetic:digits=1", 5, "arithmetic=107@5"),  # 112 in all
+        ("--probe-dataset=arithmetic=arithmetic:digits=1", 5, "arithmetic=107@5"),
+        ("--probe-items arithmetic=5@100 --probe-dataset arithmetic=arithmetic:digits=1", 5, "arithmetic=7@105"),
+        ("--probe-items arithmetic=5@107 --probe-dataset arithmetic=arithmetic:digits=1", 5, None),
+        ("--probe-dataset arithmetic=mine.jsonl", 5, None),
+    ],
+)
+def test_new_items_are_as_many_as_the_dataset_still_has(options: str, asked_items: int, expected: str | None) -> None:
+    run = started(fake_outcomes({"arithmetic": asked_items}, noise=0))
+    run.summary["invocation"] = STARTED | {"command": f"pytest probes --ablate-heads {options}"}  # type: ignore[typeddict-item]
+    specs = [step.options.removeprefix("--probe-items ") for step in next_steps(run) if "--probe-items" in step.options]
+    assert specs == ([] if expected is None else [expected])
+
+
+def test_a_generator_has_the_items_that_a_step_asks_for_and_no_more() -> None:
+    run = started(fake_outcomes({"arithmetic": 5}, noise=0))
+    command = "pytest probes --probe-dataset arithmetic=arithmetic:digits=1"
+    run.summary["invocation"] = STARTED | {"command": command}  # type: ignore[typeddict-item]
+    (step,) = next_steps(run)
+    count, first = map(int, step.options.rpartition("=")[2].split("@"))
+    assert len(generate("arithmetic:digits=1", first + count)) == first + count
+    with pytest.raises(ItemError, match=f"ask for {first + count} or fewer"):
+        generate("arithmetic:digits=1", first + count + 1)
 
 
 def typed(lines: list[str]) -> str:

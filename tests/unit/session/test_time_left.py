@@ -1,21 +1,27 @@
-"""The time left: none before a rate is known, then the rest of the sweep by its rate, and what follows by its rows."""
+"""The time left: none before a rate is known, then what is left of each kind of work at the rate of this run."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from reasoning_probe.data.datasets import from_items
 from reasoning_probe.data.items import Item
+from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.session.session import ProbeSession
 from reasoning_probe.session.settings import Settings
-from reasoning_probe.session.time_left import CONTROL_ROWS, TEST_S, model_seconds_left, rows_after_sweep, seconds_left
+from reasoning_probe.session.time_left import TEST_S, Rates, analyses_left, model_seconds_left, seconds_left
 from tests.helpers.planted_model import DEFAULT, KNOWN, planted
 
 NAMES = [name for name, answer in KNOWN.items() if answer != DEFAULT and not name.isdigit()]
 RIGHT = [Item(question=f"Is {first} {second} an animal?", answer="yes") for first in NAMES for second in NAMES][:9]
 WRONG = [Item(question=f"Is a cat number {number} an animal?", answer="yes") for number in range(9)]
+RATES = Rates(
+    baseline_s=1.0, row_s=0.5, row_tokens=20.0, leaving=0.3, token_s=0.1, answer_tokens=3.0, baseline_tokens=3.0
+)
 
 
 def session_of(items: Sequence[Item] = WRONG, **settings: object) -> ProbeSession:
@@ -32,40 +38,97 @@ def test_before_a_rate_is_known_there_is_no_estimate() -> None:
     assert seconds_left(session) is None
 
 
-def test_in_the_sweep_its_rest_counts_by_its_rate_and_the_analyses_by_their_rows() -> None:
-    session = session_of(heads="L0H0,L0H1")
+def test_a_row_counts_by_the_layers_it_runs_and_by_whether_it_is_decoded() -> None:
+    session = session_of(heads="L0H0,L1H0")  # two layers: the second row runs half of them
     session.sweep(session.items[:3])
     assert session.engine is not None
-    session.engine.timing.baseline_s, session.engine.timing.sweep_s = 3.0, 6.0  # a second each
-    control = 2 * CONTROL_ROWS
-    assert rows_after_sweep(session) == pytest.approx(
-        {"control_s": control, "directions_s": 0.0, "describe_s": 0.0, "curve_s": 0}
-    )
-    assert model_seconds_left(session) == pytest.approx(6 + 12 + control)
-    assert seconds_left(session) == pytest.approx(6 + 12 + control + 27 * TEST_S)
+    session.post_sweep.begin("done")  # no analysis follows
+    pace, timing = session.engine.pace, session.engine.timing
+    assert (pace.rows, pace.depth, pace.decoded) == (6, 4.5, pace.diverged)
+    timing.baseline_s = 3.0  # a second each
+    pace.verify_s, pace.diverged, pace.decoded = 9.0, 3, 3  # two seconds a whole row; half of the rows leave
+    pace.past_decode_s, pace.tokens, pace.decoded_tokens, pace.row_tokens = 12.0, 6, 6, math.inf  # two tokens each
+    token = 12.0 / (6 + 3)  # of which three count like verified ones, which cost nothing here
+    assert model_seconds_left(session) == pytest.approx(6 * 1.0 + 9.0 * 2.0 + 12 * 0.5 * 2 * token)
+    assert seconds_left(session) == pytest.approx(6 + 18 + 12 * token + 27 * TEST_S)
+
+
+def test_rows_that_are_verified_and_not_handed_over_count_as_verified() -> None:
+    session = session_of(heads="L0H0,L0H1")
+    sampled: list[tuple[int, float | None]] = []
+    session.model_runner.start(session.targets)
+    session.post_sweep.begin("done")
+    assert session.engine is not None
+    pace = session.engine.pace
+    with pace.reported_to(lambda: sampled.append((pace.rows, model_seconds_left(session)))):
+        session.sweep(session.items)
+    rows = [verified for verified, _ in sampled]
+    assert rows[0] > 0
+    assert rows == sorted(rows)
+    last = sampled[-1][1]
+    assert last is not None
+    assert last < pace.verify_s + pace.decode_s + session.engine.timing.baseline_s  # nothing is counted twice
+
+
+def test_passes_aside_do_not_change_the_pace() -> None:
+    session = session_of(heads="L0H0")
+    session.sweep(session.items)
+    assert session.engine is not None
+    before = vars(session.engine.pace).copy()
+    with session.engine.aside("curve_s"):
+        list(
+            session.engine.run(
+                [SweepRequest(session.queries.query("animals", WRONG[0]), ((session.targets[0], "mean"),))]
+            )
+        )
+        assert session.engine.pace.rows == before["rows"] + 1
+    assert vars(session.engine.pace) == before
 
 
 def test_every_head_has_a_curve_and_named_heads_have_cards() -> None:
     session = session_of(RIGHT, ablate_heads=True)
     session.sweep(session.items[:3])
-    rows = rows_after_sweep(session)
-    assert rows["curve_s"] > 0
-    assert rows["describe_s"] > 0
-    assert rows["directions_s"] > 0
+    seconds = analyses_left(session, RATES)
+    assert seconds["control_s"] > 0
+    assert seconds["curve_s"] > 0
+    assert seconds["describe_s"] > 0
+    assert seconds["directions_s"] > seconds["control_s"]  # twenty directions and the head, on several items
+
+
+def test_the_analyses_cost_what_such_rows_cost_in_the_sweep() -> None:
+    session = session_of(RIGHT, ablate_heads=True)
+    session.sweep(session.items[:3])
+    slower = replace(RATES, row_s=2 * RATES.row_s, token_s=2 * RATES.token_s)
+    once, twice = analyses_left(session, RATES), analyses_left(session, slower)
+    assert twice["control_s"] == pytest.approx(2 * once["control_s"])
+    assert once["curve_s"] < twice["curve_s"] < 2 * once["curve_s"]  # its statistics do not use the model
+
+
+def test_an_analysis_that_runs_takes_less_and_less_and_those_before_it_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = session_of(RIGHT, ablate_heads=True)
+    session.sweep(session.items)
+    whole = analyses_left(session, RATES)
+    clock = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    session.post_sweep.begin("describe_s")
+    clock[0] += whole["describe_s"] / 4
+    left = analyses_left(session, RATES)
+    assert left == pytest.approx({"describe_s": 0.75 * whole["describe_s"], "curve_s": whole["curve_s"]})
+    clock[0] += 100 * whole["describe_s"]  # longer than was thought: it is not over yet
+    assert analyses_left(session, RATES)["describe_s"] > whole["describe_s"]
 
 
 def test_where_no_answer_is_right_no_head_is_named() -> None:
     session = session_of(ablate_heads=True)
     session.sweep(session.items[:3])
-    rows = rows_after_sweep(session)
-    assert (rows["directions_s"], rows["describe_s"]) == (0.0, 0.0)
+    assert analyses_left(session, RATES)["describe_s"] == 0.0
 
 
 def test_what_is_done_is_left_no_more() -> None:
     session = session_of(heads="L0H0")
     session.sweep(session.items)
     session.run_post_sweep()
-    assert "control_s" not in rows_after_sweep(session)
+    assert analyses_left(session, RATES) == {}
     assert model_seconds_left(session) == 0.0
 
 
