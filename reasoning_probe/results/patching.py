@@ -16,6 +16,7 @@ decides.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ PATCH, CONTROL, RESTORE = "patch", "patch-same", "restore"
 
 TOO_MUCH_ALIKE = 0.5
 """Where so large a share of answers that all are the other questions' still match dealt ones, dealing tells nothing."""
+
+
+BLOCK = 250
+"""The most items among which counterfactuals' answers are dealt."""
 
 
 def patch_records(outcomes: Iterable[Outcome], left_out: LeftOut | None = None) -> list[PatchRecord]:
@@ -75,7 +80,18 @@ def dealt_test(
 
     ``None`` where the others of a stratum are too much alike for dealing to tell (:data:`TOO_MUCH_ALIKE`).
     """
-    return None if stats.chance_share(others, strata) >= TOO_MUCH_ALIKE else stats.matches(answers, others, strata)
+    blocks = _blocks(strata)
+    return None if stats.chance_share(others, blocks) >= TOO_MUCH_ALIKE else stats.matches(answers, others, blocks)
+
+
+def _blocks(strata: Sequence[Hashable]) -> list[tuple[Hashable, int]]:
+    """Return *strata* in blocks of at most :data:`BLOCK` items, in their order: more would take too long."""
+    sizes: Counter[Hashable] = Counter()
+    blocks = []
+    for stratum in strata:
+        blocks.append((stratum, sizes[stratum] // BLOCK))
+        sizes[stratum] += 1
+    return blocks
 
 
 def shows_answer(row: PatchRecord) -> bool:

@@ -21,31 +21,41 @@ def matches(values: Sequence[Hashable], partners: Sequence[Hashable], strata: Se
     """Test whether *values* equal their own *partners* more often than partners dealt anew within each stratum.
 
     A randomisation test (Fisher 1935) over every dealing, the one observed included, so that it is exact. Its null
-    distribution is that of the matches of two decks of cards: the factorial moments follow from the rook polynomials of
-    the values (Kaplansky and Riordan 1946; Riordan 1958, chapter 7), and those of strata multiply. Whole numbers keep
-    the alternating sum exact. A value of ``None`` equals no partner.
+    distribution is that of the matches of two decks of cards, which rook polynomials give (Kaplansky and Riordan 1946;
+    Riordan 1958, chapter 7); those of strata are convolved. A value of ``None`` equals no partner. The time grows with
+    the cube of a stratum: 250 values take 20 ms.
 
     Three different cards that all lie in their places do so in one of six dealings, and in the mean one does.
 
     >>> matches(["a", "b", "c"], ["a", "b", "c"], [0, 0, 0])
     Matches(count=3, expected=1.0, p=0.16666666666666666)
     """
-    count = sum(value is not None and value == partner for value, partner in zip(values, partners, strict=True))
-    moments, dealings = [1], 1
-    for stratum in dict.fromkeys(strata):
-        members = [place for place, own in enumerate(strata) if own == stratum]
-        rooks = _rooks([values[place] for place in members], [partners[place] for place in members])
-        size = len(members)
-        moments = _product(moments, [ways * math.factorial(size - k) for k, ways in enumerate(rooks)])
-        dealings *= math.factorial(size)
-    # moments[k] / dealings is the mean number of ways to choose k of the matches
-    expected = moments[1] / dealings if len(moments) > 1 else 0.0
-    if count == 0:
-        return Matches(0, expected, 1.0)
-    tail = sum(
-        (-1) ** (k - count) * math.comb(k - 1, count - 1) * ways for k, ways in enumerate(moments[count:], start=count)
-    )
-    return Matches(count, expected, tail / dealings)
+    import numpy as np
+
+    count, chances = 0, np.ones(1)
+    members: dict[Hashable, list[tuple[Hashable, Hashable]]] = {}
+    for value, partner, stratum in zip(values, partners, strata, strict=True):
+        members.setdefault(stratum, []).append((value, partner))
+        count += value is not None and value == partner
+    for pairs in members.values():
+        chances = np.convolve(chances, _chances_of_matches(*zip(*pairs, strict=True)))
+    expected = float(chances @ np.arange(len(chances)))
+    return Matches(count, expected, min(1.0, float(chances[count:].sum())))
+
+
+def _chances_of_matches(values: Sequence[Hashable], partners: Sequence[Hashable]) -> list[float]:
+    """Return the chance of each number of matches, from 0 on, of *values* with *partners* that are dealt to them.
+
+    Of the dealings ``ways[k] * (size - k)!`` count each choice of k of their matches once, and inclusion and exclusion
+    gives those with exactly so many. Whole numbers keep the alternating sum exact.
+    """
+    ways, size = _rooks(values, partners), len(values)
+    chosen = [of_k * math.factorial(size - k) for k, of_k in enumerate(ways)]
+    dealings = math.factorial(size)
+    return [
+        sum((-1) ** (k - exactly) * math.comb(k, exactly) * chosen[k] for k in range(exactly, len(chosen))) / dealings
+        for exactly in range(len(chosen))
+    ]
 
 
 def chance_share(partners: Sequence[Hashable], strata: Sequence[Hashable]) -> float:

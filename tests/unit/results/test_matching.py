@@ -54,7 +54,7 @@ def test_partners_that_are_alike_match_whatever_is_dealt(triples: list[tuple[int
 
 
 def test_sixty_cards_in_their_places_have_the_p_value_of_one_dealing() -> None:
-    """The alternating sum has terms of up to 10**86 times its value."""
+    """So small a p-value is the difference of far larger terms."""
     cards = list(range(60))
     assert stats.matches(cards, cards, [0] * 60).p == pytest.approx(float(Fraction(1, 1) / _factorial(60)), rel=1e-12)
 
@@ -89,6 +89,15 @@ def test_numbers_are_dealt_as_moves_from_the_items_answers_within_a_form_and_dir
     own = ["10", "20", "30", "40", "50", "60"]
     apart = patched(own, list(moves), list(moves), ["add"] * 3 + ["sub"] * 3)
     assert apart["dealt_p_value"] == pytest.approx(1 / 36)
+
+
+def test_a_thousand_items_are_dealt_in_blocks() -> None:
+    """A head that carries every answer has the chance of one dealing in each of four blocks, which is tiny."""
+    expected = [str(100 * n) for n in range(1000)]
+    others = [str(100 * n + 1 + n % 50) for n in range(1000)]
+    row = patched(expected, others, list(others), ["add"] * 1000)
+    assert row["dealt_became"] == pytest.approx(20)  # five of each move in a block of 250: 5 * 5 * 50 / 250 in each
+    assert 0 <= (row["dealt_p_value"] or 0) < 1e-300
 
 
 def test_the_larger_p_value_counts() -> None:
