@@ -23,6 +23,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Stoppi
 from reasoning_probe.engine.memory import Memory, run_in_halves
 from reasoning_probe.engine.numerics import NO_NOISE, Numerics, logit_digests
 from reasoning_probe.engine.pace import Pace
+from reasoning_probe.engine.sampling import Sampler
 from reasoning_probe.engine.stop_checks import SUPPORTED, checked_every
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion, EncodedQuery, TokenCodec
 from reasoning_probe.engine.transfers import STRIDE, to_device, to_host
@@ -90,6 +91,17 @@ class _TopLogits(LogitsProcessor):  # type: ignore[misc]
         return scores
 
 
+class _Sampled(LogitsProcessor):  # type: ignore[misc]
+    """Adds the noise of a sample to the logits, whose arg-max is then drawn."""
+
+    def __init__(self, sampler: Sampler, prompt_length: int, *, exact: bool) -> None:
+        self.sampler, self.prompt_length, self.exact = sampler, prompt_length, exact
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        first = input_ids.shape[1] - self.prompt_length
+        return self.sampler.scores(scores[:, None], first, exact=self.exact)[:, 0]  # (rows, vocabulary)
+
+
 class _Leaders(LogitsProcessor):  # type: ignore[misc]
     """Lets every row say what another one, its leader, would say."""
 
@@ -140,7 +152,8 @@ class PlainPath:
         epsilon = torch.finfo(self.model.dtype).eps
         best_logits = tuple(best[0, : len(tokens), 0].tolist())
         exact = tuple(digests[: len(tokens)]) if self.numerics.invariant else ()
-        return Baseline(Completion(tokens, logprob), best_logits, epsilon, exact)
+        tolerance = math.inf if encoded.sampler is None else encoded.sampler.tolerance
+        return Baseline(Completion(tokens, logprob), best_logits, epsilon, exact, tolerance)
 
     def baselines(self, queries: Sequence[tuple[EncodedQuery, tuple[str, ...]]]) -> list[Baseline]:
         """Return the baseline of each of *queries*, which have stop strings, one after another."""
@@ -222,6 +235,9 @@ class PlainPath:
     ) -> tuple[list[tuple[int, ...]], Tensor, list[int]]:
         ids = encoded.prompt.expand(rows, -1)  # (rows, tokens)
         top_logits = _TopLogits()
+        if encoded.sampler is not None:
+            exact = rows == 1 or self.numerics.invariant
+            processors = [_Sampled(encoded.sampler, ids.shape[1], exact=exact), *processors]
         arguments = self.generate_arguments(encoded, stop)
         if self.numerics.invariant:  # the cache of a sliding window drops keys, which moves the others in their tiles
             arguments[cache_argument(self.model)] = DynamicCache()
@@ -326,4 +342,5 @@ def batch_noise(baseline: Baseline, best_logits: Sequence[float], digests: Seque
         return NO_NOISE if list(alone) == list(digests[: len(alone)]) else math.inf
     logits_alone = baseline.best_logits[first : first + len(best_logits)]
     least = max(abs(logit) for logit in logits_alone) * baseline.epsilon
-    return max(least, *(abs(a - b) for a, b in zip(logits_alone, best_logits, strict=False)))
+    noise = max(least, *(abs(a - b) for a, b in zip(logits_alone, best_logits, strict=False)))
+    return noise if NOISE_MARGIN * noise <= baseline.tolerance else math.inf

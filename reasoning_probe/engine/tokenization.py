@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from reasoning_probe.data.prompts.prompting import cut_at_stop
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.special_tokens import added_tokens
+from reasoning_probe.engine.sampling import GumbelNoise, Sampler, sampler_of
 from reasoning_probe.engine.transfers import to_device
 from reasoning_probe.models.ablation import Replacement
 from reasoning_probe.models.errors import is_panic
@@ -41,21 +43,28 @@ class Baseline:
 
     ``epsilon`` is the relative spacing of the floating-point numbers of the logits' dtype. ``digests`` holds a number
     for the bits of all logits at each token where these must not depend on the batch; it is empty where they may.
+    More noise than ``tolerance`` can change the answer whatever the margins are. Where the answer is sampled, logits
+    are those with its noise.
     """
 
     completion: Completion
     best_logits: tuple[float, ...]
     epsilon: float
     digests: tuple[int, ...] = ()
+    tolerance: float = math.inf
 
 
 @dataclass(frozen=True)
 class EncodedQuery:
-    """A query as tokens: the ``prompt``, ``(1, tokens)``, the expected ``answer``, and the ``limit`` of new tokens."""
+    """A query as tokens: the ``prompt``, ``(1, tokens)``, the expected ``answer``, and the ``limit`` of new tokens.
+
+    The ``sampler`` draws the tokens of its answer; ``None`` decodes greedily.
+    """
 
     prompt: Tensor
     answer: tuple[int, ...]
     limit: int
+    sampler: Sampler | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class TokenCodec:
         self.added = added_tokens(tokenizer)
         self.device = device_of(model)
         self.eos = _eos_ids(model, tokenizer)
+        self.noise = GumbelNoise()
         self.context = _context(model)
         self.vocabulary_size = getattr(model.get_input_embeddings(), "num_embeddings", None)
         self._ended_by_tail: dict[tuple[tuple[int, ...], tuple[str, ...]], bool] = {}
@@ -141,7 +151,8 @@ class TokenCodec:
             limit = min(limit, self.context - len(prompt))
             if limit < 1 or len(prompt) + len(answer) > self.context:
                 raise ContextError(f"its prompt of {len(prompt)} tokens does not fit the context of {self.context}")
-        return EncodedQuery(to_device([prompt], self.device), answer, limit)
+        sampler = sampler_of(query, self.noise)
+        return EncodedQuery(to_device([prompt], self.device), answer, limit, sampler)
 
     def ids(self, text: str, special_tokens: bool = True) -> list[int]:
         """Return *text* as token ids; *special_tokens* adds those that the tokenizer puts before a text."""

@@ -11,8 +11,9 @@ import pytest
 
 from reasoning_probe.cluster.config import ClusterSpec
 from reasoning_probe.data.prompts.prompting import PromptError, Prompting, read_template
+from reasoning_probe.data.prompts.sampling import Sampling
 from reasoning_probe.engine.cache.store import FOLDER
-from reasoning_probe.models.targets import TargetError, check_ablations
+from reasoning_probe.models.targets import PATCHES, TargetError, check_ablations
 from reasoning_probe.pytest_plugin.option_types import ItemCounts
 from reasoning_probe.pytest_plugin.options import OPTIONS, value_of
 from reasoning_probe.results.cards.choice import AUTO, named_targets
@@ -34,6 +35,7 @@ def load_settings(config: pytest.Config) -> Settings:
         typed = config.getoption(f"reasoning_probe_{flag[2:].replace('-', '_')}")
         if typed and not _ablating(values):
             raise pytest.UsageError(f"{flag}: nothing is switched off: add --ablate-heads")
+    _check_sampling(config, values)
     _check_ablations(values["probe_ablation"], values["probe_where"])
     items = values["probe_items"] or ItemCounts()
     most, method = values["probe_screen"] or (None, METHODS[0])
@@ -48,6 +50,7 @@ def load_settings(config: pytest.Config) -> Settings:
         screen=most if values["probe_heads"] is None else None,
         screen_method=method,
         race=values["probe_race"],
+        sampling=_sampling(values),
         ablations=values["probe_ablation"],
         where=values["probe_where"],
         seed=values["probe_seed"],
@@ -92,6 +95,31 @@ def _check_screen_and_race(config: pytest.Config, values: dict[str, Any]) -> Non
         values["ablate_heads"] or values["ablate_layers"] or values["probe_heads"] is not None
     ):
         raise pytest.UsageError("--probe-race stops heads, and nothing is switched off: add --ablate-heads")
+
+
+def _check_sampling(config: pytest.Config, values: dict[str, Any]) -> None:
+    """Raise ``pytest.UsageError`` where sampled answers have settings that they do not take, or there are none."""
+    if values["probe_samples"] is None:
+        for flag in ("--probe-temperature", "--probe-top-p", "--probe-top-k", "--probe-verdict"):
+            if config.getoption(f"reasoning_probe_{flag[2:].replace('-', '_')}") is not None:
+                raise pytest.UsageError(f"{flag} is for sampled answers: add --probe-samples N")
+        return
+    greedy = [flag for flag in ("--probe-race", "--probe-paths", "--probe-masks") if values[flag[2:].replace("-", "_")]]
+    greedy += ["--ablation " + name for name in values["probe_ablation"] if name in PATCHES]
+    if greedy:
+        raise pytest.UsageError(f"{greedy[0]} takes answers that are decoded greedily: leave out --probe-samples")
+
+
+def _sampling(values: dict[str, Any]) -> Sampling | None:
+    if values["probe_samples"] is None:
+        return None
+    return Sampling(
+        values["probe_samples"],
+        values["probe_temperature"],
+        values["probe_top_p"],
+        values["probe_top_k"],
+        values["probe_verdict"],
+    )
 
 
 def _check_ablations(names: tuple[str, ...], where: str) -> None:

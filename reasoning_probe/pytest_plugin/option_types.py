@@ -52,6 +52,22 @@ def non_negative_int(text: str) -> int:
     return int(text)
 
 
+def temperature(text: str) -> float:
+    """Return what logits are divided by, above 0 and at most 100."""
+    if re.fullmatch(r"\d{1,3}(\.\d{1,6})?|\.\d{1,6}", text.strip(), re.ASCII) and 0 < float(text) <= 100:
+        return float(text)
+    raise OptionError(
+        f"{text[:40]!r} is no temperature: write a number above 0 such as 0.7; without it answers are greedy"
+    )
+
+
+def top_p(text: str) -> float:
+    """Return a probability above 0."""
+    if re.fullmatch(r"[01](\.\d{1,9})?|\.\d{1,9}", text.strip(), re.ASCII) and 0 < float(text) <= 1:
+        return float(text)
+    raise OptionError(f"{text[:40]!r} is no probability: write a number above 0 and at most 1, such as 0.95")
+
+
 def non_negative_float(text: str) -> float:
     """Return a number of processors, which may be a fraction or zero."""
     if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:

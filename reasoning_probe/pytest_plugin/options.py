@@ -22,6 +22,7 @@ from reasoning_probe.pytest_plugin import option_types
 from reasoning_probe.pytest_plugin.option_types import OptionError
 from reasoning_probe.results.cards.choice import parse_describe
 from reasoning_probe.results.gate_rules import MAX_DROP, parse_limits, parse_share
+from reasoning_probe.results.samples import MAJORITY, parse_verdict
 from reasoning_probe.utils.text import one_line
 
 
@@ -188,6 +189,45 @@ OPTIONS = (
         "tokens an answer may have at most",
         option_types.positive_int,
         "N",
+    ),
+    Option(
+        ("--probe-samples",),
+        "probe_samples",
+        "draw N answers to each case, with the same noise for the baseline and every head, in place of greedy decoding",
+        option_types.positive_int,
+        "N",
+    ),
+    Option(
+        ("--probe-temperature",),
+        "probe_temperature",
+        "temperature at which answers are sampled",
+        option_types.temperature,
+        "T",
+        default="1",
+    ),
+    Option(
+        ("--probe-top-p",),
+        "probe_top_p",
+        "sample from the smallest set of tokens with at least this probability",
+        option_types.top_p,
+        "P",
+        default="1",
+    ),
+    Option(
+        ("--probe-top-k",),
+        "probe_top_k",
+        "sample from the K most likely tokens; 0: from all",
+        option_types.non_negative_int,
+        "K",
+        default="0",
+    ),
+    Option(
+        ("--probe-verdict",),
+        "probe_verdict",
+        "when a case with several samples is right: the most frequent answer is, any sample is, all are, or a share is",
+        option_types.as_option_type(parse_verdict),
+        "majority|any|all|mean>=X",
+        default=MAJORITY,
     ),
     Option(
         ("--probe-device",),

@@ -74,6 +74,7 @@ class Answer:
             tags=item_tags(self.query.item) or None,
             became_counterfactual=became_counterfactual(self.query, judgement.answer),
             counterfactual=donor.answer if self.query.donors and donor is not None else None,
+            sample=None if self.query.draw is None else self.query.draw.sample,
         )
 
 

@@ -81,7 +81,8 @@ def _datasets(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def _effects(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
-    baselines = {outcome.item_key: outcome.correct for outcome in outcomes if outcome.target == BASELINE}
+    baselines = {outcome.item_key: outcome.share_correct for outcome in outcomes if outcome.target == BASELINE}
+    change: dict[_Group, float] = {}
     items: Counter[_Group] = Counter()
     correct: Counter[_Group] = Counter()
     lost: Counter[_Group] = Counter()
@@ -91,8 +92,10 @@ def _effects(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
             group = (outcome.dataset, outcome.target, outcome.ablation)
             items[group] += 1
             correct[group] += outcome.correct
-            lost[group] += baselines[outcome.item_key] and not outcome.correct
-            won[group] += outcome.correct and not baselines[outcome.item_key]
+            by = outcome.share_correct - baselines[outcome.item_key]
+            lost[group] += by < 0
+            won[group] += by > 0
+            change[group] = change.get(group, 0.0) + by
     rows = set()
     for row in summary["targets"]:
         group = (row["dataset"], row["target"], row["ablation"])
@@ -105,7 +108,7 @@ def _effects(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[str]:
             yield f"has {lost[group]:,} of {what} turned wrong, and run.json counts {row['flips_to_wrong']:,}"
         if won[group] != row["flips_to_right"]:
             yield f"has {won[group]:,} of {what} turned right, and run.json counts {row['flips_to_right']:,}"
-        if not _same((won[group] - lost[group]) / items[group] if items[group] else None, row["delta"]):
+        if not _same(change[group] / items[group] if items[group] else None, row["delta"]):
             yield f"and run.json contradict each other: an effect of {row['delta']} of {what}"
     for dataset, target, _ in items.keys() - rows:
         yield f"holds outcomes of {_name(dataset)} under {_name(target)}, whose effect run.json lacks"

@@ -52,7 +52,7 @@ def columns(table: Table) -> Mapping[str, str]:
 
 def rows(table: Table, outcomes: Iterable[Outcome], targets: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of *table*, of the one or the other, each with a plain value or ``None`` for every column."""
-    records = (outcome.as_dict() for outcome in outcomes) if table == "outcomes" else targets
+    records = (line.as_dict() for outcome in outcomes for line in outcome.lines) if table == "outcomes" else targets
     names = columns(table)
     return [{name: flat.get(name) for name in names} for flat in map(_flat, records)]
 

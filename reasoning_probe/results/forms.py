@@ -39,8 +39,8 @@ def form_changes(cases: Iterable[Outcome], baselines: Mapping[str, Outcome]) -> 
         if case.form is not None:
             count = counts.setdefault(case.form, [0, 0, 0])
             count[0] += 1
-            count[1] += baseline.correct and not case.correct
-            count[2] += case.correct and not baseline.correct
+            count[1] += case.share_correct < baseline.share_correct
+            count[2] += case.share_correct > baseline.share_correct
     return [FormChange(form, *count) for form, count in counts.items()]
 
 

@@ -26,6 +26,7 @@ from reasoning_probe.results.record import (
     where_of,
 )
 from reasoning_probe.results.run import Run, RunError
+from reasoning_probe.results.samples import cases_of
 from reasoning_probe.results.screening import merged_screening
 from reasoning_probe.results.skips import SkippedCase, leave_out, merged_skips, skipped_items
 from reasoning_probe.results.summary import merged_control, summarise
@@ -63,12 +64,15 @@ class PartialRun:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the part in plain values, for a file."""
-        return vars(self) | {"outcomes": [outcome.as_dict() for outcome in self.outcomes]}
+        lines = [line.as_dict() for outcome in self.outcomes for line in outcome.lines]
+        return vars(self) | {"outcomes": lines}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PartialRun:
         """Return the part that :meth:`as_dict` gave."""
-        return cls(**{**values, "outcomes": [Outcome(**outcome) for outcome in values["outcomes"]]})
+        sampling = values["facts"]["sampling"]
+        outcomes = cases_of([Outcome(**line) for line in values["outcomes"]], sampling["verdict"] if sampling else "")
+        return cls(**{**values, "outcomes": outcomes})
 
 
 def merge_runs(runs: Named) -> Run:
@@ -89,6 +93,7 @@ def merge_runs(runs: Named) -> Run:
         generation=_first_of_each([part["generation"] for part in parts]),
         ablation=parts[0]["ablation"],
         where=where_of(parts[0]),
+        sampling=parts[0].get("sampling"),
         formats={
             name: entry.get("format", "plain")
             for name, entry in _first_of_each([part["datasets"] for part in parts]).items()
@@ -168,6 +173,7 @@ def _check_settings(runs: Named) -> None:
         _check_same("kind of device", "device", (first, kinds[0]), (other, kinds[1]))
         _check_same("ablation", "ablation", (first, a["ablation"]), (other, b["ablation"]))
         _check_same("place where heads are off", "where", (first, where_of(a)), (other, where_of(b)))
+        _check_same("way of sampling", "sampling", (first, a.get("sampling")), (other, b.get("sampling")))
         for key in _VERSIONS:
             _check_same("version", key, (first, a["versions"].get(key)), (other, b["versions"].get(key)))
     for folder, run in runs.items():  # of datasets, any two runs may share some
@@ -239,7 +245,9 @@ def _same(one: Outcome, other: Outcome) -> bool:
         return True
     a, b = one.answer_logprob, other.answer_logprob
     alike = a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=0, abs_tol=SAME_LOGPROB))
-    return alike and replace(one, answer_logprob=None) == replace(other, answer_logprob=None)
+    if not alike or len(one.samples) != len(other.samples) or not all(map(_same, one.samples, other.samples)):
+        return False
+    return replace(one, answer_logprob=None, samples=()) == replace(other, answer_logprob=None, samples=())
 
 
 def _name(item: tuple[str, ...]) -> str:
@@ -351,6 +359,7 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
         generation={name: value for of_process in facts for name, value in of_process["generation"].items()},
         ablation=first["ablation"],
         where=first["where"],
+        sampling=first["sampling"],
         formats={name: format for of_process in facts for name, format in of_process["formats"].items()},
         timing=cast(TimingRecord, {key: max(timing.get(key, 0.0) for timing in timings) for key in timings[0]}),
         engine=cast(EngineRecord, {key: _sum_or_first([engine[key] for engine in engines]) for key in engines[0]}),

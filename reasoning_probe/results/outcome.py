@@ -37,6 +37,9 @@ class Outcome:
     and ``tags`` say what its question is like; they are ``None`` where none are known. ``became_counterfactual`` says
     whether the answer is that of the item's counterfactual question, which is ``counterfactual``; both are ``None``
     where nothing is patched.
+
+    Where answers are sampled, the outcome of a case has its ``samples``, each an outcome with the number of its
+    ``sample``; ``correct`` is the verdict over them, and the other fields are those of one that speaks for the case.
     """
 
     dataset: str
@@ -79,6 +82,10 @@ class Outcome:
     """Whether a head that takes its output on the counterfactual makes the answer the counterfactual's."""
     counterfactual: str | None = None
     """The expected answer of the counterfactual question; ``None`` where nothing is patched."""
+    sample: int | None = None
+    """The number of a sample, from 0; ``None`` for the outcome of a case."""
+    samples: tuple[Outcome, ...] = ()
+    """The samples of a case whose answers are sampled; empty where they are decoded greedily."""
 
     def __post_init__(self) -> None:
         if self.choices is not None:  # read from a file
@@ -95,9 +102,22 @@ class Outcome:
         """The key of its item."""
         return self.dataset, self.item
 
+    @property
+    def share_correct(self) -> float:
+        """The share of right samples; 1 or 0 for an answer that is decoded greedily."""
+        return sum(sample.correct for sample in self.samples) / len(self.samples) if self.samples else self.correct
+
+    @property
+    def lines(self) -> tuple[Outcome, ...]:
+        """The outcomes as which it stands in ``outcomes.jsonl``: its samples, or itself."""
+        return self.samples or (self,)
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the outcome as a dict of plain Python values, in the order of the fields."""
+        """Return the outcome as a dict of plain Python values, in the order of the fields; its samples are left out."""
         values = dict(vars(self))  # dataclasses.asdict copies every value, which takes ten times as long
+        del values["samples"]
+        if self.sample is None:
+            del values["sample"]
         if self.choices is not None:
             values["choices"] = [asdict(choice) for choice in self.choices]
         if self.tags is not None:

@@ -163,6 +163,34 @@ class DatasetRecord(TypedDict):
     acc_norm: NotRequired[float | None]
     always: NotRequired[ConstantAnswerRecord | None]
     power: NotRequired[PowerRecord | None]
+    sampled: NotRequired[SampledAccuracyRecord | None]
+
+
+class SampledFigureRecord(TypedDict):
+    """A mean over items of what so many samples of each give."""
+
+    samples: int
+    value: float
+    ci95: list[float]
+
+
+class SampledAccuracyRecord(TypedDict):
+    """How good sampled answers are: the mean share of right ones, pass@k and the majority of k."""
+
+    mean: SampledFigureRecord
+    pass_at: list[SampledFigureRecord]
+    majority_at: list[SampledFigureRecord]
+
+
+class SamplingRecord(TypedDict):
+    """How answers were sampled."""
+
+    samples: int
+    temperature: float
+    top_p: float
+    top_k: int
+    verdict: str
+    seed: int
 
 
 class FormChangeRecord(TypedDict):
@@ -756,6 +784,7 @@ class RunRecord(TypedDict):
     sections: NotRequired[list[SectionRecord]]
     ablation: str
     where: NotRequired[str]
+    sampling: NotRequired[SamplingRecord | None]
     reference: NotRequired[dict[str, ReferenceRecord]]
     datasets: dict[str, DatasetRecord]
     owners: NotRequired[dict[str, list[str]] | None]
@@ -807,6 +836,7 @@ class RunFacts(AnalysisRecords):
     prompting: PromptingRecord
     ablation: str
     where: str
+    sampling: SamplingRecord | None
     formats: dict[str, str]
     sizes: dict[str, int]
     owners: dict[str, list[str]]

@@ -18,6 +18,7 @@ from reasoning_probe.results.consistency import contradiction, impossible_shard
 from reasoning_probe.results.export import TABLES, Table, frame, rows
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.record import RunRecord
+from reasoning_probe.results.samples import VerdictError, cases_of, parse_verdict
 from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, Validator, checker
 from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text, encode, locked, to_json
 from reasoning_probe.utils.regular_files import memory_for_a_file, open_regular
@@ -90,7 +91,7 @@ def write_run(folder: str | Path, run: Run) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    outcomes = encode("".join(to_json(outcome.as_dict()) + "\n" for outcome in run.outcomes))
+    outcomes = encode("".join(to_json(line.as_dict()) + "\n" for outcome in run.outcomes for line in outcome.lines))
     with locked(folder):
         atomic_write_bytes(folder / OUTCOMES_FILE, outcomes)
         _write_summary(folder, run.summary, sha256(outcomes))
@@ -178,9 +179,9 @@ def read_run(folder: str | Path) -> Run:
     """
     files = _read_files(Path(folder))
     summary = _checked_summary(files.summary, files.run_file)
-    names = [field.name for field in fields(Outcome)]
+    names = [field.name for field in fields(Outcome) if field.name != "samples"]
     lines = parse_lines(files.outcomes_file, files.outcomes, checker(OUTCOME))
-    outcomes = [Outcome(**{name: values.get(name) for name in names}) for _, values in lines]
+    outcomes = _cases([Outcome(**{name: values.get(name) for name in names}) for _, values in lines], summary, files)
     if (error_text := impossible_shard(summary)) is not None:
         raise RunError(f"{files.run_file}: shard: {error_text}")
     if (error_text := contradiction(summary, outcomes)) is not None:
@@ -188,6 +189,24 @@ def read_run(folder: str | Path) -> Run:
         raise RunError(f"{files.outcomes_file} {error_text}: the two are not of one run, or {cause}")
     files.check_digest()
     return Run(summary, outcomes, files.digest)
+
+
+def _cases(outcomes: list[Outcome], summary: RunRecord, files: _Files) -> list[Outcome]:
+    """Return the outcomes of cases from those of their samples. Raises :class:`RunError` where samples are missing."""
+    sampling = summary.get("sampling")
+    if not sampling:
+        if any(outcome.sample is not None for outcome in outcomes):
+            raise RunError(f"{files.outcomes_file} holds samples, and {RUN_FILE} does not say how they were drawn")
+        return outcomes
+    try:
+        cases = cases_of(outcomes, parse_verdict(sampling["verdict"]))
+    except VerdictError as error:
+        raise RunError(f"{files.run_file}: sampling.verdict: {error}") from None
+    for case in cases:
+        if [line.sample for line in case.lines] != list(range(sampling["samples"])):
+            what = f"{one_line(case.dataset, 40)} {one_line(case.item, 40)} under {one_line(case.target, 40)}"
+            raise RunError(f"{files.outcomes_file} does not hold the {sampling['samples']} samples of {what} in order")
+    return cases
 
 
 def read_summary(folder: Path) -> RunRecord:

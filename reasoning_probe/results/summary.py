@@ -39,10 +39,12 @@ from reasoning_probe.results.record import (
     ReferenceRecord,
     RestoredRecord,
     RunRecord,
+    SamplingRecord,
     SkippedRecord,
     TimingRecord,
 )
 from reasoning_probe.results.run import SCHEMA_VERSION
+from reasoning_probe.results.samples import sampled_accuracy
 from reasoning_probe.results.screening import with_measured_effects
 from reasoning_probe.results.skips import is_skipped_baseline
 from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
@@ -56,6 +58,7 @@ def summarise(
     generation: Mapping[str, GenerationRecord],
     ablation: str,
     where: str = "all",
+    sampling: SamplingRecord | None = None,
     formats: Mapping[str, str],
     timing: TimingRecord,
     engine: EngineRecord,
@@ -92,7 +95,7 @@ def summarise(
     left_out = LeftOut(screening, races)
     rows = [row for name in names for row in _targets(name, groups[name], left_out)]
     accuracies = {
-        name: sum(outcome.correct for outcome in baselines.values()) / max(1, len(baselines))
+        name: sum(outcome.share_correct > 0 for outcome in baselines.values()) / max(1, len(baselines))
         for name, baselines in answered.items()
     }
     families = families_of(rows, accuracies, left_out)
@@ -133,6 +136,8 @@ def summarise(
         "versions": dict(versions),
         "skipped": list(skipped),
     }
+    if sampling:
+        summary["sampling"] = sampling
     if races:
         summary["races"] = list(races)
     if skipped_tests:
@@ -191,6 +196,8 @@ def _dataset(baselines: Mapping[str, Outcome], format: str, families: Sequence[F
     label, count = labels.most_common(1)[0] if items and None not in labels else (None, 0)
     if label is not None:
         entry["always"] = {"answer": label, "accuracy": count / items}
+    if (sampled := sampled_accuracy(answered)) is not None:
+        entry["sampled"] = sampled
     if families:
         tested = max(family["targets"] + family["unmeasured"] for family in families)
         entry["power"] = {
@@ -215,7 +222,7 @@ def _targets(dataset: str, outcomes: Sequence[Outcome], left_out: LeftOut) -> li
     for outcome in outcomes:
         if outcome.target != BASELINE and outcome.item in column:
             ablated.setdefault(outcome.ablation, {}).setdefault(outcome.target, []).append(outcome)
-    right = np.array([float(outcome.correct) for outcome in baselines.values()])
+    right = np.array([float(outcome.share_correct) for outcome in baselines.values()])
     logprob = np.array([_known(outcome.answer_logprob) for outcome in baselines.values()])
     rows: list[EffectRecord] = []
     for ablation, by_target in ablated.items():
@@ -223,7 +230,7 @@ def _targets(dataset: str, outcomes: Sequence[Outcome], left_out: LeftOut) -> li
         logprob_off = np.full_like(right_off, np.nan)
         for row, cases in enumerate(by_target.values()):
             for case in cases:
-                right_off[row, column[case.item]] = case.correct
+                right_off[row, column[case.item]] = case.share_correct
                 logprob_off[row, column[case.item]] = _known(case.answer_logprob)
         rest = left_out.count(dataset, ablation, by_target)
         effects = stats.paired_effects(right, right_off, logprob, logprob_off, unmeasured=rest)
@@ -231,6 +238,7 @@ def _targets(dataset: str, outcomes: Sequence[Outcome], left_out: LeftOut) -> li
         for target, effect, by_form in zip(by_target, effects, forms, strict=True):
             shift = _shift(by_target[target], baselines)
             values = {"target": target, "dataset": dataset, "ablation": ablation, "shift": shift, **asdict(effect)}
+            values["correct"] = sum(case.correct for case in by_target[target])  # by the verdict over samples
             rows.append(cast(EffectRecord, values | ({} if by_form is None else {"forms": by_form})))
     return rows
 

@@ -117,6 +117,11 @@ def sweep(
     describe: str | int | Sequence[str] = "auto",
     paths: bool = False,
     masks: int | None = None,
+    samples: int | None = None,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    verdict: str = "majority",
 ) -> Sweep:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
@@ -146,6 +151,11 @@ def sweep(
     *masks*, 16 or more, is how many random halves of the heads are switched off to find heads that lose together;
     these, and the heads that half of the items name, are scored on the other half.
 
+    *samples* draws so many answers to every case at *temperature*, from the *top_k* most likely tokens (0: all) and of
+    these from the smallest set of probability *top_p*; without it answers are decoded greedily. The baseline and every
+    target share the noise, which *seed* draws. An outcome then has ``samples``, and is right by *verdict*:
+    ``"majority"`` (the most frequent answer is), ``"any"``, ``"all"`` or ``"mean>=0.5"``.
+
     Raises ``ArgumentError``, ``DatasetError``, ``PlaceError``, ``TargetError``, ``PromptError``, ``ModelError`` or
     ``HeadError`` (all ``ValueError``) with one line that says what is wrong.
     """
@@ -164,6 +174,8 @@ def sweep(
     arguments.check_numerics(numerics)
     if masks is not None:
         arguments.check_numbers(masks=(masks, FEWEST_MASKS))
+    sampling = arguments.sampling(samples, temperature, top_p, top_k, verdict)
+    arguments.check_greedy(sampling, ablations, paths=bool(paths), masks=masks)
     settings = Settings(
         ablate_heads=targets is None,
         heads=targets or None,
@@ -179,6 +191,7 @@ def sweep(
         describe=arguments.described_heads(describe),
         paths=bool(paths),
         masks=masks,
+        sampling=sampling,
     )
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer), _name(model))

@@ -10,10 +10,12 @@ from typing import Any, get_args
 from reasoning_probe.data.places import parse_where
 from reasoning_probe.data.prompts.chat import RESERVED
 from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompting
+from reasoning_probe.data.prompts.sampling import Sampling
 from reasoning_probe.engine import NUMERICS
 from reasoning_probe.models.generation import GenerationMode
-from reasoning_probe.models.targets import ABLATIONS, Target, TargetError, check_ablations
+from reasoning_probe.models.targets import ABLATIONS, PATCHES, Target, TargetError, check_ablations
 from reasoning_probe.results.cards.choice import parse_describe
+from reasoning_probe.results.samples import VerdictError, parse_verdict
 from reasoning_probe.scoring.extraction.markup import thought_marks
 from reasoning_probe.utils.text import one_line
 
@@ -74,6 +76,27 @@ def check_texts(dataset: Any, stop: Any, cache: Any) -> None:
         raise ArgumentError(f"stop={_quoted(stop)} holds no stop strings: give a tuple of texts, () for none")
     if cache is not None and not (isinstance(cache, str | Path) and str(cache).strip()):
         raise ArgumentError(f"cache={_quoted(cache)} is no folder: give its path, or None")
+
+
+def sampling(samples: Any, temperature: Any, top_p: Any, top_k: Any, verdict: Any) -> Sampling | None:
+    """Return how answers are sampled; ``None`` where they are decoded greedily."""
+    if samples is None:
+        return None
+    check_numbers(samples=(samples, 1), top_k=(top_k, 0))
+    for name, value, most in (("temperature", temperature, 100), ("top_p", top_p, 1)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+            raise ArgumentError(f"{name}={_quoted(value)} is not a number above 0 and at most {most}")
+    try:
+        return Sampling(samples, float(temperature), float(top_p), top_k, parse_verdict(str(verdict)))
+    except VerdictError as error:
+        raise ArgumentError(f"verdict={_quoted(verdict)}: {error}") from None
+
+
+def check_greedy(sampling: Sampling | None, ablations: Sequence[str], *, paths: bool, masks: int | None) -> None:
+    """Refuse sampled answers where only greedy ones are measured."""
+    greedy = ["paths"] * paths + ["masks"] * (masks is not None) + [name for name in ablations if name in PATCHES]
+    if sampling is not None and greedy:
+        raise ArgumentError(f"{greedy[0]} takes answers that are decoded greedily: leave out samples")
 
 
 def check_targets(value: Any) -> None:

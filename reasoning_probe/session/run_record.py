@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         PromptingRecord,
         ReferenceRecord,
         RunFacts,
+        SamplingRecord,
         TimingRecord,
     )
     from reasoning_probe.session.session import ProbeSession
@@ -58,6 +59,7 @@ def _facts(session: ProbeSession) -> RunFacts:
     """Return what is known of the run beside its outcomes, in plain values."""
     assert session.engine is not None
     names = dict.fromkeys(outcome.dataset for outcome in session.outcomes.values())
+    sampling = session.settings.sampling
     generations = {name: session.queries.generation(name) for name in names}
     return {
         "model": cast("ModelRecord", session.model_runner.model_info),
@@ -68,6 +70,7 @@ def _facts(session: ProbeSession) -> RunFacts:
         "prompting": cast("PromptingRecord", session.queries.describe()),
         "ablation": ",".join(session.settings.ablations),
         "where": session.settings.where,
+        "sampling": cast("SamplingRecord | None", sampling and sampling.record(session.settings.seed)),
         "formats": {name: session.datasets[name].format for name in names},
         "sizes": {name: session.plan.size(name) for name in names},
         "owners": {name: owners for name in names if (owners := session.owners.get(name))},

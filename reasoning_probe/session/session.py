@@ -14,6 +14,7 @@ from reasoning_probe.models.targets import Target, TargetError, every_head, ever
 from reasoning_probe.results.cards.choice import named_targets
 from reasoning_probe.results.left_out import LeftOut
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
+from reasoning_probe.results.samples import judged_cases
 from reasoning_probe.session import post_sweep, run_record
 from reasoning_probe.session.extensions import Extensions
 from reasoning_probe.session.judged_answers import JudgedAnswers
@@ -28,6 +29,7 @@ from reasoning_probe.utils.text import join_names
 if TYPE_CHECKING:
     from reasoning_probe.engine.protocol import Engine, SweepRequest
     from reasoning_probe.models.head_map import HeadMap
+    from reasoning_probe.results.answer import Answer
     from reasoning_probe.results.merge import PartialRun
     from reasoning_probe.results.run import Run
     from reasoning_probe.results.screening import Screening
@@ -311,10 +313,18 @@ class ProbeSession:
     def judged_answers(self, requests: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *requests*: each answer to a whole question, judged by the user's rules first."""
         from reasoning_probe.engine.multiple_choice import run_multiple_choice
+        from reasoning_probe.engine.sampled_answers import run_samples
 
         assert self.engine is not None
-        for batch in run_multiple_choice(self.engine, requests):
-            yield [answer.judged(self.judged.judgement(answer)) for answer in batch]
+        sampling = self.settings.sampling
+        if sampling is None:
+            yield from map(self._judged, run_multiple_choice(self.engine, requests))
+        else:
+            answers = run_samples(self.engine, requests, sampling.draws(self.settings.seed))
+            yield from judged_cases(map(self._judged, answers), sampling.samples, sampling.verdict)
+
+    def _judged(self, answers: Sequence[Answer]) -> list[Outcome]:
+        return [answer.judged(self.judged.judgement(answer)) for answer in answers]
 
     # -- afterwards -----------------------------------------------------------------------------------------------
 

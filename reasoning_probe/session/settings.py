@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_probe.data.places import ALL
 from reasoning_probe.data.prompts.prompting import Prompting
+from reasoning_probe.data.prompts.sampling import Sampling
 from reasoning_probe.data.shards import Shard
 from reasoning_probe.results.cards.choice import AUTO
 from reasoning_probe.results.screening import METHODS
@@ -33,6 +34,7 @@ class Settings:
     screen: int | None = None  # so many heads are measured, and a sample of the others
     screen_method: str = METHODS[0]  # how heads are ranked
     race: bool = False  # targets are stopped that will hardly be named
+    sampling: Sampling | None = None  # None: answers are decoded greedily
     ablations: tuple[str, ...] = ("zero",)
     where: str = ALL  # the place at which heads are off
     seed: int = 0

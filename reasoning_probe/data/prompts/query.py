@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reasoning_probe.data.items import Arm, Item
 from reasoning_probe.data.prompts.prompting import PLAIN, QUESTION, Generation
+from reasoning_probe.data.prompts.sampling import Draw
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Query:
     ``question_start`` is the place of the item's question in the prompt, in characters; ``None`` where it is not known,
     as in a prompt of the user's that words it differently. ``donors`` are the prompts of the item's donors whose
     activations are patched into this one, by arm; they have as many tokens, each in the place of this prompt's.
+    ``draw`` is the sample that answers it; ``None`` decodes greedily.
     """
 
     dataset: str
@@ -27,6 +29,7 @@ class Query:
     special_tokens: bool = True
     question_start: int | None = None
     donors: tuple[tuple[Arm, str], ...] = ()
+    draw: Draw | None = None
 
     @property
     def continuation(self) -> str:

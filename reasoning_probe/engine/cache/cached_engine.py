@@ -4,7 +4,7 @@ An answer is known under a hash of everything that determines it. What all answe
 the content of the weights, the config, the code (classes and versions of engine and libraries), dtype, kind of device,
 attention implementation and tokenizer. Added to it are the prompt as sent, the expected answer (its log-probability is
 part of the answer), the generation settings, the heads that are off, their place, the ablation and its reference
-prompts.
+prompts; of a sampled answer its item, seed, number and distribution.
 """
 
 from __future__ import annotations
@@ -151,6 +151,8 @@ class CachedEngine:
         parts = [self._context, query.prompt, query.item.answer, settings.max_new_tokens, list(settings.stop)]
         if query.answer_prefix != " " or not query.special_tokens:  # keys of plain prompts stay what they were
             parts += [query.answer_prefix, query.special_tokens]
+        if query.draw is not None:  # whose noise is the item's
+            parts += ["sample", query.dataset, query.item_id, *vars(query.draw).values()]
         base = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16)
         yield (None, None), base.digest()
         for target, ablation in ablated:

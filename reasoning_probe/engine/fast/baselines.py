@@ -14,6 +14,7 @@ from reasoning_probe.engine.fast.pass_plan import PassPlan
 from reasoning_probe.engine.fast.pooled_verification import padded_prompts, token_logprobs
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
 from reasoning_probe.engine.numerics import logit_digests
+from reasoning_probe.engine.sampling import row_scores
 from reasoning_probe.engine.tokenization import Baseline, Completion, EncodedQuery, TokenCodec
 from reasoning_probe.engine.transfers import to_device, to_host
 
@@ -58,9 +59,12 @@ def decode_baselines(
         steps: list[Tensor] = []  # tokens, best logits and digests of each step in turn, (rows,)
         for step in range(driver.stride):
             kv_cache.length = longest + step
-            logits = run_ragged(driver, ids, kv_cache, positions + step, PassPlan())[:, -1]  # (rows, vocabulary)
-            best = logits.max(-1)  # (rows,) values and indices
-            steps += [best.indices, best.values.float(), logit_digests(logits)]
+            logits = run_ragged(driver, ids, kv_cache, positions + step, PassPlan())  # (rows, 1, vocabulary)
+            places = [len(row.tokens) + step for row in active]
+            samplers = [row.encoded.sampler for row in active]
+            scores = row_scores(logits, samplers, places, exact=driver.numerics.invariant)[:, -1]  # (rows, vocabulary)
+            best = scores.max(-1)  # (rows,) values and indices
+            steps += [best.indices, best.values.float(), logit_digests(scores)]
             ids = best.indices[:, None]  # (rows, 1)
         values = to_host(steps)
         for first in range(0, len(values), 3):
@@ -90,16 +94,11 @@ def _prefilled(
     logits = driver.run(ids, kv_cache, PassPlan(logits_at=positions))  # (rows, answer, vocabulary)
     kv_cache.length = longest
     answers = [[*encoded.answer, *[0] * (len(steps) - len(encoded.answer))] for encoded, _ in queries]
-    first: Tensor = logits[:, 0]  # (rows, vocabulary)
-    best = first.max(-1)  # (rows,) values and indices
-    logprobs, *values = to_host(
-        [
-            token_logprobs(logits, to_device(answers, device)),  # (rows, answer)
-            best.indices,
-            best.values.float(),
-            logit_digests(first),
-        ]
-    )
+    logprobs = token_logprobs(logits, to_device(answers, device))  # (rows, answer)
+    samplers = [encoded.sampler for encoded, _ in queries]
+    scores = row_scores(logits[:, :1], samplers, [0] * len(queries), exact=driver.numerics.invariant)
+    best = scores[:, 0].max(-1)  # (rows,) values and indices
+    logprobs, *values = to_host([logprobs, best.indices, best.values.float(), logit_digests(scores[:, 0])])
     buffers = kv_cache.buffers()
     rows = [
         _Row(encoded, stop, sum(of_row[: len(encoded.answer)]), KVOrigin(0, buffers, index, [], 0))

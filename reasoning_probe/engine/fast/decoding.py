@@ -19,6 +19,7 @@ from reasoning_probe.engine.fast.pass_plan import DisabledHeads, PassPlan, disab
 from reasoning_probe.engine.fast.verification import CANARY_INDEX, Row
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import CANARY, batch_noise, last_near_tie
+from reasoning_probe.engine.sampling import row_scores
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
 from reasoning_probe.engine.transfers import to_device, to_host
 
@@ -126,7 +127,8 @@ class Decoder:
         steps = []
         for step in range(count):
             logits = self.driver.run(ids, self.kv_cache, PassPlan(disabled=self.disabled))  # (rows, 1, vocabulary)
-            steps.append(top_two(logits[:, -1], canaries))
+            scores = next_scores(logits, self.active, step, exact=self.driver.numerics.invariant)
+            steps.append(top_two(scores, canaries))
             self.kv_cache.length += 1
             ids = next_inputs(steps[-1].tokens, canaries, step)  # (rows, 1)
         for best in on_host(steps):
@@ -145,6 +147,15 @@ def remove_rows(active: list[DivergedRow], kv_cache: KVCache, ended: Callable[[D
                 kv_cache.copy_row(len(active), index)
                 active[index] = last
     return len(active) < count
+
+
+def next_scores(logits: Tensor, rows: Sequence[DivergedRow], step: int, *, exact: bool) -> Tensor:
+    """Return what the arg-max of is the next token of each of *rows*, ``(rows, vocabulary)``, so many steps on.
+
+    *logits* are ``(rows, 1, vocabulary)``.
+    """
+    samplers = [diverged.job.encoded.sampler for diverged in rows]
+    return row_scores(logits, samplers, [len(diverged.row.tokens) + step for diverged in rows], exact=exact)[:, -1]
 
 
 def next_inputs(tokens: Tensor, canaries: Sequence[tuple[int, DivergedRow]], step: int) -> Tensor:

@@ -27,6 +27,7 @@ from reasoning_probe.engine.fast.verification import (
 )
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import batch_noise, last_near_tie
+from reasoning_probe.engine.sampling import row_scores
 from reasoning_probe.engine.tokenization import AblationJob, TokenCodec
 from reasoning_probe.engine.transfers import to_device, to_host
 
@@ -156,6 +157,8 @@ class PooledVerifier:
     def _compared(self, logits: Tensor) -> tuple[Tensor, ...]:
         """Return how the rows compare with their drafts, and the digests of the canary's logits, ``(answer,)``."""
         wanted = self._padded([self.jobs[pooled.job].draft for pooled in self.rows])  # (rows, answer)
+        samplers = [self.jobs[pooled.job].encoded.sampler for pooled in self.rows]
+        logits = row_scores(logits, samplers, [0] * len(self.rows), exact=self.driver.numerics.invariant)
         canary = next(pooled for pooled in self.rows if pooled.row is self.canary)
         digests = logit_digests(logits[canary.index, : len(self.jobs[0].draft)])
         return (*compared_with(wanted, logits), digests)

@@ -17,6 +17,7 @@ from reasoning_probe.engine.fast.decoding import (
     canary_for,
     disabled_in,
     next_inputs,
+    next_scores,
     on_host,
     remove_rows,
     top_two,
@@ -53,7 +54,8 @@ def decode_ragged(driver: ForwardDriver, codec: TokenCodec, diverged_rows: Seque
         for step in range(driver.stride):
             kv_cache.length = longest + step
             logits = run_ragged(driver, ids, kv_cache, positions + step, PassPlan(disabled=disabled))
-            steps.append(top_two(logits[:, -1], canaries))  # of (rows, vocabulary)
+            scores = next_scores(logits, active, step, exact=driver.numerics.invariant)  # (rows, vocabulary)
+            steps.append(top_two(scores, canaries))
             ids = next_inputs(steps[-1].tokens, canaries, step)  # (rows, 1)
         for best in on_host(steps):
             noise = append_tokens(best, active, codec, noise)

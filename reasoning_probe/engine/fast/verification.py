@@ -20,6 +20,7 @@ from reasoning_probe.engine.fast.kv_cache import NO_ORIGIN, Buffers, KVCache, KV
 from reasoning_probe.engine.fast.pass_plan import LayerInput, PassPlan, joining_plan
 from reasoning_probe.engine.numerics import NO_NOISE, logit_digests
 from reasoning_probe.engine.plain_path import CANARY, batch_noise, last_near_tie
+from reasoning_probe.engine.sampling import row_scores
 from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.engine.transfers import to_device, to_host
 from reasoning_probe.models.ablation import ZERO, Replacement
@@ -251,6 +252,8 @@ class RowChunk:
 
         *logprobs* of the expected answer, ``(rows,)``, are set too. This is a window's only wait for the device.
         """
+        samplers = [self.baseline_pass.job.encoded.sampler] * len(self.rows)
+        logits = row_scores(logits, samplers, [first] * len(self.rows), exact=self.driver.numerics.invariant)
         canaries = [index for index, row in enumerate(self.rows) if row.is_canary]
         extra = [logit_digests(logits[index]) for index in canaries]  # (window,) each
         extra += [] if logprobs is None else [logprobs]

@@ -11,6 +11,7 @@ from reasoning_probe.results.stats.effects import (
 )
 from reasoning_probe.results.stats.intervals import (
     finite_interval,
+    mean_interval,
     median_interval,
     paired_interval,
     simultaneous_z,
@@ -63,6 +64,7 @@ __all__ = [
     "mcnemar",
     "mean",
     "mean_changes",
+    "mean_interval",
     "median_interval",
     "paired_effects",
     "paired_interval",

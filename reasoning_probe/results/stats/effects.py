@@ -6,10 +6,17 @@ Arrays are (targets, items) or (items,), ``nan`` where a case was not run; scipy
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from reasoning_probe.results.stats.corrections import benjamini_hochberg, discrete_holm, holm
-from reasoning_probe.results.stats.intervals import bootstrap, median_interval, paired_interval, simultaneous_z
+from reasoning_probe.results.stats.intervals import (
+    Z95,
+    bootstrap,
+    mean_interval,
+    median_interval,
+    paired_interval,
+    simultaneous_z,
+)
 from reasoning_probe.results.stats.paired_tests import falls_and_rises, mcnemar, sign_flip
 
 if TYPE_CHECKING:
@@ -78,8 +85,7 @@ def primary_tests(
     """Return the tests that targets are judged by; the arguments are those of :func:`paired_effects`."""
     import numpy as np
 
-    to_wrong = ((baseline == 1) & (ablated == 0)).sum(axis=1)
-    to_right = ((baseline == 0) & (ablated == 1)).sum(axis=1)
+    to_wrong, to_right = (ablated < baseline).sum(axis=1), (ablated > baseline).sum(axis=1)
     with np.errstate(invalid="ignore", over="ignore"):  # -inf on both sides is a change that nobody knows
         falls, rises = falls_and_rises(logprob - baseline_logprob)
     p, logprob_p = mcnemar(to_wrong, to_right), mcnemar(falls, rises)
@@ -105,7 +111,9 @@ def paired_effects(
 ) -> list[Effect]:
     """Return the effect of each target; the arguments are (items,), (targets, items), (items,), (targets, items).
 
-    Right is 1, wrong 0, and ``nan`` not run or, for log-probabilities, not known. The corrections are over all rows
+    Right is 1, wrong 0, and ``nan`` not run or, for log-probabilities, not known. Between 0 and 1 is the share of right
+    samples of an item: flips are then items whose share falls or rises, and intervals are those of a mean over items.
+    The corrections are over all rows
     and *unmeasured* targets more, from which the rows were chosen by the same items: discrete Holm counts them with
     any p-value, the others as if they had p = 1. The resamples and the sign vectors are drawn from *seed* and shared
     by the targets.
@@ -134,9 +142,7 @@ def paired_effects(
             Effect(
                 items=n,
                 correct=int(correct[row]),
-                delta=(right - wrong) / n if n else 0.0,
-                delta_ci95=paired_interval(wrong, right, n),
-                delta_ci_simultaneous=paired_interval(wrong, right, n, z),
+                **_change(baseline, ablated[row], (wrong, right, n), z),
                 flips_to_wrong=wrong,
                 flips_to_right=right,
                 p_value=float(tests.p[row]),
@@ -156,6 +162,32 @@ def paired_effects(
             )
         )
     return effects
+
+
+class _Change(TypedDict):
+    """The change of accuracy under one target: fields of :class:`Effect`."""
+
+    delta: float
+    delta_ci95: tuple[float, float]
+    delta_ci_simultaneous: tuple[float, float]
+
+
+def _change(baseline: Floats, ablated: Floats, counts: tuple[int, int, int], z: float) -> _Change:
+    """Return the change from *baseline* to *ablated*, (items,) each; *counts* are falls, rises and items."""
+    import numpy as np
+
+    wrong, right, items = counts
+    change = ablated - baseline
+    change = change[~np.isnan(change)]
+    if np.isin(change, (-1, 0, 1)).all():
+        return {
+            "delta": (right - wrong) / items if items else 0.0,
+            "delta_ci95": paired_interval(wrong, right, items),
+            "delta_ci_simultaneous": paired_interval(wrong, right, items, z),
+        }
+    intervals = [mean_interval(change, level) for level in (Z95, z)]
+    limits = [(max(-1.0, low), min(1.0, high)) for low, high in intervals]
+    return {"delta": _mean(change), "delta_ci95": limits[0], "delta_ci_simultaneous": limits[1]}
 
 
 def _symmetry_tests(change: Floats, known: NDArray[np.bool_], seed: int, unmeasured: int) -> tuple[Floats, Floats]:

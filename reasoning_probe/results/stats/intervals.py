@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reasoning_probe.results.stats.levels import ALPHA
@@ -42,6 +43,21 @@ def paired_interval(flips_to_wrong: int, flips_to_right: int, items: int, z: flo
     wrong, right = (flips_to_wrong + 1) / (items + 2), (flips_to_right + 1) / (items + 2)
     half = z * math.sqrt((wrong + right - (right - wrong) ** 2) / (items + 2))
     return max(-1.0, right - wrong - half), min(1.0, right - wrong + half)
+
+
+def mean_interval(values: Sequence[float] | Floats, z: float = Z95) -> tuple[float, float]:
+    """Return Student's t interval of the mean of *values*; *z* is the normal quantile of its level.
+
+    Fewer than two values allow none but all of [-1, 1].
+    """
+    import numpy as np
+    from scipy import stats
+
+    if len(values) < 2:
+        return -1.0, 1.0
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(stats.t.isf(stats.norm.sf(z), len(values) - 1)) * spread / math.sqrt(len(values))
+    return mean - half, mean + half
 
 
 def simultaneous_z(targets: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from transformers import AttentionInterface
 
 import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.data.prompts.query import query
+from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.engine import invariance
 from reasoning_probe.engine import numerics as engine_numerics
 from reasoning_probe.engine.engine import LocalEngine
@@ -62,8 +62,8 @@ def requests(targets: list[Target], limit: int = 12, ablation: str = "zero") -> 
     return [SweepRequest(query("items", item, Generation(limit, ())), ablated) for item in ITEMS]
 
 
-def baselines_of(model: Any, engine: LocalEngine, limit: int = 12) -> dict[str, tuple[str, float]]:
-    """Return the responses of *model* to each item, one row at a time, in the fixed shapes that *engine* has proved.
+def baselines_of(model: Any, engine: LocalEngine, queries: Sequence[Query]) -> dict[Query, tuple[str, float]]:
+    """Return the responses of *model* to *queries*, one row at a time, in the fixed shapes that *engine* has proved.
 
     The model is the engine's own or a copy of it with other weights, whose products are packed anew.
     """
@@ -81,9 +81,9 @@ def baselines_of(model: Any, engine: LocalEngine, limit: int = 12) -> dict[str, 
         model, engine.head_map, engine.codec, engine.memory, numerics=Numerics("invariant", shapes=shapes)
     )
     answers = {}
-    for request in requests([], limit):
-        completion = plain.baseline(engine.codec.encode(request.query), ()).completion
-        answers[request.query.item_id] = engine.codec.text(completion.tokens, ()), completion.logprob
+    for one in queries:
+        completion = plain.baseline(engine.codec.encode(one), ()).completion
+        answers[one] = engine.codec.text(completion.tokens, ()), completion.logprob
     return answers
 
 
@@ -105,10 +105,10 @@ def test_an_ablated_row_is_the_baseline_of_edited_weights(family: str, dtype: to
         for site in head_map.attention_layers:
             edit(twin, site.path, site.heads, target.in_layer(site.layer))
         with mlps_off(twin, target, mlps):
-            expected = baselines_of(twin, engine)
+            expected = baselines_of(twin, engine, [request.query for request in requests([])])
         for answer in answers:
             if answer.target == target.name:
-                response, logprob = expected[answer.item]
+                response, logprob = expected[answer.query]
                 assert answer.response == response, (answer.item, target.name)
                 assert answer.answer_logprob == pytest.approx(logprob, abs=1e-4), (answer.item, target.name)
 
@@ -248,11 +248,11 @@ def test_other_ablations_answer_as_hooks_in_a_row_alone(ablation: str, dtype: to
                 model.get_submodule(site.path).register_forward_pre_hook(replacing(site, target, values))
                 for site in head_map.attention_layers
             ]
-            expected = baselines_of(model, engine)
+            expected = baselines_of(model, engine, [request.query])
             for handle in handles:
                 handle.remove()
             answer = answers[request.query.item_id, target.name]
-            assert answer.response == expected[request.query.item_id][0], (ablation, target.name)
+            assert answer.response == expected[request.query][0], (ablation, target.name)
 
 
 def replacing(site: Any, target: Target, values: Any) -> Any:
