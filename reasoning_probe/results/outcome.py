@@ -116,8 +116,6 @@ class Outcome:
         """Return the outcome as a dict of plain Python values, in the order of the fields; its samples are left out."""
         values = dict(vars(self))  # dataclasses.asdict copies every value, which takes ten times as long
         del values["samples"]
-        if self.sample is None:
-            del values["sample"]
         if self.choices is not None:
             values["choices"] = [asdict(choice) for choice in self.choices]
         if self.tags is not None:

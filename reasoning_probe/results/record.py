@@ -51,6 +51,7 @@ class OutcomeRecord(TypedDict):
     tags: NotRequired[dict[str, str] | None]
     became_counterfactual: NotRequired[bool | None]
     counterfactual: NotRequired[str | None]
+    sample: NotRequired[int | None]
 
 
 # -- run.json: the settings ---------------------------------------------------------------------------------------
