@@ -76,9 +76,15 @@ class EffectGroup:
         return sorted(rows, key=lambda row: -abs(median_nats(row)))
 
     @property
+    def can_be_lost(self) -> int:
+        """The items that are answered right with nothing switched off, by any sample where there are several."""
+        sampled = self.entry.get("sampled")
+        return round(sampled["pass_at"][-1]["value"] * self.entry["items"]) if sampled else self.entry["correct"]
+
+    @property
     def floor(self) -> bool:
         """Whether no baseline answer is right, so that nothing can be lost."""
-        return bool(self.entry["correct"] == 0)
+        return self.can_be_lost == 0
 
     @property
     def finding(self) -> Finding:
@@ -89,7 +95,7 @@ class EffectGroup:
             return "floor"
         if self.items < self.flips_needed:
             return "few_items"
-        return "few_right" if self.entry["correct"] < self.flips_needed else "none"
+        return "few_right" if self.can_be_lost < self.flips_needed else "none"
 
     @property
     def noun(self) -> str:

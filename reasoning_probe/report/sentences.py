@@ -291,7 +291,7 @@ def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> st
     if group.finding == "few_right":
         return (
             f"No drop on {datasets} can be significant: at least {needed} answers must become wrong, and only"
-            f" {group.entry['correct']} of {items_text} are answered right."
+            f" {group.can_be_lost} of {items_text} are answered right."
         )
     fewest, most = min(member.items for member in members), max(member.items for member in members)
     items = pluralise(most, "item") if fewest == most else f"{fewest} to {pluralise(most, 'item')}"

@@ -27,6 +27,7 @@ from reasoning_probe.report.numerics import numerics_sentence
 from reasoning_probe.report.patching import levels_note
 from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.run_notes import ablation_phrase, remarks, skipped_sentence
+from reasoning_probe.report.sampling import figure_words, sampled_figures
 from reasoning_probe.report.sentences import accuracy_sentence, control_sentences, sentences
 from reasoning_probe.results.record import DatasetRecord, SectionRecord
 from reasoning_probe.results.run import Run
@@ -181,7 +182,7 @@ def _accuracy_row(dataset: str, entry: DatasetRecord) -> _AccuracyRow:
 
 
 def _shares(entry: DatasetRecord) -> list[str]:
-    """Return a dataset's other accuracies, where it has them: lm-eval's two readings of an answer, or of a choice."""
+    """Return a dataset's other accuracies: by lm-eval's two readings of an answer, or of a choice, and of samples."""
     pairs = (
         {"strict": entry.get("strict"), "flexible": entry.get("flexible")},
         {"acc": entry.get("acc"), "acc_norm": entry.get("acc_norm")},
@@ -190,7 +191,7 @@ def _shares(entry: DatasetRecord) -> list[str]:
         ", ".join(nonbreaking(f"{key} {percent(share)}") for key, share in pair.items())
         for pair in pairs
         if next(iter(pair.values())) is not None
-    ]
+    ] + [nonbreaking(figure_words(*figure)) for figure in sampled_figures(entry)]
 
 
 def _mistakes(run: Run) -> _Mistakes | None:
@@ -260,6 +261,7 @@ def _settings(run: Run) -> list[tuple[str, str, str]]:
         "engine": summary["engine"],
         "versions": summary["versions"],
         "generation": summary["generation"],
+        "sampling": summary.get("sampling") or {},
     }
     return [
         (part, key, (f"{value:.1f}" if isinstance(value, float) else str(value))[:MOST_VALUE])

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from reasoning_probe.report.effects import answer_changed
 from reasoning_probe.report.html.diff import Excerpt, fold_blanks, split_at_difference
 from reasoning_probe.report.html.rendering import anchor, render
+from reasoning_probe.report.sampling import samples_phrase
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names, pluralise, shorten
@@ -128,6 +129,8 @@ def _item(item: _ItemOutcomes, *, is_target: bool) -> _Item:
     facts = [f"answered {shorten(outcome.answer, 40) if outcome.answer is not None else 'nothing'}"]
     if not outcome.correct:
         facts += [f"expected {shorten(outcome.expected, 40)}", outcome.category or "wrong"]
+    if outcome.samples:
+        facts.append(samples_phrase(outcome))
     if item.changed:
         facts.append(f"{len(item.changed):,} of {item.ablated:,} changed it")
     by_answer = _by_answer(item.changed)

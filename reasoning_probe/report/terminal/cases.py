@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reasoning_probe.report.sampling import samples_phrase
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.utils.text import shorten
 
@@ -17,6 +18,7 @@ def failure_text(outcome: Outcome) -> str:
             f"answered  {answer}",
             f"response  {shorten(outcome.response, 120)}",
             f"mistake   {_category(outcome)}{reason}",
+            *([f"samples   {samples_phrase(outcome)}"] if outcome.samples else []),
         ]
     )
 
@@ -34,7 +36,8 @@ def ablated_line(outcome: Outcome, baseline: Outcome | None) -> str:
 
 def _answers(outcome: Outcome) -> str:
     answer = "nothing" if outcome.answer is None else shorten(outcome.answer, 60)
-    return f"answered {answer}, expected {shorten(outcome.expected, 60)}"
+    samples = f", {samples_phrase(outcome)}" if outcome.samples else ""
+    return f"answered {answer}, expected {shorten(outcome.expected, 60)}{samples}"
 
 
 def _category(outcome: Outcome) -> str:

@@ -22,6 +22,7 @@ from reasoning_probe.report.paths import path_sentences
 from reasoning_probe.report.races import race_sentences
 from reasoning_probe.report.ranking import p_discrete, strongest
 from reasoning_probe.report.run_notes import reference_lines, setting_sentences, skipped_sentence
+from reasoning_probe.report.sampling import figure_words, sampled_figures
 from reasoning_probe.report.sentences import control_sentences, curve_sentences, findings, screening_sentences
 from reasoning_probe.results.naming import significant_on_page
 from reasoning_probe.results.outcome import BASELINE
@@ -161,6 +162,10 @@ def _accuracies(run: Run, width: int, most: int) -> list[Line]:
             for suffix, bar in (*product((interval, ""), _BARS), ("", 0))
         )
         lines.append(_fitting(shapes, width))
+        if figures := sampled_figures(entry):
+            whole = ", ".join(figure_words(*figure) for figure in figures)
+            short = ", ".join(f"{figure} {percent(value['value'])}" for figure, value in figures)
+            lines.append(_fitting(((Piece(f"{'':{pad}}  {text}", "faint"),) for text in (whole, short)), width))
     if len(entries) > most:
         lines.append((Piece(f"and {pluralise(len(entries) - most, 'more dataset')}"),))
     return lines
