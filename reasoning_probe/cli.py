@@ -78,6 +78,8 @@ def _print_path(path: Path) -> None:
 
 
 def _path(text: str) -> Path:
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("no file has a name with a NUL")
     return Path(os.path.expanduser(text))  # a shell leaves the ~ that follows an equals sign
 
 
@@ -286,7 +288,7 @@ def _export_files(options: argparse.Namespace) -> None:
     time = datetime.fromtimestamp((options.dir / RUN_FILE).stat().st_mtime, timezone.utc)
     for name, text in files_of[options.format](select(run, time, options.target, options.ablation)).items():
         file = folder / name
-        make_folder(file.parent)
+        make_folder(file.parent, options.output or options.dir)
         atomic_write_text(file, text)
         _print_path(file)
 

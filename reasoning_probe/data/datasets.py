@@ -14,8 +14,9 @@ from reasoning_probe.data import generators
 from reasoning_probe.data.donors.annotate import annotated
 from reasoning_probe.data.items import Item, ItemError
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.data.sources.base import DatasetError, Format, NumberedItems, quoted
+from reasoning_probe.data.sources.base import DatasetError, Format, NumberedItems
 from reasoning_probe.data.sources.registry import OPENERS, open_source, scheme_of
+from reasoning_probe.utils.text import quoted
 
 BUILTIN = ("arithmetic", "multi_step", "logic", "gsm8k")
 """The names of the built-in datasets."""

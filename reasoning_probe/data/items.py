@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
+from reasoning_probe.utils.text import OneLineError, quoted
+
 AnswerKind = Literal["number", "label", "text", "expression"]
 
 LABELS = ("yes", "no", "unknown")
@@ -32,7 +34,7 @@ _PART_NAME = re.compile(r"\w[\w.-]{0,59}")
 _LABEL_SYNONYMS = {"cannot be known": "unknown", "true": "yes", "false": "no"}
 
 
-class ItemError(ValueError):
+class ItemError(OneLineError):
     """An item that cannot be asked or judged; the message is one line that names the fix."""
 
 
@@ -66,12 +68,12 @@ class Donor:
 
     def __post_init__(self) -> None:
         if not isinstance(self.choices, list | tuple):
-            raise ItemError(f"choices={ascii(self.choices)[:40]} is no tuple: give a tuple of texts")
+            raise ItemError(f"choices={quoted(self.choices, 40)} is no tuple: give a tuple of texts")
         object.__setattr__(self, "choices", tuple(self.choices))
         for name in ("question", "answer", "prompt"):
             value = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name != "prompt"):
-                raise ItemError(f"{name}={ascii(value)[:40]} is no text: give one")
+                raise ItemError(f"{name}={quoted(value, 40)} is no text: give one")
             if value is not None and not value.strip():
                 raise ItemError(f"{name} is empty: give it a text")
 
@@ -185,45 +187,47 @@ class Item:
     def _check_donor(self, name: str) -> None:
         donor = getattr(self, name)
         if not isinstance(donor, Donor):
-            raise ItemError(f"{name}={ascii(donor)[:40]} is no Donor: give a question and an answer")
+            raise ItemError(f"{name}={quoted(donor, 40)} is no Donor: give a question and an answer")
         if donor.question == self.question:
             raise ItemError(f"{name} asks the item's own question: give another question")
         try:
-            Item(question=donor.question, answer=donor.answer, choices=donor.choices or self.choices, kind=self.kind)
+            choices = donor.choices or self.choices
+            Item(question=donor.question, answer=donor.answer, choices=choices, kind=self.kind, prompt=donor.prompt)
         except ItemError as error:
             raise ItemError(f"{name}: {error}") from None
         if (comparable(donor.answer, self.kind) == comparable(self.answer, self.kind)) is (name == "counterfactual"):
             wanted = "another answer than the item" if name == "counterfactual" else "the item's answer"
-            raise ItemError(f"{name} has the answer {ascii(donor.answer)[:40]}: give a question with {wanted}")
+            raise ItemError(f"{name} has the answer {quoted(donor.answer, 40)}: give a question with {wanted}")
 
     def _check_types(self) -> None:
         """Refuse what is no text; lists become tuples, so that an item can be hashed."""
         for name in ("operands", "choices"):
             values = getattr(self, name)
             if not isinstance(values, list | tuple):
-                raise ItemError(f"{name}={ascii(values)[:40]} is no tuple: give a tuple of texts")
+                raise ItemError(f"{name}={quoted(values, 40)} is no tuple: give a tuple of texts")
+            if not all(isinstance(value, str) for value in values):
+                raise ItemError(f"{name}={quoted(tuple(values), 40)} are no texts: give a tuple of texts")
             object.__setattr__(self, name, tuple(values))
         for name in ("question", "answer", "id", "solution", "kind", "operation", "prompt", "form"):
             value = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name in ("question", "answer")):
-                raise ItemError(f"{name}={ascii(value)[:40]} is no text: give one")
+                raise ItemError(f"{name}={quoted(value, 40)} is no text: give one")
         if self.kind not in (None, *get_args(AnswerKind)):
-            raise ItemError(f"kind={ascii(self.kind)[:40]} is none: use {', '.join(get_args(AnswerKind))}")
+            raise ItemError(f"kind={quoted(self.kind, 40)} is none: use {', '.join(get_args(AnswerKind))}")
         texts = {"question": self.question, "answer": self.answer, "id": self.id, "solution": self.solution}
-        texts |= {"prompt": self.prompt, "a choice": "".join(map(str, self.choices))}
+        texts |= {"prompt": self.prompt, "form": self.form, "operation": self.operation}
+        texts |= {"a choice": "\n".join(self.choices), "an operand": "\n".join(self.operands)}
         for name, text in texts.items():
             if text and has_lone_surrogate(text):
                 raise ItemError(f"{name} holds half of a surrogate pair: write the whole character")
 
     def _check_choices(self) -> None:
-        if not all(isinstance(choice, str) for choice in self.choices):
-            raise ItemError(f"choices={ascii(self.choices)[:40]} are no texts: give a tuple of texts")
         if not 2 <= len(self.choices) <= 26 or len(set(self.choices)) < len(self.choices):
             raise ItemError("choices must be 2 to 26 different texts")
-        if not all(isinstance(choice, str) and choice.strip() for choice in self.choices):
+        if not all(choice.strip() for choice in self.choices):
             raise ItemError("a choice is empty: give each a text")
         if self.answer not in self.choices:
-            raise ItemError(f"the answer {ascii(self.answer)[:60]} is none of the choices: give the right one's text")
+            raise ItemError(f"the answer {quoted(self.answer)} is none of the choices: give the right one's text")
 
 
 def has_lone_surrogate(text: str) -> bool:
@@ -246,20 +250,28 @@ def checked_tags(tags: Any) -> dict[str, str]:
     {'digits': '2', 'carry': 'true'}
     """
     if not isinstance(tags, Mapping):
-        raise ItemError(f'tags={ascii(tags)[:40]} are no mapping: write {{"operation": "+"}}')
+        raise ItemError(f'tags={quoted(tags, 40)} are no mapping: write {{"operation": "+"}}')
     if len(tags) > MOST_TAGS:
         raise ItemError(f"an item has {len(tags)} tags: give at most {MOST_TAGS}")
     texts: dict[str, str] = {}
     for name, value in tags.items():
         if not isinstance(name, str) or not name.strip() or len(name) > _TAG_NAME or not name.isprintable():
-            raise ItemError(f"{ascii(name)[:60]} names no tag: give a name of at most {_TAG_NAME} characters")
+            raise ItemError(f"{quoted(name)} names no tag: give a name of at most {_TAG_NAME} characters")
         if not isinstance(value, str | int | float):
-            raise ItemError(f"the tag {name!a} is {ascii(value)[:40]}: make it a text, a number or true or false")
-        text = str(value).lower() if isinstance(value, bool) else str(value)
+            raise ItemError(f"the tag {name!a} is {quoted(value, 40)}: make it a text, a number or true or false")
+        text = str(value).lower() if isinstance(value, bool) else _number_or_text(value)
         if not text.strip() or len(text) > _TAG_VALUE or not text.isprintable():
-            raise ItemError(f"the tag {name!a} is {ascii(text)[:40]}: give it 1 to {_TAG_VALUE} characters of text")
+            raise ItemError(f"the tag {name!a} is {quoted(text, 40)}: give it 1 to {_TAG_VALUE} characters of text")
         texts[name] = text
     return texts
+
+
+def _number_or_text(value: str | float) -> str:
+    """Return *value* as a text; a number of thousands of digits, which Python does not write, as an empty one."""
+    try:
+        return str(value)
+    except ValueError:
+        return ""
 
 
 def checked_parts(parts: Any, question: str) -> dict[str, tuple[Span, ...]]:
@@ -269,25 +281,25 @@ def checked_parts(parts: Any, question: str) -> dict[str, tuple[Span, ...]]:
     {'operands': ((8, 9), (12, 13))}
     """
     if not isinstance(parts, Mapping):
-        raise ItemError(f'parts={ascii(parts)[:40]} are no mapping: write {{"operands": [[8, 9]]}}')
+        raise ItemError(f'parts={quoted(parts, 40)} are no mapping: write {{"operands": [[8, 9]]}}')
     if len(parts) > MOST_TAGS:
         raise ItemError(f"an item has {len(parts)} parts: give at most {MOST_TAGS}")
     checked: dict[str, tuple[Span, ...]] = {}
     for name, spans in parts.items():
         if not isinstance(name, str) or not _PART_NAME.fullmatch(name) or name in PLACES:
             raise ItemError(
-                f"{ascii(name)[:60]} names no part: use letters, digits, _ . and -, and none of {', '.join(PLACES)}"
+                f"{quoted(name)} names no part: use letters, digits, _ . and -, and none of {', '.join(PLACES)}"
             )
         if not _are_spans(spans):
-            raise ItemError(f"the part {name} is {ascii(spans)[:40]}: write its spans as in [[8, 9], [12, 13]]")
+            raise ItemError(f"the part {name} is {quoted(spans, 40)}: write its spans as in [[8, 9], [12, 13]]")
         part = tuple((start, end) for start, end in spans)
         if not all(0 <= start < end <= len(question) for start, end in part):
             raise ItemError(
-                f"the part {name} is {ascii(spans)[:40]}: each span begins before it ends, within the"
+                f"the part {name} is {quoted(spans, 40)}: each span begins before it ends, within the"
                 f" {len(question)} characters of the question"
             )
         if any(second[0] < first[1] for first, second in pairwise(part)):
-            raise ItemError(f"the part {name} is {ascii(spans)[:40]}: give its spans in order, without overlap")
+            raise ItemError(f"the part {name} is {quoted(spans, 40)}: give its spans in order, without overlap")
         checked[name] = part
     return checked
 

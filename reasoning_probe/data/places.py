@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reasoning_probe.data.items import PLACES, Item, ItemError, checked_parts
+from reasoning_probe.utils.text import OneLineError
 
 ALL, PROMPT, ANSWER, LAST = PLACES
 
 
-class PlaceError(ValueError):
+class PlaceError(OneLineError):
     """A place that a question does not have; the message is one line."""
 
 

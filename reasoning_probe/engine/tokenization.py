@@ -19,10 +19,10 @@ from reasoning_probe.models.errors import is_panic
 from reasoning_probe.models.hooks import text_config
 from reasoning_probe.models.targets import Target
 from reasoning_probe.models.weights import device_of
-from reasoning_probe.utils.text import one_line
+from reasoning_probe.utils.text import OneLineError, one_line
 
 
-class ContextError(ValueError):
+class ContextError(OneLineError):
     """A query that the model cannot take, such as one too long; its item is skipped with the message as the reason."""
 
 

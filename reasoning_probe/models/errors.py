@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reasoning_probe.utils.text import one_line
+from reasoning_probe.utils.text import OneLineError, one_line
 
 
-class ModelError(ValueError):
+class ModelError(OneLineError):
     """A model that cannot be found, loaded or used; the message is one line that names the fix."""
 
     def __init__(self, message: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from reasoning_probe.utils.text import OneLineError
 
-class HeadError(ValueError):
+
+class HeadError(OneLineError):
     """A model whose heads, key/value groups or MLPs cannot be found or verified; the message is one line."""
 
 

@@ -17,6 +17,7 @@ from reasoning_probe.utils.target_names import (
     read_range,
     split_parts,
 )
+from reasoning_probe.utils.text import OneLineError
 
 if TYPE_CHECKING:
     from reasoning_probe.models.head_map import AttentionLayer, HeadMap
@@ -35,7 +36,7 @@ MLP = -1
 """The number that stands for a layer's MLP in place of a head's number."""
 
 
-class TargetError(ValueError):
+class TargetError(OneLineError):
     """A target that cannot be read or does not exist in the model; the message is one line."""
 
 

@@ -14,6 +14,15 @@ MOST_BYTES = 3_000_000
 """How long the file may be; GitHub ignores a longer one."""
 
 
+MOST_LINE = 10_000
+"""Characters of a line; the time that reading one takes grows with their square."""
+
+MOST_STARS = 8
+"""Stars of a line; the time that matching one takes grows with the path's length to their power."""
+
+_REPEATED = re.compile(r"(\*\*/)+")
+
+
 def owners_of(file: Path, rootdir: Path) -> list[str]:
     """Return the owners of *file* by the ``CODEOWNERS`` of its repository; empty where there is none.
 
@@ -27,14 +36,17 @@ def parse_owners(text: str, path: str) -> list[str]:
     r"""Return whom the content *text* of a ``CODEOWNERS`` names for *path*, which is relative to the repository.
 
     The last pattern that matches counts, and a pattern without owners takes them away; a line that cannot be read is
-    passed over, as GitHub does.
+    passed over, as GitHub does, and so is one that is too long or has too many stars.
 
     >>> parse_owners("* @everyone  # by default\nprobes/ @octo-org/probes qa@example.org", "probes/test_logic.py")
     ['@octo-org/probes', 'qa@example.org']
     """
     from codeowners import CodeOwners
 
-    for line in reversed(text.splitlines()):
+    for whole in reversed(text.splitlines()):
+        line = _REPEATED.sub("**/", whole)
+        if len(line) > MOST_LINE or line.count("*") > MOST_STARS:
+            continue
         try:
             owners, number, *_ = CodeOwners(re.split(r"\s#", line)[0]).matching_line(path)
         except (ValueError, re.error):

@@ -11,15 +11,20 @@ from reasoning_probe.models.loading import DTYPES
 from reasoning_probe.models.targets import ABLATIONS
 from reasoning_probe.results.circuits import FEWEST_MASKS
 from reasoning_probe.results.screening import METHODS
+from reasoning_probe.utils.text import OneLineError
 
 _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-class OptionError(ValueError):
+class OptionError(OneLineError):
     """An option's value that cannot be read."""
 
 
 # -- numbers ------------------------------------------------------------------------------------------------------
+
+
+MOST_SHOTS = 1_000
+"""Worked examples before a question, at most: more fit no model's context."""
 
 
 def positive_int(text: str) -> int:
@@ -152,6 +157,8 @@ def shots(text: str) -> tuple[int, str | None]:
     number, colon, source = text.partition(":")
     if number != "0" or colon:
         positive_int(number)
+    if int(number) > MOST_SHOTS:
+        raise OptionError(f"{number[:20]} worked examples fit no model: ask for {MOST_SHOTS:,} or fewer")
     if colon and not source.strip():
         raise OptionError(f"cannot read {text[:80]!r}: write N or N:SOURCE, for example 5:gsm8k_train.jsonl")
     return int(number), source.strip() or None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from reasoning_probe.engine.cache.store import FILE as STORE_FILE
 from reasoning_probe.pytest_plugin.config import load_gate_rules, load_settings
 from reasoning_probe.pytest_plugin.gate import SessionGate
 from reasoning_probe.pytest_plugin.gc_freeze import GcFreeze
@@ -144,7 +145,9 @@ class PluginState:
     def note_write_error(self, error: OSError | KeyboardInterrupt) -> None:
         """Keep in one line what *error* prevented from being written, and what to do; the first such line stands."""
         self.interrupted_while_writing |= isinstance(error, KeyboardInterrupt)
-        cache = "" if self.settings.cache is None else f"; the outcomes are kept in {self.settings.cache}"
+        store = self.settings.cache
+        stored = store is not None and (store / STORE_FILE).is_file()  # it may have been of no use
+        cache = f"; the outcomes are kept in {store}" if stored else ""
         if isinstance(error, KeyboardInterrupt):
             line = f"interrupted while the files were written{cache}: the same command goes on from there"
         else:

@@ -23,6 +23,7 @@ from reasoning_probe.utils.text import join_names
 
 _MOST_HEADS = 4
 _MOST_REPEATED = 20
+_LONGEST_COMMAND = 10_000  # characters
 _KEYWORD = re.compile(r"[\w.+:-]{1,80}")
 """An item's name that pytest's ``-k`` takes as one word."""
 
@@ -200,8 +201,20 @@ def repeat_command(run: Run, items: Sequence[str]) -> str | None:
 
 
 def _command(run: Run) -> str | None:
+    """Return the run's command as a shell takes it: words for pytest, each quoted; ``None`` where there is none.
+
+    The run may be another's, and its command is read by whoever copies one of the steps: what is no call of pytest, or
+    would not be shown as it is copied, is no command.
+    """
     invocation = run.summary.get("invocation")
-    return invocation["command"] if invocation else None
+    text = (invocation["command"] if invocation else None) or ""
+    if not text.isprintable() or len(text) > _LONGEST_COMMAND:
+        return None
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote without its other
+        return None
+    return shlex.join(words) if words[:1] == ["pytest"] else None
 
 
 def _command_of_a_part(run: Run, options: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ _Group = tuple[str, str, str | None]
 
 def contradiction(summary: RunRecord, outcomes: Sequence[Outcome]) -> str | None:
     """Say in a few words where *summary* contradicts *outcomes* or itself; ``None`` where it does not."""
-    for check in (_doubles, _items, _datasets, _effects, _errors, _partial, _gate):
+    for check in (_doubles, _items, _datasets, _effects, _errors, _partial, _gate, _cards):
         for line in check(summary, outcomes):
             return line
     return None
@@ -150,6 +150,17 @@ def _gate(summary: RunRecord, _: Sequence[Outcome]) -> Iterator[str]:
             yield f"and run.json contradict each other: the gate's verdict on {_name(str(check.get('dataset')))}"
     if gate and gate["passed"] != verdict(check["passed"] for check in gate["checks"]):
         yield "and run.json contradict each other: the gate's verdict is not that of its checks"
+
+
+def _cards(summary: RunRecord, _: Sequence[Outcome]) -> Iterator[str]:
+    """Yield a card's example whose tokens, attention and pattern are of different lengths."""
+    for card in summary.get("heads") or ():
+        for example in card.get("examples") or ():
+            pattern = example.get("pattern") or ()
+            as_many = len(example["tokens"]) == len(example["attention"]) >= len(pattern)
+            triangle = all(len(row) == place for place, row in enumerate(pattern, start=1))
+            if not as_many or not triangle:
+                yield f"and run.json contradict each other: the attention of {_name(card['target'])} in an example"
 
 
 def _counted(summary: RunRecord, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:

@@ -22,7 +22,7 @@ from reasoning_probe.results.samples import VerdictError, cases_of, parse_verdic
 from reasoning_probe.results.schema import OUTCOME, RUN, Mismatch, Validator, checker
 from reasoning_probe.utils.files import atomic_write_bytes, atomic_write_text, encode, locked, to_json
 from reasoning_probe.utils.regular_files import memory_for_a_file, open_regular
-from reasoning_probe.utils.text import one_line
+from reasoning_probe.utils.text import OneLineError, one_line, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ It differs between equal runs as log-probabilities do in their last digits, and 
 """
 
 
-class RunError(ValueError):
+class RunError(OneLineError):
     """A run's files cannot be read; the message is one line that names the file."""
 
 
@@ -77,7 +77,7 @@ class Run:
     def rows(self, table: Table = "outcomes") -> list[dict[str, Any]]:
         """Return the rows of that table in plain values."""
         if table not in TABLES:
-            raise ValueError(f"unknown table {table!r}: use {' or '.join(TABLES)}")
+            raise OneLineError(f"unknown table {quoted(table)}: use {' or '.join(TABLES)}")
         return rows(table, self.outcomes, self.summary["targets"])
 
 
@@ -89,7 +89,7 @@ def write_run(folder: str | Path, run: Run) -> None:
 
     ``run.json`` holds the digest of the outcomes, by which a reader knows that the two are of one run.
     """
-    folder = Path(folder)
+    folder = _folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = encode("".join(to_json(line.as_dict()) + "\n" for outcome in run.outcomes for line in outcome.lines))
     with locked(folder):
@@ -126,8 +126,13 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: str | Path) -> None:
     """Raise :class:`RunError` where no file can be written into *folder*, before anything is computed for it."""
+    folder = _folder(folder)
+    try:
+        os.fsencode(folder)
+    except ValueError:
+        raise RunError("its name holds half of a surrogate pair: name another one") from None
     if "\0" in str(folder):
         raise RunError("its name holds a NUL: name another one")
     for existing in (folder, *folder.parents):
@@ -177,7 +182,7 @@ def read_run(folder: str | Path) -> Run:
 
     Raises :class:`RunError`, one line, where they are not a run's, not of one run, or contradict each other.
     """
-    files = _read_files(Path(folder))
+    files = _read_files(_folder(folder))
     summary = _checked_summary(files.summary, files.run_file)
     names = [field.name for field in fields(Outcome) if field.name != "samples"]
     lines = parse_lines(files.outcomes_file, files.outcomes, checker(OUTCOME))
@@ -207,6 +212,12 @@ def _cases(outcomes: list[Outcome], summary: RunRecord, files: _Files) -> list[O
             what = f"{one_line(case.dataset, 40)} {one_line(case.item, 40)} under {one_line(case.target, 40)}"
             raise RunError(f"{files.outcomes_file} does not hold the {sampling['samples']} samples of {what} in order")
     return cases
+
+
+def _folder(folder: object) -> Path:
+    if not isinstance(folder, str | Path):
+        raise RunError(f"{quoted(folder)} is no folder: give its path")
+    return Path(folder)
 
 
 def read_summary(folder: Path) -> RunRecord:

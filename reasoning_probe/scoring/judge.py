@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reasoning_probe.data.items import Item, label_of
+from reasoning_probe.data.items import Item, ItemError, label_of
 from reasoning_probe.scoring.error_categories import categorise_number
 from reasoning_probe.scoring.expressions import same_expression
 from reasoning_probe.scoring.extract import answer_in, is_correct
@@ -22,6 +22,7 @@ from reasoning_probe.scoring.judgement import Judgement, quoted
 from reasoning_probe.scoring.mistake_rules import stated_chain
 from reasoning_probe.scoring.no_answer import judge_unanswered
 from reasoning_probe.utils.numbers import find_numbers, parse_number
+from reasoning_probe.utils.text import quoted as quoted_value
 
 
 def judge(item: Item, response: str, truncated: bool = False, think: str = "auto") -> Judgement:
@@ -30,7 +31,7 @@ def judge(item: Item, response: str, truncated: bool = False, think: str = "auto
     *think* says what surrounds a model's thoughts, in which no answer is looked for: the marks that models use
     (``auto``), a pair of other marks beside them (``"<plan>,</plan>"``), or nothing (``off``).
 
-    Raises ``ValueError`` for a *think* that is none of these.
+    Raises ``ValueError`` for a *think* that is none of these, and for what is no item or no text.
 
     >>> item = Item(question="What is 10 - 4?", answer="6")
     >>> judge(item, " 6\n\nThe answer is: 6").correct
@@ -38,6 +39,8 @@ def judge(item: Item, response: str, truncated: bool = False, think: str = "auto
     >>> judge(item, " 10 - 4 = 4\n\nThe answer is: 4").reason
     '10 - 4 is the right calculation, but it does not come to 4'
     """
+    if not isinstance(item, Item) or not isinstance(response, str):
+        raise ItemError(f"{quoted_value(item)} and {quoted_value(response)} cannot be judged: give an Item and a text")
     item = _with_clipped_question(item)
     thoughts = thought_marks(think)
     text = clean(response, item.question, truncated, thoughts)

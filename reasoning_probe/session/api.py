@@ -17,7 +17,7 @@ from reasoning_probe.models.targets import Target
 from reasoning_probe.results.circuits import FEWEST_MASKS
 from reasoning_probe.results.merge import merge_parts
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.run import Run, write_run
+from reasoning_probe.results.run import Run, check_folder, write_run
 from reasoning_probe.session import arguments
 from reasoning_probe.session.post_sweep import measure_heads
 from reasoning_probe.session.session import ProbeSession, ProgressBar
@@ -82,10 +82,14 @@ class Sweep(list[Outcome]):
         return head_map(self.run, group_of(self.run, ablation), measure).figure
 
     def save(self, folder: str | Path) -> None:
-        """Write ``run.json``, ``outcomes.jsonl`` and the page, ``report.html``, into *folder*; makes the folder."""
+        """Write ``run.json``, ``outcomes.jsonl`` and the page, ``report.html``, into *folder*; makes the folder.
+
+        Raises ``ValueError`` with one line for what is no folder, or cannot be one.
+        """
         from reasoning_probe.report.html.page import standalone_page
 
         run = self.run
+        check_folder(folder)
         write_run(folder, run)
         atomic_write_text(Path(folder) / "report.html", standalone_page(run))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from reasoning_probe.data.items import has_lone_surrogate
 from reasoning_probe.data.places import parse_where
 from reasoning_probe.data.prompts.chat import RESERVED
 from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompting
@@ -17,41 +18,37 @@ from reasoning_probe.models.targets import ABLATIONS, PATCHES, Target, TargetErr
 from reasoning_probe.results.cards.choice import parse_describe
 from reasoning_probe.results.samples import VerdictError, parse_verdict
 from reasoning_probe.scoring.extraction.markup import thought_marks
-from reasoning_probe.utils.text import one_line
+from reasoning_probe.utils.text import OneLineError, quoted
 
 
-class ArgumentError(ValueError):
+class ArgumentError(OneLineError):
     """An argument that makes no sense; the message is one line that says what to write instead."""
-
-
-def _quoted(value: object) -> str:
-    return one_line(ascii(value), 60)
 
 
 def check_model(model: Any, tokenizer: Any) -> None:
     """Refuse what is no model, or no tokenizer."""
     if not (hasattr(model, "config") and hasattr(model, "named_modules")):
-        raise ArgumentError(f"{_quoted(model)} is no model: give a causal language model of transformers, loaded")
+        raise ArgumentError(f"{quoted(model)} is no model: give a causal language model of transformers, loaded")
     if not callable(tokenizer) or hasattr(tokenizer, "named_modules"):
-        raise ArgumentError(f"{_quoted(tokenizer)} is no tokenizer: give the model's own")
+        raise ArgumentError(f"{quoted(tokenizer)} is no tokenizer: give the model's own")
 
 
 def ablation_names(value: Any) -> tuple[str, ...]:
     """Return the names of ablations, each once."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not parts:
-        raise ArgumentError(f"ablation={_quoted(value)} names none: use {', '.join(ABLATIONS)}")
+        raise ArgumentError(f"ablation={quoted(value)} names none: use {', '.join(ABLATIONS)}")
     names = [part.strip() if isinstance(part, str) else part for part in parts]
     for name in names:
         if not isinstance(name, str) or name not in ABLATIONS:
-            raise ArgumentError(f"unknown ablation {_quoted(name)}: use {', '.join(ABLATIONS)}")
+            raise ArgumentError(f"unknown ablation {quoted(name)}: use {', '.join(ABLATIONS)}")
     return tuple(dict.fromkeys(names))
 
 
 def place(value: Any, ablations: Sequence[str]) -> str:
     """Return the place at which heads are off by these *ablations*."""
     try:
-        where = parse_where(value if isinstance(value, str) else repr(value))
+        where = parse_where(value if isinstance(value, str) else quoted(value))
     except ValueError as error:
         raise ArgumentError(f"where={error}") from None
     try:
@@ -65,17 +62,22 @@ def check_numbers(**numbers: tuple[Any, int]) -> None:
     """Refuse what is no whole number from the least on; each comes with its least."""
     for name, (value, least) in numbers.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ArgumentError(f"{name}={_quoted(value)} is not a whole number from {least} on")
+            raise ArgumentError(f"{name}={quoted(value)} is not a whole number from {least} on")
 
 
 def check_texts(dataset: Any, stop: Any, cache: Any) -> None:
     """Refuse names, stop strings and folders that are none."""
     if not isinstance(dataset, str) or not dataset.strip():
-        raise ArgumentError(f"dataset={_quoted(dataset)} is no name: give a text")
+        raise ArgumentError(f"dataset={quoted(dataset)} is no name: give a text")
     if not isinstance(stop, list | tuple) or not all(isinstance(word, str) and word for word in stop):
-        raise ArgumentError(f"stop={_quoted(stop)} holds no stop strings: give a tuple of texts, () for none")
-    if cache is not None and not (isinstance(cache, str | Path) and str(cache).strip()):
-        raise ArgumentError(f"cache={_quoted(cache)} is no folder: give its path, or None")
+        raise ArgumentError(f"stop={quoted(stop)} holds no stop strings: give a tuple of texts, () for none")
+    if cache is not None and not (isinstance(cache, str | Path) and str(cache).strip() and _is_name(str(cache))):
+        raise ArgumentError(f"cache={quoted(cache)} is no folder: give its path, or None")
+
+
+def _is_name(path: str) -> bool:
+    """Tell whether a file system may have *path*, which holds no NUL and no half of a surrogate pair."""
+    return "\0" not in path and not has_lone_surrogate(path)
 
 
 def sampling(samples: Any, temperature: Any, top_p: Any, top_k: Any, verdict: Any) -> Sampling | None:
@@ -108,12 +110,12 @@ def check_targets(value: Any) -> None:
     elif isinstance(value, list | tuple):
         parts = value
     else:
-        raise ArgumentError(f"targets={_quoted(value)} names none: write 'L3H7,L5', or a list of such")
+        raise ArgumentError(f"targets={quoted(value)} names none: write 'L3H7,L5', or a list of such")
     for part in parts:
         if not isinstance(part, str | Target):
-            raise ArgumentError(f"{_quoted(part)} is no target: write 'L3H7', or give a Target")
+            raise ArgumentError(f"{quoted(part)} is no target: write 'L3H7', or give a Target")
         if isinstance(part, Target) and not part.heads:
-            raise ArgumentError(f"the target {_quoted(part.name)} switches nothing off: leave it out")
+            raise ArgumentError(f"the target {quoted(part.name)} switches nothing off: leave it out")
 
 
 def described_heads(value: Any) -> str:
@@ -121,7 +123,7 @@ def described_heads(value: Any) -> str:
     if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
         value = ",".join(value) if value else 0
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ArgumentError(f"describe={_quoted(value)} names no heads: write 'auto', a number, or 'L3H1,L5H0'")
+        raise ArgumentError(f"describe={quoted(value)} names no heads: write 'auto', a number, or 'L3H1,L5H0'")
     try:
         return parse_describe(str(value))
     except ValueError as error:
@@ -131,7 +133,7 @@ def described_heads(value: Any) -> str:
 def check_numerics(value: Any) -> None:
     """Refuse numerics that do not exist."""
     if value not in NUMERICS:
-        raise ArgumentError(f"numerics={_quoted(value)} is none of {', '.join(NUMERICS)}")
+        raise ArgumentError(f"numerics={quoted(value)} is none of {', '.join(NUMERICS)}")
 
 
 def check_prompting(value: Any) -> None:
@@ -139,11 +141,16 @@ def check_prompting(value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, Prompting):
-        raise ArgumentError(f"prompting={_quoted(value)} is none: give rp.Prompting(...)")
+        raise ArgumentError(f"prompting={quoted(value)} is none: give rp.Prompting(...)")
     check_numbers(shots=(value.shots, 0))
+    for name, text in (("shots_from", value.shots_from), ("template", value.template)):
+        if not isinstance(text, str | Path | None):
+            raise ArgumentError(f"{name}={quoted(text)} is no text: give one, or None")
+    if not isinstance(value.cot, bool):
+        raise ArgumentError(f"cot={quoted(value.cot)} is neither True nor False")
     for name, known in (("chat", get_args(ChatMode)), ("choices", get_args(ChoiceMode))):
         if getattr(value, name) not in known:
-            raise ArgumentError(f"{name}={_quoted(getattr(value, name))} is none of {', '.join(known)}")
+            raise ArgumentError(f"{name}={quoted(getattr(value, name))} is none of {', '.join(known)}")
     try:
         thought_marks(value.think)
     except ValueError as error:
@@ -154,7 +161,7 @@ def check_prompting(value: Any) -> None:
 def check_generation(value: Any) -> None:
     """Refuse what is no way to treat the model's generation settings."""
     if value not in get_args(GenerationMode):
-        raise ArgumentError(f"generation={_quoted(value)} is none of {', '.join(get_args(GenerationMode))}")
+        raise ArgumentError(f"generation={quoted(value)} is none of {', '.join(get_args(GenerationMode))}")
 
 
 def check_chat(prompting: Prompting) -> None:
@@ -170,10 +177,10 @@ def check_chat_kwargs(value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, Mapping) or not all(isinstance(name, str) and name.isidentifier() for name in value):
-        raise ArgumentError(f"chat_kwargs={_quoted(value)} names none: give a dict, {{'enable_thinking': False}}")
+        raise ArgumentError(f"chat_kwargs={quoted(value)} names none: give a dict, {{'enable_thinking': False}}")
     if reserved := sorted(RESERVED & set(value)):
         raise ArgumentError(f"chat_kwargs: {reserved[0]} is not for you to pass: it says what is rendered, or how")
     try:
         json.dumps(dict(value))
     except (TypeError, ValueError, RecursionError):
-        raise ArgumentError(f"chat_kwargs={_quoted(value)}: give values of JSON's types") from None
+        raise ArgumentError(f"chat_kwargs={quoted(value)}: give values of JSON's types") from None

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from reasoning_probe.data.items import Item
 from reasoning_probe.results.answer import Answer, judge_answer
 from reasoning_probe.scoring.judgement import Judgement
+from reasoning_probe.utils.text import OneLineError
 
 if TYPE_CHECKING:
     from reasoning_probe.results.record import SectionRecord
     from reasoning_probe.results.run import Run
 
 
-class ExtensionError(ValueError):
+class ExtensionError(OneLineError):
     """What a user's hook gave cannot be used; the message is one line that names the hook."""
 
 

@@ -12,6 +12,7 @@ from reasoning_probe.session.extensions import Extensions
 from reasoning_probe.session.model_runner import ModelRunner
 from reasoning_probe.session.queries import QueryBuilder
 from reasoning_probe.session.settings import Settings
+from reasoning_probe.utils.text import quoted
 
 
 def load(
@@ -34,7 +35,7 @@ def load(
     >>> model, tokenizer = load("tiny-reasoner")
     """
     if not isinstance(name, str | Path) or not str(name).strip():
-        raise ArgumentError(f"name={name!r} names no model: give its name, its folder or its file")
+        raise ArgumentError(f"name={quoted(name)} names no model: give its name, its folder or its file")
     settings = Settings(
         model=str(name), device=device, dtype=dtype, remote_code=trust_remote_code, pickled=trust_pickle
     )
@@ -57,5 +58,5 @@ def items(source: str | Path, n: int | None = None, *, trusted: bool = False) ->
     if n is not None:
         check_numbers(n=(n, 1))
     if not isinstance(source, str | Path) or not str(source).strip():
-        raise ArgumentError(f"source={source!r} names no dataset: give a name, a file or another source")
+        raise ArgumentError(f"source={quoted(source)} names no dataset: give a name, a file or another source")
     return datasets.read(str(source), source, n, trusted=trusted).items

@@ -78,10 +78,20 @@ def append_text(path: Path, text: str) -> None:
         file.write(encode(text))
 
 
-def make_folder(path: Path) -> None:
-    """Make the folder *path* with its parents where it is not there. Raises ``OSError`` where it is a link."""
-    if path.is_symlink():
-        raise OSError(errno.ELOOP, "it is a link, which is not followed: remove it, or name another folder", str(path))
+def make_folder(path: Path, inside: Path | None = None) -> None:
+    """Make the folder *path* with its parents where it is not there.
+
+    Raises ``OSError`` where it is a link, or where one of the folders between it and *inside* is, which somebody may
+    have prepared.
+    """
+    for folder in (path, *path.parents):
+        if folder == inside:
+            break
+        if folder.is_symlink():
+            reason = "it is a link, which is not followed: remove it, or name another folder"
+            raise OSError(errno.ELOOP, reason, str(folder))
+        if inside is None:
+            break
     path.mkdir(parents=True, exist_ok=True)
 
 
@@ -178,7 +188,7 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
         return
     try:
         descriptor = os.open(folder, _FOLDER)
-    except OSError:
+    except (OSError, ValueError):  # ValueError for a name that no system takes
         yield
         return
     try:

@@ -24,9 +24,13 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open the file *path* for reading bytes, without waiting for anybody to write it.
 
     The descriptor is looked at, not the path, which may be another file by the time it is opened. Raises ``OSError``:
-    ``IsADirectoryError`` for a folder, :class:`IrregularFileError` for anything else that is no file.
+    ``IsADirectoryError`` for a folder, :class:`IrregularFileError` for anything else that is no file. A name with a NUL
+    or half of a surrogate pair, which no system takes, is an ``OSError``, too.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except ValueError:
+        raise OSError(errno.EINVAL, "no file has such a name", os.fspath(path)) from None
     try:
         check_regular(os.fstat(descriptor).st_mode, path)
         return os.fdopen(descriptor, "rb")

@@ -28,6 +28,35 @@ def one_line(text: object, most: int = 600) -> str:
     return line if len(line) <= most else line[: most - 3] + "..."
 
 
+class OneLineError(ValueError):
+    r"""What a user's files, names or arguments have wrong; its message is one line, whatever names it quotes.
+
+    >>> print(OneLineError("there is no file a\nb\x1b[2J"))
+    there is no file a b?[2J
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message, MOST_OF_A_MESSAGE))
+
+
+MOST_OF_A_MESSAGE = 2000
+"""Characters of an error's message."""
+
+
+def quoted(value: object, most: int = 60) -> str:
+    r"""Return *value* as an error quotes it: on one line, in printable ASCII, of at most *most* characters.
+
+    What cannot say what it is, such as a number of thousands of digits, is named by its type.
+
+    >>> quoted("a\n"), quoted(10**5000)
+    ("'a\\n'", 'a value of the type int')
+    """
+    try:
+        return ascii(value)[:most]
+    except Exception:  # repr of another's class may raise anything
+        return ascii(f"a value of the type {type(value).__name__}")[1:-1][:most]
+
+
 def to_words(value: object, most: int = 600) -> str:
     """Return a value of ``run.json`` in plain words, without Python's quotes, brackets and capitals.
 

@@ -158,3 +158,57 @@ def test_a_model_is_filed_under_its_developer(run: Run, model: str, folder: str)
     named = Run(run.summary | {"model": run.summary["model"] | {"name": model}}, run.outcomes)  # type: ignore[operator]
     (record, _) = every_eval_ever_files(select(named, TIME))
     assert record.startswith(f"data/reasoning-probe/{folder}/")
+
+
+@pytest.mark.parametrize(
+    ("form", "link"),
+    [
+        ("inspect", "inspect"),
+        ("lm-eval", "lm-eval"),
+        ("lm-eval", "lm-eval/tiny-reasoner"),
+        ("eee", "eee"),
+        ("eee", "eee/data"),
+        ("eee", "eee/data/reasoning-probe"),
+        ("eee", "eee/data/reasoning-probe/local"),
+    ],
+)
+def test_no_file_goes_through_a_link_that_lies_in_the_runs_folder(
+    run: Run, tmp_path: Path, form: str, link: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "run", run)
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "run" / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(tmp_path / "elsewhere")
+    assert main(["export", str(tmp_path / "run"), "--format", form]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{link}: it is a link, which is not followed: remove it, or name another folder")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["inspect", "lm-eval", "eee"])
+def test_a_folder_that_is_named_may_be_a_link(run: Run, tmp_path: Path, form: str) -> None:
+    write_run(tmp_path / "run", run)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert main(["export", str(tmp_path / "run"), "--format", form, "-o", str(tmp_path / "link")]) == 0
+    assert list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("form", ["inspect", "lm-eval", "eee"])
+def test_names_with_half_a_surrogate_pair_are_written_as_escapes(tmp_path: Path, form: str) -> None:
+    model = {"name": "a/\ud800", "architecture": "\ud800", "layers": 1, "heads": 1, "fingerprint": "\ud800"}
+    write_run(tmp_path, as_run([outcome("\ud800", "\ud800", response="\ud800")], model=model))
+    assert main(["export", str(tmp_path), "--format", form, "-o", str(tmp_path / "out")]) == 0
+    texts = [path.read_text("utf-8") for path in (tmp_path / "out").rglob("*.json*")]
+    assert any("\\\\ud800" in text for text in texts)
+
+
+@pytest.mark.parametrize("form", ["inspect", "lm-eval", "eee"])
+def test_a_run_that_does_not_say_how_answers_end_is_one_line(
+    run: Run, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, Run({**run.summary, "generation": {}}, run.outcomes))  # type: ignore[typeddict-item]
+    assert main(["export", str(tmp_path), "--format", form]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "run.json does not say where answers to" in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,21 @@ def test_patterns_mean_what_the_documentation_of_github_says(path: str, owners: 
 @pytest.mark.parametrize("line", ["[ab @x", "tests/[z-a].py @x", "", "#", "\\", "!tests @x"])
 def test_a_line_that_github_cannot_read_is_passed_over(line: str) -> None:
     assert parse_owners(f"* @ada\n{line}\n", "tests/test_logic.py") == ["@ada"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["* " + "@x " * 900_000, "a" * 2_900_000 + " @x", "**/" * 3000 + "x @x", "*a" * 22 + "b @x", "/**" * 40 + "/x @x"],
+    ids=["owners", "a name", "folders", "stars", "other folders"],
+)
+def test_a_line_that_takes_for_ever_is_passed_over(line: str) -> None:
+    started = time.monotonic()
+    assert parse_owners(f"* @somebody\n{line}\n", "a/" * 12 + "a" * 60 + ".py") == ["@somebody"]
+    assert time.monotonic() - started < 2
+
+
+def test_repeated_stars_for_folders_are_one() -> None:
+    assert parse_owners("**/**/**/**/**/logs @x\n", "a/b/logs/c.py") == ["@x"]
 
 
 def test_the_first_place_of_github_counts_in_the_nearest_repository(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reasoning_probe.utils.regular_files import read_bytes
+from reasoning_probe.utils.text import OneLineError
 
 PLAIN = "Question: {question}\nAnswer:"
 """The plain prompt; the expected answer continues it as a space and the answer."""
@@ -28,7 +29,7 @@ ChatMode = Literal["auto", "on", "off"]
 ChoiceMode = Literal["logprob", "generation"]
 
 
-class PromptError(ValueError):
+class PromptError(OneLineError):
     """A prompt that cannot be made; the message is one line that names the fix."""
 
 

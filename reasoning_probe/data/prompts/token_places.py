@@ -17,6 +17,7 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.data.prompts.render import PromptRenderer
 from reasoning_probe.data.prompts.special_tokens import AddedTokens, added_tokens
+from reasoning_probe.utils.text import OneLineError
 
 
 def token_spans(tokenizer: Any, query: Query, added: AddedTokens | None = None) -> list[Span] | None:
@@ -84,7 +85,7 @@ def _words(tokenizer: Any, query: Query, added: AddedTokens | None) -> list[int]
     return [numbers[end - 1] if end > start else -1 for start, end in spans]
 
 
-class DonorError(ValueError):
+class DonorError(OneLineError):
     """A donor that cannot be used; the message is the reason, as what is said of the donor."""
 
 

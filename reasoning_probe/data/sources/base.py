@@ -9,7 +9,7 @@ from typing import Literal
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.data.prompts.prompting import Generation
-from reasoning_probe.utils.text import one_line
+from reasoning_probe.utils.text import OneLineError, one_line
 
 Format = Literal["plain", "gsm8k"]
 """How a source writes its answers: alone, or as GSM8K does at the end of a solution, ``#### N``."""
@@ -22,7 +22,7 @@ NumberedRows = Iterator[tuple[int, object]]
 """The rows of a source, each with its number."""
 
 
-class DatasetError(ValueError):
+class DatasetError(OneLineError):
     """A dataset that cannot be read; the message is one line with the file, the line number and the fix."""
 
 
@@ -58,8 +58,3 @@ def as_dataset_error(source: str) -> Iterator[None]:
         elif "doesn't exist" in low or "not found" in low or "notfound" in low:
             text = "there is no such dataset on the hub, or it is private: check the name"
         raise DatasetError(f"cannot load {source}: {text[:300]}") from error
-
-
-def quoted(value: object) -> str:
-    """Return *value* for a message: on one line, in printable ASCII, cut to 60 characters."""
-    return ascii(value)[:60]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from reasoning_probe.data.sources.base import DatasetError, quoted
+from reasoning_probe.data.sources.base import DatasetError
+from reasoning_probe.utils.text import quoted
 
 ROLES = (
     "question",

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reasoning_probe.data.sources.base import DatasetError, quoted
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.utils.regular_files import check_regular, is_inside, read_bytes
+from reasoning_probe.utils.text import quoted
 
 MOST_ENTRIES = 100_000
 """Files in a folder of data."""

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_probe.data.prompts.limits import bounded
-from reasoning_probe.data.sources.base import DatasetError, quoted
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.data.sources.hub_folder import MODULES, MOST_VALUES, check_folder, size_of
 from reasoning_probe.utils.patterns import may_never_end
 from reasoning_probe.utils.regular_files import is_inside, read_bytes
+from reasoning_probe.utils.text import quoted
 
 LARGEST_FILE = 1_000_000
 """Bytes of a task file."""

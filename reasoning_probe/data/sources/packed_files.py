@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from reasoning_probe.data.sources.base import DatasetError, quoted
+from reasoning_probe.data.sources.base import DatasetError
 from reasoning_probe.utils.regular_files import open_regular
+from reasoning_probe.utils.text import quoted
 
 LARGEST = 1_000_000_000
 """Bytes of a file's data when it is unpacked."""

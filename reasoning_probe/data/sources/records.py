@@ -14,7 +14,8 @@ from string import ascii_uppercase
 from typing import Any, cast, get_args
 
 from reasoning_probe.data.items import AnswerKind, Donor, Item, ItemError
-from reasoning_probe.data.sources.base import DatasetError, Format, quoted
+from reasoning_probe.data.sources.base import DatasetError, Format
+from reasoning_probe.utils.text import quoted
 
 _GSM8K_ANSWER = re.compile(r"^#### *(.*)\Z", re.MULTILINE)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

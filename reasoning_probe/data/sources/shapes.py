@@ -12,12 +12,13 @@ from string import ascii_uppercase
 from typing import Any
 
 from reasoning_probe.data.items import Item, label_of
-from reasoning_probe.data.sources.base import DatasetError, Format, NumberedItems, NumberedRows, quoted
+from reasoning_probe.data.sources.base import DatasetError, Format, NumberedItems, NumberedRows
 from reasoning_probe.data.sources.fields import SYNTAX, Fields
 from reasoning_probe.data.sources.object_fields import is_foreign, moved_parts
 from reasoning_probe.data.sources.records import ITEM_FIELDS, Number, item_of, json_name, text_of, without_zeros
 from reasoning_probe.utils.latex import last_boxed
 from reasoning_probe.utils.numbers import parse_number
+from reasoning_probe.utils.text import quoted
 
 # -- the tables -----------------------------------------------------------------------------------------------------
 

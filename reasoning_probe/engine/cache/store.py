@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_probe.engine.cache.folder import check_locks, check_private, make_folder
-from reasoning_probe.utils.text import one_line
+from reasoning_probe.utils.text import OneLineError, one_line
 
 FOLDER = ".reasoning_probe_cache"
 FILE = "outcomes-1.sqlite"
@@ -52,7 +52,7 @@ _FAILURES = (sqlite3.Error, OSError, UnicodeError)
 _KEYS_PER_QUERY = 500  # every build of SQLite accepts 999 parameters
 
 
-class CacheError(ValueError):
+class CacheError(OneLineError):
     """Raised for a store that cannot be read or pruned; the message is one line."""
 
 

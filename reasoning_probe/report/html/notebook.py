@@ -21,7 +21,7 @@ from reasoning_probe.report.html.tables import Picture
 from reasoning_probe.report.ranking import SUMMARY_COLUMNS, Ranking, ranking
 from reasoning_probe.report.sentences import accuracy_sentence, sentences
 from reasoning_probe.results.run import Run
-from reasoning_probe.utils.text import pluralise
+from reasoning_probe.utils.text import OneLineError, pluralise, quoted
 
 MOST_TARGETS = 10
 
@@ -44,20 +44,20 @@ def group_of(run: Run, ablation: str | None = None) -> EffectGroup:
     """Return the effects under *ablation* (the first there is); ``ValueError`` where nothing was switched off."""
     effect_groups = groups(run)
     if not effect_groups:
-        raise ValueError("nothing was switched off: sweep with targets=None for every head, or name some")
+        raise OneLineError("nothing was switched off: sweep with targets=None for every head, or name some")
     known = [group.ablation for group in effect_groups]
     if ablation is not None and ablation not in known:
-        raise ValueError(f"no target was measured with the ablation {ablation!r}: use {' or '.join(known)}")
+        raise OneLineError(f"no target was measured with the ablation {quoted(ablation)}: use {' or '.join(known)}")
     return effect_groups[0 if ablation is None else known.index(ablation)]
 
 
 def head_map(run: Run, group: EffectGroup, measure: str) -> SvgFigure:
     """Return the map of *measure*, ``accuracy`` or ``logprob``. Raises ``ValueError`` where there is no single head."""
-    if measure not in MEASURES:
-        raise ValueError(f"unknown measure {measure!r}: use {' or '.join(MEASURES)}")
+    if not isinstance(measure, str) or measure not in MEASURES:
+        raise OneLineError(f"unknown measure {quoted(measure)}: use {' or '.join(MEASURES)}")
     figures = GroupFigures(run, group, next(_numbers))
     if not figures.cells:
-        raise ValueError("no single head was switched off: the map shows targets such as L3H7")
+        raise OneLineError("no single head was switched off: the map shows targets such as L3H7")
     return figures.heatmap(MEASURES[measure], measure)
 
 

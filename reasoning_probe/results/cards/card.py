@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import cast
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar, cast
 
 from reasoning_probe.results.record import HeadRecord
 from reasoning_probe.utils.files import to_json_types
@@ -57,6 +57,9 @@ class Direct:
 
     mean: float
     rank: int
+
+
+_Part = TypeVar("_Part", Behaviour, Mistake, Overlap, Direct)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,11 @@ class HeadCard:
         return cast(HeadRecord, to_json_types(asdict(self)))
 
 
+def _of_fields(kind: type[_Part], record: Mapping[str, Any]) -> _Part:
+    """Return a *kind* of what *record* has for its fields; the file of a later version may hold more."""
+    return kind(**{each.name: record[each.name] for each in fields(kind)})
+
+
 def card_of(record: HeadRecord) -> HeadCard:
     """Return the card that *record*, an entry of ``heads`` in ``run.json``, holds."""
     labels, direct, examples = record.get("labels"), record.get("direct"), record.get("examples")
@@ -121,12 +129,12 @@ def card_of(record: HeadRecord) -> HeadCard:
         record["dataset"],
         record["ablation"],
         record["sentence"],
-        tuple(Behaviour(**contrast) for contrast in record["behaviour"]),
-        {kind: Mistake(**counts) for kind, counts in record["mistakes"].items()},
-        tuple(Overlap(**pair) for pair in record["overlap"]),
+        tuple(_of_fields(Behaviour, contrast) for contrast in record["behaviour"]),
+        {kind: _of_fields(Mistake, counts) for kind, counts in record["mistakes"].items()},
+        tuple(_of_fields(Overlap, pair) for pair in record["overlap"]),
         record.get("scores"),
         None if labels is None else tuple(labels),
-        None if direct is None else Direct(**direct),
+        None if direct is None else _of_fields(Direct, direct),
         None
         if examples is None
         else tuple(

@@ -17,7 +17,7 @@ from reasoning_probe.results.cards.sentence import sentence_of
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.record import ControlRecord, EffectRecord, HeadRecord, PatchRecord
 from reasoning_probe.results.run import Run, RunError
-from reasoning_probe.utils.text import join_names, shorten
+from reasoning_probe.utils.text import OneLineError, join_names, shorten
 
 Test = TypeVar("Test")
 _Key = tuple[str, str, str | None]
@@ -96,8 +96,11 @@ def card_for(run: Run, target: str, dataset: str | None = None, ablation: str | 
 
     effects = {(row["dataset"], row["ablation"]): abs(row["delta"]) for row in run.summary["targets"] if matches(row)}
     if not effects:
-        where = "".join(f" {word} {name[:40]}" for word, name in (("on", dataset), ("under", ablation)) if name)
-        raise ValueError(f"{str(target)[:60]} was not switched off{where}: {_targets_of(run.summary['targets'])}")
+        named = (("on", dataset), ("under", ablation))
+        where = "".join(f" {word} {shorten(str(name), 40)}" for word, name in named if name)
+        raise OneLineError(
+            f"{shorten(str(target), 60)} was not switched off{where}: {_targets_of(run.summary['targets'])}"
+        )
     cards = [one for one in run.summary.get("heads") or () if matches(one)]
     if not cards:
         cards = [one for one in with_cards(run, target).summary.get("heads") or () if matches(one)]

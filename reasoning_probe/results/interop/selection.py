@@ -12,9 +12,9 @@ from typing import Any
 
 from reasoning_probe.data.datasets import safe_id, safe_ids
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.record import prompting_of, where_of
+from reasoning_probe.results.record import GenerationRecord, prompting_of, where_of
 from reasoning_probe.results.run import Run, RunError
-from reasoning_probe.utils.text import join_names, well_formed
+from reasoning_probe.utils.text import join_names, shorten, well_formed
 
 Export = Callable[["Selection"], dict[str, str]]
 """What a format's module offers: a selection's files, texts by their paths in the folder."""
@@ -33,7 +33,7 @@ class Selection:
     @property
     def model(self) -> str:
         """The model's name."""
-        return str(self.run.summary["model"]["name"])
+        return well_formed(str(self.run.summary["model"]["name"]))
 
     @property
     def identity(self) -> str:
@@ -80,11 +80,18 @@ class Selection:
 
     def max_new_tokens(self, dataset: str) -> int:
         """Return the limit of an answer in tokens."""
-        return int(self.run.summary["generation"][dataset]["max_new_tokens"])
+        return int(self._generation(dataset)["max_new_tokens"])
 
     def stop(self, dataset: str) -> list[str]:
         """Return the strings before which an answer is cut."""
-        return list(self.run.summary["generation"][dataset]["stop"])
+        return list(self._generation(dataset)["stop"])
+
+    def _generation(self, dataset: str) -> GenerationRecord:
+        """Return where the answers to *dataset* end. Raises :class:`RunError` where the run does not say it."""
+        for name, generation in self.run.summary["generation"].items():
+            if well_formed(name) == dataset:
+                return generation
+        raise RunError(f"run.json does not say where answers to {shorten(dataset, 60)} end: its generation lacks it")
 
 
 def select(run: Run, time: datetime, target: str = BASELINE, ablation: str | None = None) -> Selection:
@@ -108,7 +115,8 @@ def select(run: Run, time: datetime, target: str = BASELINE, ablation: str | Non
     by_dataset: dict[str, list[Outcome]] = {}
     for outcome in chosen:
         if outcome.ablation == ablation:
-            by_dataset.setdefault(outcome.dataset, []).append(_well_formed(outcome))
+            formed = _well_formed(outcome)
+            by_dataset.setdefault(formed.dataset, []).append(formed)
     return Selection(run, target, ablation, by_dataset, time)
 
 

@@ -123,3 +123,32 @@ def test_a_donor_without_a_prompt_does_not_go_with_an_item_that_has_one() -> Non
     donor = Donor(question="What is 6 + 2?", answer="8")
     with pytest.raises(ItemError, match="give the donor a prompt, too"):
         Item(**SUM, prompt="5 + 3 =", same_answer=donor).with_question_of(donor)
+
+
+@pytest.mark.parametrize("name", ["form", "operation", "operands", "solution", "prompt"])
+def test_no_text_holds_half_of_a_surrogate_pair(name: str) -> None:
+    with pytest.raises(ItemError, match="holds half of a surrogate pair: write the whole character"):
+        Item(**(SUM | {name: ("\ud800",) if name == "operands" else "\ud800"}))
+
+
+def test_a_donors_prompt_holds_no_half_of_a_surrogate_pair() -> None:
+    donor = Donor(question="What is 6 + 2?", answer="8", prompt="\ud800")
+    with pytest.raises(ItemError, match="same_answer: prompt holds half of a surrogate pair"):
+        Item(**SUM, prompt="5 + 3 =", same_answer=donor)
+
+
+class Mute:
+    """An object that cannot say what it is."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("value", [10**5000, Mute(), [10**5000], (Mute(),)], ids=range(4))
+@pytest.mark.parametrize("name", ["tags", "parts", "counterfactual", "same_answer", "choices", "operands", "form"])
+def test_nonsense_is_one_line_whatever_it_is(name: str, value: Any) -> None:
+    wrapped = {"tags": {"a": value}, "parts": {"a": [[0, value]]}, "choices": ("8", value), "operands": (value,)}
+    with pytest.raises(ItemError) as refused:
+        Item(**(SUM | {name: wrapped.get(name, value), "kind": None}))
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 300

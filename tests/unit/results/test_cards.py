@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,3 +206,13 @@ def test_of_several_cards_the_largest_effect_is_shown() -> None:
     run = as_run([*planted(), *weaker])
     assert run.head(CUTS).ablation == "zero"
     assert run.head(CUTS, ablation="mean").ablation == "mean"
+
+
+def test_what_a_later_version_adds_to_a_card_is_passed_over(run: Run) -> None:
+    record = copy.deepcopy(next(card for card in run.summary["heads"] or () if card["behaviour"]))
+    before = card_of(record)
+    parts: list[Any] = [*record["behaviour"], *record["mistakes"].values(), *record["overlap"]]
+    assert parts
+    for part in parts:
+        part["a field of tomorrow"] = "x"
+    assert card_of(record) == before

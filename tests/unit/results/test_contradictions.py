@@ -62,6 +62,19 @@ def gate(value: float, passed: bool, whole: bool) -> Summary:
     return {"passed": whole, "checks": [check | {"line": "", "p_value": None}], "notes": [], "regressions": []}
 
 
+def card(**example: object) -> Summary:
+    """Return a card of the head with one example, whose attention is on two tokens."""
+    values: Summary = {"item": "a", "position": 1, "token_on": "8", "token_off": "7", "direct": None}
+    values |= {"tokens": ["5", " +"], "attention": [0.5, 0.5], "pattern": [[100], [50, 50]]} | example
+    texts = {"target": "L0H0", "dataset": "arithmetic", "ablation": "zero", "sentence": "", "note": None}
+    return {**texts, "behaviour": [], "mistakes": {}, "overlap": [], "examples": [values]}
+
+
+def test_a_card_whose_example_is_whole_is_read(folder: Path) -> None:
+    edit(folder, lambda summary, lines: summary.update(heads=[card()]))
+    assert read_run(folder).head("L0H0").examples
+
+
 SKIP = {"dataset": "arithmetic", "item": "c", "reason": "too long"}
 
 
@@ -77,6 +90,10 @@ SKIP = {"dataset": "arithmetic", "item": "c", "reason": "too long"}
         (lambda summary, lines: summary["targets"][0].update(delta=0.5), "an effect of 0.5 of arithmetic under L0H0"),
         (lambda summary, lines: summary.update(gate=gate(0.5, True, True)), "the gate's verdict on arithmetic"),
         (lambda summary, lines: summary.update(gate=gate(0.5, False, True)), "verdict is not that of its checks"),
+        (lambda summary, lines: summary.update(heads=[card(tokens=["5"])]), "the attention of L0H0 in an example"),
+        (lambda summary, lines: summary.update(heads=[card(attention=[])]), "the attention of L0H0 in an example"),
+        (lambda summary, lines: summary.update(heads=[card(pattern=[[1], [1]])]), "the attention of L0H0 in an exam"),
+        (lambda summary, lines: summary.update(heads=[card(pattern=[[1]] * 9)]), "the attention of L0H0 in an exam"),
     ],
 )
 def test_a_contradiction_is_refused(folder: Path, change: Callable[[Summary, Lines], object], line: str) -> None:

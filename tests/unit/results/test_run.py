@@ -18,7 +18,7 @@ from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.results import run as run_module
 from reasoning_probe.results import stats
 from reasoning_probe.results.outcome import Choice, Outcome
-from reasoning_probe.results.run import Run, RunError, read_run, write_run
+from reasoning_probe.results.run import Run, RunError, check_folder, read_run, write_run
 from tests.helpers import corrupt_json
 from tests.helpers.fake_runs import as_run, fake_run, outcome
 
@@ -375,3 +375,12 @@ def test_a_session_reads_what_it_wrote_where_texts_hold_line_separators(tmp_path
     run = as_run([outcome(response="a\x85b\u2028c\r\nd\x0be")])
     write_run(tmp_path, run)
     assert read_run(tmp_path) == run
+
+
+@pytest.mark.parametrize("folder", ["a\0b", "\ud800", 5, None, ["run"], "a\n\x1b[2J::error::x", "x" * 5000])
+def test_what_is_no_folder_is_refused_in_one_line(folder: Any) -> None:
+    may_be_made = folder == "a\n\x1b[2J::error::x"
+    for act in (read_run,) if may_be_made else (read_run, check_folder):
+        with pytest.raises(RunError) as refused:
+            act(folder)
+        assert str(refused.value).isprintable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,6 +40,13 @@ ITEM = rp.Item(question="What colour is the sky?", answer="blue")
         ({"stop": None}, "stop=None holds no stop strings"),
         ({"cache": ""}, "cache='' is no folder"),
         ({"cache": 3}, "cache=3 is no folder"),
+        ({"cache": "a\0b"}, "is no folder"),
+        ({"cache": "\ud800"}, "is no folder"),
+        ({"seed": -(10**5000)}, "seed=a value of the type int is not a whole number from 0 on"),
+        ({"prompting": rp.Prompting(template=5)}, "template=5 is no text: give one, or None"),  # type: ignore[arg-type]
+        ({"prompting": rp.Prompting(shots_from=5)}, "shots_from=5 is no text"),  # type: ignore[arg-type]
+        ({"prompting": rp.Prompting(cot="yes")}, "cot='yes' is neither True nor"),  # type: ignore[arg-type]
+        ({"where": ["all"]}, "where=.* names no place"),
         ({"targets": ""}, "targets is empty: write L3H7"),
         ({"targets": 3}, "targets=3 names none: write 'L3H7,L5', or a list of such"),
         ({"targets": ["L0", 3]}, "3 is no target: write 'L3H7', or give a Target"),
@@ -83,3 +91,41 @@ def test_what_makes_sense_is_taken() -> None:
     outcomes = rp.sweep(MODEL, TOKENIZER, iter([ITEM]), ("L1H2",), ["zero", "mean"], 4, stop=["Question:"], seed=3)
     assert [outcome.target for outcome in outcomes] == ["baseline", "L1H2", "L1H2"]
     assert len(rp.sweep(MODEL, TOKENIZER, [ITEM], (), max_new_tokens=1)) == 1
+
+
+EVIL = "a\n::error::b\x1b[2J\u202e"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: rp.load(EVIL),
+        lambda: rp.load(5),  # type: ignore[arg-type]
+        lambda: rp.items(EVIL),
+        lambda: rp.items("a\0b"),
+        lambda: rp.items("\ud800"),
+        lambda: rp.items(10**5000),  # type: ignore[arg-type]
+        lambda: rp.judge(ITEM, 5),  # type: ignore[arg-type]
+        lambda: rp.judge("x", "y"),  # type: ignore[arg-type]
+        lambda: swept().head(EVIL),
+        lambda: swept().head("L1H2", EVIL),
+        lambda: swept().head("L1H2", None, EVIL),
+        lambda: swept().heatmap(EVIL),  # type: ignore[arg-type]
+        lambda: swept().heatmap(["x"]),  # type: ignore[arg-type]
+        lambda: swept().heatmap("accuracy", EVIL),
+        lambda: swept().to_dataframe(EVIL),  # type: ignore[arg-type]
+        lambda: swept().save("a\0b"),
+        lambda: swept().save("/etc/passwd"),
+        lambda: swept().save("x" * 5000),
+        lambda: swept().save(5),  # type: ignore[arg-type]
+    ],
+)
+def test_what_makes_no_sense_elsewhere_is_one_line(call: Callable[[], object]) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  # the message is anything of one line
+        call()
+    assert str(refused.value).isprintable()
+    assert "\n" not in str(refused.value)
+
+
+def swept() -> rp.Sweep:
+    return rp.sweep(MODEL, TOKENIZER, [ITEM], "L1H2", max_new_tokens=1)
