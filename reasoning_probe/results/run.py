@@ -208,7 +208,8 @@ def _cases(outcomes: list[Outcome], summary: RunRecord, files: _Files) -> list[O
     except VerdictError as error:
         raise RunError(f"{files.run_file}: sampling.verdict: {error}") from None
     for case in cases:
-        if [line.sample for line in case.lines] != list(range(sampling["samples"])):
+        numbers = [line.sample for line in case.lines]
+        if len(numbers) != sampling["samples"] or numbers != list(range(len(numbers))):
             what = f"{one_line(case.dataset, 40)} {one_line(case.item, 40)} under {one_line(case.target, 40)}"
             raise RunError(f"{files.outcomes_file} does not hold the {sampling['samples']} samples of {what} in order")
     return cases

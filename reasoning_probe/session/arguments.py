@@ -87,11 +87,11 @@ def sampling(samples: Any, temperature: Any, top_p: Any, top_k: Any, verdict: An
     check_numbers(samples=(samples, 1), top_k=(top_k, 0))
     for name, value, most in (("temperature", temperature, 100), ("top_p", top_p, 1)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
-            raise ArgumentError(f"{name}={_quoted(value)} is not a number above 0 and at most {most}")
+            raise ArgumentError(f"{name}={quoted(value)} is not a number above 0 and at most {most}")
     try:
         return Sampling(samples, float(temperature), float(top_p), top_k, parse_verdict(str(verdict)))
     except VerdictError as error:
-        raise ArgumentError(f"verdict={_quoted(verdict)}: {error}") from None
+        raise ArgumentError(f"verdict={quoted(verdict)}: {error}") from None
 
 
 def check_greedy(sampling: Sampling | None, ablations: Sequence[str], *, paths: bool, masks: int | None) -> None:

@@ -1068,6 +1068,17 @@ def _linked_figures(folder: Path) -> None:
     (folder / "figures").symlink_to("/tmp")
 
 
+def _linked_export(folder: Path) -> None:
+    (folder / "inspect").symlink_to("/tmp")
+
+
+def _card_of_unequal_lengths() -> dict[str, object]:
+    example = {"item": "b", "position": 1, "token_on": "8", "token_off": "7", "direct": None}
+    card = {"target": "L0H0", "dataset": "arithmetic", "ablation": "zero", "sentence": "", "behaviour": []}
+    return card | {"mistakes": {}, "overlap": [], "examples": [example | {"tokens": ["5"], "attention": []}]}
+
+
+_SAMPLING = {"samples": 10**12, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "verdict": "majority", "seed": 0}
 _ALL_RIGHT = {"items": 2, "correct": 2, "accuracy": 1.0, "ci95": [0.3, 1.0]}
 command_on("outcomes of another run", _other_outcomes)
 command_on("an outcome that stands twice", _line_twice)
@@ -1077,6 +1088,13 @@ command_on(
 )
 command_on("a dataset that `run.json` lacks", _change(datasets={}))
 command_on("a shard that cannot be", _change(shard="999/3"))
+command_on("a card whose example contradicts itself", _change(heads=[_card_of_unequal_lengths()]))
+command_on("samples that are not as many as `run.json` says", _change(sampling=_SAMPLING))
+command_on(
+    "a run that lacks how answers end, at `export --format inspect`",
+    *(_change(generation={}), "export", "{run}", "--format", "inspect"),
+)
+command_on("a folder of an export that is a link", _linked_export, "export", "{run}", "--format", "inspect")
 command_on("a run that is a named pipe", _pipe_for_run)
 command_on("outcomes that no memory holds", lambda folder: os.truncate(folder / "outcomes.jsonl", 2**42))
 command_on("a `run.json` without end", lambda folder: os.truncate(folder / "run.json", 2**42))
