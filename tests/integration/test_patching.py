@@ -22,6 +22,7 @@ def test_a_session_says_which_heads_carry_the_answer(project: Project) -> None:
     assert "patched on arithmetic: the answer became the other question" in page
     assert "Answers that became the other question" in page  # the map
     assert "became the other answer (control)" in page  # the ranking
+    assert "the log-probability or patching with a chance of at most" in page
     assert f"Skipped {len(summary['skipped'])} items: its same-answer twin is" in " ".join(result.outlines)
 
 
@@ -36,6 +37,7 @@ def test_where_and_ablation_have_ini_twins_and_are_named(project: Project) -> No
     )
     page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
     assert "patch ablation at the prompt" in page
+    assert "patching with a chance" not in page, "without the control nothing is tested"
 
 
 def test_restore_asks_the_other_questions(project: Project) -> None:
