@@ -153,6 +153,7 @@ def analyses_left(session: ProbeSession, rates: Rates) -> Mapping[str, float]:
     seconds = {
         "control_s": _control(session, rates),
         **_of_named_heads(session, rates),
+        **_random_sets(session, rates),
         "curve_s": _curves(session, rates),
     }
     if stage not in STAGES:
@@ -208,6 +209,19 @@ def _of_named_heads(session: ProbeSession, rates: Rates) -> dict[str, float]:
         "directions_s": EFFECTS_S * cases + rates.row_s * compared * of_each * (DIRECTIONS + 1) / 2,
         "describe_s": scores if maps and session.settings.describe != "0" else 0.0,
     }
+
+
+def _random_sets(session: ProbeSession, rates: Rates) -> dict[str, float]:
+    """Return the seconds of the random sets beside those that restore answers: a row for each set and right answer."""
+    from reasoning_probe.analyses.restored_sets import ABLATION, compared_targets
+    from reasoning_probe.models.targets import every_head
+
+    if ABLATION not in session.settings.ablations or not session.measures_heads:
+        return {}
+    items = Counter(dataset for dataset, _ in session.plan.by_item)
+    right = sum(count * _share_right(session, name) for name, count in items.items())
+    sets = len(compared_targets(session.targets, every_head(session.head_map)))
+    return {"circuits_s": sets * right * (rates.row_s + rates.leaving * rates.answer_tokens * rates.token_s)}
 
 
 def _share_right(session: ProbeSession, dataset: str) -> float:

@@ -14,6 +14,7 @@ from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.session.session import ProbeSession
 from reasoning_probe.session.settings import Settings
 from reasoning_probe.session.time_left import TEST_S, Rates, analyses_left, model_seconds_left, seconds_left
+from tests.helpers.known_circuits import circuit, donated
 from tests.helpers.planted_model import DEFAULT, KNOWN, planted
 
 NAMES = [name for name, answer in KNOWN.items() if answer != DEFAULT and not name.isdigit()]
@@ -102,6 +103,20 @@ def test_the_analyses_cost_what_such_rows_cost_in_the_sweep() -> None:
     once, twice = analyses_left(session, RATES), analyses_left(session, slower)
     assert twice["control_s"] == pytest.approx(2 * once["control_s"])
     assert once["curve_s"] < twice["curve_s"] < 2 * once["curve_s"]  # its statistics do not use the model
+
+
+def test_sets_that_restore_answers_are_asked_beside_random_ones() -> None:
+    session = ProbeSession(Settings(heads="L0H1+L0H3,L1H2", ablations=("restore",), max_new_tokens=4))
+    session.model_runner.use(circuit(), "circuit")
+    session.select(session.cases(session.dataset("sums", from_items("sums", donated(24)).items)))
+    session.sweep(session.items[:6])
+    baselines = [outcome for outcome in session.outcomes.values() if outcome.target == "baseline"]
+    right = len(session.items) * sum(outcome.correct for outcome in baselines) / len(baselines)
+    assert analyses_left(session, RATES)["circuits_s"] == pytest.approx(2 * right * (0.5 + 0.3 * 3 * 0.1))
+    session.sweep(session.items)
+    session.run_post_sweep()
+    assert session.engine is not None
+    assert session.engine.timing.circuits_s > 0
 
 
 def test_an_analysis_that_runs_takes_less_and_less_and_those_before_it_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
