@@ -915,6 +915,13 @@ def _store_is_open_to_all(project: Project) -> Ending:
     return going_on(project)
 
 
+def _store_names_another_file(project: Project) -> Ending:
+    """Add what is no whole journal, but ends as one that names a super-journal does."""
+    project.run()
+    (project.path / FOLDER / f"{FILE}-journal").write_bytes(bytes.fromhex("d9d505f920a163d7"))
+    return going_on(project)
+
+
 def _store_is_a_link(project: Project) -> Ending:
     (project.path / FOLDER).mkdir()
     (project.path / FOLDER / FILE).symlink_to(project.path / "elsewhere")
@@ -931,6 +938,7 @@ WRONG["an outcome in the store was altered"] = _store_is_altered
 WRONG["the outcome store is another user's to write"] = _store_is_open_to_all
 WRONG["the outcome store is damaged, or another's"] = _store_is_another
 WRONG["the outcome store is a link"] = _store_is_a_link
+WRONG["the outcome store has a journal that names another file"] = _store_names_another_file
 
 # -- the gate ---------------------------------------------------------------------------------------------------------
 

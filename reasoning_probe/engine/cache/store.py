@@ -24,7 +24,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reasoning_probe.engine.cache.folder import check_locks, check_private, make_folder
+from reasoning_probe.engine.cache.folder import (
+    JOURNAL,
+    check_files,
+    check_locks,
+    check_private,
+    make_folder,
+    names_another_journal,
+)
 from reasoning_probe.utils.text import OneLineError, one_line
 
 FOLDER = ".reasoning_probe_cache"
@@ -210,8 +217,11 @@ def _row_digest(key: bytes, response: str, answer: CachedAnswer) -> str:
 def connect(path: Path) -> sqlite3.Connection:
     """Open the store *path*, or create it. Raises ``sqlite3.Error``; ``DatabaseError`` itself means damage.
 
-    A store that is locked is waited for :data:`LOCKED_S` seconds in all.
+    A store that is locked is waited for :data:`LOCKED_S` seconds in all. Raises ``OSError`` for links and pipes.
     """
+    check_files(path)
+    if names_another_journal(path):
+        raise sqlite3.DatabaseError(f"{path.name}{JOURNAL} names another file, as no journal of a store does")
     end = time.monotonic() + LOCKED_S
     while True:
         # isolation_level=None: transactions are begun explicitly
@@ -270,7 +280,13 @@ def is_damage(error: Exception) -> bool:
 
 
 def move_aside(path: Path, aside: Path) -> None:
-    """Rename the store *path* to *aside*, and delete its log, which is of no use to another file."""
+    """Rename the store *path* to *aside*, and delete its log, which is of no use to another file.
+
+    A rollback journal goes with it: it may be what another program's database needs.
+    """
+    journal = path.with_name(path.name + JOURNAL)
+    if os.path.lexists(journal):
+        os.replace(journal, aside.with_name(aside.name + JOURNAL))
     os.replace(path, aside)
     for ending in ("-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
