@@ -9,6 +9,9 @@ from reasoning_probe.utils.text import OneLineError
 
 ALL, PROMPT, ANSWER, LAST = PLACES
 
+THOUGHT = "thought"
+"""What a model thinks before it answers; the name of a part of the question, too, where its item has one."""
+
 
 class PlaceError(OneLineError):
     """A place that a question does not have; the message is one line."""
@@ -31,9 +34,12 @@ def parse_where(text: str) -> str:
     return name
 
 
-def check_place(where: str, items: Iterable[Item]) -> None:
-    """Raise :class:`PlaceError` if *where* names a part that the question of none of *items* has."""
-    if where in PLACES:
+def check_place(where: str, items: Iterable[Item], *, thinking: bool = False) -> None:
+    """Raise :class:`PlaceError` if *where* names a part that the question of none of *items* has.
+
+    Where the model is *thinking*, its thought is a place.
+    """
+    if where in PLACES or (thinking and where == THOUGHT):
         return
     parts = {name for item in items for name in item.parts}
     if where not in parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from reasoning_probe.data.prompts.query import Query
@@ -11,19 +11,24 @@ from reasoning_probe.engine.multiple_choice import run_multiple_choice
 from reasoning_probe.engine.protocol import Engine, SweepRequest
 from reasoning_probe.results.answer import Answer
 
+Ask = Callable[[Engine, Sequence[SweepRequest]], Iterator[list[Answer]]]
+"""Answers requests on an engine, each in one case's way."""
 
-def run_samples(engine: Engine, requests: Sequence[SweepRequest], draws: Sequence[Draw]) -> Iterator[list[Answer]]:
-    """Run each of *requests* on *engine* once for every one of *draws*; an answer's query says which it is.
+
+def run_samples(
+    engine: Engine, requests: Sequence[SweepRequest], draws: Sequence[Draw], ask: Ask = run_multiple_choice
+) -> Iterator[list[Answer]]:
+    """*Ask* each of *requests* on *engine* once for every one of *draws*; an answer's query says which it is.
 
     The draws of an item follow each other, so that they share the pass over its prompt.
     """
-    queries = {(request.query.dataset, request.query.item_id): request.query for request in requests}
+    items = {(request.query.dataset, request.query.item_id): request.query.item for request in requests}
     drawn = [replace(request, query=_drawn(request.query, draw)) for request in requests for draw in draws]
-    for batch in run_multiple_choice(engine, drawn):
+    for batch in ask(engine, drawn):
         for skip in engine.skipped:
             skip["item"] = item_of(skip["item"])
         yield [
-            replace(answer, query=replace(queries[answer.dataset, item_of(answer.item)], draw=answer.query.draw))
+            replace(answer, query=replace(answer.query, item=items[answer.dataset, item_of(answer.item)]))
             for answer in batch
         ]
 

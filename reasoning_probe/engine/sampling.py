@@ -98,11 +98,13 @@ def gumbel(key: int, position: int, size: int) -> Any:
 def sampler_of(query: Query, noise: GumbelNoise) -> Sampler | None:
     """Return what draws the answer of *query*; ``None`` where it is decoded greedily.
 
-    The noise depends on dataset, item, seed and sample, not on the prompt: two prompts of one item share it, too.
+    The noise depends on dataset, item, seed and sample, not on the prompt: two prompts of one item share it, too. A
+    thought has noise of its own.
     """
     if query.draw is None:
         return None
-    words = json.dumps([query.dataset, item_of(query.item_id), query.draw.seed, query.draw.sample])
+    parts: list[Any] = [query.dataset, item_of(query.item_id), query.draw.seed, query.draw.sample]
+    words = json.dumps([*parts, "thought"] if query.generation.thinks else parts)
     key = int.from_bytes(hashlib.blake2b(words.encode(), digest_size=16).digest(), "little")
     return Sampler(query.draw, key, noise)
 

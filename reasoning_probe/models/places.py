@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from reasoning_probe.data.items import PLACES
-from reasoning_probe.data.places import ALL, ANSWER, LAST, PROMPT, PlaceError
+from reasoning_probe.data.places import ALL, ANSWER, LAST, PROMPT, THOUGHT, PlaceError
 from reasoning_probe.data.prompts.token_places import part_tokens, token_spans
 
 if TYPE_CHECKING:
@@ -86,9 +86,18 @@ def positions_of(
 ) -> AblatedPositions:
     """Return the positions of the place *where* in *query*, whose prompt has so many tokens under *tokenizer*.
 
-    *where* is ``all``, ``prompt``, ``answer``, ``last`` or the name of a part of the question. Raises
+    *where* is ``all``, ``prompt``, ``answer``, ``last``, ``thought`` or the name of a part of the question. Raises
     :class:`PlaceError` for a part that the item does not have or whose tokens cannot be told.
     """
+    if where == THOUGHT and where not in query.item.parts:
+        if query.thought is None:  # the tokens that are generated are the thought, or there is none
+            return AblatedPositions(prompt_length, (), answer=query.generation.thinks)
+        start = _thought_start(query, prompt_length, tokenizer, added)
+        return AblatedPositions(prompt_length, tuple(range(start, prompt_length)), answer=False)
+    if where in (PROMPT, LAST) and query.thought is not None:
+        start = _thought_start(query, prompt_length, tokenizer, added)
+        first = 0 if where == PROMPT else start - 1
+        return AblatedPositions(prompt_length, tuple(range(first, start)), answer=False)
     if where in PLACES:
         return named_positions(where, prompt_length)
     if where not in query.item.parts:
@@ -98,6 +107,17 @@ def positions_of(
     if not tokens:
         raise PlaceError(f"the tokens of its part {where!r} cannot be told")
     return AblatedPositions(prompt_length, tokens, answer=False)
+
+
+def _thought_start(query: Query, prompt_length: int, tokenizer: Any, added: AddedTokens | None) -> int:
+    """Return the first token of the thought that ends the prompt of *query*, which has *prompt_length* tokens.
+
+    A token that holds characters of both belongs to the question. Raises :class:`PlaceError` where it cannot be told.
+    """
+    spans, place = token_spans(tokenizer, query, added), query.thought_start
+    if spans is None or place is None:
+        raise PlaceError("the tokens of its thought cannot be told")
+    return next((index for index, (start, _) in enumerate(spans) if start >= place), prompt_length)
 
 
 def named_positions(where: str, prompt_length: int) -> AblatedPositions:

@@ -36,6 +36,7 @@ def load_settings(config: pytest.Config) -> Settings:
         if typed and not _ablating(values):
             raise pytest.UsageError(f"{flag}: nothing is switched off: add --ablate-heads")
     _check_sampling(config, values)
+    _check_thinking(values)
     _check_ablations(values["probe_ablation"], values["probe_where"])
     items = values["probe_items"] or ItemCounts()
     most, method = values["probe_screen"] or (None, METHODS[0])
@@ -51,6 +52,7 @@ def load_settings(config: pytest.Config) -> Settings:
         screen_method=method,
         race=values["probe_race"],
         sampling=_sampling(values),
+        think_tokens=values["probe_think_tokens"],
         ablations=values["probe_ablation"],
         where=values["probe_where"],
         seed=values["probe_seed"],
@@ -108,6 +110,18 @@ def _check_sampling(config: pytest.Config, values: dict[str, Any]) -> None:
     greedy += ["--ablation " + name for name in values["probe_ablation"] if name in PATCHES]
     if greedy:
         raise pytest.UsageError(f"{greedy[0]} takes answers that are decoded greedily: leave out --probe-samples")
+
+
+def _check_thinking(values: dict[str, Any]) -> None:
+    """Raise ``pytest.UsageError`` where a thought of its own cannot be asked."""
+    if values["probe_think_tokens"] is None:
+        return
+    if values["probe_think"] == "off":
+        raise pytest.UsageError("--probe-think-tokens needs the marks of a thought: leave out --probe-think off")
+    flags = [flag for flag in ("--probe-paths", "--probe-masks") if values[flag[2:].replace("-", "_")]]
+    flags += ["--ablation " + name for name in values["probe_ablation"] if name in PATCHES]
+    if flags:
+        raise pytest.UsageError(f"{flags[0]} takes answers without a thought: leave out --probe-think-tokens")
 
 
 def _sampling(values: dict[str, Any]) -> Sampling | None:

@@ -230,6 +230,13 @@ OPTIONS = (
         default=MAJORITY,
     ),
     Option(
+        ("--probe-think-tokens",),
+        "probe_think_tokens",
+        "let the model think for at most N tokens, then close its thought and ask for the answer",
+        option_types.positive_int,
+        "N",
+    ),
+    Option(
         ("--probe-device",),
         "probe_device",
         "auto, cpu, cuda or cuda:N",

@@ -59,7 +59,7 @@ class Answer:
             target=self.target,
             ablation=self.ablation,
             question=self.query.item.question,
-            prompt=self.query.prompt,
+            prompt=self.query.prompt[: self.query.thought_start],
             response=self.response,
             expected=self.query.item.answer,
             answer=judgement.answer,
@@ -74,6 +74,8 @@ class Answer:
             tags=item_tags(self.query.item) or None,
             became_counterfactual=became_counterfactual(self.query, judgement.answer),
             counterfactual=donor.answer if self.query.donors and donor is not None else None,
+            thought=None if self.query.thought is None else self.query.thought.text,
+            thought_cut=None if self.query.thought is None else self.query.thought.cut,
             sample=None if self.query.draw is None else self.query.draw.sample,
         )
 

@@ -94,6 +94,7 @@ def merge_runs(runs: Named) -> Run:
         ablation=parts[0]["ablation"],
         where=where_of(parts[0]),
         sampling=parts[0].get("sampling"),
+        think_tokens=parts[0].get("think_tokens"),
         formats={
             name: entry.get("format", "plain")
             for name, entry in _first_of_each([part["datasets"] for part in parts]).items()
@@ -174,6 +175,8 @@ def _check_settings(runs: Named) -> None:
         _check_same("ablation", "ablation", (first, a["ablation"]), (other, b["ablation"]))
         _check_same("place where heads are off", "where", (first, where_of(a)), (other, where_of(b)))
         _check_same("way of sampling", "sampling", (first, a.get("sampling")), (other, b.get("sampling")))
+        limits = a.get("think_tokens"), b.get("think_tokens")
+        _check_same("limit of thoughts", "think_tokens", (first, limits[0]), (other, limits[1]))
         for key in _VERSIONS:
             _check_same("version", key, (first, a["versions"].get(key)), (other, b["versions"].get(key)))
     for folder, run in runs.items():  # of datasets, any two runs may share some
@@ -360,6 +363,7 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
         ablation=first["ablation"],
         where=first["where"],
         sampling=first["sampling"],
+        think_tokens=first["think_tokens"],
         formats={name: format for of_process in facts for name, format in of_process["formats"].items()},
         timing=cast(TimingRecord, {key: max(timing.get(key, 0.0) for timing in timings) for key in timings[0]}),
         engine=cast(EngineRecord, {key: _sum_or_first([engine[key] for engine in engines]) for key in engines[0]}),

@@ -82,6 +82,10 @@ class Outcome:
     """Whether a head that takes its output on the counterfactual makes the answer the counterfactual's."""
     counterfactual: str | None = None
     """The expected answer of the counterfactual question; ``None`` where nothing is patched."""
+    thought: str | None = None
+    """What the model thought before its answer, where thoughts have tokens of their own; ``None`` where it did not."""
+    thought_cut: bool | None = None
+    """Whether the limit of tokens ended the thought."""
     sample: int | None = None
     """The number of a sample, from 0; ``None`` for the outcome of a case."""
     samples: tuple[Outcome, ...] = ()

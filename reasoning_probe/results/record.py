@@ -51,6 +51,8 @@ class OutcomeRecord(TypedDict):
     tags: NotRequired[dict[str, str] | None]
     became_counterfactual: NotRequired[bool | None]
     counterfactual: NotRequired[str | None]
+    thought: NotRequired[str | None]
+    thought_cut: NotRequired[bool | None]
     sample: NotRequired[int | None]
 
 
@@ -192,6 +194,18 @@ class SamplingRecord(TypedDict):
     top_k: int
     verdict: str
     seed: int
+
+
+class ThoughtRecord(TypedDict):
+    """What a target changes in the thoughts of one dataset: items whose thought, answer, or both are others."""
+
+    target: str
+    dataset: str
+    ablation: str | None
+    items: int
+    thought_changed: int
+    answer_changed: int
+    both_changed: int
 
 
 class FormChangeRecord(TypedDict):
@@ -786,6 +800,8 @@ class RunRecord(TypedDict):
     ablation: str
     where: NotRequired[str]
     sampling: NotRequired[SamplingRecord | None]
+    think_tokens: NotRequired[int | None]
+    thoughts: NotRequired[list[ThoughtRecord] | None]
     reference: NotRequired[dict[str, ReferenceRecord]]
     datasets: dict[str, DatasetRecord]
     owners: NotRequired[dict[str, list[str]] | None]
@@ -838,6 +854,7 @@ class RunFacts(AnalysisRecords):
     ablation: str
     where: str
     sampling: SamplingRecord | None
+    think_tokens: int | None
     formats: dict[str, str]
     sizes: dict[str, int]
     owners: dict[str, list[str]]

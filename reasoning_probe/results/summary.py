@@ -47,6 +47,7 @@ from reasoning_probe.results.run import SCHEMA_VERSION
 from reasoning_probe.results.samples import sampled_accuracy
 from reasoning_probe.results.screening import with_measured_effects
 from reasoning_probe.results.skips import is_skipped_baseline
+from reasoning_probe.results.thoughts import thought_records
 from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number, strict_match
 from reasoning_probe.utils.files import to_json_types
 
@@ -59,6 +60,7 @@ def summarise(
     ablation: str,
     where: str = "all",
     sampling: SamplingRecord | None = None,
+    think_tokens: int | None = None,
     formats: Mapping[str, str],
     timing: TimingRecord,
     engine: EngineRecord,
@@ -138,6 +140,8 @@ def summarise(
     }
     if sampling:
         summary["sampling"] = sampling
+    if think_tokens is not None:
+        summary |= {"think_tokens": think_tokens, "thoughts": thought_records(outcomes)}
     if races:
         summary["races"] = list(races)
     if skipped_tests:

@@ -126,6 +126,7 @@ def sweep(
     top_p: float = 1.0,
     top_k: int = 0,
     verdict: str = "majority",
+    think_tokens: int | None = None,
 ) -> Sweep:
     """Ask *model* every item, as it is and with each target switched off, and return the outcomes.
 
@@ -160,6 +161,9 @@ def sweep(
     target share the noise, which *seed* draws. An outcome then has ``samples``, and is right by *verdict*:
     ``"majority"`` (the most frequent answer is), ``"any"``, ``"all"`` or ``"mean>=0.5"``.
 
+    With *think_tokens* a model that opens a thought has so many tokens for it; then the mark that closes it is put, and
+    the answer is asked. An outcome then has its ``thought``; *where* may be ``thought``, too.
+
     Raises ``ArgumentError``, ``DatasetError``, ``PlaceError``, ``TargetError``, ``PromptError``, ``ModelError`` or
     ``HeadError`` (all ``ValueError``) with one line that says what is wrong.
     """
@@ -180,6 +184,7 @@ def sweep(
         arguments.check_numbers(masks=(masks, FEWEST_MASKS))
     sampling = arguments.sampling(samples, temperature, top_p, top_k, verdict)
     arguments.check_greedy(sampling, ablations, paths=bool(paths), masks=masks)
+    arguments.check_thinking(think_tokens, prompting.think, ablations, paths=bool(paths), masks=masks)
     settings = Settings(
         ablate_heads=targets is None,
         heads=targets or None,
@@ -196,6 +201,7 @@ def sweep(
         paths=bool(paths),
         masks=masks,
         sampling=sampling,
+        think_tokens=think_tokens,
     )
     session = ProbeSession(settings)
     session.model_runner.use((model, tokenizer), _name(model))

@@ -96,9 +96,25 @@ def sampling(samples: Any, temperature: Any, top_p: Any, top_k: Any, verdict: An
 
 def check_greedy(sampling: Sampling | None, ablations: Sequence[str], *, paths: bool, masks: int | None) -> None:
     """Refuse sampled answers where only greedy ones are measured."""
-    greedy = ["paths"] * paths + ["masks"] * (masks is not None) + [name for name in ablations if name in PATCHES]
-    if sampling is not None and greedy:
-        raise ArgumentError(f"{greedy[0]} takes answers that are decoded greedily: leave out samples")
+    plain = _of_plain_answers(ablations, paths=paths, masks=masks)
+    if sampling is not None and plain:
+        raise ArgumentError(f"{plain[0]} takes answers that are decoded greedily: leave out samples")
+
+
+def check_thinking(tokens: Any, think: str, ablations: Sequence[str], *, paths: bool, masks: int | None) -> None:
+    """Refuse a limit of thoughts that is none, and thoughts where they cannot be asked."""
+    if tokens is None:
+        return
+    check_numbers(think_tokens=(tokens, 1))
+    if think == "off":
+        raise ArgumentError("think_tokens needs the marks of a thought: leave out think='off'")
+    if plain := _of_plain_answers(ablations, paths=paths, masks=masks):
+        raise ArgumentError(f"{plain[0]} takes answers without a thought: leave out think_tokens")
+
+
+def _of_plain_answers(ablations: Sequence[str], *, paths: bool, masks: int | None) -> list[str]:
+    """Return what was chosen that is measured on greedy answers without a thought alone."""
+    return ["paths"] * paths + ["masks"] * (masks is not None) + [name for name in ablations if name in PATCHES]
 
 
 def check_targets(value: Any) -> None:

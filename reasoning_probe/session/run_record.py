@@ -71,6 +71,7 @@ def _facts(session: ProbeSession) -> RunFacts:
         "ablation": ",".join(session.settings.ablations),
         "where": session.settings.where,
         "sampling": cast("SamplingRecord | None", sampling and sampling.record(session.settings.seed)),
+        "think_tokens": session.settings.think_tokens,
         "formats": {name: session.datasets[name].format for name in names},
         "sizes": {name: session.plan.size(name) for name in names},
         "owners": {name: owners for name in names if (owners := session.owners.get(name))},

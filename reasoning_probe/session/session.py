@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from reasoning_probe.data.datasets import Dataset
@@ -15,6 +15,7 @@ from reasoning_probe.results.cards.choice import named_targets
 from reasoning_probe.results.left_out import LeftOut
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Key, Outcome
 from reasoning_probe.results.samples import judged_cases
+from reasoning_probe.scoring.extraction.markup import thought_marks
 from reasoning_probe.session import post_sweep, run_record
 from reasoning_probe.session.extensions import Extensions
 from reasoning_probe.session.judged_answers import JudgedAnswers
@@ -115,7 +116,7 @@ class ProbeSession:
         """Raise ``PlaceError`` or ``ItemError`` if no planned question has the place, or what is patched into it."""
         if self.settings.ablating and self.plan.cases:
             items = [cases[0].item for cases in self.plan.by_item.values()]
-            check_place(self.settings.where, items)
+            check_place(self.settings.where, items, thinking=self.settings.think_tokens is not None)
             self.queries.donors.check(items)
 
     @property
@@ -314,13 +315,17 @@ class ProbeSession:
         """Yield the outcomes of *requests*: each answer to a whole question, judged by the user's rules first."""
         from reasoning_probe.engine.multiple_choice import run_multiple_choice
         from reasoning_probe.engine.sampled_answers import run_samples
+        from reasoning_probe.engine.thoughts import Thinking, run_thoughts
 
         assert self.engine is not None
-        sampling = self.settings.sampling
+        sampling, ask = self.settings.sampling, run_multiple_choice
+        if self.settings.think_tokens is not None:
+            thinking = Thinking(self.settings.think_tokens, thought_marks(self.settings.prompting.think))
+            ask = partial(run_thoughts, thinking=thinking)
         if sampling is None:
-            yield from map(self._judged, run_multiple_choice(self.engine, requests))
+            yield from map(self._judged, ask(self.engine, requests))
         else:
-            answers = run_samples(self.engine, requests, sampling.draws(self.settings.seed))
+            answers = run_samples(self.engine, requests, sampling.draws(self.settings.seed), ask)
             yield from judged_cases(map(self._judged, answers), sampling.samples, sampling.verdict)
 
     def _judged(self, answers: Sequence[Answer]) -> list[Outcome]:

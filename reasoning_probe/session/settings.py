@@ -35,6 +35,7 @@ class Settings:
     screen_method: str = METHODS[0]  # how heads are ranked
     race: bool = False  # targets are stopped that will hardly be named
     sampling: Sampling | None = None  # None: answers are decoded greedily
+    think_tokens: int | None = None  # tokens of a thought, which is then closed; None: thoughts are part of the answer
     ablations: tuple[str, ...] = ("zero",)
     where: str = ALL  # the place at which heads are off
     seed: int = 0

@@ -80,10 +80,14 @@ def read_template(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Generation:
-    """How an answer is decoded: greedily, up to ``max_new_tokens`` tokens or the first of the ``stop`` strings."""
+    """How an answer is decoded: up to ``max_new_tokens`` tokens or the first of the ``stop`` strings.
+
+    ``thinks`` says that what is decoded is a thought, and the answer comes after it.
+    """
 
     max_new_tokens: int = 32
     stop: tuple[str, ...] = ("Question:",)
+    thinks: bool = False
 
 
 DEFAULT_LIMITS = {"arithmetic": 32, "multi_step": 64, "logic": 32, "gsm8k": 256}

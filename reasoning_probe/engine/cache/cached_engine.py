@@ -161,6 +161,7 @@ class CachedEngine:
             values: list[Any] = [off, ablation, self._source(ablation, query)]
             if self.where != ALL:  # keys of heads that are off everywhere stay what they were
                 values += [self.where, query.item.parts.get(self.where), query.question_start]
+                values += ["thought", query.thought_start] if query.thought or query.generation.thinks else []
             digest.update(json.dumps(values).encode())
             yield (target, ablation), digest.digest()
 

@@ -1,0 +1,180 @@
+"""Models that think: a thought of limited length, and the answer after each row's own thought."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+import reasoning_probe as rp
+from reasoning_probe.engine.thoughts import Thinking
+from reasoning_probe.models.heads import find_heads
+from reasoning_probe.models.targets import Target, parse_targets
+from reasoning_probe.scoring.extraction.markup import THOUGHTS
+from tests.helpers.character_tokenizer import Letters
+from tests.helpers.edited_sweeps import EOS
+from tests.helpers.model_families import build
+from tests.helpers.weight_edit_oracle import edit, greedy, logprob
+
+TEMPLATE = "Q: {question}\n<think>"
+THOUGHT, ANSWER = 9, 7
+ITEMS = [rp.Item(question="5 + 3?", answer="8", id="a"), rp.Item(question="Is Max a cat?", answer="Yes", id="b")]
+
+
+def asked(model: Any, targets: Any = (), **settings: Any) -> rp.Sweep:
+    return rp.sweep(
+        model, Letters(), ITEMS, targets, max_new_tokens=ANSWER, stop=(), think_tokens=THOUGHT,
+        prompting=rp.Prompting(template=TEMPLATE), **settings,
+    )  # fmt: skip
+
+
+def by_hand(model: Any, thinker: Any, item: rp.Item) -> tuple[str, str, float]:
+    """Return the thought of *thinker*, and after it the answer of *model* and the log-probability of the right one."""
+    tokenizer = Letters()
+    prompt = TEMPLATE.format(question=item.question)
+    thought = tokenizer.decode(greedy(thinker, tokenizer(prompt)["input_ids"], THOUGHT, EOS), skip_special_tokens=True)
+    after = f"{prompt}{thought}</think>\n\n"
+    ids = tokenizer(after)["input_ids"]
+    answer = tokenizer(f"{after} {item.answer}")["input_ids"][len(ids) :]
+    response = tokenizer.decode(greedy(model, ids, ANSWER, EOS), skip_special_tokens=True)
+    return thought, response, logprob(model, ids, answer)
+
+
+def edited(model: Any, target: Target) -> Any:
+    twin = copy.deepcopy(model)
+    for site in find_heads(model).attention_layers:
+        edit(twin, site.path, site.heads, target.in_layer(site.layer))
+    return twin
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "mixtral", "falcon", "bloom"])
+def test_every_row_answers_after_its_own_thought(family: str) -> None:
+    model = build(family)
+    targets = parse_targets("L0H1,L1,L2H3", find_heads(model))
+    outcomes = asked(model, "L0H1,L1,L2H3")
+    by_id = {item.id: item for item in ITEMS}
+    thoughts = set()
+    for target in [Target("baseline", frozenset()), *targets]:
+        twin = edited(model, target)
+        for outcome in outcomes:
+            if outcome.target == target.name:
+                thought, response, log = by_hand(twin, twin, by_id[outcome.item])
+                assert (outcome.thought, outcome.response) == (thought, response)
+                assert outcome.answer_logprob == pytest.approx(log, abs=2e-3, rel=1e-4)
+                assert outcome.prompt == TEMPLATE.format(question=outcome.question)
+                thoughts.add((outcome.item, thought))
+    assert len(outcomes) == 2 * 4
+    assert len(thoughts) > 2, "no head changed a thought: nothing was tested"
+
+
+def test_heads_off_in_the_answer_alone_answer_after_the_baselines_thought() -> None:
+    model = build("llama")
+    outcomes = asked(model, "L0H1,L1", where="answer")
+    baselines = {outcome.item: outcome for outcome in outcomes if outcome.target == "baseline"}
+    assert all(outcome.thought == baselines[outcome.item].thought for outcome in outcomes)
+    everywhere = {outcome.key: outcome for outcome in asked(model, "L0H1,L1")}
+    assert any(outcome.response != everywhere[outcome.key].response for outcome in outcomes)
+
+
+@contextmanager
+def off_from(model: Any, target: Target, start: int, end: int | None) -> Iterator[None]:
+    """Let the heads of *target* give zero at positions from *start* to *end* of a pass over all tokens."""
+    handles = []
+    for site in find_heads(model).attention_layers:
+        heads = target.in_layer(site.layer)
+
+        def zero(module: Any, args: Any, heads: Any = heads, site: Any = site) -> Any:
+            hidden = args[0].clone()  # (1, tokens, heads * head size)
+            size = hidden.shape[-1] // site.heads
+            for head in heads:
+                hidden[:, start:end, head * size : (head + 1) * size] = 0
+            return (hidden, *args[1:])
+
+        handles.append(model.get_submodule(site.path).register_forward_pre_hook(zero))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def loop(model: Any, ids: list[int], target: Target, limit: int, start: int, end: int | None) -> list[int]:
+    """Return the tokens of a greedy loop without cache with heads off at positions from *start* to *end*."""
+    tokens: list[int] = []
+    while len(tokens) < limit and EOS not in tokens:
+        with torch.no_grad(), off_from(model, target, start, end):
+            tokens.append(int(model(input_ids=torch.tensor([[*ids, *tokens]])).logits[0, -1].argmax()))
+    return tokens
+
+
+@pytest.mark.parametrize("where", ["thought", "prompt", "last", "answer", "all"])
+def test_a_place_is_the_same_before_and_after_the_thought(where: str) -> None:
+    model, tokenizer = build("llama"), Letters()
+    targets = parse_targets("L0H1,L1", find_heads(model))
+    by_id = {item.id: item for item in ITEMS}
+    for outcome in asked(model, "L0H1,L1", where=where):
+        (target,) = [one for one in targets if one.name == outcome.target] or [Target("baseline", frozenset())]
+        prompt = tokenizer(TEMPLATE.format(question=by_id[outcome.item].question))["input_ids"]
+        length = len(prompt)
+        first = {"thought": (length, None), "prompt": (0, length), "last": (length - 1, length), "all": (0, None)}
+        start, end = first.get(where, (10**6, None))
+        thought = tokenizer.decode(loop(model, prompt, target, THOUGHT, start, end), skip_special_tokens=True)
+        assert outcome.thought == thought
+        after = [*prompt, *tokenizer(f"{thought}</think>\n\n", add_special_tokens=False)["input_ids"]]
+        second = first | {"thought": (length, len(after)), "answer": (len(after), None)}
+        tokens = loop(model, after, target, ANSWER, *second[where])
+        assert outcome.response == tokenizer.decode(tokens, skip_special_tokens=True), (where, outcome.target)
+
+
+def test_a_model_that_opens_no_thought_answers_at_once() -> None:
+    model = build("gpt2")
+    settings = {"max_new_tokens": ANSWER, "stop": ()}
+    thinking = rp.sweep(model, Letters(), ITEMS, "L0H1", think_tokens=THOUGHT, **settings)  # type: ignore[arg-type]
+    plain = rp.sweep(model, Letters(), ITEMS, "L0H1", **settings)  # type: ignore[arg-type]
+    assert [(one.response, one.thought) for one in thinking] == [(one.response, None) for one in plain]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "thought", "closing"),
+    [
+        ("Q\n<think>", "It is 7.", "</think>"),
+        ("Q\n<think>\n", "", "</think>"),
+        ("Q\n", "<think>\nIt is 7.", "</think>"),
+        ("Q\n", "<Reasoning>It is 7.", "</reasoning>"),
+        ("Q <think>\nA:", "It is 7.", None),
+        ("Q\n", "It is 7.", None),
+    ],
+)
+def test_a_thought_is_closed_by_the_mark_that_belongs_to_the_one_that_opens_it(
+    prompt: str, thought: str, closing: str | None
+) -> None:
+    assert Thinking(5, THOUGHTS).closing(prompt, thought) == closing
+
+
+def test_sampled_thoughts_have_noise_of_their_own() -> None:
+    model = build("llama")
+    cases = asked(model, "L1", samples=3, temperature=1.0)
+    for case in cases:
+        assert len(case.samples) == 3
+        assert len({sample.thought for sample in case.samples}) == 3
+    again = asked(model, "L1", samples=2, temperature=1.0)
+    assert [[(one.thought, one.response) for one in case.samples] for case in again] == [
+        [(one.thought, one.response) for one in case.samples[:2]] for case in cases
+    ]
+
+
+def test_a_run_counts_changed_thoughts_and_answers() -> None:
+    run = asked(build("llama"), "L0H1,L1").run
+    assert run.summary["think_tokens"] == THOUGHT
+    baselines = {outcome.item: outcome for outcome in run.outcomes if outcome.target == "baseline"}
+    for row in run.summary["thoughts"] or ():
+        pairs = [(one, baselines[one.item]) for one in run.outcomes if one.target == row["target"]]
+        thought = [one.thought != baseline.thought for one, baseline in pairs]
+        answer = [one.answer != baseline.answer for one, baseline in pairs]
+        assert (row["items"], row["thought_changed"], row["answer_changed"]) == (2, sum(thought), sum(answer))
+        assert row["both_changed"] == sum(map(min, thought, answer))
+    assert len(run.summary["thoughts"] or ()) == 2
