@@ -9,6 +9,7 @@ from reasoning_probe.models.generation import rules_sentence, unused_sentence
 from reasoning_probe.report.format import percent
 from reasoning_probe.report.sampling import sampling_sentences
 from reasoning_probe.report.sentences import chat_template_missed
+from reasoning_probe.report.thoughts import thought_sentences
 from reasoning_probe.results.record import GateRecord, where_of
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names, pluralise, shorten
@@ -64,7 +65,7 @@ def setting_sentences(run: Run) -> list[str]:
     prompting = run.summary.get("prompting") or {}
     if date := prompting.get("chat_date"):
         sentences.append(f"The chat template prints today's date: it is told {date}, on every day.")
-    sentences += filter(None, [place_sentence(run), *sampling_sentences(run)])
+    sentences += filter(None, [place_sentence(run), *sampling_sentences(run), *thought_sentences(run)])
     return [f"{sentence}." if not sentence.endswith(".") else sentence for sentence in sentences] + [
         str(note) for note in prompting.get("notes") or ()
     ]

@@ -214,7 +214,10 @@ def _heads(
     in_order = sorted(items, key=lambda key: places.get(key, len(places)))  # whatever the order of the tests
     queries = {key: session.queries.query(key[0], items[key]) for key in in_order}
     targets = {case.target_name: case.target for case in answered if case.target}
-    heads = described_heads(chosen, targets, session.settings.ablations, queries, session.outcomes)
+    # What follows a thought, or was sampled, is not what the model says to the prompt: it gives no examples.
+    plain = session.settings.sampling is None and session.settings.think_tokens is None
+    outcomes = session.outcomes if plain else {}
+    heads = described_heads(chosen, targets, session.settings.ablations, queries, outcomes)
     prompts = {
         dataset: [query for key, query in queries.items() if key[0] == dataset][:PROMPTS]
         for dataset in dict.fromkeys(head.dataset for head in heads)

@@ -58,6 +58,7 @@ class _Item:
     prompt: Excerpt | None
     expected: str
     truncated: bool
+    thought: Excerpt | None
     response: Excerpt | None
     extracted: str | None
     choices: Sequence[tuple[str, float | None]]
@@ -146,6 +147,7 @@ def _item(item: _ItemOutcomes, *, is_target: bool) -> _Item:
         prompt=_verbatim(outcome.prompt),
         expected=_cut(outcome.expected),
         truncated=outcome.truncated,
+        thought=_verbatim(outcome.thought or ""),
         response=_verbatim(outcome.response),
         extracted=_extracted(outcome),
         choices=[(_cut(choice.text), choice.logprob) for choice in outcome.choices or ()],
