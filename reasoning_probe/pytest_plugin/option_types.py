@@ -61,9 +61,7 @@ def temperature(text: str) -> float:
     """Return what logits are divided by, above 0 and at most 100."""
     if re.fullmatch(r"\d{1,3}(\.\d{1,6})?|\.\d{1,6}", text.strip(), re.ASCII) and 0 < float(text) <= 100:
         return float(text)
-    raise OptionError(
-        f"{text[:40]!r} is no temperature: write a number above 0 such as 0.7; without it answers are greedy"
-    )
+    raise OptionError(f"{text[:40]!r} is no temperature: write a number above 0 and at most 100, such as 0.7")
 
 
 def top_p(text: str) -> float:

@@ -120,6 +120,6 @@ def test_a_word_that_is_not_known_is_no_silent_pass() -> None:
 
 def test_no_schema_is_told_twice(tmp_path: Path) -> None:
     fields = set(schema(OUTCOME)["properties"])
-    later = {"choices", "form", "tags", "became_counterfactual", "counterfactual", "sample"}
+    later = {"choices", "form", "tags", "became_counterfactual", "counterfactual", "thought", "thought_cut", "sample"}
     assert fields == set(schema(OUTCOME)["required"]) | later == set(outcome().as_dict())
     assert set(as_run([outcome()]).summary) <= set(schema(RUN)["properties"])
