@@ -37,11 +37,9 @@ def shares(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.fl
     A head shifts log-odds as often up as down, and by as much: exchanging it with the baseline changes no distribution.
     """
     middle = rng.normal(1.0, 1.5, ITEMS)
-    shift = rng.normal(0.0, SPREAD, (HEADS, ITEMS))
-    # Each head's own pair of baseline and ablated log-odds would be middle -+ shift / 2; with one baseline for all heads
-    # the shift is wholly the head's, and its sign is drawn evenly around a baseline of the same spread.
+    # Baseline and ablated log-odds are spread alike around the item's middle, so either may be the larger.
     baseline = middle + rng.normal(0.0, SPREAD / np.sqrt(2), ITEMS)
-    ablated = middle + shift / np.sqrt(2)
+    ablated = middle + rng.normal(0.0, SPREAD / np.sqrt(2), (HEADS, ITEMS))
     drawn = [rng.binomial(SAMPLES, 1 / (1 + np.exp(-odds))) / SAMPLES for odds in (baseline, ablated)]
     return drawn[0], drawn[1]
 
