@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,6 +26,20 @@ for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # sessions inside tests 
     os.environ.pop(name, None)
 
 
+gc.set_threshold(10_000, 10, 20)  # of Python's 700, 10, 10: each time, it visits hundreds of thousands of objects
+
+
+def freeze_objects() -> None:
+    """Set the modules and tests that there are aside: they stay, and the garbage collector need not visit them."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """Set the collected tests aside, with the modules that they import."""
+    freeze_objects()
+
+
 @pytest.fixture(scope="session")
 def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the planted model, which runs once here so that every heavy module is imported.
@@ -37,6 +52,7 @@ def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.helpers.planted_model import planted
 
     import_package()
+    freeze_objects()
     folder = tmp_path_factory.mktemp("models") / "planted"
     model, tokenizer = planted()
     model.save_pretrained(folder)

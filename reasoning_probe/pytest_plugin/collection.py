@@ -37,7 +37,8 @@ def parametrize_probe(metafunc: pytest.Metafunc) -> None:
     cases: Sequence[Case | ItemGroup] = []
     ids: list[str] = []
     try:
-        cases, ids = cases_and_ids(state, metafunc, mark)
+        with state.gc_freeze.paused():
+            cases, ids = cases_and_ids(state, metafunc, mark)
     except ValueError as error:  # the package's own errors are ValueErrors with a message of one line
         state.usage_error = state.usage_error or str(error)
     if "probe_case" in metafunc.fixturenames:
@@ -240,7 +241,6 @@ def unknown_dataset_error(state: PluginState) -> str | None:
 def plan_session(session: pytest.Session) -> None:
     """Make the cases of the selected tests the plan, check it against the gate, and enable the page."""
     state = session.config.stash[STATE]
-    state.gc_freeze.unfreeze()
     if state.collected and hasattr(session.config, "workeroutput"):
         session.config.workeroutput[COLLECTED] = True
     if not state.started:

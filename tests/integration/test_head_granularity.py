@@ -205,6 +205,7 @@ def test_a_long_list_is_cut() -> None:
 
 
 def test_calm_takes_back_what_it_set_aside_and_leaves_others_alone() -> None:
+    gc.unfreeze()  # what the suite itself has set aside
     before = gc.get_freeze_count()  # Python 3.12 freezes some hundred objects itself
     gc_freeze = GcFreeze()
     gc_freeze.freeze()
@@ -218,6 +219,7 @@ def test_calm_takes_back_what_it_set_aside_and_leaves_others_alone() -> None:
         assert gc.get_freeze_count() > before + 10_000
     finally:
         gc.unfreeze()
+        gc.freeze()
 
 
 def test_a_dataset_of_which_a_shard_has_nothing_is_left_out(project: Project) -> None:
@@ -226,3 +228,15 @@ def test_a_dataset_of_which_a_shard_has_nothing_is_left_out(project: Project) ->
     runs = [project.run(HEAD, "--probe-heads", "L0H0", "--probe-shard", shard) for shard in ("1/2", "2/2")]
     assert sorted(result.parseoutcomes().get("deselected", 0) for result in runs) == [0, 2]
     assert sorted(result.parseoutcomes().get("passed", 0) for result in runs) == [0, 2]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_does_not_run_while_it_is_paused(*, enabled: bool) -> None:
+    was_enabled = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with GcFreeze.paused():
+            assert not gc.isenabled()
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
