@@ -21,6 +21,7 @@ from reasoning_probe.models import bundled, generation
 from reasoning_probe.models.errors import ModelError, as_model_error
 from reasoning_probe.models.files.adapter_checks import CONFIG as ADAPTER_CONFIG
 from reasoning_probe.models.files.checks import check_before_config, check_before_weights, check_size
+from reasoning_probe.models.files.config_checks import check_decoder
 from reasoning_probe.models.files.gguf_parsing import parsed_once
 from reasoning_probe.models.files.model_files import ModelFiles, read_object
 from reasoning_probe.models.files.weight_checks import PICKLED_ADAPTER, adapter_weights, check_weights
@@ -202,6 +203,7 @@ def load_shape(source: ModelSource) -> ModelShape:
         skeleton = AutoModelForCausalLM.from_config(
             config, dtype=torch.bfloat16, trust_remote_code=source.remote_code
         ).eval()
+    check_decoder(skeleton, source.name)
     return ModelShape(source.name, type(skeleton).__name__, find_heads(skeleton))
 
 
@@ -260,6 +262,7 @@ def load_model(
         if placement:
             weakref.finalize(model, shutil.rmtree, placement["offload_folder"], ignore_errors=True)
         _check_complete(loading_info, source.name)
+        check_decoder(model, source.name)
         with_tokenizer = source.adapter is not None and (Path(source.adapter) / "tokenizer_config.json").is_file()
         if source.adapter is not None and with_tokenizer:
             tokenizer = AutoTokenizer.from_pretrained(source.adapter, trust_remote_code=source.remote_code)

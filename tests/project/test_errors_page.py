@@ -536,6 +536,9 @@ def setting(what: str, file: str, *args: str, **values: object) -> None:
 
 
 setting("a `config.json` of a million layers", "config.json", n_layer=1_000_000)
+setting("a `config.json` of a billion labels", "config.json", num_labels=1_000_000_000)
+setting("a `config.json` that makes an encoder of a decoder", "config.json", is_encoder_decoder=True)
+setting("a `config.json` whose outputs have no names", "config.json", return_dict=False)
 setting("a `config.json` of a billion experts", "config.json", num_experts=1_000_000)
 setting("a `config.json` with a size that is none", "config.json", vocab_size=-1)
 setting("a `config.json` far larger than the weights", "config.json", n_embd=8192, n_inner=65536, n_layer=8)

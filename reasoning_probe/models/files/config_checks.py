@@ -18,6 +18,9 @@ MOST_LAYERS = 1000
 MOST_EXPERTS = 100_000
 """Experts of all layers together; the largest models in use have 25,000."""
 
+MOST_LABELS = 1_000_000
+"""Labels of a classifier, whose names transformers makes up when it reads the config of any model."""
+
 LARGEST_SIZE = 2**31 - 1
 """The largest number that a config may hold as the size of anything."""
 
@@ -29,10 +32,11 @@ _EXPERTS = (
     *("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
     "n_shared_experts",
 )
+_LABELS = "num_labels"
 _SIZES = (
     *("vocab_size", "hidden_size", "n_embd", "d_model", "num_attention_heads", "n_head"),
     *("num_key_value_heads", "head_dim", "intermediate_size", "n_inner", "max_position_embeddings"),
-    *("n_positions", "n_ctx", "ffn_dim"),
+    *("n_positions", "n_ctx", "ffn_dim", _LABELS),
 )
 
 _IMPLEMENTATIONS = (
@@ -59,6 +63,20 @@ def check_config(config: Mapping[str, Any], name: str, remote_code: bool) -> Non
         if not remote_code:
             _check_code(part, name)
         _check_sizes(part, name)
+    if config.get("return_dict") is False:
+        raise ModelError(
+            f"cannot load the model {name}: return_dict in config.json is false, so that its outputs have no names:"
+            " take that setting out"
+        )
+
+
+def check_decoder(model: Any, name: str) -> None:
+    """Raise :class:`ModelError` for a model whose config has it generate as an encoder and a decoder."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"cannot load the model {name}: is_encoder_decoder in config.json is true, and {type(model).__name__} has"
+            " no encoder: take that setting out"
+        )
 
 
 def _parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -132,6 +150,11 @@ def _check_sizes(config: Mapping[str, Any], name: str) -> None:
                     f"cannot load the model {name}: {key} in config.json is {value:,}, and no model has more than"
                     f" {MOST_LAYERS:,} layers"
                 )
+    if isinstance(labels := config.get(_LABELS), int) and labels > MOST_LABELS:
+        raise ModelError(
+            f"cannot load the model {name}: {_LABELS} in config.json is {labels:,}, and no model has more than"
+            f" {MOST_LABELS:,}"
+        )
     experts = max((config[key] for key in _EXPERTS if isinstance(config.get(key), int)), default=0)
     if experts * max(layers, 1) > MOST_EXPERTS:
         raise ModelError(
