@@ -285,7 +285,13 @@ def _export_files(options: argparse.Namespace) -> None:
     files_of = dict(zip(_OTHERS, (inspect_files, lm_eval_files, every_eval_ever_files), strict=True))
     folder: Path = options.output or options.dir / options.format
     run = read_run(options.dir)
-    time = datetime.fromtimestamp((options.dir / RUN_FILE).stat().st_mtime, timezone.utc)
+    file = options.dir / RUN_FILE
+    try:
+        time = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
+    except OSError as error:
+        raise RunError(f"cannot read {file}: {error.strerror}; a run's folder holds {RUN_FILE}") from None
+    except (ValueError, OverflowError):  # an archive may set any
+        raise RunError(f"{file} was changed in a year that no calendar has: touch it") from None
     for name, text in files_of[options.format](select(run, time, options.target, options.ablation)).items():
         file = folder / name
         make_folder(file.parent, options.output or options.dir)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -193,6 +194,20 @@ def test_a_folder_that_is_named_may_be_a_link(run: Run, tmp_path: Path, form: st
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     assert main(["export", str(tmp_path / "run"), "--format", form, "-o", str(tmp_path / "link")]) == 0
     assert list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("seconds", [2**40, 2**60, -(2**40)])
+def test_a_run_of_a_time_that_no_calendar_has_is_one_line(
+    run: Run, seconds: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not os.path.isdir("/dev/shm"):
+        pytest.skip("there is no file system in memory, which keeps such times")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        write_run(folder, run)
+        os.utime(f"{folder}/run.json", (seconds, seconds))
+        assert main(["export", folder, "--format", "eee"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "was changed in a year that no calendar has: touch it" in line or "cannot read" in line
 
 
 @pytest.mark.parametrize("form", ["inspect", "lm-eval", "eee"])

@@ -413,6 +413,8 @@ CHARSMAP = base64.b64encode(struct.pack("<I", 0) + b"a" * 100_000 + b"\0").decod
         ("normalizer", doubling(TWICE_BY_REGEX)),
         ("normalizer", doubling(doubling(TWICE, 4), 10)),
         ("normalizer", {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 5000}),
+        ("normalizer", {"type": "Prepend", "prepend": "a" * 5000}),
+        ("normalizer", doubling({"type": "Prepend", "prepend": "a" * 100})),
         ("normalizer", {"type": "Precompiled", "precompiled_charsmap": CHARSMAP}),
         ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"}] * 40}),
         ("post_processor", {"type": "Sequence", "processors": [TEMPLATE] * 40}),

@@ -23,6 +23,9 @@ MOST_GROWTH = 1000
 LARGEST_ID = 2**24
 """The largest id of a token; vocabularies in use have 300,000 tokens."""
 
+MOST_PREPENDED = 1000
+"""Characters that rules may put before a text; sentencepiece puts one there."""
+
 MOST_ADDED = 1_000_000
 """Tokens that a post-processor may add to each text."""
 
@@ -75,10 +78,11 @@ def _rules_files(settings: Mapping[str, Any], name: str) -> list[str]:
 
 def check_rules(rules: Mapping[str, Any], file: str, name: str) -> None:
     """Raise :class:`ModelError` for the content of a ``tokenizer.json`` that lengthens texts or ids beyond measure."""
-    growth = 1.0
+    growth, prepended = 1.0, 0
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         for step in _steps(rules.get(part)):
             growth *= _growth(step)
+            prepended += len(str(step.get("prepend") or ""))
             pattern = step.get("pattern")
             regex = pattern.get("Regex") if isinstance(pattern, Mapping) else None
             if isinstance(regex, str) and may_never_end(regex):
@@ -86,7 +90,7 @@ def check_rules(rules: Mapping[str, Any], file: str, name: str) -> None:
                     f"cannot load the model {name}: {file} has a pattern that may never end"
                     f" ({one_line(regex, 60)}): write it without repetitions or alternatives inside a repetition"
                 )
-            if growth > MOST_GROWTH:
+            if growth > MOST_GROWTH or prepended > MOST_PREPENDED:
                 raise ModelError(
                     f"cannot load the model {name}: the rules of {file} can make a text more than {MOST_GROWTH:,} times"
                     " longer: no tokenizer needs that"
