@@ -68,7 +68,7 @@ def simulate(heads: int, items: int, sweeps: int, seed: int = 0) -> Result:
     """Return what racing does to so many sweeps."""
     ends = [*blocks(items), items]
     lost, won = flips(np.random.default_rng((seed, heads)), sweeps, heads, ends)
-    running, asked = simulated_race(lost, won, ends)
+    running, item_counts = simulated_race(lost, won, ends)
     lost, won = lost[..., -1], won[..., -1]
     p, counts = stats.mcnemar(lost, won), lost + won  # (sweeps, heads)
     full, raced = np.zeros_like(running), np.zeros_like(running)
@@ -84,7 +84,7 @@ def simulate(heads: int, items: int, sweeps: int, seed: int = 0) -> Result:
         heads,
         items,
         sweeps,
-        float(heads * items / asked.sum(axis=1).mean()),
+        float(heads * items / item_counts.sum(axis=1).mean()),
         *(named[:, effective].mean(axis=0).tolist() for named in (full, raced, full_plain, raced_plain)),
         *(float(named[:, len(LOSSES) :].any(axis=1).mean()) for named in (full, raced)),
     )

@@ -3,9 +3,11 @@
     python -m benchmarks.speed.racing --json docs/measurements/racing-tiny-reasoner.json
     python -m benchmarks.speed.racing --model smollm2 --items 200 --every 3 --heads 8 --json racing-smollm2.json
 
-Both answer the same items with the same heads off, without an outcome store. ``sweep_s`` has the seconds of baselines
-and ablated answers, ``rows`` the ablated answers. ``same_heads`` says whether both name the same heads by the accuracy,
-over all tests of the run.
+Both answer the same items with the same heads off. Neither takes an answer from an outcome store; ``--cache`` keeps
+those of the full sweep in one, for ``benchmarks.accuracy.screening_methods``. ``wall_s`` and ``cpu_s`` have the seconds
+of the sweep by the clock and of the process, all its threads together: the latter hardly depend on what else the
+machine does. ``sweep_s`` has those of baselines and ablated answers by the clock, ``rows`` the ablated answers.
+``same_heads`` says whether both name the same heads by the accuracy, over all tests of the run.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from reasoning_probe.session.settings import Settings
 
 def measured(options: argparse.Namespace, model: tuple[Any, Any], *, race: bool) -> dict[str, Any]:
     """Return the rows and seconds of one sweep on *model*, and the heads that it names."""
-    settings = Settings(ablate_heads=True, items=options.items, max_new_tokens=options.tokens, race=race)
+    cache = None if race else options.cache
+    settings = Settings(
+        ablate_heads=True, items=options.items, max_new_tokens=options.tokens, race=race, cache=cache, fresh=True
+    )
     session = ProbeSession(settings)
     session.model_runner.use(model, options.model)
     wanted = {
@@ -33,15 +38,16 @@ def measured(options: argparse.Namespace, model: tuple[Any, Any], *, race: bool)
     }
     cases = session.cases(session.dataset(options.dataset))
     session.select(case for case in cases if case.target is None or case.target_name in wanted)
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     session.sweep(session.items)
-    wall = time.perf_counter() - started
+    wall, cpu = time.perf_counter() - started, time.process_time() - cpu_started
     run = session.finish()
     assert run is not None
     timing, rows = run.summary["timing"], run.summary["targets"]
     races = run.summary.get("races") or ()
     return {
         "wall_s": round(wall, 2),
+        "cpu_s": round(cpu, 2),
         "sweep_s": round((timing["baseline_s"] or 0.0) + (timing["sweep_s"] or 0.0), 2),
         "rows": run.summary["engine"]["rows"],
         "accuracy": run.summary["datasets"][options.dataset]["accuracy"],
@@ -55,7 +61,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Return both sweeps and their ratios."""
     loading = ProbeSession(Settings(model=options.model)).model_runner.load()
     model = loading.model, loading.tokenizer
-    measured(argparse.Namespace(**{**vars(options), "items": 8}), model, race=False)  # a warm-up
+    measured(argparse.Namespace(**{**vars(options), "items": 8, "cache": None}), model, race=False)  # a warm-up
     full, race = measured(options, model, race=False), measured(options, model, race=True)
     return {
         "model": options.model,
@@ -63,6 +69,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "items": options.items,
         "fewer_rows": round(full["rows"] / race["rows"], 2),
         "faster": round(full["wall_s"] / race["wall_s"], 2),
+        "less_cpu": round(full["cpu_s"] / race["cpu_s"], 2),
         "same_heads": full["named"] == race["named"],
         "full": full,
         "race": race,
@@ -78,6 +85,7 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=1000, help="heads a layer at most")
     parser.add_argument("--tokens", type=int, default=None, help="tokens an answer may have (default: the dataset's)")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep the full sweep's outcomes here")
     parser.add_argument("--json", type=Path)
     report(measure, parser.parse_args())
 

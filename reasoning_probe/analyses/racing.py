@@ -78,16 +78,16 @@ class RaceRule:
         """The p-value that names a target where all others are stopped."""
         return stats.PRIMARY_ALPHA / max(1, self.targets)
 
-    def stops(self, asked: int, lost: int, won: int) -> bool:
-        """Tell whether a target that made *lost* of the first *asked* items wrong and *won* right is stopped."""
-        return _stops(self, asked, lost, won)
+    def stops(self, items: int, lost: int, won: int) -> bool:
+        """Tell whether a target that made *lost* of the first *items* wrong and *won* right is stopped."""
+        return _stops(self, items, lost, won)
 
 
 @lru_cache(maxsize=65536)
-def _stops(rule: RaceRule, asked: int, lost: int, won: int) -> bool:
-    left = rule.items - asked
-    lost_rate, won_rate = lost / asked, won / asked
-    largest_loss = max(0.0, -stats.paired_interval(lost, won, asked)[0])
+def _stops(rule: RaceRule, items: int, lost: int, won: int) -> bool:
+    left = rule.items - items
+    lost_rate, won_rate = lost / items, won / items
+    largest_loss = max(0.0, -stats.paired_interval(lost, won, items)[0])
     for_loss = stats.conditional_power(lost, won, left, won_rate + largest_loss, won_rate, rule.p_critical)
     if for_loss >= LEAST_CHANCE:
         return False
@@ -95,7 +95,7 @@ def _stops(rule: RaceRule, asked: int, lost: int, won: int) -> bool:
 
 
 def simulated_race(lost: Counts, won: Counts, ends: Sequence[int]) -> tuple[Bools, Counts]:
-    """Return which targets go on to the end, and how many items each is asked, (sweeps, targets) each.
+    """Return which targets go on to the end, and how many items each gets, (sweeps, targets) each.
 
     *lost* and *won* are the flips of each target up to each of *ends*, the last of which is the number of items,
     (sweeps, targets, ends).
@@ -104,15 +104,15 @@ def simulated_race(lost: Counts, won: Counts, ends: Sequence[int]) -> tuple[Bool
 
     rule = RaceRule(ends[-1], lost.shape[1])
     running = np.ones(lost.shape[:2], bool)
-    asked = np.full(lost.shape[:2], ends[-1])
+    item_counts = np.full(lost.shape[:2], ends[-1])
     for look, end in enumerate(ends[:-1]):
         kinds, kind_of = np.unique([lost[running, look], won[running, look]], axis=1, return_inverse=True)
         stops = np.array([rule.stops(end, int(a), int(b)) for a, b in kinds.T], bool)[kind_of.ravel()]
         stopped = np.zeros_like(running)
         stopped[running] = stops
-        asked[stopped] = end
+        item_counts[stopped] = end
         running &= ~stopped
-    return running, asked
+    return running, item_counts
 
 
 _COST_TRIALS = 400

@@ -23,9 +23,9 @@ def _sentence(run: Run, race: RaceRecord) -> str:
     begin = f"Racing on {race['dataset']} ({race['ablation']} ablation): of {noun}"
     if not stopped:
         return f"{begin} none was stopped."
-    asked = [row["items"] for row in stopped]
-    first = f"{min(asked):,}" + (f" to {max(asked):,}" if min(asked) < max(asked) else "")
-    saved = 1 - (sum(asked) + len(to_the_end) * race["items"]) / (len(names) * race["items"])
+    item_counts = [row["items"] for row in stopped]
+    first = f"{min(item_counts):,}" + (f" to {max(item_counts):,}" if min(item_counts) < max(item_counts) else "")
+    saved = 1 - (sum(item_counts) + len(to_the_end) * race["items"]) / (len(names) * race["items"])
     were = "was" if len(stopped) == 1 else "were"
     sentence = (
         f"{begin} {len(stopped):,} {were} stopped after {first} of {race['items']:,} items, which saved"

@@ -121,6 +121,7 @@ def sweep(
     describe: str | int | Sequence[str] = "auto",
     paths: bool = False,
     masks: int | None = None,
+    race: bool = False,
     samples: int | None = None,
     temperature: float = 1.0,
     top_p: float = 1.0,
@@ -156,6 +157,10 @@ def sweep(
     *masks*, 16 or more, is how many random halves of the heads are switched off to find heads that lose together;
     these, and the heads that half of the items name, are scored on the other half.
 
+    With *race* targets that will hardly be named are stopped after a part of the items, where there are 50 or more.
+    They have no outcomes, and ``run.summary["races"]`` says after how many items each was stopped. With fewer items
+    none is stopped, and a warning says so.
+
     *samples* draws so many answers to every case at *temperature*, from the *top_k* most likely tokens (0: all) and of
     these from the smallest set of probability *top_p*; without it answers are decoded greedily. The baseline and every
     target share the noise, which *seed* draws. An outcome then has ``samples``, and is right by *verdict*:
@@ -183,7 +188,8 @@ def sweep(
     if masks is not None:
         arguments.check_numbers(masks=(masks, FEWEST_MASKS))
     sampling = arguments.sampling(samples, temperature, top_p, top_k, verdict)
-    arguments.check_greedy(sampling, ablations, paths=bool(paths), masks=masks)
+    arguments.check_race(race, targets)
+    arguments.check_greedy(sampling, ablations, paths=bool(paths), masks=masks, race=race)
     arguments.check_thinking(think_tokens, prompting.think, ablations, paths=bool(paths), masks=masks)
     settings = Settings(
         ablate_heads=targets is None,
@@ -200,6 +206,7 @@ def sweep(
         describe=arguments.described_heads(describe),
         paths=bool(paths),
         masks=masks,
+        race=race,
         sampling=sampling,
         think_tokens=think_tokens,
     )
@@ -207,6 +214,8 @@ def sweep(
     session.model_runner.use((model, tokenizer), _name(model))
     session.select(session.cases(session.dataset(dataset, from_items(dataset, items).items)))
     session.check_plan()
+    if note := session.race_line():
+        warnings.warn(note, stacklevel=2)
     try:
         with _bar(progress) as report:
             session.sweep(session.items, report)

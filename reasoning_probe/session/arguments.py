@@ -94,9 +94,19 @@ def sampling(samples: Any, temperature: Any, top_p: Any, top_k: Any, verdict: An
         raise ArgumentError(f"verdict={quoted(verdict)}: {error}") from None
 
 
-def check_greedy(sampling: Sampling | None, ablations: Sequence[str], *, paths: bool, masks: int | None) -> None:
+def check_race(race: Any, targets: Any) -> None:
+    """Refuse what says neither that targets race nor that they do not, and a race of nothing."""
+    if not isinstance(race, bool):
+        raise ArgumentError(f"race={quoted(race)} is neither True nor False")
+    if race and isinstance(targets, list | tuple) and not targets:
+        raise ArgumentError("race stops targets, and nothing is switched off: leave out targets=()")
+
+
+def check_greedy(
+    sampling: Sampling | None, ablations: Sequence[str], *, paths: bool, masks: int | None, race: bool
+) -> None:
     """Refuse sampled answers where only greedy ones are measured."""
-    plain = _of_plain_answers(ablations, paths=paths, masks=masks)
+    plain = ["race"] * race + _of_plain_answers(ablations, paths=paths, masks=masks)
     if sampling is not None and plain:
         raise ArgumentError(f"{plain[0]} takes answers that are decoded greedily: leave out samples")
 

@@ -84,6 +84,6 @@ def _masked(
     dataset, ablation = of_map
     right_first = sorted(choosing, key=lambda item: not session.outcomes[dataset, item, BASELINE, None].correct)
     masks = random_masks(every, session.settings.masks or 0, f"{session.settings.seed} {dataset} {ablation}")
-    asked = [queries[dataset, item] for item in right_first[:MASK_ITEMS]]
+    chosen_queries = [queries[dataset, item] for item in right_first[:MASK_ITEMS]]
     with engine.aside("circuits_s"):
-        return mask_set(session.judged_answers, every, masks, ablation, asked)
+        return mask_set(session.judged_answers, every, masks, ablation, chosen_queries)

@@ -31,17 +31,17 @@ class Donors:
         self._reasons: dict[tuple[str, str, Arm], str] = {}
         self._served: dict[tuple[str, Arm], dict[str, str]] = {}  # the donors' questions with the items' ids
 
-    def asked(self, dataset: Dataset) -> Dataset:
-        """Return *dataset* as it is asked: ``restore`` asks the counterfactuals of its items."""
+    def restored(self, dataset: Dataset) -> Dataset:
+        """Return *dataset* as a sweep asks it: ``restore`` asks the counterfactuals of its items."""
         if not self._restores:
             return dataset
         return replace(dataset, items=tuple(item.restored() for item in dataset.items))
 
     def check(self, items: Iterable[Item]) -> None:
         """Raise ``ItemError`` if none of *items* has a donor that is needed."""
-        asked = list(items)
+        items = list(items)
         for arm in self.arms:
-            if not any(getattr(item, arm) for item in asked):
+            if not any(getattr(item, arm) for item in items):
                 raise ItemError(
                     f'no question has a {_NAMES[arm]}: give items one, "{arm}": {{"question": ..., "answer": ...}}, or'
                     " ask arithmetic, multi_step or logic"

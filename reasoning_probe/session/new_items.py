@@ -23,21 +23,21 @@ def read(
     *,
     at_most: bool,
     start: int = 0,
-    asked: Set[str] = frozenset(),
+    earlier: Set[str] = frozenset(),
     trusted: bool = False,
 ) -> Dataset:
-    """Return *limit* items of the dataset *name* from the place *start* on whose questions are not in *asked*.
+    """Return *limit* items of the dataset *name* from the place *start* on whose questions are not in *earlier*.
 
     ``None`` is all of them; with *at_most* a dataset that has fewer gives all it has; *trusted* lets a source run code
     of its own. Raises ``DatasetError`` where none is left, or fewer than a *limit* that is not *at_most*.
     """
-    if not start and not asked:
+    if not start and not earlier:
         return datasets.read(name, source, limit, at_most=at_most, trusted=trusted)
-    most = None if limit is None else limit + start + len(asked)
+    most = None if limit is None else limit + start + len(earlier)
     whole = datasets.read(name, source, most, at_most=True, trusted=trusted)
-    left = [item for item in whole.items[start:] if item.question not in asked]
+    left = [item for item in whole.items[start:] if item.question not in earlier]
     if not left or (limit is not None and len(left) < limit and not at_most):
-        which = [f"from item {start + 1} on"] * bool(start) + ["that --probe-fresh-items leaves"] * bool(asked)
+        which = [f"from item {start + 1} on"] * bool(start) + ["that --probe-fresh-items leaves"] * bool(earlier)
         wanted = "" if limit is None else f", not {limit}"
         raise DatasetError(
             f"{name} has {len(left)} items {' and '.join(which)}{wanted}: ask for fewer, or give it more"

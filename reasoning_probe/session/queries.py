@@ -44,7 +44,7 @@ class QueryBuilder:
         self._added: AddedTokens | None = None
 
     @cached_property
-    def _asked(self) -> Mapping[str, Set[str]]:
+    def _earlier_questions(self) -> Mapping[str, Set[str]]:
         """The questions that an earlier run asked, by dataset; empty where none is to be left out."""
         return new_items.asked_questions(self.settings.fresh_from) if self.settings.fresh_from is not None else {}
 
@@ -60,18 +60,22 @@ class QueryBuilder:
                 source = items
             limit, shots = self.settings.items_of(name), self.settings.prompting.shots
             if shots and source is not None and not isinstance(source, str | Path):
-                most = limit + self.settings.items_start(name) + _BEYOND if limit and not self._asked else None
+                most = (
+                    limit + self.settings.items_start(name) + _BEYOND if limit and not self._earlier_questions else None
+                )
                 source = tuple(islice(source, most))
             # One number for all datasets is the most of each; a number for one dataset is what it must have.
             at_most = not isinstance(self.settings.items, Mapping)
-            start, earlier = self.settings.items_start(name), self._asked.get(name, frozenset())
+            start, earlier = self.settings.items_start(name), self._earlier_questions.get(name, frozenset())
             trusted = self.settings.remote_code
-            dataset = new_items.read(name, source, limit, at_most=at_most, start=start, asked=earlier, trusted=trusted)
+            dataset = new_items.read(
+                name, source, limit, at_most=at_most, start=start, earlier=earlier, trusted=trusted
+            )
             beyond = self._beyond(name, source, dataset) if shots else ()
             self.shots[name] = few_shot_examples(
                 dataset, self.settings.prompting, self.settings.seed, beyond, trusted=trusted
             )
-            self.datasets[name] = self.donors.asked(dataset)
+            self.datasets[name] = self.donors.restored(dataset)
         return self.datasets[name]
 
     def _beyond(self, name: str, source: DatasetSource | None, dataset: Dataset) -> tuple[Item, ...]:
@@ -79,9 +83,9 @@ class QueryBuilder:
         generated = dataset.builtin in generators.NAMES or generators.is_spec(dataset.source)
         if self.settings.items_of(name) is None or self.settings.prompting.shots_from or generated:
             return ()
-        asked = {item.id for item in dataset.items}
+        item_ids = {item.id for item in dataset.items}
         every = datasets.read(name, source, trusted=self.settings.remote_code)
-        return tuple(item for item in every.items if item.id not in asked)
+        return tuple(item for item in every.items if item.id not in item_ids)
 
     def set_tokenizer(self, tokenizer: Any) -> None:
         """Make prompts for the model's *tokenizer* from now on. Raises ``PromptError``."""

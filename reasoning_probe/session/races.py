@@ -68,20 +68,20 @@ class Races:
             for ablation, names in targets.items():
                 tested = len(names) + left_out.count(dataset, ablation, names)
                 self.by_map.setdefault((dataset, ablation), Race(dataset, ablation, len(raced), tested))
-        asked: list[str] = []
+        answered: list[str] = []
         for start, end in zip([0, *ends], [*ends, len(items)], strict=True):
             yield items[start:end]
-            asked += [id for _, id in items[start:end]]
+            answered += [id for _, id in items[start:end]]
             for ablation in targets if end in ends else ():
                 running = [name for name in targets[ablation] if name not in self.by_map[dataset, ablation].stopped]
-                self._look(self.by_map[dataset, ablation], running, asked, outcomes)
+                self._look(self.by_map[dataset, ablation], running, answered, outcomes)
 
     @staticmethod
-    def _look(race: Race, running: Iterable[str], asked: list[str], outcomes: Mapping[Key, Outcome]) -> None:
-        """Stop those of the *running* targets that will hardly be named, by their *outcomes* on the *asked* items."""
+    def _look(race: Race, running: Iterable[str], answered: list[str], outcomes: Mapping[Key, Outcome]) -> None:
+        """Stop those of the *running* targets that will hardly be named, by their *outcomes* on *answered* items."""
         from reasoning_probe.analyses.racing import RaceRule
 
-        baselines = {id: outcomes.get((race.dataset, id, BASELINE, None)) for id in asked}
+        baselines = {id: outcomes.get((race.dataset, id, BASELINE, None)) for id in answered}
         for target in running:
             pairs = [
                 (baseline.correct, off.correct)
@@ -90,6 +90,6 @@ class Races:
             ]
             lost, won = pairs.count((True, False)), pairs.count((False, True))
             # An item that does not fit the model is none of those that are left.
-            rule = RaceRule(race.items - (len(asked) - len(pairs)), race.targets)
+            rule = RaceRule(race.items - (len(answered) - len(pairs)), race.targets)
             if pairs and rule.stops(len(pairs), lost, won):
                 race.stopped[target] = Stop(len(pairs), lost, won)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import reasoning_probe as rp
 from benchmarks.accuracy.racing import simulate
 from reasoning_probe.analyses import screening
 from reasoning_probe.analyses.racing import BLOCK, LEAST_CHANCE, RaceRule, blocks, race_order, with_cost
@@ -19,7 +20,7 @@ from reasoning_probe.results import stats
 from reasoning_probe.results.merge import merge_runs
 from reasoning_probe.results.racing import Race, Stop
 from reasoning_probe.results.run import read_run
-from tests.helpers.known_circuits import ALL, COPIERS, DECIDER, save_circuit
+from tests.helpers.known_circuits import ALL, COPIERS, DECIDER, circuit, save_circuit, sums
 from tests.helpers.project import Project
 
 FLIPS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.booleans()), min_size=1, max_size=30)
@@ -57,34 +58,34 @@ def test_conditional_power_is_the_sum_over_all_futures(lost: int, won: int, left
 @given(st.integers(2, 400), st.integers(1, 300), st.data())
 @settings(deadline=None)
 def test_a_target_that_can_no_longer_be_named_is_stopped(items: int, targets: int, data: st.DataObject) -> None:
-    asked = data.draw(st.integers(1, items - 1))
-    lost = data.draw(st.integers(0, asked))
-    won = data.draw(st.integers(0, asked - lost))
-    rule, left = RaceRule(items, targets), items - asked
+    count = data.draw(st.integers(1, items - 1))
+    lost = data.draw(st.integers(0, count))
+    won = data.draw(st.integers(0, count - lost))
+    rule, left = RaceRule(items, targets), items - count
     best = min(float(stats.mcnemar(lost + left, won)), float(stats.mcnemar(lost, won + left)))
     if best > rule.p_critical:
-        assert rule.stops(asked, lost, won)
+        assert rule.stops(count, lost, won)
 
 
 def test_what_clearly_loses_or_wins_goes_on_and_what_does_neither_is_stopped_early() -> None:
     rule = RaceRule(items=1000, targets=144)
-    assert not rule.stops(asked=50, lost=0, won=0)  # it may still cost six points
-    assert rule.stops(asked=300, lost=0, won=0)
-    assert rule.stops(asked=300, lost=6, won=6)
-    assert not rule.stops(asked=300, lost=20, won=4)
-    assert not rule.stops(asked=300, lost=4, won=20)
-    assert rule.stops(asked=950, lost=20, won=10)  # even if all that is left were lost at this rate
+    assert not rule.stops(items=50, lost=0, won=0)  # it may still cost six points
+    assert rule.stops(items=300, lost=0, won=0)
+    assert rule.stops(items=300, lost=6, won=6)
+    assert not rule.stops(items=300, lost=20, won=4)
+    assert not rule.stops(items=300, lost=4, won=20)
+    assert rule.stops(items=950, lost=20, won=10)  # even if all that is left were lost at this rate
 
 
 def test_a_target_goes_on_at_the_least_chance_of_its_largest_loss() -> None:
-    rule, asked, won = RaceRule(items=1000, targets=144), 300, 1
-    verdicts = [rule.stops(asked, lost, won) for lost in range(40)]
+    rule, count, won = RaceRule(items=1000, targets=144), 300, 1
+    verdicts = [rule.stops(count, lost, won) for lost in range(40)]
     border = verdicts.index(False)
     assert verdicts == [True] * border + [False] * (40 - border)
 
     def chance(lost: int) -> float:
-        largest = -stats.paired_interval(lost, won, asked)[0]
-        return stats.conditional_power(lost, won, 700, won / asked + largest, won / asked, stats.PRIMARY_ALPHA / 144)
+        largest = -stats.paired_interval(lost, won, count)[0]
+        return stats.conditional_power(lost, won, 700, won / count + largest, won / count, stats.PRIMARY_ALPHA / 144)
 
     assert chance(border - 1) < LEAST_CHANCE <= chance(border)
 
@@ -193,6 +194,25 @@ def test_a_race_names_what_the_full_sweep_names_by_the_same_numbers(project: Pro
     merged = merge_runs({folder: read_run(folder) for folder in (project.path / "full", project.path / "reports")})
     assert {row["target"] for row in merged.summary["targets"]} == NAMED  # what one of the runs stopped is stopped
     assert stopped_of(dict(merged.summary)) == stopped_of(raced)
+
+
+def test_a_race_in_python_stops_the_heads_that_a_session_stops(project: Project, options: tuple[str, ...]) -> None:
+    project.run(*options)
+    sweep = rp.sweep(*circuit(), sums(60), None, "zero", 4, dataset="arithmetic", describe=0, race=True)
+    summary, session = sweep.run.summary, project.summary()
+    assert stopped_of(dict(summary)) == dict.fromkeys(set(ALL) - NAMED, 50)
+    assert summary["races"] == session["races"]
+    assert {outcome.target for outcome in sweep} == {"baseline", *NAMED}
+    flips = ("target", "items", "flips_to_wrong", "flips_to_right", "p_discrete", "p_page")
+    rows = [[{key: row[key] for key in flips} for row in run["targets"]] for run in (summary, session)]
+    assert rows[0] == rows[1]
+
+
+def test_a_race_in_python_of_few_items_warns_and_asks_all() -> None:
+    with pytest.warns(UserWarning, match="arithmetic has 8 of the 50 items that a race needs: none is stopped"):
+        sweep = rp.sweep(*circuit(), sums(8), QUIET, "zero", 4, dataset="arithmetic", describe=0, race=True)
+    assert len(sweep) == 8 * 2
+    assert "races" not in sweep.run.summary
 
 
 def test_an_interrupted_race_goes_on_to_the_same_end(project: Project, options: tuple[str, ...]) -> None:
