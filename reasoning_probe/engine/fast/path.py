@@ -82,9 +82,10 @@ class FastPath:
     def answer(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Completion]]]:
         """Yield the index of each job with the completions of its targets, in their order, as they are finished."""
         pool_groups, single = self._group_into_pools(jobs)
+        last = [pool_groups.pop()] if pool_groups and single and self._decodes_together(jobs) else []
         for pools in pool_groups:
             yield from self._answer_pooled(jobs, pools)
-        yield from self._answer_singly(jobs, single)
+        yield from self._answer_singly(jobs, single, last[0] if last else ())
 
     def answer_logprobs(
         self, encoded: EncodedQuery, targets: Sequence[Target], replacement: Replacement
@@ -191,11 +192,30 @@ class FastPath:
             if ("window" in name or "chunk" in name) and "layer" not in name
         )
 
+    def _decodes_together(self, jobs: Sequence[AblationJob]) -> bool:
+        """Tell whether rows of *jobs* of any length are decoded in one batch, each at its own position.
+
+        They are where a mask costs nothing, since the attention of fixed tiles has one anyhow, and caches hold zeros
+        where nothing is known, which a mask can hide.
+        """
+        return self.driver.numerics.caches_tiles and all(map(self._can_pool, jobs))
+
     def _answer_pooled(
         self, jobs: Sequence[AblationJob], pools: Sequence[Sequence[int]]
     ) -> Iterator[tuple[int, list[Completion]]]:
         """Verify each of *pools* in a pass, and decode the diverged rows of all of them together."""
         rows = {index: self._rows(jobs[index]) for pool in pools for index in pool}
+        with torch.inference_mode(), self.driver.driving():
+            diverged_rows, decoded = self._verify_pools(jobs, pools, rows)
+            self._decode_ragged(diverged_rows)
+        self._count(sum(map(len, rows.values())), decoded + len(diverged_rows))
+        for index, of_job in rows.items():
+            yield index, [self._completion(row, jobs[index]) for row in of_job]
+
+    def _verify_pools(
+        self, jobs: Sequence[AblationJob], pools: Sequence[Sequence[int]], rows: Mapping[int, Sequence[Row]]
+    ) -> tuple[list[DivergedRow], int]:
+        """Verify the *rows* of each of *pools*; return those that diverge, and how many were decoded to free memory."""
         diverged_rows: list[DivergedRow] = []
         decoded = 0
 
@@ -214,27 +234,30 @@ class FastPath:
             self._keep_pace(verified, max(job.length - job.start for job in pooled_jobs), len(diverged), started)
             return diverged
 
-        with torch.inference_mode(), self.driver.driving():
-            for pool in pools:
-                diverged_rows += run_in_halves(pool, verify, self.memory)
-            self._decode_in_halves(diverged_rows, partial(decode_ragged, self.driver, self.codec))
-        self._count(sum(map(len, rows.values())), decoded + len(diverged_rows))
-        for index, of_job in rows.items():
-            yield index, [self._completion(row, jobs[index]) for row in of_job]
+        for pool in pools:
+            diverged_rows += run_in_halves(pool, verify, self.memory)
+        return diverged_rows, decoded
 
     # -- one query at a time --------------------------------------------------------------------------------------
 
     def _answer_singly(
-        self, jobs: Sequence[AblationJob], indices: Sequence[int]
+        self, jobs: Sequence[AblationJob], indices: Sequence[int], pools: Sequence[Sequence[int]] = ()
     ) -> Iterator[tuple[int, list[Completion]]]:
         """Verify one query, or one group with a shared prefix, after another; decode the diverged rows of several.
 
-        Queries of similar length are decoded together, since their rows are decoded in step.
+        Queries of similar length are decoded together, since their rows are decoded in step. With *pools*, whose rows
+        are decoded with the first ones, rows of any length are.
         """
+        decode = self._decode_ragged if self._decodes_together(jobs) else self._decode
         groups = sorted(_with_shared_prefix(jobs, indices), key=lambda group: jobs[group[0]].prompt_length)
         rows: dict[int, list[Row]] = {}
         diverged_rows: list[DivergedRow] = []
         decoded = verified = 0
+        if pools:
+            rows = {index: self._rows(jobs[index]) for pool in pools for index in pool}
+            with torch.inference_mode(), self.driver.driving():
+                diverged_rows, already_decoded = self._verify_pools(jobs, pools, rows)
+            decoded, verified = already_decoded + len(diverged_rows), sum(map(len, rows.values()))
         for group in groups:
             of_group = {index: self._rows(jobs[index]) for index in group}
             rows |= of_group
@@ -245,7 +268,7 @@ class FastPath:
                 verified += sum(map(len, of_group.values()))
                 if group is not groups[-1] and verified < self._max_undecoded(jobs[group[0]]):
                     continue
-                self._decode(diverged_rows)
+                decode(diverged_rows)
             self._count(sum(map(len, rows.values())), decoded)
             for index, of_job in rows.items():
                 yield index, [self._completion(row, jobs[index]) for row in of_job]
@@ -289,6 +312,9 @@ class FastPath:
 
     def _decode(self, diverged_rows: Sequence[DivergedRow]) -> None:
         self._decode_in_halves(diverged_rows, lambda part: Decoder(self.driver, self.codec, part).run())
+
+    def _decode_ragged(self, diverged_rows: Sequence[DivergedRow]) -> None:
+        self._decode_in_halves(diverged_rows, partial(decode_ragged, self.driver, self.codec))
 
     def _max_undecoded(self, job: AblationJob) -> int:
         """Return how many rows to verify before decoding those that diverge: two copies of keys and values fit."""

@@ -20,6 +20,7 @@ from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.engine import invariance
 from reasoning_probe.engine import numerics as engine_numerics
 from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.fast import path as fast_path_module
 from reasoning_probe.engine.fast.packed_linear import fixed_products
 from reasoning_probe.engine.numerics import Numerics, choose_numerics
 from reasoning_probe.engine.plain_path import PlainPath
@@ -324,3 +325,24 @@ def test_the_store_keeps_the_answers_of_each_numerics_apart(tmp_path: Path) -> N
 def test_numerics_that_do_not_exist_are_one_line() -> None:
     with pytest.raises(ValueError, match=r"^numerics='exact' is none of auto, invariant, settle, batch$"):
         rp.sweep(build("llama"), Letters(), ITEMS, "L0H1", numerics="exact")
+
+
+def test_rows_of_queries_of_any_length_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each batch of steps reads all weights, so rows of short and long prompts share one."""
+    model = build("llama").to(torch.bfloat16)
+    targets = parse_targets("L0H1,L1,L2H3", find_heads(model))
+    engine = LocalEngine(model, Letters(), find_heads(model), wanted_numerics="invariant")
+    assert engine.path is not engine.plain
+    batches: list[set[int]] = []
+    decode = fast_path_module.decode_ragged
+
+    def counted(driver: Any, codec: Any, rows: Any) -> Any:
+        batches.append({row.job.prompt_length for row in rows})
+        return decode(driver, codec, rows)
+
+    monkeypatch.setattr(fast_path_module, "decode_ragged", counted)
+    answers = list(chain(*engine.run(requests(targets))))
+    assert len(answers) == len(ITEMS) * 4
+    assert len(batches) == 1
+    lengths = sorted(batches[0])
+    assert lengths[-1] > 1.5 * lengths[0], "the prompts are alike: nothing was tested"
