@@ -229,7 +229,7 @@ def _report(options: argparse.Namespace) -> None:
 
     page: Path = options.output or options.dir / "report.html"
     if options.figures and is_stream(page):
-        raise RunError(f"--figures writes beside the page, and {page} is no file: name one with -o")
+        raise RunError(f"--figures writes beside the page, and {page} is not a file: name one with -o")
     run = read_run(options.dir)
     if options.describe is not None or "heads" not in run.summary:  # earlier versions wrote no cards
         run = with_cards(run, options.describe or AUTO)

@@ -68,12 +68,12 @@ class Donor:
 
     def __post_init__(self) -> None:
         if not isinstance(self.choices, list | tuple):
-            raise ItemError(f"choices={quoted(self.choices, 40)} is no tuple: give a tuple of texts")
+            raise ItemError(f"choices={quoted(self.choices, 40)} is not a tuple: give a tuple of texts")
         object.__setattr__(self, "choices", tuple(self.choices))
         for name in ("question", "answer", "prompt"):
             value = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name != "prompt"):
-                raise ItemError(f"{name}={quoted(value, 40)} is no text: give one")
+                raise ItemError(f"{name}={quoted(value, 40)} is not a text: give one")
             if value is not None and not value.strip():
                 raise ItemError(f"{name} is empty: give it a text")
 
@@ -187,7 +187,7 @@ class Item:
     def _check_donor(self, name: str) -> None:
         donor = getattr(self, name)
         if not isinstance(donor, Donor):
-            raise ItemError(f"{name}={quoted(donor, 40)} is no Donor: give a question and an answer")
+            raise ItemError(f"{name}={quoted(donor, 40)} is not a Donor: give a question and an answer")
         if donor.question == self.question:
             raise ItemError(f"{name} asks the item's own question: give another question")
         try:
@@ -204,14 +204,14 @@ class Item:
         for name in ("operands", "choices"):
             values = getattr(self, name)
             if not isinstance(values, list | tuple):
-                raise ItemError(f"{name}={quoted(values, 40)} is no tuple: give a tuple of texts")
+                raise ItemError(f"{name}={quoted(values, 40)} is not a tuple: give a tuple of texts")
             if not all(isinstance(value, str) for value in values):
-                raise ItemError(f"{name}={quoted(tuple(values), 40)} are no texts: give a tuple of texts")
+                raise ItemError(f"{name}={quoted(tuple(values), 40)} are not all texts: give a tuple of texts")
             object.__setattr__(self, name, tuple(values))
         for name in ("question", "answer", "id", "solution", "kind", "operation", "prompt", "form"):
             value = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name in ("question", "answer")):
-                raise ItemError(f"{name}={quoted(value, 40)} is no text: give one")
+                raise ItemError(f"{name}={quoted(value, 40)} is not a text: give one")
         if self.kind not in (None, *get_args(AnswerKind)):
             raise ItemError(f"kind={quoted(self.kind, 40)} is none: use {', '.join(get_args(AnswerKind))}")
         texts = {"question": self.question, "answer": self.answer, "id": self.id, "solution": self.solution}
@@ -227,7 +227,7 @@ class Item:
         if not all(choice.strip() for choice in self.choices):
             raise ItemError("a choice is empty: give each a text")
         if self.answer not in self.choices:
-            raise ItemError(f"the answer {quoted(self.answer)} is none of the choices: give the right one's text")
+            raise ItemError(f"the answer {quoted(self.answer)} is not one of the choices: give the right one's text")
 
 
 def has_lone_surrogate(text: str) -> bool:
@@ -250,13 +250,13 @@ def checked_tags(tags: Any) -> dict[str, str]:
     {'digits': '2', 'carry': 'true'}
     """
     if not isinstance(tags, Mapping):
-        raise ItemError(f'tags={quoted(tags, 40)} are no mapping: write {{"operation": "+"}}')
+        raise ItemError(f'tags={quoted(tags, 40)} is not a mapping: write {{"operation": "+"}}')
     if len(tags) > MOST_TAGS:
         raise ItemError(f"an item has {len(tags)} tags: give at most {MOST_TAGS}")
     texts: dict[str, str] = {}
     for name, value in tags.items():
         if not isinstance(name, str) or not name.strip() or len(name) > _TAG_NAME or not name.isprintable():
-            raise ItemError(f"{quoted(name)} names no tag: give a name of at most {_TAG_NAME} characters")
+            raise ItemError(f"{quoted(name)} is not the name of a tag: give a name of at most {_TAG_NAME} characters")
         if not isinstance(value, str | int | float):
             raise ItemError(f"the tag {name!a} is {quoted(value, 40)}: make it a text, a number or true or false")
         text = str(value).lower() if isinstance(value, bool) else _number_or_text(value)
@@ -281,7 +281,7 @@ def checked_parts(parts: Any, question: str) -> dict[str, tuple[Span, ...]]:
     {'operands': ((8, 9), (12, 13))}
     """
     if not isinstance(parts, Mapping):
-        raise ItemError(f'parts={quoted(parts, 40)} are no mapping: write {{"operands": [[8, 9]]}}')
+        raise ItemError(f'parts={quoted(parts, 40)} is not a mapping: write {{"operands": [[8, 9]]}}')
     if len(parts) > MOST_TAGS:
         raise ItemError(f"an item has {len(parts)} parts: give at most {MOST_TAGS}")
     checked: dict[str, tuple[Span, ...]] = {}

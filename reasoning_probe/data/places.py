@@ -29,7 +29,7 @@ def parse_where(text: str) -> str:
             checked_parts({name: [[0, 1]]}, "?")
         except ItemError:
             raise ValueError(
-                f"{ascii(text)[:60]} names no place: use {', '.join(PLACES)}, or a part of the questions, operands"
+                f"{ascii(text)[:60]} is not a place: use {', '.join(PLACES)}, or a part of the questions, operands"
             ) from None
     return name
 

@@ -126,7 +126,7 @@ def as_rows(hidden: Tensor, rows: int, path: str) -> Tensor:
     if hidden.dim() == 2 and hidden.shape[0] % rows == 0:
         hidden = hidden.view(rows, -1, hidden.shape[-1])  # (rows, tokens, hidden)
     if hidden.dim() != 3 or hidden.shape[0] != rows:
-        raise HeadError(f"{path} made an output of shape {tuple(hidden.shape)} for {rows} rows")
+        raise HeadError(f"{path} returned an output of shape {tuple(hidden.shape)} for {rows} rows")
     return hidden
 
 
@@ -149,7 +149,9 @@ def _head_hook(attention_layer: AttentionLayer, off: Tensor, replacement: Replac
     def replace(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         x = args[0]  # (rows, tokens, heads * head_dim)
         if x.dim() != 3 or x.shape[0] != off.shape[0]:
-            raise HeadError(f"{attention_layer.path} got an input of shape {tuple(x.shape)} for {off.shape[0]} rows")
+            raise HeadError(
+                f"{attention_layer.path} received an input of shape {tuple(x.shape)} for {off.shape[0]} rows"
+            )
         split = x.view(*x.shape[:2], attention_layer.heads, attention_layer.head_dim)  # (rows, tokens, heads, head_dim)
         span = passing.span(x.shape[1])
         replaced = at_positions(split, off.to(x.device), replacement, attention_layer.layer, span)
@@ -164,7 +166,7 @@ def _mlp_hook(attention_layer: AttentionLayer, off: Tensor, replacement: Replace
     def replace(module: nn.Module, args: Any, output: Any) -> Any:
         original = first_tensor(output)
         if original is None:
-            raise HeadError(f"{attention_layer.mlp} made no hidden states")
+            raise HeadError(f"{attention_layer.mlp} returned no hidden states")
         hidden = as_rows(original, off.shape[0], attention_layer.mlp)[:, :, None]  # (rows, tokens, 1, hidden)
         span = passing.span(hidden.shape[1])
         replaced = at_positions(hidden, off.to(hidden.device), replacement, ~attention_layer.layer, span)

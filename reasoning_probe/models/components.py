@@ -173,7 +173,7 @@ class _TokenwiseCheck:
         difference = (after - before).abs().view(-1, before.shape[-1]).amax(-1)  # (tokens,)
         threshold = _tolerance(before) * (float(before.abs().max()) + 1e-30)
         if self.error is None and (float(difference[1:].max()) > threshold or float(difference[0]) <= threshold):
-            self.error = f"{self.path} does not work on each token alone: {self.name} is no target"
+            self.error = f"{self.path} does not work on each token alone: {self.name} is not a target"
 
 
 def _verify_tokenwise(model: Any, attention_layers: Sequence[AttentionLayer]) -> None:

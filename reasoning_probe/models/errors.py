@@ -39,7 +39,7 @@ def _explanation(text: str) -> str | None:
     """Return cause and fix of a common error, recognised by the *text* of its message; ``None`` for any other."""
     low = text.lower()
     if "unrecognized configuration class" in low:
-        return "it is no decoder-only language model"
+        return "it is not a decoder-only language model"
     if "trust_remote_code" in low:
         return (
             "it needs Python code that comes with it, which is not run: read that code, then trust it with"
@@ -57,9 +57,9 @@ def _explanation(text: str) -> str | None:
     if "device disk is invalid" in low:  # transformers 4 asks for the whole file on a device of that name
         return "no part of it fits into what --probe-device-map allows: allow more, or take transformers 5"
     if "error while deserializing" in low or "incompletebuffer" in low or "not fully covered" in low:
-        return f"a file of weights is damaged or only half there ({one_line(text, 120)}): download it again"
+        return f"a file of weights is damaged or incomplete ({one_line(text, 120)}): download it again"
     if any(
         word in low for word in ("not a valid model identifier", "couldn't connect", "can't load", "offline", "404")
     ):
-        return "it is no folder here, and the hub has no such model or cannot be reached: check the name"
+        return "there is no such folder, and the hub has no such model or cannot be reached: check the name"
     return None

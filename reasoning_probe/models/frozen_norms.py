@@ -56,7 +56,7 @@ def freeze_norm(module: Any, x: Tensor, output: Tensor) -> FrozenNorm:
     scale = unscaled.square().sum(-1, keepdim=True) / (unscaled * scaled).sum(-1, keepdim=True)
     error = (unscaled / scale - scaled).abs().amax(-1)
     if not bool((error <= tolerance * (1e-30 + scaled.abs().amax(-1))).all()):
-        raise HeadError(f"its {type(module).__name__} is no norm whose scale can be frozen")
+        raise HeadError(f"its {type(module).__name__} is not a norm whose scale can be frozen")
     return FrozenNorm(gains, bias, centred, scale)
 
 

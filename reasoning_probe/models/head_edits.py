@@ -40,7 +40,7 @@ def edited_heads(model: Any, edit: HeadEdit) -> Iterator[None]:
     def change(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         x = args[0]  # (rows, tokens, heads * head_dim)
         if x.dim() != 3 or x.shape[0] != len(edit) or x.shape[2] != width:
-            raise HeadError(f"{attention_layer.path} got an input of shape {tuple(x.shape)} for {len(edit)} rows")
+            raise HeadError(f"{attention_layer.path} received an input of shape {tuple(x.shape)} for {len(edit)} rows")
         return (edit.apply(x), *args[1:])
 
     with hooks([model.get_submodule(attention_layer.path).register_forward_pre_hook(change)]):

@@ -72,7 +72,7 @@ def local_folder(source: ModelSource) -> Path:
     return Path(config).parent if isinstance(config, str) else Path(source.location)
 
 
-_NOT_THERE = "it is no folder here, and the hub has no such model or cannot be reached: check the name"
+_NOT_THERE = "there is no such folder, and the hub has no such model or cannot be reached: check the name"
 
 
 def _ask(source: ModelSource) -> str:

@@ -223,7 +223,7 @@ def resolve_device(device: str) -> str:
     if kind not in ("cpu", "cuda"):
         raise ModelError(f"the device {device!r} is not supported: use auto, cpu, cuda or cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"{device} was asked for, but torch sees no CUDA device: use --probe-device cpu")
+        raise ModelError(f"{device} was requested, but torch sees no CUDA device: use --probe-device cpu")
     index = torch.device(device).index
     if kind == "cuda" and index is not None and index >= torch.cuda.device_count():
         raise ModelError(f"{device} was asked for, but there are {torch.cuda.device_count()} CUDA devices")
@@ -342,7 +342,7 @@ def wrap_model(model: Any, tokenizer: Any, name: str | None = None) -> LoadedMod
     with as_model_error(name):
         tokens = list(tokenizer("Question")["input_ids"])
     if not tokens:  # transformers makes an empty one if its files are missing
-        raise ModelError(f"the tokenizer of {name} makes no tokens: give its files, tokenizer.json among them")
+        raise ModelError(f"the tokenizer of {name} produces no tokens: add its files, such as tokenizer.json")
     _check_vocabulary(model, tokenizer, name)
     _check_special_ids(model, name)
     return LoadedModel(model.eval(), tokenizer, name, str(model.dtype).removeprefix("torch."), str(device_of(model)))

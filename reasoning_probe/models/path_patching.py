@@ -180,7 +180,7 @@ class _Relay:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             original = first_tensor(output)
             if original is None:
-                raise HeadError(f"{site.mlp} made no hidden states")
+                raise HeadError(f"{site.mlp} returned no hidden states")
             hidden = as_rows(original, len(self.rows), site.mlp)  # (rows, tokens, hidden)
             return replace_first(output, hidden[self.sources].view(original.shape))
 
@@ -192,7 +192,7 @@ class _Relay:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             hidden = first_tensor(output)
             if hidden is None:
-                raise HeadError(f"{site.block} made no hidden states")
+                raise HeadError(f"{site.block} returned no hidden states")
             self._check(hidden, site.block)
             for number, row in enumerate(self.rows):
                 if row.sender is not None and row.sender[0] == site.layer:

@@ -177,7 +177,7 @@ def _part_target(part: TargetPart, head_map: HeadMap) -> Target:
     name = part_name(*part)
     if kind == "MLP":
         if not attention_layer.mlp:
-            raise TargetError(f"there is no {name}: no MLP can be told apart in layer {layer} of this model")
+            raise TargetError(f"there is no {name}: no MLP can be identified in layer {layer} of this model")
         return Target(name, frozenset({(layer, MLP)}))
     if not kind:
         return all_heads
@@ -190,7 +190,7 @@ def _group_target(attention_layer: AttentionLayer, kv_head: int) -> Target:
     layer, kv_heads = attention_layer.layer, attention_layer.kv_heads
     name = part_name(layer, "KV", kv_head)
     if not kv_heads:
-        raise TargetError(f"there is no {name}: the key/value heads of layer {layer} cannot be told")
+        raise TargetError(f"there is no {name}: the key/value heads of layer {layer} cannot be identified")
     if kv_heads == attention_layer.heads:
         raise TargetError(f"there is no {name}: every head of layer {layer} has keys and values of its own")
     if kv_head >= kv_heads:

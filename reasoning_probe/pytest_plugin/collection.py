@@ -83,7 +83,7 @@ def _dataset(state: PluginState, metafunc: pytest.Metafunc, mark: pytest.Mark) -
     (source,) = mark.args
     name, fields = mark.kwargs.get("name"), mark.kwargs.get("fields")
     if not isinstance(name, str | None) or has_lone_surrogate(name or ""):
-        raise ValueError(f"the probe {metafunc.definition.name}: name={ascii(name)[:40]} is no text: give one")
+        raise ValueError(f"the probe {metafunc.definition.name}: name={ascii(name)[:40]} is not a text: give one")
     if fields is not None:
         source = with_fields(source, fields, f"the probe {metafunc.definition.name}")
     if isinstance(source, str) and source in datasets.BUILTIN:
@@ -102,7 +102,7 @@ def _note_owners(state: PluginState, metafunc: pytest.Metafunc, mark: pytest.Mar
 
     name = mark.kwargs.get("owner")
     if name is not None and (not isinstance(name, str) or not name.strip() or has_lone_surrogate(name)):
-        raise ValueError(f"the probe {metafunc.definition.name}: owner={ascii(name)[:40]} is no text: give a name")
+        raise ValueError(f"the probe {metafunc.definition.name}: owner={ascii(name)[:40]} is not a text: give a name")
     names = owners_of(metafunc.definition.path, metafunc.config.rootpath) if name is None else [name]
     known = state.session.owners.setdefault(dataset, [])
     known += [one for one in names if one not in known]

@@ -185,7 +185,7 @@ def _chat_kwargs(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any
     for part in values["probe_chat_kwargs"]:
         for name, value in part.items():
             if name in kwargs:
-                raise pytest.UsageError(f"--probe-chat-kwargs: {name} is there twice: write it once")
+                raise pytest.UsageError(f"--probe-chat-kwargs: {name} is given twice: write it once")
             kwargs[name] = value
     if kwargs and values["probe_chat"] == "off" and config.getoption("reasoning_probe_probe_chat_kwargs") is not None:
         raise pytest.UsageError("--probe-chat-kwargs is for the chat template, which is off: add --probe-chat on")

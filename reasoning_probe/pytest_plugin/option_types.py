@@ -38,7 +38,7 @@ def mask_count(text: str) -> int:
     """Return a number of random halves of the heads, enough to tell heads apart."""
     count = positive_int(text)
     if count < FEWEST_MASKS:
-        raise OptionError(f"{count} masks tell no heads apart: write {FEWEST_MASKS} or more")
+        raise OptionError(f"{count} masks are too few to tell heads apart: write {FEWEST_MASKS} or more")
     return count
 
 
@@ -46,7 +46,7 @@ def screen(text: str) -> tuple[int, str]:
     """Return the number of heads and the method of ``K`` or ``K:METHOD``."""
     number, colon, method = text.partition(":")
     if colon and method not in METHODS:
-        raise OptionError(f"{method[:40]!r} ranks no heads: write {' or '.join(METHODS)} after the number")
+        raise OptionError(f"{method[:40]!r} is not a ranking of heads: write {' or '.join(METHODS)} after the number")
     return positive_int(number), method or METHODS[0]
 
 
@@ -61,20 +61,20 @@ def temperature(text: str) -> float:
     """Return what logits are divided by, above 0 and at most 100."""
     if re.fullmatch(r"\d{1,3}(\.\d{1,6})?|\.\d{1,6}", text.strip(), re.ASCII) and 0 < float(text) <= 100:
         return float(text)
-    raise OptionError(f"{text[:40]!r} is no temperature: write a number above 0 and at most 100, such as 0.7")
+    raise OptionError(f"{text[:40]!r} is not a temperature: write a number above 0 and at most 100, such as 0.7")
 
 
 def top_p(text: str) -> float:
     """Return a probability above 0."""
     if re.fullmatch(r"[01](\.\d{1,9})?|\.\d{1,9}", text.strip(), re.ASCII) and 0 < float(text) <= 1:
         return float(text)
-    raise OptionError(f"{text[:40]!r} is no probability: write a number above 0 and at most 1, such as 0.95")
+    raise OptionError(f"{text[:40]!r} is not a probability: write a number above 0 and at most 1, such as 0.95")
 
 
 def non_negative_float(text: str) -> float:
     """Return a number of processors, which may be a fraction or zero."""
     if re.fullmatch(r"\d{1,5}(\.\d{1,4})?", text.strip(), re.ASCII) is None:
-        raise OptionError(f"{text[:40]!r} is no number of processors: write 4, 0.5 or 0")
+        raise OptionError(f"{text[:40]!r} is not a number of processors: write 4, 0.5 or 0")
     return float(text.strip())  # float() strips fewer kinds of white space
 
 
@@ -183,7 +183,7 @@ def choice(*words: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if text not in words:
-            raise OptionError(f"{text[:40]!r} is none of {', '.join(words)}")
+            raise OptionError(f"{text[:40]!r} is not one of {', '.join(words)}")
         return text
 
     return parse

@@ -158,7 +158,7 @@ def complete_junit(state: PluginState) -> None:
 
     path = Path(state.config.invocation_params.dir, os.path.expanduser(os.path.expandvars(xml_path)))
     if is_stream(path) or (path.exists() and not path.is_file()):
-        state.junit_error = f"the gate's checks are not in {xml_path}, which is no file: name a file with --junitxml"
+        state.junit_error = f"the gate's checks are not in {xml_path}, which is not a file: name a file with --junitxml"
         return
     path = path.resolve()  # pytest has followed the user's link, too
     with suppress(ParseError):  # another plugin's file

@@ -74,6 +74,6 @@ def parse_limits(text: str) -> dict[str, float]:
         if equals and not name:
             raise ValueError(f"cannot read {part.strip()[:40]!r}: write 0.9, or arithmetic=0.9,logic=0.5")
         if name in limits:
-            raise ValueError(f"{f'the limit of {name[:40]!r}' if name else 'a limit for all'} is there twice")
+            raise ValueError(f"{f'the limit of {name[:40]!r}' if name else 'a limit for all'} is given twice")
         limits[name] = parse_share(share)
     return limits

@@ -217,7 +217,7 @@ def _cases(outcomes: list[Outcome], summary: RunRecord, files: _Files) -> list[O
 
 def _folder(folder: object) -> Path:
     if not isinstance(folder, str | Path):
-        raise RunError(f"{quoted(folder)} is no folder: give its path")
+        raise RunError(f"{quoted(folder)} is not a folder: give its path")
     return Path(folder)
 
 

@@ -28,9 +28,9 @@ class ArgumentError(OneLineError):
 def check_model(model: Any, tokenizer: Any) -> None:
     """Refuse what is no model, or no tokenizer."""
     if not (hasattr(model, "config") and hasattr(model, "named_modules")):
-        raise ArgumentError(f"{quoted(model)} is no model: give a causal language model of transformers, loaded")
+        raise ArgumentError(f"{quoted(model)} is not a model: give a causal language model of transformers, loaded")
     if not callable(tokenizer) or hasattr(tokenizer, "named_modules"):
-        raise ArgumentError(f"{quoted(tokenizer)} is no tokenizer: give the model's own")
+        raise ArgumentError(f"{quoted(tokenizer)} is not a tokenizer: give the model's own")
 
 
 def ablation_names(value: Any) -> tuple[str, ...]:
@@ -68,11 +68,11 @@ def check_numbers(**numbers: tuple[Any, int]) -> None:
 def check_texts(dataset: Any, stop: Any, cache: Any) -> None:
     """Refuse names, stop strings and folders that are none."""
     if not isinstance(dataset, str) or not dataset.strip():
-        raise ArgumentError(f"dataset={quoted(dataset)} is no name: give a text")
+        raise ArgumentError(f"dataset={quoted(dataset)} is not a name: give a text")
     if not isinstance(stop, list | tuple) or not all(isinstance(word, str) and word for word in stop):
         raise ArgumentError(f"stop={quoted(stop)} holds no stop strings: give a tuple of texts, () for none")
     if cache is not None and not (isinstance(cache, str | Path) and str(cache).strip() and _is_name(str(cache))):
-        raise ArgumentError(f"cache={quoted(cache)} is no folder: give its path, or None")
+        raise ArgumentError(f"cache={quoted(cache)} is not a folder: give its path, or None")
 
 
 def _is_name(path: str) -> bool:
@@ -139,7 +139,7 @@ def check_targets(value: Any) -> None:
         raise ArgumentError(f"targets={quoted(value)} names none: write 'L3H7,L5', or a list of such")
     for part in parts:
         if not isinstance(part, str | Target):
-            raise ArgumentError(f"{quoted(part)} is no target: write 'L3H7', or give a Target")
+            raise ArgumentError(f"{quoted(part)} is not a target: write 'L3H7', or give a Target")
         if isinstance(part, Target) and not part.heads:
             raise ArgumentError(f"the target {quoted(part.name)} switches nothing off: leave it out")
 
@@ -159,7 +159,7 @@ def described_heads(value: Any) -> str:
 def check_numerics(value: Any) -> None:
     """Refuse numerics that do not exist."""
     if value not in NUMERICS:
-        raise ArgumentError(f"numerics={quoted(value)} is none of {', '.join(NUMERICS)}")
+        raise ArgumentError(f"numerics={quoted(value)} is not one of {', '.join(NUMERICS)}")
 
 
 def check_prompting(value: Any) -> None:
@@ -171,12 +171,12 @@ def check_prompting(value: Any) -> None:
     check_numbers(shots=(value.shots, 0))
     for name, text in (("shots_from", value.shots_from), ("template", value.template)):
         if not isinstance(text, str | Path | None):
-            raise ArgumentError(f"{name}={quoted(text)} is no text: give one, or None")
+            raise ArgumentError(f"{name}={quoted(text)} is not a text: give one, or None")
     if not isinstance(value.cot, bool):
         raise ArgumentError(f"cot={quoted(value.cot)} is neither True nor False")
     for name, known in (("chat", get_args(ChatMode)), ("choices", get_args(ChoiceMode))):
         if getattr(value, name) not in known:
-            raise ArgumentError(f"{name}={quoted(getattr(value, name))} is none of {', '.join(known)}")
+            raise ArgumentError(f"{name}={quoted(getattr(value, name))} is not one of {', '.join(known)}")
     try:
         thought_marks(value.think)
     except ValueError as error:
@@ -187,7 +187,7 @@ def check_prompting(value: Any) -> None:
 def check_generation(value: Any) -> None:
     """Refuse what is no way to treat the model's generation settings."""
     if value not in get_args(GenerationMode):
-        raise ArgumentError(f"generation={quoted(value)} is none of {', '.join(get_args(GenerationMode))}")
+        raise ArgumentError(f"generation={quoted(value)} is not one of {', '.join(get_args(GenerationMode))}")
 
 
 def check_chat(prompting: Prompting) -> None:

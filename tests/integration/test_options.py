@@ -333,7 +333,7 @@ def test_marks_of_thoughts_are_the_users(project: Project) -> None:
     project.run("--probe-think=a,b").assert_outcomes(failed=1)
     assert (project.outcomes()[0]["answer"], project.summary()["prompting"]["think"]) == ("lue", "a,b")
     assert refused(project.run("--probe-think=<plan>")).startswith(
-        "argument --probe-think: '<plan>' is no pair of marks"
+        "argument --probe-think: '<plan>' is not a pair of marks"
     )
     project.write("pytest.ini", "[pytest]\nprobe_think = <plan>\n")
-    assert "probe_think in the ini file: '<plan>' is no pair of marks" in refused(project.run())
+    assert "probe_think in the ini file: '<plan>' is not a pair of marks" in refused(project.run())

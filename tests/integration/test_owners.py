@@ -176,4 +176,4 @@ def test_owners_come_through_xdist_and_a_merge(project: Project) -> None:
 @pytest.mark.parametrize("owner", ["3", "' '", "['@ada']"])
 def test_an_owner_that_is_no_text_ends_the_session_in_one_line(project: Project, owner: str) -> None:
     project.write("test_mine.py", EVERY_ANSWER.replace('"@octo-org/logic"', owner))
-    assert re.fullmatch("the probe test_logic: owner=.* is no text: give a name", refused(project.run()))
+    assert re.fullmatch("the probe test_logic: owner=.* is not a text: give a name", refused(project.run()))

@@ -102,8 +102,8 @@ def test_the_verdict_decides_which_cases_pass(
         (["--probe-temperature=0.5"], "--probe-temperature is for sampled answers: add --probe-samples N"),
         (["--probe-verdict=any"], "--probe-verdict is for sampled answers: add --probe-samples N"),
         (["--probe-samples=0"], "'0' is not a whole number from 1 on"),
-        (["--probe-samples=2", "--probe-temperature=0"], "'0' is no temperature"),
-        (["--probe-samples=2", "--probe-top-p=1.5"], "'1.5' is no probability"),
+        (["--probe-samples=2", "--probe-temperature=0"], "'0' is not a temperature"),
+        (["--probe-samples=2", "--probe-top-p=1.5"], "'1.5' is not a probability"),
         (["--probe-samples=2", "--probe-top-k=x"], "'x' is not a whole number from 0 on"),
         (["--probe-samples=2", "--probe-verdict=most"], "write majority, any, all or mean>=X"),
         (

@@ -135,8 +135,14 @@ def test_several_processes_agree_on_the_heads(project: Project) -> None:
         (["--probe-screen=4"], "--probe-screen chooses among all heads: add --ablate-heads"),
         (["--probe-screen=4", "--probe-heads=L0"], "--probe-screen chooses heads by itself: leave out --probe-heads"),
         (["--ablate-heads", "--probe-screen=0"], "argument --probe-screen: '0' is not a whole number from 1 on"),
-        (["--ablate-heads", "--probe-screen=4:x"], "'x' ranks no heads: write attribution or ig5 after the number"),
-        (["--ablate-heads", "--probe-screen=4:"], "'' ranks no heads: write attribution or ig5 after the number"),
+        (
+            ["--ablate-heads", "--probe-screen=4:x"],
+            "'x' is not a ranking of heads: write attribution or ig5 after the number",
+        ),
+        (
+            ["--ablate-heads", "--probe-screen=4:"],
+            "'' is not a ranking of heads: write attribution or ig5 after the number",
+        ),
     ],
 )
 def test_a_screening_of_nothing_is_refused(project: Project, args: list[str], line: str) -> None:

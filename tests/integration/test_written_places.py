@@ -139,7 +139,7 @@ def test_the_page_and_the_junit_file_in_the_output(colours: Project) -> None:
     result = colours.run_apart("--probe-heads", CARRIER, *options, page=True)
     output = result.stdout.str()
     assert "<!DOCTYPE html>" in output
-    assert "the gate's checks are not in /dev/stderr, which is no file" in " ".join(output.split())
+    assert "the gate's checks are not in /dev/stderr, which is not a file" in " ".join(output.split())
     assert "<testsuites" in result.stderr.str()
     assert all(stat.S_ISLNK(os.lstat(link).st_mode) for link in ("/dev/stdout", "/dev/stderr"))
 

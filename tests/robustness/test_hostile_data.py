@@ -271,7 +271,7 @@ def test_packed_data_of_few_bytes_that_are_large_unpacked(folder: Path, kind: st
 )
 def test_data_packed_in_another_way(folder: Path, content: bytes) -> None:
     (folder / "test.jsonl").write_bytes(content)
-    refused(f"hf:{folder}", r"'test.jsonl' is packed in a way that is not read: unpack it")
+    refused(f"hf:{folder}", r"'test.jsonl' is compressed in an unsupported way: unpack it")
 
 
 def test_a_parquet_file_of_another_ending_in_a_folder(folder: Path) -> None:
@@ -518,8 +518,8 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a" * 2_000_000, "is longer than 1,000,000 bytes"),
         ("\x00", "is not YAML"),
         ("task: {", "is not YAML"),
-        (TASK.replace("DATA", "x").replace("[{metric: exact_match}]", "5"), "metric_list .* is no list of metrics"),
-        (TASK.replace("{data_files: {test: DATA}}", "5"), "dataset_kwargs .* is no list of settings"),
+        (TASK.replace("DATA", "x").replace("[{metric: exact_match}]", "5"), "metric_list .* is not a list of metrics"),
+        (TASK.replace("{data_files: {test: DATA}}", "5"), "dataset_kwargs .* is not a list of settings"),
         (TASK + "include: 5\n", "cannot load|includes"),
     ],
 )

@@ -136,7 +136,7 @@ def test_an_adapters_code_is_trusted_with_the_flag(adapter: Path) -> None:
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, '{"a":' * 90 + "1" + "}" * 90, "[1]", "x", ""])
 def test_an_adapter_config_that_is_none(adapter: Path, content: str) -> None:
     (adapter / "adapter_config.json").write_text(content, encoding="utf-8")
-    refused(adapter, "adapter_config.json is (nested more than 60 deep|no JSON object|not JSON)")
+    refused(adapter, "adapter_config.json is (nested more than 60 levels deep|not a JSON object|not JSON)")
 
 
 def test_a_decoy_beside_a_pickled_adapter(adapter: Path) -> None:
@@ -212,14 +212,14 @@ def test_an_index_names_files_of_its_folder(folder: Path, tmp_path: Path, file: 
     shutil.copy(folder / "model.safetensors", tmp_path / "outside.safetensors")
     index(folder, file.format(tmp_path))
     (folder / "model.safetensors").unlink()
-    refused(folder, "it may name files of its own folder alone|are a Python pickle", pickled=trusted)
+    refused(folder, "it may only name files in its own folder|are a Python pickle", pickled=trusted)
 
 
 @pytest.mark.parametrize("weight_map", [None, 5, [], {"a": 5}, {"a": None}, {"a": ["x"]}])
 def test_an_index_that_is_none(folder: Path, weight_map: Any) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     (folder / "model.safetensors").unlink()
-    refused(folder, "says of no weight where it is")
+    refused(folder, "does not say which file holds which weight")
 
 
 def test_good_shards_are_read(folder: Path) -> None:
@@ -246,7 +246,7 @@ def test_the_layout_of_the_hubs_cache_is_read(folder: Path, tmp_path: Path) -> N
 def test_weights_that_the_config_names(folder: Path, value: Any) -> None:
     pickled_weights(folder, "adapter_model.bin")
     set_json(folder / "config.json", transformers_weights=value)
-    refused(folder, "transformers_weights|may name files of its own folder alone")
+    refused(folder, "transformers_weights|may only name files in its own folder")
 
 
 def test_an_adapter_of_the_hub_leads_to_no_other_base(
@@ -279,15 +279,15 @@ def test_an_adapter_of_the_hub_leads_to_no_other_base(
         ("config.json", {"text_config": {"_attn_implementation": "evil/kernel"}}, "code from the hub"),
         ("config.json", {"_experts_implementation": "sonicmoe"}, "code from the hub"),
         ("config.json", {"_attn_implementation": 5}, "code from the hub"),
-        ("config.json", {"quantization_config": {"quant_method": "evil"}}, "which is none of transformers' own"),
-        ("config.json", {"quantization_config": {"quant_method": ["x"]}}, "which is none of transformers' own"),
-        ("config.json", {"quantization_config": 5}, "is no JSON object"),
-        ("config.json", {"tokenizer_class": "AutoModelForCausalLM"}, "which is no tokenizer of transformers"),
-        ("tokenizer_config.json", {"tokenizer_class": "pipeline"}, "which is no tokenizer of transformers"),
-        ("tokenizer_config.json", {"tokenizer_class": "os.Tokenizer"}, "which is no tokenizer of transformers"),
-        ("tokenizer_config.json", {"tokenizer_class": 5}, "which is no tokenizer of transformers"),
-        ("tokenizer_config.json", {"fast_tokenizer_files": ["../tokenizer.1.0.json"]}, "files of its own folder alone"),
-        ("tokenizer_config.json", {"fast_tokenizer_files": 5}, "is no list of files"),
+        ("config.json", {"quantization_config": {"quant_method": "evil"}}, "which is not one of transformers' own"),
+        ("config.json", {"quantization_config": {"quant_method": ["x"]}}, "which is not one of transformers' own"),
+        ("config.json", {"quantization_config": 5}, "is not a JSON object"),
+        ("config.json", {"tokenizer_class": "AutoModelForCausalLM"}, "which is not a tokenizer of transformers"),
+        ("tokenizer_config.json", {"tokenizer_class": "pipeline"}, "which is not a tokenizer of transformers"),
+        ("tokenizer_config.json", {"tokenizer_class": "os.Tokenizer"}, "which is not a tokenizer of transformers"),
+        ("tokenizer_config.json", {"tokenizer_class": 5}, "which is not a tokenizer of transformers"),
+        ("tokenizer_config.json", {"fast_tokenizer_files": ["../tokenizer.1.0.json"]}, "files in its own folder"),
+        ("tokenizer_config.json", {"fast_tokenizer_files": 5}, "is not a list of files"),
     ],
 )
 def test_names_of_code_are_refused(folder: Path, file: str, values: dict[str, Any], line: str) -> None:
@@ -537,15 +537,15 @@ def test_an_adapter_whose_base_on_the_hub_is_an_adapter(adapter: Path, monkeypat
             "llama.block_count in m.gguf is 1,000,000",
         ),
         (gguf({"general.architecture": "llama", "llama.expert_count": 2**31 + 1}), "llama.expert_count in m.gguf is"),
-        (gguf({}, tensors=2**60), "is no .gguf file, or only half there"),
-        (gguf({}, keys=2**60), "is no .gguf file, or only half there"),
-        (gguf({}, keys=1) + struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, 4, 2**60), "is no .gguf file"),
-        (gguf({}, keys=1) + struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, 9, 2**60), "is no .gguf file"),
-        (gguf({}, keys=1) + struct.pack("<Q", 2**62), "is no .gguf file"),
-        (gguf({}, keys=1) + struct.pack("<Q", 1) + b"a" + struct.pack("<I", 99), "is no .gguf file"),
-        (b"GGUF", "is no .gguf file"),
-        (b"", "is no .gguf file"),
-        (b"GGML" + bytes(100), "is no .gguf file"),
+        (gguf({}, tensors=2**60), "is not a .gguf file, or is incomplete"),
+        (gguf({}, keys=2**60), "is not a .gguf file, or is incomplete"),
+        (gguf({}, keys=1) + struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, 4, 2**60), "is not a .gguf file"),
+        (gguf({}, keys=1) + struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, 9, 2**60), "is not a .gguf file"),
+        (gguf({}, keys=1) + struct.pack("<Q", 2**62), "is not a .gguf file"),
+        (gguf({}, keys=1) + struct.pack("<Q", 1) + b"a" + struct.pack("<I", 99), "is not a .gguf file"),
+        (b"GGUF", "is not a .gguf file"),
+        (b"", "is not a .gguf file"),
+        (b"GGML" + bytes(100), "is not a .gguf file"),
     ],
 )
 def test_a_gguf_file_that_promises_too_much(tmp_path: Path, data: bytes, line: str) -> None:

@@ -98,7 +98,7 @@ def test_report_makes_the_cards_of_the_heads_that_are_named(folder: Path, capsys
     assert "- L0H1: 40 of 40 lost answers are wrong in the units digit alone" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         main(["report", str(folder), "--describe", "head3"])
-    assert "'head3' is no target: write auto, a number of heads" in capsys.readouterr().err
+    assert "'head3' is not a target: write auto, a number of heads" in capsys.readouterr().err
 
 
 def test_report_makes_cards_of_a_run_that_has_none(folder: Path) -> None:

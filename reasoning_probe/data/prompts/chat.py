@@ -64,9 +64,9 @@ def parse_chat_kwargs(text: str) -> dict[str, Any]:
                 f"cannot read {one_line(ascii(part.strip()), 60)}: write NAME=VALUE, enable_thinking=false"
             )
         if name in RESERVED:
-            raise PromptError(f"{name} is not for you to pass: it says what is rendered, or in which form")
+            raise PromptError(f"{name} cannot be set: it decides what is rendered, or in which form")
         if name in kwargs:
-            raise PromptError(f"{name} is there twice: write it once")
+            raise PromptError(f"{name} is given twice: write it once")
         try:
             kwargs[name] = json.loads(_AS_JSON.get(value, value), parse_constant=str)  # NaN is a text, too
         except (ValueError, RecursionError):

@@ -64,7 +64,7 @@ def named_fields(value: Any, where: str) -> Fields | None:
     if value is None:
         return None
     if not isinstance(value, Mapping) or not value:
-        raise DatasetError(f'{where}: {quoted(value)} names no fields: write {{"question": ..., "context": ...}}')
+        raise DatasetError(f'{where}: {quoted(value)} does not name fields: write {{"question": ..., "context": ...}}')
     fields: dict[str, tuple[str, ...]] = {}
     for role, names in value.items():
         if role not in ROLES:

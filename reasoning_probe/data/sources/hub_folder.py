@@ -97,10 +97,12 @@ def _front_matter(path: Path, source: str) -> Any:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())[:80]
         raise DatasetError(
-            f"{source}: the head of {path.name} is not YAML ({reason}): mend it, or leave it out"
+            f"{source}: the head of {path.name} is not YAML ({reason}): correct it, or leave it out"
         ) from None
     if size_of(content) > MOST_VALUES:
-        raise DatasetError(f"{source}: the head of {path.name} holds more than {MOST_VALUES:,} values: no card does")
+        raise DatasetError(
+            f"{source}: the head of {path.name} holds more than {MOST_VALUES:,} values, more than any card"
+        )
     return content.get("configs") if isinstance(content, Mapping) else None
 
 

@@ -72,7 +72,9 @@ def _task(path: Path, source: str) -> Mapping[str, Any]:
     except OSError as error:
         raise DatasetError(f"{source}: cannot read {quoted(path.name)} ({error.strerror})") from None
     if len(data) > LARGEST_FILE:
-        raise DatasetError(f"{source}: {quoted(path.name)} is longer than {LARGEST_FILE:,} bytes: no task file is")
+        raise DatasetError(
+            f"{source}: {quoted(path.name)} is longer than {LARGEST_FILE:,} bytes, more than any task file"
+        )
     try:
         # lm-eval's parser is the one in C, where PyYAML has it.
         loaders = [yaml.SafeLoader, *filter(None, [getattr(yaml, "CSafeLoader", None)])]
@@ -81,14 +83,16 @@ def _task(path: Path, source: str) -> Mapping[str, Any]:
         raise _untrusted(source, f"has the tag {quoted(_tag(error))}, which runs code") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())[:80]
-        raise DatasetError(f"{source}: {quoted(path.name)} is not YAML ({reason}): mend it") from None
+        raise DatasetError(f"{source}: {quoted(path.name)} is not YAML ({reason}): correct it") from None
     content = readings[0]
     if not isinstance(content, Mapping):
         raise DatasetError(f"{source}: {quoted(path.name)} holds no task: write task: NAME and what it asks")
     if any(size_of(reading) > MOST_VALUES for reading in readings):  # values repeated by anchors would be written out
-        raise DatasetError(f"{source}: {quoted(path.name)} holds more than {MOST_VALUES:,} values: no task file does")
+        raise DatasetError(
+            f"{source}: {quoted(path.name)} holds more than {MOST_VALUES:,} values, more than any task file"
+        )
     if len(set(map(repr, readings))) > 1:
-        raise DatasetError(f"{source}: {quoted(path.name)} is not YAML (it has two meanings): mend it")
+        raise DatasetError(f"{source}: {quoted(path.name)} is not YAML (it has two meanings): correct it")
     return content
 
 
@@ -105,7 +109,7 @@ def _check_keys(task: Mapping[str, Any], path: Path, source: str) -> None:
         raise DatasetError(f"{source}: {quoted(path.name)} is a group of tasks: name one of them")
     metrics = task.get("metric_list") or []
     if not isinstance(metrics, list) or not all(isinstance(entry, Mapping) for entry in metrics):
-        raise DatasetError(f"{source}: metric_list in {quoted(path.name)} is no list of metrics")
+        raise DatasetError(f"{source}: metric_list in {quoted(path.name)} is not a list of metrics")
     for entry in metrics:
         metric = entry.get("metric")
         if not isinstance(metric, str) or entry.get("hf_evaluate") or metric not in _metrics():
@@ -136,7 +140,7 @@ def _check_dataset(task: Mapping[str, Any], path: Path, source: str) -> None:
             raise _untrusted(source, f"names the dataset {quoted(name)}, which can run code")
     settings = task.get("dataset_kwargs") or {}
     if not isinstance(settings, Mapping):
-        raise DatasetError(f"{source}: dataset_kwargs in {quoted(path.name)} is no list of settings")
+        raise DatasetError(f"{source}: dataset_kwargs in {quoted(path.name)} is not a list of settings")
     for key, value in settings.items():
         if key not in _DATA_KWARGS and value not in (None, False):
             raise _untrusted(source, f"sets {quoted(key)} of its dataset, which can run code")

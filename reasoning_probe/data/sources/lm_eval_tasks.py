@@ -99,7 +99,7 @@ def _row(task: Any, doc: Any, where: str) -> dict[str, Any]:
     """Return the question in *doc* under the names of the fields that ``records.py`` reads."""
     text = task.doc_to_text(doc)
     if not isinstance(text, str):
-        raise DatasetError(f"{where}: its prompt is one of several: such tasks are not supported")
+        raise DatasetError(f"{where}: it has several prompts, which is not supported")
     target = task.doc_to_target(doc)
     if isinstance(target, list):
         target = target[0] if target else ""
@@ -107,7 +107,7 @@ def _row(task: Any, doc: Any, where: str) -> dict[str, Any]:
     delimiter = task.config.target_delimiter
     if delimiter != " " and not prompt[-1:].isspace():
         if not delimiter:
-            raise DatasetError(f"{where}: nothing stands between its prompt and the answer: that is not supported")
+            raise DatasetError(f"{where}: nothing separates its prompt from the answer, which is not supported")
         prompt += delimiter
     plain = _PLAIN.fullmatch(prompt)
     row: dict[str, Any] = {"question": plain[1]} if plain else {"question": text, "prompt": prompt}

@@ -47,7 +47,7 @@ def check_packed(path: Path, source: str) -> None:
     except (OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError):
         unpacked = None
     if unpacked is None:
-        raise DatasetError(f"{source}: {quoted(path.name)} is packed in a way that is not read: unpack it")
+        raise DatasetError(f"{source}: {quoted(path.name)} is compressed in an unsupported way: unpack it")
     if unpacked > most:
         raise DatasetError(
             f"{source}: {quoted(path.name)} holds more than {most:,} bytes when it is unpacked: unpack it first"

@@ -142,8 +142,8 @@ def _right_choice(data: Mapping[str, Any], choices: tuple[str, ...], where: str)
     if index < len(choices):
         return choices[index]
     raise DatasetError(
-        f"{where}: the answer {quoted(answer)} is none of the {len(choices)} choices: give its letter, its place from 0"
-        " on, or its text"
+        f"{where}: the answer {quoted(answer)} is not one of the {len(choices)} choices: give its letter, its place"
+        " from 0 on, or its text"
     )
 
 

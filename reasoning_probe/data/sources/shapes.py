@@ -301,8 +301,8 @@ def _read_columns(item_row: dict[str, Any], choices: list[Any], where: str) -> N
     if answer.isascii() and answer.isdigit():
         if not 1 <= int(answer[:9]) <= len(choices):
             raise DatasetError(
-                f"{where}: the answer {quoted(answer)} is none of {labels[0]} to {labels[-1]}: give its letter, or its"
-                " place from 1 on"
+                f"{where}: the answer {quoted(answer)} is not one of {labels[0]} to {labels[-1]}: give its letter, or"
+                " its place from 1 on"
             )
         item_row["answer"] = labels[int(answer) - 1]
 

@@ -102,14 +102,14 @@ def _check_code(config: Mapping[str, Any], name: str) -> None:
     if quantised is None:
         return
     if not isinstance(quantised, Mapping):
-        raise ModelError(f"cannot load the model {name}: quantization_config in config.json is no JSON object")
+        raise ModelError(f"cannot load the model {name}: quantization_config in config.json is not a JSON object")
     method = quantised.get("quant_method")
     if method is None and (quantised.get("load_in_4bit") or quantised.get("load_in_8bit")):
         method = "bitsandbytes"
     if method not in _QUANTISED:
         raise ModelError(
             f"cannot load the model {name}: quantization_config names the method {one_line(method, 60)!r}, which is"
-            f" none of transformers' own"
+            f" not one of transformers' own"
         )
     if method in _FROM_HUB and _hub_kernels():
         raise _untrusted(name, f"quantization_config names {method!r}")

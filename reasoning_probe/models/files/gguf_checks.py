@@ -38,7 +38,7 @@ def check_gguf(path: Path, name: str) -> None:
         raise ModelError(f"cannot load the model {name}: cannot read {path.name} ({error.strerror})") from None
     except (_Damaged, struct.error, MemoryError, OverflowError, UnicodeDecodeError) as error:
         raise ModelError(
-            f"cannot load the model {name}: {path.name} is no .gguf file, or only half there ({one_line(error, 80)}):"
+            f"cannot load the model {name}: {path.name} is not a .gguf file, or is incomplete ({one_line(error, 80)}):"
             " download it again"
         ) from None
     for key, value in counts.items():

@@ -112,17 +112,19 @@ def read_object(path: Path, name: str) -> dict[str, Any]:
         raise _nested(path, name) from None
     except ValueError as error:
         raise ModelError(
-            f"cannot load the model {name}: {path.name} is not JSON ({one_line(error, 80)}): fetch it again"
+            f"cannot load the model {name}: {path.name} is not JSON ({one_line(error, 80)}): download it again"
         ) from None
     if not isinstance(content, dict):
-        raise ModelError(f"cannot load the model {name}: {path.name} is no JSON object: fetch it again")
+        raise ModelError(f"cannot load the model {name}: {path.name} is not a JSON object: download it again")
     if _deeper_than(content, DEEPEST):
         raise _nested(path, name)
     return content
 
 
 def _nested(path: Path, name: str) -> ModelError:
-    return ModelError(f"cannot load the model {name}: {path.name} is nested more than {DEEPEST} deep: no such file is")
+    return ModelError(
+        f"cannot load the model {name}: {path.name} is nested more than {DEEPEST} levels deep, which no valid file is"
+    )
 
 
 def _deeper_than(content: Any, most: int) -> bool:

@@ -46,7 +46,7 @@ def check_tokenizer(files: ModelFiles, config: Mapping[str, Any]) -> None:
         if value is not None and not (isinstance(value, str) and _CLASS.fullmatch(value)):
             raise ModelError(
                 f"cannot load the model {files.name}: tokenizer_class in {where} is {one_line(repr(value), 60)}, which"
-                " is no tokenizer of transformers"
+                " is not a tokenizer of transformers"
             )
     for key, kinds, wanted in _SETTINGS:
         value = settings.get(key)
@@ -66,12 +66,12 @@ def _rules_files(settings: Mapping[str, Any], name: str) -> list[str]:
     """Return the files of rules that transformers may choose: a config may name one for each of its versions."""
     named = settings.get("fast_tokenizer_files") or []
     if not isinstance(named, list) or not all(isinstance(file, str) and file == file.strip() for file in named):
-        raise ModelError(f"cannot load the model {name}: fast_tokenizer_files in {_CONFIG} is no list of files")
+        raise ModelError(f"cannot load the model {name}: fast_tokenizer_files in {_CONFIG} is not a list of files")
     for file in named:
         if re.search(r"[\\/:\0]", file):
             raise ModelError(
-                f"cannot load the model {name}: {_CONFIG} names {one_line(repr(file), 60)}: it may name files of its"
-                " own folder alone"
+                f"cannot load the model {name}: {_CONFIG} names {one_line(repr(file), 60)}: it may only name files in"
+                " its own folder"
             )
     return [_RULES, *named]
 
@@ -93,7 +93,7 @@ def check_rules(rules: Mapping[str, Any], file: str, name: str) -> None:
             if growth > MOST_GROWTH or prepended > MOST_PREPENDED:
                 raise ModelError(
                     f"cannot load the model {name}: the rules of {file} can make a text more than {MOST_GROWTH:,} times"
-                    " longer: no tokenizer needs that"
+                    " longer, which no tokenizer needs"
                 )
             if _added(step) > MOST_ADDED:
                 raise ModelError(f"cannot load the model {name}: {file} adds more than {MOST_ADDED:,} tokens to a text")
@@ -122,7 +122,7 @@ def _check_ids(ids: Any, file: str, name: str) -> None:
     if ids is None:
         return
     if not isinstance(ids, Mapping):
-        raise ModelError(f"cannot load the model {name}: the tokens in {file} are no JSON object")
+        raise ModelError(f"cannot load the model {name}: the tokens in {file} are not a JSON object")
     for id in ids:
         number = int(id) if isinstance(id, str) and id.isascii() and id.isdigit() and len(id) < 20 else id
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= LARGEST_ID:

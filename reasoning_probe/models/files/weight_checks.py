@@ -85,7 +85,9 @@ def _shards(index: Mapping[str, Any], file: str, name: str) -> list[str]:
     """Return the files that the *index* of weights names, each once."""
     weight_map = index.get("weight_map", {} if not index else None)
     if not isinstance(weight_map, Mapping) or not all(isinstance(shard, str) for shard in weight_map.values()):
-        raise ModelError(f"cannot load the model {name}: {file} says of no weight where it is: fetch it again")
+        raise ModelError(
+            f"cannot load the model {name}: {file} does not say which file holds which weight: download it again"
+        )
     return sorted({*weight_map.values()})
 
 
@@ -93,8 +95,8 @@ def _check_name(file: Any, where: str, name: str) -> None:
     """Raise :class:`ModelError` if *file*, which *where* names, is not the name of a file of the same folder."""
     if not isinstance(file, str) or file in ("", ".", "..") or re.search(r"[\\/:\0]", file):
         raise ModelError(
-            f"cannot load the model {name}: {where} names {one_line(repr(file), 60)}: it may name files of its own"
-            " folder alone"
+            f"cannot load the model {name}: {where} names {one_line(repr(file), 60)}: it may only name files in"
+            " its own folder"
         )
 
 

@@ -34,7 +34,7 @@ def parse_describe(text: str) -> str:
             continue
         name = join_parts(split_parts(part))
         if not all(map(read_part, split_parts(part))):
-            raise ValueError(f"{part.strip()[:40]!r} is no target: write auto, a number of heads, or L3H1,L5H0")
+            raise ValueError(f"{part.strip()[:40]!r} is not a target: write auto, a number of heads, or L3H1,L5H0")
         names.append(name)
     if len(names) > MOST_NAMED:
         raise ValueError(f"{len(names):,} targets are named: name at most {MOST_NAMED:,}")

@@ -147,8 +147,8 @@ def thought_marks(think: str) -> ThoughtMarks:
     marks = tuple(mark.strip() for mark in think.split(",")) if isinstance(think, str) else ()
     if len(marks) != 2 or not all(marks) or marks[0].lower() == marks[1].lower():
         raise ValueError(
-            f"{ascii(think)[:60]} is no pair of marks: write auto, off, or two different marks with one comma between"
-            " them, for example <plan>,</plan>"
+            f"{ascii(think)[:60]} is not a pair of marks: write auto, off, or two different marks with one comma"
+            " between them, for example <plan>,</plan>"
         )
     return ((marks[0], marks[1]), *THOUGHTS)
 

@@ -340,8 +340,11 @@ def test_fields_without_words_are_passed_over(tmp_path: Path, value: Any) -> Non
     ("row", "expected"),
     [
         ({"context": {"title": "x"}}, "context is an object: make it a text, or leave it out, question=..."),
-        ({"A": "ab", "B": "cd", "answer": 0}, "the answer '0' is none of A to B: give its letter, or its place from 1"),
-        ({"A": "ab", "B": "cd", "answer": 3}, "the answer '3' is none of A to B"),
+        (
+            {"A": "ab", "B": "cd", "answer": 0},
+            "the answer '0' is not one of A to B: give its letter, or its place from 1",
+        ),
+        ({"A": "ab", "B": "cd", "answer": 3}, "the answer '3' is not one of A to B"),
         ({"options": "ab or cd"}, "choices is a text: make it a list"),
         ({"problem": "2 + 2", "question": "How much?"}, "'problem' may belong to the question"),
     ],

@@ -195,8 +195,8 @@ def test_the_right_choice_is_found(tmp_path: Path, choices: Any, answer: dict[st
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ({"choices": ["a", "b"], "answer": "C"}, "'C' is none of the 2 choices: give its letter, its place"),
-        ({"choices": ["a", "b"], "answer": 2}, "'2' is none of the 2 choices"),
+        ({"choices": ["a", "b"], "answer": "C"}, "'C' is not one of the 2 choices: give its letter, its place"),
+        ({"choices": ["a", "b"], "answer": 2}, "'2' is not one of the 2 choices"),
         ({"choices": ["a", "b"]}, 'no answer: add "answer"'),
         ({"choices": "a or b", "answer": "a"}, "choices is a text: make it a list"),
         ({"choices": ["a"], "answer": "a"}, "choices must be 2 to 26 different texts"),

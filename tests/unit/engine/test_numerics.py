@@ -323,7 +323,7 @@ def test_the_store_keeps_the_answers_of_each_numerics_apart(tmp_path: Path) -> N
 
 
 def test_numerics_that_do_not_exist_are_one_line() -> None:
-    with pytest.raises(ValueError, match=r"^numerics='exact' is none of auto, invariant, settle, batch$"):
+    with pytest.raises(ValueError, match=r"^numerics='exact' is not one of auto, invariant, settle, batch$"):
         rp.sweep(build("llama"), Letters(), ITEMS, "L0H1", numerics="exact")
 
 

@@ -171,8 +171,8 @@ def test_an_mlp_is_never_taken_for_the_heads_of_its_layer(tmp_path: Path) -> Non
         ("gpt2", "L1KV0", "there is no L1KV0: every head of layer 1 has keys and values of its own"),
         ("llama", "L1KV2", r"there is no L1KV2: layer 1 has 2 key/value heads \(KV0 to KV1\)"),
         ("llama", "L7MLP", "there is no attention layer L7"),
-        ("openai-gpt", "L1KV0", "there is no L1KV0: the key/value heads of layer 1 cannot be told"),
-        ("openai-gpt", "L1MLP", "there is no L1MLP: no MLP can be told apart in layer 1"),
+        ("openai-gpt", "L1KV0", "there is no L1KV0: the key/value heads of layer 1 cannot be identified"),
+        ("openai-gpt", "L1MLP", "there is no L1MLP: no MLP can be identified in layer 1"),
     ],
 )
 def test_what_a_model_does_not_have_is_refused_in_a_line(family: str, target: str, line: str) -> None:
@@ -206,7 +206,7 @@ class Mixing(nn.Module):
 def test_what_mixes_tokens_is_no_mlp() -> None:
     model = build("llama")
     model.model.layers[1].mlp = Mixing(model.model.layers[1].mlp)
-    with pytest.raises(HeadError, match="does not work on each token alone: L1MLP is no target"):
+    with pytest.raises(HeadError, match="does not work on each token alone: L1MLP is not a target"):
         verify_heads(model, head_map := find_heads(model), every_mlp(head_map))
 
 

@@ -143,7 +143,7 @@ def test_the_fingerprint_is_of_the_weights_alone() -> None:
 def test_cuda_that_is_absent(device: str) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    with pytest.raises(ModelError, match=f"{device} was asked for, but torch sees no CUDA device"):
+    with pytest.raises(ModelError, match=f"{device} was requested, but torch sees no CUDA device"):
         loading.resolve_device(device)
 
 

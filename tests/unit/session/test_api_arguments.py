@@ -37,40 +37,40 @@ ITEM = rp.Item(question="What colour is the sky?", answer="blue")
         ({"race": 1}, "race=1 is neither True nor False"),
         ({"race": True, "targets": ()}, r"race stops targets, and nothing is switched off: leave out targets=\(\)"),
         ({"race": True, "samples": 2}, "race takes answers that are decoded greedily: leave out samples"),
-        ({"dataset": ""}, "dataset='' is no name: give a text"),
-        ({"dataset": 3}, "dataset=3 is no name"),
+        ({"dataset": ""}, "dataset='' is not a name: give a text"),
+        ({"dataset": 3}, "dataset=3 is not a name"),
         ({"stop": "Question:"}, "stop='Question:' holds no stop strings: give a tuple of texts, "),
         ({"stop": ("",)}, r"stop=\(''\,\) holds no stop strings"),
         ({"stop": None}, "stop=None holds no stop strings"),
-        ({"cache": ""}, "cache='' is no folder"),
-        ({"cache": 3}, "cache=3 is no folder"),
-        ({"cache": "a\0b"}, "is no folder"),
-        ({"cache": "\ud800"}, "is no folder"),
+        ({"cache": ""}, "cache='' is not a folder"),
+        ({"cache": 3}, "cache=3 is not a folder"),
+        ({"cache": "a\0b"}, "is not a folder"),
+        ({"cache": "\ud800"}, "is not a folder"),
         ({"seed": -(10**5000)}, "seed=a value of the type int is not a whole number from 0 on"),
-        ({"prompting": rp.Prompting(template=5)}, "template=5 is no text: give one, or None"),  # type: ignore[arg-type]
-        ({"prompting": rp.Prompting(shots_from=5)}, "shots_from=5 is no text"),  # type: ignore[arg-type]
+        ({"prompting": rp.Prompting(template=5)}, "template=5 is not a text: give one, or None"),  # type: ignore[arg-type]
+        ({"prompting": rp.Prompting(shots_from=5)}, "shots_from=5 is not a text"),  # type: ignore[arg-type]
         ({"prompting": rp.Prompting(cot="yes")}, "cot='yes' is neither True nor"),  # type: ignore[arg-type]
-        ({"where": ["all"]}, "where=.* names no place"),
+        ({"where": ["all"]}, "where=.* is not a place"),
         ({"targets": ""}, "targets is empty: write L3H7"),
         ({"targets": 3}, "targets=3 names none: write 'L3H7,L5', or a list of such"),
-        ({"targets": ["L0", 3]}, "3 is no target: write 'L3H7', or give a Target"),
+        ({"targets": ["L0", 3]}, "3 is not a target: write 'L3H7', or give a Target"),
         ({"targets": [Target("none", frozenset())]}, "the target 'none' switches nothing off: leave it out"),
         ({"prompting": "auto"}, r"prompting='auto' is none: give rp.Prompting\(...\)"),
         ({"prompting": rp.Prompting(shots=-1)}, "shots=-1 is not a whole number from 0 on"),
-        ({"prompting": rp.Prompting(chat="yes")}, "chat='yes' is none of auto, on, off"),  # type: ignore[arg-type]
-        ({"prompting": rp.Prompting(choices="x")}, "choices='x' is none of logprob, gene"),  # type: ignore[arg-type]
+        ({"prompting": rp.Prompting(chat="yes")}, "chat='yes' is not one of auto, on, off"),  # type: ignore[arg-type]
+        ({"prompting": rp.Prompting(choices="x")}, "choices='x' is not one of logprob, gene"),  # type: ignore[arg-type]
         ({"prompting": rp.Prompting(chat="on", chat_kwargs={"a b": 1})}, "names none: give a dict"),
         ({"prompting": rp.Prompting(chat_kwargs={"a": 1})}, "which is off: give prompting=rp.Prompting"),
         ({"chat_kwargs": {"a": 1}}, "chat_kwargs is for the chat template, which is off"),
         ({"chat_kwargs": "a=1"}, "chat_kwargs='a=1' names none: give a dict, {'enable_thinking': False}"),
         ({"chat_kwargs": {"tokenize": True}}, "chat_kwargs: tokenize is not for you to pass"),
         ({"chat_kwargs": {"a": {1, 2}}}, "give values of JSON's types"),
-        ({"generation": "greedy"}, "generation='greedy' is none of model, plain"),
-        ({"generation": ["plain"]}, r"generation=\['plain'\] is none of model, plain"),
-        ({"prompting": rp.Prompting(think="<plan>")}, "think='<plan>' is no pair of marks: write auto, off, or two"),
-        ({"model": None}, "None is no model: give a causal language model of transformers, loaded"),
-        ({"tokenizer": None}, "None is no tokenizer: give the model's own"),
-        ({"tokenizer": MODEL}, "is no tokenizer: give the model's own"),
+        ({"generation": "greedy"}, "generation='greedy' is not one of model, plain"),
+        ({"generation": ["plain"]}, r"generation=\['plain'\] is not one of model, plain"),
+        ({"prompting": rp.Prompting(think="<plan>")}, "think='<plan>' is not a pair of marks: write auto, off, or two"),
+        ({"model": None}, "None is not a model: give a causal language model of transformers, loaded"),
+        ({"tokenizer": None}, "None is not a tokenizer: give the model's own"),
+        ({"tokenizer": MODEL}, "is not a tokenizer: give the model's own"),
     ],
 )
 def test_nonsense_is_refused(changes: dict[str, Any], message: str) -> None:
