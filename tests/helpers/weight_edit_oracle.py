@@ -29,7 +29,7 @@ def edit(model: Any, path: str, heads: int, off: Iterable[int]) -> None:
                 projection.weight[:, head * size : (head + 1) * size] = 0
 
 
-def greedy(model: Any, ids: list[int], limit: int, eos: int | None = None) -> list[int]:
+def greedy(model: Any, ids: list[int], limit: int, eos: int | list[int] | None = None) -> list[int]:
     """Return the new tokens of ``generate`` on one prompt, one row."""
     prompt = torch.tensor([ids])
     with torch.no_grad():

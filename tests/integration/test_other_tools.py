@@ -18,6 +18,7 @@ from reasoning_probe.results.interop.lm_eval_files import lm_eval_files
 from reasoning_probe.results.interop.selection import select
 from reasoning_probe.results.outcome import Choice, Outcome
 from reasoning_probe.results.run import Run, RunError, write_run
+from reasoning_probe.results.samples import case_of
 from tests.helpers.fake_runs import as_run, fake_outcomes, outcome
 from tests.helpers.html_pages import HOSTILE
 
@@ -101,6 +102,57 @@ def test_every_eval_ever_validates_its_record(run: Run, tmp_path: Path, monkeypa
     monkeypatch.chdir(written(tmp_path, run, "eee"))
     reports = [str(file) for file in Path("data").rglob("*.json*")]
     assert len(reports) == 2
+    assert validate.main([*reports, "--format", "json"]) == 0  # 2 where there are warnings
+
+
+# -- sampled answers ----------------------------------------------------------------------------------------------
+
+SAMPLING = {"samples": 4, "temperature": 0.7, "top_p": 0.9, "top_k": 0, "verdict": "majority", "seed": 0}
+
+
+def sampled_run() -> Run:
+    """Return a run of three items with four answers each, of which three, one and none are right."""
+    answers = {"a": ["8", "8", "7", "8"], "b": ["7", "8", "6", "5"], "c": ["7", "6", "5", "4"]}
+    cases = [
+        [
+            outcome(item=item, response=f" {answer}", answer=answer, correct=answer == "8", sample=number)
+            for number, answer in enumerate(of_item)
+        ]
+        for item, of_item in answers.items()
+    ]
+    return as_run([case_of(samples, "majority") for samples in cases], sampling=SAMPLING)
+
+
+def test_inspect_reads_samples_as_epochs(tmp_path: Path) -> None:
+    log = pytest.importorskip("inspect_ai.log", reason="needs inspect-ai")
+    (file,) = written(tmp_path, sampled_run(), "inspect").iterdir()
+    entry = log.read_eval_log(file)
+    assert (entry.eval.config.epochs, len(entry.samples)) == (4, 12)
+    assert [(sample.id, sample.epoch) for sample in entry.samples[:5]] == [*(("a", n) for n in (1, 2, 3, 4)), ("b", 1)]
+    assert (entry.eval.model_generate_config.temperature, entry.eval.model_generate_config.top_p) == (0.7, 0.9)
+    right = [sample.scores["reasoning_probe"].value == "C" for sample in entry.samples]
+    assert entry.results.scores[0].metrics["accuracy"].value == sum(right) / 12 == 4 / 12
+
+
+def test_lm_evaluation_harness_makes_its_table_of_repeats(tmp_path: Path) -> None:
+    utils = pytest.importorskip("lm_eval.utils", reason="needs lm-eval")
+    folder = written(tmp_path, sampled_run(), "lm-eval") / "tiny-reasoner"
+    (results_file,) = folder.glob("results_*.json")
+    results = json.loads(results_file.read_text("utf-8"))
+    row = next(line for line in utils.make_table(results).splitlines() if line.startswith("|arithmetic"))
+    assert float(row.split("|")[7]) == pytest.approx(4 / 12, abs=1e-4)
+    assert results["configs"]["arithmetic"]["repeats"] == 4
+    assert results["configs"]["arithmetic"]["generation_kwargs"]["temperature"] == 0.7
+    (samples,) = folder.glob("samples_*.jsonl")
+    lines = [json.loads(line) for line in samples.read_text("utf-8").splitlines()]
+    assert lines[0]["resps"][0] == [" 8", " 8", " 7", " 8"]
+    assert [line["exact_match"] for line in lines] == [0.75, 0.25, 0.0]
+
+
+def test_every_eval_ever_validates_a_record_of_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    validate = pytest.importorskip("every_eval_ever.validator.validate", reason="needs every-eval-ever")
+    monkeypatch.chdir(written(tmp_path, sampled_run(), "eee"))
+    reports = [str(file) for file in Path("data").rglob("*.json*")]
     assert validate.main([*reports, "--format", "json"]) == 0  # 2 where there are warnings
 
 

@@ -103,7 +103,9 @@ def _result(selection: Selection, dataset: str) -> dict[str, Any]:
             "max_score": 1.0,
         },
         "score_details": {"score": accuracy, "uncertainty": uncertainty},
-        "generation_config": {"generation_args": {"temperature": 0.0, "max_tokens": selection.max_new_tokens(dataset)}},
+        "generation_config": {
+            "generation_args": {**selection.sampling, "max_tokens": selection.max_new_tokens(dataset)}
+        },
     }
 
 
@@ -128,7 +130,7 @@ def _sample(selection: Selection, model_id: str, outcome: Outcome) -> dict[str, 
             "reference": [outcome.expected],
             "choices": None if outcome.choices is None else [choice.text for choice in outcome.choices],
         },
-        "output": {"raw": [outcome.response]},
+        "output": {"raw": [line.response for line in outcome.lines]},
         "answer_attribution": []
         if outcome.answer is None
         else [
@@ -140,5 +142,5 @@ def _sample(selection: Selection, model_id: str, outcome: Outcome) -> dict[str, 
                 "is_terminal": True,
             }
         ],
-        "evaluation": {"score": float(outcome.correct), "is_correct": outcome.correct},
+        "evaluation": {"score": float(outcome.share_correct), "is_correct": outcome.correct},
     }

@@ -15,7 +15,7 @@ SCORER = "reasoning_probe"
 
 
 def inspect_files(selection: Selection) -> dict[str, str]:
-    """Return an Inspect log for each dataset, a sample an item."""
+    """Return an Inspect log for each dataset, a sample an item; where answers are sampled, each is an epoch."""
     return {
         f"{selection.file_names[dataset]}_{selection.identity[:8]}.json": to_json(_log(selection, dataset), indent=1)
         + "\n"
@@ -31,7 +31,7 @@ def _log(selection: Selection, dataset: str) -> dict[str, Any]:
     metrics = {"accuracy": {"name": "accuracy", "value": accuracy}}
     if stderr is not None:
         metrics["stderr"] = {"name": "stderr", "value": stderr}
-    limits: dict[str, Any] = {"max_tokens": selection.max_new_tokens(dataset), "temperature": 0.0}
+    limits: dict[str, Any] = {"max_tokens": selection.max_new_tokens(dataset), **selection.sampling}
     if stop := selection.stop(dataset):
         limits["stop_seqs"] = stop
     return {
@@ -46,20 +46,20 @@ def _log(selection: Selection, dataset: str) -> dict[str, Any]:
             "dataset": {"name": dataset, "samples": len(outcomes), "sample_ids": [each.item for each in outcomes]},
             "model": selection.model,
             "model_generate_config": limits,
-            "config": {},
+            "config": {"epochs": selection.samples} if selection.samples > 1 else {},
             "packages": {"reasoning-probe": selection.version},
             "metadata": selection.metadata,
         },
         "plan": {"steps": [{"solver": "generate", "params": {}}], "config": limits},
         "results": {
-            "total_samples": len(outcomes),
-            "completed_samples": len(outcomes),
+            "total_samples": len(outcomes) * selection.samples,
+            "completed_samples": len(outcomes) * selection.samples,
             "scores": [
                 {"name": SCORER, "scorer": SCORER, "scored_samples": len(outcomes), "params": {}, "metrics": metrics}
             ],
         },
         "stats": {"started_at": created, "completed_at": created},
-        "samples": [_sample(selection, outcome) for outcome in outcomes],
+        "samples": [_sample(selection, line) for outcome in outcomes for line in outcome.lines],
     }
 
 
@@ -70,11 +70,12 @@ def _sample(selection: Selection, outcome: Outcome) -> dict[str, Any]:
         "category": outcome.category,
         "kind": outcome.kind,
         "form": outcome.form,
+        "thought": outcome.thought,
         "answer_logprob": outcome.answer_logprob,
     }
     return {
         "id": outcome.item,
-        "epoch": 1,
+        "epoch": 1 + (outcome.sample or 0),
         "input": outcome.prompt,
         "choices": None if outcome.choices is None else [choice.text for choice in outcome.choices],
         "target": outcome.expected,

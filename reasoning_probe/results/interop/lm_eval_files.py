@@ -50,9 +50,10 @@ def _results(selection: Selection, samples: dict[str, list[dict[str, Any]]]) -> 
             "generation_kwargs": {
                 "until": selection.stop(task),
                 "max_gen_toks": selection.max_new_tokens(task),
-                "do_sample": False,
-                "temperature": 0.0,
+                "do_sample": selection.sampling["temperature"] > 0,
+                **selection.sampling,
             },
+            **({"repeats": selection.samples} if selection.samples > 1 else {}),
             "metric_list": [{"metric": METRIC, "aggregation": "mean", "higher_is_better": True}],
             "metadata": {"version": selection.version},
         }
@@ -88,14 +89,14 @@ def _sample(selection: Selection, task: str, number: int, outcome: Outcome) -> d
         "doc": doc,
         "target": outcome.expected,
         "arguments": {"gen_args_0": {"arg_0": outcome.prompt, "arg_1": limits}},
-        "resps": [[outcome.response]],
+        "resps": [[line.response for line in outcome.lines]],
         "filtered_resps": [NO_ANSWER if outcome.answer is None else outcome.answer],
         "filter": FILTER,
         "metrics": [METRIC],
         "doc_hash": _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
         "prompt_hash": _hash(outcome.prompt),
         "target_hash": _hash(outcome.expected),
-        METRIC: float(outcome.correct),
+        METRIC: outcome.share_correct if outcome.samples else float(outcome.correct),
     }
 
 

