@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reasoning_probe.analyses.circuit_statistics import areas
 from reasoning_probe.analyses.curve_statistics import carried, excess, with_adjusted
+from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.engine.protocol import Engine, SweepRequest
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results import stats
@@ -48,6 +49,9 @@ ROW_SHARE = 0.25
 ALL_MEASURED = 16
 """The number of heads up to which all sizes are measured. Of the larger ones, those halfway between two powers of two
 are measured only where some item is right at one of the two and wrong at the other: elsewhere the curve is flat."""
+
+_UNANSWERED = Generation(1, ())
+"""Of targets whose log-probability alone counts no answer is decoded."""
 
 OutcomesByKey = Mapping[Key, Outcome]
 """Outcomes by dataset, item, target and ablation."""
@@ -84,8 +88,14 @@ class CurveSpec:
     def joint_targets(self, outcomes: OutcomesByKey) -> list[Target]:
         """Return the targets to run next: those of :meth:`counts` that *outcomes* do not hold."""
         kinds = [self.target(kind, count) for kind in ("off", "kept") for count in self.counts(kind, outcomes)]
-        kinds += [self.target("by size", count) for count in self.sizes()]
-        missing = [target for target in kinds if not self._is_measured(target, outcomes)]
+        return self._missing(kinds, outcomes)
+
+    def sized_targets(self, outcomes: OutcomesByKey) -> list[Target]:
+        """Return the targets in the order of size that *outcomes* do not hold: their log-probability alone counts."""
+        return self._missing([self.target("by size", count) for count in self.sizes()], outcomes)
+
+    def _missing(self, targets: Iterable[Target], outcomes: OutcomesByKey) -> list[Target]:
+        missing = [target for target in targets if not self._is_measured(target, outcomes)]
         return list({target.heads: target for target in missing}.values())
 
     def counts(self, kind: str, outcomes: OutcomesByKey) -> list[int]:
@@ -245,10 +255,13 @@ def cumulative_curves(
     done = 0
     for dataset, of_dataset in by_dataset.items():
         with_joint, items = dict(outcomes), of_dataset[0].items
-        for refines in (False, True):
-            variants = [(target, spec.ablation) for spec in of_dataset for target in spec.joint_targets(with_joint)]
-            requests = [SweepRequest(queries[dataset, item], tuple(variants)) for item in items if variants]
-            total += refines * len(variants) * len(items)
+        of_items = [queries[dataset, item] for item in items]
+        rounds = [(CurveSpec.joint_targets, of_items), (CurveSpec.joint_targets, of_items)]
+        rounds.append((CurveSpec.sized_targets, [replace(query, generation=_UNANSWERED) for query in of_items]))
+        for number, (missing, round_queries) in enumerate(rounds):
+            variants = [(target, spec.ablation) for spec in of_dataset for target in missing(spec, with_joint)]
+            requests = [SweepRequest(query, tuple(variants)) for query in round_queries if variants]
+            total += (number > 0) * len(variants) * len(items)
             with engine.aside("curve_s"):
                 for batch in run(requests):
                     for outcome in batch:
