@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reasoning_probe.report.html.comparison import comparison_page, history_page
+from reasoning_probe.report.html.notebook import notebook_html
+from reasoning_probe.report.html.page import standalone_page
+from reasoning_probe.results.cards.describe import with_cards
+from reasoning_probe.results.compare import compare
+from reasoning_probe.results.history import history
+from reasoning_probe.results.run import Run, read_run, write_run
 from tests.helpers.browser import OPEN_ALL, Visit
-from tests.helpers.fake_runs import fake_run
+from tests.helpers.fake_runs import fake_run, full_run
+from tests.helpers.html_pages import HOSTILE
 from tests.helpers.planted_model import CARRIER
 from tests.helpers.project import Project
 
@@ -209,3 +219,91 @@ def test_bars_are_as_long_as_what_they_show(browser: Browser, files: dict[str, P
         (row for row in fake_run().summary["targets"] if row["dataset"] == "arithmetic"), key=lambda r: r["delta"]
     )
     assert widths[0] == pytest.approx(16 * (0.15 + 5 * abs(rows[0]["delta"])), abs=0.5)
+
+
+# -- pages of a foreign run: cards, paths, owners, commands, comparisons, notebooks ------------------------------------
+
+TEXTS = {
+    *("sentence", "note", "tag", "value", "line", "title", "text", "head", "rows", "name", "architecture", "device"),
+    *("token_on", "token_off", "tokens", "command", "started", "commit", "changed", "notes", "owners", "question"),
+}
+"""The keys of ``run.json`` whose texts, or lists of texts, are free."""
+
+
+def poisoned(value: Any, key: str = "") -> Any:
+    """Return *value*, a part of ``run.json``, with an attack before every free text."""
+    if isinstance(value, dict):
+        return {name: poisoned(part, key if key == "owners" else name) for name, part in value.items()}
+    if isinstance(value, list):
+        return [poisoned(part, key) for part in value]
+    return f"{' '.join(HOSTILE)} {value}" if isinstance(value, str) and key in TEXTS else value
+
+
+def foreign_run() -> Run:
+    """Return a run with every part of a page, in each of whose texts there is an attack."""
+    run = with_cards(full_run(items=20), "3")
+    evil = " ".join(HOSTILE)
+    example = {"item": evil, "position": 1, "token_on": "8", "token_off": "7", "tokens": ["5", "3"], "direct": 1.0}
+    example |= {"attention": [0.5, 0.4], "sinks": {evil: 0.1}, "parts": {evil: 0.5}, "pattern": [[100], [50, 50]]}
+    behaviour = {
+        "tag": "a",
+        "value": "b",
+        "lost": 5,
+        "right": 9,
+        "others_lost": 0,
+        "others_right": 9,
+        "p_adjusted": 0.0,
+    }
+    counts = {"count": 5, "lost": 9, "others_count": 0, "others_lost": 9, "p_adjusted": 0.001}
+    more = {"examples": [example], "scores": {evil: 0.9}, "labels": [evil], "mistakes": {evil: counts}}
+    cards = [{**card, **more, "behaviour": [behaviour], "note": "n"} for card in run.summary["heads"] or ()]
+    assert cards
+    regression = dict.fromkeys(("dataset", "item", "question", "expected", "answer", "before", "category"), evil)
+    gate = {**(run.summary["gate"] or {}), "regressions": [regression], "notes": ["n"]}
+    gate["since"] = {"started": "s", "commit": "c", "changed": [["a", "b", "c"]]}
+    parts = {"heads": cards, "gate": gate, "owners": {name: ["@a"] for name in run.summary["datasets"]}}
+    parts |= {"invocation": {"command": f"pytest {shlex.quote(evil)}", "started": "s", "commit": "c", "prompts": {}}}
+    parts |= {"sections": [{"title": "a", "text": "b", "head": ["c"], "rows": [["d"]]}]}
+    command = parts["invocation"]["command"]  # type: ignore[index]
+    summary = poisoned({**run.summary, **parts})
+    summary["invocation"]["command"] = command
+    outcomes = [replace(each, response=evil, prompt=evil, reason=each.reason and evil) for each in run.outcomes]
+    return Run(summary, outcomes)
+
+
+@pytest.fixture(scope="module")
+def foreign_pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("foreign")
+    write_run(folder / "run", foreign_run())
+    run = read_run(folder / "run")
+    first, second = (Path(HOSTILE[0]), run), (Path(HOSTILE[1]), run)
+    texts = {
+        "page": standalone_page(run),
+        "comparison": comparison_page(compare(first, second), first, second),
+        "history": history_page(history([first, second, first])),
+        "notebook": f"<!doctype html><meta charset=utf-8>{notebook_html(run)}",
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in texts}
+
+
+HANDLERS = "[...document.querySelectorAll('*')].filter(e => [...e.attributes].some(a => /^on/i.test(a.name))).length"
+
+
+@pytest.mark.parametrize("name", ["page", "comparison", "history", "notebook"])
+def test_no_script_of_a_foreign_run_gets_into_a_page(
+    browser: Browser, foreign_pages: dict[str, Path], name: str
+) -> None:
+    visit = Visit(browser, foreign_pages[name])
+    visit.tab.evaluate(OPEN_ALL)
+    for button in visit.tab.locator(".rp-open").all()[:3]:
+        button.click()
+        visit.tab.keyboard.press("Escape")
+    assert visit.wrong == []
+    assert [url for url in visit.asked if not url.startswith(("file:", "data:", "about:"))] == []
+    assert len(visit.tab.frames) == (2 if name == "notebook" else 1)
+    for frame in visit.tab.frames:
+        assert frame.evaluate(HANDLERS) == 0
+        assert frame.locator("base, form, object, embed, img:not([src^='data:'])").count() == 0
+    assert "alert" in visit.tab.content()
