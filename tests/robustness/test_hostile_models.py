@@ -222,6 +222,13 @@ def test_an_index_that_is_none(folder: Path, weight_map: Any) -> None:
     refused(folder, "does not say which file holds which weight")
 
 
+def test_an_index_of_a_hundred_thousand_files(folder: Path) -> None:
+    weight_map = {f"a{number}": f"{number}.safetensors" for number in range(100_000)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "model.safetensors").unlink()
+    refused(folder, "names 100,000 files, and no model has so many")
+
+
 def test_good_shards_are_read(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "part-1.safetensors")
     shutil.copy(folder / "part-1.safetensors", folder / "model.safetensors")

@@ -22,6 +22,9 @@ SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 ADAPTER, PICKLED_ADAPTER = "adapter_model.safetensors", "adapter_model.bin"
 
+MOST_SHARDS = 10_000
+"""Files that an index names; the largest models have some hundreds."""
+
 LONGEST_HEADER = 100_000_000
 """Bytes of the header of a safetensors file, as its format limits them."""
 
@@ -88,7 +91,10 @@ def _shards(index: Mapping[str, Any], file: str, name: str) -> list[str]:
         raise ModelError(
             f"cannot load the model {name}: {file} does not say which file holds which weight: download it again"
         )
-    return sorted({*weight_map.values()})
+    shards = sorted({*weight_map.values()})
+    if len(shards) > MOST_SHARDS:
+        raise ModelError(f"cannot load the model {name}: {file} names {len(shards):,} files, and no model has so many")
+    return shards
 
 
 def _check_name(file: Any, where: str, name: str) -> None:
