@@ -5,6 +5,7 @@ pytest imports this module in every session of an environment that has the packa
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -72,13 +73,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Make the selected cases the plan of the run."""
-    plan_session(session)
+    """Make the selected cases the plan of the run; not where collection ends by an exception, Ctrl-C among them."""
+    if sys.exc_info()[0] is None:
+        plan_session(session)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Print which model, heads, items and cases will run."""
-    return header_lines(config)
+    """Print which model, heads, items and cases will run; nothing where collection ends by an exception."""
+    return [] if sys.exc_info()[0] is not None else header_lines(config)
 
 
 # -- tests --------------------------------------------------------------------------------------------------------

@@ -174,3 +174,26 @@ def test_it_is_passed_on_to_the_workers(termination: Termination, tmp_path: Path
     finally:
         termination.restore()
     leave_process_id(tmp_path / "no folder", "gw0")
+
+
+WHILE_TORCH_IS_IMPORTED = """
+import importlib.abc, os, signal, sys
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "torch.masked":
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_ctrl_c_while_libraries_are_imported_ends_the_session_as_interrupted(project: Project) -> None:
+    """torch cannot be imported again after that, which pytest's hooks after the collection would do."""
+    project.probe("logic")
+    project.write("conftest.py", WHILE_TORCH_IS_IMPORTED)
+    result = project.run_anew("--ablate-heads", "--probe-items=4")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    result.stdout.fnmatch_lines(["*ended early, before any outcome*"])
