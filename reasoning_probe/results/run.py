@@ -173,6 +173,9 @@ MOST_SUMMARY_BYTES = 1_000_000_000
 MOST_LINE_BYTES = 100_000_000
 """How long a line of ``outcomes.jsonl`` may be."""
 
+MOST_HEADS = 100_000
+"""How many heads a model may have, each a cell of a map; the largest in use have 17,000."""
+
 MOST_DEPTH = 40
 """How deep ``run.json`` may be nested; a run needs a quarter of it."""
 
@@ -237,6 +240,11 @@ def _checked_summary(summary: Any, file: Path) -> RunRecord:
         checker(RUN)(summary, str(file))
     except Mismatch as error:
         raise RunError(str(error)) from None
+    layers, heads = summary["model"]["layers"], summary["model"]["heads"]
+    if max(layers, 1) * max(heads, 1) > MOST_HEADS:
+        raise RunError(
+            f"{file}: model: {layers:,} layers of {heads:,} heads: no model has more than {MOST_HEADS:,} heads"
+        )
     return cast(RunRecord, summary)
 
 

@@ -1106,6 +1106,7 @@ command_on(
 )
 command_on("a dataset that `run.json` lacks", _change(datasets={}))
 command_on("a shard that cannot be", _change(shard="999/3"))
+command_on("a model of more heads than there are", _change(model={"name": "x", "layers": 10**6, "heads": 10**6}))
 command_on("a card whose example contradicts itself", _change(heads=[_card_of_unequal_lengths()]))
 command_on("samples that are not as many as `run.json` says", _change(sampling=_SAMPLING))
 command_on(
