@@ -121,8 +121,8 @@ def _resolve(name: str, pickled: bool) -> ModelSource:
         raise ModelError(f"{name} is a file but not a .gguf file: give a folder, a .gguf file or a hub id")
     hub_id, _, revision = name.partition("@")
     if name.startswith((".", "/", "~")) or not hub_id or hub_id.count("/") > 1:
-        shown = one_line(name, 200)
-        raise ModelError(f"there is no model at {shown}: give an existing folder, a .gguf file or a hub id")
+        model = one_line(name, 200)
+        raise ModelError(f"there is no model at {model}: give an existing folder, a .gguf file or a hub id")
     return ModelSource(name, hub_id, revision=revision or None)
 
 

@@ -49,12 +49,12 @@ def _sentence(row: CircuitRecord, place: str) -> str:
     size = pluralise(len(row["heads"]), "head")
     others = pluralise(recovered["items"], "other item")
     sets = f"{len(recovered['random_faithfulness'])} random sets of {size}"
-    kept = interval(recovered["faithfulness"], recovered["faithfulness_ci95"])
+    share = interval(recovered["faithfulness"], recovered["faithfulness_ci95"])
     lost = interval(recovered["completeness"], recovered["completeness_ci95"])
     whole = f"of what all heads do for {_MEASURE}"
     if is_circuit(row):
         return (
-            f"A circuit for {place}: {heads} alone keep {kept} {whole} on {others}, more than each of {sets}; without"
+            f"A circuit for {place}: {heads} alone keep {share} {whole} on {others}, more than each of {sets}; without"
             f" them {lost} is lost."
         )
     if is_needed(row):
@@ -64,6 +64,6 @@ def _sentence(row: CircuitRecord, place: str) -> str:
         )
     as_much = sum(one >= recovered["faithfulness"] for one in recovered["random_faithfulness"])
     return (
-        f"Not shown to be a circuit for {place}: {heads} alone keep {kept} {whole} on {others}; {as_much} of {sets}"
+        f"Not shown to be a circuit for {place}: {heads} alone keep {share} {whole} on {others}; {as_much} of {sets}"
         " keep as much."
     )

@@ -101,15 +101,15 @@ def _curves_of(run: Run, dataset: str, ablation: str) -> dict[str, CurveRecord]:
 
 def _kept_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
     """Say at which size the kept heads have nine tenths of the accuracy; runs of earlier versions know no range."""
-    kept = curves.get("kept")
-    carried = kept.get("carried") if kept else None
-    if kept is None or not carried:
+    curve = curves.get("kept")
+    carried = curve.get("carried") if curve else None
+    if curve is None or not carried:
         return ""
     low, high = carried["range95"]
-    heads = pluralise(len(kept["order"]), "head")
+    heads = pluralise(len(curve["order"]), "head")
     first = f"In this order of {heads}, the first measured size that keeps {percent(CARRIED_SHARE)} of the accuracy on"
-    items = pluralise(kept["points"][-1]["items"], "item")
-    chose = "" if kept["held_out"] else ", which chose the order as well"
+    items = pluralise(curve["points"][-1]["items"], "item")
+    chose = "" if curve["held_out"] else ", which chose the order as well"
     return f"{first} {task} is {carried['heads']:,} (95 % range {low:,} to {high:,}; {items}{chose})."
 
 

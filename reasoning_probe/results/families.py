@@ -19,7 +19,7 @@ def families_of(rows: Iterable[EffectRecord], accuracies: Mapping[str, float], l
     for (dataset, ablation), members in by_family.items():
         rest = left_out.count(dataset, ablation, (row["target"] for row in members))
         items = max(row["items"] for row in members)
-        shown = stats.detectable(
+        limits = stats.detectable(
             [row["flips_to_wrong"] for row in members],
             [row["flips_to_right"] for row in members],
             [significant(row) for row in members],
@@ -34,10 +34,10 @@ def families_of(rows: Iterable[EffectRecord], accuracies: Mapping[str, float], l
                 "items": items,
                 "targets": len(members),
                 "unmeasured": rest,
-                "p_critical": shown.p_critical,
-                "flips_needed": shown.flips_needed,
-                "background_flips": shown.background,
-                "smallest_effect": shown.smallest_effect,
+                "p_critical": limits.p_critical,
+                "flips_needed": limits.flips_needed,
+                "background_flips": limits.background,
+                "smallest_effect": limits.smallest_effect,
             }
         )
     return families

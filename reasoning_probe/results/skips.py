@@ -89,12 +89,12 @@ def _compared_items(parts: Iterable[PartialRun], skipped: Collection[Key]) -> se
 
 def _without(part: PartialRun, dropped: Mapping[Key, bool], items: Collection[ItemKey]) -> PartialRun:
     """Return *part* without the cases *dropped*, each with whether the plan held it; the skips of *items* go."""
-    kept = [index for index, outcome in enumerate(part.outcomes) if outcome.key not in dropped]
+    places_left = [index for index, outcome in enumerate(part.outcomes) if outcome.key not in dropped]
     too_long = [skip for skip in part.facts["skipped"] if (skip["dataset"], skip["item"]) not in items]
     return replace(
         part,
-        outcomes=[part.outcomes[index] for index in kept],
-        places=[part.places[index] for index in kept],
+        outcomes=[part.outcomes[index] for index in places_left],
+        places=[part.places[index] for index in places_left],
         planned=part.planned - sum(dropped.values()),
         facts=part.facts | {"skipped": too_long},
     )

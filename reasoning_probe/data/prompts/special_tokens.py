@@ -34,16 +34,16 @@ class AddedTokens:
         >>> AddedTokens((1,), (2,), 1).trimmed([1, 1, 50, 60, 2])
         [1, 50, 60]
         """
-        kept = list(ids)
+        trimmed = list(ids)
         end = self.after if special_tokens else self.always
-        if end and len(kept) > len(end) and tuple(kept[-len(end) :]) == end:
-            del kept[-len(end) :]
+        if end and len(trimmed) > len(end) and tuple(trimmed[-len(end) :]) == end:
+            del trimmed[-len(end) :]
         beginnings = {self.before, () if self.beginning is None else (self.beginning,)} - {()}
         for beginning in beginnings:
             size = len(beginning)
-            while len(kept) > 2 * size and tuple(kept[: 2 * size]) == beginning * 2:
-                del kept[:size]
-        return kept
+            while len(trimmed) > 2 * size and tuple(trimmed[: 2 * size]) == beginning * 2:
+                del trimmed[:size]
+        return trimmed
 
 
 def added_tokens(tokenizer: Any) -> AddedTokens:

@@ -72,8 +72,8 @@ def decode_baselines(
         kv_cache.length = longest + driver.stride
         remaining = [index for index, row in enumerate(active) if not row.ended(codec)]
         if len(remaining) < len(active):
-            kept = to_device(remaining, device, torch.long)
-            kv_cache.keep_rows({layer: kept for layer, _, _ in kv_cache.buffers()})
+            remaining_rows = to_device(remaining, device, torch.long)
+            kv_cache.keep_rows({layer: remaining_rows for layer, _, _ in kv_cache.buffers()})
             active = [active[index] for index in remaining]
     return [
         Baseline(Completion(tuple(row.tokens), row.logprob), tuple(row.best_logits), epsilon, tuple(row.digests))

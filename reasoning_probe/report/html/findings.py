@@ -120,8 +120,8 @@ def findings_html(run: Run, further: Mapping[str, str] | None = None) -> str:
     error_view, cards, items = _mistakes(run), cards_html(run), items_html(run)
     targets = "heads" if all(group.noun == "head" for group in groups(run)) else "targets"
     user_sections = [_user_section(section) for section in run.summary.get("sections") or ()]
-    shown = {"maps": maps, "cards": cards, "ranking": ranking, "items": items}
-    links = _links({name for name, part in shown.items() if part}, user_sections) | dict(further or {})
+    sections = {"maps": maps, "cards": cards, "ranking": ranking, "items": items}
+    links = _links({name for name, part in sections.items() if part}, user_sections) | dict(further or {})
     fragment = render(
         "findings",
         links=links,
@@ -144,11 +144,11 @@ def findings_html(run: Run, further: Mapping[str, str] | None = None) -> str:
     return str(fragment)
 
 
-def _links(shown: set[str], user_sections: Sequence[_UserSection]) -> dict[str, str]:
-    """Return the titles of the menu by the ids of the sections; of some it has those that are *shown*."""
+def _links(drawn: set[str], user_sections: Sequence[_UserSection]) -> dict[str, str]:
+    """Return the titles of the menu by the ids of the sections; of some it has those that are *drawn*."""
     names = ["accuracy", "maps", "mistakes", "cards", "ranking", "items"]
     always = {"accuracy", "mistakes"}
-    links = {f"rp-{name}": name.capitalize() for name in names if name in always | shown}
+    links = {f"rp-{name}": name.capitalize() for name in names if name in always | drawn}
     for number, view in enumerate(user_sections[:MOST_LINKS], start=1):
         links[f"rp-section-{number}"] = shorten(view.table.caption, 24)
     return links | {"rp-run": "Run"}

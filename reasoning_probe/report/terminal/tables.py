@@ -74,13 +74,13 @@ class _FittedTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         from rich.measure import Measurement
 
-        shown = list(range(len(self._head)))
+        columns = list(range(len(self._head)))
         for index in (*self._spare, None):
-            grid = self._grid(shown)
+            grid = self._grid(columns)
             width = Measurement.get(console, options.update(max_width=PIPED * 10), grid).maximum
             if width <= options.max_width or index is None:
                 break
-            shown.remove(index)
+            columns.remove(index)
         yield grid
 
     def _grid(self, columns: Sequence[int]) -> RichTable:

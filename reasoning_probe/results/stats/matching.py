@@ -78,8 +78,8 @@ def _rooks(values: Sequence[Hashable], partners: Sequence[Hashable]) -> list[int
     rooks = [1]
     of_values = Counter(value for value in values if value is not None)
     for value, others in Counter(partners).items():
-        own = of_values[value]
-        ways = [math.comb(own, k) * math.comb(others, k) * math.factorial(k) for k in range(min(own, others) + 1)]
+        equal = of_values[value]
+        ways = [math.comb(equal, k) * math.comb(others, k) * math.factorial(k) for k in range(min(equal, others) + 1)]
         rooks = _product(rooks, ways)
     return rooks
 
