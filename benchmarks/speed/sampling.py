@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--numerics", default="auto")
     parser.add_argument("--items", type=int, default=8)
-    parser.add_argument("--heads", type=int, default=30)
+    parser.add_argument("--heads", type=int, default=15)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--top-p", type=float, default=1.0)

@@ -176,12 +176,17 @@ def _drawn(values: Tensor, shares: Tensor, draw: Draw, tolerance: float) -> Tens
 
     A token is where fewer than ``top_k`` others are more likely, and these have less than ``top_p`` of the probability.
     A *tolerance* above 0 counts only those as more likely that are so by more than it; one below 0 counts those, too,
-    that are less likely by no more than it.
+    that are less likely by no more than it. Noise of n in each value changes the probability of a set that has p by at
+    most 2 n p (1 - p), to the first order, and the tolerance is four times the noise.
     """
     mass = torch.nn.functional.pad(shares.cumsum(-1), (1, 0))  # (..., count + 1): of so many of the most likely
     rivals = torch.searchsorted(-values, -(values + tolerance))  # (..., count): how many are more likely
     before = mass.gather(-1, rivals)
     if tolerance < 0:  # a token is no rival of its own
         rivals, before = rivals - 1, before - shares
-    drawn = before - tolerance < draw.top_p if draw.top_p < 1 else torch.ones_like(before, dtype=torch.bool)
+    drawn = (
+        before - tolerance * draw.top_p * (1 - draw.top_p) < draw.top_p
+        if draw.top_p < 1
+        else torch.ones_like(before, dtype=torch.bool)
+    )
     return drawn & (rivals < draw.top_k) if draw.top_k else drawn
