@@ -27,14 +27,14 @@ VERIFIED_BY_BASELINE, ROW_TOKENS, LEAVING = 0.1, 25.0, 0.3
 CONTROL_BY_VERIFIED = 1.4
 """A token of the control task by one that is verified: the passes are smaller, and every position has logits."""
 
-CURVE_LEAVING, CURVE_LENGTH = 0.9, 1.8
+CURVE_LEAVING, CURVE_LENGTH = 0.9, 1.6
 """The share of the curve's rows that leave the baseline, and the length of their answers in baseline answers."""
 
 CARDS_TOKENS, CARDS_S = 1200, 0.05
 """The tokens on which all heads are scored, as they are and each time that their weights are permuted, and the seconds
 that each of these scorings takes beside the model."""
 
-EFFECTS_S, CURVE_S = 0.0003, 0.28
+EFFECTS_S, CURVE_S = 0.0003, 0.3
 """Seconds that the statistics take: of a case's effects, and of a curve."""
 
 NAMED_SHARE = 0.25
