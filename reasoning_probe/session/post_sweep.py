@@ -147,7 +147,7 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
     effects = cache(lambda: _effects(session))
     session.post_sweep.measure(
         lambda: control_task(engine, variants.values()),
-        lambda: _directions(session, engine, answered, effects()) if session.measures_heads else [],
+        lambda: _directions(session, engine, answered, effects()) if _compares_directions(session) else [],
         lambda: _heads(session, engine, answered, effects()) if session.measures_heads else [],
         lambda: measured_paths(session, engine, answered, effects()) if _measures_paths(session) else [],
         lambda: scored_sets(session, engine, answered) if _scores_circuits(session) else [],
@@ -168,6 +168,11 @@ def measure_heads(session: ProbeSession) -> None:
             lambda: scored_sets(session, engine, answered) if _scores_circuits(session) else [],
             lambda: compared_sets(session, engine, answered) if session.measures_heads else [],
         )
+
+
+def _compares_directions(session: ProbeSession) -> bool:
+    """Tell whether heads are compared with random directions, which are measured on the prompt without a thought."""
+    return session.measures_heads and session.settings.think_tokens is None
 
 
 def _measures_paths(session: ProbeSession) -> bool:
