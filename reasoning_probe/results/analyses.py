@@ -12,8 +12,9 @@ from reasoning_probe.results.null_directions import merged_directions
 from reasoning_probe.results.paths import merged_paths
 from reasoning_probe.results.record import AnalysisRecords
 from reasoning_probe.results.restored import merged_restored
+from reasoning_probe.results.thoughts import merged_anchors
 
-AnalysisName = Literal["null_directions", "curves", "heads", "paths", "circuits", "restored"]
+AnalysisName = Literal["null_directions", "curves", "heads", "paths", "circuits", "restored", "thought_anchors"]
 
 
 def merged_analyses(parts: Callable[[AnalysisName], Sequence[Sequence[Any] | None]]) -> AnalysisRecords:
@@ -25,4 +26,5 @@ def merged_analyses(parts: Callable[[AnalysisName], Sequence[Sequence[Any] | Non
         "paths": merged_paths(parts("paths")),
         "circuits": merged_circuits(parts("circuits")),
         "restored": merged_restored(parts("restored")),
+        "thought_anchors": merged_anchors(parts("thought_anchors")),
     }

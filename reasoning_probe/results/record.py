@@ -208,6 +208,21 @@ class ThoughtRecord(TypedDict):
     both_changed: int
 
 
+class AnchoredSentenceRecord(TypedDict):
+    """A sentence of a thought, and what leaving it out changes, in nats."""
+
+    text: str
+    change: float | None
+
+
+class ThoughtAnchorsRecord(TypedDict):
+    """The sentences of the thought before one item's baseline answer."""
+
+    dataset: str
+    item: str
+    sentences: list[AnchoredSentenceRecord]
+
+
 class FormChangeRecord(TypedDict):
     """How the items of one form changed under a target."""
 
@@ -802,6 +817,7 @@ class RunRecord(TypedDict):
     sampling: NotRequired[SamplingRecord | None]
     think_tokens: NotRequired[int | None]
     thoughts: NotRequired[list[ThoughtRecord] | None]
+    thought_anchors: NotRequired[list[ThoughtAnchorsRecord] | None]
     reference: NotRequired[dict[str, ReferenceRecord]]
     datasets: dict[str, DatasetRecord]
     owners: NotRequired[dict[str, list[str]] | None]
@@ -843,6 +859,7 @@ class AnalysisRecords(TypedDict):
     paths: list[PathRecord]
     circuits: list[CircuitRecord]
     restored: list[RestoredRecord]
+    thought_anchors: list[ThoughtAnchorsRecord]
 
 
 class RunFacts(AnalysisRecords):

@@ -41,6 +41,7 @@ from reasoning_probe.results.record import (
     RunRecord,
     SamplingRecord,
     SkippedRecord,
+    ThoughtAnchorsRecord,
     TimingRecord,
 )
 from reasoning_probe.results.run import SCHEMA_VERSION
@@ -79,6 +80,7 @@ def summarise(
     paths: Sequence[PathRecord] = (),
     circuits: Sequence[CircuitRecord] = (),
     restored: Sequence[RestoredRecord] = (),
+    thought_anchors: Sequence[ThoughtAnchorsRecord] = (),
 ) -> RunRecord:
     """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
 
@@ -142,6 +144,7 @@ def summarise(
         summary["sampling"] = sampling
     if think_tokens is not None:
         summary |= {"think_tokens": think_tokens, "thoughts": thought_records(outcomes)}
+        summary["thought_anchors"] = list(thought_anchors)
     if races:
         summary["races"] = list(races)
     if skipped_tests:

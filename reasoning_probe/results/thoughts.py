@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.record import ThoughtRecord
+from reasoning_probe.results.record import ThoughtAnchorsRecord, ThoughtRecord
 
 
 def thought_records(outcomes: Iterable[Outcome]) -> list[ThoughtRecord]:
@@ -36,3 +36,9 @@ def thought_records(outcomes: Iterable[Outcome]) -> list[ThoughtRecord]:
         }
         for (dataset, target, ablation), (items, thoughts, answers, both) in counts.items()
     ]
+
+
+def merged_anchors(parts: Sequence[Sequence[ThoughtAnchorsRecord] | None]) -> list[ThoughtAnchorsRecord]:
+    """Return the thoughts of several processes as one list, each item once."""
+    by_item = {(row["dataset"], row["item"]): row for part in parts for row in part or ()}
+    return list(by_item.values())

@@ -19,12 +19,14 @@ from reasoning_probe.results.record import (
     PathRecord,
     RandomDirectionsRecord,
     RestoredRecord,
+    ThoughtAnchorsRecord,
 )
 from reasoning_probe.session.circuit_scores import scored_sets
 from reasoning_probe.session.circuits import measured_paths
 from reasoning_probe.session.restored import compared_sets
 
 if TYPE_CHECKING:
+    from reasoning_probe.data.prompts.query import Query
     from reasoning_probe.engine.protocol import Engine
     from reasoning_probe.results.outcome import ItemKey
     from reasoning_probe.session.plan import Case
@@ -49,6 +51,7 @@ class PostSweep:
     paths: list[PathRecord] = field(default_factory=list)
     circuits: list[CircuitRecord] = field(default_factory=list)
     restored: list[RestoredRecord] = field(default_factory=list)
+    anchors: list[ThoughtAnchorsRecord] = field(default_factory=list)
     curves: list[CurveRecord] | None = None
     error: str = ""
     attempted: bool = False  # whatever came of it: patched runs and those at one place have no control task
@@ -67,6 +70,7 @@ class PostSweep:
         paths: Callable[[], list[PathRecord]],
         circuits: Callable[[], list[CircuitRecord]],
         restored: Callable[[], list[RestoredRecord]],
+        anchors: Callable[[], list[ThoughtAnchorsRecord]],
         curves: Callable[[], Iterable[list[CurveRecord]]],
     ) -> None:
         """Run the *control* task, random *directions*, *heads* and so on, then the *curves* by dataset."""
@@ -77,6 +81,7 @@ class PostSweep:
             self.directions = directions()
             self.begin("describe_s")
             self.heads = heads()
+            self.anchors = anchors()
             self.begin("paths_s")
             self.paths = paths()
             self.begin("circuits_s")
@@ -92,10 +97,12 @@ class PostSweep:
         paths: Callable[[], list[PathRecord]],
         circuits: Callable[[], list[CircuitRecord]],
         restored: Callable[[], list[RestoredRecord]],
+        anchors: Callable[[], list[ThoughtAnchorsRecord]],
     ) -> None:
-        """Run the *heads*, the *paths*, the *circuits* and the sets *restored* alone."""
+        """Run the *heads*, the *anchors*, the *paths*, the *circuits* and the sets *restored* alone."""
         with self._kept():
             self.heads = heads()
+            self.anchors = anchors()
             self.paths = paths()
             self.circuits = circuits()
             self.restored = restored()
@@ -152,6 +159,7 @@ def run_post_sweep(session: ProbeSession, elsewhere: Iterable[ItemKey], progress
         lambda: measured_paths(session, engine, answered, effects()) if _measures_paths(session) else [],
         lambda: scored_sets(session, engine, answered) if _scores_circuits(session) else [],
         lambda: compared_sets(session, engine, answered) if session.measures_heads else [],
+        lambda: _anchors(session, engine, answered) if session.measures_heads else [],
         curves,
     )
 
@@ -167,6 +175,7 @@ def measure_heads(session: ProbeSession) -> None:
             lambda: measured_paths(session, engine, answered, effects()) if _measures_paths(session) else [],
             lambda: scored_sets(session, engine, answered) if _scores_circuits(session) else [],
             lambda: compared_sets(session, engine, answered) if session.measures_heads else [],
+            lambda: _anchors(session, engine, answered),
         )
 
 
@@ -228,6 +237,27 @@ def _heads(
         for dataset in dict.fromkeys(head.dataset for head in heads)
     }
     return [card.record() for card in measure_heads(engine, heads, prompts, session.settings.seed)]
+
+
+def _anchors(session: ProbeSession, engine: Engine, answered: Sequence[Case]) -> list[ThoughtAnchorsRecord]:
+    """Take the thoughts of the first baselines of each dataset apart; sampled ones are too many, and left whole."""
+    from reasoning_probe.analyses.thought_anchors import MOST_ITEMS, thought_anchors
+    from reasoning_probe.data.prompts.query import Thought
+    from reasoning_probe.engine.thoughts import Thinking
+    from reasoning_probe.scoring.extraction.markup import thought_marks
+
+    settings = session.settings
+    if settings.think_tokens is None or settings.sampling is not None:
+        return []
+    thinking = Thinking(settings.think_tokens, thought_marks(settings.prompting.think))
+    queries: dict[str, list[Query]] = {}
+    for case in answered:
+        text = session.outcomes[case.key].thought
+        of_dataset = queries.setdefault(case.dataset, [])
+        if case.target is None and text is not None and len(of_dataset) < MOST_ITEMS:
+            query = session.queries.query(case.dataset, case.item)
+            of_dataset.append(query.after(Thought(text, thinking.closing(query.prompt, text) or "")))
+    return thought_anchors(engine, [query for of_dataset in queries.values() for query in of_dataset])
 
 
 def _directions(

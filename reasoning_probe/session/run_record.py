@@ -81,6 +81,7 @@ def _facts(session: ProbeSession) -> RunFacts:
         "paths": session.post_sweep.paths,
         "circuits": session.post_sweep.circuits,
         "restored": session.post_sweep.restored,
+        "thought_anchors": session.post_sweep.anchors,
         "screening": [screening.entry() for screening in session.screenings.values()],
         "races": session.races.entries(_accuracies(session)),
         "curves": session.post_sweep.curves or [],

@@ -12,6 +12,7 @@ from reasoning_probe.report.html.diff import Excerpt, fold_blanks, split_at_diff
 from reasoning_probe.report.html.rendering import anchor, render
 from reasoning_probe.report.sampling import samples_phrase
 from reasoning_probe.results.outcome import BASELINE, Outcome
+from reasoning_probe.results.record import AnchoredSentenceRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names, pluralise, shorten
 
@@ -59,6 +60,7 @@ class _Item:
     expected: str
     truncated: bool
     thought: Excerpt | None
+    sentences: Sequence[tuple[str, float | None]]
     response: Excerpt | None
     extracted: str | None
     choices: Sequence[tuple[str, float | None]]
@@ -84,6 +86,7 @@ def items_html(run: Run) -> Markup:
     unchanged = ablated - sum(len(item.changed) for items in outcomes.values() for item in items)
     note = f"{pluralise(ablated, 'ablated case')}, {unchanged:,} unchanged (not listed)." if ablated else ""
     targets = {outcome.target for outcome in run.outcomes}
+    anchors = {(row["dataset"], row["item"]): row["sentences"] for row in run.summary.get("thought_anchors") or ()}
     datasets, room = [], MOST_CHARACTERS
     for dataset, items in outcomes.items():
         wrong = sum(not item.baseline.correct for item in items)
@@ -93,7 +96,8 @@ def items_html(run: Run) -> Markup:
         )
         fragments: list[Markup] = []
         for item in _most_telling(items):
-            fragments.append(render("item", item=_item(item, is_target=item.baseline.item in targets)))
+            sentences = anchors.get(item.baseline.item_key, ())
+            fragments.append(render("item", item=_item(item, sentences, is_target=item.baseline.item in targets)))
             room -= len(fragments[-1])
             if room < 0:
                 break
@@ -124,8 +128,11 @@ def _most_telling(items: Sequence[_ItemOutcomes]) -> Sequence[_ItemOutcomes]:
     return sorted(items, key=lambda item: (item.baseline.correct, not item.changed))[:MOST_ITEMS]
 
 
-def _item(item: _ItemOutcomes, *, is_target: bool) -> _Item:
-    """Return what the page shows of *item*, which has no address where one of the targets has its name."""
+def _item(item: _ItemOutcomes, anchored: Sequence[AnchoredSentenceRecord], *, is_target: bool) -> _Item:
+    """Return what the page shows of *item*, which has no address where one of the targets has its name.
+
+    *anchored* are the sentences of its thought, where they were left out one by one.
+    """
     outcome = item.baseline
     facts = [f"answered {shorten(outcome.answer, 40) if outcome.answer is not None else 'nothing'}"]
     if not outcome.correct:
@@ -148,6 +155,7 @@ def _item(item: _ItemOutcomes, *, is_target: bool) -> _Item:
         expected=_cut(outcome.expected),
         truncated=outcome.truncated,
         thought=_verbatim(outcome.thought or ""),
+        sentences=[(_cut(sentence["text"].strip()), sentence["change"]) for sentence in anchored],
         response=_verbatim(outcome.response),
         extracted=_extracted(outcome),
         choices=[(_cut(choice.text), choice.logprob) for choice in outcome.choices or ()],

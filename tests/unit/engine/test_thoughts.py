@@ -6,12 +6,17 @@ import copy
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 import reasoning_probe as rp
+from reasoning_probe.analyses.thought_anchors import thought_anchors
+from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.query import Thought, query
+from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.thoughts import Thinking
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
@@ -212,3 +217,33 @@ def test_a_run_counts_changed_thoughts_and_answers() -> None:
         assert (row["items"], row["thought_changed"], row["answer_changed"]) == (2, sum(thought), sum(answer))
         assert row["both_changed"] == sum(map(min, thought, answer))
     assert len(run.summary["thoughts"] or ()) == 2
+
+
+def test_each_sentence_of_a_thought_is_left_out_in_turn() -> None:
+    model, tokenizer = build("llama"), Letters()
+    item = ITEMS[0]
+    prompt = TEMPLATE.format(question=item.question)
+    parts = ["Five and three.", " So 8!", "\n", "No, 3.5 is not it."]
+    engine = LocalEngine(model, tokenizer, find_heads(model))
+    thought = Thought("".join(parts), "</think>")
+    asked_query = replace(query("items", item, Generation()), prompt=prompt).after(thought)
+    (record,) = thought_anchors(engine, [asked_query])
+    assert [sentence["text"] for sentence in record["sentences"]] == [parts[0], parts[1] + parts[2], parts[3]]
+
+    def by_pass(text: str) -> float:
+        after = f"{prompt}{text}</think>\n\n"
+        ids = tokenizer(after)["input_ids"]
+        return logprob(model, ids, tokenizer(f"{after} {item.answer}")["input_ids"][len(ids) :])
+
+    texts = [sentence["text"] for sentence in record["sentences"]]
+    for place, sentence in enumerate(record["sentences"]):
+        rest = "".join(texts[:place] + texts[place + 1 :])
+        assert sentence["change"] == pytest.approx(by_pass(rest) - by_pass("".join(texts)), abs=2e-3)
+    assert len({round(sentence["change"] or 0, 3) for sentence in record["sentences"]}) > 1
+
+
+def test_a_run_holds_what_the_sentences_of_its_thoughts_do() -> None:
+    run = asked(build("llama"), "L0H1").run
+    baselines = {outcome.item: outcome for outcome in run.outcomes if outcome.target == "baseline"}
+    for row in run.summary["thought_anchors"] or ():
+        assert "".join(sentence["text"] for sentence in row["sentences"]) == baselines[row["item"]].thought
