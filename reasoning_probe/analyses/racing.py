@@ -4,9 +4,10 @@ Items come in the order of a hash of their ids, so that every block is a random 
 futility alone: nothing is named before the end, where those that went on are tested once over all items. So the level
 holds whatever the rule does: a stopped target has p = 1, and counts in the corrections as one that was not measured.
 
-What the rule asks is the conditional power (Lan, Simon and Halperin 1982, "Stochastically curtailing in long-term
-clinical trials"). It looks at answers alone. The log-probability of nearly every head moves a little, so a rule that
-waited for its test would stop none; it is tested for the targets that went on.
+What the rule asks is the predictive power (Spiegelhalter, Freedman and Blackburn 1986, "Monitoring clinical trials:
+conditional or predictive power?"): the chance to be named at the end, averaged over the losses that the flips so far
+leave likely. It looks at answers alone. The log-probability of nearly every head moves a little, so a rule that waited
+for its test would stop none; it is tested for the targets that went on.
 """
 
 from __future__ import annotations
@@ -29,13 +30,22 @@ if TYPE_CHECKING:
     Counts = NDArray[np.int64]
 
 LEAST_ITEMS = 50
-"""Sweeps of fewer items are not raced: there is nothing to save."""
+"""Sweeps of fewer items are not raced: there is nothing to save. The first look is after as many items."""
 
-BLOCK = 50
+BLOCK = 10
 """Items between two looks at the flips."""
 
-LEAST_CHANCE = 0.2
-"""A target is stopped whose chance to be named is smaller: see :class:`RaceRule`."""
+LEAST_CHANCE = 0.008
+"""The chance to be named for a loss that is worth asking as many items as the race has: see :class:`RaceRule`."""
+
+LEAST_CHANCE_OF_GAIN = 0.006
+"""A target whose chance to be named for a gain is as large goes on, too."""
+
+_PRIOR_ITEMS = 400
+"""Items that the background counts as, beside those that a target has got."""
+
+_LOSSES = 8
+"""Losses over which the predictive power is averaged."""
 
 
 def race_order(dataset: str, ids: Iterable[str]) -> list[str]:
@@ -54,24 +64,39 @@ def race_order(dataset: str, ids: Iterable[str]) -> list[str]:
 def blocks(items: int) -> list[int]:
     """Return the numbers of items after which a race of so many items looks at the flips; the last look is the test.
 
-    >>> blocks(120), blocks(150), blocks(49)
-    ([50, 100], [50, 100], [])
+    >>> blocks(75), blocks(80), blocks(50)
+    ([50, 60, 70], [50, 60, 70], [])
     """
-    return list(range(BLOCK, items, BLOCK)) if items >= LEAST_ITEMS else []
+    return list(range(LEAST_ITEMS, items, BLOCK))
+
+
+def background(shares: Iterable[float]) -> float:
+    """Return the share of items that a target without an effect makes right, from the *shares* of all targets.
+
+    It is the mean of their middle half, so that a few targets whose ablation helps have no part in it, to a thousandth.
+
+    >>> background([0.01, 0.02, 0.03, 0.9])
+    0.025
+    """
+    ordered = sorted(shares)
+    middle = ordered[len(ordered) // 4 : len(ordered) - len(ordered) // 4]
+    return round(sum(middle) / len(middle), 3)
 
 
 @dataclass(frozen=True)
 class RaceRule:
     """When a target is stopped, of so many *targets* that are tested together over so many *items*.
 
-    It is stopped where its chance to be named falls below :data:`LEAST_CHANCE` both for a loss, were that the largest
-    which the 95 % interval of its change allows, and for a gain, were that the one of the items so far. So racing looks
-    for losses first, and a target whose ablation helps goes on only where it clearly does. The decision depends on the
-    target's own flips and on these two numbers alone.
+    It is stopped where its chance to be named for a loss is below :data:`LEAST_CHANCE` times the share of items
+    that are left, since asking them costs more than it may show, and where its chance to be named for a gain is below
+    :data:`LEAST_CHANCE_OF_GAIN`. The first is the mean over the losses that its flips leave likely, the second is that
+    at the gain so far: racing looks for losses first. Flips without an effect are expected as often as *background*
+    says, the share of items that targets make right (:func:`background`): those of one target say little at first.
     """
 
     items: int
     targets: int
+    background: float
 
     @property
     def p_critical(self) -> float:
@@ -85,13 +110,22 @@ class RaceRule:
 
 @lru_cache(maxsize=65536)
 def _stops(rule: RaceRule, items: int, lost: int, won: int) -> bool:
+    from scipy import special
+
     left = rule.items - items
-    lost_rate, won_rate = lost / items, won / items
-    largest_loss = max(0.0, -stats.paired_interval(lost, won, items)[0])
-    for_loss = stats.conditional_power(lost, won, left, won_rate + largest_loss, won_rate, rule.p_critical)
-    if for_loss >= LEAST_CHANCE:
-        return False
-    return stats.conditional_power(won, lost, left, won_rate, lost_rate, rule.p_critical) < LEAST_CHANCE
+    won_share = (won + _PRIOR_ITEMS * rule.background) / (items + _PRIOR_ITEMS)
+    levels = [1 - (number + 0.5) / _LOSSES for number in range(_LOSSES)]
+    lost_shares = special.betaincinv(lost + 1, items - lost + 1, levels).clip(max=1 - won_share)  # from a flat prior
+    chance, worth = 0.0, LEAST_CHANCE * left / rule.items
+    for number, share in enumerate(lost_shares.tolist(), start=1):
+        power = stats.conditional_power(lost, won, left, share, won_share, rule.p_critical)
+        chance += power / _LOSSES
+        if chance >= worth:
+            return False
+        if chance + power * (_LOSSES - number) / _LOSSES < worth:
+            break  # the losses to come are smaller, and so are their chances
+    lost_share = (lost + _PRIOR_ITEMS * rule.background) / (items + _PRIOR_ITEMS)
+    return stats.conditional_power(won, lost, left, won_share, lost_share, rule.p_critical) < LEAST_CHANCE_OF_GAIN
 
 
 def simulated_race(lost: Counts, won: Counts, ends: Sequence[int]) -> tuple[Bools, Counts]:
@@ -102,16 +136,16 @@ def simulated_race(lost: Counts, won: Counts, ends: Sequence[int]) -> tuple[Bool
     """
     import numpy as np
 
-    rule = RaceRule(ends[-1], lost.shape[1])
     running = np.ones(lost.shape[:2], bool)
     item_counts = np.full(lost.shape[:2], ends[-1])
+    won_shares = np.zeros(lost.shape[:2])
     for look, end in enumerate(ends[:-1]):
-        kinds, kind_of = np.unique([lost[running, look], won[running, look]], axis=1, return_inverse=True)
-        stops = np.array([rule.stops(end, int(a), int(b)) for a, b in kinds.T], bool)[kind_of.ravel()]
-        stopped = np.zeros_like(running)
-        stopped[running] = stops
-        item_counts[stopped] = end
-        running &= ~stopped
+        won_shares[running] = won[..., look][running] / end
+        for sweep in range(len(lost)):
+            rule = RaceRule(ends[-1], lost.shape[1], background(won_shares[sweep].tolist()))
+            for target in np.flatnonzero(running[sweep]):
+                if rule.stops(end, int(lost[sweep, target, look]), int(won[sweep, target, look])):
+                    running[sweep, target], item_counts[sweep, target] = False, end
     return running, item_counts
 
 
@@ -135,7 +169,7 @@ def with_cost(race: Race, accuracy: float) -> RaceRecord:
     largest = max(-stats.paired_interval(stop.lost, stop.won, stop.items, z)[0] for stop in stops)
     items = sum(stop.items for stop in stops)
     lost, won = sum(stop.lost for stop in stops) / items, sum(stop.won for stop in stops) / items
-    rule = RaceRule(race.items, race.targets)
+    rule = RaceRule(race.items, race.targets, round(won, 3))
     smallest = stats.smallest_effect(race.items, accuracy, lost, won, rule.p_critical)
     entry |= {"largest_loss": largest, "smallest_effect": smallest}
     if smallest is None:

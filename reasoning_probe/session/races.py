@@ -79,17 +79,23 @@ class Races:
     @staticmethod
     def _look(race: Race, running: Iterable[str], answered: list[str], outcomes: Mapping[Key, Outcome]) -> None:
         """Stop those of the *running* targets that will hardly be named, by their *outcomes* on *answered* items."""
-        from reasoning_probe.analyses.racing import RaceRule
+        from reasoning_probe.analyses.racing import RaceRule, background
 
         baselines = {id: outcomes.get((race.dataset, id, BASELINE, None)) for id in answered}
+        looks: dict[str, Stop] = {}
         for target in running:
             pairs = [
                 (baseline.correct, off.correct)
                 for id, baseline in baselines.items()
                 if baseline is not None and (off := outcomes.get((race.dataset, id, target, race.ablation))) is not None
             ]
-            lost, won = pairs.count((True, False)), pairs.count((False, True))
+            if pairs:
+                looks[target] = Stop(len(pairs), pairs.count((True, False)), pairs.count((False, True)))
+        if not looks:
+            return
+        won_share = background(look.won / look.items for look in (*race.stopped.values(), *looks.values()))
+        for target, look in looks.items():
             # An item that does not fit the model is none of those that are left.
-            rule = RaceRule(race.items - (len(answered) - len(pairs)), race.targets)
-            if pairs and rule.stops(len(pairs), lost, won):
-                race.stopped[target] = Stop(len(pairs), lost, won)
+            rule = RaceRule(race.items - (len(answered) - look.items), race.targets, won_share)
+            if rule.stops(look.items, look.lost, look.won):
+                race.stopped[target] = look

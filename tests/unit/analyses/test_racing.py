@@ -9,13 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reasoning_probe as rp
 from benchmarks.accuracy.racing import simulate
 from reasoning_probe.analyses import screening
-from reasoning_probe.analyses.racing import BLOCK, LEAST_CHANCE, RaceRule, blocks, race_order, with_cost
+from reasoning_probe.analyses.racing import (
+    BLOCK,
+    LEAST_CHANCE,
+    LEAST_ITEMS,
+    RaceRule,
+    background,
+    blocks,
+    race_order,
+    with_cost,
+)
 from reasoning_probe.results import stats
 from reasoning_probe.results.merge import merge_runs
 from reasoning_probe.results.racing import Race, Stop
@@ -32,12 +42,12 @@ def test_the_order_of_a_race_depends_on_the_ids_alone() -> None:
     assert sorted(order) == sorted(ids)
     assert race_order("logic", random.Random(1).sample(ids, len(ids))) == order
     assert race_order("arithmetic", ids) != order
-    first = [int(id[1:]) for id in order[:BLOCK]]
+    first = [int(id[1:]) for id in order[:LEAST_ITEMS]]
     assert 100 < np.mean(first) < 200  # a block is a sample of the whole, whose mean is 149.5
 
 
-def test_a_race_looks_after_every_block_but_the_last() -> None:
-    assert blocks(1000)[0] == BLOCK
+def test_a_race_looks_after_the_least_items_and_every_block_but_the_last() -> None:
+    assert blocks(1000)[0] == LEAST_ITEMS
     assert blocks(1000)[-1] < 1000
     assert set(np.diff(blocks(1000))) == {BLOCK}
     assert blocks(49) == blocks(50) == []
@@ -55,20 +65,22 @@ def test_conditional_power_is_the_sum_over_all_futures(lost: int, won: int, left
     assert power == pytest.approx(expected, abs=1e-12)
 
 
-@given(st.integers(2, 400), st.integers(1, 300), st.data())
+@given(st.integers(2, 400), st.integers(1, 300), st.floats(0, 0.2), st.data())
 @settings(deadline=None)
-def test_a_target_that_can_no_longer_be_named_is_stopped(items: int, targets: int, data: st.DataObject) -> None:
+def test_a_target_that_can_no_longer_be_named_is_stopped(
+    items: int, targets: int, won_share: float, data: st.DataObject
+) -> None:
     count = data.draw(st.integers(1, items - 1))
     lost = data.draw(st.integers(0, count))
     won = data.draw(st.integers(0, count - lost))
-    rule, left = RaceRule(items, targets), items - count
+    rule, left = RaceRule(items, targets, won_share), items - count
     best = min(float(stats.mcnemar(lost + left, won)), float(stats.mcnemar(lost, won + left)))
     if best > rule.p_critical:
         assert rule.stops(count, lost, won)
 
 
 def test_what_clearly_loses_or_wins_goes_on_and_what_does_neither_is_stopped_early() -> None:
-    rule = RaceRule(items=1000, targets=144)
+    rule = RaceRule(items=1000, targets=144, background=0.018)
     assert not rule.stops(items=50, lost=0, won=0)  # it may still cost six points
     assert rule.stops(items=300, lost=0, won=0)
     assert rule.stops(items=300, lost=6, won=6)
@@ -77,17 +89,39 @@ def test_what_clearly_loses_or_wins_goes_on_and_what_does_neither_is_stopped_ear
     assert rule.stops(items=950, lost=20, won=10)  # even if all that is left were lost at this rate
 
 
-def test_a_target_goes_on_at_the_least_chance_of_its_largest_loss() -> None:
-    rule, count, won = RaceRule(items=1000, targets=144), 300, 1
-    verdicts = [rule.stops(count, lost, won) for lost in range(40)]
-    border = verdicts.index(False)
-    assert verdicts == [True] * border + [False] * (40 - border)
+@pytest.mark.parametrize(("count", "won"), [(200, 0), (300, 1), (300, 5), (700, 12)])
+def test_a_target_goes_on_where_its_predictive_power_is_worth_the_items_that_are_left(count: int, won: int) -> None:
+    """The average over all losses is an integral here; the rule takes eight, so the border is within a fifth."""
+    rule = RaceRule(items=1000, targets=144, background=0.018)
+    verdicts = [rule.stops(count, lost, won) for lost in range(won, 60)]  # fewer losses than gains may be a gain
+    border = won + verdicts.index(False)
+    assert border > won
+    assert verdicts == [lost < border for lost in range(won, 60)]
+    won_share = (won + 400 * 0.018) / (count + 400)
 
-    def chance(lost: int) -> float:
-        largest = -stats.paired_interval(lost, won, count)[0]
-        return stats.conditional_power(lost, won, 700, won / count + largest, won / count, stats.PRIMARY_ALPHA / 144)
+    def predictive_power(lost: int) -> float:
+        shares = np.linspace(0, 0.3, 1501)[1:]
+        weights = scipy.stats.beta.pdf(shares, lost + 1, count - lost + 1)
+        p_critical = stats.PRIMARY_ALPHA / 144
+        powers = [stats.conditional_power(lost, won, 1000 - count, share, won_share, p_critical) for share in shares]
+        return float(np.average(powers, weights=weights))
 
-    assert chance(border - 1) < LEAST_CHANCE <= chance(border)
+    worth = LEAST_CHANCE * (1000 - count) / 1000
+    assert predictive_power(border - 1) < 1.2 * worth
+    assert predictive_power(border) > worth / 1.2
+
+
+def test_the_background_is_the_share_of_gains_without_the_few_heads_that_help() -> None:
+    quiet = [0.01, 0.02, 0.03, 0.02, 0.01, 0.03]
+    assert background(quiet) == pytest.approx(0.02)
+    assert background([*quiet, 0.5, 0.02]) == pytest.approx(0.02, abs=0.003)
+    assert background([0.04]) == 0.04
+
+
+def test_more_background_stops_a_head_that_a_quiet_model_would_keep() -> None:
+    """Two losses of 200 items may be an effect where heads flip nothing else, and are luck where they flip 6 %."""
+    assert not RaceRule(1000, 144, background=0.0).stops(200, lost=2, won=0)
+    assert RaceRule(1000, 144, background=0.03).stops(200, lost=2, won=0)
 
 
 @given(FLIPS)
