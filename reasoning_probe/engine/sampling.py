@@ -152,7 +152,7 @@ def _borders(scaled: Tensor, draw: Draw, tolerance: float) -> tuple[Tensor, Tens
     that may be drawn may be, too.
     """
     size = int(scaled.shape[-1])
-    count = min(size, FIRST_SORTED)
+    count = min(size, FIRST_SORTED) if scaled.device.type == "cpu" else size  # a GPU would wait to know if they suffice
     while True:
         values = scaled.topk(count, dim=-1).values  # (..., tokens, count), falling
         most = scaled if not draw.top_k else values[..., : draw.top_k]

@@ -14,11 +14,13 @@ import reasoning_probe as rp
 from reasoning_probe.analyses.cumulative_curve import FEWEST
 from reasoning_probe.data.prompts.prompting import Generation, Prompting
 from reasoning_probe.data.prompts.query import Query, query
+from reasoning_probe.data.prompts.sampling import Sampling
 from reasoning_probe.engine import BATCH, INVARIANT, SETTLE
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast.path import FastPath, completions_of
 from reasoning_probe.engine.fast.verification import WINDOW
 from reasoning_probe.engine.protocol import SweepRequest
+from reasoning_probe.engine.sampled_answers import run_samples
 from reasoning_probe.engine.tokenization import AblationJob, Completion
 from reasoning_probe.engine.transfers import STRIDE, to_device, to_host
 from reasoning_probe.models.ablation import ZERO
@@ -167,6 +169,28 @@ def test_half_precision_is_invariant_there_too() -> None:
         assert engine.numerics.name == INVARIANT, engine.numerics.why
         assert answers(engine, "L0H1,L2") == expected
     assert (engine.counts.settled_singly, engine.counts.unequal_batches) == (0, 0)
+
+
+@pytest.mark.parametrize("numerics", [SETTLE, INVARIANT])
+@pytest.mark.parametrize("sampling", [Sampling(3, 0.5), Sampling(3, 0.5, top_p=0.8, top_k=20)], ids=["all", "some"])
+def test_sampled_answers_are_those_of_the_cpu(sampling: Sampling, numerics: str) -> None:
+    """The noise is drawn on the host."""
+
+    def sampled(model: Any) -> dict[Any, str]:
+        engine = LocalEngine(model, Letters(), find_heads(model), wanted_numerics=numerics)
+        ablated = tuple((target, "zero") for target in parse_targets("L0H1,L1", engine.head_map))
+        requests = [SweepRequest(each, ablated) for each in queries(STRIDE + 1)[:2]]
+        return {
+            (answer.item, answer.target, answer.query.draw): answer.response
+            for answer in chain(*run_samples(engine, requests, sampling.draws(0)))
+        }
+
+    model = build("llama")
+    on_cpu = sampled(model)
+    assert len(on_cpu) == 2 * 3 * 3
+    with fake_cuda() as cuda:
+        assert sampled(to_fake_cuda(model)) == on_cpu
+    assert not [line for line in cuda.waits if "engine/sampling.py" in line]
 
 
 @pytest.mark.parametrize("ablation", ["mean", "resample"])
