@@ -1,7 +1,7 @@
 """Compares cheap rankings of heads: how many of the heads that exact answers name stand among the first K of each.
 
     python -m benchmarks.accuracy.screening_methods --save docs/measurements/screening-methods.json
-    python -m benchmarks.accuracy.screening_methods --model smollm2 --tasks arithmetic --items 24 --every 3
+    python -m benchmarks.accuracy.screening_methods --model smollm2 --tasks arithmetic --items 400 --ranked-items 40
 
 The truth is a sweep: every head off, one at a time, answers generated in full, heads named by the exact McNemar test
 after discrete Holm. Five rankings stand beside it, each by the mean size of what it says over the same items:
@@ -11,6 +11,9 @@ after discrete Holm. Five rankings stand beside it, each by the mean size of wha
 - patching: the expected answer's log-probability with the head off, exactly, without generating an answer;
 - weights: the norm of the output projection's weights of the head, which no item has a part in;
 - random: what any order gives on average.
+
+With ``--cache`` the sweep's outcomes are kept in a folder and taken from it, such as those that
+``benchmarks.speed.racing`` left there; the seconds of the sweep then say nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from typing import Any
 import torch
 
 from reasoning_probe.analyses.attribution import estimates
-from reasoning_probe.analyses.screening import STEPS, evenly_spaced
+from reasoning_probe.analyses.screening import MOST_ITEMS, STEPS, evenly_spaced
+from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.tokenization import TokenCodec
 from reasoning_probe.models.ablation import ZERO
 from reasoning_probe.models.head_map import HeadMap
@@ -46,12 +50,12 @@ SHARES = (8, 4, 2)
 
 def swept(task: str, model: tuple[Any, Any], options: argparse.Namespace) -> tuple[ProbeSession, list[str]]:
     """Return a session that has answered *task* with every head off, and the heads."""
-    session = ProbeSession(Settings(ablate_heads=True, items=options.items))
+    session = ProbeSession(Settings(ablate_heads=True, items=options.items, cache=options.cache))
     session.model_runner.use(model, options.model)
     heads = [
         part_name(layer.layer, "H", head)
         for layer in session.head_map.attention_layers[:: options.every]
-        for head in range(layer.heads)
+        for head in range(layer.heads)[: options.heads]
     ]
     cases = session.cases(session.dataset(task))
     session.select(case for case in cases if case.target is None or case.target_name in heads)
@@ -59,25 +63,31 @@ def swept(task: str, model: tuple[Any, Any], options: argparse.Namespace) -> tup
     return session, heads
 
 
-def by_gradients(session: ProbeSession, task: str, steps: int) -> Scores:
-    """Return the mean size of each head's estimate over the items of *task*."""
+def by_gradients(session: ProbeSession, queries: Sequence[Query], steps: int) -> Scores:
+    """Return the mean size of each head's estimate over *queries*."""
     loaded = session.model_runner.load()
     codec = TokenCodec(loaded.model, loaded.tokenizer)
     sizes: dict[str, list[float]] = {}
-    for query in evenly_spaced([session.queries.query(task, item) for item in session.datasets[task].items]):
+    for query in queries:
         (changes,) = estimates(loaded.model, session.head_map, codec.encode(query), [ZERO], steps)
         for (layer, head), change in changes.items():
             sizes.setdefault(part_name(layer, "H", head), []).append(abs(change))
     return {name: statistics.fmean(changes) for name, changes in sizes.items()}
 
 
-def by_patching(outcomes: Sequence[Outcome]) -> Scores:
-    """Return the mean size of the change of the expected answer's log-probability."""
+def by_patching(outcomes: Sequence[Outcome], queries: Sequence[Query]) -> Scores:
+    """Return the mean size of the change of the expected answer's log-probability over *queries*."""
+    ids = {query.item.id for query in queries}
     before = {outcome.item: outcome.answer_logprob for outcome in outcomes if outcome.target == BASELINE}
     sizes: dict[str, list[float]] = {}
     for outcome in outcomes:
         known = before[outcome.item]
-        if outcome.target != BASELINE and known is not None and outcome.answer_logprob is not None:
+        if (
+            outcome.item in ids
+            and outcome.target != BASELINE
+            and known is not None
+            and outcome.answer_logprob is not None
+        ):
             change = abs(outcome.answer_logprob - known)
             sizes.setdefault(outcome.target, []).append(change if math.isfinite(change) else 0.0)
     return {name: statistics.fmean(changes) for name, changes in sizes.items()}
@@ -110,18 +120,21 @@ def measure(task: str, model: tuple[Any, Any], options: argparse.Namespace) -> d
     run = session.finish()
     assert run is not None
     named = {row["target"] for row in run.summary["targets"] if significant(row)}
+    every = [session.queries.query(task, item) for item in session.datasets[task].items]
+    queries = evenly_spaced(every, options.ranked_items)
     rankings: dict[str, Scores] = {}
     for method, steps in STEPS.items():
         started = time.perf_counter()
-        rankings[method] = by_gradients(session, task, steps)
+        rankings[method] = by_gradients(session, queries, steps)
         seconds[method] = time.perf_counter() - started
-    rankings["patching"] = by_patching(run.outcomes)
+    rankings["patching"] = by_patching(run.outcomes, queries)
     rankings["weights"] = by_weights(model[0], session.head_map)
     return {
         "model": options.model,
         "task": task,
         "items": run.summary["datasets"][task]["items"],
         "accuracy": run.summary["datasets"][task]["accuracy"],
+        "ranked_items": len(queries),
         "heads": len(heads),
         "named": sorted(named),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
@@ -159,6 +172,9 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["arithmetic", "logic"])
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--every", type=int, default=1, help="heads of every so manieth layer")
+    parser.add_argument("--heads", type=int, default=1000, help="heads a layer at most")
+    parser.add_argument("--ranked-items", type=int, default=MOST_ITEMS, help="items that the rankings are made from")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="the outcome store of the sweep")
     parser.add_argument("--save", type=Path, metavar="FILE", help="add the counts to this JSON file")
     options = parser.parse_args()
     loaded = ProbeSession(Settings(model=options.model)).model_runner.load()

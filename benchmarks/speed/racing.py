@@ -1,7 +1,7 @@
 """Measures what racing saves on a real model: the full sweep and the race in one run, and the heads that each names.
 
     python -m benchmarks.speed.racing --json docs/measurements/racing-tiny-reasoner.json
-    python -m benchmarks.speed.racing --model smollm2 --items 200 --every 3 --heads 8 --json racing-smollm2.json
+    python -m benchmarks.speed.racing --model smollm2 --items 100 --every 5 --heads 2 --json racing-smollm2.json
 
 Both answer the same items with the same heads off. Neither takes an answer from an outcome store; ``--cache`` keeps
 those of the full sweep in one, for ``benchmarks.accuracy.screening_methods``. ``wall_s`` and ``cpu_s`` have the seconds
