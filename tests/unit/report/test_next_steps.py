@@ -29,7 +29,7 @@ STARTED = {
 
 def started(outcomes: list[Outcome], **settings: object) -> Run:
     run = as_run(outcomes, **settings)
-    return Run(run.summary | {"invocation": STARTED}, run.outcomes)  # type: ignore[arg-type]
+    return Run(run.summary | {"invocation": dict(STARTED)}, run.outcomes)  # type: ignore[arg-type]
 
 
 def commands(run: Run) -> list[str]:
