@@ -14,9 +14,10 @@ from reasoning_probe.data.items import Arm
 from reasoning_probe.data.places import ALL, PlaceError
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine import BATCH
+from reasoning_probe.engine.fast.choice import fast_path
 from reasoning_probe.engine.fast.edited_heads import edited_changes
 from reasoning_probe.engine.fast.forward import Unsupported
-from reasoning_probe.engine.fast.path import PACKED_SHARE, FastPath, fast_path
+from reasoning_probe.engine.fast.path import PACKED_SHARE, FastPath
 from reasoning_probe.engine.memory import Memory, enough_for
 from reasoning_probe.engine.numerics import choose_numerics
 from reasoning_probe.engine.plain_path import CANARY, PlainPath

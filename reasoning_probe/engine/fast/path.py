@@ -1,8 +1,4 @@
-"""The fast path: verify all targets of a query in growing passes, and decode only the rows that diverge.
-
-The module has more than 400 lines because the choice of a variant, and the check that it answers like the plain path,
-stand beside the variants.
-"""
+"""The fast path: verify all targets of a query in growing passes, and decode only the rows that diverge."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, product
 from typing import Any
 
 import torch
@@ -18,11 +13,11 @@ import torch
 from reasoning_probe.engine.fast.answer_logprobs import AnswerScorer
 from reasoning_probe.engine.fast.baselines import decode_baselines
 from reasoning_probe.engine.fast.decoding import Decoder, DivergedRow
-from reasoning_probe.engine.fast.forward import ForwardDriver, Unsupported
+from reasoning_probe.engine.fast.forward import ForwardDriver
 from reasoning_probe.engine.fast.kv_cache import NO_ORIGIN
-from reasoning_probe.engine.fast.packed_linear import PackedLinears
 from reasoning_probe.engine.fast.pooled_verification import PooledVerifier
 from reasoning_probe.engine.fast.ragged_decoding import decode_ragged
+from reasoning_probe.engine.fast.shared_prefix import shared_prefix_length, with_shared_prefix
 from reasoning_probe.engine.fast.verification import (
     WINDOW,
     Row,
@@ -31,14 +26,12 @@ from reasoning_probe.engine.fast.verification import (
     run_baseline,
     run_prefix,
 )
-from reasoning_probe.engine.memory import Memory, out_of_memory, run_in_halves
+from reasoning_probe.engine.memory import Memory, run_in_halves
 from reasoning_probe.engine.plain_path import PlainPath
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion, EncodedQuery, TokenCodec
-from reasoning_probe.engine.transfers import to_host
-from reasoning_probe.models.ablation import ZERO, Replacement
-from reasoning_probe.models.head_map import HeadMap
-from reasoning_probe.models.hooks import probe_ids, text_config
-from reasoning_probe.models.targets import Target, every_head, every_mlp
+from reasoning_probe.models.ablation import Replacement
+from reasoning_probe.models.hooks import text_config
+from reasoning_probe.models.targets import Target
 from reasoning_probe.models.weights import offloaded
 
 CPU_BYTES = 16_000_000
@@ -49,9 +42,6 @@ PACKED_SHARE = 0.25
 
 MAX_PADDING = 1.25
 """Queries share a pass if padding makes it at most this many times longer."""
-
-MIN_PREFIX = 16
-"""Tokens that prompts must begin with in common for each target to run them once for all."""
 
 
 class FastPath:
@@ -249,7 +239,7 @@ class FastPath:
         are decoded with the first ones, rows of any length are.
         """
         decode = self._decode_ragged if self._decodes_together(jobs) else self._decode
-        groups = sorted(_with_shared_prefix(jobs, indices), key=lambda group: jobs[group[0]].prompt_length)
+        groups = sorted(with_shared_prefix(jobs, indices), key=lambda group: jobs[group[0]].prompt_length)
         rows: dict[int, list[Row]] = {}
         diverged_rows: list[DivergedRow] = []
         decoded = verified = 0
@@ -395,128 +385,3 @@ def _widest(block: Any) -> int:
     ]
     shapes = [parameter.shape for parameter in block.parameters() if parameter.dim() == 2 and min(parameter.shape) > 1]
     return max(int(width) for width in (*widths, *(max(shape) for shape in shapes)))
-
-
-def shared_prefix_length(prompts: Sequence[torch.Tensor]) -> int:
-    """Return how many tokens *prompts*, ``(1, tokens)`` each, begin with in common; 0 if too few to be worth sharing.
-
-    The last token of each is left out: its logits predict the first token of the answer.
-    """
-    if len(prompts) < 2:
-        return 0
-    prompts = to_host(prompts)
-    first = prompts[0][0]  # (tokens,)
-    length = min(prompt.shape[1] for prompt in prompts) - 1
-    for prompt in prompts[1:]:
-        differs = (prompt[0, :length] != first[:length]).nonzero()  # (differences, 1)
-        length = int(differs[0]) if len(differs) else length
-    return length if length >= MIN_PREFIX else 0
-
-
-def _with_shared_prefix(jobs: Sequence[AblationJob], indices: Sequence[int]) -> list[list[int]]:
-    """Return *indices* in groups of neighbours that have the same targets and a shared prefix."""
-    if len(indices) < 2:
-        return [[index] for index in indices]
-    groups: list[list[int]] = []
-    on_host = dict(zip(indices, to_host([jobs[index].encoded.prompt for index in indices]), strict=True))
-    for index in indices:
-        group = [*(groups[-1] if groups else ()), index]
-        length = shared_prefix_length([on_host[other] for other in group])
-        if length and _ablated_alike([jobs[other] for other in group], length):
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
-
-
-def _ablated_alike(jobs: Sequence[AblationJob], length: int) -> bool:
-    """Tell whether the same is off, and replaced alike, in all or in none of the first *length* tokens of *jobs*."""
-    first = jobs[0]
-    covered = {job.replacement.positions.covers(length) for job in jobs}
-    return (
-        len(covered) == 1
-        and None not in covered
-        and all(job.targets == first.targets and job.replacement.values is first.replacement.values for job in jobs)
-    )
-
-
-def fast_path(
-    model: Any, head_map: HeadMap, codec: TokenCodec, plain: PlainPath, memory: Memory
-) -> tuple[FastPath | None, str]:
-    """Return the fast path and its kind if it answers short prompts like the plain path, else ``None`` and why not.
-
-    There is no list of families: what a model's code assumes of its batches shows when it runs.
-    """
-    why = ""
-    self_check: tuple[list[AblationJob], list[list[Completion]]] | None = None
-    numerics = plain.numerics
-    packed = PackedLinears([] if numerics.invariant else model.modules(), int(PACKED_SHARE * memory.budget))
-    batch_kinds = ((True, True), (True, False), (False, False))
-    for (grows, shares), pools, trims in product(batch_kinds, (True, False), (True, False)):
-        try:
-            driver = ForwardDriver(
-                model,
-                head_map,
-                grows_batch=grows,
-                shares_attention=shares,
-                trims_positions=trims,
-                packed=packed,
-                numerics=numerics,
-                pace=plain.pace,
-            )
-            fast = FastPath(driver, codec, plain, memory, pools_queries=pools)
-            self_check = self_check or _self_check_jobs(plain, head_map)
-            why = _disagreement(fast, *self_check)
-        except Unsupported as error:
-            return None, str(error)
-        except Exception as error:  # a family's own code can fail on the batch with any kind of error
-            if out_of_memory(error):
-                raise
-            why = f"its layers do not take such a pass ({type(error).__name__}: {str(error)[:120]})"
-        if not why:
-            kind = "growing passes" if grows else "full passes"
-            return fast, kind + (" of several queries" if pools else "")
-    return None, why
-
-
-def _self_check_jobs(plain: PlainPath, head_map: HeadMap) -> tuple[list[AblationJob], list[list[Completion]]]:
-    """Return two short prompts with heads and MLPs of all depths, and the plain path's completions."""
-    heads, mlps = every_head(head_map), every_mlp(head_map)
-    some = [heads[0], heads[1 % len(heads)], heads[len(heads) // 2], heads[-1], *mlps[:1], *mlps[-1:]]
-    targets = tuple(dict.fromkeys(some))
-    jobs = []
-    with plain.counts.paused():
-        for length, limit in ((7, WINDOW + 3), (11, WINDOW + 1)):
-            prompt = probe_ids(plain.model, length)  # (1, length)
-            encoded = EncodedQuery(prompt, tuple(prompt[0, :3].tolist()), limit)
-            jobs.append(AblationJob(encoded, (), plain.baseline(encoded, ()), targets, ZERO))
-        return jobs, completions_of(plain, jobs)
-
-
-def _disagreement(fast: FastPath, jobs: Sequence[AblationJob], expected: Sequence[Sequence[Completion]]) -> str:
-    """Return how *fast* differs from the *expected* completions of *jobs*; empty if it does not."""
-    model, most = fast.driver.model, 2 if fast.pools_queries else 1
-    with fast.counts.paused(), fast.pace.paused():
-        unequal = fast.counts.unequal_batches
-        completions = completions_of(fast, jobs[:most])
-        if fast.counts.unequal_batches > unequal:
-            return "its logits are not bit for bit the plain path's"
-        if fast.decodes_baselines and fast.pools_queries:
-            baselines = fast.baselines([(job.encoded, job.stop) for job in jobs])
-            fast.decodes_baselines = all(
-                together.completion.tokens == job.draft and together.digests == job.baseline.digests
-                for together, job in zip(baselines, jobs, strict=True)
-            )
-    tolerance = 1e-3 if model.dtype in (torch.float32, torch.float64) else 0.5
-    for slow, quick in zip(chain(*expected[:most]), chain(*completions), strict=True):
-        if slow.tokens != quick.tokens:
-            return "it answers otherwise than the plain path"
-        if not abs(slow.logprob - quick.logprob) <= tolerance * max(1.0, abs(slow.logprob)):
-            return "its log-probabilities differ from the plain path's"
-    return ""
-
-
-def completions_of(path: FastPath | PlainPath, jobs: Sequence[AblationJob]) -> list[list[Completion]]:
-    """Return *path*'s completions of *jobs*, in their order."""
-    completions = dict(path.answer(jobs))
-    return [completions[index] for index in range(len(jobs))]

@@ -19,8 +19,8 @@ from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine import memory as engine_memory
 from reasoning_probe.engine.engine import LocalEngine
+from reasoning_probe.engine.fast import choice, verification
 from reasoning_probe.engine.fast import path as fast
-from reasoning_probe.engine.fast import verification
 from reasoning_probe.engine.fast.forward import wrapped
 from reasoning_probe.engine.fast.packed_linear import PackedLinears, available
 from reasoning_probe.engine.memory import Memory
@@ -67,7 +67,7 @@ def test_the_self_check_chooses_the_path(family: str, path: str) -> None:
     codec, memory = TokenCodec(model, Letters()), Memory("cpu")
     head_map = find_heads(model)
     plain = PlainPath(model, head_map, codec, memory)
-    chosen, why = fast.fast_path(model, head_map, codec, plain, memory)
+    chosen, why = choice.fast_path(model, head_map, codec, plain, memory)
     assert (chosen is not None) == bool(path)
     assert why == path or (not path and why)
     assert plain.counts.rows == 0, "the self-check is not part of the sweep"
@@ -97,7 +97,7 @@ def test_a_model_whose_layers_are_in_no_list_takes_the_plain_path(parts: dict[st
         {name: nn.ModuleDict({str(layer): layers[layer] for layer in numbers}) for name, numbers in parts.items()}
     )
     codec, memory, head_map = TokenCodec(model, Letters()), Memory("cpu"), find_heads(model)
-    chosen, why = fast.fast_path(model, head_map, codec, PlainPath(model, head_map, codec, memory), memory)
+    chosen, why = choice.fast_path(model, head_map, codec, PlainPath(model, head_map, codec, memory), memory)
     assert chosen is None
     assert reason in why
     check(model, "L0H1,L2H3")
@@ -105,7 +105,7 @@ def test_a_model_whose_layers_are_in_no_list_takes_the_plain_path(parts: dict[st
 
 def test_an_unlike_log_probability_is_a_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
     """The self-check compares everything that is stored, not only the answers."""
-    self_check_jobs = fast._self_check_jobs
+    self_check_jobs = choice._self_check_jobs
     model = build("gpt2")
     codec, memory, head_map = TokenCodec(model, Letters()), Memory("cpu"), find_heads(model)
 
@@ -115,8 +115,8 @@ def test_an_unlike_log_probability_is_a_disagreement(monkeypatch: pytest.MonkeyP
             [replace(completion, logprob=completion.logprob + 1) for completion in of_job] for of_job in expected
         ]
 
-    monkeypatch.setattr(fast, "_self_check_jobs", with_other_logprobs)
-    chosen, why = fast.fast_path(model, head_map, codec, PlainPath(model, head_map, codec, memory), memory)
+    monkeypatch.setattr(choice, "_self_check_jobs", with_other_logprobs)
+    chosen, why = choice.fast_path(model, head_map, codec, PlainPath(model, head_map, codec, memory), memory)
     assert (chosen, why) == (None, "its log-probabilities differ from the plain path's")
 
 

@@ -17,7 +17,8 @@ from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.data.prompts.sampling import Sampling
 from reasoning_probe.engine import BATCH, INVARIANT, SETTLE
 from reasoning_probe.engine.engine import LocalEngine
-from reasoning_probe.engine.fast.path import FastPath, completions_of
+from reasoning_probe.engine.fast.choice import completions_of
+from reasoning_probe.engine.fast.path import FastPath
 from reasoning_probe.engine.fast.verification import WINDOW
 from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.engine.sampled_answers import run_samples

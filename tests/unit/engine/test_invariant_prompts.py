@@ -13,7 +13,7 @@ import reasoning_probe as rp
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.render import PromptRenderer
 from reasoning_probe.engine.engine import LocalEngine
-from reasoning_probe.engine.fast import path
+from reasoning_probe.engine.fast import path, shared_prefix
 from reasoning_probe.engine.fast.verification import run_ablated_prefix
 from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.models.heads import find_heads
@@ -64,7 +64,7 @@ def test_an_ablated_row_is_the_baseline_of_edited_weights(
     assert (facts["numerics"], facts["settled_singly"], facts["unequal_batches"]) == ("invariant", 0, 0), facts
     assert facts["decoded"] > 0, "no target changed anything: nothing was tested"
     if shots and not pools:
-        assert max(prefixes) >= path.MIN_PREFIX, "no prefix was shared"
+        assert max(prefixes) >= shared_prefix.MIN_PREFIX, "no prefix was shared"
     for target in targets:
         twin = copy.deepcopy(model)
         for site in head_map.attention_layers:
