@@ -47,6 +47,7 @@ def _sentence(row: CircuitRecord, place: str) -> str:
         return ""
     heads = f"{join_names(row['heads'], _MOST_NAMES)}, {chosen_by(row)},"
     size = pluralise(len(row["heads"]), "head")
+    keep, them = ("keeps", "it") if len(row["heads"]) == 1 else ("keep", "them")
     others = pluralise(recovered["items"], "other item")
     sets = f"{len(recovered['random_faithfulness'])} random sets of {size}"
     share = interval(recovered["faithfulness"], recovered["faithfulness_ci95"])
@@ -54,16 +55,16 @@ def _sentence(row: CircuitRecord, place: str) -> str:
     whole = f"of what all heads do for {_MEASURE}"
     if is_circuit(row):
         return (
-            f"A circuit for {place}: {heads} alone keep {share} {whole} on {others}, more than each of {sets}; without"
-            f" them {lost} is lost."
+            f"A circuit for {place}: {heads} alone {keep} {share} {whole} on {others}, more than any of {sets}; without"
+            f" {them} {lost} is lost."
         )
     if is_needed(row):
         return (
-            f"Needed together for {place}: without {heads} {lost} {whole} is lost on {others}, more than without each"
+            f"Needed together for {place}: without {heads} {lost} {whole} is lost on {others}, more than without any"
             f" of {sets}; their single effects add up to {nats(row['sum_of_single'])} nats."
         )
     as_much = sum(one >= recovered["faithfulness"] for one in recovered["random_faithfulness"])
     return (
-        f"Not shown to be a circuit for {place}: {heads} alone keep {share} {whole} on {others}; {as_much} of {sets}"
+        f"Not shown to be a circuit for {place}: {heads} alone {keep} {share} {whole} on {others}; {as_much} of {sets}"
         " keep as much."
     )

@@ -101,7 +101,7 @@ def sentences(comparison: Comparison) -> list[str]:
             f" names{which}."
         )
     elif comparison.targets:
-        notes.append("B asked no new items: what A names is not confirmed by naming it again.")
+        notes.append("B asked no new items, so it cannot confirm what A names.")
     return notes
 
 

@@ -57,7 +57,7 @@ def rank_text(run: Run, group: EffectGroup) -> str:
         return "not compared with random directions of the same size"
     beyond = sum(row["as_large"] == 0 for row in rows)
     loses = "loses" if beyond == 1 else "lose"
-    return f"of {len(rows)} compared with random directions of the same size, {beyond} {loses} more than all of these"
+    return f"of {len(rows)} compared with random directions of the same size, {beyond} {loses} more than all of them"
 
 
 def _heads(rows: Sequence[RandomDirectionsRecord]) -> str:
@@ -66,4 +66,4 @@ def _heads(rows: Sequence[RandomDirectionsRecord]) -> str:
 
 def _alike(rows: Sequence[RandomDirectionsRecord]) -> str:
     whose = "its" if len(rows) == 1 else "their"
-    return f"random directions of {whose} size in {whose} layer, of which so many lose as much"
+    return f"random directions of {whose} size in {whose} layer (in brackets: how many of these lose as much)"

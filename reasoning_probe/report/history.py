@@ -55,7 +55,7 @@ def history_sentences(view: History) -> list[str]:
         (first_name, first), (last_name, last) = measured[0], measured[-1]
         highest_name, highest = max(measured, key=lambda entry: entry[1].accuracy)
         between = highest.accuracy > max(first.accuracy, last.accuracy)
-        peak = f", at most {percent(highest.accuracy)} in {highest_name}" if between else ""
+        peak = f", highest {percent(highest.accuracy)} in {highest_name}" if between else ""
         sentences.append(
             f"{dataset}: {percent(first.accuracy)} in {first_name}, {percent(last.accuracy)} in {last_name}{peak}."
         )

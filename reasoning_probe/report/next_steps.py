@@ -76,7 +76,7 @@ def _go_on(run: Run) -> NextStep:
     """Return the command of a run that ended early, which goes on from the outcome store."""
     partial = run.summary.get("partial") or {"planned": 1, "done": 1}
     share = (partial["planned"] - partial["done"]) / max(1, partial["done"])
-    return _step(run, "Go on where this run ended", [], share, whole=True)
+    return _step(run, "Continue where this run ended", [], share, whole=True)
 
 
 def _switch_off(run: Run) -> NextStep:
@@ -112,10 +112,10 @@ def _about_named(run: Run, named: Sequence[EffectGroup]) -> list[NextStep]:
 def _with_mean(run: Run, heads: Sequence[str]) -> NextStep:
     """Return how to see whether the effects of *heads*, or of all where there are none, stay under mean ablation."""
     if "mean" in run.summary["ablation"].split(","):
-        return _step(run, "Replace outputs by those of other questions", ["--ablation", "resample"], 1.0)
+        return _step(run, "Replace outputs with those of other questions", ["--ablation", "resample"], 1.0)
     options = ["--probe-heads", ",".join(heads)] if heads else []
     share = (1 + len(heads)) / _targets(run) if heads else 1.0
-    return _step(run, "See whether the effect stays under the mean ablation", [*options, "--ablation", "mean"], share)
+    return _step(run, "Check whether the effect holds under mean ablation", [*options, "--ablation", "mean"], share)
 
 
 def _about_none(run: Run) -> list[NextStep]:
@@ -133,7 +133,7 @@ def _about_none(run: Run) -> list[NextStep]:
     if not steps and layers > 1 and any(group.noun == "head" and not group.floor for group in groups(run)):
         share = (1 + layers) / _targets(run)
         options = ["--probe-heads", f"L0-L{layers - 1}"]
-        steps.append(_step(run, "Ask which layers matter, which fewer flips can show", options, share))
+        steps.append(_step(run, "Ask which layers matter: fewer targets need fewer flips", options, share))
     return steps
 
 
@@ -144,7 +144,7 @@ def _more_items(run: Run) -> list[NextStep]:
     if not counts:
         return []
     grown = sum(counts.values()) / max(1, sum(entry["items"] for entry in run.summary["datasets"].values()))
-    return [_step(run, "Ask more items, new ones", ["--probe-items", spec], grown)]
+    return [_step(run, "Ask more new items", ["--probe-items", spec], grown)]
 
 
 def _new_items(run: Run, wanted: Mapping[str, int]) -> tuple[str, dict[str, int]]:

@@ -14,7 +14,7 @@ def numerics_sentence(run: Run) -> str:
     name, why = engine.get("numerics"), shorten(str(engine.get("numerics_why") or ""), 200)
     if name == "invariant":
         sampled, equal = engine.get("sampled") or 0, engine.get("sampled_equal") or 0
-        sample = f" Of a sample of {pluralise(sampled, 'response')}, {equal} are plain generate's." if sampled else ""
+        sample = f" Of a sample of {pluralise(sampled, 'response')}, {equal} equal plain generate's." if sampled else ""
         unequal = engine.get("unequal_batches") or 0
         settled = f" Batches that failed the check and were settled: {unequal}." if unequal else ""
         return (

@@ -26,14 +26,15 @@ def patch_sentences(run: Run) -> list[str]:
     rows = [row for row in run.summary.get("patching") or () if shows_answer(row)]
     rows.sort(key=lambda row: (row["p_adjusted"] or 0.0, -row["became"]))
     sentences = [
-        f"{row['target']} patched on {shorten(row['dataset'], _MOST_NAME)}: the answer became the other question's on"
-        f" {row['became']:,} of {pluralise(row['items'], 'item')}; with the same-answer control it became that on"
-        f" {row['control_became']:,}, and changed on {row['control_changed']:,}{_dealt(row)}."
+        f"Patching {row['target']} on {shorten(row['dataset'], _MOST_NAME)} makes the answer the other question's on"
+        f" {row['became']:,} of {pluralise(row['items'], 'item')}; the same-answer control does so on"
+        f" {row['control_became']:,} and changes {row['control_changed']:,}{_dealt(row)}."
         for row in rows[:_MOST_SENTENCES]
     ]
     if len(rows) > _MOST_SENTENCES:
         more = pluralise(len(rows) - _MOST_SENTENCES, "more target")
-        sentences.append(f"Patched, {more} make the other question's answer more often than the control does.")
+        verb = "makes" if len(rows) == _MOST_SENTENCES + 1 else "make"
+        sentences.append(f"When patched, {more} {verb} the other question's answer more often than the control does.")
     return sentences
 
 
@@ -43,17 +44,17 @@ def restored_sentences(run: Run) -> list[str]:
 
 
 def _restored_sentence(row: RestoredRecord) -> str:
-    place = f"{shorten(row['target'], _MOST_NAME)} restored on {shorten(row['dataset'], _MOST_NAME)}"
+    restoring = f"Restoring {shorten(row['target'], _MOST_NAME)} on {shorten(row['dataset'], _MOST_NAME)}"
     sets = f"random sets of {pluralise(row['heads'], 'head')}"
     if not brings_back(row):
         return (
-            f"{place}: not shown to bring answers back more often than {sets} do, by {row['became']:,} to"
+            f"{restoring} is not shown to bring answers back more often than {sets} do: {row['became']:,} against"
             f" {row['random_became']:,} of {pluralise(row['items'], 'counterfactual question')}."
         )
     low, high = map(points, row["effect_ci95"])
     return (
-        f"{place}: the answer became the item's own on {row['became']:,} of"
-        f" {pluralise(row['items'], 'counterfactual question')}, with {sets} on {row['random_became']:,}"
+        f"{restoring} brings the item's own answer back on {row['became']:,} of"
+        f" {pluralise(row['items'], 'counterfactual question')}, {sets} do so on {row['random_became']:,}"
         f" ({points(row['effect'])} points, 95 % interval {low} to {high})."
     )
 
@@ -61,7 +62,7 @@ def _restored_sentence(row: RestoredRecord) -> str:
 def _dealt(row: PatchRecord) -> str:
     """Return what dealt counterfactuals give; nothing where they tell nothing, or an earlier version did not ask."""
     expected = row.get("dealt_became")
-    return "" if expected is None else f"; with the counterfactuals dealt anew it would be that on {expected:.1f}"
+    return "" if expected is None else f"; with shuffled counterfactuals it would match on {expected:.1f}"
 
 
 def levels_note(run: Run) -> str:
@@ -69,7 +70,7 @@ def levels_note(run: Run) -> str:
     if not any(row["p_adjusted"] is not None for row in run.summary.get("patching") or ()):
         return ""
     return (
-        "Patching has tests of its own at 2.5 % over all targets of the page, so a page on which nothing has an effect"
+        "Patching is tested on its own, at 2.5 % over all targets of the page. Where nothing has an effect, the page"
         " names a target by the accuracy, the log-probability or patching with a chance of at most 7.5 %."
     )
 

@@ -24,7 +24,7 @@ def reference_lines(gate: GateRecord) -> list[str]:
     if since is None or not since["started"]:
         return []
     commit = f", commit {since['commit'][:12]}" if since["commit"] else ""
-    lines = [f"The reference is of {since['started']}{commit}."]
+    lines = [f"The reference was made on {since['started']}{commit}."]
     if names := [row[0] for row in since["changed"] if row]:
         lines.append(f"Changed since the reference: {join_names([shorten(name, 40) for name in names], 8)}.")
     return lines
@@ -54,7 +54,7 @@ def place_sentence(run: Run) -> str:
     where = where_of(run.summary)
     if where == ALL or not run.summary["targets"]:
         return ""
-    return f"Heads were off {place_phrase(where)} alone (--probe-where {shorten(where, 40)})."
+    return f"Heads were off only {place_phrase(where)} (--probe-where {shorten(where, 40)})."
 
 
 def setting_sentences(run: Run) -> list[str]:
@@ -64,7 +64,7 @@ def setting_sentences(run: Run) -> list[str]:
     sentences = list(filter(None, texts))
     prompting = run.summary.get("prompting") or {}
     if date := prompting.get("chat_date"):
-        sentences.append(f"The chat template prints today's date: it is told {date}, on every day.")
+        sentences.append(f"The chat template prints today's date; it is always given {date}.")
     sentences += filter(None, [place_sentence(run), *sampling_sentences(run), *thought_sentences(run)])
     return [f"{sentence}." if not sentence.endswith(".") else sentence for sentence in sentences] + [
         str(note) for note in prompting.get("notes") or ()

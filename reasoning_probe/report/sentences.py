@@ -57,7 +57,7 @@ def _plain_text_sentences(run: Run, control: ControlRecord) -> list[str]:
         (row["target"], row["ablation"]) for group in groups(run) for row in group.rows if significant_on_page(row)
     }  # on any dataset: of all tests of the page
     if guesses_plain_text(control):
-        return ["Plain text is no control here: the model continues it no better than a guess."] * bool(matter)
+        return ["Plain text cannot serve as a control: the model predicts it no better than a guess."] * bool(matter)
     broken: list[str] = []
     spared: list[str] = []
     for row in rows:
@@ -68,7 +68,7 @@ def _plain_text_sentences(run: Run, control: ControlRecord) -> list[str]:
     limit = f"{-HARMFUL_NATS:.1f} nats a token"
     sentences = []
     if broken:
-        sentences.append(f"Ablating {join_names(broken, _MOST_NAMES)} costs plain text, too, {limit} or more.")
+        sentences.append(f"Ablating {join_names(broken, _MOST_NAMES)} also costs plain text {limit} or more.")
     if spared:
         sentences.append(f"Ablating {join_names(spared, _MOST_NAMES)} costs plain text less than {limit}.")
     return sentences
@@ -106,11 +106,13 @@ def _kept_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
     if curve is None or not carried:
         return ""
     low, high = carried["range95"]
-    heads = pluralise(len(curve["order"]), "head")
-    first = f"In this order of {heads}, the first measured size that keeps {percent(CARRIED_SHARE)} of the accuracy on"
+    strongest = f"the strongest {carried['heads']:,} of {pluralise(len(curve['order']), 'head')}"
     items = pluralise(curve["points"][-1]["items"], "item")
-    chose = "" if curve["held_out"] else ", which chose the order as well"
-    return f"{first} {task} is {carried['heads']:,} (95 % range {low:,} to {high:,}; {items}{chose})."
+    chose = "" if curve["held_out"] else ", which also chose the order"
+    return (
+        f"With only {strongest} on, at least {percent(CARRIED_SHARE)} of the accuracy on {task} is left; no smaller"
+        f" measured size leaves as much (95 % range {low:,} to {high:,}; {items}{chose})."
+    )
 
 
 def _backup_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
@@ -130,9 +132,9 @@ def _backup_sentence(curves: Mapping[str, CurveRecord], task: str) -> str:
     off, kind, excess = min(candidates, key=lambda candidate: candidate[0])
     place = "first" if kind == "off" else "last"
     return (
-        f"The {place} {off} heads of the order back each other up on {task}: their single changes add up to"
-        f" {nats(excess['sum_of_single'])} log-odds in the median, and off together they lose"
-        f" {-excess['median']:.2f} more (so on {excess['falls']:,} of {excess['items']:,} other items)."
+        f"The {place} {off} heads of the order back each other up on {task}: their single effects add up to"
+        f" {nats(excess['sum_of_single'])} log-odds in the median; switched off together they lose"
+        f" {-excess['median']:.2f} more ({excess['falls']:,} of {excess['items']:,} held-out items lose more)."
     )
 
 
@@ -154,12 +156,14 @@ def screening_sentences(run: Run) -> list[str]:
             matter = "matters" if entry["missed"] == 1 else "matter"
             notes.append(f"{chosen}, and all {entry['rest']:,} others, of which {entry['missed']:,} {matter}.")
         elif entry["miss_rate"] is None:
-            notes.append(f"{chosen}, and none of the other {entry['rest']:,}: how many of these matter is not known.")
+            notes.append(
+                f"{chosen}, and none of the other {entry['rest']:,}: it is not known how many of these matter."
+            )
         else:
             matter = "matters" if entry["missed"] == 1 else "matter"
             low, high = map(percent, entry["ci95"])
             notes.append(
-                f"{chosen}. Of {entry['sampled']:,} of the other {entry['rest']:,}, drawn at random,"
+                f"{chosen}. Of {entry['sampled']:,} drawn at random from the other {entry['rest']:,},"
                 f" {entry['missed']:,} {matter}: a miss rate of {percent(entry['miss_rate'])} ({low} to {high})"
                 f"{_detectable(entry)}."
             )
@@ -172,8 +176,8 @@ def _detectable(entry: ScreeningRecord) -> str:
         return ""
     smallest = entry["smallest_effect"]
     if smallest is None:
-        return ", but these items would miss any effect more often than in 2 of 10 runs"
-    return f" of the heads that these items can show, which cost {points(smallest).removeprefix('+')} points or more"
+        return "; with these items, any effect would be missed in more than 2 of 10 runs"
+    return f"; these items can show heads that cost {points(smallest).removeprefix('+')} points or more"
 
 
 def accuracy_sentence(run: Run) -> str:
@@ -184,7 +188,7 @@ def accuracy_sentence(run: Run) -> str:
     entries = {name: entry for name, entry in run.summary["datasets"].items() if entry["items"]}
     model = run.summary["model"]["name"]
     if not entries:
-        return f"{model} was asked nothing."
+        return f"{model} was asked no question."
     if len(entries) == 1:
         (entry,) = entries.values()
         items, correct = entry["items"], entry["correct"]
@@ -192,7 +196,7 @@ def accuracy_sentence(run: Run) -> str:
     by_dataset = [
         f"{entry['correct']:,} of {entry['items']:,} on {shorten(name, MOST_NAME)}" for name, entry in entries.items()
     ]
-    return f"Right answers of {model}: {join_names(by_dataset, _MOST_NAMES)}."
+    return f"Right answers by {model}: {join_names(by_dataset, _MOST_NAMES)}."
 
 
 def sentences(run: Run) -> list[str]:
@@ -246,8 +250,8 @@ def _chat_sentences(run: Run) -> list[str]:
     entries = run.summary["datasets"].values()
     share = percent(sum(entry["correct"] for entry in entries) / sum(entry["items"] for entry in entries))
     return [
-        f"The model answers {share} right without its chat template: --probe-chat on puts the questions in it; what"
-        " follows may change."
+        f"The model answers {share} right without its chat template. --probe-chat on uses it, which may change all that"
+        " follows."
     ]
 
 
@@ -258,11 +262,11 @@ def _extent_sentences(run: Run) -> list[str]:
     if partial:
         notes.append(
             f"This run ended early, with {partial['done']:,} of {pluralise(partial['planned'], 'outcome')}:"
-            " the same command goes on from there (without -x, if that ended it)."
+            " the same command continues from there (drop -x if that ended it)."
         )
     if shard:
-        part = f"These are the shards {shorten(shard, 40)}" if "," in shard else f"This is shard {shorten(shard, 40)}"
-        notes.append(f"{part} of the items: reasoning-probe merge puts the shards together.")
+        part = f"These are shards {shorten(shard, 40)}" if "," in shard else f"This is shard {shorten(shard, 40)}"
+        notes.append(f"{part} of the items: reasoning-probe merge combines the shards.")
     return notes
 
 
@@ -286,7 +290,7 @@ def _finding_sentence(members: list[EffectGroup], ablation: str, run: Run) -> st
         return f"No {noun} can be judged on {datasets}: the baseline is 0 %."
     if group.finding == "none":
         marked = len(group.marked)
-        alone = f" ({marked} of this map alone, without the page's other tests)" if marked else ""
+        alone = f" ({marked} would be if this map were tested alone)" if marked else ""
         return f"None of {group.counted} is shown to matter for {datasets}{alone}: {_power_text(group)}."
     if group.finding == "few_right":
         return (
@@ -308,9 +312,12 @@ def _power_text(group: EffectGroup) -> str:
     if group.family is None:
         return f"{items} can show no effect of fewer than {group.flips_needed} flips"
     if group.smallest_effect is None:
-        return f"with {items}, no loss would be named in 8 of 10 such runs"
+        return f"with {items}, no loss is large enough to be named in 8 of 10 such runs"
     loss = points(group.smallest_effect).removeprefix("+")
-    return f"with {items}, 8 of 10 such runs would name a {group.noun} that costs {loss} points, and fewer a weaker one"
+    return (
+        f"with {items}, 8 of 10 such runs would name a {group.noun} that costs {loss} points; fewer would name a weaker"
+        " one"
+    )
 
 
 def _inflated_sentence(group: EffectGroup, several: bool) -> str:

@@ -106,7 +106,7 @@ def test_patching_names_the_movers_and_the_decider(seed: int) -> None:
     # Each makes the other sum where its operand alone is another.
     assert sum(row["became"] for row in movers) > 0.9 * decider["items"]
     assert max(row["became"] for row in movers) < 0.75 * decider["items"]
-    assert sentences(run)[0].startswith(f"{DECIDER} patched on arithmetic: the answer became the other question's on")
+    assert sentences(run)[0].startswith(f"Patching {DECIDER} on arithmetic makes the answer the other question's on")
 
 
 def test_the_movers_are_sufficient_together_and_the_noise_is_not() -> None:

@@ -64,7 +64,7 @@ def test_a_gate_says_what_changed_since_its_reference(project: Project, path: st
     run = read_run(project.path / "reports")
     assert run.summary["gate"] is not None
     shown = Page(standalone_page(run)).text
-    assert "The reference is of 20" in shown
+    assert "The reference was made on 20" in shown
     assert f"of {len(run.outcomes)}, was " in shown
     assert "Settings that differ from the reference's" in shown
 

@@ -16,10 +16,10 @@ def test_a_session_says_which_heads_carry_the_answer(project: Project) -> None:
     assert left_out == {f"its {donor} is that of an earlier item" for donor in ("counterfactual", "same-answer twin")}
     assert len(summary["skipped"]) + summary["datasets"]["arithmetic"]["items"] == len(items)
     assert rows[DECIDER]["became"] > 0.9 * rows[DECIDER]["items"] > 7
-    said = f"{DECIDER} patched on arithmetic: the answer became the other question's on {rows[DECIDER]['became']} of"
+    said = f"Patching {DECIDER} on arithmetic makes the answer the other question's on {rows[DECIDER]['became']} of"
     assert said in " ".join(" ".join(result.outlines).split())
     page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
-    assert "patched on arithmetic: the answer became the other question" in page
+    assert f"Patching {DECIDER} on arithmetic makes the answer the other question" in page
     assert "Answers that became the other question" in page  # the map
     assert "became the other answer (control)" in page  # the ranking
     assert "the log-probability or patching with a chance of at most" in page
@@ -32,7 +32,7 @@ def test_where_and_ablation_have_ini_twins_and_are_named(project: Project) -> No
     result = project.run(*options, page=True)
     summary = project.summary()
     assert (summary["where"], summary["ablation"], summary["control"]) == ("last", "patch", None)
-    assert "Heads were off at the prompt's last token alone (--probe-where last)." in " ".join(
+    assert "Heads were off only at the prompt's last token (--probe-where last)." in " ".join(
         " ".join(result.outlines).split()
     )
     page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")

@@ -83,4 +83,5 @@ def test_the_sets_of_a_session_stand_beside_random_ones(project: Project) -> Non
     rows = {row["target"]: row for row in project.summary()["restored"]}
     assert list(rows) == SETS.split(",")
     text = " ".join(" ".join(result.outlines).split())
-    assert f"{DECIDER} restored on arithmetic: the answer became the item's own on {rows[DECIDER]['became']} of" in text
+    restored = f"Restoring {DECIDER} on arithmetic brings the item's own answer back on {rows[DECIDER]['became']} of"
+    assert restored in text

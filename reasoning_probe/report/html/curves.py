@@ -47,15 +47,15 @@ def curve_html(figures: GroupFigures) -> Markup:
 def _order_notes(entry: CurveRecord) -> list[str]:
     """Return how the order came about, and what it is worth."""
     orders = entry.get("orders", 1)
-    order = f"In about this order, each of {orders} parts of the run by its own" if orders > 1 else "In this order"
+    order = f"Order (approximate: each of {orders} parts of the run used its own)" if orders > 1 else "Order"
     notes = [f"{order}: {join_names([str(target) for target in entry['order']], 12)}."]
     if entry.get("held_out"):
         ranked = pluralise(entry["ranked_on"], "item")
-        notes.append(f"{ranked} chose the order, by the log-probability lost; others are measured here.")
+        notes.append(f"The order was chosen on {ranked}, by the log-probability lost; the curve is measured on others.")
     elif "held_out" in entry:
         notes.append(
-            "The items that are measured here chose the order, too, by the log-probability lost: the strongest heads"
-            " look stronger than they are."
+            "The order was chosen on the same items, by the log-probability lost: the strongest heads look stronger"
+            " than they are."
         )
     return notes
 

@@ -83,7 +83,7 @@ def _control(run: Run) -> str:
     logprob = control["logprob"]
     measured = "none" if logprob is None else f"{minus(format(logprob, '+.2f'))} nats a token"
     meaning = (
-        "Guessing among all tokens does as well, so this is no control of what a target does."
+        "Guessing among all tokens does as well, so this cannot serve as a control."
         if guesses_plain_text(control)
         else "The ranking's last column shows how each target changes this."
     )
@@ -110,7 +110,7 @@ def _rank_changes(run: Run) -> FoldedTable | None:
 def _reference(run: Run) -> list[str]:
     """Return what each ablation's values were taken from, a sentence an ablation."""
     return [
-        f"{ablation} ablation: replaced from {pluralise(_prompts(entry), 'reference prompt')}"
+        f"{ablation} ablation: values from {pluralise(_prompts(entry), 'reference prompt')}"
         + (f", averaged by {entry['averaged']}" if entry.get("averaged") else "")
         + (f", seed {entry['seed']}" if entry.get("seed") is not None else "")
         + "".join(f"; {dataset} {prompts['sha256'][:12]}" for dataset, prompts in list(entry["datasets"].items())[:8])

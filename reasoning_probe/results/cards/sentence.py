@@ -29,7 +29,7 @@ def sentence_of(card: HeadCard, control: ControlRecord | None = None, patched: P
 
     *patched* is what patching the head does, where the card is of that ablation.
 
-    ``L1H0: loses subtraction (54 of 80) rather than the rest (11 of 112); without it plain text suffers little.``
+    ``L1H0: loses subtraction (54 of 80) rather than the rest (11 of 112); removing it barely affects plain text.``
     """
     role = [*_contrasts(card), *_mistakes(card), *_labels(card)] or ["no particular role shown"]
     return f"{card.target}: {'; '.join([*role, *_patched(patched), *_reading(card), *_plain_text(card, control)])}."
@@ -81,12 +81,12 @@ def overlap_sentence(card: HeadCard) -> str:
     apart = [words[pair.target] for pair in marked if pair.shared < pair.expected]
     parts = []
     if together:
-        parts.append(f"more lost items than chance gives are shared with {join_names(together, 4)}")
+        parts.append(f"it shares more lost items than expected by chance with {join_names(together, 4)}")
     if apart:
-        parts.append(f"fewer lost items than chance gives are shared with {join_names(apart, 4)}")
+        parts.append(f"it shares fewer lost items than expected by chance with {join_names(apart, 4)}")
     if not parts:
         listed = join_names(list(words.values()), 4)
-        return f"No sign of one circuit: about as many lost items as chance gives are shared with {listed}."
+        return f"No sign of one circuit: it shares about as many lost items as expected by chance with {listed}."
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 
@@ -119,7 +119,7 @@ def _contrasts(card: HeadCard) -> Iterator[str]:
 def _mistakes(card: HeadCard) -> Iterator[str]:
     for kind, mistake in particular_mistakes(card)[:MOST_PARTS]:
         others = f"{100 * mistake.others_count / mistake.others_lost:.0f} %"
-        yield f"{mistake.count:,} of {mistake.lost:,} lost answers are {WORDS[kind]} (of other heads' {others})"
+        yield f"{mistake.count:,} of {mistake.lost:,} lost answers are {WORDS[kind]} ({others} of other heads')"
 
 
 def _labels(card: HeadCard) -> Iterator[str]:
@@ -164,4 +164,4 @@ def _plain_text(card: HeadCard, control: ControlRecord | None) -> Iterator[str]:
         return
     for row in control["targets"]:
         if (row["target"], row["ablation"]) == (card.target, card.ablation):
-            yield f"without it plain text suffers{', too' if harms_plain_text(row) else ' little'}"
+            yield f"removing it {'also harms' if harms_plain_text(row) else 'barely affects'} plain text"

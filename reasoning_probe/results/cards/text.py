@@ -36,12 +36,13 @@ def lines_of(card: HeadCard) -> Iterator[str]:
     if card.scores:
         yield "Scores: " + ", ".join(f"{name.replace('_', ' ')} {score:.2f}" for name, score in card.scores.items())
     if card.direct is not None:
-        yield f"Direct logit attribution: {card.direct.mean:+.2f} in the mean, rank {card.direct.rank:,}"
+        yield f"Direct logit attribution: mean {card.direct.mean:+.2f}, rank {card.direct.rank:,}"
     for example in card.examples or ():
         parts = sorted(example.parts.items(), key=lambda part: -part[1])[:MOST_PARTS]
         shares = ", ".join(f"{part_words(name)} {100 * share:.0f} %" for name, share in parts if share >= _LEAST)
         direct = "" if example.direct is None else f"; it writes {example.direct:+.2f}"
-        yield f"  {example.item}: {example.token_off!r} in place of {example.token_on!r}; it looks at {shares}{direct}"
+        tokens = f"{example.token_off!r} in place of {example.token_on!r}"
+        yield f"  {example.item}: {tokens}; it attends to {shares}{direct}"
     if card.note:
         yield f"Not measured: {card.note}."
 

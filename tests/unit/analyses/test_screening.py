@@ -247,7 +247,7 @@ def test_the_miss_rate_is_that_of_the_sample() -> None:
     assert (none["sampled"], none["miss_rate"], none["ci95"]) == (0, None, [0.0, 1.0])
     sentences = screening_sentences(Run({"screening": [measured, none]}, []))
     assert sentences[0].endswith(
-        "Of 20 of the other 25, drawn at random, 3 matter: a miss rate of 15 % (12 % to 24 %) of the heads that these"
-        " items can show, which cost 12 points or more."
+        "Of 20 drawn at random from the other 25, 3 matter: a miss rate of 15 % (12 % to 24 %); these items can show"
+        " heads that cost 12 points or more."
     )
-    assert sentences[1].endswith("and none of the other 25: how many of these matter is not known.")
+    assert sentences[1].endswith("and none of the other 25: it is not known how many of these matter.")

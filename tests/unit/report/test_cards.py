@@ -71,7 +71,7 @@ def test_the_page_holds_the_cards_and_the_box_the_roles(run: Run) -> None:
     assert box is not None
     assert "L0H0: loses subtraction (45 of 60)" in box[1]
     assert "no particular role shown" not in box[1]
-    assert "More lost items than chance gives are shared with" in page
+    assert "It shares more lost items than expected by chance with" in page
     assert "Cards: which answers each head loses, and how" not in standalone_page(with_cards(run, "0"))
 
 
@@ -126,7 +126,7 @@ def test_a_card_says_what_its_head_reads(run: Run) -> None:
     assert sentence_of(diffuse) == "L0H0: scores as induction."
     assert card_of(card.record()) == card
     (line,) = (line for line in card.describe().splitlines() if line.startswith("  i7") and "70 %" in line)
-    assert line == "  i7: '9' in place of '8'; it looks at the operands 80 %, operand 2 70 %; it writes +1.50"
+    assert line == "  i7: '9' in place of '8'; it attends to the operands 80 %, operand 2 70 %; it writes +1.50"
 
 
 def test_the_whole_pattern_is_a_picture_of_its_own(run: Run) -> None:
@@ -139,7 +139,7 @@ def test_the_whole_pattern_is_a_picture_of_its_own(run: Run) -> None:
         for record in run.summary["heads"] or ()
     ]
     page = standalone_page(replace(run, summary=run.summary | {"heads": records}))
-    pictures = re.findall(r'<img class="rp-pattern" src="data:image/png;base64,([^"]+)" alt="Where L0H0 looks', page)
+    pictures = re.findall(r'<img class="rp-pattern" src="data:image/png;base64,([^"]+)" alt="Where L0H0 attends', page)
     (address,) = set(pictures)
     opacity = imread(io.BytesIO(base64.b64decode(address)))[:, :, 3]  # (queries, keys)
     assert opacity.shape == (3, 3)

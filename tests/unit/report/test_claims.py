@@ -343,7 +343,7 @@ CLAIMS = (
     ),
     Claim(
         r"The log-probability of the expected answer on .* (falls|rises) on most items without \d+ of .* \(median nats"
-        r"; (not compared with random directions of the same size|of \d+ compared with .* more than all of these)\)\.",
+        r"; (not compared with random directions of the same size|of \d+ compared with .* more than all of them)\)\.",
         "no target of the map is named by its accuracy; the sign test after discrete Holm over the page is at most"
         " 2.5 %, and the median change at least 0.01 nats",
         lambda: run_of(swept(change={"L1H3": -0.5})),
@@ -356,7 +356,7 @@ CLAIMS = (
         ],
     ),
     Claim(
-        r"L\d+H\d+ .* matters? no more for .* than random directions of (its|their) size in .* layer, of which",
+        r"L\d+H\d+ .* matters? no more for .* than random directions of (its|their) size in .* layer \(in brackets:",
         "the head is named and loses, and at least half of the random directions of its size lose as much",
         lambda: run_of(swept(lost=STRONG), null_directions=directions(10)),
         [
@@ -440,7 +440,7 @@ CLAIMS = (
         ],
     ),
     Claim(
-        r"Ablating L.* costs plain text, too, 0\.5 nats a token or more\.",
+        r"Ablating L.* also costs plain text 0\.5 nats a token or more\.",
         "a target that is named on the page costs neutral sentences so much, and the model knows such text",
         lambda: run_of(swept(lost=STRONG), control=control(-0.5)),
         [
@@ -461,7 +461,7 @@ CLAIMS = (
         ],
     ),
     Claim(
-        r"Plain text is no control here: the model continues it no better than a guess\.",
+        r"Plain text cannot serve as a control: the model predicts it no better than a guess\.",
         "a target is named, and the mean log-probability of a token is at most that of guessing among all tokens",
         lambda: run_of(swept(lost=STRONG), control=control(-0.9, logprob=-12.57)),
         [lambda: run_of(swept(lost=STRONG), control=control(-0.9)), lambda: run_of(swept(), control=control(-0.9))],
@@ -480,7 +480,8 @@ CLAIMS = (
         ],
     ),
     Claim(
-        r"In this order of \d+ heads, the first measured size that keeps 90 % of the accuracy on .* \(95 % range",
+        r"With only the strongest \d+ of \d+ heads on, at least 90 % of the accuracy on .* is left; no smaller measured"
+        r" size leaves as much \(95 % range",
         "a number of kept heads below all keeps nine tenths of the accuracy; the range is said with it",
         lambda: run_of(swept(), curves=carried([1, 8])),
         [lambda: run_of(swept(), curves=carried(None)), lambda: run_of(swept(), curves=curves())],
@@ -501,7 +502,7 @@ CLAIMS = (
         ],
     ),
     Claim(
-        r"Screening of .*: a miss rate of [^,]*\)( of the heads that these items can show, which cost .* or more)?\.",
+        r"Screening of .*: a miss rate of [^,]*\)(; these items can show heads that cost .* or more)?\.",
         "a sample of the heads that a screening ranked low was measured, and the items can show an effect",
         lambda: run_of(swept(), screening=screened()),
         [
@@ -511,7 +512,7 @@ CLAIMS = (
         ],
     ),
     Claim(
-        r"Screening of .*, but these items would miss any effect more often than in 2 of 10 runs\.",
+        r"Screening of .*; with these items, any effect would be missed in more than 2 of 10 runs\.",
         "the same, and they cannot",
         lambda: run_of(swept(), screening=screened(smallest_effect=None)),
         [lambda: run_of(swept(), screening=screened())],
@@ -543,7 +544,7 @@ CLAIMS = (
         [lambda: NEVER, lambda: of_one_head("L0H0"), lambda: as_run(swept(lost=STRONG), describe="0")],
     ),
     Claim(
-        r"L\d+H\d+: no particular role shown; without it plain text suffers little( \(.*\))?\.$",
+        r"L\d+H\d+: no particular role shown; removing it barely affects plain text( \(.*\))?\.$",
         "the same, and the head costs neutral sentences less than 0.5 nats a token, which the model knows",
         lambda: as_run(swept(lost=STRONG), control=control(-0.1)),
         [
@@ -552,7 +553,7 @@ CLAIMS = (
         ],
     ),
     Claim(
-        r"L\d+H\d+: no particular role shown; without it plain text suffers, too( \(.*\))?\.$",
+        r"L\d+H\d+: no particular role shown; removing it also harms plain text( \(.*\))?\.$",
         "the same, and the head costs them so much or more",
         lambda: as_run(swept(lost=STRONG), control=control(-0.5)),
         [lambda: as_run(swept(lost=STRONG), control=control(-0.1))],
@@ -565,16 +566,15 @@ CLAIMS = (
         [lambda: of_one_head("L0H1"), lambda: of_one_head("L0H3"), lambda: of_one_head("L0H0", hard=True)],
     ),
     Claim(
-        r"L\d+H\d+: \d+ of \d+ lost answers are .* \(of other heads' \d+ %\)",
+        r"L\d+H\d+: \d+ of \d+ lost answers are .* \(\d+ % of other heads'\)",
         "the score test of a kind of mistake is at most 2.5 % after Holm over cards and kinds, and the head's losses"
         " hold more of the kind than other heads'",
         lambda: of_one_head("L0H1"),
         [lambda: of_one_head("L0H0"), lambda: run_of(swept(lost=STRONG))],
     ),
     Claim(
-        r"L\d+H\d+ patched on .*: the answer became the other question's on \d+ of \d+ items; with the same-answer"
-        r" control it became that on \d+, and changed on \d+"
-        r"(; with the counterfactuals dealt anew it would be that on \d+\.\d)?\.",
+        r"Patching L\d+H\d+ on .* makes the answer the other question's on \d+ of \d+ items; the same-answer control"
+        r" does so on \d+ and changes \d+(; with shuffled counterfactuals it would match on \d+\.\d)?\.",
         "McNemar's test of the patch and the control on the items answered right is at most 2.5 % after discrete Holm"
         " over all targets of the run, and so is the test against dealt counterfactuals, where these differ enough; and"
         " more answers became the other question's than in the control",
@@ -591,14 +591,14 @@ CLAIMS = (
         ],
     ),
     Claim(
-        r"Patched, \d+ more targets? make the other question's answer more often than the control does\.",
+        r"When patched, \d+ more targets? makes? the other question's answer more often than the control does\.",
         "the same of more targets than have a sentence",
         lambda: patched(20, heads=5),
         [lambda: patched(20, heads=4)],
     ),
     Claim(
-        r"L1H3\+L2H0 restored on arithmetic: the answer became the item's own on \d+ of \d+ counterfactual questions?,"
-        r" with random sets of 2 heads on \d+ \([+-]?[\d.]+ points, 95 % interval [+-]?[\d.]+ to [+-]?[\d.]+\)\.",
+        r"Restoring L1H3\+L2H0 on arithmetic brings the item's own answer back on \d+ of \d+ counterfactual questions?,"
+        r" random sets of 2 heads do so on \d+ \([+-]?[\d.]+ points, 95 % interval [+-]?[\d.]+ to [+-]?[\d.]+\)\.",
         "McNemar's test of the set and of random sets of its size, one for each item, is at most 2.5 % after discrete"
         " Holm over all sets of the run, and the set brings more answers back",
         lambda: run_of(swept(), restored=restored(7)),
@@ -610,8 +610,8 @@ CLAIMS = (
         ],
     ),
     Claim(
-        r"L1H3\+L2H0 restored on arithmetic: not shown to bring answers back more often than random sets of 2 heads do,"
-        r" by \d+ to \d+ of \d+ counterfactual questions?\.",
+        r"Restoring L1H3\+L2H0 on arithmetic is not shown to bring answers back more often than random sets of 2 heads"
+        r" do: \d+ against \d+ of \d+ counterfactual questions?\.",
         "items have a random set, and the above is not said",
         lambda: run_of(swept(), restored=restored(6)),
         [lambda: run_of(swept(), restored=restored(7)), lambda: run_of(swept(), restored=restored(0, items=0))],
@@ -624,7 +624,7 @@ CLAIMS = (
         [lambda: patched(20, 20), lambda: patched(20, control=False)],
     ),
     Claim(
-        r"The model answers \d+ % right without its chat template: --probe-chat on puts the questions in it",
+        r"The model answers \d+ % right without its chat template\. --probe-chat on uses it",
         "the tokenizer has a chat template that was not used, and fewer than half of the answers are right",
         lambda: run_of(swept(40, 19), prompting={"chat_template_unused": True}),
         [
@@ -683,7 +683,7 @@ def test_heads_that_lose_no_more_than_random_directions_share_a_sentence_with_th
     run = run_of(swept(lost={"L1H3": range(12), "L2H0": range(10)}), null_directions=both)
     assert sentences.sentences(run)[-1] == (
         "L1H3 (12 of 20) and L2H0 (15 of 20) matter no more for arithmetic than random directions of their size in"
-        " their layer, of which so many lose as much."
+        " their layer (in brackets: how many of these lose as much)."
     )
     page = standalone_page(run)
     assert "random directions that lose as much" in page
@@ -695,8 +695,8 @@ def test_heads_that_lose_no_more_than_random_directions_share_a_sentence_with_th
     ("null_directions", "rank"),
     [
         ([], "not compared with random directions of the same size"),
-        (directions(0), "of 1 compared with random directions of the same size, 1 loses more than all of these"),
-        (directions(1), "of 1 compared with random directions of the same size, 0 lose more than all of these"),
+        (directions(0), "of 1 compared with random directions of the same size, 1 loses more than all of them"),
+        (directions(1), "of 1 compared with random directions of the same size, 0 lose more than all of them"),
     ],
 )
 def test_heads_that_move_the_log_probability_are_ranked_among_random_directions(
@@ -711,10 +711,11 @@ def test_heads_that_move_the_log_probability_are_ranked_among_random_directions(
 
 def test_a_kept_size_of_the_items_that_chose_the_order_says_so() -> None:
     (held_out,) = carried([1, 8])
-    endings = {True: "20 items).", False: "20 items, which chose the order as well)."}
+    endings = {True: "20 items).", False: "20 items, which also chose the order)."}
     for held, ending in endings.items():
         (sentence,) = sentences.curve_sentences(run_of(swept(), curves=[held_out | {"held_out": held}]))
-        assert sentence.endswith(f"is 2 (95 % range 1 to 8; {ending}")
+        assert sentence.startswith("With only the strongest 2 of ")
+        assert sentence.endswith(f"(95 % range 1 to 8; {ending}")
 
 
 def test_a_map_may_mark_what_no_sentence_names() -> None:
@@ -725,7 +726,7 @@ def test_a_map_may_mark_what_no_sentence_names() -> None:
     assert [row["target"] for row in arithmetic.marked] == ["L1H3"]
     assert arithmetic.significant == []
     assert said_of(run)[0].startswith(
-        "None of 16 heads is shown to matter for arithmetic (1 of this map alone, without the page's other tests): "
+        "None of 16 heads is shown to matter for arithmetic (1 would be if this map were tested alone): "
     )
 
 
@@ -740,7 +741,7 @@ def test_a_change_of_many_points_that_no_test_could_have_named_is_not_called_sig
 def test_unlike_datasets_have_no_common_accuracy() -> None:
     both = run_of(swept(), swept(20, 4, dataset="logic"))
     claims_made = sentences.accuracy_sentence(both)
-    assert claims_made == "Right answers of tiny-reasoner: 40 of 40 on arithmetic and 4 of 20 on logic."
+    assert claims_made == "Right answers by tiny-reasoner: 40 of 40 on arithmetic and 4 of 20 on logic."
     assert sentences.accuracy_sentence(NEVER) == "tiny-reasoner answers 40 of 40 questions right (100 %)."
 
 
@@ -754,7 +755,7 @@ def compared(first: Run, second: Run, **options: bool) -> list[str]:
 def test_the_same_items_confirm_nothing() -> None:
     run = run_of(swept(lost=STRONG))
     claims_made = compared(run, run)
-    assert claims_made[-1] == "B asked no new items: what A names is not confirmed by naming it again."
+    assert claims_made[-1] == "B asked no new items, so it cannot confirm what A names."
 
 
 def test_new_items_confirm_what_the_first_run_names() -> None:

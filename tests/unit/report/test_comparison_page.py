@@ -136,9 +136,9 @@ def test_names_are_folders_from_where_they_differ(first: Run) -> None:
 def test_a_peak_between_the_ends_is_named(first: Run, second: Run) -> None:
     rising = history([(A, second), (B, first), (C, second)])
     (sentence,) = [each for each in history_sentences(rising) if each.startswith("arithmetic")]
-    assert "at most" in sentence
+    assert ", highest " in sentence
     assert "in b." in sentence
-    assert "at most" not in history_sentences(history([(A, first), (B, second), (C, first)]))[0]
+    assert ", highest " not in history_sentences(history([(A, first), (B, second), (C, first)]))[0]
 
 
 def test_the_history_page_draws_a_line_a_dataset(first: Run, second: Run) -> None:

@@ -212,4 +212,4 @@ def test_a_run_without_targets_and_one_without_anything() -> None:
     assert "tiny-reasoner answers 2 of 2 questions right (100 %)." in shown
     assert "No answer was wrong." in shown
     assert "Nothing was switched off" in shown
-    assert "was asked nothing" in Page(standalone_page(as_run([]))).text
+    assert "was asked no question" in Page(standalone_page(as_run([]))).text

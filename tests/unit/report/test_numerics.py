@@ -16,7 +16,7 @@ from tests.helpers.fake_runs import fake_run
     [
         (
             {"numerics": "invariant", "sampled": 8, "sampled_equal": 7},
-            "bit for bit the same in any batch; each batch was checked. Of a sample of 8 responses, 7 are plain"
+            "bit for bit the same in any batch; each batch was checked. Of a sample of 8 responses, 7 equal plain"
             " generate's.",
         ),
         (

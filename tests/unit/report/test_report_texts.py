@@ -40,7 +40,7 @@ def test_sentences_for_each_finding() -> None:
     assert none_grows.endswith("try 200 new items by --probe-dataset NAME=FILE.")
     assert said({"logic": 40}) == [
         "None of 16 heads is shown to matter for logic: with 40 items, 8 of 10 such runs would name a head that costs"
-        " 22 points, and fewer a weaker one."
+        " 22 points; fewer would name a weaker one."
     ]
     assert said({"gsm8k": 40, "mine": 3}, correct=False) == [
         "No head can be judged on gsm8k and mine: the baseline is 0 %."

@@ -30,10 +30,10 @@ def with_parts(run: Run, **parts: Any) -> Run:
         ({"rest": 0, "sampled": 0, "missed": 0}, "were measured: all of them."),
         ({"rest": 9, "sampled": 9, "missed": 1}, "and all 9 others, of which 1 matters."),
         ({"rest": 9, "sampled": 9, "missed": 2}, "and all 9 others, of which 2 matter."),
-        ({"rest": 9, "sampled": 0, "missed": 0}, "and none of the other 9: how many of these matter is not known."),
+        ({"rest": 9, "sampled": 0, "missed": 0}, "and none of the other 9: it is not known how many of these matter."),
         (
             {"rest": 90, "sampled": 10, "missed": 1, "miss_rate": 0.1, "ci95": [0.02, 0.4]},
-            "Of 10 of the other 90, drawn at random, 1 matters: a miss rate of 10 % (2 % to 40 %).",
+            "Of 10 drawn at random from the other 90, 1 matters: a miss rate of 10 % (2 % to 40 %).",
         ),
     ],
 )
@@ -55,8 +55,8 @@ def test_how_many_heads_keep_a_task_is_said_with_its_range(run: Run) -> None:
     carried = {"heads": 2, "range95": [1, 8]}
     notes = curve_sentences(with_parts(run, curves=curves(run, carried=carried)))
     assert notes == [
-        "In this order of 8 heads, the first measured size that keeps 90 % of the accuracy on arithmetic is 2 (95 %"
-        " range 1 to 8; 20 items)."
+        "With only the strongest 2 of 8 heads on, at least 90 % of the accuracy on arithmetic is left; no smaller"
+        " measured size leaves as much (95 % range 1 to 8; 20 items)."
     ]
     assert curve_sentences(with_parts(run, curves=curves(run, carried=None))) == []
 
@@ -67,7 +67,7 @@ def test_an_order_chosen_by_the_measured_items_is_said_to_flatter(run: Run) -> N
     entries = [entry | {"held_out": False, "orders": 2} for entry in run.summary["curves"]]
     page = standalone_page(with_parts(run, curves=entries))
     assert warning in page
-    assert "In about this order, each of 2 parts of the run by its own: " in page
+    assert "Order (approximate: each of 2 parts of the run used its own): " in page
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_head_that_writes_the_last_digit_is_described_by_it(run: Run) -> None:
     card = cards(run)[CUTS]
     mistake = card.mistakes["units_digit"]
     assert (mistake.count, mistake.lost, mistake.others_count) == (40, 40, 0)
-    assert card.sentence == "L0H1: 40 of 40 lost answers are wrong in the units digit alone (of other heads' 0 %)."
+    assert card.sentence == "L0H1: 40 of 40 lost answers are wrong in the units digit alone (0 % of other heads')."
 
 
 def test_two_heads_that_lose_the_same_answers_are_told_from_those_that_do_not(run: Run) -> None:
@@ -54,7 +54,7 @@ def test_two_heads_that_lose_the_same_answers_are_told_from_those_that_do_not(ru
     assert overlap[COPIES].expected < 25
     assert overlap[COPIES].p_adjusted < 1e-6
     assert overlap_sentence(cards(run)[SUBTRACTS]).startswith(
-        "More lost items than chance gives are shared with L0H2 (45, by chance "
+        "It shares more lost items than expected by chance with L0H2 (45, by chance "
     )
     assert overlap[NOISY].p_adjusted > 0.1
 

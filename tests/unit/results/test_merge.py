@@ -66,7 +66,7 @@ def test_shards_of_the_bundled_model_are_the_whole(project: Project, capsys: pyt
         near(one.as_dict(), other.as_dict()) for one, other in zip(merged.outcomes, whole.outcomes, strict=True)
     ] == [other.as_dict() for other in whole.outcomes]
     assert merged.summary["engine"]["rows"] == whole.summary["engine"]["rows"]
-    assert "merge puts" not in (together / "report.html").read_text("utf-8")
+    assert "merge combines" not in (together / "report.html").read_text("utf-8")
 
     # Without one of them: what is there, and what is missing; with it later, the whole again.
     some = project.path / "some"
@@ -75,7 +75,7 @@ def test_shards_of_the_bundled_model_are_the_whole(project: Project, capsys: pyt
     known = read_run(some)
     assert known.summary["shard"] == "1,3/3"
     assert len(known.outcomes) == len(whole.outcomes) - len(read_run(parts[1]).outcomes)
-    assert sentences(known)[0].startswith("These are the shards 1,3/3 of the items: reasoning-probe merge")
+    assert sentences(known)[0].startswith("These are shards 1,3/3 of the items: reasoning-probe merge")
     again = merge_runs({some: known, parts[1]: read_run(parts[1])})
     assert near(settled(again), settled(whole)) == settled(whole)
     assert [one.item for one in again.outcomes] == [one.item for one in whole.outcomes]
