@@ -211,7 +211,7 @@ def check_rules(model: Any, rules: GenerationRules, name: str, eos: list[int]) -
     except Exception as error:  # transformers checks some of the settings, and its processors fail in their own ways
         raise ModelError(
             f"the generation settings of {name} cannot be used ({', '.join(sorted(rules.rules))}):"
-            f" {one_line(error, 200)}: mend {FILE}, or leave them out with --probe-generation plain"
+            f" {one_line(error, 200)}: fix {FILE}, or leave them out with --probe-generation plain"
         ) from error
 
 

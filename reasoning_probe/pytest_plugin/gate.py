@@ -139,8 +139,8 @@ class SessionGate:
         judged = {check["dataset"] for check in gate["checks"]} if gate else set[str]()
         if self.rules.typed and run is not None and (wrong := _passed_over(run, baselines)):
             return (
-                f"the gate judged no part of {shorten(wrong.dataset, 40)}, and no selected test the wrong answer to"
-                f" {shorten(wrong.item, 40)} without an ablation"
+                f"the gate judged no part of {shorten(wrong.dataset, 40)}, and no selected test judged the wrong"
+                f" baseline answer to {shorten(wrong.item, 40)}"
             )
         unjudged = self.rules.min_accuracy.keys() - {EVERY} - judged
         due = unjudged & (self.rules.named | {*skipped})

@@ -123,7 +123,7 @@ OPTIONS = (
         "probe_items",
         "ask N items of each dataset, or of those that are named, arithmetic=200,logic=100: a file's first N;"
         " arithmetic, multi_step and logic are generated; without names a dataset that has fewer is asked whole;"
-        " N@K passes over the first K, so that 200@40 confirms what 40 items showed",
+        " N@K skips the first K, so that 200@40 confirms what 40 items showed",
         option_types.item_counts,
         "N[@K]|NAME=N[@K]",
     ),
@@ -137,7 +137,7 @@ OPTIONS = (
     Option(
         ("--probe-shots",),
         "probe_shots",
-        "so many worked examples before each question, never of those that are asked; N:SOURCE says where from",
+        "put N worked examples before each question, never one that is asked; N:SOURCE names their source",
         option_types.shots,
         "N[:SOURCE]",
         default="0",
@@ -186,7 +186,7 @@ OPTIONS = (
     Option(
         ("--probe-max-new-tokens",),
         "probe_max_new_tokens",
-        "tokens an answer may have at most",
+        "maximum number of tokens in an answer",
         option_types.positive_int,
         "N",
     ),
@@ -313,12 +313,12 @@ OPTIONS = (
     Option(
         ("--probe-cache",),
         "probe_cache",
-        "folder of the outcome store, from which a second run takes what it knows; off keeps none (default:"
+        "folder of the outcome store, from which a second run takes its answers; off keeps none (default:"
         " .reasoning_probe_cache beside the ini file)",
         option_types.non_empty_text,
         "DIR",
     ),
-    Option(("--probe-fresh",), "probe_fresh", "compute every outcome anew, whatever the outcome store knows"),
+    Option(("--probe-fresh",), "probe_fresh", "compute every outcome again, whatever the outcome store holds"),
     Option(
         ("--probe-shard",),
         "probe_shard",
@@ -329,7 +329,7 @@ OPTIONS = (
     Option(
         ("--probe-describe",),
         "probe_describe",
-        "make a card of what each head does that matters: auto for at most 8 heads of each dataset, another number, 0"
+        "make a card for each head that matters: auto for at most 8 heads of each dataset, another number, 0"
         " for none, or targets, L3H1,L5H0",
         option_types.as_option_type(parse_describe),
         "auto|N|TARGETS",
@@ -338,7 +338,7 @@ OPTIONS = (
     Option(
         ("--probe-paths",),
         "probe_paths",
-        "after the sweep, take what each head that matters writes out of what each later one reads, one path at a time",
+        "after the sweep, cut the path from each head that matters to each later one, one path at a time",
     ),
     Option(
         ("--probe-masks",),
@@ -360,7 +360,7 @@ OPTIONS = (
     Option(
         ("--probe-min-accuracy",),
         "probe_min_accuracy",
-        "pass where every dataset reaches an accuracy, and fail else, whatever single answers are: 0.9 for all, or"
+        "pass if every dataset reaches an accuracy, else fail, whatever single answers are: 0.9 for all, or"
         " arithmetic=0.9,logic=0.5",
         option_types.as_option_type(parse_limits),
         "LIMITS",
@@ -368,7 +368,7 @@ OPTIONS = (
     Option(
         ("--probe-reference",),
         "probe_reference",
-        "pass where no dataset falls too far below an earlier run over the same items: its folder, or a .jsonl file",
+        "pass if no dataset falls too far below an earlier run over the same items: its folder, or a .jsonl file",
         option_types.non_empty_text,
         "PATH",
     ),

@@ -113,7 +113,7 @@ def _add_sections(state: PluginState, run: Run) -> None:
         run.summary["sections"] = to_json_types(plain_sections(extensions(state.config).sections(run)))
     except Exception as error:  # the hook is a user's code
         reason = str(error) if isinstance(error, ExtensionError) else repr(error)
-        state.write_error = f"pytest_reasoning_probe_section failed, no section is written: {reason}"
+        state.write_error = f"pytest_reasoning_probe_section failed; no section is written: {reason}"
 
 
 def _write_files(state: PluginState, run: Run) -> None:

@@ -149,11 +149,11 @@ class PluginState:
         stored = store is not None and (store / STORE_FILE).is_file()  # it may have been of no use
         cache = f"; the outcomes are kept in {store}" if stored else ""
         if isinstance(error, KeyboardInterrupt):
-            line = f"interrupted while the files were written{cache}: the same command goes on from there"
+            line = f"interrupted while the files were written{cache}: the same command continues from there"
         else:
             line = (
                 f"cannot write {error.filename or self.settings.directory}: {error.strerror}{cache}: run the same"
-                " command again when that is mended, or name another folder with --probe-dir"
+                " command again when that is fixed, or name another folder with --probe-dir"
             )
         self.write_error = self.write_error or line
 

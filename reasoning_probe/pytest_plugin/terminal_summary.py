@@ -69,7 +69,9 @@ def print_summary(reporter: pytest.TerminalReporter, state: PluginState) -> None
         gate = state.run.summary.get("gate")
         _count_failed(reporter, gate["checks"] if gate else ())
     elif state.interrupted_before_outcomes:
-        reporter.line("reasoning-probe: ended early, before any outcome: the same command goes on from what is stored")
+        reporter.line(
+            "reasoning-probe: ended early, before any outcome: the same command continues from what is stored"
+        )
     if state.not_judged:
         reporter.line(f"reasoning-probe: {state.not_judged}", red=True)
         _count_failure(reporter, "gate", state.not_judged)
@@ -110,7 +112,7 @@ def _print_earlier_run(reporter: pytest.TerminalReporter, state: PluginState) ->
 
     file = state.settings.directory / RUN_FILE
     if os.path.isfile(file):  # unlike Path.is_file, this never raises
-        reporter.line(f"reasoning-probe: no run was written: {_relative(state, file)} is of an earlier session")
+        reporter.line(f"reasoning-probe: no run was written: {_relative(state, file)} is from an earlier session")
 
 
 def _print(config: pytest.Config, line: Line) -> None:

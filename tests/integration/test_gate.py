@@ -295,8 +295,10 @@ def test_a_wrong_answer_of_a_part_is_not_passed_over_where_only_ablated_ones_are
     options = ["--probe-heads=L1H2", "--probe-min-accuracy=0.5", "-k"]
     result = project.run(*options, "max or (leo and L1H2)")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    line = "the gate judged no part of logic, and no selected test the wrong answer to converse-leo-poet"
-    result.stdout.fnmatch_lines([f"reasoning-probe: {line} without an ablation"])
+    line = (
+        "the gate judged no part of logic, and no selected test judged the wrong baseline answer to converse-leo-poet"
+    )
+    result.stdout.fnmatch_lines([f"reasoning-probe: {line}"])
     assert project.run(*options, "max and L1H2").ret == pytest.ExitCode.OK
     project.pytester.makeini("[pytest]\nprobe_min_accuracy = 0.5\n")
     assert project.run("--probe-heads=L1H2", "-k", "leo and L1H2").ret == pytest.ExitCode.OK  # the limit is no command
@@ -337,4 +339,4 @@ def test_an_earlier_run_is_said_to_be_one_where_none_was_written(project: Projec
     project.write("conftest.py", "import pytest\ndef pytest_runtest_setup(item): pytest.skip('not today')\n")
     result = project.run("--probe-min-accuracy=0.5")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["reasoning-probe: no run was written: reports/run.json is of an earlier session"])
+    result.stdout.fnmatch_lines(["reasoning-probe: no run was written: reports/run.json is from an earlier session"])

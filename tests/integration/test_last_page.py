@@ -130,7 +130,7 @@ def test_a_model_that_cannot_be_loaded_touches_no_file(finished: Project, option
     result = finished.run_apart("--model=no/such-model", *options, page=True)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert files(finished) == before
-    result.stdout.fnmatch_lines(["reasoning-probe: no run was written: reports/run.json is of an earlier session"])
+    result.stdout.fnmatch_lines(["reasoning-probe: no run was written: reports/run.json is from an earlier session"])
 
 
 def test_a_failed_start_writes_no_first_page(project: Project) -> None:

@@ -150,7 +150,7 @@ def test_ctrl_c_before_any_outcome_is_told(project: Project) -> None:
     )
     result = project.run()
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    result.stdout.fnmatch_lines(["reasoning-probe: ended early, before any outcome: the same command goes on from *"])
+    result.stdout.fnmatch_lines(["reasoning-probe: ended early, before any outcome: the same command continues from *"])
 
 
 @pytest.mark.parametrize(
