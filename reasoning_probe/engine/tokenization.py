@@ -150,7 +150,8 @@ class TokenCodec:
         if self.context is not None:
             limit = min(limit, self.context - len(prompt))
             if limit < 1 or len(prompt) + len(answer) > self.context:
-                raise ContextError(f"its prompt of {len(prompt)} tokens does not fit the context of {self.context}")
+                what = "its prompt" if query.thought is None else "its prompt with a thought"
+                raise ContextError(f"{what} of {len(prompt)} tokens does not fit the context of {self.context}")
         sampler = sampler_of(query, self.noise)
         return EncodedQuery(to_device([prompt], self.device), answer, limit, sampler)
 

@@ -349,13 +349,14 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
     for part in parts:
         for place, outcome in zip(part.places, part.outcomes, strict=True):
             placed.setdefault(place, outcome)
-    outcomes = [placed[place] for place in sorted(placed)]
     latest = list({part.process: part for part in parts}.values())
     facts = [part.facts for part in latest]
+    unfit = {(skip["dataset"], skip["item"]): skip for of_process in facts for skip in of_process["skipped"]}
+    # An item may have been left out after a part with some of its outcomes was exported.
+    outcomes = [placed[place] for place in sorted(placed) if placed[place].item_key not in unfit]
     first = facts[0]
     timings: list[Mapping[str, Any]] = [of_process["timing"] for of_process in facts]
     engines: list[Mapping[str, Any]] = [of_process["engine"] for of_process in facts]
-    unfit = {(skip["dataset"], skip["item"]): skip for of_process in facts for skip in of_process["skipped"]}
     summary = summarise(
         outcomes,
         model=first["model"],

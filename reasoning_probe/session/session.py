@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -305,11 +305,19 @@ class ProbeSession:
             elif missing:
                 requests.append(SweepRequest(self.queries.query(first.dataset, first.item), ablated))
         for batch in self.judged_answers(requests):
-            for outcome in batch:
-                self.outcomes.setdefault(outcome.key, outcome)
             for skip in self.engine.skipped:
-                self.skipped[skip["dataset"], skip["item"]] = skip["reason"]
-            yield batch
+                self._skip((skip["dataset"], skip["item"]), skip["reason"], by_item)
+            answered = [outcome for outcome in batch if outcome.item_key not in self.skipped]
+            for outcome in answered:
+                self.outcomes.setdefault(outcome.key, outcome)
+            yield answered
+
+    def _skip(self, item: ItemKey, reason: str, cases: Mapping[ItemKey, Sequence[Case]]) -> None:
+        """Leave *item* out whole: the thought of one of its *cases* may not fit where that of another did."""
+        if item not in self.skipped:
+            self.skipped[item] = reason
+            for case in cases.get(item, ()):
+                self.outcomes.pop(case.key, None)
 
     def judged_answers(self, requests: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *requests*: each answer to a whole question, judged by the user's rules first."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from reasoning_probe.data.places import ALL
 from reasoning_probe.data.prompts.query import Query
+from reasoning_probe.data.prompts.sampling import item_of
 from reasoning_probe.engine.cache.key import digest
 from reasoning_probe.engine.cache.store import CachedAnswer, OutcomeCache
 from reasoning_probe.engine.pace import Pace
@@ -151,8 +152,9 @@ class CachedEngine:
         parts = [self._context, query.prompt, query.item.answer, settings.max_new_tokens, list(settings.stop)]
         if query.answer_prefix != " " or not query.special_tokens:  # keys of plain prompts stay what they were
             parts += [query.answer_prefix, query.special_tokens]
-        if query.draw is not None:  # whose noise is the item's
-            parts += ["sample", query.dataset, query.item_id, *vars(query.draw).values()]
+        if query.draw is not None:  # whose noise is the item's, and another one for a thought
+            parts += ["sample", query.dataset, item_of(query.item_id), *vars(query.draw).values()]
+            parts += ["thought"] if settings.thinks else []
         base = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16)
         yield (None, None), base.digest()
         for target, ablation in ablated:

@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,10 @@ from reasoning_probe.engine.thoughts import Thinking
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, parse_targets
+from reasoning_probe.results.merge import PartialRun, merge_parts
+from reasoning_probe.results.run import read_run, write_run
 from reasoning_probe.scoring.extraction.markup import THOUGHTS
+from reasoning_probe.session.session import ProbeSession
 from reasoning_probe.utils.target_names import head_of
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.edited_sweeps import EOS
@@ -247,3 +251,52 @@ def test_a_run_holds_what_the_sentences_of_its_thoughts_do() -> None:
     baselines = {outcome.item: outcome for outcome in run.outcomes if outcome.target == "baseline"}
     for row in run.summary["thought_anchors"] or ():
         assert "".join(sentence["text"] for sentence in row["sentences"]) == baselines[row["item"]].thought
+
+
+def cramped(model: Any, **settings: Any) -> rp.Sweep:
+    """Ask three items of *model* with 37 positions: the first fits without its targets' thoughts, the third never."""
+    model.config.max_position_embeddings = 37
+    items = [ITEMS[0], rp.Item(question="5?", answer="5", id="c"), rp.Item(question="5" * 40, answer="5", id="d")]
+    return rp.sweep(
+        model, Letters(), items, "L0H1,L1", max_new_tokens=ANSWER, stop=(), think_tokens=THOUGHT,
+        prompting=rp.Prompting(template=TEMPLATE), **settings,
+    )  # fmt: skip
+
+
+def test_an_item_is_left_out_whole_where_the_thought_of_one_target_does_not_fit(tmp_path: Path) -> None:
+    """The baseline of the first item thinks shorter than its targets: of 37 positions they need 38."""
+    lengths = {
+        outcome.target: len(Letters()(f"{outcome.prompt}{outcome.thought}</think>\n\n 8")["input_ids"])
+        for outcome in asked(build("falcon"), "L0H1,L1")
+        if outcome.item == "a"
+    }
+    assert lengths["baseline"] <= 37 < lengths["L0H1"]
+    nearly_greedy = {"samples": 2, "temperature": 1e-6}
+    for settings in ({}, nearly_greedy):
+        outcomes = cramped(build("falcon"), **settings)
+        assert [(outcome.item, outcome.target) for outcome in outcomes] == [
+            ("c", "baseline"), ("c", "L0H1"), ("c", "L1"),
+        ]  # fmt: skip
+        assert [(skip["item"], skip["reason"]) for skip in outcomes.run.summary["skipped"]] == [
+            ("a", "its prompt with a thought of 36 tokens does not fit the context of 37"),
+            ("d", "its prompt of 51 tokens does not fit the context of 37"),
+        ]
+        write_run(tmp_path, outcomes.run)
+        assert read_run(tmp_path) == outcomes.run
+
+
+def test_a_part_that_was_exported_before_the_item_was_left_out_is_merged_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts: list[PartialRun] = []
+    export = ProbeSession.export
+
+    def exported(session: ProbeSession, *args: Any) -> PartialRun:
+        parts.append(export(session, *args))
+        return parts[-1]
+
+    monkeypatch.setattr(ProbeSession, "export", exported)
+    run = cramped(build("falcon")).run
+    part = parts[-1]
+    early = replace(part, outcomes=[replace(part.outcomes[0], item="a", question="5 + 3?")], places=[0])
+    assert merge_parts([early, part]).outcomes == run.outcomes
