@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from reasoning_probe.data.prompts.sampling import MOST_SAMPLES
 from reasoning_probe.models.loading import DTYPES
 from reasoning_probe.models.targets import ABLATIONS
 from reasoning_probe.results.circuits import FEWEST_MASKS
@@ -39,6 +40,14 @@ def mask_count(text: str) -> int:
     count = positive_int(text)
     if count < FEWEST_MASKS:
         raise OptionError(f"{count} masks are too few to tell heads apart: write {FEWEST_MASKS} or more")
+    return count
+
+
+def sample_count(text: str) -> int:
+    """Return a number of samples that a sweep can draw."""
+    count = positive_int(text)
+    if count > MOST_SAMPLES:
+        raise OptionError(f"{count} samples of a case are too many: write {MOST_SAMPLES:,} or fewer")
     return count
 
 

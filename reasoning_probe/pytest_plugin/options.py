@@ -194,7 +194,7 @@ OPTIONS = (
         ("--probe-samples",),
         "probe_samples",
         "draw N answers to each case, with the same noise for the baseline and every head, in place of greedy decoding",
-        option_types.positive_int,
+        option_types.sample_count,
         "N",
     ),
     Option(

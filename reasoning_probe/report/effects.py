@@ -79,7 +79,9 @@ class EffectGroup:
     def can_be_lost(self) -> int:
         """The items that are answered right with nothing switched off, by any sample where there are several."""
         sampled = self.entry.get("sampled")
-        return round(sampled["pass_at"][-1]["value"] * self.entry["items"]) if sampled else self.entry["correct"]
+        if not sampled or not sampled["pass_at"]:
+            return self.entry["correct"]
+        return round(sampled["pass_at"][-1]["value"] * self.entry["items"])
 
     @property
     def floor(self) -> bool:

@@ -8,7 +8,7 @@ from reasoning_probe.report.format import percent
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.record import DatasetRecord, SampledFigureRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.samples import ANY, EVERY, MAJORITY, MEAN
+from reasoning_probe.results.samples import ANY, EVERY, MAJORITY, MEAN, parse_verdict
 from reasoning_probe.utils.text import pluralise, shorten
 
 _MOST_ANSWERS = 4
@@ -36,6 +36,7 @@ def sampling_sentences(run: Run) -> list[str]:
 
 
 def _condition(verdict: str) -> str:
+    verdict = parse_verdict(verdict)  # a file may write it with blanks
     words = {MAJORITY: "the most frequent answer is", ANY: "any of them is", EVERY: "all of them are"}
     return words.get(verdict) or f"at least {percent(float(verdict.removeprefix(MEAN)))} of them are"
 

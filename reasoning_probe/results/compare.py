@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from reasoning_probe.results import stats
 from reasoning_probe.results.confirmation import Confirmation, confirmations
 from reasoning_probe.results.outcome import BASELINE, ItemKey, Outcome
-from reasoning_probe.results.record import RunRecord, prompting_of, where_of
+from reasoning_probe.results.record import RunRecord, SamplingRecord, prompting_of, where_of
 from reasoning_probe.results.run import Run, RunError
-from reasoning_probe.utils.text import to_words
+from reasoning_probe.utils.text import pluralise, to_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,6 +162,8 @@ def differing_settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]
     for dataset in a["generation"].keys() & b["generation"].keys():
         for key in ("max_new_tokens", "stop"):
             pairs.append((f"{dataset} {key}", a["generation"][dataset][key], b["generation"][dataset][key]))
+    pairs += _sampling_pairs(a.get("sampling"), b.get("sampling"))
+    pairs.append(("tokens of a thought", a.get("think_tokens"), b.get("think_tokens")))
     prompting = prompting_of(a), prompting_of(b)
     pairs += [
         (f"prompting {key}", prompting[0].get(key), prompting[1].get(key)) for key in {**prompting[0], **prompting[1]}
@@ -170,6 +172,15 @@ def differing_settings(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]
         pairs.append((f"version of {key}", a["versions"].get(key), b["versions"].get(key)))
     differing = [(name, to_words(one), to_words(other)) for name, one, other in pairs if one != other]
     return [(name, one, other) for name, one, other in differing if one != other or one != "none"]
+
+
+def _sampling_pairs(a: SamplingRecord | None, b: SamplingRecord | None) -> list[tuple[str, Any, Any]]:
+    """Return each setting of two ways of sampling, with its values; where one is greedy, only that."""
+    if a and b:
+        pairs: list[tuple[str, Any, Any]] = [(f"sampling {key}", a.get(key), b.get(key)) for key in {**a, **b}]
+        return pairs
+    words = [pluralise(sampling["samples"], "sampled answer") if sampling else "greedy" for sampling in (a, b)]
+    return [("decoding", words[0], words[1])]
 
 
 def _head_mismatch(a: RunRecord, b: RunRecord) -> list[str]:

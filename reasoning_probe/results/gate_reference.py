@@ -21,6 +21,7 @@ from reasoning_probe.results.run import (
     Run,
     RunError,
     read_reference_lines,
+    read_run,
     read_summary,
     write_lines,
     write_run,
@@ -34,6 +35,8 @@ FIELDS = ("dataset", "item", "target", "question", "expected", "answer", "correc
 ORIGIN = "run"
 """The target of the line that holds how the reference's run was made, in ``run``; other versions pass over it."""
 _ORIGIN_KEYS = ("model", "generation", "prompting", "ablation", "versions", "invocation")
+_ORIGIN_EXTRAS = ("sampling", "think_tokens")
+"""Settings that runs without them, and references of earlier versions, leave out."""
 
 SKIPPED = "skipped"
 """The target of an item that was not answered; versions that do not know it pass over the line."""
@@ -70,8 +73,7 @@ def read_reference(path: Path) -> Answers:
     if not file.exists():
         raise RunError(f"there is no reference {path}: --probe-update-reference makes it from a run")
     answers: dict[str, dict[str, ReferenceAnswer]] = {}
-    shape = {"type": "object", "required": [*FIELDS], "properties": _of_outcome(FIELDS)}
-    for where, line in read_reference_lines(file, compiled(shape, shape)):
+    for where, line in _answer_lines(file):
         if line["target"] not in (BASELINE, SKIPPED):
             continue
         items = answers.setdefault(line["dataset"], {})
@@ -85,6 +87,22 @@ def read_reference(path: Path) -> Answers:
     if not any(answer.answered for items in answers.values() for answer in items.values()):
         raise RunError(f"{file} holds no answers: --probe-update-reference makes a reference from a run")
     return answers
+
+
+def _answer_lines(file: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the lines of a reference *file* with their places; of a run whose answers are sampled, a line a case."""
+    if _is_sampled(file):
+        yield from ((str(file), outcome.as_dict()) for outcome in read_run(file.parent).outcomes)
+    else:
+        shape = {"type": "object", "required": [*FIELDS], "properties": _of_outcome(FIELDS)}
+        yield from read_reference_lines(file, compiled(shape, shape))
+
+
+def _is_sampled(file: Path) -> bool:
+    """Tell whether *file* holds the outcomes of a run whose answers are sampled."""
+    with suppress(OSError, ValueError):
+        return file.name == OUTCOMES_FILE and bool(read_summary(file.parent).get("sampling"))
+    return False
 
 
 _NOT_ANSWERED = ReferenceAnswer("", "", None, correct=False, answered=False)
@@ -174,9 +192,8 @@ def _origin(path: Path) -> RunRecord | None:
         lines = [line for _, line in read_reference_lines(file, every) if line.get("target") == ORIGIN]
         shape = schema(RUN)
         needed = {"type": "object", "required": list(_ORIGIN_KEYS)}
-        compiled(needed | {"properties": {key: shape["properties"][key] for key in _ORIGIN_KEYS}}, shape)(
-            lines[-1]["run"], "run"
-        )
+        properties = {key: shape["properties"][key] for key in (*_ORIGIN_KEYS, *_ORIGIN_EXTRAS)}
+        compiled(needed | {"properties": properties}, shape)(lines[-1]["run"], "run")
         return cast(RunRecord, lines[-1]["run"])
     return None
 
@@ -223,7 +240,7 @@ def write_reference(path: Path, run: Run) -> None:
     skipped += [(name, id) for name, ids in by_tests.items() for id in ids]
     lines += [{"dataset": name, "item": id, "target": SKIPPED} | _line(_NOT_ANSWERED) for name, id in skipped]
     if run.summary.get("invocation"):
-        origin = {key: run.summary.get(key) for key in _ORIGIN_KEYS}
+        origin = {key: run.summary.get(key) for key in (*_ORIGIN_KEYS, *_ORIGIN_EXTRAS)}
         lines.append({"dataset": "", "item": "", "target": ORIGIN, "run": origin} | _line(_NOT_ANSWERED))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_lines(path, lines)

@@ -11,7 +11,7 @@ from reasoning_probe.data.items import has_lone_surrogate
 from reasoning_probe.data.places import parse_where
 from reasoning_probe.data.prompts.chat import RESERVED
 from reasoning_probe.data.prompts.prompting import ChatMode, ChoiceMode, Prompting
-from reasoning_probe.data.prompts.sampling import Sampling
+from reasoning_probe.data.prompts.sampling import MOST_SAMPLES, Sampling
 from reasoning_probe.engine import NUMERICS
 from reasoning_probe.models.generation import GenerationMode
 from reasoning_probe.models.targets import ABLATIONS, PATCHES, Target, TargetError, check_ablations
@@ -85,9 +85,12 @@ def sampling(samples: Any, temperature: Any, top_p: Any, top_k: Any, verdict: An
     if samples is None:
         return None
     check_numbers(samples=(samples, 1), top_k=(top_k, 0))
-    for name, value, most in (("temperature", temperature, 100), ("top_p", top_p, 1)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
-            raise ArgumentError(f"{name}={quoted(value)} is not a number above 0 and at most {most}")
+    if samples > MOST_SAMPLES:
+        raise ArgumentError(f"samples={samples} are too many of a case: ask for {MOST_SAMPLES:,} or fewer")
+    # Less than the least, as the options have it, is 0 in float32.
+    for name, value, least, most in (("temperature", temperature, 1e-6, 100), ("top_p", top_p, 1e-9, 1)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise ArgumentError(f"{name}={quoted(value)} is not a number from {least:g} to {most}")
     try:
         return Sampling(samples, float(temperature), float(top_p), top_k, parse_verdict(str(verdict)))
     except VerdictError as error:

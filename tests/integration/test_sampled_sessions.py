@@ -15,7 +15,7 @@ from reasoning_probe.results.run import read_run
 from reasoning_probe.session.arguments import ArgumentError
 from tests.helpers.character_tokenizer import Letters
 from tests.helpers.model_families import build
-from tests.helpers.project import Project
+from tests.helpers.project import Project, gate_lines
 
 OPTIONS = (
     "--model=tiny-reasoner", "--probe-heads=L0H1,L1H3,L1", "--probe-items=6", "--probe-samples=4",
@@ -57,6 +57,42 @@ def test_a_session_keeps_every_sample_and_judges_cases(probes: Project) -> None:
     assert again.parseoutcomes() == result.parseoutcomes()
     assert lines(probes.path / "again") == lines(folder)
     assert json.loads((probes.path / "again" / "run.json").read_text())["engine"]["rows"] == 0
+
+
+@pytest.mark.parametrize("thinks", [False, True], ids=["answers", "thoughts"])
+def test_the_store_knows_every_sample_by_itself(probes: Project, thinks: bool) -> None:
+    """More samples, and another head, compute only what is new, however the thoughts of a question are grouped."""
+    probes.write("think.txt", "Question: {question}\n<think>")
+    thoughts = ("--probe-think-tokens=8", "--probe-template=think.txt") if thinks else ()
+    options = ("--model=tiny-reasoner", "--probe-items=4", "--probe-cache=c", *thoughts)
+    replies = 2 if thinks else 1
+
+    def rows(*others: str) -> int:
+        probes.run(*options, *others)
+        return int(probes.summary()["engine"]["rows"])
+
+    two = rows("--probe-heads=L0H1,L1H3", "--probe-samples=2")
+    assert two == 4 * 2 * 2 * replies
+    assert rows("--probe-heads=L0H1,L1H3", "--probe-samples=4") == two
+    first = [line for line in lines(probes.path / "reports") if line["sample"] in (0, 1)]
+    assert rows("--probe-heads=L0H1,L1H3", "--probe-samples=2") == 0
+    assert lines(probes.path / "reports") == first
+    assert rows("--probe-heads=L1,L0H1,L1H3", "--probe-samples=2") == two / 2
+    for other in ("--probe-seed=1", "--probe-temperature=0.9", "--probe-top-k=3", "--probe-top-p=0.9"):
+        assert rows("--probe-heads=L0H1,L1H3", "--probe-samples=2", other) == two, other
+
+
+def test_a_gate_compares_greedy_and_sampled_runs_and_says_so(probes: Project) -> None:
+    options = ("--model=tiny-reasoner", "--probe-items=4")
+    for samples, folder in (((), "greedy"), (("--probe-samples=3",), "sampled")):
+        for reference in (folder, f"{folder}.jsonl"):
+            probes.run(*options, *samples, f"--probe-reference={reference}", "--probe-update-reference")
+    for samples, name in (((), "greedy"), (("--probe-samples=3",), "sampled")):
+        for reference in ("greedy", "greedy.jsonl", "sampled", "sampled.jsonl"):
+            gate = gate_lines(probes.run(*options, *samples, f"--probe-reference={reference}"))
+            assert " of 4 items)" in gate[0], gate
+            changed = "gate: Changed since the reference: decoding." in gate
+            assert changed == (reference.removesuffix(".jsonl") != name), (name, reference, gate)
 
 
 @pytest.mark.parametrize("options", [("-n2",), ("--probe-numerics=invariant",)], ids=["xdist", "again"])
@@ -102,6 +138,7 @@ def test_the_verdict_decides_which_cases_pass(
         (["--probe-temperature=0.5"], "--probe-temperature is for sampled answers: add --probe-samples N"),
         (["--probe-verdict=any"], "--probe-verdict is for sampled answers: add --probe-samples N"),
         (["--probe-samples=0"], "'0' is not a whole number from 1 on"),
+        (["--probe-samples=1000000"], "1000000 samples of a case are too many: write 1,000 or fewer"),
         (["--probe-samples=2", "--probe-temperature=0"], "'0' is not a temperature"),
         (["--probe-samples=2", "--probe-top-p=1.5"], "'1.5' is not a probability"),
         (["--probe-samples=2", "--probe-top-k=x"], "'x' is not a whole number from 0 on"),
@@ -128,7 +165,10 @@ def test_settings_that_cannot_be_met_are_one_line(probes: Project, options: list
     [
         {"samples": 0},
         {"samples": "3"},
+        {"samples": 1001},
         {"samples": 2, "temperature": 0},
+        {"samples": 2, "temperature": 1e-300},
+        {"samples": 2, "top_p": 1e-300},
         {"samples": 2, "temperature": float("nan")},
         {"samples": 2, "top_p": 2},
         {"samples": 2, "top_k": -1},

@@ -110,6 +110,7 @@ option("a card of a head that is not switched off", "--probe-describe=L1H1", "--
 option("paths where nothing is switched off", "--probe-paths")
 option("masks where nothing is switched off: `--probe-masks 64`", "--probe-masks=64")
 option("too few masks: `--probe-masks 4`", "--probe-masks=4")
+option("too many samples: `--probe-samples 1000000`", "--probe-samples=1000000")
 option("a temperature without samples", "--probe-temperature=0.5")
 option("a temperature that is none: `--probe-temperature 0`", "--probe-samples=2", "--probe-temperature=0")
 option("a probability that is none: `--probe-top-p 2`", "--probe-samples=2", "--probe-top-p=2")

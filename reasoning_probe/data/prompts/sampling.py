@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+MOST_SAMPLES = 1_000
+"""Samples of a case at most: each is a sweep of its own."""
+
 _SAMPLE = "\x00sample "
 """Stands between an item's id and the number of a sample while it is answered; no id holds it."""
 

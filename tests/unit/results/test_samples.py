@@ -13,6 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasoning_probe.report.html.page import standalone_page
+from reasoning_probe.report.sampling import sampling_sentences
+from reasoning_probe.results.compare import differing_settings
+from reasoning_probe.results.gate_reference import read_reference
 from reasoning_probe.results.merge import PartialRun, merge_runs
 from reasoning_probe.results.outcome import Outcome
 from reasoning_probe.results.run import OUTCOMES_FILE, RUN_FILE, Run, RunError, read_run, write_run
@@ -174,3 +178,36 @@ def test_samples_that_are_missing_or_double_are_one_line(tmp_path: Path, damage:
 def test_outcomes_that_are_no_samples_stay_as_they_are() -> None:
     outcomes = [outcome(item="a"), outcome(item="a"), outcome(item="b")]
     assert cases_of(outcomes, "majority") == outcomes
+
+
+@pytest.mark.parametrize("verdict", ["m e a n>=0.5", "mean>=\n0.5"])
+def test_a_verdict_with_blanks_in_a_file_is_put_into_words(verdict: str) -> None:
+    run = as_run(sampled_run().outcomes, sampling=SAMPLING | {"verdict": verdict})
+    assert "is right if at least 50 % of them are." in sampling_sentences(run)[0]
+
+
+def test_a_file_without_figures_of_several_samples_has_a_page() -> None:
+    run = sampled_run()
+    run.summary["datasets"]["arithmetic"]["sampled"]["pass_at"] = []
+    assert "arithmetic" in standalone_page(run)
+
+
+def test_a_comparison_names_the_settings_of_samples_and_thoughts_that_differ() -> None:
+    run = sampled_run()
+    hotter = as_run(run.outcomes, sampling=SAMPLING | {"temperature": 1.5}, think_tokens=64)
+    greedy = as_run([outcome(item=item) for item in ("a", "b", "c")])
+    assert differing_settings(run.summary, hotter.summary) == [
+        ("sampling temperature", "0.7", "1.5"),
+        ("tokens of a thought", "none", "64"),
+    ]
+    assert differing_settings(greedy.summary, run.summary) == [("decoding", "greedy", "4 sampled answers")]
+    assert differing_settings(run.summary, run.summary) == []
+
+
+@pytest.mark.parametrize("path", ["reference", "reference/outcomes.jsonl"])
+def test_the_folder_of_a_sampled_run_is_a_reference_of_cases(path: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "reference", sampled_run())
+    answers = read_reference(tmp_path / path)["arithmetic"]
+    assert {item: (answer.answer, answer.correct) for item, answer in answers.items()} == dict.fromkeys(
+        "abc", ("8", True)
+    )
