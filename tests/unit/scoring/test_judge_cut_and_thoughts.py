@@ -62,5 +62,5 @@ def test_thoughts_are_read_where_nothing_is_stripped() -> None:
 
 @pytest.mark.parametrize("think", ["", "on", "<plan>", ",</plan>", "<plan>,", "a,b,c", "same,SAME", " , "])
 def test_marks_that_are_no_pair_are_refused(think: str) -> None:
-    with pytest.raises(ValueError, match=r"is no pair of marks: write auto, off, or two different marks"):
+    with pytest.raises(ValueError, match=r"is not a pair of marks: write auto, off, or two different marks"):
         judge(Item(question="What is 5 + 3?", answer="8"), "8", think=think)
