@@ -38,7 +38,10 @@ def test_only_the_chosen_heads_are_computed(project: Project, options: tuple[str
     assert "partial" not in summary
     output = " ".join(line.strip() for line in result.outlines)
     assert "3 of 6 measured heads matter for arithmetic" in output
-    assert "of 12 heads the first 4 by first-order attribution were measured. Of 2 drawn at random from the other 8" in output
+    assert (
+        "of 12 heads the first 4 by first-order attribution were measured. Of 2 drawn at random from the other 8"
+        in output
+    )
     assert " screen " in output
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,12 @@ def test_while_files_are_written_they_are_finished_first(project: Project) -> No
 
 
 @pytest.fixture
-def termination() -> Termination:
-    return Termination()
+def termination() -> Iterator[Termination]:
+    """Yield one where no signal is ignored, as the suite's own process may do, started in the background."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield Termination()
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
