@@ -80,9 +80,9 @@ class Circuit:
         sets = {"": members} | {f" {number}": other for number, other in enumerate(others)}
         targets = {"empty": _joint("every head", every)}
         for suffix, members in sets.items():
-            kept, off = f"{self.source} kept{suffix}", f"{self.source} off{suffix}"
-            targets[f"kept{suffix}"] = _joint(kept, [head for head in every if head not in members])
-            targets[f"off{suffix}"] = _joint(off, [head for head in every if head in members])
+            rest = [head for head in every if head not in members]
+            targets[f"kept{suffix}"] = _joint(f"{self.source} kept{suffix}", rest)
+            targets[f"off{suffix}"] = _joint(f"{self.source} off{suffix}", [head for head in every if head in members])
         for number, part in enumerate(self.parts(seed)):
             rest = [head for head in every if head in part or head not in self.heads]
             targets[f"kept less {number}"] = _joint(f"{self.source} kept less {number}", rest)

@@ -67,9 +67,9 @@ def run_thoughts(engine: Engine, requests: Sequence[SweepRequest], thinking: Thi
                 continue
             groups = _groups(request, thoughts.get(key, {}))
             for number, group in enumerate(groups):
-                id = f"{request.query.item_id}{_GROUP}{number}"
-                queries[group.query.dataset, id] = group.query
-                item = replace(group.query.item, id=id)
+                group_id = f"{request.query.item_id}{_GROUP}{number}"
+                queries[group.query.dataset, group_id] = group.query
+                item = replace(group.query.item, id=group_id)
                 answering.append(SweepRequest(replace(group.query, item=item), group.ablated))
         for batch in run_multiple_choice(engine, answering):
             for skip in engine.skipped:
@@ -81,10 +81,10 @@ def _thoughts(
     engine: Engine, requests: Iterable[SweepRequest], thinking: Thinking
 ) -> tuple[dict[ItemKey, dict[_Variant, Thought | None]], set[ItemKey]]:
     """Return the thoughts of every row, by item, and the items that have no answer."""
-    asked = {(one.query.dataset, one.query.item_id): one for one in requests if not one.query.item.choices}
+    with_thought = {(one.query.dataset, one.query.item_id): one for one in requests if not one.query.item.choices}
     plan = [
         SweepRequest(thinking.query(request.query), () if engine.where == ANSWER else request.ablated)
-        for request in asked.values()
+        for request in with_thought.values()
     ]
     thoughts: dict[ItemKey, dict[_Variant, Thought | None]] = {}
     for batch in engine.run(plan):
@@ -92,7 +92,7 @@ def _thoughts(
             closing = thinking.closing(answer.query.prompt, answer.response)
             thought = None if closing is None else Thought(answer.response, closing, cut=answer.truncated)
             thoughts.setdefault(answer.item_key, {})[answer.target, answer.ablation] = thought
-    return thoughts, asked.keys() - thoughts.keys()
+    return thoughts, with_thought.keys() - thoughts.keys()
 
 
 def _groups(request: SweepRequest, thoughts: Mapping[_Variant, Thought | None]) -> list[SweepRequest]:

@@ -103,12 +103,12 @@ def value_words(tag: str, value: str) -> str:
 
 
 def _contrasts(card: HeadCard) -> Iterator[str]:
-    said: set[tuple[int, ...]] = set()
+    divisions: set[tuple[int, ...]] = set()
     for contrast in particular_behaviour(card):
         counts = (contrast.lost, contrast.right, contrast.others_lost, contrast.others_right)
-        if counts in said or len(said) == MOST_PARTS:  # another tag that divides the items alike
+        if counts in divisions or len(divisions) == MOST_PARTS:  # another tag that divides the items alike
             continue
-        said.add(counts)
+        divisions.add(counts)
         questions = "" if contrast.tag == "operation" else "questions with "
         yield (
             f"loses {questions}{value_words(contrast.tag, contrast.value)} ({contrast.lost:,} of {contrast.right:,})"

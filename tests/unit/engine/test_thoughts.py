@@ -37,7 +37,7 @@ THOUGHT, ANSWER = 9, 7
 ITEMS = [rp.Item(question="5 + 3?", answer="8", id="a"), rp.Item(question="Is Max a cat?", answer="Yes", id="b")]
 
 
-def asked(model: Any, targets: Any = (), **settings: Any) -> rp.Sweep:
+def answers_of(model: Any, targets: Any = (), **settings: Any) -> rp.Sweep:
     return rp.sweep(
         model, Letters(), ITEMS, targets, max_new_tokens=ANSWER, stop=(), think_tokens=THOUGHT,
         prompting=rp.Prompting(template=TEMPLATE), **settings,
@@ -67,7 +67,7 @@ def edited(model: Any, target: Target) -> Any:
 def test_every_row_answers_after_its_own_thought(family: str) -> None:
     model = build(family)
     targets = parse_targets("L0H1,L1,L2H3", find_heads(model))
-    outcomes = asked(model, "L0H1,L1,L2H3")
+    outcomes = answers_of(model, "L0H1,L1,L2H3")
     by_id = {item.id: item for item in ITEMS}
     thoughts = set()
     for target in [Target("baseline", frozenset()), *targets]:
@@ -85,10 +85,10 @@ def test_every_row_answers_after_its_own_thought(family: str) -> None:
 
 def test_heads_off_in_the_answer_alone_answer_after_the_baselines_thought() -> None:
     model = build("llama")
-    outcomes = asked(model, "L0H1,L1", where="answer")
+    outcomes = answers_of(model, "L0H1,L1", where="answer")
     baselines = {outcome.item: outcome for outcome in outcomes if outcome.target == "baseline"}
     assert all(outcome.thought == baselines[outcome.item].thought for outcome in outcomes)
-    everywhere = {outcome.key: outcome for outcome in asked(model, "L0H1,L1")}
+    everywhere = {outcome.key: outcome for outcome in answers_of(model, "L0H1,L1")}
     assert any(outcome.response != everywhere[outcome.key].response for outcome in outcomes)
 
 
@@ -128,7 +128,7 @@ def test_a_place_is_the_same_before_and_after_the_thought(where: str) -> None:
     model, tokenizer = build("llama"), Letters()
     targets = parse_targets("L0H1,L1", find_heads(model))
     by_id = {item.id: item for item in ITEMS}
-    for outcome in asked(model, "L0H1,L1", where=where):
+    for outcome in answers_of(model, "L0H1,L1", where=where):
         (target,) = [one for one in targets if one.name == outcome.target] or [Target("baseline", frozenset())]
         prompt = tokenizer(TEMPLATE.format(question=by_id[outcome.item].question))["input_ids"]
         length = len(prompt)
@@ -200,18 +200,18 @@ def test_smollm2_answers_after_its_thought_as_with_edited_weights() -> None:
 
 def test_sampled_thoughts_have_noise_of_their_own() -> None:
     model = build("llama")
-    cases = asked(model, "L1", samples=3, temperature=1.0)
+    cases = answers_of(model, "L1", samples=3, temperature=1.0)
     for case in cases:
         assert len(case.samples) == 3
         assert len({sample.thought for sample in case.samples}) == 3
-    again = asked(model, "L1", samples=2, temperature=1.0)
+    again = answers_of(model, "L1", samples=2, temperature=1.0)
     assert [[(one.thought, one.response) for one in case.samples] for case in again] == [
         [(one.thought, one.response) for one in case.samples[:2]] for case in cases
     ]
 
 
 def test_a_run_counts_changed_thoughts_and_answers() -> None:
-    run = asked(build("llama"), "L0H1,L1").run
+    run = answers_of(build("llama"), "L0H1,L1").run
     assert run.summary["think_tokens"] == THOUGHT
     baselines = {outcome.item: outcome for outcome in run.outcomes if outcome.target == "baseline"}
     for row in run.summary["thoughts"] or ():
@@ -230,8 +230,8 @@ def test_each_sentence_of_a_thought_is_left_out_in_turn() -> None:
     parts = ["Five and three.", " So 8!", "\n", "No, 3.5 is not it."]
     engine = LocalEngine(model, tokenizer, find_heads(model))
     thought = Thought("".join(parts), "</think>")
-    asked_query = replace(query("items", item, Generation()), prompt=prompt).after(thought)
-    (record,) = thought_anchors(engine, [asked_query])
+    query_after = replace(query("items", item, Generation()), prompt=prompt).after(thought)
+    (record,) = thought_anchors(engine, [query_after])
     assert [sentence["text"] for sentence in record["sentences"]] == [parts[0], parts[1] + parts[2], parts[3]]
 
     def by_pass(text: str) -> float:
@@ -247,7 +247,7 @@ def test_each_sentence_of_a_thought_is_left_out_in_turn() -> None:
 
 
 def test_a_run_holds_what_the_sentences_of_its_thoughts_do() -> None:
-    run = asked(build("llama"), "L0H1").run
+    run = answers_of(build("llama"), "L0H1").run
     baselines = {outcome.item: outcome for outcome in run.outcomes if outcome.target == "baseline"}
     for row in run.summary["thought_anchors"] or ():
         assert "".join(sentence["text"] for sentence in row["sentences"]) == baselines[row["item"]].thought
@@ -267,7 +267,7 @@ def test_an_item_is_left_out_whole_where_the_thought_of_one_target_does_not_fit(
     """The baseline of the first item thinks shorter than its targets: of 37 positions they need 38."""
     lengths = {
         outcome.target: len(Letters()(f"{outcome.prompt}{outcome.thought}</think>\n\n 8")["input_ids"])
-        for outcome in asked(build("falcon"), "L0H1,L1")
+        for outcome in answers_of(build("falcon"), "L0H1,L1")
         if outcome.item == "a"
     }
     assert lengths["baseline"] <= 37 < lengths["L0H1"]
