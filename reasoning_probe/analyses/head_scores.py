@@ -2,7 +2,7 @@
 
 Those on questions are in :mod:`~reasoning_probe.analyses.prompt_scores`.
 
-On random tokens that are said twice: ``previous_token``, ``duplicate_token``, ``induction`` and ``first_token`` are the
+On random tokens that are repeated: ``previous_token``, ``duplicate_token``, ``induction`` and ``first_token`` are the
 mean attention on the token before, on the same token's first place, on the one after that, and on the first of all
 (Elhage et al. 2021; Olsson et al. 2022). ``copying`` is how often the head raises most the logit of the token that it
 attends to most (Wang et al. 2022), ``copying_eigenvalues`` the share of the eigenvalues of its OV circuit, by size,
@@ -45,7 +45,7 @@ PERMUTED_HEADS, MOST_PERMUTATIONS = 100, 8
 
 @dataclass(frozen=True)
 class RepeatedTokens:
-    """Random tokens that are said twice: ``ids`` is ``(rows, prefix + 2 * half)``."""
+    """Random tokens that are repeated: ``ids`` is ``(rows, prefix + 2 * half)``."""
 
     ids: Tensor
     prefix: int
@@ -63,7 +63,7 @@ def repeated_tokens(
     room = 2 * TOKENS if context is None else context - len(prefix)
     half = min(TOKENS, room // 2, len(ordinary))
     if half < FEWEST_TOKENS:
-        raise HeadError("its context or its vocabulary is too short for random tokens that are said twice")
+        raise HeadError("its context or its vocabulary is too short for repeated random tokens")
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for _ in range(SEQUENCES):

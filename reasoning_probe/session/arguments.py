@@ -37,7 +37,7 @@ def ablation_names(value: Any) -> tuple[str, ...]:
     """Return the names of ablations, each once."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not parts:
-        raise ArgumentError(f"ablation={quoted(value)} names none: use {', '.join(ABLATIONS)}")
+        raise ArgumentError(f"ablation={quoted(value)} names no ablation: use {', '.join(ABLATIONS)}")
     names = [part.strip() if isinstance(part, str) else part for part in parts]
     for name in names:
         if not isinstance(name, str) or name not in ABLATIONS:
@@ -86,7 +86,7 @@ def sampling(samples: Any, temperature: Any, top_p: Any, top_k: Any, verdict: An
         return None
     check_numbers(samples=(samples, 1), top_k=(top_k, 0))
     if samples > MOST_SAMPLES:
-        raise ArgumentError(f"samples={samples} are too many of a case: ask for {MOST_SAMPLES:,} or fewer")
+        raise ArgumentError(f"samples={samples} is too many for a case: ask for {MOST_SAMPLES:,} or fewer")
     # Less than the least, as the options have it, is 0 in float32.
     for name, value, least, most in (("temperature", temperature, 1e-6, 100), ("top_p", top_p, 1e-9, 1)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
@@ -139,7 +139,7 @@ def check_targets(value: Any) -> None:
     elif isinstance(value, list | tuple):
         parts = value
     else:
-        raise ArgumentError(f"targets={quoted(value)} names none: write 'L3H7,L5', or a list of such")
+        raise ArgumentError(f"targets={quoted(value)} names no target: write 'L3H7,L5', or a list of such")
     for part in parts:
         if not isinstance(part, str | Target):
             raise ArgumentError(f"{quoted(part)} is not a target: write 'L3H7', or give a Target")
@@ -170,7 +170,7 @@ def check_prompting(value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, Prompting):
-        raise ArgumentError(f"prompting={quoted(value)} is none: give rp.Prompting(...)")
+        raise ArgumentError(f"prompting={quoted(value)} is not a Prompting: give rp.Prompting(...)")
     check_numbers(shots=(value.shots, 0))
     for name, text in (("shots_from", value.shots_from), ("template", value.template)):
         if not isinstance(text, str | Path | None):
@@ -206,7 +206,9 @@ def check_chat_kwargs(value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, Mapping) or not all(isinstance(name, str) and name.isidentifier() for name in value):
-        raise ArgumentError(f"chat_kwargs={quoted(value)} names none: give a dict, {{'enable_thinking': False}}")
+        raise ArgumentError(
+            f"chat_kwargs={quoted(value)} is not a dict of names: give one, {{'enable_thinking': False}}"
+        )
     if reserved := sorted(RESERVED & set(value)):
         raise ArgumentError(f"chat_kwargs: {reserved[0]} is not for you to pass: it says what is rendered, or how")
     try:
