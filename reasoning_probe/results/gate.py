@@ -102,7 +102,7 @@ def _without(skipped: int, by_tests: int) -> str:
 
 
 def _accuracy(dataset: str, answers: Sequence[Outcome], without: str, limit: float, why: str) -> GateCheck:
-    name, required = shorten(dataset, _NAME), f"at least {percentage(limit)} asked"
+    name, required = shorten(dataset, _NAME), f"at least {percentage(limit)} required"
     correct, items = sum(answer.correct for answer in answers), len(answers)
     value = correct / items if items else None
     if why:

@@ -273,7 +273,7 @@ def _gate() -> dict[str, object]:
                 "value": 0.965,
                 "passed": True,
                 "p_value": None,
-                "line": "arithmetic: accuracy 96 %, at least 90 % asked",
+                "line": "arithmetic: accuracy 96 %, at least 90 % required",
             },
             {
                 "dataset": "multi_step",

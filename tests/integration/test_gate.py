@@ -13,7 +13,7 @@ def test_with_a_gate_a_wrong_answer_is_xfailed_and_the_gate_decides(project: Pro
     assert result.ret == pytest.ExitCode.OK
     result.assert_outcomes(passed=3, xfailed=1)
     result.stdout.fnmatch_lines(["XFAIL *leo-poet] - wrong_label: answered yes, expected Unknown"])
-    assert gate_lines(result) == ["gate passed: logic: 3 of 4 right (75 %), at least 70 % asked"]
+    assert gate_lines(result) == ["gate passed: logic: 3 of 4 right (75 %), at least 70 % required"]
     gate = project.summary()["gate"]
     assert (gate["passed"], len(gate["checks"])) == (True, 1)
     assert gate["checks"][0] == {
@@ -22,7 +22,7 @@ def test_with_a_gate_a_wrong_answer_is_xfailed_and_the_gate_decides(project: Pro
         "limit": 0.7,
         "value": 0.75,
         "passed": True,
-        "line": "logic: 3 of 4 right (75 %), at least 70 % asked",
+        "line": "logic: 3 of 4 right (75 %), at least 70 % required",
         "p_value": None,
         "right": 3,
         "was_right": None,
@@ -36,8 +36,8 @@ def test_a_gate_that_fails_ends_with_exit_code_1_and_a_line(project: Project) ->
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=10, xfailed=2)
     assert gate_lines(result) == [
-        "gate FAILED: arithmetic: 7 of 8 right (87.5 %), at least 90 % asked",
-        "gate passed: logic: 3 of 4 right (75 %), at least 75 % asked",
+        "gate FAILED: arithmetic: 7 of 8 right (87.5 %), at least 90 % required",
+        "gate passed: logic: 3 of 4 right (75 %), at least 75 % required",
     ]
     result.stdout.fnmatch_lines(["*10 passed, 2 xfailed, 1 gate failed in*"])
     assert project.summary()["gate"]["passed"] is False
@@ -59,7 +59,7 @@ def test_ablated_answers_do_not_move_the_gate(project: Project) -> None:
     # the baselines are computed, too
     result = project.run("--ablate-heads", "-m", "ablated", "--probe-min-accuracy=0.75")
     assert result.ret == pytest.ExitCode.OK
-    assert gate_lines(result) == ["gate passed: logic: 3 of 4 right (75 %), at least 75 % asked"]
+    assert gate_lines(result) == ["gate passed: logic: 3 of 4 right (75 %), at least 75 % required"]
 
 
 def test_an_error_in_a_test_still_fails(project: Project) -> None:
@@ -84,7 +84,7 @@ def test_the_gate_is_told_at_any_verbosity(project: Project, verbosity: str) -> 
     project.probe("logic")
     result = project.run("--probe-min-accuracy=0.9", verbosity)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    assert gate_lines(result) == ["gate FAILED: logic: 3 of 4 right (75 %), at least 90 % asked"]
+    assert gate_lines(result) == ["gate FAILED: logic: 3 of 4 right (75 %), at least 90 % required"]
 
 
 def test_x_goes_on_since_a_wrong_answer_is_no_failure(project: Project) -> None:
@@ -127,10 +127,10 @@ def test_of_a_part_of_a_dataset_each_answer_stands_for_itself(project: Project) 
     result = project.run("--probe-min-accuracy=0.5", "-k", "leo or max")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1, failed=1, deselected=2)
-    assert gate_lines(result) == ["gate undecided: logic: not judged, 2 of 4 items selected; at least 50 % asked"]
+    assert gate_lines(result) == ["gate undecided: logic: not judged, 2 of 4 items selected; at least 50 % required"]
     result = project.run("--probe-min-accuracy=0.5", "-k", "max")
     assert result.ret == pytest.ExitCode.OK
-    assert gate_lines(result) == ["gate undecided: logic: not judged, 1 of 4 items selected; at least 50 % asked"]
+    assert gate_lines(result) == ["gate undecided: logic: not judged, 1 of 4 items selected; at least 50 % required"]
 
 
 def test_lf_repeats_what_failed_by_itself(project: Project) -> None:
@@ -172,8 +172,8 @@ def test_items_that_are_skipped_are_told_and_not_counted(project: Project) -> No
     result = project.run("--probe-min-accuracy=0.5")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert gate_lines(result) == [
-        "gate FAILED: gsm8k: 0 of 3 right (0 %, 2 skipped), at least 50 % asked",
-        "gate passed: logic: 3 of 4 right (75 %), at least 50 % asked",
+        "gate FAILED: gsm8k: 0 of 3 right (0 %, 2 skipped), at least 50 % required",
+        "gate passed: logic: 3 of 4 right (75 %), at least 50 % required",
     ]
 
 
@@ -194,10 +194,10 @@ def test_the_page_and_show_tell_the_gate(project: Project, capsys: pytest.Captur
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
     assert "✗ Gate failed" in page
-    assert "✗ logic: 3 of 4 right (75\N{NO-BREAK SPACE}%), at least 90\N{NO-BREAK SPACE}% asked" in page
+    assert "✗ logic: 3 of 4 right (75\N{NO-BREAK SPACE}%), at least 90\N{NO-BREAK SPACE}% required" in page
     capsys.readouterr()
     assert main(["show", str(project.path / "reports")]) == 0
-    assert "gate FAILED: logic: 3 of 4 right (75 %), at least 90 % asked" in capsys.readouterr().out
+    assert "gate FAILED: logic: 3 of 4 right (75 %), at least 90 % required" in capsys.readouterr().out
 
 
 # -- no verdict is no pass ----------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_run_of_too_long_items_replaces_the_earlier_one(project: Project, caps
     for limit, code in (("0.9", 1), ("0", 1), ("colours=0.9", 2)):
         assert main(["gate", "reports", "--min-accuracy", limit]) == code
     output = capsys.readouterr()
-    assert "gate FAILED: colours: no item was answered, 1 skipped; at least 90 % asked" in output.out
+    assert "gate FAILED: colours: no item was answered, 1 skipped; at least 90 % required" in output.out
     assert "has no dataset 'colours': it has none" in output.err
     for command in ("show", "report"):
         assert main([command, "reports"]) == 0

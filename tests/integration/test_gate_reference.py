@@ -202,7 +202,7 @@ def test_the_ini_file_sets_a_gate(project: Project) -> None:
     result = project.run("below", "--rootdir=.")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert gate_lines(result) == [
-        "gate FAILED: logic: 3 of 4 right (75 %), at least 90 % asked",
+        "gate FAILED: logic: 3 of 4 right (75 %), at least 90 % required",
         "gate passed: logic: accuracy did not drop (0 lost, 0 won of 4 items), at most 30 points allowed, p 1",
         "gate: No item of colours was asked.",
     ]
@@ -249,9 +249,9 @@ def test_merged_shards_are_judged_on_the_command_line(project: Project, capsys: 
     assert main(["gate", str(whole), "--min-accuracy", "arithmetic=0.9,0.5"]) == 1
     assert main(["show", str(whole)]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("gate passed: logic: 3 of 4 right (75 %), at least 75 % asked") == 1
+    assert printed.count("gate passed: logic: 3 of 4 right (75 %), at least 75 % required") == 1
     # "show" prints it, too
-    assert printed.count("gate FAILED: arithmetic: 7 of 8 right (87.5 %), at least 90 % asked") == 2
+    assert printed.count("gate FAILED: arithmetic: 7 of 8 right (87.5 %), at least 90 % required") == 2
 
 
 def test_a_reference_on_the_command_line(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

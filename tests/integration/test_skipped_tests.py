@@ -84,7 +84,7 @@ def test_a_skipped_wrong_answer_is_not_judged_and_not_in_the_files(project: Proj
     assert result.ret == pytest.ExitCode.OK, result.stdout.str()
     result.assert_outcomes(passed=3, skipped=1)
     assert gate_lines(result) == [
-        "gate passed: logic: 3 of 3 right (100 %, 1 skipped by their tests), at least 100 % asked"
+        "gate passed: logic: 3 of 3 right (100 %, 1 skipped by their tests), at least 100 % required"
     ]
     assert {item for item, _ in project.computed()} == RIGHT
     summary = project.summary()

@@ -139,7 +139,7 @@ def test_colour_is_pytests_to_give(project: Project, colour: str, coloured: bool
     result = project.run("--probe-heads", CARRIER, "--probe-min-accuracy=0.9", f"--color={colour}")
     lines = section(result)
     assert any(ESCAPE.search(line) for line in lines) is coloured
-    assert "gate FAILED: logic: 3 of 4 right (75 %), at least 90 % asked" in [ESCAPE.sub("", line) for line in lines]
+    assert "gate FAILED: logic: 3 of 4 right (75 %), at least 90 % required" in [ESCAPE.sub("", line) for line in lines]
     if coloured:
         assert any(line.startswith("\x1b[31mgate FAILED\x1b[0m: ") for line in lines)
 

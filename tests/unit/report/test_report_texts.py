@@ -142,7 +142,7 @@ def test_a_failure_is_short_and_an_ablated_case_one_line() -> None:
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
-        ("70 % asked", "70\xa0% asked"),
+        ("70 % required", "70\xa0% required"),
         ("try --probe-items 200.", "try <code>--probe-items\xa0200</code>."),
         ("--ablate-heads shows", "<code>--ablate-heads</code> shows"),
         ("a <!-- b --> & x--y", "a &lt;!-- b --&gt; &amp; x--y"),

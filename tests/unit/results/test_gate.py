@@ -117,9 +117,9 @@ def test_a_check_is_one_readable_line() -> None:
     rules = GateRules(min_accuracy={"": 0.9, "logic": 0.5}, reference=Path("before"))
     gate = evaluate_gate(run, rules, known(answers("arithmetic", 950, 50)))
     assert [check["line"] for check in gate["checks"]] == [
-        "arithmetic: 898 of 1,000 right (89.8 %), at least 90 % asked",
+        "arithmetic: 898 of 1,000 right (89.8 %), at least 90 % required",
         "arithmetic: accuracy dropped by 5.2 points (52 lost, 0 won of 1,000 items), at most 5 points allowed",
-        "logic: 3 of 4 right (75 %), at least 50 % asked",
+        "logic: 3 of 4 right (75 %), at least 50 % required",
     ]
     assert [check["passed"] for check in gate["checks"]] == [False, False, True]
     assert gate["passed"] is False
@@ -137,7 +137,7 @@ def test_an_accuracy_that_was_never_shown_is_not_reached() -> None:
     run = as_run(answers("logic", 4, 0), skipped=skipped)
     gate = evaluate_gate(run, GateRules(min_accuracy={"": 0.5}), None)
     assert [check["passed"] for check in gate["checks"]] == [True, False]
-    assert gate["checks"][1]["line"] == "gsm8k: no item was answered, 1 skipped; at least 50 % asked"
+    assert gate["checks"][1]["line"] == "gsm8k: no item was answered, 1 skipped; at least 50 % required"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_part_of_a_dataset_neither_passes_nor_fails() -> None:
     run.summary["datasets"]["logic"]["size"] = 4
     gate = evaluate_gate(run, GateRules(min_accuracy={"logic": 0.5}), None)
     assert (gate["passed"], gate["checks"][0]["passed"]) == (None, None)
-    assert gate["checks"][0]["line"] == "logic: not judged, 1 of 4 items selected; at least 50 % asked"
+    assert gate["checks"][0]["line"] == "logic: not judged, 1 of 4 items selected; at least 50 % required"
     assert evaluate_gate(run, GateRules(min_accuracy={"": 0.5}), None)["passed"] is False  # gsm8k is whole and fails
 
 
