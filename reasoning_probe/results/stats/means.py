@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 
 
 def mean(values: Sequence[float]) -> float:
@@ -15,7 +16,7 @@ def mean(values: Sequence[float]) -> float:
     try:
         return math.fsum(values) / len(values)
     except OverflowError:
-        return math.fsum(value / len(values) for value in values)
+        return _sum(value / len(values) for value in values)
 
 
 def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
@@ -27,4 +28,15 @@ def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
         weighted = math.inf
     if math.isfinite(weighted):
         return weighted
-    return math.fsum(value * (weight / total) for value, weight in zip(values, weights, strict=True))
+    return _sum(value * (weight / total) for value, weight in zip(values, weights, strict=True))
+
+
+def _sum(shares: Iterable[float]) -> float:
+    """Return the sum of *shares* of a mean, which is finite but may be rounded to more than a float can be.
+
+    >>> _sum([sys.float_info.max / 3 * 1.0000000000000002] * 3) == sys.float_info.max
+    True
+    """
+    half = math.fsum(share / 2 for share in shares)
+    most = sys.float_info.max / 2
+    return 2 * max(-most, min(most, half))

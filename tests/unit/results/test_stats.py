@@ -6,6 +6,7 @@ import inspect
 import itertools
 import math
 import random
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -343,3 +344,16 @@ def test_simultaneous_intervals_hold_together() -> None:
         for heads in draws
     ]
     assert np.mean(covered) >= 0.94
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
+def test_a_mean_lies_within_its_values_however_large_they_are(values: list[float]) -> None:
+    rounding = 1e-12 * max(map(abs, values)) + 1e-300
+    for mean in (stats.mean(values), stats.weighted_mean(values, [1.0] * len(values))):
+        assert math.isfinite(mean)
+        assert min(values) - rounding <= mean <= max(values) + rounding
+
+
+def test_a_mean_of_the_largest_floats_is_finite() -> None:
+    for count in range(1, 60):
+        assert stats.mean([sys.float_info.max] * count) == pytest.approx(sys.float_info.max)
