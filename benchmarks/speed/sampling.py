@@ -43,10 +43,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     seconds: Counter[str] = Counter()
     rows: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
-    asked = queries(options.items, options.new_tokens)
-    for first in range(0, len(asked), TURN):
+    questions = queries(options.items, options.new_tokens)
+    for first in range(0, len(questions), TURN):
         requests = [
-            SweepRequest(query, tuple((target, "zero") for target in targets)) for query in asked[first : first + TURN]
+            SweepRequest(query, tuple((target, "zero") for target in targets))
+            for query in questions[first : first + TURN]
         ]
         for name, engine in sides.items():
             started = time.process_time()

@@ -75,5 +75,5 @@ def restored_sets(
 
 def _record(one: RestoredSet, became: Mapping[tuple[str, str, str], bool]) -> RestoredRecord:
     keys = [(one.dataset, query.item_id, f"as many as {one.target.name}") for query in one.queries]
-    pairs = [(own, became[key]) for own, key in zip(one.became, keys, strict=True) if key in became]
+    pairs = [(of_set, became[key]) for of_set, key in zip(one.became, keys, strict=True) if key in became]
     return restored_record(one.dataset, one.target.name, len(one.target.heads), pairs)

@@ -12,8 +12,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 
+class Pausable:
+    """Counts that passes beside the sweep have no part in."""
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While open, count nothing, for passes that are no part of the sweep."""
+        before = vars(self).copy()
+        try:
+            yield
+        finally:
+            vars(self).update(before)
+
+
 @dataclass
-class Pace:
+class Pace(Pausable):
     """What was answered, verified and decoded so far; ``depth`` adds up the share of the layers that each row runs."""
 
     rows: int = 0  # verified
@@ -69,12 +82,3 @@ class Pace:
             yield
         finally:
             self.listener = earlier
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """While open, count nothing, for passes that are no part of the sweep."""
-        before = vars(self).copy()
-        try:
-            yield
-        finally:
-            vars(self).update(before)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Stoppi
 
 from reasoning_probe.engine.memory import Memory, run_in_halves
 from reasoning_probe.engine.numerics import NO_NOISE, Numerics, logit_digests
-from reasoning_probe.engine.pace import Pace
+from reasoning_probe.engine.pace import Pace, Pausable
 from reasoning_probe.engine.sampling import Sampler
 from reasoning_probe.engine.stop_checks import SUPPORTED, checked_every
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion, EncodedQuery, TokenCodec
@@ -49,7 +49,7 @@ in some thousand steps of SmolLM2 (``python -m benchmarks.accuracy.batch_noise``
 
 
 @dataclass
-class Counts:
+class Counts(Pausable):
     """What the engine did: ablated rows, and how many were verified, decoded, and settled by running alone."""
 
     rows: int = 0
@@ -67,15 +67,6 @@ class Counts:
         self.canaries += 1
         self.canaries_changed += changed
         self.unequal_batches += math.isinf(noise)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """While open, count nothing, for passes that are no part of the sweep."""
-        before = vars(self).copy()
-        try:
-            yield
-        finally:
-            vars(self).update(before)
 
 
 class _TopLogits(LogitsProcessor):  # type: ignore[misc]

@@ -106,9 +106,7 @@ def _check_sampling(config: pytest.Config, values: dict[str, Any]) -> None:
             if config.getoption(f"reasoning_probe_{flag[2:].replace('-', '_')}") is not None:
                 raise pytest.UsageError(f"{flag} is for sampled answers: add --probe-samples N")
         return
-    greedy = [flag for flag in ("--probe-race", "--probe-paths", "--probe-masks") if values[flag[2:].replace("-", "_")]]
-    greedy += ["--ablation " + name for name in values["probe_ablation"] if name in PATCHES]
-    if greedy:
+    if greedy := _of_plain_answers(values, "--probe-race"):
         raise pytest.UsageError(f"{greedy[0]} takes answers that are decoded greedily: leave out --probe-samples")
 
 
@@ -118,10 +116,16 @@ def _check_thinking(values: dict[str, Any]) -> None:
         return
     if values["probe_think"] == "off":
         raise pytest.UsageError("--probe-think-tokens needs the marks of a thought: leave out --probe-think off")
-    flags = [flag for flag in ("--probe-paths", "--probe-masks") if values[flag[2:].replace("-", "_")]]
-    flags += ["--ablation " + name for name in values["probe_ablation"] if name in PATCHES]
-    if flags:
-        raise pytest.UsageError(f"{flags[0]} takes answers without a thought: leave out --probe-think-tokens")
+    if plain := _of_plain_answers(values):
+        raise pytest.UsageError(f"{plain[0]} takes answers without a thought: leave out --probe-think-tokens")
+
+
+def _of_plain_answers(values: dict[str, Any], *further: str) -> list[str]:
+    """Return what was chosen of paths, masks, patches and *further* flags: none takes other answers than plain ones."""
+    flags = (*further, "--probe-paths", "--probe-masks")
+    return [flag for flag in flags if values[flag[2:].replace("-", "_")]] + [
+        f"--ablation {name}" for name in values["probe_ablation"] if name in PATCHES
+    ]
 
 
 def _sampling(values: dict[str, Any]) -> Sampling | None:

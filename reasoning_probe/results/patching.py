@@ -155,9 +155,9 @@ def _as_move(outcome: Outcome, counterfactual: str) -> tuple[Hashable, Hashable,
     """
     kind = infer_kind(outcome.expected)
     if kind == "number":
-        own, other, answer = map(parse_number, (outcome.expected, counterfactual, outcome.answer or ""))
-        if own is not None and other is not None:
-            return None if answer is None else answer - own, other - own, (outcome.form, other > own)
+        expected, other, answer = map(parse_number, (outcome.expected, counterfactual, outcome.answer or ""))
+        if expected is not None and other is not None:
+            return None if answer is None else answer - expected, other - expected, (outcome.form, other > expected)
     answer_value = None if outcome.answer is None else comparable(outcome.answer, kind)
     return answer_value, comparable(counterfactual, kind), (outcome.form, comparable(outcome.expected, kind))
 

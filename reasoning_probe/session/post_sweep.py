@@ -243,20 +243,16 @@ def _anchors(session: ProbeSession, engine: Engine, answered: Sequence[Case]) ->
     """Take the thoughts of the first baselines of each dataset apart; sampled ones are too many, and left whole."""
     from reasoning_probe.analyses.thought_anchors import MOST_ITEMS, thought_anchors
     from reasoning_probe.data.prompts.query import Thought
-    from reasoning_probe.engine.thoughts import Thinking
-    from reasoning_probe.scoring.extraction.markup import thought_marks
 
-    settings = session.settings
-    if settings.think_tokens is None or settings.sampling is not None:
+    if session.thinking is None or session.settings.sampling is not None:
         return []
-    thinking = Thinking(settings.think_tokens, thought_marks(settings.prompting.think))
     queries: dict[str, list[Query]] = {}
     for case in answered:
         text = session.outcomes[case.key].thought
         of_dataset = queries.setdefault(case.dataset, [])
         if case.target is None and text is not None and len(of_dataset) < MOST_ITEMS:
             query = session.queries.query(case.dataset, case.item)
-            of_dataset.append(query.after(Thought(text, thinking.closing(query.prompt, text) or "")))
+            of_dataset.append(query.after(Thought(text, session.thinking.closing(query.prompt, text) or "")))
     return thought_anchors(engine, [query for of_dataset in queries.values() for query in of_dataset])
 
 

@@ -29,6 +29,7 @@ from reasoning_probe.utils.text import join_names
 
 if TYPE_CHECKING:
     from reasoning_probe.engine.protocol import Engine, SweepRequest
+    from reasoning_probe.engine.thoughts import Thinking
     from reasoning_probe.models.head_map import HeadMap
     from reasoning_probe.results.answer import Answer
     from reasoning_probe.results.merge import PartialRun
@@ -319,17 +320,24 @@ class ProbeSession:
             for case in cases.get(item, ()):
                 self.outcomes.pop(case.key, None)
 
+    @cached_property
+    def thinking(self) -> Thinking | None:
+        """How thoughts are asked; ``None`` where they have no tokens of their own."""
+        from reasoning_probe.engine.thoughts import Thinking
+
+        tokens = self.settings.think_tokens
+        return None if tokens is None else Thinking(tokens, thought_marks(self.settings.prompting.think))
+
     def judged_answers(self, requests: Sequence[SweepRequest]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of *requests*: each answer to a whole question, judged by the user's rules first."""
         from reasoning_probe.engine.multiple_choice import run_multiple_choice
         from reasoning_probe.engine.sampled_answers import run_samples
-        from reasoning_probe.engine.thoughts import Thinking, run_thoughts
+        from reasoning_probe.engine.thoughts import run_thoughts
 
         assert self.engine is not None
         sampling, ask = self.settings.sampling, run_multiple_choice
-        if self.settings.think_tokens is not None:
-            thinking = Thinking(self.settings.think_tokens, thought_marks(self.settings.prompting.think))
-            ask = partial(run_thoughts, thinking=thinking)
+        if self.thinking is not None:
+            ask = partial(run_thoughts, thinking=self.thinking)
         if sampling is None:
             yield from map(self._judged, ask(self.engine, requests))
         else:

@@ -72,10 +72,10 @@ class FastPath:
     def answer(self, jobs: Sequence[AblationJob]) -> Iterator[tuple[int, list[Completion]]]:
         """Yield the index of each job with the completions of its targets, in their order, as they are finished."""
         pool_groups, single = self._group_into_pools(jobs)
-        last = [pool_groups.pop()] if pool_groups and single and self._decodes_together(jobs) else []
+        last_pools = pool_groups.pop() if pool_groups and single and self._decodes_together(jobs) else []
         for pools in pool_groups:
             yield from self._answer_pooled(jobs, pools)
-        yield from self._answer_singly(jobs, single, last[0] if last else ())
+        yield from self._answer_singly(jobs, single, last_pools)
 
     def answer_logprobs(
         self, encoded: EncodedQuery, targets: Sequence[Target], replacement: Replacement

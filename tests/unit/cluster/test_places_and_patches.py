@@ -38,8 +38,9 @@ def asked(word: str, other: str) -> Query:
             ("same_answer", f"What colour is that {word}?"),
         )
     )
-    made = query("colours", item, Generation(8))
-    return replace(made, donors=donors, question_start=made.prompt.index(question))  # type: ignore[arg-type]
+    plain_query = query("colours", item, Generation(8))
+    start = plain_query.prompt.index(question)
+    return replace(plain_query, donors=donors, question_start=start)  # type: ignore[arg-type]
 
 
 def plan(*ablations: str) -> list[SweepRequest]:

@@ -13,15 +13,8 @@ from typing import Any
 
 import pytest
 
-from reasoning_probe.engine.cache.store import FILE, CacheError, OutcomeCache, entries, prune
-
-
-def attached(folder: Path) -> OutcomeCache:
-    folder.mkdir(mode=0o700, exist_ok=True)
-    store = OutcomeCache(folder)
-    store.attach(b"m" * 16, {})
-    store.close()
-    return store
+from reasoning_probe.engine.cache.store import FILE, CacheError, entries, prune
+from tests.helpers.outcome_stores import attached
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from reasoning_probe.engine.cache import store as cache_store
 from reasoning_probe.engine.cache.store import FILE, CachedAnswer, OutcomeCache
 from reasoning_probe.utils.ownership import writable_by_others
+from tests.helpers.outcome_stores import attached
 from tests.helpers.queries import Scenario, by_case, spoil
 
 
@@ -162,14 +163,6 @@ def test_a_file_system_without_locks_is_noticed_at_once(
     (note,) = store.notes
     assert "the run goes on without: " in note
     assert "its file system has no locks (No locks available): name a local folder" in note
-
-
-def attached(folder: Path) -> OutcomeCache:
-    folder.mkdir(mode=0o700, exist_ok=True)
-    store = OutcomeCache(folder)
-    store.attach(b"m" * 16, {})
-    store.close()
-    return store
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["another program's", "nothing yet"])
