@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -112,6 +113,13 @@ def rates(device: torch.device, dtype: torch.dtype) -> Rates:
     product = min(seconds_of(lambda: a @ b, device)[0] for _ in range(4))
     copy = min(seconds_of(lambda: y.copy_(x), device)[0] for _ in range(4))
     return Rates(2 * size**3 / product, 2 * count / copy)
+
+
+def device_bytes(device: torch.device) -> int:
+    """Return the memory of the device, used or free, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)
 
 
 def build(shape: str, device: torch.device, dtype: torch.dtype) -> Any:
@@ -233,6 +241,9 @@ def measure(shape: str, dtype: torch.dtype, options: argparse.Namespace, seconds
         "shape": shape,
         "dtype": str(dtype).removeprefix("torch."),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "device_bytes": device_bytes(device),
+        "prompt_tokens": sum(query.prompt.shape[1] for query in queries) / len(queries),
+        "new_tokens": options.new_tokens,
         "rows": len(jobs) * len(targets),
         "share_leaving_the_baseline": of_engine["counts"]["decoded"] / max(1, of_engine["counts"]["rows"]),
         "share_when_scaled": share,
