@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reasoning_probe.data.items import PLACES
 from reasoning_probe.data.places import ALL, ANSWER, LAST, PROMPT, THOUGHT, PlaceError
-from reasoning_probe.data.prompts.token_places import part_tokens, token_spans
+from reasoning_probe.data.prompts.token_places import part_tokens, token_spans, tokens_before
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
@@ -114,10 +114,11 @@ def _thought_start(query: Query, prompt_length: int, tokenizer: Any, added: Adde
 
     A token that holds characters of both belongs to the question. Raises :class:`PlaceError` where it cannot be told.
     """
-    spans, place = token_spans(tokenizer, query, added), query.thought_start
-    if spans is None or place is None:
-        raise PlaceError("the tokens of its thought cannot be told")
-    return next((index for index, (start, _) in enumerate(spans) if start >= place), prompt_length)
+    assert query.thought_start is not None
+    start = tokens_before(tokenizer, query, query.thought_start, added)
+    if start is None:
+        raise PlaceError("the tokens of its thought cannot be told: switch heads off in all or answer")
+    return min(start, prompt_length)
 
 
 def named_positions(where: str, prompt_length: int) -> AblatedPositions:

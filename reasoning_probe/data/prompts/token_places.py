@@ -42,6 +42,24 @@ def token_spans(tokenizer: Any, query: Query, added: AddedTokens | None = None) 
     return spans[start : start + len(trimmed)]
 
 
+def tokens_before(tokenizer: Any, query: Query, place: int, added: AddedTokens | None = None) -> int | None:
+    """Return how many tokens of the prompt of *query* come before its character *place*.
+
+    A token that holds characters on both sides comes before it. Where the tokens' texts do not make the prompt, the
+    text before *place* has to have the tokens that the prompt begins with; it is ``None`` where it has others.
+    """
+    added = added_tokens(tokenizer) if added is None else added
+    spans = token_spans(tokenizer, query, added)
+    if spans is not None:
+        return next((index for index, (start, _) in enumerate(spans) if start >= place), len(spans))
+    options = {} if query.special_tokens else {"add_special_tokens": False}
+    whole, beginning = (
+        added.trimmed(list(tokenizer(text, **options)["input_ids"]), special_tokens=query.special_tokens)
+        for text in (query.prompt, query.prompt[:place])
+    )
+    return len(beginning) if whole[: len(beginning)] == beginning else None
+
+
 def part_tokens(query: Query, spans: Iterable[Span]) -> dict[str, tuple[int, ...]]:
     """Return the indexes of the prompt's tokens that hold each part of the question of *query*, in order.
 

