@@ -47,7 +47,7 @@ class Driver:
     """What the process that runs pytest needs, measured on CPUs: it answers nothing itself."""
 
     row_ms: float = 0.47  # sending and reading an outcome: benchmarks.speed.ray_cluster
-    session_ms: float = 1.0  # judging, storing, files and page: benchmarks.speed.pytest_overhead --everything
+    session_ms: float = 1.2  # pytest, judging, storing, files, page: benchmarks.speed.pytest_overhead --everything
     outcome_bytes: float = 484.0  # of an outcome in the store, with a response of 400 characters
     object_bytes: float = 1500.0  # of an outcome and its case in memory
 

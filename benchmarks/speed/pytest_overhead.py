@@ -110,12 +110,13 @@ class InstantEngine:
     """
 
     def __init__(self, *, distinct: bool = False) -> None:
+        from reasoning_probe.engine.pace import Pace
         from reasoning_probe.engine.plain_path import Counts
         from reasoning_probe.engine.protocol import Timing
 
         self.distinct = distinct
         self.skipped: list[dict[str, str]] = []
-        self.timing, self.counts = Timing(), Counts()
+        self.timing, self.counts, self.pace = Timing(), Counts(), Pace()
         self.references: dict[str, list[str]] = {}
         self.where, self.seed = "all", 0
 

@@ -80,7 +80,7 @@ def test_without_a_gpu_no_seconds_of_one_are_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = printed(monkeypatch, capsys)
-    assert re.findall(r"[\d.]+ h\b", text) == ["2.8 h"]  # the driver's, which was measured
+    assert re.findall(r"[\d.]+ h\b", text) == ["3.1 h"]  # the driver's, which was measured
     assert "s a case" not in text.replace("ms a case", "")
 
 
