@@ -47,8 +47,11 @@ ROW_SHARE = 0.25
 """The share of the sweep's rows that the curve may take, as long as this leaves it :data:`HELD_OUT` items."""
 
 ALL_MEASURED = 16
-"""The number of heads up to which all sizes are measured. Of the larger ones, those halfway between two powers of two
-are measured only where some item is right at one of the two and wrong at the other: elsewhere the curve is flat."""
+"""The most heads of a model of which all sizes are measured. With more, those halfway between two powers of two are
+measured only where some item is right at one of the two and wrong at the other: elsewhere the curve is flat."""
+
+SMALLEST_PART = 32
+"""In the order of size at least one of so many heads is kept, or none: fewer hardly add to an area."""
 
 _UNANSWERED = Generation(1, ())
 """Of targets whose log-probability alone counts no answer is decoded."""
@@ -68,6 +71,11 @@ def steps(heads: int) -> list[int]:
         numbers += [power, 3 * power // 2]
         power *= 2
     return [step for step in numbers if step < heads]
+
+
+def first_steps(heads: int) -> list[int]:
+    """Return those of :func:`steps` that are measured first: the powers of two, and all of few *heads*."""
+    return [step for step in steps(heads) if heads <= ALL_MEASURED or step & (step - 1) == 0]
 
 
 @dataclass(frozen=True)
@@ -101,18 +109,18 @@ class CurveSpec:
     def counts(self, kind: str, outcomes: OutcomesByKey) -> list[int]:
         """Return the numbers of heads off or kept, from none to all, as far as *outcomes* show which are of interest.
 
-        At first these are all up to :data:`ALL_MEASURED` and the powers of two; once those are known, also the numbers
-        between two of them that differ.
+        At first these are :func:`first_steps`; once those are known, also the numbers between two of them that differ.
         """
         heads = len(self.order)
-        first = [0, *(step for step in steps(heads) if step <= ALL_MEASURED or step & (step - 1) == 0), heads]
+        first = [0, *first_steps(heads), heads]
         between = [step for step in steps(heads) if step not in first]
         return sorted([*first, *(step for step in between if self._differs_around(kind, step, outcomes))])
 
     def sizes(self) -> list[int]:
-        """Return the numbers of heads that are kept in the order of size: none, all, and the powers of two between."""
+        """Return the numbers of heads that are kept in the order of size: none, all, and powers of two between."""
         heads = len(self.by_size)
-        return [0, *(step for step in steps(heads) if step & (step - 1) == 0), heads] if heads else []
+        powers = [step for step in steps(heads) if step & (step - 1) == 0 and step * SMALLEST_PART >= heads]
+        return [0, *powers, heads] if heads else []
 
     def _differs_around(self, kind: str, count: int, outcomes: OutcomesByKey) -> bool:
         """Tell whether an item is right with fewer than *count* heads off, or kept, and wrong with more, or reverse."""

@@ -232,8 +232,8 @@ def _share_right(session: ProbeSession, dataset: str) -> float:
 
 
 def _curve_rows(session: ProbeSession) -> tuple[int, int]:
-    """Return how many cumulative curves there are, and how many rows they ask, at most."""
-    from reasoning_probe.analyses.cumulative_curve import FEWEST, measured_items, steps
+    """Return how many cumulative curves there are, and about how many rows they ask."""
+    from reasoning_probe.analyses.cumulative_curve import FEWEST, first_steps, measured_items
 
     if not session.settings.ablate_heads or session.settings.screen is not None:
         return 0, 0
@@ -243,4 +243,4 @@ def _curve_rows(session: ProbeSession) -> tuple[int, int]:
         ids.setdefault(dataset, []).append(item)
     measured = [measured_items(of, name, heads)[1] for name, of in ids.items() if len(of) >= FEWEST]
     ablations = len(session.settings.ablations)
-    return ablations * len(measured), 2 * len(steps(heads)) * ablations * sum(map(len, measured))
+    return ablations * len(measured), 2 * (len(first_steps(heads)) + 1) * ablations * sum(map(len, measured))

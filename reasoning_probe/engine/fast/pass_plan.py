@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -142,18 +143,27 @@ def disabled_heads(
         mask = within.mask(replacement)
         if mask is False:
             continue
-        for layer, head in sorted(target.heads):
-            key, unit = (~layer, 0) if head == MLP else (layer, head)
+        for key, units in _units_by_layer(target.heads):
             if wanted(row, key):
                 of_layer = within.values(replacement, key)
-                pairs.setdefault(key, []).append((row, unit))
-                values.setdefault(key, []).append(None if of_layer is None else of_layer[:, unit])
-                masks.setdefault(key, []).append(mask)
+                pairs.setdefault(key, []).extend((row, unit) for unit in units)
+                values.setdefault(key, []).extend(None if of_layer is None else of_layer[:, unit] for unit in units)
+                masks.setdefault(key, []).extend([mask] * len(units))
     disabled = {}
     for key, row_heads in pairs.items():
         row_indices, heads = to_device(row_heads, device).T  # (pairs,) each
         disabled[key] = DisabledHeads(row_indices, heads, _stacked(values[key]), _stacked_masks(masks[key], device))
     return disabled
+
+
+@lru_cache(maxsize=4096)
+def _units_by_layer(heads: frozenset[tuple[int, int]]) -> list[tuple[int, list[int]]]:
+    """Return the heads of each layer, or unit 0 of its MLP under ``~layer``; asked for often."""
+    units: dict[int, list[int]] = {}
+    for layer, head in sorted(heads):
+        key, unit = (~layer, 0) if head == MLP else (layer, head)
+        units.setdefault(key, []).append(unit)
+    return list(units.items())
 
 
 class _Within:

@@ -15,7 +15,7 @@ from reasoning_probe.engine.fast.baselines import decode_baselines
 from reasoning_probe.engine.fast.decoding import Decoder, DivergedRow
 from reasoning_probe.engine.fast.forward import ForwardDriver
 from reasoning_probe.engine.fast.kv_cache import NO_ORIGIN
-from reasoning_probe.engine.fast.pooled_verification import PooledVerifier
+from reasoning_probe.engine.fast.pooled_verification import PooledVerifier, verified_length
 from reasoning_probe.engine.fast.ragged_decoding import decode_ragged
 from reasoning_probe.engine.fast.shared_prefix import shared_prefix_length, with_shared_prefix
 from reasoning_probe.engine.fast.verification import (
@@ -161,8 +161,8 @@ class FastPath:
         jobs = [*pool, job]
         rows = sum(len(other.targets) for other in jobs)
         start = min(other.start for other in jobs)
-        padded = rows * (job.length - start)
-        needed = sum(len(other.targets) * (other.length - other.start) for other in jobs)
+        padded = rows * (max(map(verified_length, jobs)) - start)
+        needed = sum(len(other.targets) * (verified_length(other) - other.start) for other in jobs)
         return (
             all(map(self._can_pool, jobs))
             and padded <= min(self.tokens, MAX_PADDING * needed)
@@ -221,7 +221,9 @@ class FastPath:
             diverged = verifier.verify()
             self.counts.add_canary(changed=verifier.canary_diverged, noise=verifier.noise)
             verified = [row for index in pool for row in rows[index]]
-            self._keep_pace(verified, max(job.length - job.start for job in pooled_jobs), len(diverged), started)
+            self._keep_pace(
+                verified, max(verified_length(job) - job.start for job in pooled_jobs), len(diverged), started
+            )
             return diverged
 
         for pool in pools:

@@ -18,6 +18,7 @@ from reasoning_probe.engine.fast.kv_cache import KVCache, KVOrigin
 from reasoning_probe.engine.fast.pass_plan import LayerInput, PassPlan, disabled_heads, joining_plan
 from reasoning_probe.engine.fast.ragged_decoding import run_ragged
 from reasoning_probe.engine.fast.verification import (
+    WINDOW,
     Row,
     canary_row,
     clean_cache,
@@ -50,9 +51,12 @@ class PooledVerifier:
         self.driver, self.codec, self.jobs = driver, codec, jobs
         self.device = jobs[0].encoded.prompt.device
         self.layer_inputs: dict[int, LayerInput] = {}  # by layer, of the baselines: (jobs, tokens, hidden)
-        self.longest = max(job.length for job in jobs) - 1  # the last token of an answer is only predicted
+        self.drafts = [verified_draft(job) for job in jobs]
+        self.longest = max(map(verified_length, jobs)) - 1  # the last token of an answer is only predicted
         self.start = min(job.start for job in jobs)  # before it, all rows are their baselines
-        self.common_lengths = [_common_length(job) for job in jobs]
+        self.common_lengths = [
+            _common_length(job.encoded.answer, draft) for job, draft in zip(jobs, self.drafts, strict=True)
+        ]
         self.noise = NO_NOISE
         self.canary_diverged = False
         self.rows = [PooledRow(row, index) for index, of_job in enumerate(rows) for row in of_job]
@@ -60,9 +64,9 @@ class PooledVerifier:
         self.rows.append(PooledRow(self.canary, 0))
 
     def verify(self) -> list[DivergedRow]:
-        """Return the rows that diverge from their baseline, each up to its difference; the others equal it."""
+        """Return the rows to decode, each up to its difference or the end of what was verified; the others are done."""
         baseline_cache = self.driver.new_cache(self.longest)
-        prompts = [(job.encoded.prompt, job.draft[:-1]) for job in self.jobs]
+        prompts = [(job.encoded.prompt, draft[:-1]) for job, draft in zip(self.jobs, self.drafts, strict=True)]
         ids = padded_prompts(prompts, self.codec.pad)  # (jobs, tokens)
         self.driver.run(ids, baseline_cache, PassPlan(record=self.layer_inputs, logits_at=slice(-1, None)))
         self._sort_rows()
@@ -104,7 +108,7 @@ class PooledVerifier:
             inputs[layer] = self.layer_inputs[layer].select((index, slice(self.start, None)))
         ablated = [(pooled.row.target, pooled.row.replacement) for pooled in self.rows]
         firsts = to_device([self.jobs[pooled.job].prompt_length - 1 for pooled in self.rows], self.device)
-        steps = torch.arange(max(len(job.draft) for job in self.jobs), device=self.device)
+        steps = torch.arange(max(map(len, self.drafts)), device=self.device)
         positions = (firsts[:, None] + steps).clamp(max=self.longest - 1) - self.start  # (rows, answer)
         dummy_rows = 1 if self.driver.grows_batch else len(self.rows)
         dummy_ids = positions.new_zeros(dummy_rows, self.longest - self.start)
@@ -156,38 +160,51 @@ class PooledVerifier:
 
     def _compared(self, logits: Tensor) -> tuple[Tensor, ...]:
         """Return how the rows compare with their drafts, and the digests of the canary's logits, ``(answer,)``."""
-        wanted = self._padded([self.jobs[pooled.job].draft for pooled in self.rows])  # (rows, answer)
+        wanted = self._padded([self.drafts[pooled.job] for pooled in self.rows])  # (rows, answer)
         samplers = [self.jobs[pooled.job].encoded.sampler for pooled in self.rows]
         logits = row_scores(logits, samplers, [0] * len(self.rows), exact=self.driver.numerics.invariant)
         canary = next(pooled for pooled in self.rows if pooled.row is self.canary)
-        digests = logit_digests(logits[canary.index, : len(self.jobs[0].draft)])
+        digests = logit_digests(logits[canary.index, : len(self.drafts[0])])
         return (*compared_with(wanted, logits), digests)
 
     def _read(self, *compared: Tensor) -> list[PooledRow]:
-        """Set the rows' tokens from what :meth:`_compared` returned; return the rows that diverge."""
+        """Set the rows' tokens from what :meth:`_compared` returned; return the rows to decode."""
         margins, rivals, best_logits, leads_of_others, digests = (tensor.tolist() for tensor in compared)
         canary = next(pooled for pooled in self.rows if pooled.row is self.canary)
-        draft_length = len(self.jobs[0].draft)
+        draft_length = len(self.drafts[0])
         self.noise = batch_noise(self.jobs[0].baseline, best_logits[canary.index][:draft_length], digests)
         self.canary_diverged = canary_diverged = min(margins[canary.index][:draft_length]) < 0
         diverging = []
         for pooled, margin in zip(self.rows, margins, strict=True):
-            job, row, index = self.jobs[pooled.job], pooled.row, pooled.index
+            job, draft, row, index = self.jobs[pooled.job], self.drafts[pooled.job], pooled.row, pooled.index
             if row is self.canary:
                 continue
-            row.tokens, leads, diverges = read_tokens(job.draft, margin, rivals[index], leads_of_others[index])
-            if diverges:
+            row.tokens, leads, diverges = read_tokens(draft, margin, rivals[index], leads_of_others[index])
+            if diverges or len(draft) < len(job.draft):
                 diverging.append(pooled)
             row.near_tie = job.encoded.limit if canary_diverged else last_near_tie(leads, self.noise)
         return diverging
 
 
-def _common_length(job: AblationJob) -> int:
-    """Return how many tokens the expected answer and the baseline's answer begin with in common.
+def verified_draft(job: AblationJob) -> tuple[int, ...]:
+    """Return the tokens of the baseline's answer that are verified: the first ones where several heads are off at once.
+
+    Most such rows soon leave the baseline, and decoding the others costs no more than verifying them.
+    """
+    joint = all(len(target.heads) > 1 for target in job.targets)
+    return job.draft[:WINDOW] if joint else job.draft
+
+
+def verified_length(job: AblationJob) -> int:
+    """Return the number of tokens of the prompt and of what is verified of the baseline's answer."""
+    return job.prompt_length + len(verified_draft(job))
+
+
+def _common_length(answer: Sequence[int], draft: Sequence[int]) -> int:
+    """Return how many tokens the expected *answer* and the *draft* begin with in common.
 
     The last token of either is only predicted, so it does not count.
     """
-    answer, draft = job.encoded.answer, job.draft
     most = min(len(answer), len(draft)) - 1
     return next((index for index in range(most) if answer[index] != draft[index]), most)
 

@@ -244,6 +244,16 @@ def test_the_points_get_sparser(heads: int, expected: list[int]) -> None:
     assert steps(heads) == expected
 
 
+@pytest.mark.parametrize(
+    ("heads", "expected"), [(0, []), (12, [0, 1, 2, 4, 8, 12]), (270, [0, 16, 32, 64, 128, 256, 270])]
+)
+def test_in_the_order_of_size_powers_of_two_are_measured_from_a_32nd_of_the_heads_on(
+    heads: int, expected: list[int]
+) -> None:
+    order = tuple(Target(f"L{index}H0", frozenset({(index, 0)})) for index in range(heads))
+    assert CurveSpec("arithmetic", "zero", order, (), (), by_size=order).sizes() == expected
+
+
 @pytest.mark.parametrize(("items", "heads"), [(19, 144), (20, 144), (200, 144), (1000, 1024), (1000, 16), (45, 8)])
 def test_how_many_items_are_measured(items: int, heads: int) -> None:
     ids = [f"item-{index}" for index in range(items)]
@@ -305,7 +315,7 @@ def test_several_ablations_have_a_curve_each_and_a_head_alone_none() -> None:
 def test_of_many_heads_a_size_between_two_powers_of_two_is_measured_where_they_differ() -> None:
     heads = tuple(Target(f"L{index}H0", frozenset({(index, 0)})) for index in range(70))
     spec = CurveSpec("arithmetic", "zero", heads, (), ("0", "1"))
-    first = [0, 1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 70]
+    first = [0, 1, 2, 4, 8, 16, 32, 64, 70]
     outcomes = outcomes_of(baseline=[-1.0, -1.0])
     assert spec.counts("off", outcomes) == spec.counts("kept", outcomes) == first
     assert "first 24 off" not in [target.name for target in spec.joint_targets(outcomes)]
@@ -316,7 +326,7 @@ def test_of_many_heads_a_size_between_two_powers_of_two_is_measured_where_they_d
                 item=item, target=target.name, correct=right, answer_logprob=-1.0
             )
     assert spec.counts("kept", outcomes) == first
-    assert spec.counts("off", outcomes) == [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 70]
+    assert spec.counts("off", outcomes) == [0, 1, 2, 4, 8, 16, 24, 32, 48, 64, 70]
     assert [target.name for target in spec.joint_targets(outcomes)] == ["first 24 off", "first 48 off"]
 
 

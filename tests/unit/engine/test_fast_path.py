@@ -15,6 +15,7 @@ from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.fast import decoding, path
 from reasoning_probe.engine.fast.pooled_verification import PooledVerifier
+from reasoning_probe.engine.fast.verification import WINDOW
 from reasoning_probe.engine.plain_path import PlainPath, batch_noise
 from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.engine.tokenization import AblationJob, Baseline, Completion
@@ -149,6 +150,32 @@ def test_queries_that_share_passes_answer_as_alone(monkeypatch: pytest.MonkeyPat
     for one, other in zip(together, alone, strict=True):
         assert (one.item, one.target, one.response) == (other.item, other.target, other.response)
         assert one.answer_logprob == pytest.approx(other.answer_logprob, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_of_long_answers_joint_targets_are_verified_at_the_beginning(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that agree so far are decoded like those that do not."""
+    model = build(family)
+    with torch.no_grad():  # without layer 2 its answers are the same
+        model.get_submodule(find_heads(model).attention_layers[2].path).weight.mul_(1e-3)
+    passes: list[tuple[PooledVerifier, list[tuple[AblationJob, tuple[int, ...]]]]] = []
+
+    def recording(verifier: Any, verify: Any = PooledVerifier.verify) -> Any:
+        to_decode = verify(verifier)
+        passes.append((verifier, [(diverged.job, tuple(diverged.row.tokens)) for diverged in to_decode]))
+        return to_decode
+
+    monkeypatch.setattr(PooledVerifier, "verify", recording)
+    items = [rp.Item(question="x" * n, answer="5", id=f"n{n}") for n in (3, 5, 8)]
+    check(model, "L0,L1,L2,L0H0+L2H2", items=items, limit=20)
+    verifier, to_decode = passes[-1]  # those before are the self-check
+    assert verifier.longest == max(job.prompt_length for job in verifier.jobs) + WINDOW - 1
+    assert len(to_decode) == len(items) * 4
+    agreeing = [tokens == job.draft[:WINDOW] for job, tokens in to_decode]
+    assert any(agreeing)
+    assert not all(agreeing)
 
 
 SHOTS = "Question: what is 2 + 2?\nAnswer: 4\n\n"
