@@ -2,6 +2,7 @@
 
     python -m benchmarks.accuracy.screening_methods --save docs/measurements/screening-methods.json
     python -m benchmarks.accuracy.screening_methods --model smollm2 --tasks arithmetic --items 400 --ranked-items 40
+    python -m benchmarks.accuracy.screening_methods --model smollm2 --tasks logic --shots 4 --every 3 --heads 8
 
 The truth is a sweep: every head off, one at a time, answers generated in full, heads named by the exact McNemar test
 after discrete Holm. Five rankings stand beside it, each by the mean size of what it says over the same items:
@@ -31,6 +32,7 @@ import torch
 
 from reasoning_probe.analyses.attribution import estimates
 from reasoning_probe.analyses.screening import MOST_ITEMS, STEPS, evenly_spaced
+from reasoning_probe.data.prompts.prompting import Prompting
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.tokenization import TokenCodec
 from reasoning_probe.models.ablation import ZERO
@@ -50,7 +52,10 @@ SHARES = (8, 4, 2)
 
 def swept(task: str, model: tuple[Any, Any], options: argparse.Namespace) -> tuple[ProbeSession, list[str]]:
     """Return a session that has answered *task* with every head off, and the heads."""
-    session = ProbeSession(Settings(ablate_heads=True, items=options.items, cache=options.cache))
+    settings = Settings(
+        ablate_heads=True, items=options.items, cache=options.cache, prompting=Prompting(shots=options.shots)
+    )
+    session = ProbeSession(settings)
     session.model_runner.use(model, options.model)
     heads = [
         part_name(layer.layer, "H", head)
@@ -135,6 +140,7 @@ def measure(task: str, model: tuple[Any, Any], options: argparse.Namespace) -> d
         "items": run.summary["datasets"][task]["items"],
         "accuracy": run.summary["datasets"][task]["accuracy"],
         "ranked_items": len(queries),
+        "shots": options.shots,
         "heads": len(heads),
         "named": sorted(named),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
@@ -173,6 +179,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--every", type=int, default=1, help="heads of every so manieth layer")
     parser.add_argument("--heads", type=int, default=1000, help="heads a layer at most")
+    parser.add_argument("--shots", type=int, default=0, help="examples before each question")
     parser.add_argument("--ranked-items", type=int, default=MOST_ITEMS, help="items that the rankings are made from")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="the outcome store of the sweep")
     parser.add_argument("--save", type=Path, metavar="FILE", help="add the counts to this JSON file")

@@ -32,7 +32,7 @@ from typing import Any
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.summary import summarise
+from reasoning_probe.results.summary import RunContext, summarise
 
 LIMITS = {22: (3, 2.0), 100: (6, 4.0), 1000: (10, None)}
 """By the number of items, under 144 targets and the baseline: the maximum of megabytes and of seconds."""
@@ -80,8 +80,7 @@ def made_up(items: int, seed: int = 0) -> Run:
             off = replace(baseline, target=f"L{target // 12}H{target % 12}", ablation="zero")
             outcomes.append(_wrong(off, rng) if rng.random() < 1 / 3 else off)
     model = {"name": "made-up", "architecture": "GPT2LMHeadModel", "layers": 12, "heads": 12, "dtype": "float32"}
-    summary = summarise(
-        outcomes,
+    context = RunContext(
         model=model,
         generation={"arithmetic": {"max_new_tokens": 32, "stop": []}},
         ablation="zero",
@@ -90,7 +89,7 @@ def made_up(items: int, seed: int = 0) -> Run:
         engine={"rows": 0, "verified": 0, "decoded": 0, "settled_singly": 0},
         versions={},
     )
-    return Run(summary, outcomes)
+    return Run(summarise(outcomes, context), outcomes)
 
 
 def _wrong(outcome: Outcome, rng: random.Random) -> Outcome:

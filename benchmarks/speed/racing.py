@@ -7,7 +7,9 @@ Both answer the same items with the same heads off. Neither takes an answer from
 those of the full sweep in one, for ``benchmarks.accuracy.screening_methods``. ``wall_s`` and ``cpu_s`` have the seconds
 of the sweep by the clock and of the process, all its threads together: the latter hardly depend on what else the
 machine does. ``sweep_s`` has those of baselines and ablated answers by the clock, ``rows`` the ablated answers.
-``same_heads`` says whether both name the same heads by the accuracy, over all tests of the run.
+``same_heads`` says whether both name the same heads by the accuracy, over all tests of the run;
+``same_heads_by_plain_holm`` whether they do by Holm's method, which knows no numbers of flips: by discrete Holm a head
+that was stopped costs the others, since its number of flips is not known.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 
 from benchmarks.workloads import report
 from reasoning_probe.results.naming import moves_logprob_on_page, significant_on_page
+from reasoning_probe.results.stats import is_significant
 from reasoning_probe.session.session import ProbeSession
 from reasoning_probe.session.settings import Settings
 
@@ -52,6 +55,7 @@ def measured(options: argparse.Namespace, model: tuple[Any, Any], *, race: bool)
         "rows": run.summary["engine"]["rows"],
         "accuracy": run.summary["datasets"][options.dataset]["accuracy"],
         "named": sorted(row["target"] for row in rows if significant_on_page(row)),
+        "named_by_plain_holm": sorted(row["target"] for row in rows if is_significant(row["p_adjusted"])),
         "named_by_logprob": sorted(row["target"] for row in rows if moves_logprob_on_page(row)),
         "stopped": {row["target"]: row["items"] for race in races for row in race["stopped"]},
     }
@@ -71,6 +75,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "faster": round(full["wall_s"] / race["wall_s"], 2),
         "less_cpu": round(full["cpu_s"] / race["cpu_s"], 2),
         "same_heads": full["named"] == race["named"],
+        "same_heads_by_plain_holm": full["named_by_plain_holm"] == race["named_by_plain_holm"],
         "full": full,
         "race": race,
     }

@@ -38,11 +38,14 @@ BLOCK = 10
 LEAST_CHANCE = 0.008
 """The chance to be named for a loss that is worth asking as many items as the race has: see :class:`RaceRule`."""
 
-LEAST_CHANCE_OF_GAIN = 0.006
+LEAST_CHANCE_OF_GAIN = 0.007
 """A target whose chance to be named for a gain is as large goes on, too."""
 
 _PRIOR_ITEMS = 400
 """Items that the background counts as, beside those that a target has got."""
+
+_PRIOR_ITEMS_OF_GAIN = 200
+"""The same where the chance to be named for a gain is asked: the gain so far must be able to speak for itself."""
 
 _LOSSES = 8
 """Losses over which the predictive power is averaged."""
@@ -112,8 +115,10 @@ class RaceRule:
 def _stops(rule: RaceRule, items: int, lost: int, won: int) -> bool:
     from scipy import special
 
-    left = rule.items - items
-    won_share = (won + _PRIOR_ITEMS * rule.background) / (items + _PRIOR_ITEMS)
+    def expected_share(flips: int, prior_items: int = _PRIOR_ITEMS) -> float:
+        return (flips + prior_items * rule.background) / (items + prior_items)
+
+    left, won_share = rule.items - items, expected_share(won)
     levels = [1 - (number + 0.5) / _LOSSES for number in range(_LOSSES)]
     lost_shares = special.betaincinv(lost + 1, items - lost + 1, levels).clip(max=1 - won_share)  # from a flat prior
     chance, worth = 0.0, LEAST_CHANCE * left / rule.items
@@ -124,8 +129,9 @@ def _stops(rule: RaceRule, items: int, lost: int, won: int) -> bool:
             return False
         if chance + power * (_LOSSES - number) / _LOSSES < worth:
             break  # the losses to come are smaller, and so are their chances
-    lost_share = (lost + _PRIOR_ITEMS * rule.background) / (items + _PRIOR_ITEMS)
-    return stats.conditional_power(won, lost, left, won_share, lost_share, rule.p_critical) < LEAST_CHANCE_OF_GAIN
+    gain_share = expected_share(won, _PRIOR_ITEMS_OF_GAIN)
+    power = stats.conditional_power(won, lost, left, gain_share, expected_share(lost), rule.p_critical)
+    return power < LEAST_CHANCE_OF_GAIN
 
 
 def simulated_race(lost: Counts, won: Counts, ends: Sequence[int]) -> tuple[Bools, Counts]:

@@ -29,7 +29,7 @@ from reasoning_probe.results.run import Run, RunError
 from reasoning_probe.results.samples import cases_of
 from reasoning_probe.results.screening import merged_screening
 from reasoning_probe.results.skips import SkippedCase, leave_out, merged_skips, skipped_items
-from reasoning_probe.results.summary import merged_control, summarise
+from reasoning_probe.results.summary import RunContext, merged_control, summarise
 from reasoning_probe.utils.text import to_words
 
 Value = TypeVar("Value")
@@ -87,8 +87,7 @@ def merge_runs(runs: Named) -> Run:
     places = _places(runs)
     races = merged_races([part.get("races") for part in parts])
     outcomes = without_stopped(_outcomes(runs, places), races)
-    summary = summarise(
-        outcomes,
+    context = RunContext(
         model=parts[0]["model"],
         generation=_first_of_each([part["generation"] for part in parts]),
         ablation=parts[0]["ablation"],
@@ -112,6 +111,7 @@ def merge_runs(runs: Named) -> Run:
         **merged_analyses(lambda name: _of_new_items(runs, [part.get(name) for part in parts])),
         skipped_tests=merged_skips([(run.summary.get("skipped_tests") or {}, run.outcomes) for run in runs.values()]),
     )
+    summary = summarise(outcomes, context)
     for name, entry in summary["datasets"].items():
         entry["size"] = _size(parts, name)
     if owners := merged_owners([part.get("owners") for part in parts]):
@@ -357,8 +357,7 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
     first = facts[0]
     timings: list[Mapping[str, Any]] = [of_process["timing"] for of_process in facts]
     engines: list[Mapping[str, Any]] = [of_process["engine"] for of_process in facts]
-    summary = summarise(
-        outcomes,
+    context = RunContext(
         model=first["model"],
         generation={name: value for of_process in facts for name, value in of_process["generation"].items()},
         ablation=first["ablation"],
@@ -379,6 +378,7 @@ def merge_parts(parts: Sequence[PartialRun], skipped: Collection[SkippedCase] = 
         describe=first["describe"],
         **merged_analyses(lambda name: [of_process[name] for of_process in facts]),
     )
+    summary = summarise(outcomes, context)
     sizes = {name: size for of_process in facts for name, size in of_process["sizes"].items()}
     for name, entry in summary["datasets"].items():
         entry["size"] = sizes.get(name)

@@ -6,7 +6,7 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import cast
 
 from reasoning_probe.data.items import label_of
@@ -53,112 +53,134 @@ from reasoning_probe.scoring.lm_eval_filters import flexible_match, same_number,
 from reasoning_probe.utils.files import to_json_types
 
 
-def summarise(
-    outcomes: Sequence[Outcome],
-    *,
-    model: ModelRecord,
-    generation: Mapping[str, GenerationRecord],
-    ablation: str,
-    where: str = "all",
-    sampling: SamplingRecord | None = None,
-    think_tokens: int | None = None,
-    formats: Mapping[str, str],
-    timing: TimingRecord,
-    engine: EngineRecord,
-    versions: Mapping[str, str | None],
-    skipped: Sequence[SkippedRecord] = (),
-    reference: Mapping[str, ReferenceRecord] | None = None,
-    control: ControlRecord | None = None,
-    null_directions: Sequence[RandomDirectionsRecord] = (),
-    prompting: PromptingRecord | None = None,
-    screening: Sequence[HeadSelectionRecord] = (),
-    races: Sequence[RaceRecord] = (),
-    curves: Sequence[CurveRecord] = (),
-    skipped_tests: Mapping[str, Sequence[str]] | None = None,
-    describe: str = AUTO,
-    heads: Sequence[HeadRecord] = (),
-    paths: Sequence[PathRecord] = (),
-    circuits: Sequence[CircuitRecord] = (),
-    restored: Sequence[RestoredRecord] = (),
-    thought_anchors: Sequence[ThoughtAnchorsRecord] = (),
-) -> RunRecord:
-    """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with the metadata.
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """What a run holds beside its outcomes: the settings, what was measured on the model, and what was left out.
 
-    A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome. Heads that a
-    *screening* left out, and those that *races* stopped, are not tested, but count in the corrections: the same items
-    chose those that are. Baselines of *skipped_tests*, item ids by dataset, are compared with, but not counted.
-    *describe* says which heads have a card; *heads* holds what was measured of them on the model.
+    Heads that a *screening* left out, and those that *races* stopped, are not tested, but count in the corrections: the
+    same items chose those that are. Baselines of *skipped_tests*, item ids by dataset, are compared with, but not
+    counted. *describe* says which heads have a card; *heads* holds what was measured of them on the model.
     """
-    names = list(dict.fromkeys(outcome.dataset for outcome in outcomes))
-    groups: dict[str, list[Outcome]] = {name: [] for name in names}
-    for outcome in outcomes:
-        groups[outcome.dataset].append(outcome)
-    without = {name: frozenset(ids) for name, ids in (skipped_tests or {}).items()}
-    counted = {name: [one for one in groups[name] if not is_skipped_baseline(one, without)] for name in names}
-    answered = {name: _baselines(counted[name]) for name in names}
-    left_out = LeftOut(screening, races)
-    rows = [row for name in names for row in _targets(name, groups[name], left_out)]
-    accuracies = {
-        name: sum(outcome.share_correct > 0 for outcome in baselines.values()) / max(1, len(baselines))
-        for name, baselines in answered.items()
+
+    model: ModelRecord
+    generation: Mapping[str, GenerationRecord]
+    ablation: str
+    where: str = "all"
+    sampling: SamplingRecord | None = None
+    think_tokens: int | None = None
+    formats: Mapping[str, str]
+    timing: TimingRecord
+    engine: EngineRecord
+    versions: Mapping[str, str | None]
+    skipped: Sequence[SkippedRecord] = ()
+    reference: Mapping[str, ReferenceRecord] | None = None
+    control: ControlRecord | None = None
+    null_directions: Sequence[RandomDirectionsRecord] = ()
+    prompting: PromptingRecord | None = None
+    screening: Sequence[HeadSelectionRecord] = ()
+    races: Sequence[RaceRecord] = ()
+    curves: Sequence[CurveRecord] = ()
+    skipped_tests: Mapping[str, Sequence[str]] | None = None
+    describe: str = AUTO
+    heads: Sequence[HeadRecord] = ()
+    paths: Sequence[PathRecord] = ()
+    circuits: Sequence[CircuitRecord] = ()
+    restored: Sequence[RestoredRecord] = ()
+    thought_anchors: Sequence[ThoughtAnchorsRecord] = ()
+
+
+def summarise(outcomes: Sequence[Outcome], context: RunContext) -> RunRecord:
+    """Return the content of ``run.json``: accuracies, paired effects and mistakes of *outcomes*, with its *context*.
+
+    A plan may be partial: an effect is formed over the items with both a baseline and an ablated outcome.
+    """
+    groups = _by_dataset(outcomes)
+    without = {name: frozenset(ids) for name, ids in (context.skipped_tests or {}).items()}
+    counted = {
+        name: [outcome for outcome in group if not is_skipped_baseline(outcome, without)]
+        for name, group in groups.items()
     }
-    families = families_of(rows, accuracies, left_out)
+    answered = {name: _baselines(group) for name, group in counted.items()}
+    left_out = LeftOut(context.screening, context.races)
+    rows, families = _effects(groups, answered, left_out)
     patching = patch_records(outcomes, left_out)
-    rows = with_families(rows, families, left_out)
     summary: RunRecord = {
         "schema_version": SCHEMA_VERSION,
-        "model": model,
-        "generation": dict(generation),
-        "prompting": prompting or {},
-        "ablation": ablation,
-        "where": where,
-        "reference": dict(reference or {}),
+        "model": context.model,
+        "generation": dict(context.generation),
+        "prompting": context.prompting or {},
+        "ablation": context.ablation,
+        "where": context.where,
+        "reference": dict(context.reference or {}),
         "datasets": {
             name: _dataset(
-                answered[name],
-                formats.get(name, "plain"),
+                baselines,
+                context.formats.get(name, "plain"),
                 [family for family in families if family["dataset"] == name],
             )
-            for name in names
+            for name, baselines in answered.items()
         },
         "targets": rows,
         "families": families,
         "patching": patching,
         "rank_changes": rank_changes(rows),
-        "control": control,
-        "null_directions": list(null_directions),
-        "paths": list(paths),
-        "circuits": list(circuits),
-        "restored": list(restored),
-        "screening": with_measured_effects(screening, rows, families, races),
-        "curves": list(curves),
-        "describe": describe,
-        "heads": head_cards(outcomes, rows, describe, control, heads, patching),
-        "errors": _errors(outcome for name in names for outcome in counted[name]),
-        "timing": timing,
-        "engine": engine,
-        "versions": dict(versions),
-        "skipped": list(skipped),
+        "control": context.control,
+        "null_directions": list(context.null_directions),
+        "paths": list(context.paths),
+        "circuits": list(context.circuits),
+        "restored": list(context.restored),
+        "screening": with_measured_effects(context.screening, rows, families, context.races),
+        "curves": list(context.curves),
+        "describe": context.describe,
+        "heads": head_cards(outcomes, rows, context.describe, context.control, context.heads, patching),
+        "errors": _errors(outcome for group in counted.values() for outcome in group),
+        "timing": context.timing,
+        "engine": context.engine,
+        "versions": dict(context.versions),
+        "skipped": list(context.skipped),
     }
-    if sampling:
-        summary["sampling"] = sampling
-    if think_tokens is not None:
-        summary |= {"think_tokens": think_tokens, "thoughts": thought_records(outcomes)}
-        summary["thought_anchors"] = list(thought_anchors)
-    if races:
-        summary["races"] = list(races)
-    if skipped_tests:
-        summary["skipped_tests"] = {name: list(ids) for name, ids in skipped_tests.items()}
+    _add_optional_parts(summary, outcomes, context)
     json_types: RunRecord = to_json_types(summary)  # as reading the file again gives it
     return json_types
 
 
-def page_effects(outcomes: Iterable[Outcome], left_out: LeftOut) -> list[EffectRecord]:
-    """Return the effects of *outcomes* with their tests over the page, as far as targets are named by them."""
+def _by_dataset(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(outcome.dataset, []).append(outcome)
+    return groups
+
+
+def _effects(
+    groups: Mapping[str, Sequence[Outcome]], answered: Mapping[str, Mapping[str, Outcome]], left_out: LeftOut
+) -> tuple[list[EffectRecord], list[FamilyRecord]]:
+    """Return the effects of all targets with their tests over the page, and the families of these tests."""
     rows = [row for name, group in groups.items() for row in _targets(name, group, left_out)]
+    accuracies = {
+        name: sum(outcome.share_correct > 0 for outcome in baselines.values()) / max(1, len(baselines))
+        for name, baselines in answered.items()
+    }
+    families = families_of(rows, accuracies, left_out)
+    return with_families(rows, families, left_out), families
+
+
+def _add_optional_parts(summary: RunRecord, outcomes: Sequence[Outcome], context: RunContext) -> None:
+    """Add to *summary* what only some runs have."""
+    if context.sampling:
+        summary["sampling"] = context.sampling
+    if context.think_tokens is not None:
+        summary["think_tokens"] = context.think_tokens
+        summary["thoughts"] = thought_records(outcomes)
+        summary["thought_anchors"] = list(context.thought_anchors)
+    if context.races:
+        summary["races"] = list(context.races)
+    if context.skipped_tests:
+        summary["skipped_tests"] = {name: list(ids) for name, ids in context.skipped_tests.items()}
+
+
+def page_effects(outcomes: Iterable[Outcome], left_out: LeftOut) -> list[EffectRecord]:
+    """Return the effects of *outcomes* with their tests over the page, as far as targets are named by them."""
+    rows = [row for name, group in _by_dataset(outcomes).items() for row in _targets(name, group, left_out)]
     return with_page_tests(rows, left_out)
 
 

@@ -9,7 +9,7 @@ from reasoning_probe.results.outcome import BASELINE, Outcome
 from reasoning_probe.results.paths import path_record, with_tests
 from reasoning_probe.results.record import PathItemRecord, PathRecord
 from reasoning_probe.results.run import Run
-from reasoning_probe.results.summary import summarise
+from reasoning_probe.results.summary import RunContext, summarise
 
 LAYERS, HEADS = 4, 4
 SIZES = {"arithmetic": 200, "logic": 4, "multi_step": 5, "gsm8k": 5}
@@ -122,7 +122,7 @@ def as_run(outcomes: list[Outcome], *, layers: int = LAYERS, heads: int = HEADS,
         "versions": {"reasoning-probe": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0", "python": "3.11.2"},
         "skipped": [],
     }
-    return Run(summarise(outcomes, **(defaults | settings)), outcomes)  # type: ignore[arg-type]
+    return Run(summarise(outcomes, RunContext(**(defaults | settings))), outcomes)  # type: ignore[arg-type]
 
 
 def fake_run(seed: int = 0) -> Run:

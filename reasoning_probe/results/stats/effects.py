@@ -113,10 +113,9 @@ def paired_effects(
 
     Right is 1, wrong 0, and ``nan`` not run or, for log-probabilities, not known. Between 0 and 1 is the share of right
     samples of an item: flips are then items whose share falls or rises, and intervals are those of a mean over items.
-    The corrections are over all rows
-    and *unmeasured* targets more, from which the rows were chosen by the same items: discrete Holm counts them with
-    any p-value, the others as if they had p = 1. The resamples and the sign vectors are drawn from *seed* and shared
-    by the targets.
+    The corrections are over all rows and *unmeasured* targets more, from which the rows were chosen by the same items:
+    discrete Holm counts them with any p-value, the others as if they had p = 1. The resamples and the sign vectors are
+    drawn from *seed* and shared by the targets.
     """
     import numpy as np
 

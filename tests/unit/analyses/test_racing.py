@@ -89,6 +89,15 @@ def test_what_clearly_loses_or_wins_goes_on_and_what_does_neither_is_stopped_ear
     assert rule.stops(items=950, lost=20, won=10)  # even if all that is left were lost at this rate
 
 
+def test_a_gain_of_one_head_in_a_short_race_is_not_taken_for_the_background_of_all() -> None:
+    """The flips are those of SmolLM2's L12H0, which wins 28 of 200 questions and loses 3."""
+    rule = RaceRule(items=200, targets=80, background=0.022)
+    assert not rule.stops(items=50, lost=1, won=7)
+    assert not rule.stops(items=60, lost=1, won=10)
+    assert rule.stops(items=50, lost=1, won=3)
+    assert rule.stops(items=100, lost=6, won=8)
+
+
 @pytest.mark.parametrize(("count", "won"), [(200, 0), (300, 1), (300, 5), (700, 12)])
 def test_a_target_goes_on_where_its_predictive_power_is_worth_the_items_that_are_left(count: int, won: int) -> None:
     """The average over all losses is an integral here; the rule takes eight, so the border is within a fifth."""
