@@ -16,7 +16,8 @@ from itertools import combinations, pairwise, permutations
 from reasoning_probe.data.items import Item
 from reasoning_probe.scoring.extraction.equations import Equation, combine, find_equations
 from reasoning_probe.scoring.extraction.units import ratios
-from reasoning_probe.utils.numbers import NumberSpan, find_numbers, parse_number
+from reasoning_probe.utils.number_words import NumberSpan
+from reasoning_probe.utils.numbers import find_numbers, parse_number
 
 MAX_SEARCHED = 4
 """Solutions are searched for among at most so many numbers: 4 make some thousand calculations."""

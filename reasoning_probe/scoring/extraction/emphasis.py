@@ -8,7 +8,8 @@ from dataclasses import replace
 from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer
 from reasoning_probe.scoring.extraction.markup import plain_text
 from reasoning_probe.scoring.extraction.sentence_number import calculations_in
-from reasoning_probe.utils.numbers import NumberSpan, find_numbers, render_number
+from reasoning_probe.utils.number_words import NumberSpan
+from reasoning_probe.utils.numbers import find_numbers, render_number
 
 _BOLD = re.compile(r"(\*\*|__)(?=\S)([^*_\n]{1,60}?)(?<=\S)\1")
 _QUANTITY = re.compile(r"[^\W\d]*(?:[ -][^\W\d_]+){0,4}[.!%]?")

@@ -12,7 +12,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from reasoning_probe.utils.numbers import MAX_DIGITS, NumberSpan, find_numbers
+from reasoning_probe.utils.number_words import NumberSpan
+from reasoning_probe.utils.numbers import MAX_DIGITS, find_numbers
 
 Token = Fraction | str
 """A number, one of ``+ - * / ^``, or a bracket."""

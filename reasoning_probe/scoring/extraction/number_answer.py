@@ -30,7 +30,8 @@ from reasoning_probe.scoring.extraction.sentences import (
 from reasoning_probe.scoring.extraction.strategies import NO_ANSWER, Decision, first_decision
 from reasoning_probe.scoring.extraction.units import merge_unit_pairs
 from reasoning_probe.scoring.extraction.worked_solution import worked_number
-from reasoning_probe.utils.numbers import NumberSpan, find_numbers
+from reasoning_probe.utils.number_words import NumberSpan
+from reasoning_probe.utils.numbers import find_numbers
 
 _CORRECTION = re.compile(
     r"(?:[.!?,;\u2026][ \t]+|[ \t]+-+[ \t]+|\n[ \t]*)(?:oh,?[ ]|oops,?[ ])?"

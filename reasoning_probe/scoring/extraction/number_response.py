@@ -14,7 +14,8 @@ from reasoning_probe.scoring.extraction.explicit import ExtractedAnswer
 from reasoning_probe.scoring.extraction.sentence_number import after_equals, calculations_in, stated_number
 from reasoning_probe.scoring.extraction.sentences import Sentence, repeats_question, sentences, words
 from reasoning_probe.scoring.extraction.units import asked_unit, convert_unit, is_unit, merge_unit_pairs, unit_of
-from reasoning_probe.utils.numbers import NumberSpan, find_numbers, render_number
+from reasoning_probe.utils.number_words import NumberSpan
+from reasoning_probe.utils.numbers import find_numbers, render_number
 
 MAX_QUESTION = 20_000
 """Numbers are looked for in this many characters of a question."""

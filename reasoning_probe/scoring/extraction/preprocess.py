@@ -7,7 +7,8 @@ import re
 from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks, plain_text, without_thoughts
 from reasoning_probe.scoring.extraction.sentences import normalise_text, options_in, words
 from reasoning_probe.scoring.extraction.units import without_open_quantity
-from reasoning_probe.utils.numbers import NUMBER_WORDS, find_numbers
+from reasoning_probe.utils.number_words import NUMBER_WORDS
+from reasoning_probe.utils.numbers import find_numbers
 
 HEAD, TAIL = 6000, 3000
 """So many characters from the beginning and from the end of a longer response are read."""

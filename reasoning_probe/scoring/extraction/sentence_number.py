@@ -14,7 +14,8 @@ from reasoning_probe.scoring.extraction.equations import Equation, find_equation
 from reasoning_probe.scoring.extraction.sentences import MAX_SENTENCE, words
 from reasoning_probe.scoring.extraction.strategies import NO_ANSWER, Decision, first_decision
 from reasoning_probe.scoring.extraction.units import is_conversion, merge_unit_pairs
-from reasoning_probe.utils.numbers import NumberSpan, find_numbers
+from reasoning_probe.utils.number_words import NumberSpan
+from reasoning_probe.utils.numbers import find_numbers
 
 _DENIED = re.compile(r"(?:\bnot|n't)(?: (?:equal to|exactly|just|only))?[ $(]*$", re.IGNORECASE)
 _GOES_ON = re.compile(r" ?(?:[+*/\u00d7\u00f7]|[-\u2212] )")

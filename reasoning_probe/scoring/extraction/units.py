@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import combinations, pairwise
 
 from reasoning_probe.scoring.extraction.equations import RESULT
-from reasoning_probe.utils.numbers import SCALES, NumberSpan
+from reasoning_probe.utils.number_words import SCALES, NumberSpan
 
 _FAMILIES: tuple[dict[str, int], ...] = (
     {"cent": 1, "dollar": 100},

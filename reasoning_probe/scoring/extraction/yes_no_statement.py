@@ -9,7 +9,7 @@ from typing import Literal
 
 from reasoning_probe.scoring.extraction.sentences import IRREGULAR, words
 from reasoning_probe.scoring.extraction.strategies import NO_ANSWER, Decision, first_decision
-from reasoning_probe.utils.numbers import NUMBER_WORDS
+from reasoning_probe.utils.number_words import NUMBER_WORDS
 
 Label = Literal["yes", "no", "unknown"]
 
