@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 
 from benchmarks.workloads import queries, report
 from reasoning_probe.analyses.control_task import control_task
-from reasoning_probe.analyses.cumulative_curve import CurveSpec
+from reasoning_probe.analyses.cumulative_curve import UNANSWERED, CurveSpec
 from reasoning_probe.data import datasets
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import query
@@ -51,15 +52,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     items = [
         query(CURVE_DATASET, item, Generation(options.new_tokens)) for item in datasets.builtin(CURVE_DATASET).items
     ]
-    order = tuple(random.Random(0).sample(heads, len(heads)))
-    spec = CurveSpec(CURVE_DATASET, "zero", order, (), tuple(each.item_id for each in items))
-    joints = [(target, "zero") for target in spec.joint_targets({}) if target not in heads]
+    order, by_size = (tuple(random.Random(seed).sample(heads, len(heads))) for seed in (0, 1))
+    spec = CurveSpec(CURVE_DATASET, "zero", order, (), tuple(each.item_id for each in items), by_size=by_size)
+    joints, sized = (
+        tuple((target, "zero") for target in targets if len(target.heads) > 1)
+        for targets in (spec.joint_targets({}), spec.sized_targets({}))
+    )
     curve_queries = items[: options.curve_items]
     list(engine.run([SweepRequest(each) for each in curve_queries]))  # the sweep has the baselines
     started = time.perf_counter()
-    list(engine.run([SweepRequest(each, tuple(joints)) for each in curve_queries]))
+    list(engine.run([SweepRequest(each, joints) for each in curve_queries]))
+    list(engine.run([SweepRequest(replace(each, generation=UNANSWERED), sized) for each in curve_queries]))
     curve_s = time.perf_counter() - started
-    print(f"curve, {len(curve_queries)} items by {len(joints)} targets: {curve_s:.1f} s", flush=True)
+    print(f"curve, {len(curve_queries)} items by {len(joints) + len(sized)} targets: {curve_s:.1f} s", flush=True)
 
     spread = queries(options.sweep_items, options.new_tokens)
     list(engine.run([SweepRequest(each) for each in spread]))
@@ -78,7 +83,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "control_s": control_s,
         "control_tokens": None if control is None else control["tokens"],
         "curve_items": len(curve_queries),
-        "curve_targets": len(joints),
+        "curve_targets": len(joints) + len(sized),
         "curve_s": curve_s,
         "sweep_items": len(spread),
         "sweep_s": sweep_s,

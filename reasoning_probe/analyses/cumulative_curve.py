@@ -53,7 +53,7 @@ measured only where some item is right at one of the two and wrong at the other:
 SMALLEST_PART = 32
 """In the order of size at least one of so many heads is kept, or none: fewer hardly add to an area."""
 
-_UNANSWERED = Generation(1, ())
+UNANSWERED = Generation(1, ())
 """Of targets whose log-probability alone counts no answer is decoded."""
 
 OutcomesByKey = Mapping[Key, Outcome]
@@ -265,7 +265,7 @@ def cumulative_curves(
         with_joint, items = dict(outcomes), of_dataset[0].items
         of_items = [queries[dataset, item] for item in items]
         rounds = [(CurveSpec.joint_targets, of_items), (CurveSpec.joint_targets, of_items)]
-        rounds.append((CurveSpec.sized_targets, [replace(query, generation=_UNANSWERED) for query in of_items]))
+        rounds.append((CurveSpec.sized_targets, [replace(query, generation=UNANSWERED) for query in of_items]))
         for number, (missing, round_queries) in enumerate(rounds):
             variants = [(target, spec.ablation) for spec in of_dataset for target in missing(spec, with_joint)]
             requests = [SweepRequest(query, tuple(variants)) for query in round_queries if variants]
