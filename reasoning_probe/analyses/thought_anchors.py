@@ -2,7 +2,8 @@
 
 Each sentence of the baseline's thought is left out in turn, and the expected answer's log-probability after the rest is
 compared with that after the whole thought (after Bogdan et al. 2025, "Thought Anchors: Which LLM reasoning steps
-matter?", who resample what follows; here what follows stays, so that one pass a sentence does).
+matter?", who resample what follows; here what follows stays, so that one pass a sentence does). Beside each sentence
+stand the heads that read it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from reasoning_probe.analyses.sentence_readers import DividedThought, SentenceReaders
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Query, Thought
 from reasoning_probe.engine.protocol import Engine, SweepRequest
@@ -36,11 +38,12 @@ def sentences(thought: str) -> list[str]:
     return [part for part in _END.split(thought) if part]
 
 
-def thought_anchors(engine: Engine, queries: Sequence[Query]) -> list[ThoughtAnchorsRecord]:
+def thought_anchors(engine: Engine, queries: Sequence[Query], seed: int = 0) -> list[ThoughtAnchorsRecord]:
     """Return what each sentence of the thoughts of *queries* does to the expected answer, in nats.
 
     *queries* are those after the whole thought, which have one. A change is the log-probability without the sentence
-    minus that with it: negative where the sentence helps. Adds to the timing of *engine*.
+    minus that with it: negative where the sentence helps. *seed* draws what the heads that read are compared with. Adds
+    to the timing of *engine*.
     """
     by_query = [(query, _parts(query.thought)) for query in queries if query.thought is not None]
     taken = [(query, parts) for query, parts in by_query if 2 <= len(parts) <= MOST_SENTENCES]
@@ -53,14 +56,23 @@ def thought_anchors(engine: Engine, queries: Sequence[Query]) -> list[ThoughtAnc
         logprobs = {
             (answer.dataset, answer.item): answer.answer_logprob for batch in engine.run(requests) for answer in batch
         }
+        divided = tuple(DividedThought(query, tuple(parts)) for query, parts in taken)
+        read = engine.measure(SentenceReaders(divided, seed)) if divided else None
     records: list[ThoughtAnchorsRecord] = []
-    for query, parts in taken:
+    for number, (query, parts) in enumerate(taken):
         whole, *rest = (logprobs.get((query.dataset, _id(query, left_out))) for left_out in (None, *range(len(parts))))
         rows: list[AnchoredSentenceRecord] = [
             {"text": part, "change": None if whole is None or logprob is None else logprob - whole}
             for part, logprob in zip(parts, rest, strict=True)
         ]
-        records.append({"dataset": query.dataset, "item": query.item_id, "sentences": rows})
+        record: ThoughtAnchorsRecord = {"dataset": query.dataset, "item": query.item_id, "sentences": rows}
+        readers = read[number] if read else "the process that measured it ended"
+        if isinstance(readers, str):
+            record["note"] = f"the heads that read its sentences are left out: {readers}"
+        else:
+            for row, heads in zip(rows, readers, strict=True):
+                row["readers"] = heads
+        records.append(record)
     return records
 
 

@@ -208,11 +208,20 @@ class ThoughtRecord(TypedDict):
     both_changed: int
 
 
+class SentenceReaderRecord(TypedDict):
+    """A head that reads a sentence: its share of attention there, and that of a head that attends evenly."""
+
+    target: str
+    share: float
+    even: float
+
+
 class AnchoredSentenceRecord(TypedDict):
-    """A sentence of a thought, and what leaving it out changes, in nats."""
+    """A sentence of a thought, what leaving it out changes, in nats, and the heads that read it for the answer."""
 
     text: str
     change: float | None
+    readers: NotRequired[list[SentenceReaderRecord]]
 
 
 class ThoughtAnchorsRecord(TypedDict):
@@ -221,6 +230,7 @@ class ThoughtAnchorsRecord(TypedDict):
     dataset: str
     item: str
     sentences: list[AnchoredSentenceRecord]
+    note: NotRequired[str]
 
 
 class FormChangeRecord(TypedDict):

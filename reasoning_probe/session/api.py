@@ -137,10 +137,10 @@ def sweep(
     :class:`~reasoning_probe.models.targets.Target`, or ``None`` for every head one at a time; ``()`` asks for the
     baseline alone. *ablation* is ``zero``, ``mean``, ``resample``, ``patch``, ``patch-same`` or several of them, as a
     sequence or as ``"zero,mean"``, or ``restore`` by itself; *seed* is that of the items which ``resample`` draws.
-    *where* says at which tokens heads are off: ``all``, ``prompt``, ``answer``, ``last`` (the prompt's last) or a part
-    of the question that items mark, such as ``operands``. An item whose prompt does not fit the model's context, whose
-    question has no such part, or which has no donor to patch from, yields no outcomes. Items without an id are called
-    ``q1``, ``q2``, ... by their place.
+    *where* says at which tokens heads are off: ``all``, ``prompt``, ``answer``, ``last`` (the prompt's last), with
+    *think_tokens* ``thought``, or a part of the question that items mark, such as ``operands``. An item whose prompt
+    does not fit the model's context, whose question has no such part, or which has no donor to patch from, yields no
+    outcomes. Items without an id are called ``q1``, ``q2``, ... by their place.
 
     With *cache*, a folder, outcomes are kept in its store as they are found and taken from there where they are known.
     *prompting* says how questions are put: ``rp.Prompting(chat="auto", cot=True)``, ``rp.Prompting(shots=5,

@@ -253,7 +253,9 @@ def _anchors(session: ProbeSession, engine: Engine, answered: Sequence[Case]) ->
         if case.target is None and text is not None and len(of_dataset) < MOST_ITEMS:
             query = session.queries.query(case.dataset, case.item)
             of_dataset.append(query.after(Thought(text, session.thinking.closing(query.prompt, text) or "")))
-    return thought_anchors(engine, [query for of_dataset in queries.values() for query in of_dataset])
+    return thought_anchors(
+        engine, [query for of_dataset in queries.values() for query in of_dataset], session.settings.seed
+    )
 
 
 def _directions(

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from reasoning_probe.report.effects import answer_changed
+from reasoning_probe.report.format import percent
 from reasoning_probe.report.html.diff import Excerpt, fold_blanks, split_at_difference
 from reasoning_probe.report.html.rendering import anchor, render
 from reasoning_probe.report.sampling import samples_phrase
 from reasoning_probe.results.outcome import BASELINE, Outcome
-from reasoning_probe.results.record import AnchoredSentenceRecord
+from reasoning_probe.results.record import AnchoredSentenceRecord, ThoughtAnchorsRecord
 from reasoning_probe.results.run import Run
 from reasoning_probe.utils.text import join_names, pluralise, shorten
 
@@ -60,7 +61,8 @@ class _Item:
     expected: str
     truncated: bool
     thought: Excerpt | None
-    sentences: Sequence[tuple[str, float | None]]
+    sentences: Sequence[tuple[str, float | None, str]]
+    readers_note: str
     response: Excerpt | None
     extracted: str | None
     choices: Sequence[tuple[str, float | None]]
@@ -86,7 +88,7 @@ def items_html(run: Run) -> Markup:
     unchanged = ablated - sum(len(item.changed) for items in outcomes.values() for item in items)
     note = f"{pluralise(ablated, 'ablated case')}, {unchanged:,} unchanged (not listed)." if ablated else ""
     targets = {outcome.target for outcome in run.outcomes}
-    anchors = {(row["dataset"], row["item"]): row["sentences"] for row in run.summary.get("thought_anchors") or ()}
+    anchors = {(row["dataset"], row["item"]): row for row in run.summary.get("thought_anchors") or ()}
     datasets, room = [], MOST_CHARACTERS
     for dataset, items in outcomes.items():
         wrong = sum(not item.baseline.correct for item in items)
@@ -96,8 +98,8 @@ def items_html(run: Run) -> Markup:
         )
         fragments: list[Markup] = []
         for item in _most_telling(items):
-            sentences = anchors.get(item.baseline.item_key, ())
-            fragments.append(render("item", item=_item(item, sentences, is_target=item.baseline.item in targets)))
+            anchored = anchors.get(item.baseline.item_key)
+            fragments.append(render("item", item=_item(item, anchored, is_target=item.baseline.item in targets)))
             room -= len(fragments[-1])
             if room < 0:
                 break
@@ -128,10 +130,10 @@ def _most_telling(items: Sequence[_ItemOutcomes]) -> Sequence[_ItemOutcomes]:
     return sorted(items, key=lambda item: (item.baseline.correct, not item.changed))[:MOST_ITEMS]
 
 
-def _item(item: _ItemOutcomes, anchored: Sequence[AnchoredSentenceRecord], *, is_target: bool) -> _Item:
+def _item(item: _ItemOutcomes, anchored: ThoughtAnchorsRecord | None, *, is_target: bool) -> _Item:
     """Return what the page shows of *item*, which has no address where one of the targets has its name.
 
-    *anchored* are the sentences of its thought, where they were left out one by one.
+    *anchored* has the sentences of its thought, where they were left out one by one.
     """
     outcome = item.baseline
     facts = [f"answered {shorten(outcome.answer, 40) if outcome.answer is not None else 'nothing'}"]
@@ -155,7 +157,11 @@ def _item(item: _ItemOutcomes, anchored: Sequence[AnchoredSentenceRecord], *, is
         expected=_cut(outcome.expected),
         truncated=outcome.truncated,
         thought=_verbatim(outcome.thought or ""),
-        sentences=[(_cut(sentence["text"].strip()), sentence["change"]) for sentence in anchored],
+        sentences=[
+            (_cut(sentence["text"].strip()), sentence["change"], _readers(sentence))
+            for sentence in (anchored["sentences"] if anchored else ())
+        ],
+        readers_note=_readers_note(anchored) if anchored else "",
         response=_verbatim(outcome.response),
         extracted=_extracted(outcome),
         choices=[(_cut(choice.text), choice.logprob) for choice in outcome.choices or ()],
@@ -164,6 +170,26 @@ def _item(item: _ItemOutcomes, anchored: Sequence[AnchoredSentenceRecord], *, is
         + (f"; {pluralise(rest, 'more case')} in outcomes.jsonl" if rest else ""),
         changes=[_change(outcomes, outcome.response, several) for outcomes in by_answer[:MOST_CHANGES]],
     )
+
+
+def _readers(sentence: AnchoredSentenceRecord) -> str:
+    """Return the heads that read *sentence*, each with its attention beside even attention."""
+    return join_names(
+        [
+            f"{shorten(reader['target'], 20)} ({percent(reader['share'])}; {percent(reader['even'])})"
+            for reader in sentence.get("readers", ())
+        ]
+    )
+
+
+def _readers_note(anchored: ThoughtAnchorsRecord) -> str:
+    """Return what is to be said of the heads that read the sentences of *anchored*, if these are few or unknown."""
+    heads = [sentence.get("readers") for sentence in anchored["sentences"]]
+    if "note" in anchored:
+        return f"{anchored['note'][:1].upper()}{anchored['note'][1:]}."
+    if any(heads) or None in heads:
+        return ""
+    return "No head attends to any of these sentences more than chance explains."
 
 
 def _by_answer(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import reasoning_probe as rp
-from reasoning_probe.analyses.thought_anchors import thought_anchors
+from reasoning_probe.analyses.thought_anchors import MOST_ITEMS, thought_anchors
 from reasoning_probe.data.prompts.prompting import Generation
 from reasoning_probe.data.prompts.query import Thought, query
 from reasoning_probe.engine.engine import LocalEngine
@@ -22,6 +22,7 @@ from reasoning_probe.engine.thoughts import Thinking
 from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, parse_targets
+from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.results.merge import PartialRun, merge_parts
 from reasoning_probe.results.run import read_run, write_run
 from reasoning_probe.scoring.extraction.markup import THOUGHTS
@@ -248,11 +249,26 @@ def test_each_sentence_of_a_thought_is_left_out_in_turn() -> None:
     assert len({round(sentence["change"] or 0, 3) for sentence in record["sentences"]}) > 1
 
 
-def test_a_run_holds_what_the_sentences_of_its_thoughts_do() -> None:
-    run = answers_of(build("llama"), "L0H1").run
+def test_a_run_holds_what_the_sentences_of_its_thoughts_do(tmp_path: Path) -> None:
+    loaded = loading.load_model(loading.resolve_model("tiny-reasoner"), "cpu", "float32")
+    run = rp.sweep(
+        loaded.model, loaded.tokenizer, rp.items("logic", 6), "L0H1", think_tokens=24,
+        prompting=rp.Prompting(template="Question: {question}\n<think>"),
+    ).run  # fmt: skip
     baselines = {outcome.item: outcome for outcome in run.outcomes if outcome.target == "baseline"}
-    for row in run.summary["thought_anchors"] or ():
+    anchors = run.summary["thought_anchors"] or []
+    assert len(anchors) == MOST_ITEMS
+    page = standalone_page(run)
+    for row in anchors:
+        assert len(row["sentences"]) > 1
         assert "".join(sentence["text"] for sentence in row["sentences"]) == baselines[row["item"]].thought
+        for sentence in row["sentences"]:
+            assert sentence["change"] is not None
+            assert sentence["text"].strip() in page
+            for reader in sentence["readers"]:
+                assert reader["even"] <= reader["share"] <= 1
+    write_run(tmp_path, run)
+    assert read_run(tmp_path) == run
 
 
 def cramped(model: Any, **settings: Any) -> rp.Sweep:

@@ -103,6 +103,27 @@ def test_items_show_changed_cases_together() -> None:
     assert "I think" not in shown
 
 
+def test_the_sentences_of_a_thought_stand_beside_the_heads_that_read_them() -> None:
+    def shown(*sentences: dict[str, object], **values: object) -> str:
+        run = as_run([outcome(thought="It is 7. Or 8.", thought_cut=False)])
+        anchors = {"dataset": "arithmetic", "item": "add-5-3", "sentences": list(sentences), **values}
+        return Page(findings_html(replace(run, summary=run.summary | {"thought_anchors": [anchors]}))).text
+
+    readers = [{"target": "L1H2", "share": 0.41, "even": 0.1}, {"target": "L0H3", "share": 0.2, "even": 0.1}]
+    first, second = {"text": "It is 7.", "change": -1.5}, {"text": " Or 8.", "change": None}
+    named = shown(first | {"readers": readers}, second | {"readers": []})
+    assert "sentencenatsread by" in named
+    assert "It is 7.-1.50L1H2 (41 %; 10 %) and L0H3 (20 %; 10 %)Or 8.-" in named.replace("\xa0", " ")
+    assert "No head attends" not in named
+    none = shown(first | {"readers": []}, second | {"readers": []})
+    assert "No head attends to any of these sentences more than chance explains." in none
+    unknown = shown(first, second, note="the heads that read its sentences are left out: <why>")
+    assert "The heads that read its sentences are left out: <why>." in unknown
+    for without in (none, unknown, shown(first, second)):  # an older run
+        assert "sentencenatsread by" not in without
+        assert "No head attends" not in shown(first, second)
+
+
 def test_the_first_difference_is_marked() -> None:
     off = {"correct": False, "answer": "9", "category": "off_by_one"}
     outcomes = [
