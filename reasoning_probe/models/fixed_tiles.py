@@ -10,6 +10,7 @@ transformers calls :func:`attention` for a model whose ``attn_implementation`` i
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import log
 from typing import Any
 
@@ -24,6 +25,9 @@ NAME = "reasoning_probe_fixed_tiles"
 
 KEYS = 64
 """Keys of a tile."""
+
+LEAST_ROWS = 8
+"""Queries that all heads which share keys have together at least: the least rows of products on most CPUs."""
 
 PART = 2**18
 """Scores that are computed at a time, about what a CPU's cache holds with what they are computed from."""
@@ -72,35 +76,49 @@ def attention(
     kv_heads, keys = key.shape[1:3]
     group = heads // kv_heads
     scale = LOG2_E * (head_dim**-0.5 if scaling is None else scaling)
-    bias = _bias(module, query, key, attention_mask, position_bias)  # (rows or 1, heads or 1, queries, keys)
-    if keys % KEYS:
-        bias = functional.pad(bias, (0, -keys % KEYS), value=float("-inf"))
+    bias = _bias(module, query, key, attention_mask, position_bias)  # (rows or 1, heads or 1, queries, whole tiles)
     sinks = None if s_aux is None else LOG2_E * s_aux.float().view(1, kv_heads, group, 1, 1)
+    # Few queries get as many rows as a product has at least once for all products, as heads of zeros.
+    padded = max(group, -(-LEAST_ROWS // queries)) if bias.shape[1] == 1 and sinks is None else group
     output = query.new_empty(rows, queries, heads, value.shape[-1])
     size = max(1, PART // (heads * queries * in_whole_tiles(keys)))
     for first in range(0, rows, size):
         part = slice(first, first + size)
         q = (query[part].float() * scale).reshape(-1, group * queries, head_dim)  # (rows * kv_heads, group * queries,)
-        shape = q.shape[0] // kv_heads, kv_heads, group, queries
+        if padded > group:
+            q = functional.pad(q, (0, 0, 0, (padded - group) * queries))  # (rows * kv_heads, padded * queries,)
+        shape = q.shape[0] // kv_heads, kv_heads, padded, queries
         of_rows = bias if bias.shape[0] == 1 else bias[part]
         attended = _output(q, _tiles(key[part]), _tiles(value[part]), of_rows, shape, softcap, sinks)
-        output[part] = attended.flatten(1, 2).transpose(1, 2)  # (rows, queries, heads, value_dim)
+        output[part] = attended[:, :, :group].flatten(1, 2).transpose(1, 2)  # (rows, queries, heads, value_dim)
     return output, None
 
 
 def _bias(module: Any, query: Tensor, key: Tensor, mask: Tensor | None, position_bias: Tensor | None) -> Tensor:
-    """Return what is added to the scores, ``(rows or 1, heads or 1, queries, keys)``: ``-inf`` hides a key."""
+    """Return what is added to the scores, ``(rows or 1, heads or 1, queries, whole tiles)``: ``-inf`` hides a key."""
     queries, keys = query.shape[2], key.shape[2]
     if mask is None:
         mask = torch.ones(1, 1, queries, keys, dtype=torch.bool, device=query.device)
         if getattr(module, "is_causal", True):
             mask = mask.tril(keys - queries)
+    bias = _bias_of(mask, keys)
+    if position_bias is None:
+        return bias
+    return bias + LOG2_E * functional.pad(position_bias.float(), (0, -keys % KEYS))
+
+
+@lru_cache(maxsize=2)
+def _bias_of(mask: Tensor, keys: int) -> Tensor:
+    """Return what *mask* adds to the scores of so many *keys*.
+
+    The layers of a pass share a mask, or two where some have sliding windows; tensors are told apart by identity.
+    """
     mask = mask[..., :keys]
     if mask.dtype == torch.bool:
         bias = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, float("-inf"))
     else:  # an additive mask, whose lowest numbers mean the same
         bias = (LOG2_E * mask.float()).masked_fill(mask <= torch.finfo(mask.dtype).min / 2, float("-inf"))
-    return bias if position_bias is None else bias + LOG2_E * position_bias.float()
+    return functional.pad(bias, (0, -keys % KEYS), value=float("-inf")) if keys % KEYS else bias
 
 
 def _tiles(x: Tensor) -> list[Tensor]:
@@ -138,11 +156,12 @@ def _output(
     if sinks is not None:
         best = torch.maximum(best, sinks)
     best = best.clamp(min=torch.finfo(best.dtype).min)  # a padded query sees no key
-    total = torch.zeros_like(best) if sinks is None else torch.exp2(sinks - best)
-    output = torch.zeros((), device=q.device)
+    total: Tensor | float = 0.0 if sinks is None else torch.exp2(sinks - best)
+    output: Tensor | float = 0.0
     for of_tile, values in zip(scores, value_tiles, strict=True):
         weights = torch.exp2(of_tile.sub_(best))
-        total = total + weights.sum(-1, keepdim=True)
-        output = output + torch.bmm(weights.view(*q.shape[:2], KEYS), values)
-    output = output.view(*shape, -1) / total.clamp(min=torch.finfo(total.dtype).tiny)
-    return output
+        total = weights.sum(-1, keepdim=True) + total
+        output = torch.bmm(weights.view(*q.shape[:2], KEYS), values) + output
+    assert isinstance(output, Tensor)
+    assert isinstance(total, Tensor)
+    return output.view(*shape, -1) / total.clamp(min=torch.finfo(total.dtype).tiny)

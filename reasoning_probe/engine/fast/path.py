@@ -139,7 +139,7 @@ class FastPath:
                 single += pool
                 continue
             rows = sum(len(jobs[index].targets) for index in pool)
-            most = self._rows_that_fit([jobs[index] for index in pool])
+            most = self._max_undecoded(max((jobs[index] for index in pool), key=_job_length))
             if not groups or rows_in_group + rows > most:
                 groups.append([])
                 rows_in_group = 0
@@ -219,6 +219,7 @@ class FastPath:
             started, pooled_jobs = time.perf_counter(), [jobs[index] for index in pool]
             verifier = PooledVerifier(self.driver, self.codec, pooled_jobs, [rows[index] for index in pool])
             diverged = verifier.verify()
+            self.token_bytes = verifier.token_bytes
             self.counts.add_canary(changed=verifier.canary_diverged, noise=verifier.noise)
             verified = [row for index in pool for row in rows[index]]
             self._keep_pace(
@@ -310,11 +311,11 @@ class FastPath:
 
     def _max_undecoded(self, job: AblationJob) -> int:
         """Return how many rows to verify before decoding those that diverge: two copies of keys and values fit."""
-        return self.memory.rows(2 * self.token_bytes * (job.prompt_length + job.encoded.limit))
+        return self.memory.rows(2 * self.token_bytes * _job_length(job))
 
     def _chunk_rows(self, jobs: Sequence[AblationJob], prefix_length: int) -> int:
         """Return how many rows to verify at a time."""
-        longest = max(job.prompt_length + job.encoded.limit for job in jobs)
+        longest = max(map(_job_length, jobs))
         longest_rest = max(job.prompt_length - max(job.start, prefix_length) for job in jobs)
         by_cache = self.tokens // (max(prefix_length, longest_rest) + WINDOW)
         return min(self.memory.rows(self._row_bytes(longest, WINDOW)), max(4, by_cache))
@@ -337,7 +338,7 @@ class FastPath:
         self.counts.decoded += decoded
 
     def _rows_that_fit(self, jobs: Sequence[AblationJob]) -> int:
-        longest = max(job.prompt_length + job.encoded.limit for job in jobs)
+        longest = max(map(_job_length, jobs))
         return self.rows_that_fit(longest, max(len(job.draft) for job in jobs))
 
     def rows_that_fit(self, length: int, predicted: int) -> int:
@@ -373,6 +374,11 @@ class FastPath:
             return Completion(tuple(row.tokens), row.logprob)
         tokens = self.plain.resolve_near_tie(job, row.target, tuple(row.tokens), row.near_tie)
         return Completion(tokens, row.logprob)
+
+
+def _job_length(job: AblationJob) -> int:
+    """Return the most tokens that a row of the job can have while it is decoded."""
+    return job.prompt_length + job.encoded.limit
 
 
 def _length(encoded: EncodedQuery) -> int:

@@ -59,6 +59,7 @@ class PooledVerifier:
         ]
         self.noise = NO_NOISE
         self.canary_diverged = False
+        self.token_bytes = 0  # of the keys and values of a token, once a pass has shown their size
         self.rows = [PooledRow(row, index) for index, of_job in enumerate(rows) for row in of_job]
         self.canary = canary_row([pooled.row for pooled in self.rows])
         self.rows.append(PooledRow(self.canary, 0))
@@ -71,7 +72,7 @@ class PooledVerifier:
         self.driver.run(ids, baseline_cache, PassPlan(record=self.layer_inputs, logits_at=slice(-1, None)))
         self._sort_rows()
         rows, origins = [pooled.row for pooled in self.rows], [pooled.job for pooled in self.rows]
-        baseline_buffers = baseline_cache.buffers()
+        baseline_buffers, self.token_bytes = baseline_cache.buffers(), baseline_cache.token_bytes()
         kv_cache = clean_cache(self.driver, rows, origins, baseline_buffers, self.start, self.longest)
         logits = self._run(kv_cache)  # (rows, answer, vocabulary)
         buffers = kv_cache.buffers()

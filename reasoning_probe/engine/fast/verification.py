@@ -336,12 +336,12 @@ def compared_with(wanted: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tenso
     other token over the second other one where a row first loses a wanted token, ``(rows,)``.
     """
     wanted_logits = logits.gather(-1, wanted[..., None])[..., 0]  # (rows, tokens)
-    others = logits.scatter_(-1, wanted[..., None], float("-inf"))  # (rows, tokens, vocabulary)
-    rival = others.max(-1)  # (rows, tokens) values and indices
+    row, token = (torch.arange(size, device=logits.device) for size in wanted.shape)  # (rows,), (tokens,)
+    logits[row[:, None], token, wanted] = float("-inf")  # scatter_ would copy all of it
+    rival = logits.max(-1)  # (rows, tokens) values and indices, of the other tokens
     margins = token_margins(wanted_logits, wanted, rival)  # (rows, tokens); negative where the wanted token lost
-    row = torch.arange(len(wanted), device=logits.device)  # (rows,)
     lost = (margins < 0).int().argmax(-1)  # (rows,): the first position
-    second = others[row, lost].scatter_(-1, rival.indices[row, lost][:, None], float("-inf")).amax(-1)  # (rows,)
+    second = logits[row, lost].scatter_(-1, rival.indices[row, lost][:, None], float("-inf")).amax(-1)  # (rows,)
     lead = rival.values[row, lost].float() - second.float()  # (rows,)
     return margins, rival.indices, torch.maximum(wanted_logits, rival.values).float(), lead
 

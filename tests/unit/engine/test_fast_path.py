@@ -178,6 +178,39 @@ def test_of_long_answers_joint_targets_are_verified_at_the_beginning(
     assert not all(agreeing)
 
 
+def test_pools_are_decoded_together_as_far_as_the_keys_and_values_of_their_rows_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Logits and hidden states of a pool are gone when the next one runs, so they do not bound how many rows wait."""
+    model = build("llama")
+    head_map = find_heads(model)
+    items = [rp.Item(question="x" * n, answer="12", id=f"n{n}") for n in (1, 2, 16, 17, 31, 32, 46, 47)]
+    plan = [SweepRequest(query("items", item, Generation(9, ())), zeroed(every_head(head_map))) for item in items]
+    config = model.config
+    token_bytes = 2 * 4 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim  # float32
+    rows = len(items) * len(every_head(head_map))
+    longest = max(int(LocalEngine(model, Letters(), head_map).codec.encode(r.query).prompt.shape[1]) for r in plan) + 9
+    passes: list[int] = []
+    batches: list[Any] = []
+    monkeypatch.setattr(
+        PooledVerifier,
+        "verify",
+        lambda self, verify=PooledVerifier.verify: passes.append(len(self.jobs)) or verify(self),
+    )
+    monkeypatch.setattr(
+        path, "decode_ragged", lambda *args, decode=path.decode_ragged: batches.append(args[-1]) or decode(*args)
+    )
+    for share, expected in ((1, 1), (0.7, 2)):
+        memory = int(share * 2 * token_bytes * longest * rows)
+        engine = LocalEngine(model, Letters(), head_map, memory_cap=memory)
+        assert isinstance(engine.path, path.FastPath)  # the self-check runs before the passes are counted
+        passes.clear()
+        batches.clear()
+        run_in_order(engine, plan)
+        assert len(passes) > 1
+        assert len(batches) == expected
+
+
 SHOTS = "Question: what is 2 + 2?\nAnswer: 4\n\n"
 
 
