@@ -137,10 +137,10 @@ def measure(task: str, model: tuple[Any, Any], options: argparse.Namespace) -> d
     return {
         "model": options.model,
         "task": task,
+        "shots": options.shots,
         "items": run.summary["datasets"][task]["items"],
         "accuracy": run.summary["datasets"][task]["accuracy"],
         "ranked_items": len(queries),
-        "shots": options.shots,
         "heads": len(heads),
         "named": sorted(named),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
@@ -153,9 +153,13 @@ def measure(task: str, model: tuple[Any, Any], options: argparse.Namespace) -> d
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """Return the recalls as Markdown, with Wilson's intervals over the named heads."""
-    lines = ["| model | task | items | heads | named | ranking | K = 1/8 | 1/4 | 1/2 |", "| --- " * 9 + "|"]
+    lines = [
+        "| model | task | shots | items | right | heads | named | ranking | K = 1/8 | 1/4 | 1/2 |",
+        "| --- " * 11 + "|",
+    ]
     for result in results:
-        begin = [result["model"], result["task"], result["items"], result["heads"], len(result["named"])]
+        begin = [result["model"], result["task"], result["shots"], result["items"]]
+        begin += [f"{100 * result['accuracy']:.0f} %", result["heads"], len(result["named"])]
         for method, hits in result["recall"].items():
             cells = [_share(count, len(result["named"])) for count in hits.values()]
             lines.append("| " + " | ".join(map(str, [*begin, method, *cells])) + " |")
@@ -191,9 +195,13 @@ def main() -> None:
         print(result["model"], result["task"], result["seconds"])
     if options.save:
         earlier = json.loads(options.save.read_text(encoding="utf-8")) if options.save.is_file() else []
-        keys = {(result["model"], result["task"]) for result in results}
-        kept = [result for result in earlier if (result["model"], result["task"]) not in keys]
-        options.save.write_text(json.dumps([*kept, *results], indent=1) + "\n", encoding="utf-8")
+        again = {_sweep_of(result) for result in results}
+        others = [result for result in earlier if _sweep_of(result) not in again]
+        options.save.write_text(json.dumps([*others, *results], indent=1) + "\n", encoding="utf-8")
+
+
+def _sweep_of(result: Mapping[str, Any]) -> tuple[str, str, int]:
+    return result["model"], result["task"], result["shots"]
 
 
 if __name__ == "__main__":

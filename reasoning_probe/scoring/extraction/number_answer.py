@@ -22,6 +22,7 @@ from reasoning_probe.scoring.extraction.sentence_number import after_equals, cal
 from reasoning_probe.scoring.extraction.sentences import (
     MAX_SENTENCE,
     is_counting,
+    is_empty_list,
     is_loop,
     normalise_text,
     options_in,
@@ -216,7 +217,7 @@ def degenerate_text(response: NumberResponse) -> Decision | None:
     if is_counting(text) or _ENDLESS_DIGITS.search(text):
         return NO_ANSWER
     looped = response.truncated and is_loop(text)
-    return NO_ANSWER if looped and (_is_empty_list(text) or is_loop(response.numeric[0].text)) else None
+    return NO_ANSWER if looped and (is_empty_list(text) or is_loop(response.numeric[0].text)) else None
 
 
 def final_result(response: NumberResponse) -> ExtractedAnswer | None:
@@ -393,9 +394,3 @@ def _is_cut_in_calculation(response: NumberResponse) -> bool:
     others = (equation.tokens for sentence in earlier for equation in calculations_in(sentence.text))
     repeats = any((tokens := equations[-1].tokens) == other[: len(tokens)] for other in others)
     return not repeats and not re.search(r"\w", last.text[equations[-1].end :])
-
-
-def _is_empty_list(text: str) -> bool:
-    """Whether a response is a list of nothing, line after line of "1."; line after line of "8" says 8."""
-    lines = {line.strip(" *-\t") for line in text.split("\n")} - {""}
-    return not any(character.isalpha() for character in text) and lines != {min(lines).rstrip(".")}

@@ -193,6 +193,12 @@ def is_loop(text: str) -> bool:
     return any(_repeats(tokens, period, 2 * period + min(period, 3)) for period in range(1, len(tokens) // 2 + 1))
 
 
+def is_empty_list(text: str) -> bool:
+    """Whether a response is a list of nothing, line after line of "1."; line after line of "8" says 8."""
+    lines = {line.strip(" *-\t") for line in text.split("\n")} - {""}
+    return not any(character.isalpha() for character in text) and lines != {min(lines).rstrip(".")}
+
+
 def is_counting(text: str) -> bool:
     """Whether a response is nothing but numbers, three or more, and not always the same one.
 
