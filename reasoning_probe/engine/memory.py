@@ -15,9 +15,10 @@ from reasoning_probe.models.weights import device_of, offloaded
 SHARE = 0.5
 """Share of the free memory that a sweep takes at most if no cap is set."""
 
-TIMES_WEIGHTS, LEAST = 8, 1_000_000_000
-"""A sweep on a CPU is no faster with more than so many times the bytes of the weights, or so many bytes if that is
-more: all weights have a packed copy then, and the rows that are decoded together fill the passes."""
+PARAMETER_BYTES, LEAST = 16, 1_000_000_000
+"""A sweep on a CPU is no faster with more than so many bytes for each parameter, or so many in all if that is more: all
+weights have a packed copy then, and the rows that are decoded together fill the passes (docs/quality/performance.md).
+Keys and values of half-precision rows are float32 as well (invariant numerics), so the dtype makes no difference."""
 
 
 class Memory:
@@ -58,7 +59,7 @@ def enough_for(model: Any) -> int:
     """
     if device_of(model).type != "cpu" or offloaded(model):
         return sys.maxsize
-    return max(LEAST, TIMES_WEIGHTS * sum(int(parameter.nbytes) for parameter in model.parameters()))
+    return max(LEAST, PARAMETER_BYTES * sum(int(parameter.numel()) for parameter in model.parameters()))
 
 
 Row = TypeVar("Row")

@@ -282,7 +282,7 @@ OPTIONS = (
         ("--probe-memory",),
         "probe_memory",
         "memory the sweep may use beside the model, for example 4GB (default: half of what is free, and on a CPU no"
-        " more than eight times the weights, or 1GB if that is more)",
+        " more than 16 bytes a parameter, or 1GB if that is more)",
         option_types.byte_size,
         "SIZE",
     ),

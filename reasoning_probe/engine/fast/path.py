@@ -37,8 +37,8 @@ from reasoning_probe.models.weights import offloaded
 CPU_BYTES = 16_000_000
 """Size of a pass's widest activation on a CPU, all rows together: about what the CPU's caches hold."""
 
-PACKED_SHARE = 0.25
-"""Share of the sweep's memory budget for packed copies of the weights."""
+PACKED_SHARE = 1 / 3
+"""Share of the sweep's memory budget for packed copies of the weights: of all, where it is three times the weights."""
 
 MAX_PADDING = 1.25
 """Queries share a pass if padding makes it at most this many times longer."""

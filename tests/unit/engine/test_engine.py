@@ -45,10 +45,10 @@ def test_every_family_answers_as_with_edited_weights(family: str) -> None:
     assert any(o.response != baselines[o.item] for o in outcomes), "no target changed anything: nothing was tested"
 
 
-def test_without_a_limit_the_weights_bound_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_limit_the_parameters_bound_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("gpt2")
     head_map = find_heads(model)
-    bound = engine_memory.TIMES_WEIGHTS * sum(parameter.nbytes for parameter in model.parameters())
+    bound = engine_memory.PARAMETER_BYTES * sum(parameter.numel() for parameter in model.parameters())
     monkeypatch.setattr(Memory, "free", lambda self: 10**12)
     assert bound < LocalEngine(model, Letters(), head_map).memory.budget == engine_memory.LEAST
     monkeypatch.setattr(engine_memory, "LEAST", 1)
