@@ -49,7 +49,7 @@ class Driver:
     row_ms: float = 0.47  # sending and reading an outcome: benchmarks.speed.ray_cluster
     session_ms: float = 1.2  # pytest, judging, storing, files, page: benchmarks.speed.pytest_overhead --everything
     outcome_bytes: float = 484.0  # of an outcome in the store, with a response of 400 characters
-    object_bytes: float = 1500.0  # of an outcome and its case in memory
+    case_bytes: float = 12_700.0  # of a case in memory, pytest's own objects included: pytest_overhead --everything
 
     def hours(self, cases: int) -> float:
         """Return the driver's hours for *cases*."""
@@ -106,7 +106,7 @@ def print_fixed(workload: Workload, driver: Driver, cases: int) -> None:
     print(f"{cases:,} cases: {workload.heads:,} heads by {workload.items:,} items")
     print(f"the driver needs {driver.hours(cases):.1f} h, at {driver.row_ms + driver.session_ms:.2f} ms a case")
     print(f"the store takes {cases * driver.outcome_bytes / 1e9:.1f} GB,", end=" ")
-    print(f"the driver's memory {cases * driver.object_bytes / 1e9:.1f} GB")
+    print(f"the driver's memory {cases * driver.case_bytes / 1e9:.1f} GB")
 
 
 def print_reckoned(options: argparse.Namespace, workload: Workload, driver: Driver, cases: int) -> None:
