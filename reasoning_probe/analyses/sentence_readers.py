@@ -102,6 +102,11 @@ class _Attention:
     on_sentence: Tensor
     on_thought: Tensor
 
+    @property
+    def share(self) -> Tensor:
+        """Of the attention on the thought so far, that on the sentence."""
+        return self.on_sentence / self.on_thought
+
 
 def _readers(engine: LocalEngine, thoughts: Sequence[DividedThought], seed: int) -> list[_Readers | str]:
     encoded = [_encode(engine, thought) for thought in thoughts]
@@ -119,7 +124,7 @@ def _readers(engine: LocalEngine, thoughts: Sequence[DividedThought], seed: int)
         part_name(site.layer, "H", head) for site in engine.head_map.attention_layers for head in range(site.heads)
     ]
     return [
-        _named(names, of_thought, limits[thought.query.dataset], of_model, of_even)
+        _named(names, of_thought, limits[thought.query.dataset], of_model.share, of_even.share)
         for thought, of_thought, of_model, of_even in zip(thoughts, excess, attention, even, strict=True)
     ]
 
@@ -172,13 +177,12 @@ def _excess(attention: _Attention, even: _Attention) -> Tensor:
 
     It is 0 where a sentence gets less attention than is even.
     """
-    share, even_share = attention.on_sentence / attention.on_thought, even.on_sentence / even.on_thought
-    excess = (share - even_share) / (1 - even_share)
+    excess = (attention.share - even.share) / (1 - even.share)
     return excess.where(attention.on_sentence >= even.on_sentence, torch.zeros(())).nan_to_num(0.0, 0.0, 0.0)
 
 
 def _named(
-    names: Sequence[str], excess: Tensor, limit: float, attention: _Attention, even: _Attention
+    names: Sequence[str], excess: Tensor, limit: float, shares: Tensor, even: Tensor
 ) -> list[list[SentenceReaderRecord]]:
     """Return by sentence the heads whose *excess*, ``(heads, sentences)``, is above *limit*, the largest first."""
     readers: _Readers = []
@@ -188,8 +192,8 @@ def _named(
             [
                 {
                     "target": names[head],
-                    "share": min(1.0, float(attention.on_sentence[head, sentence])),
-                    "even": float(even.on_sentence[0, sentence]),
+                    "share": min(1.0, float(shares[head, sentence])),
+                    "even": float(even[0, sentence]),
                 }
                 for head in heads
             ]

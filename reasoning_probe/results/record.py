@@ -209,7 +209,7 @@ class ThoughtRecord(TypedDict):
 
 
 class SentenceReaderRecord(TypedDict):
-    """A head that reads a sentence: its share of attention there, and that of a head that attends evenly."""
+    """A head that reads a sentence: of its attention on the thought so far the share there, and the even share."""
 
     target: str
     share: float

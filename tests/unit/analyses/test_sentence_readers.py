@@ -112,11 +112,21 @@ def test_shares_are_the_means_of_the_models_own_attention(most: int, monkeypatch
     places = list(range(len(ids) - 1, end - 1, -step))
     assert (len(places) <= 7) == (most == 7)
     after = [place for place in places if place >= second.stop]
-    share = sum(float(weights[place, token]) for place in after for token in second) / len(after)
-    even = sum(len(second) / (place + 1) for place in after) / len(after)
+    thought = range(start, start + len("".join(SENTENCES)))
+    share, whole = (
+        sum(float(weights[place, token]) for place in after for token in tokens if token <= place)
+        for tokens in (second, thought)
+    )
+    even, even_whole = (
+        sum(1 / (place + 1) for place in after for token in tokens if token <= place) for tokens in (second, thought)
+    )
     (record,) = thought_anchors(engine_of(model), [query])
     (reader,) = record["sentences"][1]["readers"]
-    assert reader == {"target": "L0H2", "share": pytest.approx(share, abs=1e-5), "even": pytest.approx(even)}
+    assert reader == {
+        "target": "L0H2",
+        "share": pytest.approx(share / whole, abs=1e-5),
+        "even": pytest.approx(even / even_whole),
+    }
 
 
 def test_the_model_has_its_own_weights_again_and_the_same_seed_names_the_same_heads() -> None:
