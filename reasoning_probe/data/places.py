@@ -42,6 +42,8 @@ def check_place(where: str, items: Iterable[Item], *, thinking: bool = False) ->
     if where in PLACES or (thinking and where == THOUGHT):
         return
     parts = {name for item in items for name in item.parts}
+    if where == THOUGHT and where not in parts:
+        raise PlaceError("a thought is a place where it has tokens of its own: add --probe-think-tokens N")
     if where not in parts:
         others = f"{', '.join(PLACES)} or {', '.join(sorted(parts)[:8])}" if parts else f"one of {', '.join(PLACES)}"
         raise PlaceError(f"no question has a part {where!r}: use {others}")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from reasoning_probe.results.outcome import Key, Outcome
 from reasoning_probe.results.record import SampledAccuracyRecord, SampledFigureRecord
-from reasoning_probe.results.stats import mean_interval
+from reasoning_probe.results.stats import mean_interval, wilson
 
 MAJORITY, ANY, EVERY, MEAN = "majority", "any", "all", "mean>="
 VERDICTS = f"{MAJORITY}, {ANY}, {EVERY} or {MEAN}X"
@@ -91,8 +91,9 @@ def sampled_accuracy(cases: Sequence[Outcome]) -> SampledAccuracyRecord | None:
     """Return how good the samples of *cases* are, each figure a mean over items; ``None`` where none has samples.
 
     ``pass_at`` is the chance that one of k samples is right, without bias from those that there are (Chen et al. 2021),
-    ``majority_at`` how often the most frequent answer of k samples is, over disjoint groups of k. Intervals are t
-    intervals of the mean over items, at 95 %: samples of one item are no items.
+    ``majority_at`` how often the most frequent answer of k samples is, over disjoint groups of k. Intervals are of the
+    mean over items, at 95 %: samples of one item are no items. They are t intervals, or, where every item is right or
+    wrong or all are alike, Wilson intervals: a share of 12 of 12 has a width, too.
     """
     sampled = [case for case in cases if case.samples]
     if not sampled:
@@ -107,7 +108,10 @@ def sampled_accuracy(cases: Sequence[Outcome]) -> SampledAccuracyRecord | None:
 
 
 def _figure(samples: int, values: Sequence[float]) -> SampledFigureRecord:
-    low, high = mean_interval(values)
+    if len(set(values)) == 1 or {*values} <= {0.0, 1.0}:  # no item's share varies more than its being right or wrong
+        low, high = wilson(math.fsum(values), len(values))
+    else:
+        low, high = mean_interval(values)
     return {"samples": samples, "value": sum(values) / len(values), "ci95": [max(0.0, low), min(1.0, high)]}
 
 

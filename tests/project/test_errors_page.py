@@ -147,6 +147,7 @@ option("restoring beside another ablation: `patch,restore`", "--probe-heads=L0H1
 option("patching the answer: `--probe-where answer`", "--probe-heads=L0H1", "--ablation=patch", "--probe-where=answer")
 option("restoring a part of the question", "--probe-heads=L0H1", "--ablation=restore", "--probe-where=object")
 option('a place that is none: `--probe-where "the end"`', "--probe-where=the end")
+option("the thought as a place, without tokens of its own", "--probe-heads=L0H1", "--probe-where=thought")
 option("a place that no question has", "--probe-heads=L0H1", "--probe-where=claim")
 option("a seed that is no number", "--probe-seed=x")
 option("a size that cannot be read", "--probe-memory=lots")

@@ -191,7 +191,10 @@ def _shares(entry: DatasetRecord) -> list[str]:
         ", ".join(nonbreaking(f"{key} {percent(share)}") for key, share in pair.items())
         for pair in pairs
         if next(iter(pair.values())) is not None
-    ] + [nonbreaking(figure_words(*figure)) for figure in sampled_figures(entry)]
+    ] + [
+        " (".join(nonbreaking(words) for words in figure_words(*figure).split(" (", 1))
+        for figure in sampled_figures(entry)
+    ]
 
 
 def _mistakes(run: Run) -> _Mistakes | None:

@@ -18,7 +18,7 @@ Z95 = 1.959963984540054
 _RESAMPLES = 2000
 
 
-def wilson(correct: int, items: int) -> tuple[float, float]:
+def wilson(correct: float, items: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of an accuracy (Wilson 1927); all of [0, 1] where there are no items.
 
     scipy's ``binomtest(...).proportion_ci`` gives the same limits but takes 0.8 ms, several hundred times as long.

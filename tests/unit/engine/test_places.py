@@ -311,6 +311,8 @@ def test_a_part_that_no_question_has_is_one_line() -> None:
     line = "^no question has a part 'claim': use all, prompt, answer, last or operands$"
     with pytest.raises(ValueError, match=line):
         rp.sweep(build("llama"), Marked(), ITEMS, "L0H1", where="claim")
+    with pytest.raises(ValueError, match=r"^a thought is a place where it has tokens of its own: add --probe-think-"):
+        rp.sweep(build("llama"), Marked(), ITEMS, "L0H1", where="thought")
     with pytest.raises(ValueError, match=r"^where='a b' is not a place: use all, prompt, answer, last, or a part"):
         rp.sweep(build("llama"), Marked(), ITEMS, "L0H1", where="a b")
 

@@ -7,11 +7,13 @@ from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest, sem, t
 
 from reasoning_probe.report.html.page import standalone_page
 from reasoning_probe.report.sampling import sampling_sentences
@@ -118,7 +120,29 @@ def test_intervals_are_over_items_and_not_over_samples() -> None:
     )
     assert few is not None
     assert many is not None
-    assert few["mean"]["ci95"] == many["mean"]["ci95"] == [0.0, 1.0]
+    wilson = binomtest(2, 4).proportion_ci(method="wilson")
+    assert few["mean"]["ci95"] == many["mean"]["ci95"] == pytest.approx([wilson.low, wilson.high])
+
+
+def test_a_figure_that_all_items_share_has_an_interval_with_a_width() -> None:
+    record = sampled_accuracy([case_of(samples(["8", "8"], f"i{n}"), "any") for n in range(12)])
+    assert record is not None
+    wilson = binomtest(12, 12).proportion_ci(method="wilson")
+    for figure in (record["mean"], record["pass_at"][-1], record["majority_at"][-1]):
+        assert (figure["value"], figure["ci95"]) == (1.0, pytest.approx([wilson.low, 1.0]))
+    half = sampled_accuracy([case_of(samples(["8", "7"], f"i{n}"), "any") for n in range(3)])
+    assert half is not None
+    low, high = half["mean"]["ci95"]
+    assert low < half["mean"]["value"] == 0.5 < high
+
+
+def test_figures_of_items_that_are_right_in_part_have_t_intervals() -> None:
+    shares = [["8", "7"], ["8", "8"], ["7", "7"], ["8", "8"]]
+    record = sampled_accuracy([case_of(samples(answers, f"i{n}"), "any") for n, answers in enumerate(shares)])
+    assert record is not None
+    values = [0.5, 1.0, 0.0, 1.0]
+    low, high = t.interval(0.95, 3, mean(values), sem(values))
+    assert record["mean"]["ci95"] == pytest.approx([max(0, low), min(1, high)])
 
 
 def sampled_run() -> Run:
