@@ -27,6 +27,14 @@ def sampling_sentences(run: Run) -> list[str]:
         f"Each case has {pluralise(sampling['samples'], 'sampled answer')} ({drawn}) and is right if"
         f" {_condition(sampling['verdict'])}."
     ]
+    prompting = run.summary.get("prompting") or {}
+    if prompting.get("choices", "logprob") == "logprob" and not prompting.get("cot"):
+        chosen = {line.item_key for case in run.outcomes for line in case.lines if line.choices is not None}
+        if chosen:
+            sentences.append(
+                f"Multiple choice is not sampled: all samples of {pluralise(len(chosen), 'item')} have the likeliest choice"
+                " (--probe-choices generation samples an answer)."
+            )
     if run.summary["targets"]:
         sentences.append(
             "Effects are changes of the share of right samples, and tests count items: one is lost where this share"

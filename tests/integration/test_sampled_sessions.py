@@ -59,6 +59,22 @@ def test_a_session_keeps_every_sample_and_judges_cases(probes: Project) -> None:
     assert json.loads((probes.path / "again" / "run.json").read_text())["engine"]["rows"] == 0
 
 
+def test_multiple_choice_is_sampled_where_an_answer_is_generated_and_said_not_to_be_elsewhere(project: Project) -> None:
+    project.write("choices.jsonl", '{"question": "Is Max a cat?", "answer": "Yes", "choices": ["Yes", "No"]}\n')
+    project.write(
+        "test_choices.py",
+        'import reasoning_probe as rp\n\n@rp.probe("choices.jsonl")\ndef test_choices(answer):\n    assert answer\n',
+    )
+    options = ("--model=tiny-reasoner", "--probe-samples=4", "--probe-temperature=3", "--probe-cache=off")
+    line = "Multiple choice is not sampled: all samples of 1 item have the likeliest*"
+    result = project.run(*options)
+    result.stdout.fnmatch_lines([line])
+    assert len({line["answer"] for line in lines(project.path / "reports")}) == 1
+    result = project.run(*options, "--probe-choices=generation")
+    result.stdout.no_fnmatch_line(line)
+    assert len({line["response"] for line in lines(project.path / "reports")}) > 1
+
+
 @pytest.mark.parametrize("thinks", [False, True], ids=["answers", "thoughts"])
 def test_the_store_knows_every_sample_by_itself(probes: Project, thinks: bool) -> None:
     """More samples, and another head, compute only what is new, however the thoughts of a question are grouped."""
