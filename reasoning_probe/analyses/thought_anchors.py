@@ -9,6 +9,7 @@ stand the heads that read it.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -41,12 +42,18 @@ def sentences(thought: str) -> list[str]:
 def thought_anchors(engine: Engine, queries: Sequence[Query], seed: int = 0) -> list[ThoughtAnchorsRecord]:
     """Return what each sentence of the thoughts of *queries* does to the expected answer, in nats.
 
-    *queries* are those after the whole thought, which have one. A change is the log-probability without the sentence
+    *queries* are those after the whole thought; the first few of each dataset whose thought has several sentences are
+    taken. A change is the log-probability without the sentence
     minus that with it: negative where the sentence helps. *seed* draws what the heads that read are compared with. Adds
     to the timing of *engine*.
     """
-    by_query = [(query, _parts(query.thought)) for query in queries if query.thought is not None]
-    taken = [(query, parts) for query, parts in by_query if 2 <= len(parts) <= MOST_SENTENCES]
+    taken: list[tuple[Query, list[str]]] = []
+    counts: Counter[str] = Counter()
+    for query in queries:
+        parts = _parts(query.thought) if query.thought is not None else []
+        if 2 <= len(parts) <= MOST_SENTENCES and counts[query.dataset] < MOST_ITEMS:
+            taken.append((query, parts))
+            counts[query.dataset] += 1
     requests = [
         SweepRequest(_without(query, parts, left_out))
         for query, parts in taken

@@ -32,8 +32,8 @@ def sampling_sentences(run: Run) -> list[str]:
         chosen = {line.item_key for case in run.outcomes for line in case.lines if line.choices is not None}
         if chosen:
             sentences.append(
-                f"Multiple choice is not sampled: all samples of {pluralise(len(chosen), 'item')} have the likeliest choice"
-                " (--probe-choices generation samples an answer)."
+                f"Multiple choice is not sampled: all samples of {pluralise(len(chosen), 'item')} have the likeliest"
+                " choice (--probe-choices generation samples an answer)."
             )
     if run.summary["targets"]:
         sentences.append(

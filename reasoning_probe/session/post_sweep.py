@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -220,12 +220,7 @@ def _heads(
         for case in answered
         if case.target and case.item_key not in session.skipped and not case.item.choices
     }
-    places = {
-        (name, str(item.id)): place
-        for name in dict.fromkeys(name for name, _ in items)
-        for place, item in enumerate(session.datasets[name].items)
-    }
-    in_order = sorted(items, key=lambda key: places.get(key, len(places)))  # whatever the order of the tests
+    in_order = _in_order(session, items)
     queries = {key: session.queries.query(key[0], items[key]) for key in in_order}
     targets = {case.target_name: case.target for case in answered if case.target}
     # What follows a thought, or was sampled, is not what the model says to the prompt: it gives no examples.
@@ -240,22 +235,29 @@ def _heads(
 
 
 def _anchors(session: ProbeSession, engine: Engine, answered: Sequence[Case]) -> list[ThoughtAnchorsRecord]:
-    """Take the thoughts of the first baselines of each dataset apart; sampled ones are too many, and left whole."""
-    from reasoning_probe.analyses.thought_anchors import MOST_ITEMS, thought_anchors
+    """Take thoughts before the first baselines of each dataset apart; sampled ones are too many, and left whole."""
+    from reasoning_probe.analyses.thought_anchors import thought_anchors
     from reasoning_probe.data.prompts.query import Thought
 
     if session.thinking is None or session.settings.sampling is not None:
         return []
-    queries: dict[str, list[Query]] = {}
-    for case in answered:
-        text = session.outcomes[case.key].thought
-        of_dataset = queries.setdefault(case.dataset, [])
-        if case.target is None and text is not None and len(of_dataset) < MOST_ITEMS:
-            query = session.queries.query(case.dataset, case.item)
-            of_dataset.append(query.after(Thought(text, session.thinking.closing(query.prompt, text) or "")))
-    return thought_anchors(
-        engine, [query for of_dataset in queries.values() for query in of_dataset], session.settings.seed
-    )
+    queries: list[Query] = []
+    for key in _in_order(session, [case.item_key for case in answered if case.target is None]):
+        text = session.outcomes[(*key, BASELINE, None)].thought
+        if text is not None:
+            query = session.queries.query(key[0], session.plan.by_item[key][0].item)
+            queries.append(query.after(Thought(text, session.thinking.closing(query.prompt, text) or "")))
+    return thought_anchors(engine, queries, session.settings.seed)
+
+
+def _in_order(session: ProbeSession, items: Collection[ItemKey]) -> list[ItemKey]:
+    """Return *items* in the order of their datasets, whatever that of the tests."""
+    places = {
+        (name, str(item.id)): place
+        for name in dict.fromkeys(name for name, _ in items)
+        for place, item in enumerate(session.datasets[name].items)
+    }
+    return sorted(items, key=lambda key: places.get(key, len(places)))
 
 
 def _directions(

@@ -157,3 +157,9 @@ def test_sentences_whose_tokens_cannot_be_told_have_a_reason_in_place_of_readers
 
 def test_an_item_whose_thought_holds_one_sentence_is_left_alone() -> None:
     assert thought_anchors(engine_of(chance(0)), [query_after(("One sentence.",))]) == []
+
+
+def test_the_first_thoughts_of_several_sentences_are_taken() -> None:
+    thoughts = [("One sentence.",), ("Two. ", "It is."), ("One.",), SENTENCES, ("A. ", "B."), ("C. ", "D.")]
+    queries = [query_after(sentences, item=f"i{number}") for number, sentences in enumerate(thoughts)]
+    assert [record["item"] for record in thought_anchors(engine_of(chance(0)), queries)] == ["i1", "i3", "i4"]
