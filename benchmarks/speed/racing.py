@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.workloads import report
+from reasoning_probe.data.prompts.prompting import Prompting
 from reasoning_probe.results.naming import moves_logprob_on_page, significant_on_page
 from reasoning_probe.results.stats import is_significant
 from reasoning_probe.session.session import ProbeSession
@@ -30,7 +31,13 @@ def measured(options: argparse.Namespace, model: tuple[Any, Any], *, race: bool)
     """Return the rows and seconds of one sweep on *model*, and the heads that it names."""
     cache = None if race else options.cache
     settings = Settings(
-        ablate_heads=True, items=options.items, max_new_tokens=options.tokens, race=race, cache=cache, fresh=True
+        ablate_heads=True,
+        items=options.items,
+        max_new_tokens=options.tokens,
+        race=race,
+        cache=cache,
+        fresh=True,
+        prompting=Prompting(shots=options.shots),
     )
     session = ProbeSession(settings)
     session.model_runner.use(model, options.model)
@@ -71,6 +78,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "model": options.model,
         "dataset": options.dataset,
         "items": options.items,
+        "shots": options.shots,
         "fewer_rows": round(full["rows"] / race["rows"], 2),
         "faster": round(full["wall_s"] / race["wall_s"], 2),
         "less_cpu": round(full["cpu_s"] / race["cpu_s"], 2),
@@ -88,6 +96,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=400)
     parser.add_argument("--every", type=int, default=1, help="heads of every so manieth layer")
     parser.add_argument("--heads", type=int, default=1000, help="heads a layer at most")
+    parser.add_argument("--shots", type=int, default=0, help="examples before each question")
     parser.add_argument("--tokens", type=int, default=None, help="tokens an answer may have (default: the dataset's)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep the full sweep's outcomes here")
