@@ -10,7 +10,7 @@ from reasoning_probe.data.tags import item_tags
 from reasoning_probe.results.outcome import Choice, ItemKey, Key, Outcome, likeliest
 from reasoning_probe.scoring.choice import judge_choice
 from reasoning_probe.scoring.extraction.choices import read_choice
-from reasoning_probe.scoring.extraction.markup import thought_marks
+from reasoning_probe.scoring.extraction.markup import opened_by, thought_marks
 from reasoning_probe.scoring.judge import judge
 from reasoning_probe.scoring.judgement import Judgement
 
@@ -93,13 +93,14 @@ def judge_answer(answer: Answer, *, listed: bool = False, think: str = "auto") -
     """Return the judgement of *answer* by the package's own rules.
 
     A choice is read from the response where the prompt *listed* the choices; otherwise it is the likeliest one. What
-    stands between the marks that *think* names is not read.
+    stands between the marks that *think* names is not read; a mark that ends the prompt opens the response's thought.
     """
     item = answer.query.item
+    response = opened_by(answer.query.prompt, thought_marks(think)) + answer.response
     if answer.choices is None:
-        return judge(item, answer.response, answer.truncated, think)
+        return judge(item, response, answer.truncated, think)
     if listed:
-        chosen = read_choice(answer.response, item.question, item.choices, thought_marks(think))
+        chosen = read_choice(response, item.question, item.choices, thought_marks(think))
     else:
         best = likeliest(answer.choices)
         chosen = None if best is None else item.choices[best]

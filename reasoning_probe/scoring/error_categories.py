@@ -29,7 +29,7 @@ class ErrorCategory:
 ERROR_CATEGORIES = (
     ErrorCategory(
         "incomplete",
-        "no definite answer: empty, cut off, a loop, the question restated, a refusal",
+        "no definite answer: empty, cut off, still thinking, a loop, the question restated, a refusal",
         colour="#56B4E9",
     ),
     ErrorCategory(

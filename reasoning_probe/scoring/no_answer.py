@@ -6,7 +6,7 @@ import re
 
 from reasoning_probe.data.items import Item
 from reasoning_probe.scoring.extraction.explicit import explicit_statement
-from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks, without_thoughts
+from reasoning_probe.scoring.extraction.markup import THOUGHTS, ThoughtMarks, in_thought, without_thoughts
 from reasoning_probe.scoring.extraction.sentences import is_loop, is_refusal, repeats_question, sentences, words
 from reasoning_probe.scoring.extraction.yes_no import label_in
 from reasoning_probe.scoring.judgement import Judgement, quoted
@@ -35,6 +35,8 @@ def judge_unanswered(
         return _incomplete("refusal", "it declines to answer")
     if is_loop(response[-10_000:]):
         return _incomplete("loop", "it repeats itself without an answer")
+    if in_thought(response, thoughts):
+        return _incomplete("thinking", "the token limit ended its thought" if truncated else "its thought does not end")
     cut = truncated and response.rstrip(" ") == response.rstrip()  # a line that ended is complete
     if topic := off_topic(item, text, cut):
         reason = f"answers {quoted(topic)}, which is no answer to this question"

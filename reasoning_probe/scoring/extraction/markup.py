@@ -161,8 +161,33 @@ def without_thoughts(text: str, pairs: ThoughtMarks = THOUGHTS) -> str:
     >>> without_thoughts("[THINK]7?[/THINK]8"), without_thoughts("analysisIt is 7.assistantfinal8")
     ('8', '8')
     """
+    return _beside_thoughts(text, pairs)[0]
+
+
+def in_thought(text: str, pairs: ThoughtMarks = THOUGHTS) -> bool:
+    """Whether *text* ends in a thought that is not closed.
+
+    >>> in_thought("<think>It is 7."), in_thought("<think>It is 7.</think>"), in_thought("7")
+    (True, False, False)
+    """
+    return _beside_thoughts(text, pairs)[1]
+
+
+def opened_by(prompt: str, pairs: ThoughtMarks = THOUGHTS) -> str:
+    r"""Return the mark at the end of *prompt* that opens a thought; empty where there is none.
+
+    >>> opened_by("What is 5 + 3?\n<think>\n"), opened_by("What is 5 + 3?")
+    ('<think>', '')
+    """
+    end = prompt[-200:].rstrip().lower()
+    openings = (opening for opening, _ in pairs if opening != BARE_ANALYSIS)
+    return next((opening for opening in openings if end.endswith(opening.lower())), "")
+
+
+def _beside_thoughts(text: str, pairs: ThoughtMarks) -> tuple[str, bool]:
+    """Return the text after the last thought that is closed, before the one that is not, and whether there is one."""
     if not _may_have_thoughts(text, tuple(pairs)):
-        return text
+        return text, False
     lower = text.lower()
     if len(lower) != len(text):  # a few letters are longer in lower case
         lower = text
@@ -170,9 +195,9 @@ def without_thoughts(text: str, pairs: ThoughtMarks = THOUGHTS) -> str:
     openings = (opening.lower() for opening, _ in pairs if opening != BARE_ANALYSIS)
     ends = [place for opening in openings if (place := lower.find(opening, start)) >= 0]
     if ends:
-        return text[start : min(ends)]
+        return text[start : min(ends)], True
     bare = any(opening == BARE_ANALYSIS for opening, _ in pairs)
-    return "" if bare and _ANALYSIS.match(text, start) else text[start:]
+    return ("", True) if bare and _ANALYSIS.match(text, start) else (text[start:], False)
 
 
 def _may_have_thoughts(text: str, pairs: tuple[tuple[str, str], ...]) -> bool:

@@ -23,6 +23,7 @@ from reasoning_probe.models import loading
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, parse_targets
 from reasoning_probe.report.html.page import standalone_page
+from reasoning_probe.results.answer import Answer, judge_answer
 from reasoning_probe.results.merge import PartialRun, merge_parts
 from reasoning_probe.results.run import read_run, write_run
 from reasoning_probe.scoring.extraction.markup import THOUGHTS
@@ -151,6 +152,27 @@ def test_a_model_that_opens_no_thought_answers_at_once() -> None:
     thinking = rp.sweep(model, Letters(), ITEMS, "L0H1", think_tokens=THOUGHT, **settings)  # type: ignore[arg-type]
     plain = rp.sweep(model, Letters(), ITEMS, "L0H1", **settings)  # type: ignore[arg-type]
     assert [(one.response, one.thought) for one in thinking] == [(one.response, None) for one in plain]
+
+
+@pytest.mark.parametrize(
+    ("response", "answer", "kind", "think"),
+    [
+        ("It is 8.", None, "thinking", "auto"),
+        ("It is 7.</think>\n\n8.", "8", None, "auto"),
+        ("It is 8.", "8", None, "off"),
+    ],
+)
+def test_a_prompt_that_opens_a_thought_opens_that_of_the_answer(
+    response: str, answer: str | None, kind: str | None, think: str
+) -> None:
+    asked = replace(query("items", ITEMS[0], Generation()), prompt="Q: 5 + 3?\n<Think>\n")
+    whole = Answer(
+        query=asked, target="baseline", ablation=None, response=response, truncated=False, answer_logprob=None
+    )
+    judgement = judge_answer(whole, think=think)
+    assert (judgement.answer, judgement.kind) == (answer, kind)
+    after = replace(whole, query=asked.after(Thought("It is 7.", "</think>")), response="8.")
+    assert judge_answer(after, think=think).correct
 
 
 @pytest.mark.parametrize(

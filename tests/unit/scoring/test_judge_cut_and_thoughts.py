@@ -49,9 +49,14 @@ def test_thoughts_between_marks_of_the_users_own(response: str) -> None:
 
 def test_thoughts_that_are_not_closed_are_no_answer() -> None:
     item = Item(question="What is 5 + 3?", answer="8")
-    for truncated, kind in ((True, "cut_off"), (False, "no_answer")):
-        judgement = judge(item, "<plan>It is 8.", truncated, "<plan>,</plan>")
-        assert (judgement.answer, judgement.category, judgement.kind) == (None, "incomplete", kind)
+    for truncated, reason in ((True, "the token limit ended its thought"), (False, "its thought does not end")):
+        for response in ("<plan>It is 8.", "<think>7? No.</think> Wait. <plan>It is 8.", "analysisIt is 8."):
+            judgement = judge(item, response, truncated, "<plan>,</plan>")
+            assert (judgement.answer, judgement.category, judgement.kind) == (None, "incomplete", "thinking")
+            assert judgement.reason == reason
+    for response in ("<plan>It is 8.</plan>", "<plan>7</plan> To add, we"):
+        assert judge(item, response, True, "<plan>,</plan>").kind == "cut_off"
+    assert judge(item, "<plan>" + "and so on " * 60, True, "<plan>,</plan>").kind == "loop"
 
 
 def test_thoughts_are_read_where_nothing_is_stripped() -> None:
