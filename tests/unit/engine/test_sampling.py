@@ -22,7 +22,7 @@ from reasoning_probe.data.prompts.sampling import Draw, Sampling
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.protocol import SweepRequest
 from reasoning_probe.engine.sampled_answers import run_samples
-from reasoning_probe.engine.sampling import TOLERANCE, GumbelNoise, Sampler, gumbel
+from reasoning_probe.engine.sampling import TOLERANCE, GumbelNoise, Sampler, gumbel, sampler_of
 from reasoning_probe.models.heads import find_heads
 from reasoning_probe.models.targets import Target, parse_targets
 from tests.helpers.character_tokenizer import Letters
@@ -115,6 +115,27 @@ def test_tokens_are_drawn_with_the_probabilities_of_transformers(sampling: Sampl
     if rest[1] > 0:
         observed, wanted = np.append(observed, rest[0]), np.append(wanted, rest[1])
     assert stats.chisquare(observed, wanted * observed.sum() / wanted.sum()).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("name", "samples"), [("temperature alone", 100_000), ("both", 10_000)])
+def test_the_first_tokens_of_many_samples_have_the_probabilities_of_the_model(name: str, samples: int) -> None:
+    """Here the samples differ in their keys, at one position, as those of an item do."""
+    codec = LocalEngine(build("gpt2"), Letters(), find_heads(build("gpt2"))).codec
+    sampling = replace(SETTINGS[name], samples=samples, temperature=1.0)
+    asked = query("items", ITEMS[0], Generation(LIMIT))
+    with torch.no_grad():
+        logits = build("gpt2")(codec.encode(asked).prompt).logits[:, -1:].float()  # (1, 1, vocabulary)
+    expected = warpers(sampling)(None, logits[0]).double().softmax(-1)[0].numpy()
+    noise, counts = GumbelNoise(most_bytes=1), np.zeros(len(expected))
+    for draw in sampling.draws(0):
+        sampler = sampler_of(replace(asked, draw=draw), noise)
+        assert sampler is not None
+        counts[int(sampler.scores(logits, 0).argmax())] += 1
+    assert not counts[expected == 0].any()
+    likely = expected * counts.sum() >= 5
+    assert likely.sum() > 5
+    wanted = expected[likely] / expected[likely].sum() * counts[likely].sum()
+    assert stats.chisquare(counts[likely], wanted).pvalue > 0.001
 
 
 @pytest.mark.parametrize("size", [3, 50, 5000])
