@@ -28,8 +28,14 @@ MOST_SHOTS = 1_000
 """Worked examples before a question, at most: more fit no model's context."""
 
 
+def _check_size(text: str) -> None:
+    if text.isascii() and text.isdigit() and len(text) > 9:
+        raise OptionError(f"{text[:40]} is too large: write a number below 1,000,000,000")
+
+
 def positive_int(text: str) -> int:
     """Return a whole number from 1 on."""
+    _check_size(text)
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
         raise OptionError(f"{text[:40]!r} is not a whole number from 1 on")
     return int(text)
@@ -61,6 +67,7 @@ def screen(text: str) -> tuple[int, str]:
 
 def non_negative_int(text: str) -> int:
     """Return a whole number from 0 on."""
+    _check_size(text)
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise OptionError(f"{text[:40]!r} is not a whole number from 0 on")
     return int(text)

@@ -31,7 +31,10 @@ def thought_sentences(run: Run) -> list[str]:
 
 
 def _row(row: ThoughtRecord) -> str:
-    only = row["answer_changed"] - row["both_changed"]
+    both, only = row["both_changed"], row["answer_changed"] - row["both_changed"]
     thoughts = f"{row['thought_changed']:,} of {pluralise(row['items'], 'thought')} on {shorten(row['dataset'], 40)}"
-    answers = f"{pluralise(row['both_changed'], 'answer')} with them, and {only:,} after the same thought"
-    return f"Without {shorten(row['target'], 40)}, {thoughts} differ: {answers}."
+    others = f"{pluralise(only, 'answer')} {'changes' if only == 1 else 'change'}"
+    return (
+        f"Without {shorten(row['target'], 40)}, {thoughts} change, and the answer after {both:,} of these;"
+        f" after the same thought, {others}."
+    )

@@ -154,6 +154,10 @@ def test_the_verdict_decides_which_cases_pass(
         (["--probe-temperature=0.5"], "--probe-temperature is for sampled answers: add --probe-samples N"),
         (["--probe-verdict=any"], "--probe-verdict is for sampled answers: add --probe-samples N"),
         (["--probe-samples=0"], "'0' is not a whole number from 1 on"),
+        (
+            ["--probe-samples=2", "--probe-top-k=5000000000"],
+            "5000000000 is too large: write a number below 1,000,000,000",
+        ),
         (["--probe-samples=1000000"], "1000000 samples of a case are too many: write 1,000 or fewer"),
         (["--probe-samples=2", "--probe-temperature=0"], "'0' is not a temperature"),
         (["--probe-samples=2", "--probe-top-p=1.5"], "'1.5' is not a probability"),
