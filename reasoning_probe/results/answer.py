@@ -10,7 +10,7 @@ from reasoning_probe.data.tags import item_tags
 from reasoning_probe.results.outcome import Choice, ItemKey, Key, Outcome, likeliest
 from reasoning_probe.scoring.choice import judge_choice
 from reasoning_probe.scoring.extraction.choices import read_choice
-from reasoning_probe.scoring.extraction.markup import opened_by, thought_marks
+from reasoning_probe.scoring.extraction.markup import after_thought, opened_by, thought_marks
 from reasoning_probe.scoring.judge import judge
 from reasoning_probe.scoring.judgement import Judgement
 
@@ -94,13 +94,17 @@ def judge_answer(answer: Answer, *, listed: bool = False, think: str = "auto") -
 
     A choice is read from the response where the prompt *listed* the choices; otherwise it is the likeliest one. What
     stands between the marks that *think* names is not read; a mark that ends the prompt opens the response's thought.
+    After a thought of limited length, which the prompt holds, a mark that closes no thought is left out.
     """
-    item = answer.query.item
-    response = opened_by(answer.query.prompt, thought_marks(think)) + answer.response
+    item, marks = answer.query.item, thought_marks(think)
+    if answer.query.thought is None:
+        response = opened_by(answer.query.prompt, marks) + answer.response
+    else:
+        response = after_thought(answer.response, marks)
     if answer.choices is None:
         return judge(item, response, answer.truncated, think)
     if listed:
-        chosen = read_choice(response, item.question, item.choices, thought_marks(think))
+        chosen = read_choice(response, item.question, item.choices, marks)
     else:
         best = likeliest(answer.choices)
         chosen = None if best is None else item.choices[best]

@@ -27,13 +27,13 @@ class JudgedAnswers:
 
     def __init__(self, extensions: Extensions, prompting: Prompting, most: int = MOST_KEPT) -> None:
         self._extensions, self._prompting, self._most = extensions, prompting, most
-        self._judgements: OrderedDict[tuple[ItemKey, str, bool], Judgement] = OrderedDict()
+        self._judgements: OrderedDict[tuple[ItemKey, str, bool, bool], Judgement] = OrderedDict()
 
     def judgement(self, answer: Answer) -> Judgement:
         """Return the judgement of *answer*. Raises ``ExtensionError`` for what a user's hook returns."""
         if answer.choices is not None:  # their log-probabilities decide, which differ under each head
             return self._judge(answer)
-        key = (answer.item_key, answer.response, answer.truncated)
+        key = (answer.item_key, answer.response, answer.truncated, answer.query.thought is None)
         if key not in self._judgements:
             self._judgements[key] = self._judge(answer)
         self._judgements.move_to_end(key)

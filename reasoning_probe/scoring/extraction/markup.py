@@ -184,6 +184,21 @@ def opened_by(prompt: str, pairs: ThoughtMarks = THOUGHTS) -> str:
     return next((opening for opening in openings if end.endswith(opening.lower())), "")
 
 
+def after_thought(text: str, pairs: ThoughtMarks = THOUGHTS) -> str:
+    r"""Return *text*, which follows a closed thought, with a line's end for marks that close one it has not opened.
+
+    >>> after_thought("It is 8.</think>"), after_thought("8</think><think>7?")
+    ('It is 8.\n', '8\n<think>7?')
+    """
+    if not _may_have_thoughts(text, tuple(pairs)):
+        return text
+    marks = "|".join(re.escape(opening) for opening, _ in pairs if opening != BARE_ANALYSIS)
+    opening = re.search(marks, text, re.IGNORECASE)
+    first = opening.start() if opening else len(text)
+    closings = "|".join(re.escape(closing) for _, closing in pairs)
+    return re.sub(closings, "\n", text[:first], flags=re.IGNORECASE) + text[first:]
+
+
 def _beside_thoughts(text: str, pairs: ThoughtMarks) -> tuple[str, bool]:
     """Return the text after the last thought that is closed, before the one that is not, and whether there is one."""
     if not _may_have_thoughts(text, tuple(pairs)):

@@ -176,6 +176,28 @@ def test_a_prompt_that_opens_a_thought_opens_that_of_the_answer(
 
 
 @pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("The answer is: 8</think>\n\nThe answer is: 8</think>", "8"),
+        ("The answer is: 8</THINK>", "8"),
+        ("The answer is: 8</think><think>Or 7?</think>The answer is: 9.\n", "9"),
+        ("<think>The answer is: 8", None),
+    ],
+)
+def test_after_its_thought_a_mark_that_closes_none_hides_no_answer(response: str, answer: str | None) -> None:
+    plain = replace(query("items", ITEMS[0], Generation()), prompt="Q: 5 + 3?\n<think>")
+    after = Answer(
+        query=plain.after(Thought("It is 7.", "</think>")),
+        target="baseline",
+        ablation=None,
+        response=response,
+        truncated=True,
+        answer_logprob=None,
+    )
+    assert judge_answer(after).answer == answer
+
+
+@pytest.mark.parametrize(
     ("prompt", "thought", "closing"),
     [
         ("Q\n<think>", "It is 7.", "</think>"),
