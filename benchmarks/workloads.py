@@ -15,7 +15,8 @@ from reasoning_probe.data.prompts.query import Query, query
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.tokenization import AblationJob
 from reasoning_probe.models.ablation import ZERO
-from reasoning_probe.models.targets import Target
+from reasoning_probe.models.head_map import HeadMap
+from reasoning_probe.models.targets import Target, every_head
 
 
 def report(measure: Callable[[argparse.Namespace], dict[str, Any]], options: argparse.Namespace) -> None:
@@ -25,6 +26,17 @@ def report(measure: Callable[[argparse.Namespace], dict[str, Any]], options: arg
     print(text)
     if options.json:
         options.json.write_text(text + "\n", encoding="utf-8")
+
+
+def head_names(head_map: HeadMap, every: int, heads: int) -> list[str]:
+    """Return the names of the first *heads* heads of every so manieth layer."""
+    layers = {layer.layer for layer in head_map.attention_layers[::every]}
+    return [
+        target.name
+        for target in every_head(head_map)
+        for layer, head in target.heads
+        if layer in layers and head < heads
+    ]
 
 
 def queries(items: int, new_tokens: int) -> list[Query]:

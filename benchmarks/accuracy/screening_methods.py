@@ -30,6 +30,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.workloads import head_names
 from reasoning_probe.analyses.attribution import estimates
 from reasoning_probe.analyses.screening import MOST_ITEMS, STEPS, evenly_spaced
 from reasoning_probe.data.prompts.prompting import Prompting
@@ -57,11 +58,7 @@ def swept(task: str, model: tuple[Any, Any], options: argparse.Namespace) -> tup
     )
     session = ProbeSession(settings)
     session.model_runner.use(model, options.model)
-    heads = [
-        part_name(layer.layer, "H", head)
-        for layer in session.head_map.attention_layers[:: options.every]
-        for head in range(layer.heads)[: options.heads]
-    ]
+    heads = head_names(session.head_map, options.every, options.heads)
     cases = session.cases(session.dataset(task))
     session.select(case for case in cases if case.target is None or case.target_name in heads)
     session.sweep(session.items)

@@ -21,9 +21,9 @@ import torch
 
 from benchmarks.workloads import queries, report
 from reasoning_probe.analyses.control_task import control_task
-from reasoning_probe.analyses.cumulative_curve import UNANSWERED, CurveSpec
+from reasoning_probe.analyses.cumulative_curve import CurveSpec
 from reasoning_probe.data import datasets
-from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.prompting import LOGPROB_ALONE, Generation
 from reasoning_probe.data.prompts.query import query
 from reasoning_probe.engine.engine import LocalEngine
 from reasoning_probe.engine.protocol import SweepRequest
@@ -62,7 +62,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     list(engine.run([SweepRequest(each) for each in curve_queries]))  # the sweep has the baselines
     started = time.perf_counter()
     list(engine.run([SweepRequest(each, joints) for each in curve_queries]))
-    list(engine.run([SweepRequest(replace(each, generation=UNANSWERED), sized) for each in curve_queries]))
+    list(engine.run([SweepRequest(replace(each, generation=LOGPROB_ALONE), sized) for each in curve_queries]))
     curve_s = time.perf_counter() - started
     print(f"curve, {len(curve_queries)} items by {len(joints) + len(sized)} targets: {curve_s:.1f} s", flush=True)
 

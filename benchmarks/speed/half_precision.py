@@ -178,18 +178,24 @@ def figures(
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def sweep_parser(description: str | None, threads: int) -> argparse.ArgumentParser:
+    """Return a parser of the options that say which sweep is measured, by default with so many *threads*."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--items", type=int, default=8)
     parser.add_argument("--heads", default=",".join(f"L{2 * number}H{4 * number % 9}" for number in range(15)))
     parser.add_argument("--new-tokens", type=int, default=32)
-    parser.add_argument("--naive-per-item", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=threads)
     parser.add_argument("--memory", type=int, default=2 * 10**9, help="bytes")
+    parser.add_argument("--json", type=Path)
+    return parser
+
+
+def main() -> None:
+    parser = sweep_parser(__doc__, threads=2)
+    parser.add_argument("--naive-per-item", type=int, default=1)
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16"))
     parser.add_argument("--numerics", default="auto", choices=NUMERICS)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     report(measure, options)
 

@@ -13,14 +13,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from transformers import AttentionInterface
 from transformers.models.llama import modeling_llama
 
-from benchmarks.speed.half_precision import Side, load, side
+from benchmarks.speed.half_precision import Side, load, side, sweep_parser
 from benchmarks.workloads import queries, report
 from reasoning_probe.engine.fast import decoding, forward, kv_cache, pooled_verification, ragged_decoding, verification
 from reasoning_probe.models import fixed_shapes, fixed_tiles
@@ -145,16 +144,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--items", type=int, default=8)
-    parser.add_argument("--heads", default=",".join(f"L{2 * number}H{4 * number % 9}" for number in range(15)))
-    parser.add_argument("--new-tokens", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--memory", type=int, default=2 * 10**9, help="bytes")
+    parser = sweep_parser(__doc__, threads=1)
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
     parser.add_argument("--numerics", default="invariant", choices=("invariant",))
-    parser.add_argument("--json", type=Path)
     report(measure, parser.parse_args())
 
 

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workloads import report
+from benchmarks.workloads import head_names, report
 from reasoning_probe.data.prompts.prompting import Prompting
 from reasoning_probe.results.naming import moves_logprob_on_page, significant_on_page
 from reasoning_probe.results.stats import is_significant
@@ -41,13 +41,9 @@ def measured(options: argparse.Namespace, model: tuple[Any, Any], *, race: bool)
     )
     session = ProbeSession(settings)
     session.model_runner.use(model, options.model)
-    wanted = {
-        f"L{layer.layer}H{head}"
-        for layer in session.head_map.attention_layers[:: options.every]
-        for head in range(layer.heads)[: options.heads]
-    }
+    heads = head_names(session.head_map, options.every, options.heads)
     cases = session.cases(session.dataset(options.dataset))
-    session.select(case for case in cases if case.target is None or case.target_name in wanted)
+    session.select(case for case in cases if case.target is None or case.target_name in heads)
     started, cpu_started = time.perf_counter(), time.process_time()
     session.sweep(session.items)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu_started

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_probe.analyses.circuit_statistics import areas
 from reasoning_probe.analyses.curve_statistics import carried, excess, with_adjusted
-from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.prompting import LOGPROB_ALONE
 from reasoning_probe.engine.protocol import Engine, SweepRequest
 from reasoning_probe.models.targets import Target
 from reasoning_probe.results import stats
@@ -52,9 +52,6 @@ measured only where some item is right at one of the two and wrong at the other:
 
 SMALLEST_PART = 32
 """In the order of size at least one of so many heads is kept, or none: fewer hardly add to an area."""
-
-UNANSWERED = Generation(1, ())
-"""Of targets whose log-probability alone counts no answer is decoded."""
 
 OutcomesByKey = Mapping[Key, Outcome]
 """Outcomes by dataset, item, target and ablation."""
@@ -265,7 +262,7 @@ def cumulative_curves(
         with_joint, items = dict(outcomes), of_dataset[0].items
         of_items = [queries[dataset, item] for item in items]
         rounds = [(CurveSpec.joint_targets, of_items), (CurveSpec.joint_targets, of_items)]
-        rounds.append((CurveSpec.sized_targets, [replace(query, generation=UNANSWERED) for query in of_items]))
+        rounds.append((CurveSpec.sized_targets, [replace(query, generation=LOGPROB_ALONE) for query in of_items]))
         for number, (missing, round_queries) in enumerate(rounds):
             variants = [(target, spec.ablation) for spec in of_dataset for target in missing(spec, with_joint)]
             requests = [SweepRequest(query, tuple(variants)) for query in round_queries if variants]

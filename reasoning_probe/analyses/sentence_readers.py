@@ -23,9 +23,9 @@ from reasoning_probe.engine.tokenization import ContextError
 from reasoning_probe.models.attention_patterns import recorded_patterns
 from reasoning_probe.models.head_map import HeadError
 from reasoning_probe.models.permuted_weights import permute_weights, query_key_features
+from reasoning_probe.models.targets import every_head
 from reasoning_probe.results.record import SentenceReaderRecord
 from reasoning_probe.utils.logging import silence_transformers
-from reasoning_probe.utils.target_names import part_name
 
 if TYPE_CHECKING:
     from reasoning_probe.data.prompts.query import Query
@@ -120,9 +120,7 @@ def _readers(engine: LocalEngine, thoughts: Sequence[DividedThought], seed: int)
             for thought, one, of_even in zip(thoughts, encoded, even, strict=True):
                 most = float(_excess(_recorded(engine, one), of_even).max())
                 limits[thought.query.dataset] = max(limits[thought.query.dataset], most)
-    names = [
-        part_name(site.layer, "H", head) for site in engine.head_map.attention_layers for head in range(site.heads)
-    ]
+    names = [target.name for target in every_head(engine.head_map)]
     return [
         _named(names, of_thought, limits[thought.query.dataset], of_model.share, of_even.share)
         for thought, of_thought, of_model, of_even in zip(thoughts, excess, attention, even, strict=True)

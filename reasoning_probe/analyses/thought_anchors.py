@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reasoning_probe.analyses.sentence_readers import DividedThought, SentenceReaders
-from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.prompting import LOGPROB_ALONE
 from reasoning_probe.data.prompts.query import Query, Thought
 from reasoning_probe.engine.protocol import Engine, SweepRequest
 from reasoning_probe.results.record import AnchoredSentenceRecord, ThoughtAnchorsRecord
@@ -103,5 +103,5 @@ def _without(query: Query, parts: Sequence[str], left_out: int | None) -> Query:
     assert query.thought is not None
     text = "".join(part for number, part in enumerate(parts) if number != left_out)
     item = replace(query.item, id=_id(query, left_out))
-    question = replace(query, prompt=query.prompt[: query.thought_start], thought=None, generation=Generation(1, ()))
+    question = replace(query, prompt=query.prompt[: query.thought_start], thought=None, generation=LOGPROB_ALONE)
     return replace(question.after(replace(query.thought, text=text)), item=item)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from reasoning_probe.data.prompts.prompting import Generation
+from reasoning_probe.data.prompts.prompting import LOGPROB_ALONE
 from reasoning_probe.data.prompts.query import Query
 from reasoning_probe.engine.protocol import Engine, SweepRequest
 from reasoning_probe.results.answer import Answer
@@ -61,7 +61,7 @@ def _choice_queries(query: Query) -> Iterator[Query]:
     """Yield a query for each choice as the expected answer; the correct one's is answered in full."""
     for number, choice in enumerate(query.item.choices):
         item = replace(query.item, id=f"{query.item_id}{_CHOICE}{number}", answer=choice, kind=None)
-        generation = query.generation if choice == query.item.answer else Generation(1, ())
+        generation = query.generation if choice == query.item.answer else LOGPROB_ALONE
         yield replace(query, item=item, generation=generation)
 
 

@@ -28,17 +28,18 @@ MOST_SHOTS = 1_000
 """Worked examples before a question, at most: more fit no model's context."""
 
 
-def _check_size(text: str) -> None:
-    if text.isascii() and text.isdigit() and len(text) > 9:
+def _whole_number(text: str, least: int) -> int:
+    digits = text.isascii() and text.isdigit()
+    if digits and len(text) > 9:
         raise OptionError(f"{text[:40]} is too large: write a number below 1,000,000,000")
+    if not digits or int(text) < least:
+        raise OptionError(f"{text[:40]!r} is not a whole number from {least} on")
+    return int(text)
 
 
 def positive_int(text: str) -> int:
     """Return a whole number from 1 on."""
-    _check_size(text)
-    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
-        raise OptionError(f"{text[:40]!r} is not a whole number from 1 on")
-    return int(text)
+    return _whole_number(text, 1)
 
 
 def mask_count(text: str) -> int:
@@ -67,10 +68,7 @@ def screen(text: str) -> tuple[int, str]:
 
 def non_negative_int(text: str) -> int:
     """Return a whole number from 0 on."""
-    _check_size(text)
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise OptionError(f"{text[:40]!r} is not a whole number from 0 on")
-    return int(text)
+    return _whole_number(text, 0)
 
 
 def temperature(text: str) -> float:

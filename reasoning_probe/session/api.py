@@ -210,12 +210,17 @@ def sweep(
         sampling=sampling,
         think_tokens=think_tokens,
     )
+    return _swept(settings, (model, tokenizer), dataset, items, progress=progress)
+
+
+def _swept(settings: Settings, model: tuple[Any, Any], dataset: str, items: Iterable[Item], *, progress: bool) -> Sweep:
+    """Return the outcomes of *items* on *model* and its tokenizer. What it warns of points at the caller's call."""
     session = ProbeSession(settings)
-    session.model_runner.use((model, tokenizer), _name(model))
+    session.model_runner.use(model, _name(model[0]))
     session.select(session.cases(session.dataset(dataset, from_items(dataset, items).items)))
     session.check_plan()
     if note := session.race_line():
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=3)
     try:
         with _bar(progress) as report:
             session.sweep(session.items, report)
@@ -225,7 +230,7 @@ def sweep(
         if store is not None:
             store.close()
             for note in store.notes:
-                warnings.warn(note, stacklevel=2)
+                warnings.warn(note, stacklevel=3)
     run = merge_parts([session.export()])
     return Sweep(run.outcomes, run.summary)
 

@@ -195,13 +195,13 @@ class _Writer:
 
 
 def save_circuit(
-    project: Project, items: int = 40, *, asked: Sequence[Item] | None = None, **options: Any
+    project: Project, items: int = 40, *, of: Sequence[Item] | None = None, **options: Any
 ) -> tuple[str, ...]:
-    """Write a circuit and its sums, or those *asked*, into *project*; return the command-line options that use them."""
+    """Write a circuit and its sums, or *of*, into *project*; return the command-line options that use them."""
     model, tokenizer = circuit(**options)
     model.save_pretrained(project.path / "circuit")
     tokenizer.save_pretrained(project.path / "circuit")
-    lines = [json.dumps(_as_row(item)) for item in asked or sums(items)]
+    lines = [json.dumps(_as_row(item)) for item in of or sums(items)]
     project.write("sums.jsonl", "\n".join(lines))
     project.probe("arithmetic")
     model_option = f"--model={project.path / 'circuit'}"

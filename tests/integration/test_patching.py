@@ -8,7 +8,7 @@ from tests.helpers.project import Project
 
 def test_a_session_says_which_heads_carry_the_answer(project: Project) -> None:
     items = donated(40)
-    options = save_circuit(project, asked=items)
+    options = save_circuit(project, of=items)
     result = project.run(*options, "--ablation=patch,patch-same", page=True)
     summary = project.summary()
     rows = {row["target"]: row for row in summary["patching"]}
@@ -16,8 +16,8 @@ def test_a_session_says_which_heads_carry_the_answer(project: Project) -> None:
     assert left_out == {f"its {donor} is that of an earlier item" for donor in ("counterfactual", "same-answer twin")}
     assert len(summary["skipped"]) + summary["datasets"]["arithmetic"]["items"] == len(items)
     assert rows[DECIDER]["became"] > 0.9 * rows[DECIDER]["items"] > 7
-    said = f"Patching {DECIDER} on arithmetic makes the answer the other question's on {rows[DECIDER]['became']} of"
-    assert said in " ".join(" ".join(result.outlines).split())
+    sentence = f"Patching {DECIDER} on arithmetic makes the answer the other question's on {rows[DECIDER]['became']} of"
+    assert sentence in " ".join(" ".join(result.outlines).split())
     page = (project.path / "reports" / "report.html").read_text(encoding="utf-8")
     assert f"Patching {DECIDER} on arithmetic makes the answer the other question" in page
     assert "Answers that became the other question" in page  # the map
@@ -27,7 +27,7 @@ def test_a_session_says_which_heads_carry_the_answer(project: Project) -> None:
 
 
 def test_where_and_ablation_have_ini_twins_and_are_named(project: Project) -> None:
-    options = save_circuit(project, asked=donated(30)[:6])
+    options = save_circuit(project, of=donated(30)[:6])
     project.write("pytest.ini", "[pytest]\nprobe_where = last\nprobe_ablation = patch\n")
     result = project.run(*options, page=True)
     summary = project.summary()
@@ -42,7 +42,7 @@ def test_where_and_ablation_have_ini_twins_and_are_named(project: Project) -> No
 
 def test_restore_asks_the_other_questions(project: Project) -> None:
     items = donated(30)[:6]
-    options = [option for option in save_circuit(project, asked=items) if option != "--ablate-heads"]
+    options = [option for option in save_circuit(project, of=items) if option != "--ablate-heads"]
     project.run(*options, f"--probe-heads={DECIDER}", "--ablation=restore", "-q")
     by_id = {item.id: item for item in items}
     for outcome in project.outcomes():

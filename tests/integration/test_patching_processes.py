@@ -24,7 +24,7 @@ sweeps = pytest.mark.parametrize("name", SWEEPS)
 
 
 def options_of(project: Project, name: str) -> tuple[str, ...]:
-    options = save_circuit(project, asked=donated(40))
+    options = save_circuit(project, of=donated(40))
     return (*(option for option in options if option != "--ablate-heads"), *SWEEPS[name])
 
 

@@ -90,6 +90,9 @@ class Generation:
     thinks: bool = False
 
 
+LOGPROB_ALONE = Generation(1, ())
+"""Of questions whose expected answer's log-probability alone counts: no more is decoded than has to be."""
+
 DEFAULT_LIMITS = {"arithmetic": 32, "multi_step": 64, "logic": 32, "gsm8k": 256}
 """New tokens by dataset name if the user set no limit; any other dataset gets 64 (256 in GSM8K's format)."""
 

@@ -182,9 +182,9 @@ def test_a_tokenizer_that_changes_the_text_has_no_places() -> None:
 
 @pytest.mark.parametrize("special_tokens", [True, False])
 def test_a_place_is_found_by_what_comes_before_it_where_decoded_tokens_are_another_text(special_tokens: bool) -> None:
-    asked = replace(query("sums", Item(question="6 + 2?", answer="8"), Generation()), special_tokens=special_tokens)
-    for place in range(len(asked.prompt) + 1):
-        assert tokens_before(Codes(), asked, place) == place + special_tokens
+    whole = replace(query("sums", Item(question="6 + 2?", answer="8"), Generation()), special_tokens=special_tokens)
+    for place in range(len(whole.prompt) + 1):
+        assert tokens_before(Codes(), whole, place) == place + special_tokens
 
 
 def test_a_place_inside_a_token_comes_after_it_and_tokens_that_change_with_what_follows_tell_none() -> None:
@@ -195,12 +195,12 @@ def test_a_place_inside_a_token_comes_after_it_and_tokens_that_change_with_what_
             words = text.replace("\n", " ").split(" ")
             return {"input_ids": [*map(len, words[:-1]), 100 + len(words[-1])]}
 
-    asked = query("sums", Item(question="What is 15 + 3?", answer="18"), Generation())
-    assert tokens_before(Words(), asked, len(asked.prompt)) == len(asked.prompt.replace("\n", " ").split(" "))
-    assert tokens_before(Words(), asked, len(asked.prompt) - 9) is None
-    spans = spans_of(BUNDLED, asked)
-    for place in range(len(asked.prompt) + 1):
-        assert tokens_before(BUNDLED, asked, place) == sum(start < place for start, _ in spans)
+    whole = query("sums", Item(question="What is 15 + 3?", answer="18"), Generation())
+    assert tokens_before(Words(), whole, len(whole.prompt)) == len(whole.prompt.replace("\n", " ").split(" "))
+    assert tokens_before(Words(), whole, len(whole.prompt) - 9) is None
+    spans = spans_of(BUNDLED, whole)
+    for place in range(len(whole.prompt) + 1):
+        assert tokens_before(BUNDLED, whole, place) == sum(start < place for start, _ in spans)
 
 
 @settings(max_examples=60, deadline=None)
@@ -209,10 +209,10 @@ def test_tokens_of_any_part_of_any_question_hold_all_of_its_characters(question:
     start = data.draw(st.integers(0, len(question) - 1))
     end = data.draw(st.integers(start + 1, len(question)))
     item = Item(question=question, answer="8", parts={"part": ((start, end),)})
-    asked = query("questions", item, Generation())
-    spans = spans_of(BUNDLED, asked)
-    tokens = part_tokens(asked, spans)["part"]
-    offset = asked.question_start or 0
+    whole = query("questions", item, Generation())
+    spans = spans_of(BUNDLED, whole)
+    tokens = part_tokens(whole, spans)["part"]
+    offset = whole.question_start or 0
     held = {place for index in tokens for place in range(*spans[index])}
     everywhere = {place for span in spans for place in range(*span)}
     assert held >= {place for place in range(start + offset, end + offset) if place in everywhere}

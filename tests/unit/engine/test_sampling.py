@@ -122,13 +122,13 @@ def test_the_first_tokens_of_many_samples_have_the_probabilities_of_the_model(na
     """Here the samples differ in their keys, at one position, as those of an item do."""
     codec = LocalEngine(build("gpt2"), Letters(), find_heads(build("gpt2"))).codec
     sampling = replace(SETTINGS[name], samples=samples, temperature=1.0)
-    asked = query("items", ITEMS[0], Generation(LIMIT))
+    item_query = query("items", ITEMS[0], Generation(LIMIT))
     with torch.no_grad():
-        logits = build("gpt2")(codec.encode(asked).prompt).logits[:, -1:].float()  # (1, 1, vocabulary)
+        logits = build("gpt2")(codec.encode(item_query).prompt).logits[:, -1:].float()  # (1, 1, vocabulary)
     expected = warpers(sampling)(None, logits[0]).double().softmax(-1)[0].numpy()
     noise, counts = GumbelNoise(most_bytes=1), np.zeros(len(expected))
     for draw in sampling.draws(0):
-        sampler = sampler_of(replace(asked, draw=draw), noise)
+        sampler = sampler_of(replace(item_query, draw=draw), noise)
         assert sampler is not None
         counts[int(sampler.scores(logits, 0).argmax())] += 1
     assert not counts[expected == 0].any()

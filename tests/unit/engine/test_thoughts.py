@@ -165,13 +165,13 @@ def test_a_model_that_opens_no_thought_answers_at_once() -> None:
 def test_a_prompt_that_opens_a_thought_opens_that_of_the_answer(
     response: str, answer: str | None, kind: str | None, think: str
 ) -> None:
-    asked = replace(query("items", ITEMS[0], Generation()), prompt="Q: 5 + 3?\n<Think>\n")
+    question = replace(query("items", ITEMS[0], Generation()), prompt="Q: 5 + 3?\n<Think>\n")
     whole = Answer(
-        query=asked, target="baseline", ablation=None, response=response, truncated=False, answer_logprob=None
+        query=question, target="baseline", ablation=None, response=response, truncated=False, answer_logprob=None
     )
     judgement = judge_answer(whole, think=think)
     assert (judgement.answer, judgement.kind) == (answer, kind)
-    after = replace(whole, query=asked.after(Thought("It is 7.", "</think>")), response="8.")
+    after = replace(whole, query=question.after(Thought("It is 7.", "</think>")), response="8.")
     assert judge_answer(after, think=think).correct
 
 
